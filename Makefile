@@ -1,0 +1,41 @@
+# Everything runs in .venv, which the first command makes; no root is needed, and running again is quick.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all check format clean install
+
+demo: $(INSTALLED)
+	$(RUN) -m deconvviz demo --out out/demo
+
+test: $(INSTALLED)
+	$(RUN) -m pytest -m "not slow"
+
+test-all: $(INSTALLED)
+	$(RUN) -m pytest
+
+check: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+format: $(INSTALLED)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "deconvviz needs Python 3.10 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make virtual environments; install its venv package (python3-venv)"; exit 1; }
+	@echo "Installing into $(VENV): torch and its libraries are several GB, the first time takes minutes."
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(RUN) -c 'import torchvision' || { echo 'torch and torchvision do not fit together; see "If torchvision does not import" in README.md'; exit 1; }
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,38 @@
+"""deconvviz: see what a convolutional network sees.
+
+The deconvnet of Zeiler and Fergus (2013) for any PyTorch CNN. Names are loaded when first used, so that
+``import deconvviz`` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet as DeconvNet
+    from deconvviz.rules import Style as Style
+    from deconvviz.rules import mirror as mirror
+
+_HOMES = {
+    "DeconvNet": "deconvviz.net",
+    "Style": "deconvviz.rules",
+    "mirror": "deconvviz.rules",
+}
+_MODULES = ("errors", "figures", "images", "results", "rules")
+
+__all__ = ["DeconvNet", "Style", "__version__", *_MODULES, "mirror"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"deconvviz.{name}")
+    raise AttributeError(f"module 'deconvviz' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,241 @@
+"""The command line: parse, call, print. It exits with 2 and one sentence where a user's mistake shows."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deconvviz import __version__
+from deconvviz.errors import DeconvVizError, InputError
+
+if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet
+
+# torch is imported by the commands that need it: `deconvviz --help` answers at once.
+# ruff: noqa: PLC0415
+
+
+class Command(NamedTuple):
+    """A subcommand: what `--help` says of it, its arguments, and what it does."""
+
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments[0] if arguments else "")
+    given = parser.parse_args(arguments)
+    if not hasattr(given, "run"):
+        parser.print_help()
+        return 0
+    try:
+        given.run(given)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if given.debug:
+            raise
+        known = isinstance(error, (DeconvVizError, OSError))
+        said = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
+        print(f"deconvviz: {said}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """The parser, with the arguments of the chosen command only: those of others may need slow imports."""
+    parser = argparse.ArgumentParser(
+        prog="deconvviz",
+        description="See what a convolutional network sees: deconvnet projections of any PyTorch CNN.",
+        epilog="Start with: deconvviz demo; deconvviz layers torchvision:resnet18; deconvviz COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"deconvviz {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.summary, description=command.summary)
+        one.set_defaults(run=command.run)
+        if name == chosen:
+            command.arguments(one)
+            one.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+# demo
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", default="demo", metavar="DIR", help="folder for the pictures and index.html (%(default)s)"
+    )
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from deconvviz.demo import build_demo
+
+    print(build_demo(given.out))
+
+
+# layers and project
+
+
+def _model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
+        "the last two run the code that they name",
+    )
+    parser.add_argument("--weights", metavar="FILE", help="safetensors, or a state dict (no pickled code is run)")
+    parser.add_argument("--pretrained", action="store_true", help="download the weights of torchvision or timm")
+    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input")
+    parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
+
+
+def _loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
+    from deconvviz.models.loading import load_model
+    from deconvviz.net import DeconvNet
+
+    loaded = load_model(given.model, given.weights, given.pretrained, given.size)
+    if loaded.remark:
+        print(f"note: {loaded.remark}", file=sys.stderr)
+    return DeconvNet(loaded.model, given.style, loaded.preprocess), loaded.shape
+
+
+def _layers(given: argparse.Namespace) -> None:
+    import torch
+
+    net, shape = _loaded(given)
+    print(net.layers(torch.zeros(1, *shape)))
+
+
+def _project_arguments(parser: argparse.ArgumentParser) -> None:
+    _model_arguments(parser)
+    parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (the nine strongest)")
+    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
+    parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
+    parser.add_argument("--whole", action="store_true", help="show whole images, not cut to the receptive field")
+    parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-LAYER.png)")
+
+
+def _project(given: argparse.Namespace) -> None:
+    net, _ = _loaded(given)
+    out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-{given.layer}.png")
+    trace = net.trace(_image(given.image), given.layer)
+    channels = given.channel or _strongest(trace.activations[given.layer], 9)
+    position = "max" if given.position is None else given.position
+    projection = net.project(trace, given.layer, channels, position, given.seed)
+    _write_figure(projection.figure(crop=not given.whole), out)
+    for unit in projection.units:
+        print(f"{unit.layer} channel {unit.channel} at {unit.position}: activation {unit.activation:.4g}")
+    if projection.provenance.linearised:
+        print(f"linearised: {', '.join(projection.provenance.linearised)}")
+    print(out)
+
+
+def _image(given: str) -> Any:
+    kind, _, index = given.partition(":")
+    if kind != "mnist" or not index.isdecimal():
+        return given
+    from deconvviz.data import mnist_test
+
+    images, _ = mnist_test()
+    if int(index) >= len(images):
+        raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
+    return images[int(index)][None]
+
+
+def _strongest(activations: Any, count: int) -> list[int]:
+    strongest = activations[0].flatten(1).amax(1) if activations.ndim > 2 else activations[0]
+    return sorted(strongest.topk(min(count, len(strongest))).indices.tolist())
+
+
+def _write_figure(figure: Any, out: Path) -> None:
+    from deconvviz.files import replacing
+
+    kind = out.suffix.lower().lstrip(".")
+    if kind not in figure.canvas.get_supported_filetypes():
+        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
+        raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {known}")
+    with replacing(out) as beside:
+        figure.savefig(beside, dpi=150, format=kind)
+
+
+# train
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    from deconvviz.models import REFERENCE, TrainingSettings
+
+    parser.add_argument(
+        "--root", required=True, metavar="DIR", help="folder with MNIST's training images and labels (IDX)"
+    )
+    parser.add_argument("--download", action="store_true", help="let torchvision download them into --root first")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="weights, curves and a checkpoint per epoch; goes on from there"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="the settings of the bundled weights, unless given below"
+    )
+    parser.add_argument("--channels", type=int, nargs=2, metavar=("C1", "C2"), help="filters of the two convolutions")
+    parser.add_argument("--width", type=int, help="values between the two linear layers")
+    parser.add_argument("--dropout", type=float, metavar="P", help="dropout before the last layer; 0 for none")
+    parser.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, help="batch normalisation")
+    settings = parser.add_argument_group("settings", "see deconvviz.models.TrainingSettings")
+    for field in dataclasses.fields(TrainingSettings):
+        flag, default = f"--{field.name.replace('_', '-')}", getattr(TrainingSettings(), field.name)
+        if isinstance(default, bool):
+            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+        else:
+            kind = int if default is None else type(default)
+            reference = getattr(REFERENCE, field.name)
+            settings.add_argument(flag, type=kind, help=f"{default}; reference: {reference}")
+
+
+def _train(given: argparse.Namespace) -> None:
+    from deconvviz.data import load_mnist, mnist_test
+    from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
+
+    asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
+    architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
+    images, labels = load_mnist(given.root, given.download)
+    out = Path(given.out)
+    model, result = train_mnist(
+        images,
+        labels,
+        settings,
+        checkpoints=out / "checkpoints",
+        **{name: value for name, value in architecture.items() if value is not None},
+    )
+    test = evaluate(model, *mnist_test())
+    save_trained(model, out / "mnist_cnn.safetensors", result, test)
+    result.curves.save(out / "curves.safetensors")
+    _write_figure(result.curves.figure(), out / "curves.png")
+    print(result.curves.diagnosis)
+    print(f"test accuracy {test.accuracy:.2%} on {test.count:,} images")
+    print(out / "mnist_cnn.safetensors")
+
+
+COMMANDS = {
+    "demo": Command("what the bundled network sees in the bundled digits, as one page", _demo_arguments, _demo),
+    "layers": Command(
+        "the layers of a model: shapes, strides, receptive fields, what is linearised", _model_arguments, _layers
+    ),
+    "project": Command("what made units of a layer fire on an image, as a picture", _project_arguments, _project),
+    "train": Command("train the reference network on MNIST, and watch how it learns", _train_arguments, _train),
+}

@@ -1,0 +1,13 @@
+"""Digits to look at: the bundled MNIST test set, and MNIST's training set from a folder.
+
+>>> images, labels = mnist_test()
+>>> images.shape, labels[:5].tolist()
+(torch.Size([10000, 1, 28, 28]), [7, 2, 1, 0, 4])
+"""
+
+from __future__ import annotations
+
+from deconvviz.data.idx import parse_idx, read_idx
+from deconvviz.data.mnist import load_mnist, mnist_test
+
+__all__ = ["load_mnist", "mnist_test", "parse_idx", "read_idx"]

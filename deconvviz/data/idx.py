@@ -1,0 +1,74 @@
+"""IDX files, the format in which MNIST is published.
+
+Four bytes say what follows: two zeros, the type of a value (only 8, unsigned byte, is read here) and the
+number of dimensions; then the size of each dimension as a big-endian 32-bit integer; then the values, last
+dimension fastest. Source of the format: the page of the MNIST database (Y. LeCun et al.).
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import torch
+
+from deconvviz.errors import DataError, MissingFileError
+
+UNSIGNED_BYTE = 8
+
+
+def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
+    """The values of an IDX file, gzipped or not, as an unsigned byte tensor of `dimensions` dimensions.
+
+    Raises MissingFileError where there is no such file, DataError for anything but a whole IDX file of
+    unsigned bytes with that many dimensions.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"there is no file {os.fspath(path)!r}")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{os.fspath(path)!r} cannot be read ({error.strerror})") from error
+    return parse_idx(content, dimensions, name=os.fspath(path))
+
+
+def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.Tensor:
+    r"""The values of an IDX file held in memory; `name` is what an error calls it. See `read_idx`.
+
+    >>> parse_idx(b"\0\0\x08\x01" + b"\0\0\0\x03" + bytes([7, 2, 1]), dimensions=1)
+    tensor([7, 2, 1], dtype=torch.uint8)
+    >>> parse_idx(b"\0\0\x08\x01" + b"\0\0\0\x03" + bytes([7, 2]), dimensions=1, name="labels")
+    Traceback (most recent call last):
+    deconvviz.errors.DataError: 'labels' is truncated: its header promises 3 values, it holds 2
+    """
+    raw = _unzipped(content, name)
+    header = 4 + 4 * dimensions
+    magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
+    if raw[:4] != magic[: len(raw)] or not raw:
+        raise DataError(
+            f"{name!r} is no IDX file of unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)}: "
+            f"it starts with {raw[:4].hex() or 'nothing'}, not with {magic.hex()}"
+        )
+    if len(raw) < header:
+        raise DataError(f"{name!r} is truncated: its header has {len(raw)} of {header} bytes")
+    sizes = struct.unpack(f">{dimensions}I", raw[4:header])
+    promised, held = math.prod(sizes), len(raw) - header
+    if held != promised:
+        fault = "is truncated" if held < promised else "has bytes after its end"
+        raise DataError(f"{name!r} {fault}: its header promises {promised} values, it holds {held}")
+    if promised == 0:
+        raise DataError(f"{name!r} is empty: its header gives the sizes {' x '.join(map(str, sizes))}")
+    return torch.frombuffer(bytearray(raw[header:]), dtype=torch.uint8).reshape(sizes)
+
+
+def _unzipped(content: bytes, name: str) -> bytes:
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{name!r} is truncated or damaged: gzip says {str(error)!r}") from error

@@ -1,0 +1,195 @@
+"""The demonstration: what the bundled network sees in the bundled digits, as one page that opens from the disk."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import torch
+from captum.attr import Deconvolution, GuidedBackprop, IntegratedGradients, Saliency
+from matplotlib.figure import Figure
+from torch import Tensor
+from tqdm import tqdm
+
+from deconvviz import __version__, figures
+from deconvviz.data import mnist_test
+from deconvviz.errors import InputError
+from deconvviz.files import replacing
+from deconvviz.models import MnistCNN, mnist_cnn
+from deconvviz.net import DeconvNet
+from deconvviz.results import Projection
+
+LAYERS = ("conv1", "conv2")
+K = 9
+DIGITS = (0, 1, 2, 3)  # indices of test images for reconstructions: a 7, a 2, a 1 and a 0
+
+
+@dataclass(frozen=True)
+class Section:
+    """One picture of the page with a heading and what one sees in it."""
+
+    name: str
+    heading: str
+    words: str
+    figure: Figure
+
+
+def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
+    """Write the demonstration's pictures (PNG) and its page into the folder `out`; the path of ``index.html``.
+
+    The page holds the pictures itself and needs no network. Raises InputError where `out` is a file.
+    """
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{os.fspath(out)!r} is a file; name a folder to write the demonstration to")
+    started = time.monotonic()
+    model, (images, labels) = mnist_cnn(), mnist_test()
+    net = DeconvNet(model)
+    steps: list[Callable[[], list[Section]]] = [
+        lambda: _filters(model),
+        lambda: _activations(net, images),
+        lambda: _top_activations(net, images, progress),
+        lambda: _reconstructions(net, images),
+        lambda: _beside_captum(net, images, labels),
+    ]
+    sections: list[Section] = []
+    for step in tqdm(steps, desc="demo", unit="section", disable=not progress):
+        sections.extend(step())
+    pictures = []
+    for section in tqdm(sections, desc="pictures", unit="picture", disable=not progress):
+        png = io.BytesIO()
+        section.figure.savefig(png, format="png", dpi=130)
+        with replacing(folder / f"{section.name}.png") as beside:
+            beside.write_bytes(png.getvalue())
+        pictures.append({**vars(section), "png": base64.b64encode(png.getvalue()).decode()})
+    template = resources.files("deconvviz").joinpath("templates/demo.html").read_text("utf-8")
+    page = (
+        jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+        .from_string(template)
+        .render(
+            title="What a small network sees in digits",
+            introduction=(
+                "A network of two convolutions and two linear layers reads handwritten digits. One forward pass was "
+                "recorded and walked back, in the manner of Zeiler and Fergus: unpool, rectify, filter with the "
+                "transposed weights. What arrives in the pixels is what made a unit fire. Projections are signed: red "
+                "is where a brighter pixel would have raised the unit, blue where it would have lowered it."
+            ),
+            sections=pictures,
+            footer=f"deconvviz {__version__}, torch {torch.__version__}; {time.monotonic() - started:.0f} seconds.",
+        )
+    )
+    with replacing(folder / "index.html") as beside:
+        beside.write_text(page, "utf-8")
+    return folder / "index.html"
+
+
+def _filters(model: MnistCNN) -> list[Section]:
+    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in LAYERS)
+    return [
+        Section(
+            "filters-conv1",
+            "Filters of the first convolution",
+            f"Each of the {len(first)} squares is one filter of {first.shape[2]} by {first.shape[3]} pixels: strokes "
+            "and edges in different directions, a bright side (red) against a dark one (blue).",
+            figures.filter_grid(first, columns=8),
+        ),
+        Section(
+            "filters-conv2",
+            "Filters of the second convolution",
+            f"Each block is one filter, with one small square for each of its {second.shape[1]} input channels. "
+            "Weights say little here: what such a filter answers to depends on what its inputs stand for.",
+            figures.filter_grid(second, columns=8),
+        ),
+    ]
+
+
+def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
+    trace = net.trace(images[:1], LAYERS)
+    return [
+        Section(
+            f"activations-{layer}",
+            f"Activation maps after the {order} convolution",
+            words,
+            figures.activation_grid(trace.activations[layer][0], columns=8),
+        )
+        for layer, order, words in (
+            ("conv1", "first", "The same 7 through every filter: each map marks where its kind of edge lies."),
+            ("conv2", "second", "Coarser maps: a channel answers to a combination, such as a corner or the end of a "
+             "stroke, and is silent elsewhere. The rectifier behind cuts off what is negative (blue)."),
+        )
+    ]  # fmt: skip
+
+
+def _top_activations(net: DeconvNet, images: Tensor, progress: bool) -> list[Section]:
+    strongest: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
+    for batch in tqdm(images.split(500), desc="all test images", unit="batch", leave=False, disable=not progress):
+        trace = net.trace(batch, LAYERS)
+        for layer in LAYERS:
+            strongest[layer].append(trace.activations[layer].amax((2, 3)))
+    sections = []
+    for layer, order in zip(LAYERS, ("first", "second"), strict=True):
+        values = torch.cat(strongest[layer])  # (images, channels)
+        best = values.sort(dim=0, descending=True, stable=True).indices[:K]  # ties go to the lower index
+        projections: list[Projection] = [
+            net.project(images[best[:, channel]], layer, channel) for channel in range(values.shape[1])
+        ]
+        sections.append(
+            Section(
+                f"top-{layer}",
+                f"The nine strongest images of every channel, {order} convolution",
+                f"Of {len(images):,} test images the {K} that fire each channel of {layer} most: on the left what "
+                "fired it, projected to pixels, on the right the patch it looked at. "
+                + (
+                    "Every channel has one kind of stroke, at one angle."
+                    if layer == "conv1"
+                    else "Patches differ, projections agree: the same bend, crossing or end is picked out of each."
+                ),
+                figures.top_grid(projections, columns=4, title=f"{layer}: projections and patches"),
+            )
+        )
+    return sections
+
+
+def _reconstructions(net: DeconvNet, images: Tensor) -> list[Section]:
+    chosen = images[list(DIGITS)]
+    layers = ("conv1", "pool1", "conv2", "pool2", "fc1", "fc2")
+    trace = net.trace(chosen, layers)
+    return [
+        Section(
+            "reconstructions",
+            "Whole layers sent back",
+            "All activations of a layer projected at once. The first layers still hold the digit, pooling makes it "
+            "coarser, and behind the linear layers only what decides between classes is left.",
+            figures.reconstruction_strip([net.reconstruct(trace, layer) for layer in layers]),
+        )
+    ]
+
+
+def _beside_captum(net: DeconvNet, images: Tensor, labels: Tensor) -> list[Section]:
+    image, target = images[:1], int(labels[0])
+    attributions = {"deconvviz": net.project(image, "fc2", target, seed="one").pixels[0]}
+    model = mnist_cnn().eval()  # Captum's hooks stay on a copy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Captum announces its hooks
+        for method in (Deconvolution, GuidedBackprop, Saliency, IntegratedGradients):
+            pixels = method(model).attribute(image.clone().requires_grad_(), target=target)
+            attributions[method.__name__] = pixels.detach()[0]
+    difference = (attributions["deconvviz"] - attributions["Deconvolution"]).norm() / attributions["deconvviz"].norm()
+    return [
+        Section(
+            "captum",
+            "Beside Captum's methods",
+            f"Why {target}? The same digit and class by deconvviz and by four of Captum's methods, each on its own "
+            "symmetric scale. On a network as plain as this one Captum's Deconvolution agrees with deconvviz "
+            f"(relative difference {float(difference):.0e}); where rectifiers are functional or shared it does not.",
+            figures.attribution_strip(image[0], attributions),
+        )
+    ]

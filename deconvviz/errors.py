@@ -1,0 +1,86 @@
+"""The errors a user can cause, each one sentence that names what was given and what would do.
+
+Every error raised on purpose is a `DeconvVizError`. Each is also the built-in error that one would catch
+for the same mistake elsewhere, so that ``except ValueError`` or ``except FileNotFoundError`` keep working::
+
+    DeconvVizError
+    ├── InputError            (ValueError)           a tensor, image, channel, position or option that does not fit
+    ├── UnknownLayerError     (KeyError)             no such layer; the closest names are suggested
+    ├── ModelError            (TypeError)            what was given as a model is none, or cannot be walked
+    ├── UnsupportedOperation  (NotImplementedError)  an operation with neither mirror nor derivative on the path
+    ├── RuleError             (ValueError)           a mirror rule or style that is wrong or defined twice
+    ├── MissingFileError      (FileNotFoundError)    a path that does not exist
+    ├── ImageFileError        (ValueError)           a file that is no readable image
+    ├── DataError             (ValueError)           a dataset file that is missing, truncated or inconsistent
+    ├── CheckpointError       (ValueError)           weights that do not fit, or hold more than weights
+    └── DependencyError       (ImportError)          an installed package that is missing or broken
+
+>>> try:
+...     raise UnknownLayerError("there is no layer 'fc9'")
+... except KeyError as error:
+...     print(error)
+there is no layer 'fc9'
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DeconvVizError(Exception):
+    """The root of the library's own errors."""
+
+
+class InputError(DeconvVizError, ValueError):
+    """A tensor, image, channel, position or option that does not fit."""
+
+
+class UnknownLayerError(DeconvVizError, KeyError):
+    """A layer name that the recorded run does not have."""
+
+    __str__ = Exception.__str__  # KeyError would print the sentence in quotes
+
+
+class ModelError(DeconvVizError, TypeError):
+    """An object that is no model, or a model that cannot be walked."""
+
+
+class UnsupportedOperation(DeconvVizError, NotImplementedError):
+    """An operation on the path that has neither a mirror nor a derivative."""
+
+
+class RuleError(DeconvVizError, ValueError):
+    """A mirror rule or a style that is wrong, unknown or defined twice."""
+
+
+class MissingFileError(DeconvVizError, FileNotFoundError):
+    """A path that does not exist."""
+
+
+class ImageFileError(DeconvVizError, ValueError):
+    """A file that is no readable image."""
+
+
+class DataError(DeconvVizError, ValueError):
+    """A dataset file that is missing, truncated or inconsistent."""
+
+
+class CheckpointError(DeconvVizError, ValueError):
+    """Weights that do not fit the model, or a file that holds more than weights."""
+
+
+class DependencyError(DeconvVizError, ImportError):
+    """An installed package that is missing or broken."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause that suggests the closest of `known`, to end a sentence with; empty where none is close.
+
+    >>> did_you_mean("feature.3", ["features.3", "features.30", "classifier"])
+    "; did you mean 'features.3' or 'features.30'?"
+    >>> did_you_mean("xyz", ["conv1"])
+    ''
+    """
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

@@ -1,0 +1,296 @@
+"""Pictures of results: matplotlib figures, and the same grids as PIL images. Nothing here sees a model.
+
+Signed maps are shown with zero in the middle of a symmetric scale, since the last step of a deconvnet is not
+rectified. Each picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
+
+>>> import torch
+>>> filter_image(torch.randn(6, 1, 5, 5), columns=3).size
+(69, 48)
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
+from deconvviz.results import LearningCurves, Projection, Reconstruction
+
+GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
+TILE = 96  # pixels that a figure's tile is enlarged to, at least
+
+
+@functools.singledispatch
+def draw(result: Any, **options: Any) -> Figure:
+    """The figure of a result, by its type."""
+    raise InputError(f"there is no figure for a {type(result).__name__}")
+
+
+# Grids of tiles
+
+
+def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
+    """Filters (out, in, H, W) as a grid, numbered by output channel.
+
+    Filters of one or three input channels are one picture each; others are a block with one for each input.
+    """
+    tiles = _filter_tiles(weight, scale)
+    return _tile_figure(tiles, columns, title or f"{len(tiles)} filters, {_by(weight.shape[2:])} pixels")
+
+
+def filter_image(weight: Tensor, columns: int | None = None, scale: str = "each", enlarge: int = 3) -> Image.Image:
+    """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
+    return _tile_image(_filter_tiles(weight, scale), columns, enlarge)
+
+
+def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
+    _check_dimensions("filters", weight, 4, "(out, in, H, W)")
+    largest = _shared_scale(weight, scale)
+    if weight.shape[1] in (1, 3):
+        return [signed_as_rgb(one, largest) for one in weight]
+    across = math.ceil(math.sqrt(weight.shape[1]))
+    blocks = []
+    for one in weight:
+        own = display_scale(one) if largest is None else largest
+        blocks.append(tiled([signed_as_rgb(part[None], own) for part in one], across))
+    return blocks
+
+
+def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -> Figure:
+    """The feature maps (C, H, W) of one image as a grid, numbered by channel, on one scale with a colour bar.
+
+    Maps that are nowhere negative go from dark (zero) to bright; others are shown as signed maps.
+    """
+    tiles, mappable = _activation_tiles(maps)
+    figure = _tile_figure(tiles, columns, title or f"{len(tiles)} feature maps, {_by(maps.shape[1:])}")
+    figure.colorbar(mappable, ax=figure.axes[0], shrink=0.7, pad=0.02, label="activation")
+    return figure
+
+
+def activation_image(maps: Tensor, columns: int | None = None, enlarge: int = 2) -> Image.Image:
+    """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
+    return _tile_image(_activation_tiles(maps)[0], columns, enlarge)
+
+
+def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
+    _check_dimensions("feature maps", maps, 3, "(C, H, W)")
+    maps = maps.detach().float().cpu()
+    signed, largest = float(maps.min()) < 0, float(maps.abs().max()) or 1.0
+    norm = matplotlib.colors.Normalize(-largest if signed else 0, largest)
+    mappable = matplotlib.cm.ScalarMappable(norm, "RdBu_r" if signed else "viridis")
+    return [torch.from_numpy(mappable.to_rgba(one.numpy())[..., :3]).float() for one in maps], mappable
+
+
+# Projections
+
+
+def projection_grid(
+    projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, title: str = ""
+) -> Figure:
+    """Every unit of a projection beside the image patch it came from, labelled by channel and activation.
+
+    crop: to the receptive field; units at the border are filled up with white.
+    """
+    pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
+    labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
+    where = projection.provenance
+    return _tile_figure(pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels)
+
+
+def projection_image(
+    projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, enlarge: int = 2
+) -> Image.Image:
+    """The grid of `projection_grid` without labels, each pixel `enlarge` times as large."""
+    pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
+    return _tile_image(pairs, columns, enlarge)
+
+
+def top_image(
+    projections: Sequence[Projection], columns: int = 4, scale: str = "each", enlarge: int = 2
+) -> Image.Image:
+    """As figure 2 of Zeiler and Fergus: per projection a square of its units, beside the square of their patches.
+
+    projections: one per channel, usually of its nine strongest images.
+    """
+    tiles = _channel_blocks(projections, scale)
+    return _tile_image(tiles, columns, enlarge, gap=3 * GAP)
+
+
+def top_grid(projections: Sequence[Projection], columns: int = 4, scale: str = "each", title: str = "") -> Figure:
+    """`top_image` as a figure, labelled by channel and strongest activation."""
+    labels = [f"channel {p.units[0].channel}: {max(u.activation for u in p.units):.3g}" for p in projections]
+    layer = projections[0].provenance.layer if projections else ""
+    return _tile_figure(_channel_blocks(projections, scale), columns, title or layer, labels)
+
+
+def _channel_blocks(projections: Sequence[Projection], scale: str) -> list[Tensor]:
+    if not projections:
+        raise InputError("there is no projection to show; give at least one")
+    blocks = []
+    for projection in projections:
+        tiles = _unit_tiles(projection, scale, crop=True)
+        side = math.ceil(math.sqrt(len(tiles)))
+        squares = [tiled([tile[part] for tile in tiles], side) for part in (1, 0)]
+        blocks.append(torch.cat(squares, 1))
+    return _same_size(blocks, [(False, False)] * len(blocks))
+
+
+def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Tensor, Tensor]]:
+    """Per unit its patch and its projection, (H, W, 3), all of one size."""
+    _check_dimensions("projections", projection.pixels, 4, "(units, C, H, W); plot other shapes by hand")
+    largest = _shared_scale(projection.pixels, scale)
+    patches, signed, ends = [], [], []
+    shown = [as_rgb(image) for image in projection.images]
+    for unit, pixels, field in zip(projection.units, projection.pixels, projection.receptive_fields, strict=True):
+        (top, bottom), (left, right) = field.tolist() if crop else [(0, pixels.shape[1]), (0, pixels.shape[2])]
+        patches.append(shown[unit.sample][top:bottom, left:right])
+        signed.append(signed_as_rgb(pixels[:, top:bottom, left:right], largest))
+        ends.append((top == 0, left == 0))
+    return list(zip(_same_size(patches, ends), _same_size(signed, ends), strict=True))
+
+
+def _same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) -> list[Tensor]:
+    """Tiles filled up with white to the largest: at the top or left where they touch the start of the image."""
+    height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
+    filled = []
+    for tile, (at_top, at_left) in zip(tiles, at_start, strict=True):
+        missing = height - tile.shape[0], width - tile.shape[1]
+        top, left = missing[0] if at_top else 0, missing[1] if at_left else 0
+        whole = torch.ones(height, width, 3)
+        whole[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        filled.append(whole)
+    return filled
+
+
+# Strips: one row of pictures per image
+
+
+def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str = "") -> Figure:
+    """Images and what each layer's whole activation sends back: one row per image, one column per layer."""
+    if not reconstructions:
+        raise InputError("there is no reconstruction to show; give at least one")
+    names = [reconstruction.provenance.layer for reconstruction in reconstructions]
+    if len(set(names)) < len(names):
+        names = [f"{one.provenance.layer}, {one.provenance.style['name']}" for one in reconstructions]
+    columns = [("input", [as_rgb(image) for image in reconstructions[0].images])]
+    for name, reconstruction in zip(names, reconstructions, strict=True):
+        columns.append((name, [signed_as_rgb(pixels) for pixels in reconstruction.pixels]))
+    return _strip(columns, title)
+
+
+def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], title: str = "") -> Figure:
+    """An image (C, H, W) and what several methods say about it, each on its own symmetric scale."""
+    shown = [(name, [signed_as_rgb(pixels)]) for name, pixels in attributions.items()]
+    return _strip([("input", [as_rgb(image)]), *shown], title)
+
+
+def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str) -> Figure:
+    """Named columns of pictures (H, W, 3), one row each."""
+    rows = max(len(pictures) for _, pictures in columns)
+    figure = Figure(figsize=(1.7 * len(columns), 1.7 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (name, pictures) in enumerate(columns):
+        axes[0, column].set_title(name, fontsize=9)
+        for row in range(rows):
+            axes[row, column].axis("off")
+            if row < len(pictures):
+                axes[row, column].imshow(pictures[row].numpy(), interpolation="nearest")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+# Curves
+
+
+def learning_curves(curves: LearningCurves, title: str = "") -> Figure:
+    """Loss and accuracy on training and validation images per epoch, with the diagnosis below."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name, train, validation in (
+        (left, "loss", curves.train_loss, curves.validation_loss),
+        (right, "accuracy", curves.train_accuracy, curves.validation_accuracy),
+    ):
+        axes.plot(curves.epochs, train, "o-", ms=3, label="training")
+        axes.plot(curves.epochs, validation, "s--", ms=3, label="validation")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.supxlabel(curves.diagnosis, fontsize=9, wrap=True)
+    figure.suptitle(title)
+    return figure
+
+
+draw.register(Projection, projection_grid)
+draw.register(LearningCurves, learning_curves)
+
+
+@draw.register
+def _(result: Reconstruction, **options: Any) -> Figure:
+    return reconstruction_strip([result], **options)
+
+
+# What the grids share
+
+
+def _check_dimensions(what: str, given: Tensor, dimensions: int, wanted: str) -> None:
+    if given.ndim != dimensions or 0 in given.shape:
+        raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(given.shape)}")
+
+
+def _shared_scale(pictures: Tensor, scale: str) -> float | None:
+    if scale not in ("each", "shared"):
+        raise InputError(f"the scale is 'each' or 'shared', not {scale!r}")
+    return max(map(display_scale, pictures)) if scale == "shared" else None
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _columns(count: int, columns: int | None, tile: Tensor) -> int:
+    """As asked, or so that the whole is about one and a half times as wide as high."""
+    if columns is None:
+        columns = math.ceil(math.sqrt(count * 1.5 * tile.shape[0] / tile.shape[1]))
+    return max(1, min(count, columns))
+
+
+def _tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int = GAP) -> Image.Image:
+    return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap), enlarge)
+
+
+def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: Sequence[str] | None = None) -> Figure:
+    """Tiles with a label above each: given, or its number."""
+    enlarge = max(1, math.ceil(TILE / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
+    tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
+    height, width, _ = tiles[0].shape
+    columns = _columns(len(tiles), columns, tiles[0])
+    rows = -(-len(tiles) // columns)
+    texts = labels or [str(number) for number in range(len(tiles))]
+    inches = max(0.7, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
+    headroom, gap = round(0.16 / inches * width), round(0.06 / inches * width)
+    figure = Figure(
+        figsize=(columns * inches * (1 + gap / width) + 0.2, rows * inches * (height + headroom + gap) / width + 0.4),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap)
+    axes.imshow(sheet.numpy())
+    for number, text in enumerate(texts):
+        x = (number % columns) * (width + gap) + gap + width / 2
+        y = (number // columns) * (height + headroom + gap) + gap + headroom - 0.01 / inches * width
+        axes.text(x, y, text, ha="center", va="bottom", fontsize=6)
+    axes.axis("off")
+    axes.set_title(title, fontsize=10)
+    return figure

@@ -1,0 +1,187 @@
+"""Image files and tensors in and out: reading, preprocessing that can be undone, and what a signed map looks like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from deconvviz.errors import ImageFileError, InputError, MissingFileError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def read_image(path: str | os.PathLike[str]) -> Image.Image:
+    """The image in a file, upright (EXIF orientation applied), as RGB or, where the file has no colours, as L.
+
+    Raises MissingFileError where there is no such file, ImageFileError where it is no image that Pillow reads whole.
+    """
+    shown = os.fspath(path)
+    if not Path(path).exists():
+        raise MissingFileError(f"there is no image file {shown!r}")
+    try:
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            deep = upright.mode.startswith(("I", "F"))  # 16 and 32 bits: scaled, where `convert` would clip
+            grey = upright.mode in ("1", "L", "LA") or deep
+            return _eight_bits(upright) if deep else upright.convert("L" if grey else "RGB")
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"{shown!r} is no image file that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(f"{shown!r} is refused as a possible decompression bomb: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageFileError(f"{shown!r} cannot be read as an image: {error}") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float64)
+    highest = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+    return Image.fromarray((values / highest * 255).clip(0, 255).round().astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From an image to a network's input and, by `inverse`, back to what one can look at.
+
+    size: the shorter side is resized to this (bilinear, antialiased) and the centre square cut out; None: as it is.
+    mean, std: per channel, of pixels in [0, 1]; as many as the network has input channels.
+
+    >>> import torch
+    >>> preprocess = Preprocess(size=8, mean=(0.5,), std=(0.25,))
+    >>> x = preprocess(Image.new("RGB", (20, 10), "white"))
+    >>> tuple(x.shape), float(x.max()), float(preprocess.inverse(x).max())
+    ((1, 8, 8), 2.0, 1.0)
+    """
+
+    size: int | None = 224
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """(C, H, W) from a PIL image, which is made grey or coloured as `mean` has one channel or three."""
+        image = image.convert("L" if len(self.mean) == 1 else "RGB")
+        if self.size is not None:
+            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        mean, std = self._scale(pixels)
+        return (pixels - mean) / std
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Pixels in [0, 1] from inputs (..., C, H, W)."""
+        mean, std = self._scale(x)
+        return (x * std + mean).clamp(0, 1)
+
+    def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_tensor(self.mean)[:, None, None], like.new_tensor(self.std)[:, None, None]
+
+
+def to_input(given: Any, preprocess: Any) -> Tensor:
+    """A batch (N, C, ...) from a tensor, a PIL image, a path, or a list of images or paths.
+
+    Raises InputError where images are given without a `preprocess`, or do not come out of it as equal tensors.
+    """
+    if isinstance(given, Tensor):
+        return given
+    items = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not items:
+        raise InputError("there is no image in the batch; give at least one")
+    for item in items:
+        if not isinstance(item, (str, os.PathLike, Image.Image)):
+            raise InputError(f"an input is a tensor, a PIL image, a path or a list of these, not {type(item).__name__}")
+    if preprocess is None:
+        raise InputError(
+            "an image or a path was given, but the network has no preprocess; give it one, such as "
+            "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)"
+        )
+    tensors = [preprocess(item if isinstance(item, Image.Image) else read_image(item)) for item in items]
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"preprocess must return a tensor (C, H, W), not {type(tensor).__name__}")
+    tensors = [tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor for tensor in tensors]
+    if len({tensor.shape for tensor in tensors}) > 1:
+        shapes = " and ".join(sorted({str(tuple(tensor.shape)) for tensor in tensors}))
+        raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot be one batch")
+    return torch.stack(tensors)
+
+
+def displayed(x: Tensor, preprocess: Any) -> Tensor:
+    """What a network's input (N, C, ...) looks like: undone where `preprocess` has an `inverse`, or mean and std."""
+    inverse = getattr(preprocess, "inverse", None)
+    if inverse is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
+        inverse = Preprocess(None, preprocess.mean, preprocess.std).inverse
+    return (inverse(x) if inverse else x).detach().cpu()
+
+
+# What tensors look like
+
+
+def as_rgb(picture: Tensor) -> Tensor:
+    """An image (C, H, W) as (H, W, 3) in [0, 1]: as it is where it lies in [0, 1], otherwise stretched to it."""
+    picture = picture.detach().float().cpu()
+    lowest, highest = float(picture.min()), float(picture.max())
+    if lowest < 0 or highest > 1:
+        picture = (picture - lowest) / (highest - lowest) if highest > lowest else torch.zeros_like(picture)
+    if picture.shape[0] != 3:
+        picture = picture.mean(0, keepdim=True).expand(3, -1, -1)
+    return picture.permute(1, 2, 0)
+
+
+def signed_as_rgb(picture: Tensor, scale: float | None = None) -> Tensor:
+    """A signed map (C, H, W) as (H, W, 3) in [0, 1], zero in the middle of a symmetric scale.
+
+    Three channels are shown as colours around grey, as in Zeiler and Fergus. One channel, or the sum of any
+    other number, goes from blue (negative) through white (zero) to red (positive).
+
+    scale: the absolute value that is shown at the end of the scale; None: `display_scale` of the map.
+    """
+    picture = picture.detach().float().cpu()
+    if picture.shape[0] not in (1, 3):
+        picture = picture.sum(0, keepdim=True)
+    end = display_scale(picture) if scale is None else scale
+    unit = (picture / end if end > 0 else torch.zeros_like(picture)).clamp(-1, 1)
+    if picture.shape[0] == 3:
+        return (0.5 + 0.5 * unit).permute(1, 2, 0)
+    away = unit[0].abs()[..., None]
+    red, blue = torch.tensor([0.70, 0.02, 0.15]), torch.tensor([0.02, 0.19, 0.58])
+    return 1 - away * (1 - torch.where(unit[0][..., None] > 0, red, blue))
+
+
+def display_scale(picture: Tensor) -> float:
+    """The absolute value that ends the scale of a signed map: 99.5 of 100 pixels lie within it.
+
+    A projection through many layers has a few pixels far above all others, which would leave the rest grey on
+    a scale up to the largest. Where that many pixels are zero, it is the largest after all; 0 for an empty map.
+    """
+    largest = picture.detach().float().abs().flatten(0, -3).amax(0).flatten()
+    ends = int(0.995 * (len(largest) - 1))
+    return float(largest.sort().values[ends]) or float(largest.max())
+
+
+def tiled(pictures: Sequence[Tensor], columns: int, gap: int = 1, background: float = 1.0) -> Tensor:
+    """Pictures (H, W, 3) of one size as one, `columns` to a row.
+
+    >>> tiled([torch.zeros(2, 2, 3)] * 3, columns=2).shape
+    torch.Size([7, 7, 3])
+    """
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // columns)
+    sheet = torch.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), background)
+    for number, picture in enumerate(pictures):
+        top, left = (number // columns) * (height + gap) + gap, (number % columns) * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def to_pil(picture: Tensor, enlarge: int = 1) -> Image.Image:
+    """(H, W, 3) in [0, 1] as an 8-bit PIL image, each pixel `enlarge` times as large."""
+    pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    image = Image.fromarray(pixels)
+    return image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.NEAREST)

@@ -1,0 +1,210 @@
+"""The mirrored stack: units in, pixels out.
+
+`project` puts a seed at each unit and walks the tape backwards through the rules; `reconstruct` sends back all
+activations of a layer at once. The signal of a value with several consumers is the sum over its consumers.
+
+The units of all samples travel as one batch where every operation on the way leaves the samples apart
+(`samples_apart`). Elsewhere, as where a network swaps its batch axis for time, each unit travels alone through
+the whole recorded batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
+from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.rules import Rule, Signals, Step, Style, rule_for
+from deconvviz.tape import Kept, Operation, Tape, Value
+
+BUDGET = 512 * 2**20  # bytes of signals that travel at once
+
+
+@dataclass
+class Met:
+    """What walks met on their way: operations they linearised, and operations where a part of a signal ended."""
+
+    linearised: dict[str, None] = field(default_factory=dict)
+    stopped: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Units of one layer: per unit its sample, its index in that sample's flattened map, and its seed value."""
+
+    samples: Tensor  # (units,) long
+    indices: Tensor  # (units,) long
+    values: Tensor  # (units,)
+
+    def __getitem__(self, chosen: slice) -> Seeds:
+        return Seeds(self.samples[chosen], self.indices[chosen], self.values[chosen])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def keep_for(style: Style) -> Callable[[Operation], Kept]:
+    """For `record`: the numbers that the style's rules will read on the way back."""
+
+    def keep(operation: Operation) -> Kept:
+        if operation.outputs and not any(value.carries_signal for value in operation.outputs if value):
+            return Kept()
+        return rule_for(operation, style).keeps(operation)
+
+    return keep
+
+
+def samples_apart(tape: Tape, style: Style) -> frozenset[int]:
+    """The ids of the values that hold the recorded samples along axis 0, each computed from that sample alone.
+
+    A value may hold several rows per sample (frames of a video, windows of an image), one sample after another.
+    """
+    apart = {value.id for value in tape.inputs if value.shape[:1] == (tape.samples,)}
+    for operation in tape.operations:
+        if all(value.id in apart for value in operation.inputs) and rule_for(operation, style).batchwise(
+            operation, tape.samples
+        ):
+            apart.update(value.id for value in operation.outputs if value is not None)
+    return frozenset(apart)
+
+
+def project(
+    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, budget: int = BUDGET
+) -> tuple[list[Tensor], Met]:
+    """Project units of one layer.
+
+    tape: recorded with ``keep=keep_for(style)``.
+    layer: the value whose units are projected.
+    apart: whether `layer` is among `samples_apart`; if not, there must be one sample.
+    budget: bytes of signals that may travel at once; running out of memory halves the batch of units.
+
+    Returns, per input of the model that carries a signal, the pixels (units, *input shape without batch), and what
+    was met on the way. Raises UnsupportedOperation where no part of the signal reaches the input, InputError
+    where the model's parameters were changed since the run was recorded.
+    """
+    _check_constants(tape)
+    met = Met()
+    inputs = [value for value in tape.inputs if value.carries_signal]
+    pixels = [torch.zeros((len(seeds), *v.shape[1:]), dtype=v.dtype, device=v.device) for v in inputs]
+    chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
+    start = 0
+    while start < len(seeds):
+        part = seeds[start : start + chunk]
+        try:
+            arrived = walk(
+                tape, style, layer, _planted(layer, tape.samples, part), part.samples if apart else None, met
+            )
+        except RuntimeError as error:
+            if not _out_of_memory(error) or len(part) == 1:
+                raise
+            chunk = len(part) // 2
+            continue
+        for made, value in zip(pixels, inputs, strict=True):
+            if value.id in arrived:
+                made[start : start + len(part)] = arrived[value.id]
+        start += len(part)
+    return pixels, met
+
+
+def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], Met]:
+    """Send back all activations of a layer (kept on the tape) at once, per input as `project`."""
+    _check_constants(tape)
+    met = Met()
+    arrived = walk(tape, style, layer, tape.data[layer.id], None, met)
+    inputs = [value for value in tape.inputs if value.carries_signal]
+    return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
+
+
+def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
+    """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id."""
+    with torch.inference_mode(False), torch.no_grad():
+        signals = {layer.id: signal}
+        for operation in reversed(tape.operations):
+            arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]
+            if all(part is None for part in arriving):
+                continue
+            rule = rule_for(operation, style)
+            for value, part in _mirrored(rule, Step(operation, tape, samples), arriving, met):
+                known = signals.get(value.id)
+                signals[value.id] = part if known is None else known + part
+    if not signals and met.stopped:
+        raise UnsupportedOperation(
+            f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has neither "
+            f"a mirror nor a derivative; choose a layer before it, or register a rule for it with deconvviz.mirror"
+        )
+    return signals
+
+
+def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:
+    """The signals at an operation's inputs, in the type of each input."""
+    operation = op.operation
+    carriers = [value for value in operation.inputs if value.carries_signal]
+    if not carriers:
+        met.stopped[str(operation)] = None
+        return []
+    if len(arriving) > 1:
+        arriving = [
+            torch.zeros(op.shape(value), dtype=value.dtype, device=value.device)
+            if part is None and value is not None and value.carries_signal
+            else part
+            for part, value in zip(arriving, operation.outputs, strict=True)
+        ]
+    try:
+        result: Signals = rule.function(op, *arriving)
+    except (RuntimeError, NotImplementedError) as error:
+        if not rule.listed or _out_of_memory(error):
+            raise
+        raise UnsupportedOperation(f"{operation} has neither a mirror nor a derivative: {error}") from error
+    if isinstance(result, Tensor):
+        pairs: Iterable[tuple[Value, Tensor]] = [(_only(carriers, operation), result)]
+    else:
+        pairs = [(value, part) for value, part in result if isinstance(value, Value) and value.carries_signal]
+    found = [(value, part if part.dtype == value.dtype else part.to(value.dtype)) for value, part in pairs]
+    if rule.listed:
+        (met.linearised if found else met.stopped)[str(operation)] = None
+    return found
+
+
+def _only(carriers: list[Value], operation: Operation) -> Value:
+    if len(carriers) != 1:
+        raise UnsupportedOperation(
+            f"the rule for {operation.label} returned one signal for {len(carriers)} inputs; "
+            f"it must return pairs of (value, signal)"
+        )
+    return carriers[0]
+
+
+def _planted(layer: Value, samples: int, seeds: Seeds) -> Tensor:
+    """The seeds, each in an otherwise empty map of its unit's sample."""
+    rows = layer.shape[0] // samples if layer.shape else 1
+    per_sample = (rows, *layer.shape[1:])
+    signal = torch.zeros((len(seeds), torch.Size(per_sample).numel()), dtype=layer.dtype, device=layer.device)
+    signal.scatter_(1, seeds.indices.to(layer.device)[:, None], seeds.values.to(signal)[:, None])
+    return signal.view((len(seeds) * rows, *layer.shape[1:]) if layer.shape else ())
+
+
+def _bytes_per_unit(tape: Tape, layer: Value) -> int:
+    """A bound on what one unit's signals take: four maps of the size of the largest."""
+    largest = max(
+        torch.Size(value.shape).numel() * value.dtype.itemsize
+        for operation in tape.operations
+        for value in operation.inputs
+        if value.id <= layer.id
+    )
+    return max(1, 4 * largest // tape.samples)
+
+
+def _check_constants(tape: Tape) -> None:
+    for tensor, version, where in tape.constants.values():
+        if not tensor.is_inference() and tensor._version != version:
+            raise InputError(
+                f"a parameter or buffer used in {where!r} was changed since this trace was recorded; trace again"
+            )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,222 @@
+"""The rules that come with the library, one per operation of convolutional networks.
+
+Everything a user's own rules could do, and in the same way: see `deconvviz.rules` for what a rule is. Most
+linear operations need no formula of their own; `adjoint` derives it. The ones written out are those on which
+a deconvnet is built (convolution, unpooling, rectification), and the plain ones that every network is full of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deconvviz.rules import (
+    Signals,
+    Step,
+    adjoint,
+    all_inputs,
+    linearised,
+    mirror,
+    outputs,
+)
+from deconvviz.tape import Operation, Value
+
+aten: Any = torch.ops.aten
+
+# Conditions on operations, as they were recorded
+
+
+def only(*names: str) -> Callable[[Operation], bool]:
+    """Nothing but these arguments carries a signal, so that the operation is linear in what does."""
+
+    def holds(operation: Operation) -> bool:
+        allowed = {id(value) for name in names for value in values_in(operation[name])}
+        return all(id(value) in allowed for value in operation.inputs if value.carries_signal)
+
+    return holds
+
+
+def one_factor(operation: Operation) -> bool:
+    """Of all operands just one carries a signal: a product is then linear."""
+    return sum(value.carries_signal for value in operation.inputs) == 1
+
+
+def has_batch(operation: Operation, samples: int) -> bool:
+    """The input of a spatial operation, such as `avg_pool3d`, has a batch axis before channels and positions."""
+    named = re.search(r"(\d)_?d", operation.label)
+    return len(operation.inputs[0].shape) == 2 + (int(named[1]) if named else 2)
+
+
+def values_in(item: Any) -> list[Value]:
+    items = item if isinstance(item, (list, tuple)) else [item]
+    return [value for value in items if isinstance(value, Value)]
+
+
+# Filtering
+
+
+@mirror(aten.convolution, applies=only("input"), batchwise=True)
+def filter_transposed(op: Step, signal: Tensor) -> Signals:
+    """Transposed convolution with the same weights, without bias, to the exact input size."""
+    weight = op.data(op["weight"])
+    geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
+    shape_only = signal.new_empty(op.shape(op["input"]))
+    mask = [True, False, False]
+    back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, mask)[0]
+    return back
+
+
+@mirror(F.linear, applies=only("input"), batchwise=lambda operation, samples: len(operation["input"].shape) > 1)
+def features_transposed(op: Step, signal: Tensor) -> Signals:
+    """Product with the transposed weights, without bias."""
+    return signal @ op.data(op["weight"])
+
+
+@mirror(aten.mm, applies=only("self"), batchwise=lambda operation, samples: operation["self"].tracked)
+def weights_transposed(op: Step, signal: Tensor) -> Signals:
+    return signal @ op.data(op["mat2"]).mH
+
+
+@mirror(aten.addmm, applies=only("mat1"), batchwise=lambda operation, samples: operation["mat1"].tracked)
+def weights_transposed_after_bias(op: Step, signal: Tensor) -> Signals:
+    through: Tensor = (signal @ op.data(op["mat2"]).mH) * op["alpha"]
+    return through
+
+
+def _batches(operation: Operation, samples: int) -> bool:
+    return len({value.shape[0] for value in operation.inputs}) == 1
+
+
+mirror(aten.bmm, applies=one_factor, batchwise=_batches)(adjoint)
+mirror(aten.baddbmm, applies=one_factor, batchwise=_batches)(adjoint)
+
+# Rectification
+
+RECTIFIERS = (
+    *(aten.relu, aten.hardtanh, aten.leaky_relu, aten._prelu_kernel, aten.rrelu_with_noise, aten.elu),
+    *(aten.celu, aten.gelu, aten.silu, aten.mish, aten.hardswish, aten.softplus, aten.threshold),
+)
+
+
+@mirror(*RECTIFIERS, when=("rectifier", "deconvnet"), batchwise=True)
+def rectify(op: Step, signal: Tensor) -> Signals:
+    """relu(s), whatever the input was."""
+    return signal.clamp(min=0)
+
+
+@mirror(*RECTIFIERS, when=("rectifier", "guided"), keeps=outputs(0), batchwise=True)
+def rectify_where_it_fired(op: Step, signal: Tensor) -> Signals:
+    """relu(s) * [y > 0]."""
+    return signal.clamp(min=0) * (op.data(op.made) > 0)
+
+
+mirror(*RECTIFIERS, when=("rectifier", "gradient"), keeps=all_inputs, batchwise=True)(linearised)
+
+# Unpooling
+
+POOLS = (
+    *(aten.max_pool2d_with_indices, aten.adaptive_max_pool2d, aten.fractional_max_pool2d),
+    *(aten.max_pool3d_with_indices, aten.adaptive_max_pool3d, aten.fractional_max_pool3d),
+)
+
+
+def _unpooling(place: Callable[[Tensor, Tensor, int], Tensor]) -> Callable[..., Signals]:
+    """Each value at the switch of its window; `place` says what happens where windows share one."""
+
+    def unpool(op: Step, signal: Tensor, _: Tensor | None) -> Signals:
+        rank = 3 if "3d" in op.operation.label else 2
+        shape = op.shape(op["self"])
+        switches = op.data(op.output(1)).flatten(-rank)
+        return place(signal.flatten(-rank), switches, torch.Size(shape[-rank:]).numel()).view(shape)
+
+    return unpool
+
+
+def _summed(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+    return values.new_zeros((*values.shape[:-1], plane)).scatter_add_(-1, switches, values)
+
+
+def _last(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+    """The last window in scan order wins. `scatter_` leaves the winner open, so it is looked up first."""
+    windows = torch.arange(switches.shape[-1], device=switches.device).expand_as(switches)
+    winner = torch.full((*values.shape[:-1], plane), -1, device=switches.device)
+    winner.scatter_reduce_(-1, switches, windows, "amax")
+    return values.gather(-1, winner.clamp(min=0)) * (winner >= 0)
+
+
+def _mean(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+    sharing = _summed(torch.ones_like(values), switches, plane)
+    return _summed(values, switches, plane) / sharing.clamp(min=1)
+
+
+for _choice, _place in (("sum", _summed), ("overwrite", _last), ("mean", _mean)):
+    mirror(*POOLS, when=("overlap", _choice), keeps=outputs(1), batchwise=has_batch)(_unpooling(_place))
+
+# Normalisation
+
+BATCH_NORMS = (
+    *(aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training),
+    *(aten.cudnn_batch_norm, aten.miopen_batch_norm, aten._batch_norm_no_update),
+)
+
+
+def uses_batch_statistics(operation: Operation) -> bool:
+    """Whether it is a batch normalisation that does not use running statistics."""
+    normalises = getattr(operation.func, "overloadpacket", None) in BATCH_NORMS
+    return normalises and (bool(operation["training"]) or not isinstance(operation["running_var"], Value))
+
+
+def _by_running_statistics(operation: Operation) -> bool:
+    return not uses_batch_statistics(operation) and only("input")(operation)
+
+
+@mirror(
+    *BATCH_NORMS,
+    applies=_by_running_statistics,
+    batchwise=lambda operation, samples: _by_running_statistics(operation),
+)
+def scale(op: Step, signal: Tensor, *_: Tensor | None) -> Signals:
+    """Times gamma / sqrt(running_var + eps), per channel."""
+    variance = op.data(op["running_var"])
+    factor = (variance + (op["epsilon"] if op["eps"] is None else op["eps"])).rsqrt()
+    if op["weight"] is not None:
+        factor = factor * op.data(op["weight"])
+    per_channel: Tensor = factor.to(signal.dtype).view(-1, *[1] * (signal.ndim - 2))
+    return signal * per_channel
+
+
+_has_batch = lambda operation, samples: len(operation.inputs[0].shape) >= 3  # noqa: E731
+
+
+@mirror(F.local_response_norm, when=("lrn", "identity"), batchwise=_has_batch)
+def left_out(op: Step, signal: Tensor) -> Signals:
+    """Zeiler and Fergus leave contrast normalisation out of the way back."""
+    return signal
+
+
+mirror(F.local_response_norm, when=("lrn", "gradient"), keeps=all_inputs, batchwise=_has_batch)(linearised)
+
+
+def never(operation: Operation) -> bool:
+    """For operations that are always linearised, and registered to say how they treat the batch."""
+    return False
+
+
+mirror(F.group_norm, F.instance_norm, applies=never, batchwise=_has_batch)(linearised)
+mirror(
+    aten.native_layer_norm,
+    applies=never,
+    batchwise=lambda operation, samples: len(operation["normalized_shape"]) < len(operation["input"].shape),
+)(linearised)
+mirror(
+    F.scaled_dot_product_attention,
+    applies=never,
+    batchwise=lambda operation, samples: (
+        len({value.shape[0] for value in operation.inputs}) == 1 and len(operation["query"].shape) == 4
+    ),
+)(linearised)

@@ -1,0 +1,37 @@
+"""Networks to look at, and the trainer that shows how their features come to be.
+
+`mnist_cnn` is the reference network with its bundled weights, `ZFNet` the network of Zeiler and Fergus;
+`train` trains any classifier of images. To read in order: `settings`, `training`, `checkpoints`.
+"""
+
+from __future__ import annotations
+
+from deconvviz.models.diagnosis import diagnose_fit
+from deconvviz.models.evaluation import DropoutPrediction, Evaluation, evaluate, mc_dropout_predict
+from deconvviz.models.mnist import MnistCNN, mnist_cnn
+from deconvviz.models.reference import REFERENCE, initialised, save_trained, train_mnist
+from deconvviz.models.settings import TrainingSettings
+from deconvviz.models.training import TrainingResult, train
+from deconvviz.models.weights import load_weights, read_weights, save_weights
+from deconvviz.models.zfnet import ZFNet
+
+__all__ = [
+    "REFERENCE",
+    "DropoutPrediction",
+    "Evaluation",
+    "MnistCNN",
+    "TrainingResult",
+    "TrainingSettings",
+    "ZFNet",
+    "diagnose_fit",
+    "evaluate",
+    "initialised",
+    "load_weights",
+    "mc_dropout_predict",
+    "mnist_cnn",
+    "read_weights",
+    "save_trained",
+    "save_weights",
+    "train",
+    "train_mnist",
+]

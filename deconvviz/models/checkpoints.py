@@ -1,0 +1,154 @@
+"""A training's folder: weights per epoch to look at, and the state from which a run that was cut off goes on.
+
+::
+
+    epoch-001.safetensors   weights after the first epoch, readable with `load_weights`
+    epoch-002.safetensors
+    state.pt                weights, optimiser and curves after the last whole epoch; tensors and plain values
+
+Each file is written beside its place and renamed, the state last, so a run may be killed at any moment. The
+state names the settings, the data and the model that it belongs to; others are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deconvviz.errors import CheckpointError
+from deconvviz.files import replacing
+from deconvviz.models.settings import TrainingSettings
+from deconvviz.models.weights import Weights, copy_weights, load_plain, save_weights
+
+FORMAT = 1  # raised when a state can no longer be read by older code
+STATE = "state.pt"
+PARTS = {"deconvviz", "identity", "curves", "best_weights", "weights", "optimiser"}  # of the state
+CURVES = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+
+
+@dataclass
+class Progress:
+    """How far a run is: its curves, and the best weights where early stopping wants them back."""
+
+    curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
+    best_weights: Weights | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return len(self.curves["validation_loss"])
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, with the lowest validation loss; the first of equals, 0 before any."""
+        losses = self.curves["validation_loss"]
+        return losses.index(min(losses)) + 1 if losses else 0
+
+
+def run_identity(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, settings: TrainingSettings
+) -> dict[str, str]:
+    """What decides the outcome of a run, by name: settings, data, and the model with its initial weights."""
+    identity = {f"setting {name}": repr(value) for name, value in settings.as_dict().items()}
+    if settings.schedule == "constant":
+        del identity["setting epochs"]  # more epochs then continue the same run
+    identity["images"] = f"{' x '.join(map(str, images.shape))} of {images.dtype}, digest {_digest(images)}"
+    identity["labels"] = f"{len(labels)}, digest {_digest(labels)}"
+    identity["model"] = repr(model)
+    identity["initial weights"] = f"digest {_digest(*model.state_dict().values())}"
+    return identity
+
+
+def snapshot(model: nn.Module) -> Weights:
+    """A copy of the model's parameters and buffers, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+class CheckpointFolder:
+    """Where a run keeps its weights and its state; made when the first epoch is saved."""
+
+    def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, str]) -> None:
+        self.path = Path(path)
+        self.identity = dict(identity)
+        if self.path.exists() and not self.path.is_dir():
+            raise CheckpointError(f"{os.fspath(path)!r} is a file; checkpoints need a folder")
+
+    def save(
+        self, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]
+    ) -> None:
+        """Write the weights of the epoch just done, then the state."""
+        save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", metadata)
+        state = {
+            "deconvviz": FORMAT,
+            "identity": self.identity,
+            "curves": progress.curves,
+            "best_weights": progress.best_weights,
+            "weights": snapshot(model),
+            "optimiser": optimiser.state_dict(),
+        }
+        with replacing(self.path / STATE) as beside:
+            torch.save(state, beside)
+
+    def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+        """Bring model and optimiser to where the run in this folder is; nothing done where there is none.
+
+        Raises CheckpointError for a state that cannot be read or belongs to another run.
+        """
+        if not (self.path / STATE).exists():
+            self._remove_leftovers()
+            return Progress()
+        state = self._read()
+        differences = [
+            name
+            for name in {**self.identity, **state["identity"]}
+            if self.identity.get(name) != state["identity"].get(name)
+        ]
+        if differences:
+            name = differences[0]
+            more = f", {', '.join(differences[1:])}" if differences[1:] else ""
+            raise CheckpointError(
+                f"{os.fspath(self.path)!r} holds another run, with other {name}{more}: "
+                f"{_short(state['identity'].get(name))} then, {_short(self.identity.get(name))} now; "
+                f"repeat that call exactly, or choose another folder"
+            )
+        copy_weights(model, state["weights"], name=repr(os.fspath(self.path / STATE)))
+        optimiser.load_state_dict(state["optimiser"])
+        self._remove_leftovers()
+        return Progress(state["curves"], state["best_weights"])
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path / STATE
+        state = load_plain(path)
+        if isinstance(state, dict) and state.get("deconvviz", FORMAT) != FORMAT:
+            raise CheckpointError(f"{os.fspath(path)!r} has format {state['deconvviz']!r}; this version reads {FORMAT}")
+        if not isinstance(state, dict) or set(state) != PARTS:
+            raise CheckpointError(f"{os.fspath(path)!r} is no training state; choose another folder")
+        return state
+
+    def _remove_leftovers(self) -> None:
+        # A killed run can leave temporary files of `replacing`: a dot, the target's name, something random.
+        for pattern in (".epoch-*.safetensors.*", f".{STATE}.*"):
+            for leftover in self.path.glob(pattern):
+                leftover.unlink(missing_ok=True)
+
+
+def _digest(*tensors: torch.Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "not there"
+    text = " ".join(value.split())
+    return text if len(text) <= 120 else f"{text[:117]}..."

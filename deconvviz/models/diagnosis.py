@@ -1,0 +1,62 @@
+"""What learning curves say about the fit, in one sentence with the numbers that say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from deconvviz.errors import InputError
+
+LOW_ACCURACY = 0.9  # a training accuracy below it is underfitting
+WIDE_GAP = 0.03  # training accuracy minus validation accuracy above it is overfitting
+RISE = 1.2  # so is a validation loss this many times its minimum ...
+LOSS_GAP = 0.05  # ... when it is also this many nats above the training loss
+
+
+def diagnose_fit(
+    train_loss: Sequence[float],
+    validation_loss: Sequence[float],
+    train_accuracy: Sequence[float],
+    validation_accuracy: Sequence[float],
+) -> str:
+    """Underfitting, good fit or overfitting, from curves with one value per epoch.
+
+    Losses in nats, accuracies in [0, 1], all measured in eval mode on images as they are. Judged at the last
+    epoch:
+
+    - overfitting: the accuracy gap (training minus validation) is above `WIDE_GAP`, or the validation loss is
+      above `RISE` times its minimum and more than `LOSS_GAP` above the training loss;
+    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY`;
+    - otherwise good fit.
+
+    The thresholds are rules of thumb for problems that can be solved almost perfectly, such as MNIST.
+    Raises InputError for curves that are empty, differ in length or hold NaN.
+
+    >>> diagnose_fit([0.9, 0.30], [0.9, 0.31], [0.7, 0.91], [0.7, 0.905])
+    'good fit: at epoch 2 training and validation have accuracies of 91.0 % and 90.5 % and losses of ...'
+    """
+    curves = (train_loss, validation_loss, train_accuracy, validation_accuracy)
+    lengths = [len(curve) for curve in curves]
+    if len(set(lengths)) != 1 or not train_loss:
+        raise InputError(
+            f"curves have one value per epoch each and one epoch at least, not {', '.join(map(str, lengths))}"
+        )
+    if any(math.isnan(value) for curve in curves for value in curve):
+        raise InputError("curves with NaN cannot be judged")
+    last = len(train_loss)
+    best = min(range(last), key=lambda epoch: validation_loss[epoch])
+    lowest, loss, train = validation_loss[best], validation_loss[-1], train_loss[-1]
+    gap = train_accuracy[-1] - validation_accuracy[-1]
+    losses = f"losses of {train:.3f} and {loss:.3f}"
+    accuracies = f"{100 * train_accuracy[-1]:.1f} % and {100 * validation_accuracy[-1]:.1f} %"
+    if loss > RISE * lowest and loss - train > LOSS_GAP:
+        return (
+            f"overfitting: the validation loss rose from {lowest:.3f} at epoch {best + 1} to {loss:.3f} at "
+            f"epoch {last}, where the training loss is {train:.3f}; the accuracies are {accuracies}"
+        )
+    state = f"at epoch {last} training and validation have accuracies of {accuracies} and {losses}"
+    if gap > WIDE_GAP:
+        return f"overfitting: {state}; the accuracies are {100 * gap:.1f} points apart"
+    if train_accuracy[-1] < LOW_ACCURACY:
+        return f"underfitting: {state}; the training accuracy is below {100 * LOW_ACCURACY:.0f} %"
+    return f"good fit: {state}"

@@ -1,0 +1,105 @@
+"""How good a classifier is, and how sure: loss and accuracy, and Monte-Carlo dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from deconvviz.errors import InputError, ModelError
+from deconvviz.models.modes import keeping_modes
+from deconvviz.models.randomness import forked, seed_global
+from deconvviz.models.samples import as_input, checked_samples, first_parameter
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a classifier does on labelled images.
+
+    loss: mean cross-entropy in nats. accuracy: share in [0, 1]. wrong: indices of the misclassified images.
+    """
+
+    loss: float
+    accuracy: float
+    count: int
+    wrong: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DropoutPrediction:
+    """What a network predicts when dropout stays on, over many draws (Gal and Ghahramani 2016).
+
+    mean: (N, classes), the predictive mean of the class probabilities.
+    std: (N, classes), their standard deviation over the draws (divided by the number of draws).
+    entropy: (N,), of the predictive mean, in nats: 0 when sure, log(classes) when clueless.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    entropy: torch.Tensor
+
+
+def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 500) -> Evaluation:
+    """Loss and accuracy of `model`, in eval mode, on images (N, C, H, W) with labels (N,).
+
+    The model's modes are left as found. Raises what `checked_samples` raises.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    >>> _ = nn.init.zeros_(model[1].weight), nn.init.zeros_(model[1].bias)
+    >>> evaluate(model, torch.zeros(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
+    Evaluation(loss=0.693147..., accuracy=0.75, count=4, wrong=(3,))
+    """
+    checked_samples(model, images, labels)
+    return score(model, images, labels, batch_size)
+
+
+def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> Evaluation:
+    """What `evaluate` does, for samples that are known to be good."""
+    total, right = 0.0, []
+    with keeping_modes(model), torch.no_grad():
+        model.eval()
+        for some, wanted in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+            logits = model(as_input(some, model))
+            wanted = wanted.to(logits.device)  # noqa: PLW2901
+            total += cross_entropy(logits.double(), wanted, reduction="sum").item()
+            right.append((logits.argmax(1) == wanted).cpu())
+    correct = torch.cat(right)
+    wrong = tuple(torch.nonzero(~correct).flatten().tolist())
+    return Evaluation(total / len(images), correct.double().mean().item(), len(images), wrong)
+
+
+def mc_dropout_predict(
+    model: nn.Module, images: torch.Tensor, samples: int = 50, seed: int = 0, batch_size: int = 500
+) -> DropoutPrediction:
+    """Predict with dropout left on, `samples` times, and say how far the draws agree.
+
+    Only dropout layers run in train mode; batch normalisation and the rest stay in eval mode. Afterwards all
+    modes and the global random numbers are as before. The same seed and batch size give the same draws.
+
+    Raises ModelError for a model without dropout layers (functional dropout cannot be seen from outside),
+    InputError for images that are no (N, C, H, W) tensor or fewer than one sample.
+    """
+    if not isinstance(samples, int) or samples < 1:
+        raise InputError(f"samples is a whole number from 1, not {samples!r}")
+    if not isinstance(images, torch.Tensor) or images.dim() != 4 or not len(images):
+        shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise InputError(f"images have the shape (N, C, H, W) with N from 1, not {shape}")
+    dropouts = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    if not dropouts:
+        raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
+    device = first_parameter(model).device
+    means, deviations = [], []
+    with keeping_modes(model), forked(device), torch.no_grad():
+        model.eval()
+        for dropout in dropouts:
+            dropout.train()
+        seed_global(device, seed, "Monte-Carlo dropout")
+        for some in torch.split(images, batch_size):
+            batch = as_input(some, model)
+            draws = torch.stack([model(batch).double().softmax(1).cpu() for _ in range(samples)])
+            means.append(draws.mean(0))
+            deviations.append(draws.std(0, correction=0))
+    mean = torch.cat(means)
+    return DropoutPrediction(mean, torch.cat(deviations), torch.special.entr(mean).sum(1))

@@ -1,0 +1,149 @@
+"""A model from its name on the command line, with what its images need.
+
+>>> loaded = load_model("mnist")
+>>> type(loaded.model).__name__, loaded.shape
+('MnistCNN', (1, 28, 28))
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from deconvviz.errors import DependencyError, MissingFileError, ModelError, did_you_mean
+from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from deconvviz.models.mnist import mnist_cnn
+from deconvviz.models.weights import load_weights
+from deconvviz.models.zfnet import ZFNet
+
+FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, how to make its input from an image, the shape (C, H, W) of one input, and a remark or ''."""
+
+    model: nn.Module
+    preprocess: Callable[[Any], Any]
+    shape: tuple[int, ...]
+    remark: str = ""
+
+
+def load_model(
+    spec: str, weights: str | os.PathLike[str] | None = None, pretrained: bool = False, size: int | None = None
+) -> LoadedModel:
+    """The model that `spec` names.
+
+    spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
+        package.module:factory; a factory is called without arguments and returns a model. The last two run
+        the code they name.
+    weights: a file to load them from, see `deconvviz.models.load_weights`.
+    pretrained: the weights that torchvision or timm download.
+    size: height and width of the input, in place of the model's own.
+
+    Raises ModelError for a name that means nothing, MissingFileError, CheckpointError, DependencyError.
+    """
+    kind, _, name = spec.rpartition(":")
+    if spec == "mnist":
+        return LoadedModel(mnist_cnn(weights=weights), Preprocess(28, (0.0,), (1.0,)), (1, 28, 28))
+    if spec == "zfnet":
+        model: Any = ZFNet()
+    elif kind == "torchvision":
+        model = _from_torchvision(name, pretrained)
+    elif kind == "timm":
+        model = _from_timm(name, pretrained)
+    elif kind:
+        model = _from_factory(kind, name)
+    else:
+        known = ("mnist", "zfnet", f"torchvision:{spec}")
+        raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module")
+    if weights is not None:
+        load_weights(model, weights)
+    made_up = spec == "zfnet" or kind in ("torchvision", "timm")
+    remark = f"{spec} has random weights; load some with --weights FILE" if made_up else ""
+    return _with_images(model, size, "" if weights is not None or pretrained else remark)
+
+
+def _with_images(model: nn.Module, size: int | None, remark: str) -> LoadedModel:
+    """Preprocessing by ImageNet's statistics, or none where the first convolution takes other than three channels."""
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels, side = first.in_channels if first else 3, size or _usual_size(model)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
+    return LoadedModel(model, Preprocess(side, mean, std), (channels, side, side), remark)
+
+
+def _usual_size(model: nn.Module) -> int:
+    config = getattr(model, "default_cfg", None) or {}  # timm's
+    if "input_size" in config:
+        return int(config["input_size"][-1])
+    return 299 if type(model).__name__ == "Inception3" else 224
+
+
+def _from_torchvision(name: str, pretrained: bool) -> nn.Module:
+    try:
+        from torchvision import models  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        raise DependencyError(
+            f"torchvision does not import ({error}); it was built for another torch, so install a pair that fits: "
+            "pip install --force-reinstall torch torchvision"
+        ) from error
+    if name not in models.list_models():
+        raise ModelError(f"torchvision has no model {name!r}{did_you_mean(name, models.list_models())}")
+    options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if "/" not in name and name in models.list_models(module=models.detection) + models.list_models(
+        module=models.segmentation
+    ):
+        options["weights_backbone"] = None
+    model: nn.Module = models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
+    return model
+
+
+def _from_timm(name: str, pretrained: bool) -> nn.Module:
+    try:
+        import timm  # noqa: PLC0415
+    except ImportError as error:
+        raise DependencyError("timm is not installed; pip install timm") from error
+    if not timm.is_model(name):
+        raise ModelError(f"timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
+    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    return model
+
+
+def _from_factory(home: str, name: str) -> Any:
+    module = _from_file(home) if home.endswith(".py") else _imported(home)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ModelError(f"{home!r} has no factory {name!r}{did_you_mean(name, known)}")
+    return factory()
+
+
+def _from_file(path: str) -> ModuleType:
+    if not Path(path).is_file():
+        raise MissingFileError(f"there is no file {path!r} to take a model from")
+    found = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if found is None or found.loader is None:
+        raise ModelError(f"{path!r} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def _imported(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a package in the current folder, as `python -m` would find it
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"there is no module {name!r} to take a model from ({error}); a model is {FORMS}") from error

@@ -1,0 +1,93 @@
+"""How the bundled weights came to be, and how to make them again.
+
+>>> from deconvviz.models.weights import read_weights
+>>> from importlib import resources
+>>> _, metadata = read_weights(str(resources.files("deconvviz.models") / BUNDLED))
+>>> json.loads(metadata["training"])["settings"] == REFERENCE.as_dict()
+True
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import torch
+
+from deconvviz.models.evaluation import Evaluation
+from deconvviz.models.mnist import BUNDLED, MnistCNN, architecture_metadata
+from deconvviz.models.randomness import forked, seed_global
+from deconvviz.models.settings import TrainingSettings
+from deconvviz.models.training import TrainingResult, train
+from deconvviz.models.weights import save_weights
+
+__all__ = ["BUNDLED", "REFERENCE", "initialised", "save_trained", "train_mnist"]
+
+REFERENCE = TrainingSettings(
+    optimiser="adam",
+    learning_rate=1e-3,
+    batch_size=64,
+    epochs=20,
+    schedule="cosine",
+    warm_up=2.0,
+    patience=8,
+    validation=1 / 12,
+    rotation=10.0,
+    translation=2,
+    seed=0,
+    threads=2,
+)
+"""What the bundled weights were trained with, on MNIST's 60,000 training images, 5,000 of them held out."""
+
+
+def initialised(seed: int, **architecture: Any) -> MnistCNN:
+    """An untrained `MnistCNN` whose weights depend on `seed` alone; global random numbers are left alone.
+
+    >>> torch.equal(initialised(3).conv1.weight, initialised(3).conv1.weight)
+    True
+    """
+    cpu = torch.device("cpu")
+    with forked(cpu):
+        seed_global(cpu, seed, "initial weights")
+        return MnistCNN(**architecture)
+
+
+def train_mnist(
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    settings: TrainingSettings = REFERENCE,
+    *,
+    checkpoints: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    **architecture: Any,
+) -> tuple[MnistCNN, TrainingResult]:
+    """Train a new `MnistCNN` on images (N, 1, 28, 28) in [0, 1]; the model, in eval mode, and how it went.
+
+    `architecture` holds the options of `MnistCNN`; everything random comes from the settings' seed. With
+    `REFERENCE` and MNIST's training images this gives the bundled weights. See `train` for the rest.
+    """
+    model = initialised(settings.seed, **architecture)
+    result = train(model, images, labels, settings, checkpoints=checkpoints, progress=progress)
+    return model.eval(), result
+
+
+def save_trained(
+    model: MnistCNN, path: str | os.PathLike[str], result: TrainingResult, test: Evaluation | None = None
+) -> None:
+    """Write the weights with where they come from, so that `mnist_cnn(weights=path)` loads them.
+
+    The metadata gets two entries, both JSON: "architecture", and "training" with the settings, the epoch that
+    was kept, validation (and, if given, test) loss and accuracy, and the torch version.
+    """
+    curves, kept = result.curves, result.kept_epoch - 1
+    training: dict[str, Any] = {
+        "settings": curves.settings,
+        "epochs": len(curves.epochs),
+        "kept_epoch": result.kept_epoch,
+        "validation": {"loss": curves.validation_loss[kept], "accuracy": curves.validation_accuracy[kept]},
+        "torch": str(torch.__version__),
+    }
+    if test is not None:
+        training["test"] = {"loss": test.loss, "accuracy": test.accuracy, "images": test.count}
+    save_weights(model, path, {**architecture_metadata(model), "training": json.dumps(training)})

@@ -1,0 +1,272 @@
+"""The trainer: from images and labels to weights, every step by the settings, able to go on when cut off.
+
+The loss is the cross-entropy of the softmax, computed from logits and so numerically stable, averaged over
+the images of a step, plus the penalties. One epoch: shuffle, cut into steps, augment, one optimiser step
+each; then measure on the held-out images, and on as many of the training images, in eval mode and as they
+are, so that the two curves can be compared.
+
+What is refused before any training: images that are no finite (N, C, H, W), labels that are missing, too few
+or out of range, images without a label unless told to ignore them. To add an optimiser, extend `_optimiser`
+and `settings.OPTIMISERS`.
+
+>>> generator = torch.Generator().manual_seed(0)
+>>> images = torch.rand(40, 1, 2, 2, generator=generator)
+>>> labels = (images.flatten(1).sum(1) > 2).long()
+>>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+>>> settings = TrainingSettings(epochs=3, learning_rate=0.1, batch_size=8)
+>>> result = train(model, images, labels, settings, progress=False)
+>>> len(result.curves.train_loss), result.kept_epoch
+(3, 3)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from deconvviz.errors import CheckpointError, InputError
+from deconvviz.models.augmentation import augment
+from deconvviz.models.checkpoints import CheckpointFolder, Progress, run_identity, snapshot
+from deconvviz.models.diagnosis import diagnose_fit
+from deconvviz.models.evaluation import score
+from deconvviz.models.mnist import architecture_metadata
+from deconvviz.models.modes import keeping_modes
+from deconvviz.models.randomness import forked, generator, seed_global
+from deconvviz.models.samples import as_input, checked_samples, first_parameter, split
+from deconvviz.models.settings import TrainingSettings
+from deconvviz.results import LearningCurves
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went; the trained model is the one that was passed in.
+
+    best_epoch: the epoch, from 1, with the lowest validation loss.
+    kept_epoch: the epoch whose weights the model has now: the best with early stopping, else the last.
+    stopped_early: whether early stopping ended it before the last epoch.
+    """
+
+    curves: LearningCurves
+    best_epoch: int
+    kept_epoch: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from epoch to epoch; `training` and `held_out` are indices of images."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    images: torch.Tensor
+    labels: torch.Tensor
+    training: torch.Tensor
+    held_out: torch.Tensor
+    settings: TrainingSettings
+
+    @property
+    def device(self) -> torch.device:
+        return first_parameter(self.model).device
+
+
+def train(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor | None,
+    settings: TrainingSettings | None = None,
+    *,
+    checkpoints: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train `model`, in place and on the device where it is, to tell the classes of the images apart.
+
+    images: (N, C, H, W) floating point. labels: (N,) whole numbers from 0, -1 for none.
+    checkpoints: a folder for the weights of each epoch and for the state. The same call again (same settings,
+        data and initial weights) goes on after the last whole epoch and ends with the very weights of a run
+        that was not cut off; a finished run is only loaded. With a constant schedule, more epochs go on too.
+    progress: show a progress bar on standard error.
+
+    The caller's random numbers, the modules' modes and the number of threads are left as found. Bit-identical
+    repetition holds on a CPU with the same torch and the same number of threads; on a GPU also turn on
+    ``torch.use_deterministic_algorithms(True)``.
+
+    Raises what `checked_samples` raises, before any training; CheckpointError where the folder holds another
+    run; InputError where the loss is no longer finite, as with too large a learning rate.
+    """
+    settings = settings or TrainingSettings()
+    images, checked = checked_samples(model, images, labels, settings.unlabelled)
+    run = _Run(
+        model,
+        _optimiser(model, settings),
+        images,
+        checked,
+        *split(len(images), settings.validation, settings.seed),
+        settings,
+    )
+    folder = CheckpointFolder(checkpoints, run_identity(model, images, checked, settings)) if checkpoints else None
+    done = folder.resume(model, run.optimiser) if folder else Progress()
+    if done.epoch > settings.epochs:
+        raise CheckpointError(f"{os.fspath(checkpoints or '')!r} is at epoch {done.epoch}, past {settings.epochs}")
+    with (
+        keeping_modes(model),
+        torch.enable_grad(),
+        forked(run.device),
+        _threads(settings.threads),
+        _bar(run, done, progress) as bar,
+    ):
+        while done.epoch < settings.epochs and not _exhausted(done, settings):
+            _train_epoch(run, done.epoch + 1, bar)
+            _measure(run, done)
+            if folder:
+                folder.save(done, model, run.optimiser, architecture_metadata(model))
+            bar.set_postfix(validation=f"{done.curves['validation_accuracy'][-1]:.2%}")
+    if done.best_weights:
+        model.load_state_dict(done.best_weights)
+    return _result(done, settings)
+
+
+def penalty(model: nn.Module, l1: float, l2: float) -> torch.Tensor:
+    """``l1 * sum |w| + l2 * sum w²`` over the trained parameters with two or more dimensions.
+
+    These are the weights of linear and convolutional layers; biases and normalisation have one dimension.
+    Its gradient is ``l1 * sign(w) + 2 * l2 * w``.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> layer.weight.data = torch.tensor([[3.0, -4.0]])
+    >>> penalty(layer, l1=1.0, l2=0.1).item()
+    9.5
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() >= 2]
+    total = torch.zeros((), device=first_parameter(model).device, dtype=first_parameter(model).dtype)
+    for weight in weights:
+        total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
+    return total
+
+
+def _optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise InputError(f"every parameter of {type(model).__name__} is frozen (requires_grad is False)")
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    if settings.optimiser == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=settings.learning_rate)
+    momentum = settings.momentum if settings.optimiser == "momentum" else 0.0
+    return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=momentum)
+
+
+def _train_epoch(run: _Run, epoch: int, bar: tqdm[NoReturn]) -> None:
+    seed = run.settings.seed
+    order = run.training[torch.randperm(len(run.training), generator=generator(seed, "order", epoch))]
+    movements = generator(seed, "augmentation", epoch)
+    seed_global(run.device, seed, "dropout", epoch)
+    steps = torch.split(order, _step_size(run.settings, len(order)))
+    run.model.train()
+    for number, step in enumerate(steps):
+        _set_learning_rate(run, epochs_done=epoch - 1 + number / len(steps), step=1 / len(steps))
+        run.optimiser.zero_grad()
+        loss = _accumulate_gradient(run, step, movements)
+        _refuse_divergence(loss, epoch, run.settings)
+        run.optimiser.step()
+        bar.update(len(step))
+    run.optimiser.zero_grad()
+
+
+def _accumulate_gradient(run: _Run, step: torch.Tensor, movements: torch.Generator) -> float:
+    """Add the gradient of one step's loss to the parameters, piece by piece; return the loss."""
+    settings, total = run.settings, 0.0
+    for piece in torch.split(step, settings.batch_size):
+        batch = run.images[piece]
+        if settings.augments:
+            batch = augment(batch, settings.rotation, settings.translation, settings.flip, movements)
+        logits = run.model(as_input(batch, run.model))
+        loss = cross_entropy(logits, run.labels[piece].to(logits.device), reduction="sum") / len(step)
+        loss.backward()
+        total += loss.item()
+    if settings.l1 or settings.l2:
+        added = penalty(run.model, settings.l1, settings.l2)
+        added.backward()
+        total += added.item()
+    return total
+
+
+def _step_size(settings: TrainingSettings, count: int) -> int:
+    return {"gradient-descent": count, "stochastic": 1}.get(settings.optimiser, settings.batch_size)
+
+
+def _set_learning_rate(run: _Run, epochs_done: float, step: float) -> None:
+    """For a step of `step` epochs, after `epochs_done`. Unlike torch's schedulers it stores no state."""
+    settings, factor = run.settings, 1.0
+    if settings.schedule == "cosine":
+        factor = (1 + math.cos(math.pi * epochs_done / settings.epochs)) / 2
+    if settings.warm_up:
+        factor *= min((epochs_done + step) / settings.warm_up, 1.0)
+    for group in run.optimiser.param_groups:
+        group["lr"] = settings.learning_rate * factor
+
+
+def _measure(run: _Run, done: Progress) -> None:
+    """Add one point to each curve, and keep the weights if early stopping may want them back."""
+    comparable = run.training[: len(run.held_out)]
+    for name, part in (("train", comparable), ("validation", run.held_out)):
+        found = score(run.model, run.images[part], run.labels[part], batch_size=500)
+        _refuse_divergence(found.loss, done.epoch + 1, run.settings)
+        done.curves[f"{name}_loss"].append(found.loss)
+        done.curves[f"{name}_accuracy"].append(found.accuracy)
+    if run.settings.patience and done.best_epoch == done.epoch:
+        done.best_weights = snapshot(run.model)
+
+
+def _refuse_divergence(loss: float, epoch: int, settings: TrainingSettings) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss became {loss} in epoch {epoch}: training diverged, so lower the learning rate "
+            f"(now {settings.learning_rate:g})"
+        )
+
+
+def _exhausted(done: Progress, settings: TrainingSettings) -> bool:
+    return settings.patience is not None and done.epoch - done.best_epoch >= settings.patience
+
+
+def _result(done: Progress, settings: TrainingSettings) -> TrainingResult:
+    curves = {name: tuple(curve) for name, curve in done.curves.items()}
+    diagnosis = diagnose_fit(**curves)
+    return TrainingResult(
+        curves=LearningCurves(
+            epochs=tuple(range(1, done.epoch + 1)), diagnosis=diagnosis, settings=settings.as_dict(), **curves
+        ),
+        best_epoch=done.best_epoch,
+        kept_epoch=done.best_epoch if done.best_weights else done.epoch,
+        stopped_early=done.epoch < settings.epochs,
+    )
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _bar(run: _Run, done: Progress, shown: bool) -> tqdm[NoReturn]:
+    count = len(run.training)
+    return tqdm(
+        desc="training",
+        total=run.settings.epochs * count,
+        initial=done.epoch * count,
+        unit=" images",
+        disable=not shown,
+    )

@@ -1,0 +1,157 @@
+"""Weights in and out of files, without ever running code that a file brings along.
+
+Written as safetensors. Read from safetensors, or from a torch checkpoint under ``weights_only=True``: a state
+dict, bare or under one of the keys in `WRAPPERS`, with the name prefixes of DataParallel and torch.compile
+taken off. A file that holds anything else than weights is refused, and a model is changed only once all
+names and shapes are known to fit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from deconvviz.errors import CheckpointError, MissingFileError
+from deconvviz.files import replacing
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
+PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+SHOWN = 3  # how many of the names that do not fit an error lists
+
+Weights = dict[str, torch.Tensor]
+
+
+def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write the model's parameters and buffers to the safetensors file `path`, whole or not at all."""
+    # One copy each: safetensors refuses tensors that share memory, such as tied weights.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata=dict(metadata or {}))
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Copy the weights in the file `path` into `model`, which stays on its device and in its number type.
+
+    Raises MissingFileError where there is no such file; CheckpointError where it cannot be read, holds more
+    than weights, or does not have exactly the names and shapes of the model (the first few are named).
+
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "linear.safetensors")
+    >>> save_weights(nn.Linear(2, 1), path)
+    >>> load_weights(nn.Linear(3, 1), path)
+    Traceback (most recent call last):
+    deconvviz.errors.CheckpointError: '...' does not fit Linear: weight is 1 x 2 in the file, 1 x 3 in ...
+    """
+    weights, _ = read_weights(path)
+    copy_weights(model, weights, name=repr(os.fspath(path)))
+
+
+def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Copy `weights` into `model`; `name` is what an error calls them. See `load_weights`."""
+    expected = model.state_dict()
+    given = _without_prefix(weights, expected)
+    faults = _faults(given, expected)
+    if faults:
+        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:SHOWN])}{more}")
+    try:
+        model.load_state_dict(given)
+    except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
+        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
+    """The tensors of a weights file by name, on the CPU, and its metadata (empty for a torch checkpoint).
+
+    Raises MissingFileError and CheckpointError as `load_weights` does.
+    """
+    name = os.fspath(path)
+    if not Path(path).exists():
+        raise MissingFileError(f"there is no file {name!r} to load weights from")
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{name!r} cannot be read ({error.strerror})") from error
+    # A safetensors file is eight bytes of length and then JSON; its suffix may be anything.
+    if name.endswith(".safetensors") or start[8:] == b"{":
+        return _read_safetensors(name)
+    return _read_torch(name), {}
+
+
+def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
+    try:
+        with safe_open(name, framework="pt") as stored:
+            return {key: stored.get_tensor(key) for key in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{name!r} is truncated or no safetensors file ({error})") from error
+
+
+def _read_torch(name: str) -> Weights:
+    content = load_plain(name)
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
+    strangers = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if strangers or not content:
+        held = f"entries that are no tensors: {', '.join(strangers[:SHOWN])}" if strangers else "nothing"
+        raise CheckpointError(
+            f"{name!r} holds {held}; wanted is a state dict, bare or under one of {', '.join(WRAPPERS)}"
+        )
+    return {str(key): value for key, value in content.items()}
+
+
+def load_plain(path: str | os.PathLike[str]) -> object:
+    """What `torch.save` wrote to `path`, on the CPU, if it is tensors and plain values.
+
+    Raises CheckpointError for everything else, also for a file that would run code when unpickled.
+    """
+    try:
+        return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can make the unpickler fail in any way
+        if "GLOBAL" in str(error) or "TorchScript" in str(error):
+            raise CheckpointError(
+                f"{os.fspath(path)!r} holds Python objects besides weights, and loading them could run any "
+                f"code; save the state dict alone (torch.save(model.state_dict(), ...)) or use safetensors"
+            ) from error
+        raise CheckpointError(
+            f"{os.fspath(path)!r} is truncated or neither a safetensors file nor a torch checkpoint"
+        ) from error
+
+
+def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> Weights:
+    given = dict(weights)
+    for prefix in PREFIXES:
+        wrapped = all(name.startswith(prefix) for name in given)
+        if wrapped and not any(name.startswith(prefix) for name in expected):
+            given = {name[len(prefix) :]: value for name, value in given.items()}
+    return given
+
+
+def _faults(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    missing = [
+        f"{name} is missing"
+        for name in expected
+        # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
+        if name not in given and not name.endswith("num_batches_tracked")
+    ]
+    unknown = [f"{name} is unknown to the model" for name in given if name not in expected]
+    unequal = [
+        f"{name} is {_size(value)} in the file, {_size(expected[name])} in the model"
+        for name, value in given.items()
+        if name in expected and value.shape != expected[name].shape
+    ]
+    return unequal + missing + unknown
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a single number"

@@ -1,0 +1,320 @@
+"""`DeconvNet`: the handle on a model that a user holds.
+
+>>> import torch
+>>> from deconvviz.models.mnist import mnist_cnn
+>>> from deconvviz.data import mnist_test
+>>> images, labels = mnist_test()
+>>> net = DeconvNet(mnist_cnn())
+>>> projection = net.project(images[:2], "conv2", channel=[3, 5])
+>>> projection.pixels.shape
+torch.Size([4, 1, 28, 28])
+>>> [(unit.sample, unit.channel) for unit in projection.units]
+[(0, 3), (0, 5), (1, 3), (1, 5)]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz import __version__, images
+from deconvviz.errors import InputError, ModelError, UnknownLayerError, UnsupportedOperation, did_you_mean
+from deconvviz.geometry import layer_geometry, receptive_fields
+from deconvviz.mirror import Met, keep_for, project, reconstruct, samples_apart
+from deconvviz.mirrors import POOLS, uses_batch_statistics
+from deconvviz.recorder import record
+from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction
+from deconvviz.rules import Style, opaque, rule_for, style_of
+from deconvviz.tape import Layer, Tape
+from deconvviz.units import Position, check_finite, choose_units, sample_shape
+from deconvviz.untouched import unwrapped
+
+
+class Trace:
+    """One recorded forward pass: what `DeconvNet.trace` returns and every projection starts from.
+
+    activations: per layer asked for, the tensor it returned, as when it ran.
+    switches: per max-pooling layer, the flat indices into each feature map, as torch gives them.
+    linearised: operations that have no mirror in the style and would be linearised, with their layers.
+    """
+
+    def __init__(self, tape: Tape, style: Style, x: Tensor, wanted: Collection[str] | None) -> None:
+        self.tape, self.style, self.x = tape, style, x
+        names = tape.layers if wanted is None else wanted
+        self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
+        self.switches: dict[str, Tensor] = {}
+        for operation in tape.operations:
+            indices = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
+            if indices is not None and indices.id in tape.data:
+                layer, found = tape.layers.get(operation.where), tape.data[indices.id]
+                same = (
+                    layer is not None and layer.value.shape != found.shape and found.numel() == _size(layer.value.shape)
+                )
+                self.switches[operation.where] = found.view(layer.value.shape) if same and layer else found
+        listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
+        self.linearised = tuple(dict.fromkeys(listed))
+        self.apart = samples_apart(tape, style)
+
+    def layer(self, name: str) -> Layer:
+        if name not in self.activations:
+            raise UnknownLayerError(
+                f"this trace has no activations of {name!r}{did_you_mean(name, self.activations)} "
+                f"(it was recorded for {len(self.activations)} layers)"
+            )
+        return self.tape.layers[name]
+
+
+def _size(shape: Iterable[int]) -> int:
+    return torch.Size(shape).numel()
+
+
+class DeconvNet:
+    """A model with a style: records it, and projects its units to pixels. The model is never changed.
+
+    model: any `torch.nn.Module`; DataParallel, DistributedDataParallel and `torch.compile` are looked through.
+    style: "deconvnet" (Zeiler and Fergus), "guided", "gradient", or a `deconvviz.Style`.
+    preprocess: from a PIL image to a tensor (C, H, W), to project images and paths; where it has an `inverse`,
+        or `mean` and `std` as torchvision's have, pictures show the image as it was.
+    strict: refuse to linearise operations that have no mirror, instead of listing them in the result.
+
+    Raises ModelError where the model is none, or has neither parameters nor buffers; RuleError for a style that
+    is unknown.
+    """
+
+    def __init__(
+        self, model: nn.Module, style: str | Style = "deconvnet", preprocess: Any = None, strict: bool = False
+    ) -> None:
+        self.model = unwrapped(model)
+        if next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
+            raise ModelError(
+                f"the model {type(self.model).__name__} has no parameters: there is no network to look into"
+            )
+        self.style = style_of(style)
+        self.preprocess = preprocess
+        self.strict = strict
+
+    def layers(self, x: Any) -> LayerTable:
+        """The layers that run on input `x`: modules, and functional calls under the module that makes them.
+
+        Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. Where a
+        layer returns several tensors there is one row for each: ``rnn[0]``, ``head[scores]``.
+        """
+        tape = self._record(self._input(x), ())
+        listed: dict[str, dict[str, None]] = {}
+        for operation in tape.operations:
+            if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
+                listed.setdefault(operation.where, {})[operation.label] = None
+        found = list(tape.layers.values())
+        return LayerTable(
+            tuple(
+                LayerInfo(
+                    layer.name,
+                    layer.kind,
+                    layer.value.shape,
+                    geometry.stride,
+                    geometry.offset,
+                    geometry.receptive_field,
+                    tuple(listed.get(layer.name, ())),
+                )
+                for layer, geometry in zip(found, layer_geometry(tape, found), strict=True)
+            )
+        )
+
+    def trace(self, x: Any, layers: str | Collection[str] | None = None) -> Trace:
+        """Record one forward pass on `x`.
+
+        x: a tensor (N, C, ...), or images or paths where the network has a preprocess.
+        layers: whose activations to keep; the pass ends after the last of them. None: all, to the end.
+
+        Raises UnknownLayerError, and InputError for an input that is empty, not finite or does not fit.
+        """
+        wanted = [layers] if isinstance(layers, str) else layers
+        if wanted is not None and not wanted:
+            raise InputError("there is no layer to record; name at least one, or give layers=None for all")
+        x = self._input(x)
+        return Trace(self._record(x, wanted), self.style, x, wanted)
+
+    def project(
+        self,
+        x: Any,
+        layer: str,
+        channel: int | Sequence[int] | None = None,
+        position: Position = "max",
+        seed: str = "activation",
+    ) -> Projection:
+        """What made units of `layer` fire, in pixels.
+
+        x: as for `trace`, or a trace that has the layer's activations.
+        channel: one, several, or None for all.
+        position: "max", where the channel is strongest (the first of equals); an index for all samples; an
+            integer tensor (samples, dimensions), one index per sample; or "all". Layers that have channels
+            only have no position.
+        seed: the unit's start value: its "activation", as in Zeiler and Fergus, or "one".
+
+        Returns a `Projection` with one unit per sample, channel and position, in that order.
+        Raises UnknownLayerError, InputError, and UnsupportedOperation where no signal can reach the input or,
+        under `strict`, where an operation would be linearised.
+        """
+        if seed not in ("activation", "one"):
+            raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
+        trace = x if isinstance(x, Trace) else self.trace(x, [layer])
+        value = trace.layer(layer).value
+        if value.id not in trace.apart and trace.tape.samples > 1:
+            return self._one_by_one(trace, layer, channel, position, seed)
+        axis = layer_geometry(trace.tape, [trace.layer(layer)])[0].channel_axis
+        activations = trace.activations[layer]
+        units, seeds = choose_units(layer, activations, trace.tape.samples, axis, channel, position)
+        if seed == "one":
+            seeds = replace(seeds, values=torch.ones_like(seeds.values))
+        pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
+        self._check_strict(met)
+        places = torch.stack(torch.unravel_index(seeds.indices, sample_shape(value.shape, trace.tape.samples)), 1)[
+            :, 1:
+        ]
+        return Projection(
+            pixels[0],
+            units,
+            torch.from_numpy(receptive_fields(trace.tape, value, places.tolist())),
+            images.displayed(trace.x, self.preprocess),
+            self._provenance(layer, seed, met),
+        )
+
+    def reconstruct(self, x: Any, layer: str) -> Reconstruction:
+        """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`."""
+        trace = x if isinstance(x, Trace) else self.trace(x, [layer])
+        value = trace.layer(layer).value
+        check_finite(layer, trace.activations[layer])
+        pixels, met = reconstruct(trace.tape, self.style, value)
+        self._check_strict(met)
+        shown = images.displayed(trace.x, self.preprocess)
+        return Reconstruction(pixels[0], shown, self._provenance(layer, "activation", met))
+
+    def _one_by_one(self, trace: Trace, layer: str, *arguments: Any) -> Projection:
+        """Project where a layer mixes the batch axis with others: every sample is recorded alone."""
+        if coupling := next((op for op in trace.tape.operations if uses_batch_statistics(op)), None):
+            raise InputError(
+                f"{coupling} normalises with the statistics of the batch, so no sample of this batch of "
+                f"{trace.tape.samples} has an activation of its own; give one sample at a time"
+            )
+        channel, position, seed = arguments
+        parts = []
+        for n in range(trace.tape.samples):
+            here = position[n : n + 1] if isinstance(position, Tensor) else position
+            parts.append(self.project(trace.x[n : n + 1], layer, channel, here, seed))
+        units = tuple(replace(unit, sample=n) for n, part in enumerate(parts) for unit in part.units)
+        return Projection(
+            torch.cat([part.pixels for part in parts]),
+            units,
+            torch.cat([part.receptive_fields for part in parts]),
+            torch.cat([part.images for part in parts]),
+            parts[0].provenance,
+        )
+
+    def _input(self, given: Any) -> Tensor:
+        x = images.to_input(given, self.preprocess)
+        shape = tuple(x.shape)
+        if x.ndim < 2:
+            raise InputError(f"the input has shape {shape}; it must have a batch axis and channels, (N, C, ...)")
+        if 0 in shape:
+            raise InputError(f"the input has shape {shape}, which is empty; give at least one sample")
+        if not x.dtype.is_floating_point:
+            raise InputError(f"the input is {x.dtype}; convert it to floating point, scaled as the model expects")
+        if not bool(torch.isfinite(x).all()):
+            bad = int((~torch.isfinite(x)).sum())
+            raise InputError(
+                f"the input holds {bad} values that are NaN or infinite, of {x.numel()}; all must be finite"
+            )
+        return x
+
+    def _record(self, x: Tensor, wanted: Collection[str] | None) -> Tape:
+        try:
+            tape = record(self.model, x, keep=keep_for(self.style), layers=wanted, opaque=opaque())
+        except (RuntimeError, ValueError, IndexError) as error:
+            if explained := _misfit(self.model, x):
+                raise InputError(explained) from error
+            raise
+        for layer in tape.layers.values():
+            rank = _CONVOLUTIONS.get(layer.kind)
+            if rank and len(layer.value.shape) == rank + 1:
+                raise InputError(
+                    f"the input of shape {tuple(x.shape)} has no batch axis; "
+                    f"give x[None], or a batch (N, {_AXES[rank]})"
+                )
+        for name in wanted or ():
+            if name not in tape.layers:
+                raise UnknownLayerError(self._unknown(name, tape))
+            if not tape.layers[name].value.carries_signal:
+                raise InputError(f"layer {name!r} returns {tape.layers[name].value.dtype}, which has no activations")
+        return tape
+
+    def _unknown(self, name: str, tape: Tape) -> str:
+        if name in dict(self.model.named_modules()):
+            return f"layer {name!r} is a module of the model, but nothing that depends on the input came out of it"
+        known = list(tape.layers)
+        some = ", ".join(map(repr, known[:5])) + (", ..." if len(known) > 5 else "")
+        hint = did_you_mean(name, known) or f"; the layers are {some}"
+        return f"there is no layer {name!r} in {type(self.model).__name__}{hint}"
+
+    def _check_strict(self, met: Met) -> None:
+        if self.strict and met.linearised:
+            raise UnsupportedOperation(
+                f"under strict=True no operation is linearised, but {' and '.join(met.linearised)} has no mirror"
+            )
+
+    def _provenance(self, layer: str, seed: str, met: Met) -> Provenance:
+        return Provenance(
+            type(self.model).__name__,
+            fingerprint(self.model),
+            layer,
+            {"name": self.style.name, **self.style.choices},
+            seed,
+            tuple(met.linearised),
+            tuple(met.stopped),
+            {"deconvviz": __version__, "torch": str(torch.__version__)},
+        )
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A digest that changes when a model's weights do: of the name, shape and 64 elements of every tensor.
+
+    It tells trained from retrained, quickly; it does not prove that two models are the same.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        flat = tensor.detach().flatten()
+        sampled = flat[:: max(1, len(flat) // 64)][:64]
+        digest.update(sampled.to(torch.complex128 if tensor.is_complex() else torch.float64).cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+# What to say when a model does not take its input
+
+_CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
+_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def _misfit(model: nn.Module, x: Tensor) -> str:
+    """Why a model's first convolution or linear layer cannot take `x`; empty where that is not the reason."""
+    shape = tuple(x.shape)
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device != x.device:
+        return f"the input is on {x.device} and the model on {parameter.device}; move one of them"
+    if parameter is not None and parameter.dtype != x.dtype:
+        return f"the input is {x.dtype} and the model {parameter.dtype}; convert one of them"
+    for name, module in model.named_modules():
+        if rank := _CONVOLUTIONS.get(type(module).__name__):
+            wanted = f"(N, {_AXES[rank].replace('C', str(module.in_channels))})"
+            if x.ndim != rank + 2 or shape[1] != module.in_channels:
+                return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"
+            return f"the model cannot take an input of shape {shape}; is it large enough?"
+        if isinstance(module, nn.Linear):
+            if shape[-1] != module.in_features:
+                return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
+            return ""
+    return ""

@@ -1,0 +1,239 @@
+"""The mirrors of what carries signals about: sums, products with constants, shapes and places.
+
+All of these are linear, so their mirror is the exact adjoint. Those that every network is full of are written
+out; the others leave it to `adjoint`, and only say when samples stay apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deconvviz.mirrors import has_batch, one_factor, only, values_in
+from deconvviz.rules import Signals, Step, adjoint, masks_and_indices, mirror
+from deconvviz.storage import overwritten, reread
+from deconvviz.tape import Operation
+
+aten: Any = torch.ops.aten
+
+# Sums and products with constants
+
+
+@mirror(aten.add)
+def distribute(op: Step, signal: Tensor) -> Signals:
+    return [
+        op.fitted(op["self"], signal),
+        op.fitted(op["other"], signal if op["alpha"] == 1 else signal * op["alpha"]),
+    ]
+
+
+@mirror(aten.sub)
+def distribute_difference(op: Step, signal: Tensor) -> Signals:
+    return [op.fitted(op["self"], signal), op.fitted(op["other"], -op["alpha"] * signal)]
+
+
+@mirror(aten.neg)
+def negate(op: Step, signal: Tensor) -> Signals:
+    return -signal
+
+
+@mirror(aten.mul, applies=one_factor, keeps=masks_and_indices)
+def times(op: Step, signal: Tensor) -> Signals:
+    factor, other = ("self", "other") if op["self"].carries_signal else ("other", "self")
+    number = op.operand(other, op.made)
+    return [op.fitted(op[factor], signal * (number.conj() if isinstance(number, Tensor) else number))]
+
+
+@mirror(
+    aten.div,
+    applies=lambda operation: operation["rounding_mode"] is None and only("self")(operation),
+    keeps=masks_and_indices,
+)
+def divide(op: Step, signal: Tensor) -> Signals:
+    number = op.operand("other", op.made)
+    return [op.fitted(op["self"], signal / (number.conj() if isinstance(number, Tensor) else number))]
+
+
+# Shapes and places
+
+
+RESHAPES = (aten.view.default, aten._unsafe_view, aten._reshape_alias, aten.squeeze, aten.unsqueeze)
+
+
+def _whole_samples(operation: Operation, samples: int) -> bool:
+    """Both shapes have whole samples along axis 0, which a reshape leaves in order."""
+    return all(value.shape and value.shape[0] % samples == 0 for value in (operation["self"], operation.made))
+
+
+@mirror(*RESHAPES, batchwise=_whole_samples)
+def reshape(op: Step, signal: Tensor) -> Signals:
+    return signal.reshape(op.shape(op["self"]))
+
+
+@mirror(aten.clone, aten.detach, aten.alias, aten.lift_fresh, batchwise=True)
+def same(op: Step, signal: Tensor) -> Signals:
+    return signal
+
+
+@mirror(
+    aten._to_copy,
+    applies=lambda operation: not operation["self"].dtype.is_complex,
+    batchwise=True,
+)
+def same_in_its_type(op: Step, signal: Tensor) -> Signals:
+    return (signal.real if signal.is_complex() else signal).to(op["self"].dtype).to(op["self"].device)
+
+
+@mirror(aten.copy, keeps=masks_and_indices, batchwise=lambda operation, samples: _one_rank(operation))
+def copied(op: Step, signal: Tensor) -> Signals:
+    """What was written over gets nothing."""
+    value, fitted = op.fitted(op["src"], signal)
+    return [(value, fitted.to(value.dtype))]
+
+
+def _one_rank(operation: Operation) -> bool:
+    values = [*operation.inputs, *(value for value in operation.outputs if value)]
+    return len({(len(value.shape), value.shape[:1]) for value in values}) == 1
+
+
+@mirror(aten.fill, aten.zero, batchwise=True)
+def erased(op: Step, signal: Tensor) -> Signals:
+    return []
+
+
+@mirror(aten.cat)
+def take_apart(op: Step, signal: Tensor) -> Signals:
+    parts = op["tensors"]
+    return list(zip(parts, signal.split([part.shape[op["dim"]] for part in parts], op["dim"]), strict=True))
+
+
+@mirror(
+    aten.stack,
+    batchwise=lambda operation, samples: operation["dim"] % len(operation.made.shape) != 0,
+)
+def take_slices(op: Step, signal: Tensor) -> Signals:
+    return list(zip(op["tensors"], signal.unbind(op["dim"]), strict=True))
+
+
+@mirror(aten.expand, batchwise=lambda operation, samples: _one_rank(operation))
+def contract(op: Step, signal: Tensor) -> Signals:
+    return [op.fitted(op["self"], signal)]
+
+
+def _along_others(operation: Operation, samples: int) -> bool:
+    """A slice leaves axis 0 alone, or takes it whole without naming its length."""
+    if operation["dim"] % len(operation["self"].shape):
+        return True
+    return operation["start"] in (None, 0) and (operation["end"] or 1 << 62) > 1 << 60 and operation["step"] == 1
+
+
+mirror(aten.slice, batchwise=_along_others)(adjoint)
+mirror(aten.permute, batchwise=lambda operation, samples: operation["dims"][0] % len(operation["dims"]) == 0)(adjoint)
+mirror(
+    *(aten.select, aten.split, aten.unsafe_split, aten.split_with_sizes, aten.unbind, aten.transpose, aten.t),
+    *(aten.flip, aten.roll, aten.unfold, aten.diagonal, aten.index_select, aten.gather, aten.cumsum),
+    *(
+        aten.slice_scatter,
+        aten.select_scatter,
+        aten.scatter,
+        aten.scatter_add,
+        aten.index_add,
+        aten.index_copy,
+    ),
+    *(aten.sum, aten.mean, aten.where, aten.masked_fill, aten.rsub),
+    keeps=masks_and_indices,
+)(adjoint)
+mirror(aten.tril, aten.triu, batchwise=lambda operation, samples: len(operation["self"].shape) > 2)(adjoint)
+mirror(
+    *(aten.repeat, aten.masked_scatter, aten.index_put, aten.take, aten.view_as_real, aten.view_as_complex),
+    *(aten.real, aten.imag),
+    keeps=masks_and_indices,
+    batchwise=False,
+)(adjoint)
+mirror(aten.dot, aten.mv, applies=one_factor, batchwise=False)(adjoint)
+
+
+# Storage that was written in place: see deconvviz.storage
+
+
+def _per_sample(operation: Operation, samples: int) -> Tensor | None:
+    """Where a sample's elements lie in that sample's part of the root, (elements,); None where samples mix."""
+    root, asked = operation["root_geometry"], operation["geometry"]
+    index = asked.within(root)
+    length = torch.Size(root.size).numel()
+    if not asked.size or asked.size[0] % samples or not root.size or root.size[0] % samples:
+        return None
+    rows = index.reshape(samples, -1) - torch.arange(samples)[:, None] * (length // samples)
+    alike = (index >= 0).all() and (rows == rows[0]).all() and (rows[0] < length // samples).all()
+    return rows[0] if alike else None
+
+
+def _samples_alike(operation: Operation, samples: int) -> bool:
+    return _per_sample(operation, samples) is not None
+
+
+def _lengths(op: Step) -> tuple[int, Tensor]:
+    """How many samples the signal holds, and where each has the elements that were read or written."""
+    if op.samples is None:
+        index = op["geometry"].within(op["root_geometry"])
+        return 1, index.flatten()
+    index = _per_sample(op.operation, op.tape.samples)
+    assert index is not None
+    return len(op.samples), index
+
+
+@mirror(reread, batchwise=_samples_alike)
+def put_back(op: Step, signal: Tensor) -> Signals:
+    """Each element to where it was read; what was read outside of the root is constant."""
+    samples, index = _lengths(op)
+    index = index.to(signal.device)
+    root = signal.new_zeros(
+        (
+            samples,
+            torch.Size(op["root_geometry"].size).numel() // (op.tape.samples if op.samples is not None else 1),
+        )
+    )
+    return root.index_add_(1, index.clamp(min=0), signal.reshape(samples, -1) * (index >= 0)).view(op.shape(op["root"]))
+
+
+@mirror(overwritten, batchwise=_samples_alike)
+def split_off(op: Step, signal: Tensor) -> Signals:
+    """The part that was written, and the rest, which is zero there."""
+    samples, index = _lengths(op)
+    index = index.to(signal.device)
+    flat = signal.reshape(samples, -1)
+    part = flat.index_select(1, index).view(op.shape(op["part"]))
+    if op["root"] is None:
+        return [(op["part"], part)]
+    return [(op["part"], part), (op["root"], flat.index_fill(1, index, 0).view(op.shape(op["root"])))]
+
+
+def _index_behind_batch(operation: Operation, samples: int) -> bool:
+    """Constant indices side by side, none of them for axis 0."""
+    given = [position for position, index in enumerate(operation["indices"]) if index is not None]
+    constant = not any(value.tracked for value in values_in(operation["indices"]))
+    return constant and given[0] > 0 and given == list(range(given[0], given[-1] + 1))
+
+
+mirror(aten.index, keeps=masks_and_indices, batchwise=_index_behind_batch)(adjoint)
+mirror(
+    aten.constant_pad_nd,
+    batchwise=lambda operation, samples: len(operation["pad"]) < 2 * len(operation["self"].shape),
+)(adjoint)
+
+mirror(
+    *(aten.reflection_pad1d, aten.reflection_pad2d, aten.reflection_pad3d),
+    *(aten.replication_pad1d, aten.replication_pad2d, aten.replication_pad3d),
+    *(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d),
+    *(aten._upsample_nearest_exact1d, aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d),
+    *(aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d),
+    *(aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa),
+    *(aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d),
+    *(aten.adaptive_avg_pool1d, aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d),
+    *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.native_channel_shuffle, aten.im2col),
+    batchwise=has_batch,
+)(adjoint)
+mirror(aten.col2im, batchwise=lambda operation, samples: len(operation["self"].shape) == 3)(adjoint)
+mirror(aten.grid_sampler_2d, aten.grid_sampler_3d, applies=only("input"), batchwise=False)(adjoint)

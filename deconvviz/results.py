@@ -1,0 +1,235 @@
+"""Frozen results that producers fill and renderers read.
+
+A result holds tensors and plain values only, never a model. Each can be saved to one safetensors file
+(tensors as they are, everything else as JSON in the file's metadata; written beside and renamed, so a file
+that exists is complete), loaded again, drawn with `figure()` and shown in a notebook.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import importlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from deconvviz.errors import DataError, MissingFileError
+from deconvviz.files import replacing
+
+FORMAT = 1  # raised when a saved result can no longer be read by older code
+
+R = TypeVar("R", bound="Result")
+
+
+class Result:
+    """What every result can do; a frozen dataclass derives from it."""
+
+    def figure(self, **options: Any) -> Any:
+        """The result as a matplotlib Figure; `options` are those of its renderer in `deconvviz.figures`."""
+        # Looked up when called: results stay below the floor of the figures and load no matplotlib.
+        return importlib.import_module("deconvviz.figures").draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        picture = io.BytesIO()
+        self.figure().savefig(picture, format="png", bbox_inches="tight")
+        encoded = base64.b64encode(picture.getvalue()).decode()
+        return f'<img alt="{html.escape(repr(type(self).__name__))}" src="data:image/png;base64,{encoded}">'
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
+        tensors: dict[str, torch.Tensor] = {}
+        manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
+        with replacing(path) as beside:
+            save_file(tensors, beside, metadata={"deconvviz": json.dumps(manifest)})
+        return Path(path)
+
+    @classmethod
+    def load(cls: type[R], path: str | os.PathLike[str]) -> R:
+        """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
+        if not Path(path).is_file():
+            raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
+        try:
+            with safe_open(os.fspath(path), framework="pt") as stored:
+                manifest = json.loads((stored.metadata() or {})["deconvviz"])
+                if manifest["format"] != FORMAT:
+                    raise DataError(
+                        f"{os.fspath(path)!r} has format {manifest['format']!r}; this version reads {FORMAT}"
+                    )
+                result = _decode(manifest["result"], stored)
+        except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz ({error})") from error
+        if not isinstance(result, cls):
+            raise DataError(f"{os.fspath(path)!r} holds a {type(result).__name__}, not a {cls.__name__}")
+        return result
+
+
+def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if dataclasses.is_dataclass(value):
+        fields = {
+            f.name: _encode(getattr(value, f.name), f"{key}.{f.name}", tensors) for f in dataclasses.fields(value)
+        }
+        return {"kind": type(value).__name__, "fields": fields}
+    if isinstance(value, dict):
+        return {"mapping": [[k, _encode(v, f"{key}.{k}", tensors)] for k, v in value.items()]}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item, f"{key}.{i}", tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _decode(value: Any, stored: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, stored) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return stored.get_tensor(value["tensor"])
+    if "mapping" in value:
+        return {k: _decode(v, stored) for k, v in value["mapping"]}
+    return KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One neuron: a layer's channel at a position, in one sample, with the activation it had."""
+
+    sample: int
+    layer: str
+    channel: int
+    position: tuple[int, ...]  # empty where the layer has channels only
+    activation: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a picture comes from: enough to say whether two of them may be compared."""
+
+    model: str  # class name
+    fingerprint: str  # digest of the model's parameters and buffers, see `deconvviz.net`
+    layer: str
+    style: dict[str, str]  # name, and the choice per family of operations
+    seed: str  # "activation" or "one"
+    linearised: tuple[str, ...]  # operations without a mirror, as "aten.sigmoid in features.3"
+    stopped: tuple[str, ...]  # operations where a part of the signal ended: comparisons, integer casts
+    versions: dict[str, str]  # of deconvviz and torch
+
+
+@dataclass(frozen=True)
+class Projection(Result):
+    """What made units fire, in pixels.
+
+    pixels: (units, *input shape), signed: the last step of a deconvnet is not rectified.
+    units: one per row of `pixels`.
+    receptive_fields: (units, spatial dimensions, 2), first pixel and one past the last, clipped to the image.
+    images: (samples, *input shape), what the network was shown, for display.
+    """
+
+    pixels: torch.Tensor
+    units: tuple[Unit, ...]
+    receptive_fields: torch.Tensor
+    images: torch.Tensor
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Reconstruction(Result):
+    """All activations of one layer sent back at once: pixels (samples, *input shape), signed."""
+
+    pixels: torch.Tensor
+    images: torch.Tensor
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One row of a network's layer table.
+
+    stride, offset, receptive_field: per spatial dimension, in input pixels: the unit at position p sees
+        pixels p * stride + offset and on, receptive_field of them. None where the layer sees the whole input
+        (behind a linear layer, global pooling or an operation that is not local).
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    stride: tuple[float, ...] | None
+    offset: tuple[int, ...] | None
+    receptive_field: tuple[int, ...] | None
+    linearised: tuple[str, ...] = ()  # operations in this layer that the style would linearise
+
+
+@dataclass(frozen=True)
+class LayerTable(Result):
+    """The layers of one recorded run, in the order in which they finished. Printing it gives a table."""
+
+    layers: tuple[LayerInfo, ...]
+
+    def __iter__(self) -> Any:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, name: str | int) -> LayerInfo:
+        return self.layers[name] if isinstance(name, int) else {layer.name: layer for layer in self.layers}[name]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table as text, a header first."""
+        header: tuple[str, ...] = ("layer", "kind", "shape", "stride", "receptive field", "linearised")
+        return [header] + [
+            (
+                layer.name,
+                layer.kind,
+                " x ".join(map(str, layer.shape)),
+                "" if layer.stride is None else " x ".join(f"{s:g}" for s in layer.stride),
+                "whole input" if layer.receptive_field is None else " x ".join(map(str, layer.receptive_field)),
+                ", ".join(layer.linearised),
+            )
+            for layer in self.layers
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        header, *body = self.rows()
+        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+        return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+
+
+@dataclass(frozen=True)
+class LearningCurves(Result):
+    """How a training went, one entry per epoch, with what the curves say about the fit.
+
+    diagnosis: one sentence: underfitting, good fit or overfitting, with the numbers that say so.
+    """
+
+    epochs: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    validation_loss: tuple[float, ...]
+    train_accuracy: tuple[float, ...]  # in [0, 1]
+    validation_accuracy: tuple[float, ...]
+    diagnosis: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+# What a saved file may name: loading builds these and nothing else.
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (Unit, Provenance, Projection, Reconstruction, LayerInfo, LayerTable, LearningCurves)
+}

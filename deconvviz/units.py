@@ -1,0 +1,102 @@
+"""Choosing units of a layer: which samples, channels and positions, and where these lie in the layer's map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.mirror import Seeds
+from deconvviz.results import Unit
+
+Position = str | Sequence[int] | Tensor
+
+
+def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
+    """The shape of one sample's part of a value: its rows along axis 0 (usually one), then the other axes."""
+    return (shape[0] // samples, *shape[1:])
+
+
+def choose_units(
+    layer: str, activations: Tensor, samples: int, channel_axis: int, channel: Any, position: Position
+) -> tuple[tuple[Unit, ...], Seeds]:
+    """The units asked for, and seeds with their activations; samples first, then channels, then positions.
+
+    Raises InputError for channels or positions that the layer does not have.
+    """
+    check_finite(layer, activations)
+    shape = sample_shape(activations.shape, samples)
+    indices = torch.arange(torch.Size(shape).numel()).view(shape).movedim(channel_axis, 0)
+    if shape[0] == 1:  # one row per sample: no position of its own
+        indices = indices.squeeze(1)
+    dims = tuple(indices.shape[1:])
+    channels = _channels(channel, len(indices), layer)
+    indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
+    values = activations.reshape(samples, -1).cpu()[:, indices]  # (samples, channels, positions)
+    if isinstance(position, str) and position == "all":
+        chosen = torch.arange(indices.shape[1]).expand(values.shape)
+    elif isinstance(position, str) and position == "max":
+        chosen = values.argmax(-1, keepdim=True)
+    else:
+        chosen = _flat_positions(position, dims, samples, layer)[:, None, None].expand(-1, len(channels), 1)
+    picked, flat = values.gather(-1, chosen), indices.expand(samples, -1, -1).gather(-1, chosen)
+    owners = torch.arange(samples)[:, None, None].expand(chosen.shape)
+    numbers = torch.tensor(channels)[None, :, None].expand(chosen.shape)
+    places = torch.stack(torch.unravel_index(chosen.flatten(), dims), 1).tolist() if dims else [[]] * chosen.numel()
+    units = tuple(
+        Unit(sample, layer, number, tuple(place), activation)
+        for sample, number, place, activation in zip(
+            owners.flatten().tolist(),
+            numbers.flatten().tolist(),
+            places,
+            picked.flatten().tolist(),
+            strict=True,
+        )
+    )
+    return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())
+
+
+def check_finite(layer: str, activations: Tensor) -> None:
+    """Raise InputError where the activations hold NaN or infinity."""
+    if not bool(torch.isfinite(activations).all()):
+        raise InputError(f"the activations of layer {layer!r} are not all finite on this input")
+
+
+def _channels(channel: Any, count: int, layer: str) -> list[int]:
+    if channel is None:
+        return list(range(count))
+    asked = list(channel) if isinstance(channel, (list, tuple, range, Tensor, np.ndarray)) else [channel]
+    if not asked:
+        raise InputError(f"there is no channel to project; layer {layer!r} has channels 0 to {count - 1}")
+    for number in asked:
+        whole = isinstance(number, (int, np.integer)) or (isinstance(number, Tensor) and not number.is_floating_point())
+        if isinstance(number, bool) or not whole or not 0 <= number < count:
+            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {_shown(number)}")
+    return [int(number) for number in asked]
+
+
+def _flat_positions(position: Any, dims: tuple[int, ...], samples: int, layer: str) -> Tensor:
+    """One index into the flattened map for each sample."""
+    described = f"layer {layer!r} has maps of size {dims}" if dims else f"layer {layer!r} has channels but no positions"
+    wanted = f"a position is 'max', 'all', {len(dims)} integers, or an integer tensor ({samples}, {len(dims)})"
+    try:
+        given = position if isinstance(position, Tensor) else torch.tensor([list(position)] * samples)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.empty(0)
+    given = given if given.numel() else given.long()
+    if isinstance(position, str) or given.is_floating_point() or tuple(given.shape) != (samples, len(dims)):
+        raise InputError(f"{described}; {wanted}, not {_shown(position)}")
+    strides = []
+    for axis, size in enumerate(dims):
+        if not 0 <= int(given[:, axis].min()) <= int(given[:, axis].max()) < size:
+            raise InputError(f"{described}; the position {_shown(position)} lies outside")
+        strides.append(torch.Size(dims[axis + 1 :]).numel())
+    return (given.cpu().long() * torch.tensor(strides, dtype=torch.long)).sum(1)
+
+
+def _shown(given: Any) -> str:
+    return f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) and given.ndim else repr(given)

@@ -1,0 +1,25 @@
+"""What every test starts from: a known random state, two threads, and nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of development data beside the checkout; tests that need it are skipped without it."""
+    if not (SHARED / "assets").is_dir():
+        pytest.skip("needs the development data in ../shared/assets, which is not here")
+    return SHARED / "assets"

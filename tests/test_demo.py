@@ -1,0 +1,51 @@
+"""The demonstration: its pictures, and a page that holds them and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+
+from deconvviz import cli
+
+SECTIONS = [
+    *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
+    *("reconstructions", "captum"),
+]
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.links, self.names = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "img":
+            self.images.append(attributes)
+        self.links += [attributes[key] for key in ("href", "src") if key in attributes]
+        self.names += [attributes["id"]] if "id" in attributes else []
+
+
+def test_the_demo_is_one_page_with_its_pictures(tmp_path, capsys):
+    folder = tmp_path / "a folder" / "demo"
+    assert cli.main(["demo", "--out", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'index.html'}\n"
+    text = (folder / "index.html").read_text("utf-8")
+    page = Page(text)
+    assert page.names == SECTIONS
+    assert {link for link in page.links if not link.startswith("data:")} == {f"#{name}" for name in SECTIONS}
+    assert not re.search(r"https?://", text)
+    assert {path.name for path in folder.iterdir()} == {"index.html", *(f"{name}.png" for name in SECTIONS)}
+    for name, image in zip(SECTIONS, page.images, strict=True):
+        png = base64.b64decode(image["src"].partition("base64,")[2])
+        assert png == (folder / f"{name}.png").read_bytes()
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
+        assert image["alt"]
+    assert re.search(r"relative difference [0-9]e-0[67]|relative difference 0e\+00", text)
