@@ -14,16 +14,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
-    from deconvviz.rules import mirror as mirror
 
 _HOMES = {
     "DeconvNet": "deconvviz.net",
     "Style": "deconvviz.rules",
-    "mirror": "deconvviz.rules",
 }
 _MODULES = ("errors", "figures", "images", "results", "rules")
 
-__all__ = ["DeconvNet", "Style", "__version__", *_MODULES, "mirror"]  # noqa: PLE0604
+__all__ = ["DeconvNet", "Style", "__version__", *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

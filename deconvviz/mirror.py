@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.rules import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
@@ -133,8 +132,8 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
                 signals[value.id] = part if known is None else known + part
     if not signals and met.stopped:
         raise UnsupportedOperation(
-            f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has neither "
-            f"a mirror nor a derivative; choose a layer before it, or register a rule for it with deconvviz.mirror"
+            f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has "
+            f"neither a mirror nor a derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)"
         )
     return signals
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deconvviz.rules import (
+from deconvviz.registry import (
     Signals,
     Step,
     adjoint,

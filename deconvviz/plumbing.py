@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.mirrors import has_batch, one_factor, only, values_in
-from deconvviz.rules import Signals, Step, adjoint, masks_and_indices, mirror
+from deconvviz.registry import Signals, Step, adjoint, masks_and_indices, mirror
 from deconvviz.storage import overwritten, reread
 from deconvviz.tape import Operation
 

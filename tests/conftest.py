@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import deconvviz.rules  # noqa: F401  registers the library's rules
+from deconvviz.registry import _RULES
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 torch.set_num_threads(2)
@@ -15,6 +18,15 @@ torch.set_num_threads(2)
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def registry():
+    """The registered rules, put back afterwards."""
+    before = {key: list(known) for key, known in _RULES.items()}
+    yield
+    _RULES.clear()
+    _RULES.update(before)
 
 
 @pytest.fixture(scope="session")

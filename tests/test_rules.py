@@ -8,20 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import rules
 from deconvviz.errors import InputError, RuleError, UnsupportedOperation
 from deconvviz.rules import STYLES, Style, mirror
 
 aten = torch.ops.aten
-
-
-@pytest.fixture
-def registry():
-    """The registered rules, put back afterwards."""
-    before = {key: list(known) for key, known in rules._RULES.items()}
-    yield
-    rules._RULES.clear()
-    rules._RULES.update(before)
 
 
 # Styles

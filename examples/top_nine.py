@@ -1,0 +1,41 @@
+"""The nine images that fire a channel most, each beside what fired it: figure 2 of Zeiler and Fergus, in small.
+
+    python examples/top_nine.py --layer conv2 --channel 20 --out top_nine.png
+
+Wrap your own model the same way: nothing here depends on the reference network but the names of its layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+import deconvviz as dv
+from deconvviz.data import mnist_test
+from deconvviz.models import mnist_cnn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layer", default="conv2")
+    parser.add_argument("--channel", type=int, default=20)
+    parser.add_argument("--out", default="top_nine.png")
+    given = parser.parse_args()
+
+    images, labels = mnist_test()
+    net = dv.DeconvNet(mnist_cnn())
+
+    strongest = torch.cat(
+        [net.trace(batch, given.layer).activations[given.layer].flatten(2).amax(2) for batch in images.split(500)]
+    )
+    nine = strongest[:, given.channel].topk(9).indices
+
+    projection = net.project(images[nine], given.layer, given.channel)
+    for unit, index in zip(projection.units, nine.tolist(), strict=True):
+        print(f"image {index}, a {int(labels[index])}: {unit.activation:.3f} at {unit.position}")
+    projection.figure(columns=3).savefig(given.out, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
