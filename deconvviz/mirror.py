@@ -11,13 +11,15 @@ the whole recorded batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
 from deconvviz.errors import InputError, UnsupportedOperation
-from deconvviz.rules import Rule, Signals, Step, Style, rule_for
+from deconvviz.registry import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
 
 BUDGET = 512 * 2**20  # bytes of signals that travel at once
@@ -88,7 +90,11 @@ def project(
     _check_constants(tape)
     met = Met()
     inputs = [value for value in tape.inputs if value.carries_signal]
-    pixels = [torch.zeros((len(seeds), *v.shape[1:]), dtype=v.dtype, device=v.device) for v in inputs]
+    shapes = [v.shape[1:] if v.shape[:1] == (tape.samples,) else v.shape for v in inputs]
+    pixels = [
+        torch.zeros((len(seeds), *shape), dtype=v.dtype, device=v.device)
+        for v, shape in zip(inputs, shapes, strict=True)
+    ]
     chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
     start = 0
     while start < len(seeds):
@@ -104,7 +110,7 @@ def project(
             continue
         for made, value in zip(pixels, inputs, strict=True):
             if value.id in arrived:
-                made[start : start + len(part)] = arrived[value.id]
+                made[start : start + len(part)] = arrived[value.id].reshape(len(part), *made.shape[1:])
         start += len(part)
     return pixels, met
 
@@ -120,7 +126,12 @@ def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], M
 
 def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
     """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id."""
-    with torch.inference_mode(False), torch.no_grad():
+    quiet = (
+        torch.autocast(layer.device.type, enabled=False)
+        if torch.amp.is_autocast_available(layer.device.type)
+        else nullcontext()
+    )
+    with torch.inference_mode(False), torch.no_grad(), quiet:
         signals = {layer.id: signal}
         for operation in reversed(tape.operations):
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]

@@ -15,6 +15,7 @@ torch.Size([4, 1, 28, 28])
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
-from deconvviz.errors import InputError, ModelError, UnknownLayerError, UnsupportedOperation, did_you_mean
+from deconvviz.errors import (
+    DeconvVizError,
+    InputError,
+    ModelError,
+    UnknownLayerError,
+    UnsupportedOperation,
+    did_you_mean,
+)
 from deconvviz.geometry import layer_geometry, receptive_fields
 from deconvviz.mirror import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import POOLS, uses_batch_statistics
@@ -90,6 +98,11 @@ class DeconvNet:
         self, model: nn.Module, style: str | Style = "deconvnet", preprocess: Any = None, strict: bool = False
     ) -> None:
         self.model = unwrapped(model)
+        if any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in self.model.modules()):
+            raise ModelError(
+                f"the model {type(self.model).__name__} is quantised, and quantised operations have no mirror; "
+                f"project the floating-point model that was quantised"
+            )
         if next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
             raise ModelError(
                 f"the model {type(self.model).__name__} has no parameters: there is no network to look into"
@@ -234,8 +247,10 @@ class DeconvNet:
     def _record(self, x: Tensor, wanted: Collection[str] | None) -> Tape:
         try:
             tape = record(self.model, x, keep=keep_for(self.style), layers=wanted, opaque=opaque())
+        except DeconvVizError:
+            raise
         except (RuntimeError, ValueError, IndexError) as error:
-            if explained := _misfit(self.model, x):
+            if explained := _misfit(self.model, x, error):
                 raise InputError(explained) from error
             raise
         for layer in tape.layers.values():
@@ -299,8 +314,8 @@ _CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
 _AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
 
 
-def _misfit(model: nn.Module, x: Tensor) -> str:
-    """Why a model's first convolution or linear layer cannot take `x`; empty where that is not the reason."""
+def _misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
+    """Why a model cannot take `x`, or '' where the input is not known to be the reason."""
     shape = tuple(x.shape)
     parameter = next(model.parameters(), None)
     if parameter is not None and parameter.device != x.device:
@@ -312,9 +327,9 @@ def _misfit(model: nn.Module, x: Tensor) -> str:
             wanted = f"(N, {_AXES[rank].replace('C', str(module.in_channels))})"
             if x.ndim != rank + 2 or shape[1] != module.in_channels:
                 return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"
-            return f"the model cannot take an input of shape {shape}; is it large enough?"
-        if isinstance(module, nn.Linear):
-            if shape[-1] != module.in_features:
-                return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
-            return ""
-    return ""
+            break
+        if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
+            return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
+    said = str(error).partition("\n")[0]
+    sizes = re.search(r"size|shape|dimension", said, re.IGNORECASE)
+    return f"the model does not take an input of shape {shape}: {said}" if sizes else ""

@@ -302,7 +302,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
 
     args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
     with torch.enable_grad():
-        result = op.operation.func(*args, **kwargs)
+        result = _run(op.operation.func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]
     pairs = [
         (r, s) for r, s in zip(results, signals, strict=True) if s is not None and getattr(r, "requires_grad", False)
@@ -313,6 +313,20 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
         [r for r, _ in pairs], [leaf for _, leaf in leaves], [s for _, s in pairs], allow_unused=True
     )
     return [(value, g) for (value, _), g in zip(leaves, gradients, strict=True) if g is not None]
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> Any:
+    """Run a recorded operation again: an operator, a function, a module in eval mode or an autograd function."""
+    if isinstance(func, type):
+        return func.apply(*args, **kwargs)  # type: ignore[attr-defined]
+    if not isinstance(func, nn.Module):
+        return func(*args, **kwargs)
+    modes = [(module, module.training) for module in func.modules()]
+    try:
+        return func.eval()(*args, **kwargs)
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 LINEARISED = Rule(linearised, None, lambda operation: True, all_inputs, batchwise_by_schema, listed=True)

@@ -7,9 +7,11 @@ data: `deconvviz.recorder` makes it, and whoever walks it needs nothing of the m
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,6 +81,9 @@ def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
         return tuple((a.name, a.default_value if a.has_default_value() else None) for a in func._schema.arguments)
     if isinstance(func, nn.Module):
         func = func.forward
+    elif isinstance(func, type) and issubclass(func, torch.autograd.Function):
+        takes_context = func.setup_context is torch.autograd.Function.setup_context
+        func = functools.partial(func.forward, None) if takes_context else func.forward
     elif inspect.isbuiltin(func):  # has no signature of its own; torch keeps one for those that can be overridden
         func = torch.overrides.get_testing_overrides()[func]
     parameters = inspect.signature(func).parameters.values()
@@ -119,16 +124,12 @@ class Tape:
     layers: dict[str, Layer] = field(default_factory=dict)
     data: dict[int, Tensor] = field(default_factory=dict)
     constants: dict[int, tuple[Tensor, int, str]] = field(default_factory=dict)  # tensor, version, where read
+    samples: int = 1  # length of the batch axis of the first floating-point argument
     complete: bool = True  # False where the run was ended after the last layer asked for
-
-    @property
-    def samples(self) -> int:
-        """Length of the batch axis of the (first) input."""
-        return self.inputs[0].shape[0]
 
 
 def mapped(item: Any, replace: Callable[[Any], Any], kind: type = Tensor) -> Any:
-    """`item` with each instance of `kind` in it (in lists, tuples, dicts) replaced."""
+    """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
         return replace(item)
     if isinstance(item, Mapping):
@@ -138,4 +139,24 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type = Tensor) -> Any
         if hasattr(item, "_fields"):  # a named tuple
             return type(item)(*parts)
         return tuple(parts) if isinstance(item, tuple) else parts
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        changed = copy.copy(item)
+        for field_ in dataclasses.fields(item):
+            object.__setattr__(changed, field_.name, mapped(getattr(item, field_.name), replace, kind))
+        return changed
     return item
+
+
+def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in `item`, in the order of `mapped`, with where they are: ``[0][name]``, or '' for a lone one."""
+    if isinstance(item, Tensor):
+        yield path, item
+    elif isinstance(item, Mapping):
+        for key, part in item.items():
+            yield from paths(part, f"{path}[{key}]")
+    elif isinstance(item, (list, tuple)):
+        for index, part in enumerate(item):
+            yield from paths(part, f"{path}[{index}]")
+    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        for field_ in dataclasses.fields(item):
+            yield from paths(getattr(item, field_.name), f"{path}[{field_.name}]")

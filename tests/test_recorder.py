@@ -250,5 +250,5 @@ def test_writes_that_cannot_be_followed_are_refused():
             torch._foreach_add_([y], 1.0)
             return y
 
-    with pytest.raises(UnsupportedOperation, match="_foreach_add in 'foreach_add' writes into its arguments"):
+    with pytest.raises(UnsupportedOperation, match="_foreach_add in foreach_add writes into its arguments"):
         record(Model(), torch.zeros(1, 2))

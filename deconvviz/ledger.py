@@ -1,0 +1,249 @@
+"""Putting operations on a tape as they run: which values they read and made, and which numbers are kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from deconvviz.errors import UnsupportedOperation
+from deconvviz.storage import Geometry, StorageState, overwritten, reread
+from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of, paths
+
+# Not recorded: what a factory returns depends on the shape of its argument only, and what a raw view shows is
+# read from the storage when it is used.
+_UNSEEN = frozenset(
+    getattr(torch.ops.aten, name).default
+    for name in (
+        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+        *("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"),
+        *("as_strided", "as_strided_"),
+    )
+)
+
+
+class Begun(NamedTuple):
+    """An operation that is about to run, with the tensors it is given and their values."""
+
+    operation: Operation
+    tensors: list[Tensor]
+    values: list[Value]
+    written: list[Tensor]
+
+
+class Ledger:
+    """The tape in the making.
+
+    keep: asked for each operation which of its inputs and outputs must keep their numbers.
+    where: gives the layer that is running.
+    own: the model's parameters and buffers, whose content goes to `restore` before something writes them.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[Operation], Kept],
+        where: Callable[[], str],
+        own: list[Tensor],
+        restore: list[tuple[Tensor, Tensor]],
+    ) -> None:
+        self.tape = Tape()
+        self.keep, self.where, self.restore = keep, where, restore
+        self.ids = 0
+        self.storages: dict[int, StorageState[Value]] = {}  # those that hold tracked values
+        self.kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
+        self.own = {storage_of(tensor): tensor for tensor in own}
+
+    # Operations
+
+    def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Begun | None:
+        """The operation about to run, or None where it touches nothing that depends on the input."""
+        tensors = list(tensors_in((args, kwargs)))
+        if func in _UNSEEN or not any(storage_of(tensor) in self.storages for tensor in tensors):
+            return None
+        values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
+        replacements = iter(values)
+        new_args = mapped(args, lambda tensor: next(replacements))
+        new_kwargs = mapped(kwargs, lambda tensor: next(replacements))
+        if written or torch.Tag.inplace_view in getattr(func, "tags", ()):
+            func = _functional(func, self.where())
+        new_kwargs.pop("out", None)
+        inputs = tuple(value for value in values if value.tracked)
+        begun = Begun(Operation(func, new_args, new_kwargs, inputs, (), self.where()), tensors, values, written)
+        if written:  # what the operation is about to overwrite
+            self._keep_inputs(begun)
+        return begun
+
+    def end(self, begun: Begun, result: Any) -> Operation:
+        """Put the operation on the tape, with a value for each tensor it returned."""
+        operation = begun.operation
+        made = list(result) if isinstance(result, (list, tuple)) else [result]
+        unseen = [tensor for tensor in begun.written if not any(tensor is item for item in made)]
+        if unseen:
+            raise UnsupportedOperation(
+                f"{operation} writes into its arguments without returning them, which cannot be followed; "
+                f"use an operation that returns its result"
+            )
+        _refuse_what_cannot_be_followed(operation, made)
+        operation.outputs = tuple(
+            self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in made
+        )
+        if not begun.written:
+            self._keep_inputs(begun)
+        self.tape.operations.append(operation)
+        for item, value in zip(made, operation.outputs, strict=True):
+            if value is not None:
+                self.define(item, value, any(item is tensor for tensor in begun.written))
+        for index in self.keep(operation).outputs:
+            if (value := operation.outputs[index]) is not None:
+                self.keep_data(value, made[index])
+        return operation
+
+    def _keep_inputs(self, begun: Begun) -> None:
+        wanted = {value.id for value in self.keep(begun.operation).inputs}
+        for tensor, value in zip(begun.tensors, begun.values, strict=True):
+            if value.id in wanted:
+                self.keep_data(value, tensor)
+
+    def _insert(self, func: Any, args: tuple[Any, ...], made: Value) -> None:
+        """An operation that did not run as such: how one value in a shared storage follows from another."""
+        inputs = tuple(item for item in args if isinstance(item, Value))
+        self.tape.operations.append(Operation(func, args, {}, inputs, (made,), self.where()))
+
+    # Values
+
+    def take_inputs(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Copies of the arguments, whose tensors are the inputs of the tape."""
+
+        def taken(tensor: Tensor) -> Tensor:
+            copy = tensor.detach().as_subclass(Tensor).clone()
+            value = self._new_value(copy, tracked=True)
+            self.define(copy, value, written=False)
+            self.tape.inputs.append(value)
+            return copy
+
+        copies = mapped(args, taken), mapped(kwargs, taken)
+        batched = [item for item in (*copies[0], *copies[1].values()) if isinstance(item, Tensor) and item.ndim]
+        self.tape.samples = next((len(item) for item in batched if item.is_floating_point()), 1)
+        return copies
+
+    def value_of(self, tensor: Tensor) -> Value | None:
+        """The value that `tensor` holds now; None where it does not depend on the input."""
+        state = self.storages.get(storage_of(tensor))
+        if state is None:
+            return None
+        geometry = Geometry.of(tensor)
+        if (value := state.current(geometry)) is not None:
+            return value
+        if state.root is None or state.root[0].dtype != geometry.dtype:
+            raise UnsupportedOperation(
+                f"in {self.where()!r} a tensor is read that shares memory with one written in place in a way that "
+                f"cannot be followed; make that operation out of place"
+            )
+        value = self._new_value(tensor, tracked=True)
+        self._insert(reread, (state.root[1], state.root[0], geometry), value)
+        state.define(geometry, value)
+        return value
+
+    def define(self, tensor: Tensor, value: Value, written: bool) -> None:
+        """From now on `tensor` holds `value`."""
+        key, geometry = storage_of(tensor), Geometry.of(tensor)
+        state = self.storages.get(key)
+        if state is None and not written:
+            self.storages[key] = StorageState(tensor, value)
+            return
+        if state is None:  # a constant receives something that depends on the input
+            flat = Geometry.whole(tensor)
+            content = Value(0, flat.size, tensor.dtype, tensor.device, tracked=False)
+            state = self.storages[key] = StorageState(tensor, content, flat)
+        if not written:
+            state.define(geometry, value)
+        elif not state.write(geometry, value):
+            assert state.root is not None
+            root_geometry, root = state.root
+            self.ids += 1
+            newest = Value(self.ids, root.shape, root.dtype, root.device, tracked=True)
+            self._insert(overwritten, (root if root.tracked else None, value, root_geometry, geometry), newest)
+            state.root = (root_geometry, newest)
+            state.define(root_geometry, newest)
+
+    def constant(self, tensor: Tensor) -> Value:
+        """A value for a tensor that does not depend on the input, which is kept."""
+        value = self._new_value(tensor, tracked=False)
+        version = 0 if tensor.is_inference() else tensor._version
+        self.tape.constants[value.id] = (tensor, version, self.where())
+        self.keep_data(value, tensor)
+        return value
+
+    def _new_value(self, tensor: Tensor, tracked: bool) -> Value:
+        self.ids += 1
+        return Value(self.ids, tuple(tensor.shape), tensor.dtype, tensor.device, tracked)
+
+    # Numbers
+
+    def keep_data(self, value: Value, tensor: Tensor) -> None:
+        self.tape.data[value.id] = tensor
+        self.kept_in[storage_of(tensor)].add(value.id)
+
+    def protect(self, tensor: Tensor) -> None:
+        """Before `tensor` is written: what shares its storage and was kept gets a copy of its own."""
+        key = storage_of(tensor)
+        for identity in self.kept_in.pop(key, ()):
+            self.tape.data[identity] = self.tape.data[identity].clone()
+            self.tape.constants.pop(identity, None)
+        if key in self.own:
+            whole = self.own.pop(key)
+            self.restore.append((whole, whole.clone()))
+
+    def spoil(self, tensor: Tensor) -> None:
+        """`tensor` was written by something that is not recorded."""
+        if state := self.storages.get(storage_of(tensor)):
+            state.spoil()
+
+    def finished(self) -> Tape:
+        for tensor, _ in self.restore:  # what shares a buffer that gets its old content back
+            self.protect(tensor)
+        return self.tape
+
+
+def storage_of(tensor: Tensor) -> int:
+    """The address of a tensor's storage; 0 for tensors without one."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return 0
+    return int(tensor.untyped_storage()._cdata)
+
+
+def tensors_in(item: Any) -> Iterator[Tensor]:
+    """The tensors in `item`, in the order of `mapped`."""
+    return (tensor for _, tensor in paths(item))
+
+
+def _refuse_what_cannot_be_followed(operation: Operation, made: list[Any]) -> None:
+    for item in made:
+        if isinstance(item, Tensor) and (item.is_nested or item.layout != torch.strided):
+            kind = "nested" if item.is_nested else f"{str(item.layout).removeprefix('torch.').removeprefix('_')}"
+            raise UnsupportedOperation(
+                f"{operation} makes a {kind} tensor, which cannot be followed; give the model dense, padded tensors"
+            )
+        if (isinstance(item, Tensor) and item.is_quantized) or operation.label.startswith("quantized."):
+            raise UnsupportedOperation(
+                f"{operation} works on quantised numbers, which have no mirror; project the floating-point model "
+                f"that was quantised"
+            )
+
+
+def _functional(func: Any, where: str) -> Any:
+    """The operation without its side effect: `relu` for `relu_`, the plain overload for one with `out=`."""
+    name = func.overloadpacket._qualified_op_name.split("::")[1]
+    plain = getattr(getattr(torch.ops, func.namespace), name.removesuffix("_"), func.overloadpacket)
+    expected = [argument.name for argument in func._schema.arguments if not argument.is_out]
+    for overload in plain.overloads():
+        candidate = getattr(plain, overload)
+        if not candidate._schema.is_mutable and [a.name for a in candidate._schema.arguments] == expected:
+            return candidate
+    raise UnsupportedOperation(
+        f"{name_of(func)} in {where} writes into its arguments and has no form that does not; "
+        f"use an operation that returns its result"
+    )
