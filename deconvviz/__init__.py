@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
 
-_HOMES = {
-    "DeconvNet": "deconvviz.net",
-    "Style": "deconvviz.rules",
-}
+_HOMES = {"DeconvNet": "deconvviz.net", "Style": "deconvviz.rules"}
 _MODULES = ("errors", "figures", "images", "results", "rules")
 
 __all__ = ["DeconvNet", "Style", "__version__", *_MODULES]  # noqa: PLE0604

@@ -73,7 +73,7 @@ class Ledger:
         inputs = tuple(value for value in values if value.tracked)
         begun = Begun(Operation(func, new_args, new_kwargs, inputs, (), self.where()), tensors, values, written)
         if written:  # what the operation is about to overwrite
-            self._keep_inputs(begun)
+            self.keep_inputs(begun)
         return begun
 
     def end(self, begun: Begun, result: Any) -> Operation:
@@ -91,7 +91,7 @@ class Ledger:
             self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in made
         )
         if not begun.written:
-            self._keep_inputs(begun)
+            self.keep_inputs(begun)
         self.tape.operations.append(operation)
         for item, value in zip(made, operation.outputs, strict=True):
             if value is not None:
@@ -101,7 +101,8 @@ class Ledger:
                 self.keep_data(value, made[index])
         return operation
 
-    def _keep_inputs(self, begun: Begun) -> None:
+    def keep_inputs(self, begun: Begun) -> None:
+        """Keep the numbers of the inputs that the operation's rule will read."""
         wanted = {value.id for value in self.keep(begun.operation).inputs}
         for tensor, value in zip(begun.tensors, begun.values, strict=True):
             if value.id in wanted:

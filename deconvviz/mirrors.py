@@ -15,15 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deconvviz.registry import (
-    Signals,
-    Step,
-    adjoint,
-    all_inputs,
-    linearised,
-    mirror,
-    outputs,
-)
+from deconvviz.registry import Signals, Step, adjoint, all_inputs, linearised, mirror, outputs
 from deconvviz.tape import Operation, Value
 
 aten: Any = torch.ops.aten
@@ -176,9 +168,7 @@ def _by_running_statistics(operation: Operation) -> bool:
 
 
 @mirror(
-    *BATCH_NORMS,
-    applies=_by_running_statistics,
-    batchwise=lambda operation, samples: _by_running_statistics(operation),
+    *BATCH_NORMS, applies=_by_running_statistics, batchwise=lambda operation, samples: _by_running_statistics(operation)
 )
 def scale(op: Step, signal: Tensor, *_: Tensor | None) -> Signals:
     """Times gamma / sqrt(running_var + eps), per channel."""
@@ -213,6 +203,7 @@ mirror(
     applies=never,
     batchwise=lambda operation, samples: len(operation["normalized_shape"]) < len(operation["input"].shape),
 )(linearised)
+mirror(F.multi_head_attention_forward, applies=never, batchwise=False)(linearised)
 mirror(
     F.scaled_dot_product_attention,
     applies=never,

@@ -15,8 +15,7 @@ torch.Size([4, 1, 28, 28])
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +31,8 @@ from deconvviz.errors import (
     UnsupportedOperation,
     did_you_mean,
 )
-from deconvviz.geometry import layer_geometry, receptive_fields
+from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
+from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
 from deconvviz.mirror import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import POOLS, uses_batch_statistics
 from deconvviz.recorder import record
@@ -51,8 +51,8 @@ class Trace:
     linearised: operations that have no mirror in the style and would be linearised, with their layers.
     """
 
-    def __init__(self, tape: Tape, style: Style, x: Tensor, wanted: Collection[str] | None) -> None:
-        self.tape, self.style, self.x = tape, style, x
+    def __init__(self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None) -> None:
+        self.tape, self.style, self.call = tape, style, call
         names = tape.layers if wanted is None else wanted
         self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
         self.switches: dict[str, Tensor] = {}
@@ -60,13 +60,16 @@ class Trace:
             indices = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
             if indices is not None and indices.id in tape.data:
                 layer, found = tape.layers.get(operation.where), tape.data[indices.id]
-                same = (
-                    layer is not None and layer.value.shape != found.shape and found.numel() == _size(layer.value.shape)
-                )
-                self.switches[operation.where] = found.view(layer.value.shape) if same and layer else found
+                if layer is not None and found.numel() == torch.Size(layer.value.shape).numel():
+                    found = found.view(layer.value.shape)  # one-dimensional pooling runs in two dimensions
+                self.switches[operation.where] = found
         listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
         self.linearised = tuple(dict.fromkeys(listed))
         self.apart = samples_apart(tape, style)
+
+    def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
+        """What arrived at inputs beside the first, by their place among the arguments."""
+        return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
 
     def layer(self, name: str) -> Layer:
         if name not in self.activations:
@@ -75,10 +78,6 @@ class Trace:
                 f"(it was recorded for {len(self.activations)} layers)"
             )
         return self.tape.layers[name]
-
-
-def _size(shape: Iterable[int]) -> int:
-    return torch.Size(shape).numel()
 
 
 class DeconvNet:
@@ -117,7 +116,7 @@ class DeconvNet:
         Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. Where a
         layer returns several tensors there is one row for each: ``rnn[0]``, ``head[scores]``.
         """
-        tape = self._record(self._input(x), ())
+        tape = self._record(prepared(x, self.preprocess), ())
         listed: dict[str, dict[str, None]] = {}
         for operation in tape.operations:
             if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
@@ -141,7 +140,9 @@ class DeconvNet:
     def trace(self, x: Any, layers: str | Collection[str] | None = None) -> Trace:
         """Record one forward pass on `x`.
 
-        x: a tensor (N, C, ...), or images or paths where the network has a preprocess.
+        x: a tensor (N, C, ...), or images or paths where the network has a preprocess. A tuple is several
+            arguments, a mapping keyword arguments: ``(images, mask)``, ``{"pixel_values": images}``. Tensors given
+            directly have a batch axis; those in a list, as detectors take them, have none and are one sample together.
         layers: whose activations to keep; the pass ends after the last of them. None: all, to the end.
 
         Raises UnknownLayerError, and InputError for an input that is empty, not finite or does not fit.
@@ -149,8 +150,8 @@ class DeconvNet:
         wanted = [layers] if isinstance(layers, str) else layers
         if wanted is not None and not wanted:
             raise InputError("there is no layer to record; name at least one, or give layers=None for all")
-        x = self._input(x)
-        return Trace(self._record(x, wanted), self.style, x, wanted)
+        call = prepared(x, self.preprocess)
+        return Trace(self._record(call, wanted), self.style, call, wanted)
 
     def project(
         self,
@@ -175,37 +176,40 @@ class DeconvNet:
         """
         if seed not in ("activation", "one"):
             raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
-        trace = x if isinstance(x, Trace) else self.trace(x, [layer])
+        trace = self._traced(x, layer)
         value = trace.layer(layer).value
         if value.id not in trace.apart and trace.tape.samples > 1:
             return self._one_by_one(trace, layer, channel, position, seed)
-        axis = layer_geometry(trace.tape, [trace.layer(layer)])[0].channel_axis
+        axis = channel_axis(trace.tape, value)
         activations = trace.activations[layer]
         units, seeds = choose_units(layer, activations, trace.tape.samples, axis, channel, position)
         if seed == "one":
             seeds = replace(seeds, values=torch.ones_like(seeds.values))
         pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
         self._check_strict(met)
-        places = torch.stack(torch.unravel_index(seeds.indices, sample_shape(value.shape, trace.tape.samples)), 1)[
-            :, 1:
-        ]
+        within = torch.unravel_index(seeds.indices, sample_shape(value.shape, trace.tape.samples))
+        places = torch.stack(within[1:], 1) if len(within) > 1 else torch.empty(len(units), 0)
         return Projection(
             pixels[0],
             units,
             torch.from_numpy(receptive_fields(trace.tape, value, places.tolist())),
-            images.displayed(trace.x, self.preprocess),
+            images.displayed(trace.call.first, self.preprocess),
             self._provenance(layer, seed, met),
+            trace.others(pixels),
         )
 
     def reconstruct(self, x: Any, layer: str) -> Reconstruction:
         """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`."""
-        trace = x if isinstance(x, Trace) else self.trace(x, [layer])
+        trace = self._traced(x, layer)
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
         pixels, met = reconstruct(trace.tape, self.style, value)
         self._check_strict(met)
-        shown = images.displayed(trace.x, self.preprocess)
-        return Reconstruction(pixels[0], shown, self._provenance(layer, "activation", met))
+        shown = images.displayed(trace.call.first, self.preprocess)
+        return Reconstruction(pixels[0], shown, self._provenance(layer, "activation", met), trace.others(pixels))
+
+    def _traced(self, x: Any, layer: str) -> Trace:
+        return x if isinstance(x, Trace) else self.trace(x, [layer])
 
     def _one_by_one(self, trace: Trace, layer: str, *arguments: Any) -> Projection:
         """Project where a layer mixes the batch axis with others: every sample is recorded alone."""
@@ -216,9 +220,10 @@ class DeconvNet:
             )
         channel, position, seed = arguments
         parts = []
-        for n in range(trace.tape.samples):
+        samples = trace.tape.samples
+        for n in range(samples):
             here = position[n : n + 1] if isinstance(position, Tensor) else position
-            parts.append(self.project(trace.x[n : n + 1], layer, channel, here, seed))
+            parts.append(self.project(trace.call.sample(n, samples), layer, channel, here, seed))
         units = tuple(replace(unit, sample=n) for n, part in enumerate(parts) for unit in part.units)
         return Projection(
             torch.cat([part.pixels for part in parts]),
@@ -226,39 +231,26 @@ class DeconvNet:
             torch.cat([part.receptive_fields for part in parts]),
             torch.cat([part.images for part in parts]),
             parts[0].provenance,
+            {name: torch.cat([part.others[name] for part in parts]) for name in parts[0].others},
         )
 
-    def _input(self, given: Any) -> Tensor:
-        x = images.to_input(given, self.preprocess)
-        shape = tuple(x.shape)
-        if x.ndim < 2:
-            raise InputError(f"the input has shape {shape}; it must have a batch axis and channels, (N, C, ...)")
-        if 0 in shape:
-            raise InputError(f"the input has shape {shape}, which is empty; give at least one sample")
-        if not x.dtype.is_floating_point:
-            raise InputError(f"the input is {x.dtype}; convert it to floating point, scaled as the model expects")
-        if not bool(torch.isfinite(x).all()):
-            bad = int((~torch.isfinite(x)).sum())
-            raise InputError(
-                f"the input holds {bad} values that are NaN or infinite, of {x.numel()}; all must be finite"
-            )
-        return x
-
-    def _record(self, x: Tensor, wanted: Collection[str] | None) -> Tape:
+    def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
         try:
-            tape = record(self.model, x, keep=keep_for(self.style), layers=wanted, opaque=opaque())
+            tape = record(
+                self.model, *call.args, kwargs=call.kwargs, keep=keep_for(self.style), layers=wanted, opaque=opaque()
+            )
         except DeconvVizError:
             raise
         except (RuntimeError, ValueError, IndexError) as error:
-            if explained := _misfit(self.model, x, error):
+            if explained := misfit(self.model, call.first, error):
                 raise InputError(explained) from error
             raise
         for layer in tape.layers.values():
-            rank = _CONVOLUTIONS.get(layer.kind)
+            rank = CONVOLUTIONS.get(layer.kind)
             if rank and len(layer.value.shape) == rank + 1:
                 raise InputError(
-                    f"the input of shape {tuple(x.shape)} has no batch axis; "
-                    f"give x[None], or a batch (N, {_AXES[rank]})"
+                    f"the input of shape {tuple(call.first.shape)} has no batch axis; "
+                    f"give x[None], or a batch (N, {AXES[rank]})"
                 )
         for name in wanted or ():
             if name not in tape.layers:
@@ -306,30 +298,3 @@ def fingerprint(model: nn.Module) -> str:
         sampled = flat[:: max(1, len(flat) // 64)][:64]
         digest.update(sampled.to(torch.complex128 if tensor.is_complex() else torch.float64).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-# What to say when a model does not take its input
-
-_CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
-_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
-
-
-def _misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
-    """Why a model cannot take `x`, or '' where the input is not known to be the reason."""
-    shape = tuple(x.shape)
-    parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device != x.device:
-        return f"the input is on {x.device} and the model on {parameter.device}; move one of them"
-    if parameter is not None and parameter.dtype != x.dtype:
-        return f"the input is {x.dtype} and the model {parameter.dtype}; convert one of them"
-    for name, module in model.named_modules():
-        if rank := _CONVOLUTIONS.get(type(module).__name__):
-            wanted = f"(N, {_AXES[rank].replace('C', str(module.in_channels))})"
-            if x.ndim != rank + 2 or shape[1] != module.in_channels:
-                return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"
-            break
-        if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
-            return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
-    said = str(error).partition("\n")[0]
-    sizes = re.search(r"size|shape|dimension", said, re.IGNORECASE)
-    return f"the model does not take an input of shape {shape}: {said}" if sizes else ""

@@ -23,10 +23,7 @@ aten: Any = torch.ops.aten
 
 @mirror(aten.add)
 def distribute(op: Step, signal: Tensor) -> Signals:
-    return [
-        op.fitted(op["self"], signal),
-        op.fitted(op["other"], signal if op["alpha"] == 1 else signal * op["alpha"]),
-    ]
+    return [op.fitted(op["self"], signal), op.fitted(op["other"], signal if op["alpha"] == 1 else signal * op["alpha"])]
 
 
 @mirror(aten.sub)
@@ -77,11 +74,7 @@ def same(op: Step, signal: Tensor) -> Signals:
     return signal
 
 
-@mirror(
-    aten._to_copy,
-    applies=lambda operation: not operation["self"].dtype.is_complex,
-    batchwise=True,
-)
+@mirror(aten._to_copy, applies=lambda operation: not operation["self"].dtype.is_complex, batchwise=True)
 def same_in_its_type(op: Step, signal: Tensor) -> Signals:
     return (signal.real if signal.is_complex() else signal).to(op["self"].dtype).to(op["self"].device)
 
@@ -109,10 +102,7 @@ def take_apart(op: Step, signal: Tensor) -> Signals:
     return list(zip(parts, signal.split([part.shape[op["dim"]] for part in parts], op["dim"]), strict=True))
 
 
-@mirror(
-    aten.stack,
-    batchwise=lambda operation, samples: operation["dim"] % len(operation.made.shape) != 0,
-)
+@mirror(aten.stack, batchwise=lambda operation, samples: operation["dim"] % len(operation.made.shape) != 0)
 def take_slices(op: Step, signal: Tensor) -> Signals:
     return list(zip(op["tensors"], signal.unbind(op["dim"]), strict=True))
 
@@ -134,14 +124,7 @@ mirror(aten.permute, batchwise=lambda operation, samples: operation["dims"][0] %
 mirror(
     *(aten.select, aten.split, aten.unsafe_split, aten.split_with_sizes, aten.unbind, aten.transpose, aten.t),
     *(aten.flip, aten.roll, aten.unfold, aten.diagonal, aten.index_select, aten.gather, aten.cumsum),
-    *(
-        aten.slice_scatter,
-        aten.select_scatter,
-        aten.scatter,
-        aten.scatter_add,
-        aten.index_add,
-        aten.index_copy,
-    ),
+    *(aten.slice_scatter, aten.select_scatter, aten.scatter, aten.scatter_add, aten.index_add, aten.index_copy),
     *(aten.sum, aten.mean, aten.where, aten.masked_fill, aten.rsub),
     keeps=masks_and_indices,
 )(adjoint)
@@ -190,10 +173,7 @@ def put_back(op: Step, signal: Tensor) -> Signals:
     samples, index = _lengths(op)
     index = index.to(signal.device)
     root = signal.new_zeros(
-        (
-            samples,
-            torch.Size(op["root_geometry"].size).numel() // (op.tape.samples if op.samples is not None else 1),
-        )
+        (samples, torch.Size(op["root_geometry"].size).numel() // (op.tape.samples if op.samples is not None else 1))
     )
     return root.index_add_(1, index.clamp(min=0), signal.reshape(samples, -1) * (index >= 0)).view(op.shape(op["root"]))
 
@@ -219,8 +199,7 @@ def _index_behind_batch(operation: Operation, samples: int) -> bool:
 
 mirror(aten.index, keeps=masks_and_indices, batchwise=_index_behind_batch)(adjoint)
 mirror(
-    aten.constant_pad_nd,
-    batchwise=lambda operation, samples: len(operation["pad"]) < 2 * len(operation["self"].shape),
+    aten.constant_pad_nd, batchwise=lambda operation, samples: len(operation["pad"]) < 2 * len(operation["self"].shape)
 )(adjoint)
 
 mirror(

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from threading import get_ident
 from typing import Any
 
@@ -63,10 +63,10 @@ class _Enough(BaseException):
 def record(
     model: nn.Module,
     *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
     keep: Callable[[Operation], Kept] = lambda operation: Kept(),
     layers: Collection[str] | None = (),
     opaque: Collection[Any] = (),
-    **kwargs: Any,
 ) -> Tape:
     """Run ``model(*args, **kwargs)`` once and return its tape.
 
@@ -81,13 +81,13 @@ def record(
     model = unwrapped(model)
     with as_it_was(model) as restore, torch.inference_mode(False), torch.no_grad():
         recorder = _Recorder(model, keep, layers, opaque, restore)
-        args, kwargs = recorder.ledger.take_inputs(args, kwargs)
+        args, copied = recorder.ledger.take_inputs(args, kwargs or {})
         tape = recorder.ledger.tape
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
         with recorder.hooks(), recorder.autograd_functions(), _FunctionNames(recorder), recorder:
             try:
-                model(*args, **kwargs)
+                model(*args, **copied)
             except _Enough:
                 tape.complete = False
         return recorder.ledger.finished()
@@ -252,6 +252,7 @@ class _Recorder(TorchDispatchMode):
                 begun = None if through else self.ledger.begin(kind, given, {}, [])
                 if begun is None:
                     return original(*args)
+                self.ledger.keep_inputs(begun)  # now: it may work in place
                 versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
                 operations, modules_run = self.ledger.tape.operations, self.modules_run
                 mark = len(operations)
@@ -298,7 +299,8 @@ class _Recorder(TorchDispatchMode):
                 tape.layers[name + path] = Layer(name + path, kind, value)
                 if self.wanted is None or name + path in self.wanted:
                     self.ledger.keep_data(value, tensor)
-        if self.wanted and self.wanted <= tape.layers.keys():
+        in_script = bool(self.calls) and isinstance(self.calls[-1][0], torch.jit.ScriptModule)  # no exception passes it
+        if self.wanted and self.wanted <= tape.layers.keys() and not in_script:
             raise _Enough
         return found
 

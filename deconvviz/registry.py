@@ -293,15 +293,16 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
 
     def numbers(item: Any) -> Any:
         if item.carries_signal:
-            leaves.append((item, point(item).requires_grad_()))
-            return leaves[-1][1]
+            leaf = point(item).requires_grad_()
+            leaves.append((item, leaf))
+            return leaf.clone() if isinstance(op.operation.func, type) else leaf  # for one that works in place
         recorded = op.tape.data[item.id]
         along_batch = len(item.shape) == len(made.shape) and item.shape[:1] == made.shape[:1]
         follows = item.tracked or (along_batch and not any(item is weight for weight in weights))
         return op.rows(recorded) if follows else recorded
 
-    args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
     with torch.enable_grad():
+        args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
         result = _run(op.operation.func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]
     pairs = [

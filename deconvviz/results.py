@@ -133,6 +133,7 @@ class Projection(Result):
     units: one per row of `pixels`.
     receptive_fields: (units, spatial dimensions, 2), first pixel and one past the last, clipped to the image.
     images: (samples, *input shape), what the network was shown, for display.
+    others: the same as `pixels` for further inputs of the model, by their place among its arguments.
     """
 
     pixels: torch.Tensor
@@ -140,6 +141,7 @@ class Projection(Result):
     receptive_fields: torch.Tensor
     images: torch.Tensor
     provenance: Provenance
+    others: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class Reconstruction(Result):
     pixels: torch.Tensor
     images: torch.Tensor
     provenance: Provenance
+    others: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

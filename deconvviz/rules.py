@@ -27,15 +27,25 @@ overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the 
 
 Sources: Zeiler and Fergus 2014 (deconvnet), Springenberg et al. 2015 (guided), Simonyan et al. 2014 (gradient).
 The rules that come with the library are in `deconvviz.mirrors` and `deconvviz.plumbing`.
+
+A package brings its own rules along by an entry point of the group ``deconvviz.rules`` that names a module; it is
+imported with this one. `check` is an oracle for people who write rules.
 """
 
 from __future__ import annotations
 
-from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.errors import RuleError
+from deconvviz.mirror import Met, keep_for, samples_apart, walk
+from deconvviz.recorder import record
 from deconvviz.registry import (
-    LINEARISED,
     STYLES,
-    Rule,
     Signals,
     Step,
     Style,
@@ -50,16 +60,17 @@ from deconvviz.registry import (
     rule_for,
     style_of,
 )
+from deconvviz.tape import Tape, Value
 
 __all__ = [
-    "LINEARISED",
     "STYLES",
-    "Rule",
+    "Checked",
     "Signals",
     "Step",
     "Style",
     "adjoint",
     "all_inputs",
+    "check",
     "linearised",
     "masks_and_indices",
     "mirror",
@@ -69,3 +80,119 @@ __all__ = [
     "rule_for",
     "style_of",
 ]
+
+
+class Checked(NamedTuple):
+    """What `check` found: relative errors, and whether units of several samples may share a walk."""
+
+    error: float
+    batch_error: float
+    samples_apart: bool
+
+
+def check(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    style: str | Style = "gradient",
+    against: str | Callable[[Tensor, Tensor], Tensor] = "autograd",
+    tolerance: float = 1e-10,
+) -> Checked:
+    """Try the rules of the operations in `function` on a random signal, and raise where they are wrong.
+
+    function: from x to one tensor, by operations whose rules are to be checked; a module will do.
+    x: (samples, ...), at least two samples, double precision if the tolerance is to be kept.
+    style: whose rules are tried. Under "gradient" every rule should agree with autograd.
+    against: "autograd", the function's own derivative; "adjoint", the identity <A x, s> = <x, A* s> with
+        A x = f(x) - f(0), for functions that are linear but for a constant; or a function of (x, signal) that
+        returns what should arrive at x.
+
+    Where the operations are `batchwise`, units of different samples are also sent back as one batch, and compared
+    with each sent back alone. Raises RuleError with the error found where one is above `tolerance`.
+
+    >>> check(torch.nn.Conv1d(2, 3, 2).double(), torch.randn(2, 2, 5).double(), against="adjoint").samples_apart
+    True
+    """
+    if x.ndim < 2 or len(x) < 2:
+        raise RuleError(f"a check needs two samples or more along axis 0 of x, not a tensor of shape {tuple(x.shape)}")
+    chosen = style_of(style)
+    model = _Wrapped(function)
+    tape = record(model, x, keep=keep_for(chosen), layers=["output"], opaque=opaque())
+    if "output" not in tape.layers:
+        raise RuleError("the function returned no tensor that depends on x, so there is nothing to check")
+    layer = tape.layers["output"].value
+    made = tape.data[layer.id]
+    signal = torch.randn_like(made)
+    found = _sent_back(tape, chosen, layer, signal, None)
+    if against == "adjoint":
+        with torch.no_grad():
+            linear = made - function(torch.zeros_like(x))
+        left, right = (linear * signal).sum(), (x * found).sum()
+        error = float((left - right).abs() / (linear.norm() * signal.norm()))
+    else:
+        expected = against(x, signal) if callable(against) else _autograd(function, x, signal)
+        error = _relative(found, expected)
+    apart = layer.id in samples_apart(tape, chosen)
+    batch_error = _batch_error(tape, chosen, layer, signal) if apart else 0.0
+    result = Checked(error, batch_error, apart)
+    operations = ", ".join(dict.fromkeys(operation.label for operation in tape.operations))
+    if not error <= tolerance:
+        name = "the function given" if callable(against) else against
+        raise RuleError(f"the mirror of {operations} differs from {name} by {error:.1e}, above {tolerance:.0e}")
+    if not batch_error <= tolerance:
+        raise RuleError(
+            f"units of several samples sent back through {operations} as one batch differ from units alone by "
+            f"{batch_error:.1e}, above {tolerance:.0e}; a rule that is not batchwise must be registered so"
+        )
+    return result
+
+
+class _Wrapped(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def _sent_back(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None) -> Tensor:
+    return walk(tape, style, layer, signal, samples, Met())[tape.inputs[0].id]
+
+
+def _autograd(function: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        return torch.autograd.grad(function(leaf), leaf, signal)[0]
+
+
+def _batch_error(tape: Tape, style: Style, layer: Value, signal: Tensor) -> float:
+    """The last sample's unit and the first's, twice, as one batch and alone."""
+    count, rows = tape.samples, layer.shape[0] // tape.samples
+    samples = torch.tensor([count - 1, 0, count - 1])
+    parts = torch.stack([signal.unflatten(0, (count, rows))[n] * (u + 1) for u, n in enumerate(samples.tolist())])
+    together = _sent_back(tape, style, layer, parts.flatten(0, 1), samples)
+    worst = 0.0
+    for unit, sample in enumerate(samples.tolist()):
+        alone = torch.zeros_like(signal)
+        alone[sample * rows : (sample + 1) * rows] = parts[unit]
+        worst = max(worst, _relative(together[unit], _sent_back(tape, style, layer, alone, None)[sample]))
+    return worst
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        raise RuleError(f"a signal of shape {tuple(found.shape)} arrived at x, not of {tuple(expected.shape)}")
+    return float((found - expected).norm() / expected.norm()) if expected.norm() else float(found.norm())
+
+
+def _load_entry_points() -> None:
+    for entry in entry_points(group="deconvviz.rules"):
+        try:
+            entry.load()
+        except Exception as error:
+            raise RuleError(
+                f"the rules of {entry.value!r} (entry point {entry.name!r}) do not load: {error}"
+            ) from error
+
+
+_load_entry_points()

@@ -96,7 +96,8 @@ def name_of(func: Any) -> str:
     if isinstance(packet, torch._ops.OpOverloadPacket):
         return str(packet).replace("::", ".")
     named = type(func) if isinstance(func, nn.Module) else func
-    return f"{named.__module__ or 'torch'}.{named.__qualname__}"
+    home = {"torch._C._nn": "torch.nn.functional", None: "torch"}.get(named.__module__, named.__module__)
+    return f"{home}.{named.__qualname__}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +127,10 @@ class Tape:
     constants: dict[int, tuple[Tensor, int, str]] = field(default_factory=dict)  # tensor, version, where read
     samples: int = 1  # length of the batch axis of the first floating-point argument
     complete: bool = True  # False where the run was ended after the last layer asked for
+
+    def makers(self) -> dict[int, Operation]:
+        """The operation that made each value, by the value's id."""
+        return {value.id: operation for operation in self.operations for value in operation.outputs if value}
 
 
 def mapped(item: Any, replace: Callable[[Any], Any], kind: type = Tensor) -> Any:

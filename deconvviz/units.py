@@ -50,11 +50,7 @@ def choose_units(
     units = tuple(
         Unit(sample, layer, number, tuple(place), activation)
         for sample, number, place, activation in zip(
-            owners.flatten().tolist(),
-            numbers.flatten().tolist(),
-            places,
-            picked.flatten().tolist(),
-            strict=True,
+            owners.flatten().tolist(), numbers.flatten().tolist(), places, picked.flatten().tolist(), strict=True
         )
     )
     return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())

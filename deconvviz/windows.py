@@ -192,7 +192,7 @@ def interpolated(operation: Operation, value: Value, made: Value, rows: Windows)
 def reshaped(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
     """An axis that stays an axis keeps its window; axes that are merged or split see everything."""
     inside = everything_seen(len(rows), len(value.shape))
-    for old, new in _groups(value.shape, made.shape):
+    for old, new in axis_groups(value.shape, made.shape):
         wide_old = [axis for axis in old if value.shape[axis] > 1]
         wide_new = [axis for axis in new if made.shape[axis] > 1]
         if len(wide_old) == len(wide_new) == 1:
@@ -200,7 +200,7 @@ def reshaped(operation: Operation, value: Value, made: Value, rows: Windows) -> 
     return inside
 
 
-def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterable[tuple[list[int], list[int]]]:
+def axis_groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterable[tuple[list[int], list[int]]]:
     """The smallest runs of axes of two shapes that hold the same number of elements."""
     i = j = 0
     while i < len(old) or j < len(new):
@@ -216,16 +216,20 @@ def _groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterable[tuple[list[i
         yield left, right
 
 
+def permutation(operation: Operation) -> list[int]:
+    """Which axis of the input each axis of the output is."""
+    axes = list(range(len(operation.inputs[0].shape)))
+    if operation.label == "aten.permute":
+        return [dim % len(axes) for dim in operation["dims"]]
+    one, other = operation["dim0"] or 0, operation["dim1"] if operation["dim1"] is not None else 1
+    axes[one], axes[other] = axes[other], axes[one]
+    return axes
+
+
 @passes(aten.permute, aten.transpose, aten.t)
 def permuted(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
-    axes = list(range(len(value.shape)))
-    if operation.label == "aten.permute":
-        axes = [dim % len(axes) for dim in operation["dims"]]
-    else:
-        one, other = operation["dim0"] or 0, operation["dim1"] if operation["dim1"] is not None else 1
-        axes[one], axes[other] = axes[other], axes[one]
     inside = np.empty_like(rows)
-    inside[:, axes] = rows
+    inside[:, permutation(operation)] = rows
     return inside
 
 

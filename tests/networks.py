@@ -58,10 +58,13 @@ class SharedReLU(nn.Module):
         self.left = nn.Conv2d(2, 4, 3)
         self.right = nn.Conv2d(2, 4, 3)
         self.relu = nn.ReLU()
+        self.left_again, self.right_again = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
         self.last = nn.Conv2d(4, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.relu(self.left(x)) + self.relu(self.right(x)))
+        left, right = self.left(x), self.right(x)
+        left, right = self.relu(left), self.relu(right)
+        return self.last(self.left_again(left) + self.right_again(right))
 
 
 class CReLU(nn.Module):

@@ -55,12 +55,7 @@ def _pools() -> None:
     shapes = {1: (3, 2, 13), 2: (3, 2, 11, 9), 3: (3, 2, 7, 8, 6)}
     for rank, shape in shapes.items():
         pool, average = getattr(F, f"max_pool{rank}d"), getattr(F, f"avg_pool{rank}d")
-        for kernel, stride, padding, ceil in (
-            (2, 2, 0, False),
-            (3, 2, 1, True),
-            (3, 1, 1, False),
-            (2, 3, 0, True),
-        ):
+        for kernel, stride, padding, ceil in ((2, 2, 0, False), (3, 2, 1, True), (3, 1, 1, False), (2, 3, 0, True)):
             options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil}
             CASES[f"max_pool{rank}d {options}"] = Case(lambda x, f=pool, o=options: f(x, **o), shape, linear=False)
             for count in (True, False):
@@ -78,9 +73,7 @@ def _pools() -> None:
         function = getattr(F, f"fractional_max_pool{rank}d")
         sampled = torch.rand(3, 2, rank, generator=_random, dtype=torch.float64)
         CASES[f"fractional_max_pool{rank}d"] = Case(
-            lambda x, f=function, s=sampled: f(x, 2, output_size=3, _random_samples=s),
-            shapes[rank],
-            linear=False,
+            lambda x, f=function, s=sampled: f(x, 2, output_size=3, _random_samples=s), shapes[rank], linear=False
         )
 
 
@@ -109,10 +102,7 @@ def _interpolations() -> None:
 
 def _places() -> None:
     images, tokens = (3, 4, 6, 8), (3, 5, 6)
-    chosen, grid = (
-        torch.tensor([3, 0, 0]),
-        torch.rand(3, 4, 5, 2, generator=_random, dtype=torch.float64) * 2 - 1,
-    )
+    chosen, grid = (torch.tensor([3, 0, 0]), torch.rand(3, 4, 5, 2, generator=_random, dtype=torch.float64) * 2 - 1)
     mask = torch.rand(images, generator=_random) > 0.4
     other = weights(*images)
     linear = {

@@ -6,23 +6,20 @@ forward and another backward; autograd does everything else.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 # Each with the number of its arguments, after the input and before `inplace`, that shape the function.
 RECTIFIERS = {
     F.relu: 0,
-    F.relu_: 0,
-    torch.relu: 0,
-    torch.relu_: 0,
-    Tensor.relu: 0,
-    Tensor.relu_: 0,
     F.relu6: 0,
     F.silu: 0,
     F.mish: 0,
@@ -37,8 +34,26 @@ RECTIFIERS = {
     F.rrelu: 3,
     F.hardtanh: 2,
     F.threshold: 2,
+    **dict.fromkeys((torch.relu, Tensor.relu, torch.selu, torch.celu, torch.rrelu, torch.threshold, Tensor.prelu), 9),
+    **{getattr(torch._C._nn, name): 9 for name in ("elu", "hardswish", "hardtanh", "leaky_relu", "mish")},
+    **{getattr(torch._C._nn, name): 9 for name in ("relu6", "silu", "rrelu_with_noise")},
 }
-IN_PLACE = {F.relu_, torch.relu_, Tensor.relu_}
+IN_PLACE = {
+    F.relu_: torch.relu,
+    torch.relu_: torch.relu,
+    Tensor.relu_: torch.relu,
+    F.elu_: F.elu,
+    F.selu_: F.selu,
+    F.celu_: F.celu,
+    F.leaky_relu_: F.leaky_relu,
+    F.rrelu_: F.rrelu,
+    F.hardtanh_: F.hardtanh,
+    F.threshold_: F.threshold,
+    **{
+        getattr(torch._C._nn, f"{name}_"): getattr(torch._C._nn, name)
+        for name in ("gelu", "hardswish", "mish", "relu6", "silu")
+    },
+}
 
 
 class _Rectified(torch.autograd.Function):
@@ -82,45 +97,112 @@ class _Replaced(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
+        if func in (Tensor.detach, torch.detach):
+            return args[0].view_as(args[0])  # the identity on the way back, too
         if self.style == "gradient":
             return func(*args, **kwargs)
-        if func in RECTIFIERS:
-            in_place = kwargs.pop("inplace", False) or func in IN_PLACE
-            rest = args[1 : 1 + RECTIFIERS[func]]
-            plain = torch.relu if func in IN_PLACE else func
+        if func in RECTIFIERS or func in IN_PLACE:
+            plain = IN_PLACE.get(func, func)
+            shaping = RECTIFIERS[plain]
+            in_place = kwargs.pop("inplace", False) or func in IN_PLACE or any(args[1 + shaping :])
+            x = args[0] if args else kwargs.pop("input")
             kind = _RectifiedInPlace if in_place else _Rectified
-            return kind.apply(lambda x: plain(x, *rest, **kwargs), self.style == "guided", args[0])
+            return kind.apply(lambda x: plain(x, *args[1 : 1 + shaping], **kwargs), self.style == "guided", x)
         if func is F.local_response_norm:
             return _LeftOut.apply(lambda x: func(x, *args[1:], **kwargs), args[0])
         return func(*args, **kwargs)
 
 
+class Call(NamedTuple):
+    """A module's output: the call of that number (counted from 0), and which of several tensors in it."""
+
+    module: str
+    number: int = 0
+    path: tuple[str, ...] = ()
+
+    def tensor(self, output: Any) -> Tensor:
+        for key in self.path:
+            if isinstance(output, Mapping):
+                output = next(part for name, part in output.items() if str(name) == key)
+            else:
+                output = output[int(key)] if isinstance(output, (list, tuple)) else getattr(output, key)
+        return output
+
+
+class ReferenceRun:
+    """One run of a model in which only rectifiers and LRN go back differently, with the outputs of some modules.
+
+    activations: per module call asked for, what it returned, as it was then.
+    times: how often each module that was asked for ran.
+    """
+
+    def __init__(self, model: nn.Module, x: Tensor, calls: Collection[Call], style: str = "deconvnet") -> None:
+        self.activations: dict[Call, Tensor] = {}
+        self.times: dict[str, int] = defaultdict(int)
+        self._edges: dict[Call, Any] = {}
+        self._x = x.detach().clone().requires_grad_()
+        wanted = defaultdict(list)
+        for call in calls:
+            wanted[call.module].append(call)
+        modules = dict(model.named_modules())
+        training = [(module, module.training) for module in modules.values()]
+        frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        fast = torch.backends.mha.get_fastpath_enabled()
+        handles = []
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)
+            model.eval().requires_grad_(False)
+            for name, of_module in wanted.items():
+                handles.append(modules[name].register_forward_hook(self._catching(of_module)))
+            with torch.enable_grad(), _Replaced(style):
+                model(self._x.clone())  # a first layer may work in place
+        finally:
+            for handle in handles:
+                handle.remove()
+            torch.backends.mha.set_fastpath_enabled(fast)
+            for module, mode in training:
+                module.training = mode
+            for parameter, required in frozen:
+                parameter.requires_grad_(required)
+
+    def _catching(self, calls: list[Call]) -> Callable[..., None]:
+        name = calls[0].module
+
+        def catch(module: nn.Module, args: object, output: Any) -> None:
+            for call in calls:
+                if call.number == self.times[name]:
+                    tensor = call.tensor(output)
+                    self.activations[call] = tensor.detach().clone()
+                    # The edge stays that of this output, also where a later operation works in place.
+                    self._edges[call] = get_gradient_edge(tensor)
+            self.times[name] += 1
+
+        return catch
+
+    def pixels(self, call: Call, unit: tuple[int, ...], value: float | None = None) -> Tensor:
+        """The projection (samples, C, ...) of one unit (index into the call's output), by default its activation."""
+        seed = torch.zeros_like(self.activations[call])
+        seed[unit] = self.activations[call][unit] if value is None else value
+        (pixels,) = torch.autograd.grad((self._edges[call],), self._x, seed, retain_graph=True, allow_unused=True)
+        return torch.zeros_like(self._x) if pixels is None else pixels
+
+
 def reference(
-    model: nn.Module, x: Tensor, layer: str, units: list[tuple[int, ...]], style: str = "deconvnet"
+    model: nn.Module,
+    x: Tensor,
+    layer: str,
+    units: list[tuple[int, ...]],
+    style: str = "deconvnet",
+    of_sample: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Projections of units (sample, *index) of a module's output: activations (units,), pixels (units, C, ...).
 
-    The seed is the activation. The pixels are those of the unit's sample.
+    The seed is the activation. The pixels are those of the unit's sample, or of another one that is named.
     """
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    caught: list[Tensor] = []
-
-    def catch(module: nn.Module, args: object, output: Tensor) -> Tensor:
-        caught.append(output)
-        return output.clone()  # a later in-place operation must not change what was caught
-
-    dict(model.named_modules())[layer].register_forward_hook(catch)
-    x = x.clone().requires_grad_()
-    with _Replaced(style):
-        model(x)
-    output = caught[0]
-    values, pixels = [], []
-    for unit in units:
-        seed = torch.zeros_like(output)
-        seed[unit] = output[unit].detach()
-        values.append(output[unit].detach())
-        pixels.append(torch.autograd.grad(output, x, seed, retain_graph=True)[0][unit[0]])
-    return torch.stack(values), torch.stack(pixels)
+    call = Call(layer)
+    run = ReferenceRun(model, x, [call], style)
+    pixels = [run.pixels(call, unit)[unit[0] if of_sample is None else of_sample] for unit in units]
+    return torch.stack([run.activations[call][unit] for unit in units]), torch.stack(pixels)
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:

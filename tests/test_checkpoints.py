@@ -129,16 +129,8 @@ def test_other_data_and_models_are_refused(samples, tmp_path: Path):
     brighter = images.clone()
     brighter[3, 0, 2, 2] += 0.1
     for network, data, sentence in (
-        (
-            model(),
-            (brighter, labels),
-            r"with other images: 60 x 1 x 28 x 28 of torch.float32, digest \w+ then",
-        ),
-        (
-            model(),
-            (images[:50], labels[:50]),
-            r"with other images, labels: .* then, 50 x 1 x 28 x 28 of .* now",
-        ),
+        (model(), (brighter, labels), r"with other images: 60 x 1 x 28 x 28 of torch.float32, digest \w+ then"),
+        (model(), (images[:50], labels[:50]), r"with other images, labels: .* then, 50 x 1 x 28 x 28 of .* now"),
         (model(), (images, labels.flip(0)), "with other labels: 60, digest"),
         (model(width=7), samples, r"with other model, initial weights: MnistCNN\("),
         (model(dropout=0.3), samples, r"with other model: MnistCNN\("),

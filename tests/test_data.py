@@ -102,10 +102,7 @@ def test_torchvision_reads_the_same(folder: Path, pixels: torch.Tensor):
         (lambda b: b"\0\0", "is truncated: its header has 2 of 16 bytes"),
         (lambda b: gzip.compress(b)[:-20], "is truncated or damaged: gzip says"),
         (lambda b: gzip.compress(b)[:12] + b"garbage" * 9, "is truncated or damaged: gzip says"),
-        (
-            lambda b: b[:4] + struct.pack(">III", 0, 28, 28),
-            "is empty: its header gives the sizes 0 x 28 x 28",
-        ),
+        (lambda b: b[:4] + struct.pack(">III", 0, 28, 28), "is empty: its header gives the sizes 0 x 28 x 28"),
         (lambda b: b[:4] + struct.pack(">III", 2**32 - 1, 2**32 - 1, 9) + b[16:], "is truncated"),
         (lambda b: b[:4] + struct.pack(">III", 3, 56, 14) + b[16:], "have 56 x 14 pixels, not 28 x 28"),
         (lambda b: b[:4] + struct.pack(">III", 2, 28, 28) + b[16:-784], "has 2 images but 3 labels"),

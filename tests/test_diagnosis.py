@@ -19,11 +19,7 @@ from deconvviz.models import diagnose_fit
         ),
         (
             ([2.3, 2.1], [2.3, 2.2], [0.1, 0.25], [0.1, 0.24]),
-            (
-                "underfitting: at epoch 2 ",
-                " 25.0 % and 24.0 % and losses of 2.100 and 2.200; ",
-                " below 90 %",
-            ),
+            ("underfitting: at epoch 2 ", " 25.0 % and 24.0 % and losses of 2.100 and 2.200; ", " below 90 %"),
         ),
         (
             ([1.0, 0.3, 0.01], [1.0, 0.4, 0.9], [0.6, 0.9, 1.0], [0.6, 0.9, 0.91]),

@@ -258,7 +258,7 @@ BAD_CALLS = {
     "infinity": (
         lambda net, x: net.project(torch.where(x == x.max(), torch.inf, x), "stem", 0),
         InputError,
-        "holds 1 values that are NaN or infinite, of 1170",
+        "holds 1 values that are NaN or infinite, of 1170; none may be",
     ),
     "a number": (
         lambda net, x: net.project(3, "stem", 0),

@@ -37,10 +37,7 @@ TORCHVISION = {
     "vgg11_bn": (64, ["features.0", "features.11", "features.26", "classifier.3"]),
     "resnet18": (64, ["conv1", "layer2.0", "layer4.1.bn2", "fc"]),
     "googlenet": (64, ["conv1.conv", "inception3b", "inception5a.branch2.1.conv", "fc"]),
-    "densenet121": (
-        64,
-        ["features.conv0", "features.denseblock2.denselayer5.conv2", "features.norm5", "classifier"],
-    ),
+    "densenet121": (64, ["features.conv0", "features.denseblock2.denselayer5.conv2", "features.norm5", "classifier"]),
     "squeezenet1_1": (96, ["features.0", "features.6.expand3x3", "features.12", "classifier.1"]),
 }
 

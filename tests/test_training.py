@@ -248,14 +248,7 @@ def noisy() -> nn.Sequential:
     )
 
 
-EVERYTHING = {
-    "epochs": 2,
-    "batch_size": 8,
-    "rotation": 20.0,
-    "translation": 1,
-    "flip": True,
-    "learning_rate": 0.01,
-}
+EVERYTHING = {"epochs": 2, "batch_size": 8, "rotation": 20.0, "translation": 1, "flip": True, "learning_rate": 0.01}
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_caller_drew(samples):
@@ -296,11 +289,7 @@ def test_each_epoch_has_its_own_order_dropout_and_movements():
 def test_modes_random_numbers_threads_and_gradients_are_left_as_found(samples, raising: bool):
     model = noisy().eval()
     model[2].train()
-    modes, numbers, threads = (
-        [m.training for m in model.modules()],
-        torch.get_rng_state(),
-        torch.get_num_threads(),
-    )
+    modes, numbers, threads = ([m.training for m in model.modules()], torch.get_rng_state(), torch.get_num_threads())
     settings = {**EVERYTHING, "threads": 1, "learning_rate": 1e300 if raising else 0.01}
     with torch.no_grad():  # training works here too
         if raising:
@@ -349,12 +338,7 @@ def test_a_short_reference_training_repeats_to_the_bit_and_loads_again(tmp_path:
     loaded = mnist_cnn(weights=tmp_path / "w.safetensors")
     assert torch.equal(loaded.fc2.bias, first.fc2.bias)
     _, metadata = read_weights(tmp_path / "w.safetensors")
-    for part in (
-        '"seed": 0',
-        '"kept_epoch": ',
-        '"test": {"loss": 0.5, "accuracy": 0.75, "images": 4}',
-        '"torch": ',
-    ):
+    for part in ('"seed": 0', '"kept_epoch": ', '"test": {"loss": 0.5, "accuracy": 0.75, "images": 4}', '"torch": '):
         assert part in metadata["training"]
 
 

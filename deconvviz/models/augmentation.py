@@ -7,11 +7,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 
 def augment(
-    images: torch.Tensor,
-    rotation: float,
-    translation: int,
-    flip: bool,
-    generator: torch.Generator,
+    images: torch.Tensor, rotation: float, translation: int, flip: bool, generator: torch.Generator
 ) -> torch.Tensor:
     """Images (N, C, H, W), each with a movement drawn from `generator`; what comes into view is zero.
 

@@ -43,11 +43,7 @@ class MnistCNN(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: tuple[int, int] = (24, 48),
-        width: int = 128,
-        batch_norm: bool = False,
-        dropout: float = 0.4,
+        self, channels: tuple[int, int] = (24, 48), width: int = 128, batch_norm: bool = False, dropout: float = 0.4
     ) -> None:
         super().__init__()
         if len(channels) != 2 or min(*channels, width) < 1:

@@ -1,0 +1,104 @@
+"""What a model is called with: one input or several, checked before it runs, explained when it does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.errors import InputError
+from deconvviz.images import to_input
+from deconvviz.tape import mapped, paths
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments of one call of a model. Tensors given directly, not inside a list, have a batch axis."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The floating-point tensors by where they stand: ``[0]``, ``[mask]``, ``[0][1]``."""
+        every = paths({**dict(enumerate(self.args)), **self.kwargs})
+        return {path: tensor for path, tensor in every if tensor.is_floating_point() or tensor.is_complex()}
+
+    @property
+    def first(self) -> Tensor:
+        return next(iter(self.tensors().values()))
+
+    def sample(self, number: int, samples: int) -> Call:
+        """The same call with one sample of the batch."""
+
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor[number : number + 1] if tensor.shape[:1] == (samples,) else tensor
+
+        return Call(mapped(self.args, cut), mapped(self.kwargs, cut))
+
+
+def prepared(given: Any, preprocess: Any) -> Call:
+    """A call from what a user gives.
+
+    given: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
+        of keyword arguments.
+
+    Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
+    """
+    if isinstance(given, Call):
+        return given
+    if isinstance(given, tuple):
+        call = Call(given, {})
+    elif isinstance(given, Mapping):
+        call = Call((), dict(given))
+    else:
+        call = Call((to_input(given, preprocess),), {})
+        _check_single(call.args[0])
+    tensors = call.tensors()
+    if not tensors:
+        raise InputError("there is no floating-point tensor among the arguments, so there is nothing to project to")
+    for path, tensor in tensors.items():
+        name = f"argument {path}" if len(tensors) > 1 else "the input"
+        if 0 in tensor.shape:
+            raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
+        if not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
+    return call
+
+
+def _check_single(x: Tensor) -> None:
+    if x.ndim < 2:
+        raise InputError(f"the input has shape {tuple(x.shape)}; it must have a batch axis and channels, (N, C, ...)")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise InputError(f"the input is {x.dtype}; convert it to floating point, scaled as the model expects")
+
+
+# What to say when a model does not take its input
+
+CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
+AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
+    """Why a model cannot take `x`, or '' where the input is not known to be the reason."""
+    shape = tuple(x.shape)
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.device != x.device:
+        return f"the input is on {x.device} and the model on {parameter.device}; move one of them"
+    if parameter is not None and parameter.dtype != x.dtype:
+        return f"the input is {x.dtype} and the model {parameter.dtype}; convert one of them"
+    for name, module in model.named_modules():
+        if rank := CONVOLUTIONS.get(type(module).__name__):
+            wanted = f"(N, {AXES[rank].replace('C', str(module.in_channels))})"
+            if x.ndim != rank + 2 or shape[1] != module.in_channels:
+                return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"
+            break
+        if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
+            return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
+    said = str(error).partition("\n")[0]
+    sizes = re.search(r"size|shape|dimension", said, re.IGNORECASE)
+    return f"the model does not take an input of shape {shape}: {said}" if sizes else ""
