@@ -35,29 +35,22 @@ place does not change the caller's tensor.
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.hooks import RemovableHandle
 
 from deconvviz.errors import ModelError
 from deconvviz.ledger import Begun, Ledger, storage_of, tensors_in
-from deconvviz.tape import Kept, Layer, Operation, Tape, paths
+from deconvviz.tape import Kept, Layer, Operation, Tape
 from deconvviz.untouched import as_it_was, unwrapped
+from deconvviz.watcher import Enough, Watcher
 
 # These write running statistics or noise into an argument beside what they return.
 _SCRATCH = (torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit, torch.ops.aten.rrelu_with_noise)
-
-
-class _Enough(BaseException):
-    """Ends the forward pass once all layers asked for have run; no `except Exception` on its way stops it."""
 
 
 def record(
@@ -85,26 +78,26 @@ def record(
         tape = recorder.ledger.tape
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
-        with recorder.hooks(), recorder.autograd_functions(), _FunctionNames(recorder), recorder:
+        with recorder.watching(), recorder.autograd_functions(), _Operations(recorder):
             try:
                 model(*args, **copied)
-            except _Enough:
+            except Enough:
                 tape.complete = False
         return recorder.ledger.finished()
 
 
-class _FunctionNames(TorchFunctionMode):
-    """Hands Python-level torch functions to the recorder: for their names, and for opaque ones."""
+class _Operations(TorchDispatchMode):
+    """Hands ATen operations to a recorder."""
 
     def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.recorder.function(func, args, kwargs or {})
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.recorder.operation(func, args, kwargs or {})
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Watcher):
     def __init__(
         self,
         model: nn.Module,
@@ -113,26 +106,15 @@ class _Recorder(TorchDispatchMode):
         opaque: Collection[Any],
         restore: list[tuple[Tensor, Tensor]],
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        own = [*model.parameters(), *model.buffers()]
-        self.ledger = Ledger(keep, lambda: self.calls[-1][1] if self.calls else "output", own, restore)
-        self.wanted = None if layers is None else frozenset(layers)
+        super().__init__(model, layers)
+        self.keep_all = layers is None
+        self.ledger = Ledger(keep, lambda: self.where, [*model.parameters(), *model.buffers()], restore)
         self.opaque_modules = tuple(item for item in opaque if isinstance(item, type) and issubclass(item, nn.Module))
         self.opaque_functions = frozenset(opaque) - frozenset(self.opaque_modules)
         self.suspended = False  # inside an opaque function or module
         self.opened: tuple[nn.Module, Begun] | None = None  # that module
-        named = [(_plain_name(name), module) for name, module in model.named_modules(remove_duplicate=False)]
-        # What torch.compile wraps is named, not the wrapper; of several names of a module, the first counts.
-        self.names = {module: name for name, module in reversed(named) if not hasattr(module, "_orig_mod")}
-        self.calls: list[tuple[nn.Module | None, str]] = []  # what is running: module, layer name
-        self.used: dict[str, int] = defaultdict(int)
-        self.modules_run = 0
-        self.thread = get_ident()
 
-    # What runs: ATen operations, torch functions, modules, autograd functions
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         written = _written(func, args, kwargs)
         followed = [] if func.overloadpacket in _SCRATCH else written
         begun = None if self.suspended else self.ledger.begin(func, args, kwargs, followed)
@@ -141,42 +123,21 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         if begun is not None:
             operation = self.ledger.end(begun, result)
-            if self.calls and isinstance(self.calls[-1][0], torch.jit.ScriptModule):
-                operation.where = self._named_operation(operation, result)
+            if self.in_script():  # where its operations are the layers
+                name = self.qualified(operation.label.rpartition(".")[2].strip("_"))
+                operation.where = self.numbered(name)
+                self.used[name] += 1
+                self.name_layers(operation.where, name.rpartition(".")[2], result)
         elif self.suspended:
             for tensor in written:
                 self.ledger.spoil(tensor)
         return result
 
-    def _named_operation(self, operation: Operation, result: Any) -> str:
-        """Scripted code has neither hooks nor Python calls: its operations are layers themselves."""
-        name = operation.label.rpartition(".")[2].strip("_")
-        unique = self._unique(name)
-        self.used[self._qualified(name)] += 1
-        self._name_layers(unique, name, result)
-        return unique
-
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if self.suspended:
-            return func(*args, **kwargs)
-        run = self._whole if func in self.opaque_functions else _call
-        name = getattr(func, "__name__", "").strip("_")
-        parent = self.calls[-1][0] if self.calls else None
-        if parent is None or name in ("", "get") or _is_leaf(parent):
-            return run(func, args, kwargs)
-        unique = self._unique(name)
-        self.calls.append((None, unique))
-        try:
-            result = run(func, args, kwargs)
-        finally:
-            self.calls.pop()
-        if self._name_layers(unique, name, result):
-            self.used[self._qualified(name)] += 1
-        return result
+        return func(*args, **kwargs) if self.suspended else super().function(func, args, kwargs)
 
-    def _whole(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Run a function as one operation, whatever happens inside."""
-        begun = self.ledger.begin(func, args, kwargs, [])
+    def called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        begun = self.ledger.begin(func, args, kwargs, []) if func in self.opaque_functions else None
         self.suspended = begun is not None
         try:
             result = func(*args, **kwargs)
@@ -186,56 +147,26 @@ class _Recorder(TorchDispatchMode):
             self.ledger.end(begun, result)
         return result
 
-    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.modules_run += 1
-        if self.suspended:
-            return
-        name = self.names[module] or "output"
-        count = self.used[name]
-        self.used[name] += 1
-        self.calls.append((module, f"{name}_{count}" if count else name))
-        if isinstance(module, self.opaque_modules) and (begun := self.ledger.begin(module, args, kwargs, [])):
+    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        opaque = isinstance(module, self.opaque_modules) and not self.suspended
+        if opaque and (begun := self.ledger.begin(module, args, kwargs, [])):
             for tensor in [*module.parameters(), *module.buffers()]:
                 self.ledger.constant(tensor)
-            self.opened = (module, begun)
-            self.suspended = True
+            self.opened, self.suspended = (module, begun), True
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        if self.suspended:
-            if self.opened is None or self.opened[0] is not module:
-                return
+    def left(self, module: nn.Module, result: Any) -> None:
+        if self.opened is not None and self.opened[0] is module:
             self.suspended = False
             self.ledger.end(self.opened[1], result)
             self.opened = None
-        self._name_layers(self.calls.pop()[1], type(module).__name__, result)
 
-    @contextlib.contextmanager
-    def hooks(self) -> Iterator[None]:
-        handles: list[RemovableHandle] = []
-        try:
-            for module in self.names:
-                if not isinstance(module, torch.jit.ScriptModule):
-                    handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-                    # Always called, so that a module which raises into its caller's `except` is left, too.
-                    handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
-            if len(handles) < 2 * len(self.names):  # scripted modules take no hooks of their own
-                handles.append(register_module_forward_pre_hook(self._enter_script))
-                handles.append(register_module_forward_hook(self._leave_script))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _enter_script(self, module: nn.Module, args: Any) -> None:
-        if self._is_script(module):
-            self._enter(module, args, {})
-
-    def _leave_script(self, module: nn.Module, args: Any, result: Any) -> None:
-        if self._is_script(module):
-            self._leave(module, args, {}, result)
-
-    def _is_script(self, module: nn.Module) -> bool:
-        return isinstance(module, torch.jit.ScriptModule) and module in self.names and self.thread == get_ident()
+    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+        value = None if self.suspended else self.ledger.value_of(tensor)
+        if value is not None:
+            self.ledger.tape.layers[name] = Layer(name, kind, value)
+            if self.keep_all or name in self.wanted:
+                self.ledger.keep_data(value, tensor)
+        return value is not None
 
     @contextlib.contextmanager
     def autograd_functions(self) -> Iterator[None]:
@@ -276,46 +207,6 @@ class _Recorder(TorchDispatchMode):
         finally:
             for kind, original in patched:
                 kind.forward = original
-
-    # Names
-
-    def _qualified(self, name: str) -> str:
-        """A functional call's name under the module that makes it."""
-        parent = next((self.names[module] for module, _ in reversed(self.calls) if module is not None), "")
-        return f"{parent}.{name}" if parent else name
-
-    def _unique(self, name: str) -> str:
-        qualified = self._qualified(name)
-        count = self.used[qualified]
-        return f"{qualified}_{count}" if count else qualified
-
-    def _name_layers(self, name: str, kind: str, result: Any) -> bool:
-        """List the tracked tensors in a call's result as layers; True where there was one."""
-        tape, found = self.ledger.tape, False
-        for path, tensor in paths(result):
-            value = self.ledger.value_of(tensor)
-            if value is not None:
-                found = True
-                tape.layers[name + path] = Layer(name + path, kind, value)
-                if self.wanted is None or name + path in self.wanted:
-                    self.ledger.keep_data(value, tensor)
-        in_script = bool(self.calls) and isinstance(self.calls[-1][0], torch.jit.ScriptModule)  # no exception passes it
-        if self.wanted and self.wanted <= tape.layers.keys() and not in_script:
-            raise _Enough
-        return found
-
-
-def _plain_name(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
-
-def _call(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)
-
-
-def _is_leaf(module: nn.Module) -> bool:
-    """Whether a module's own functional calls are its business, and no layers: those of torch.nn."""
-    return type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
 
 
 def _subclasses(kind: Any) -> Iterator[Any]:

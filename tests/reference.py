@@ -219,12 +219,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         found: dict[str, object] = {"rng": torch.random.get_rng_state()}
         for name, module in model.named_modules():
             found[f"{name} training"] = module.training
-            for kind in (
-                "_forward_hooks",
-                "_forward_pre_hooks",
-                "_backward_hooks",
-                "_forward_hooks_with_kwargs",
-            ):
+            for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs"):
                 found[f"{name} {kind}"] = list(getattr(module, kind))
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
             found[name] = tensor.detach().clone()
