@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all check format clean install
+.PHONY: demo test test-all coverage-table check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -14,6 +14,11 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(RUN) -m pytest
+
+# Hundreds of architectures against autograd, into docs/coverage.md: fetches timm and transformers, then about 40 minutes.
+coverage-table: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[coverage]"
+	$(RUN) -m benchmarks.coverage --redo .
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .

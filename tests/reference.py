@@ -172,6 +172,8 @@ class ReferenceRun:
             for call in calls:
                 if call.number == self.times[name]:
                     tensor = call.tensor(output)
+                    if not tensor.requires_grad:  # indices, or what does not depend on the input
+                        continue
                     self.activations[call] = tensor.detach().clone()
                     # The edge stays that of this output, also where a later operation works in place.
                     self._edges[call] = get_gradient_edge(tensor)

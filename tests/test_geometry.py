@@ -9,6 +9,8 @@ import torchvision
 from torch import nn
 
 import deconvviz as dv
+from deconvviz.geometry import channel_axis
+from deconvviz.recorder import record
 
 SHAPE = (1, 1, 23, 19)
 
@@ -139,3 +141,21 @@ def test_layers_whose_channels_come_last():
     assert len(unit.position) == 2
     assert unit.activation == pytest.approx(float(activations[0, ..., 95].max()))
     assert unit.activation == pytest.approx(float(activations[(0, *unit.position, 95)]))
+
+
+def test_where_the_channels_lie_behind_permutations_and_in_the_states_of_an_lstm():
+    class Attention(nn.Module):
+        def forward(self, x):  # (N, tokens, features) to (N, tokens, features, tokens) by way of (features, N, tokens)
+            x = x.permute(2, 0, 1)
+            return x * 2
+
+    lstm = nn.LSTM(5, 7, batch_first=True, bidirectional=True).eval()
+    assert _channel_axis(lstm, torch.randn(3, 4, 5), "output[0]") == 2
+    assert _channel_axis(lstm, torch.randn(3, 4, 5), "output[1][0]") == 2
+    moved = nn.Sequential(nn.Linear(5, 6), Attention()).eval()
+    assert _channel_axis(moved, torch.randn(3, 4, 5), "output") == 1  # axis 0 is never that of channels
+
+
+def _channel_axis(model: nn.Module, x: torch.Tensor, layer: str) -> int:
+    tape = record(model, x)
+    return channel_axis(tape, tape.layers[layer].value)

@@ -1,0 +1,196 @@
+"""The coverage table as a document, from the rows of the cache."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import deconvviz
+from benchmarks.architectures import FAMILIES, Architecture
+from benchmarks.check import NOT_THE_LAST_CALL
+
+Row = dict[str, Any]
+Known = dict[str, tuple[Architecture, Row]]
+
+INTRODUCTION = """\
+# Coverage
+
+<!-- Written by `python -m benchmarks.coverage`; edit that, not this. -->
+
+The projections of deconvviz, compared with autograd on {rows} networks.
+
+**What was checked.** Each network is built with random weights. Its norms get random statistics, and layer scales and
+weights that start as zero or one are drawn anew, because in a fresh network a wrong rule could go unnoticed. From the
+layer table six layers are taken, spread evenly from the first to the last; in each, one channel at its strongest
+position, in both samples of a batch. The projection in style `deconvnet` is compared with the gradient that torch's own
+autograd gives for the same network when the backward passes of its rectifiers are replaced by relu(signal), and that of
+local response normalisation by the identity. That reference (`tests/reference.py`) shares no code with the library.
+
+**What the columns say.** *Error* is the largest ||a - b|| / ||b|| over these layers, in float32; up to 1e-5 counts as
+exact. Deep networks whose numbers grow from layer to layer lose more than that to rounding; there the comparison is
+repeated in float64, where at most 1e-10 counts as exact, and the remark gives that error. *Linearised* counts the
+operations that have no mirror and are replaced by their vector-Jacobian product, per kind: gates, softmax, layer norms
+and the like. *Captum* is what `captum.attr.NeuronDeconvolution` gives for the same units, with up to 1e-4 allowed:
+`exact`, the largest error and in how many layers, or its error message. Where that is not exact and the network has
+in-place modules, these were switched off and it was asked again.
+
+Checked on {date} with {versions}.
+To run it again: `make coverage-table`; {minutes:.0f} minutes on two cores.
+"""
+
+
+def is_wrong(row: Row) -> bool:
+    return row["status"] not in ("exact", "refused")
+
+
+def in_one_line(key: str, row: Row) -> str:
+    """For the progress of a run."""
+    if "layers" not in row:
+        return f"{key}: {row['status'].upper()} {row['reason']}"
+    seconds = f"{row['seconds']:.1f}+{row['captum_seconds']:.1f} s"
+    return (
+        f"{key}: {row['status']} {row['error']:.1e} {row['layers']} layers, captum {captum(row['captum'])}, {seconds}"
+    )
+
+
+def summary(known: Known) -> str:
+    """Four numbers, and the rows that are not right."""
+    states = Counter(row["status"] for _, row in known.values())
+    lines = [f"{key}: {row['status']}: {row['reason']}" for key, (_, row) in known.items() if is_wrong(row)]
+    slowest = sorted(known, key=lambda key: -_seconds(known[key][1]))[:10]
+    lines.append("slowest: " + ", ".join(f"{key} {_seconds(known[key][1]):.0f} s" for key in slowest))
+    wrong = sum(is_wrong(row) for _, row in known.values())
+    lines.append(f"{len(known)} rows, {states['exact']} exact, {states['refused']} refused, {wrong} wrong")
+    return "\n".join(lines)
+
+
+def _seconds(row: Row) -> float:
+    return row.get("seconds", 0) + row.get("captum_seconds", 0)
+
+
+def document(known: Known) -> str:
+    """The whole page."""
+    rows = [row for _, row in known.values()]
+    packages = ("torch", "torchvision", "timm", "transformers", "captum")
+    versions = ", ".join(
+        [f"deconvviz {deconvviz.__version__}", f"Python {platform.python_version()}"]
+        + [f"{name} {version(name).partition('+')[0]}" for name in packages]
+    )
+    minutes = sum(map(_seconds, rows)) / 60
+    date = datetime.datetime.now(datetime.timezone.utc).date()
+    parts = [INTRODUCTION.format(rows=len(rows), date=date, versions=versions, minutes=minutes), _counts(known)]
+    for family, title in FAMILIES.items():
+        members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]
+        if members:
+            parts.append(f"## {title}\n\n{_table(members)}")
+    return "\n".join(parts)
+
+
+# Counts
+
+
+def _counts(known: Known) -> str:
+    lines = [
+        "## In numbers",
+        "",
+        "| | networks | exact | refused | wrong | layers | largest error | Captum exact | wrong | error |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    everything: list[Row] = []
+    for family, title in FAMILIES.items():
+        rows = [row for architecture, row in known.values() if architecture.family == family]
+        everything += rows
+        lines.append(_counted(title, rows))
+    lines.append(_counted("all", everything))
+    helped = sum("out of place" in row.get("captum", {}) for row in everything)
+    lines += [
+        "",
+        f"Captum's three columns are its better result: on {helped} networks it was asked a second time, with in-place",
+        "modules switched off, because the first answer was wrong or an error.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _counted(title: str, rows: list[Row]) -> str:
+    states = Counter("wrong" if is_wrong(row) else row["status"] for row in rows)
+    asked = [row for row in rows if "captum" in row]
+    theirs = Counter(_captum_state(row["captum"].get("out of place", row["captum"])) for row in asked)
+    layers = sum(row.get("layers", 0) for row in rows)
+    error = max((row["error"] for row in rows if row["status"] == "exact"), default=0)
+    numbers = [len(rows), states["exact"], states["refused"], states["wrong"], layers, f"{error:.0e}"]
+    numbers += [theirs["exact"], theirs["wrong"], theirs["error"]]
+    return f"| {title} | " + " | ".join(map(str, numbers)) + " |"
+
+
+def _captum_state(answer: Row) -> str:
+    errors = sum(answer["errors"].values())
+    if answer["exact"] + errors < answer["layers"]:
+        return "wrong"
+    return "error" if set(answer["errors"]) - {NOT_THE_LAST_CALL} else "exact"
+
+
+# The tables
+
+
+def _table(members: list[tuple[Architecture, Row]]) -> str:
+    lines = ["| network | input | layers | error | linearised | Captum | remark |", "|---|---|---:|---:|---|---|---|"]
+    for architecture, row in members:
+        name = (
+            f"{architecture.name} ({architecture.group})"
+            if architecture.group != "classification"
+            else architecture.name
+        )
+        shape = " x ".join(map(str, (architecture.samples, *architecture.shape)))
+        if "layers" not in row:
+            lines.append(f"| {name} | {shape} | | {row['status']} | | | {_cell(row['reason'], 300)} |")
+            continue
+        error = f"{row['error']:.0e}" if row["status"] == "exact" else f"**{row['error']:.0e}**"
+        cells = [name, shape, f"{row['layers']} of {row['table']}", error, linearised(row["linearised"])]
+        lines.append("| " + " | ".join([*cells, _cell(captum(row["captum"]), 160), _cell(_remark(row), 200)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def linearised(kinds: dict[str, int]) -> str:
+    """How many operations of which kinds, the commonest named."""
+    if not kinds:
+        return ""
+    names = [f"{name.rpartition('.')[2].strip('_')} {count}" for name, count in kinds.items()]
+    rest = [f"{len(names) - 4} kinds more"] if len(names) > 5 else names[4:]
+    return f"{sum(kinds.values())}: " + ", ".join(names[:4] + rest)
+
+
+def captum(answer: Row) -> str:
+    """What Captum said, as is and with in-place modules off."""
+    said = _said(answer)
+    again = _said(answer["out of place"]) if "out of place" in answer else said
+    return said if again == said else f"{said}; out of place: {again}"
+
+
+def _said(answer: Row) -> str:
+    parts = []
+    wrong = answer["layers"] - answer["exact"] - sum(answer["errors"].values())
+    if wrong:
+        parts.append(f"{answer['worst']:.1g} in {wrong} of {answer['layers']}")
+    elif answer["exact"]:
+        parts.append("exact" if not answer["errors"] else f"exact in {answer['exact']}")
+    for message, count in answer["errors"].items():
+        parts.append(f"{message[:70]} ({count} of {answer['layers']})")
+    return ", ".join(parts)
+
+
+def _remark(row: Row) -> str:
+    parts = [row["remark"], row.get("reason", "")]
+    if "double" in row and row["status"] == "exact":
+        parts.append(f"{row['double']:.0e} in float64")
+    if row["stopped"]:
+        parts.append(f"part of the signal ends at {', '.join(row['stopped'][:2])}")
+    return "; ".join(filter(None, parts))
+
+
+def _cell(text: str, length: int) -> str:
+    text = " ".join(text.replace("|", "\\|").split())
+    return text if len(text) <= length else text[: length - 1] + "…"
