@@ -22,7 +22,7 @@ from deconvviz.windows import Windows, axis_groups, everything_seen, nothing_see
 
 _CHANNELS_SECOND = ("aten.convolution", "aten.native_batch_norm", "aten.cudnn_batch_norm")
 _CHANNELS_LAST = ("torch.nn.functional.linear", "aten.mm", "aten.addmm", "aten.native_layer_norm")
-_CHANNELS_LAST += ("aten.mkldnn_rnn_layer", "aten._cudnn_rnn", "aten.lstm", "aten.gru")
+_RECURRENT = ("aten.mkldnn_rnn_layer", "aten._cudnn_rnn", "aten.lstm", "aten.gru")
 _RESHAPED = ("aten.view", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
 
 
@@ -47,12 +47,12 @@ def channel_axis(tape: Tape, layer: Value, makers: dict[int, Operation] | None =
         rank = len(value.shape)
         if operation is None or operation.label in _CHANNELS_SECOND:
             return min(1, rank - 1)
-        if operation.label in _CHANNELS_LAST:
+        if operation.label in _CHANNELS_LAST + _RECURRENT:
             return rank - 1
         source = operation.inputs[0]
         if operation.label == "aten.stack":
             before = followed(source)
-            return before + (operation["dim"] % rank <= before)
+            return before + int(operation["dim"] % rank <= before)
         if operation.label in ("aten.permute", "aten.transpose"):
             return permutation(operation).index(followed(source))
         if operation.label in _RESHAPED:
