@@ -24,7 +24,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
-from deconvviz.results import LearningCurves, Projection, Reconstruction
+from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
 
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
 TILE = 96  # pixels that a figure's tile is enlarged to, at least
@@ -232,7 +232,32 @@ def learning_curves(curves: LearningCurves, title: str = "") -> Figure:
     return figure
 
 
+def firing_rates(top: TopActivations, title: str = "") -> Figure:
+    """How often the channels of each layer fire, sorted; and how many are dead or fire on every image."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colours = matplotlib.colormaps["viridis"](torch.linspace(0, 0.9, len(top.layers)).numpy())
+    for (layer, found), colour in zip(top.statistics.items(), colours, strict=True):
+        rates = found.fires.sort(descending=True).values
+        left.plot(torch.linspace(0, 1, len(rates)).numpy(), rates.numpy(), color=colour, label=layer)
+    left.set(xlabel="channels of the layer, sorted", ylabel="fraction of images on which it fires", ylim=(-0.02, 1.02))
+    left.grid(alpha=0.3)
+    places = range(len(top.layers))
+    for shift, name in ((-0.2, "dead"), (0.2, "always_on")):
+        shares = [len(getattr(found, name)) / len(found.fires) for found in top.statistics.values()]
+        right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "))
+    right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
+    right.set_yticklabels(top.layers, fontsize=max(4, min(8, 200 // len(top.layers))))
+    right.invert_yaxis()
+    right.legend(fontsize=8)
+    if len(top.layers) <= 8:
+        left.legend(fontsize=8)
+    figure.suptitle(title or f"{top.count:,} images of {top.provenance.dataset}")
+    return figure
+
+
 draw.register(Projection, projection_grid)
+draw.register(TopActivations, firing_rates)
 draw.register(LearningCurves, learning_curves)
 
 

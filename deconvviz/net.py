@@ -15,6 +15,7 @@ torch.Size([4, 1, 28, 28])
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,13 +34,13 @@ from deconvviz.errors import (
 )
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
-from deconvviz.mirror import Met, keep_for, project, reconstruct, samples_apart
+from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import POOLS, uses_batch_statistics
 from deconvviz.recorder import record
-from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction
+from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.rules import Style, opaque, rule_for, style_of
 from deconvviz.tape import Layer, Tape
-from deconvviz.units import Position, check_finite, choose_units, sample_shape
+from deconvviz.units import Position, check_finite, choose_units, sample_shape, units_at
 from deconvviz.untouched import unwrapped
 
 
@@ -113,10 +114,12 @@ class DeconvNet:
     def layers(self, x: Any) -> LayerTable:
         """The layers that run on input `x`: modules, and functional calls under the module that makes them.
 
+        x: as for `trace`, or a trace.
+
         Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. Where a
         layer returns several tensors there is one row for each: ``rnn[0]``, ``head[scores]``.
         """
-        tape = self._record(prepared(x, self.preprocess), ())
+        tape = x.tape if isinstance(x, Trace) else self._record(prepared(x, self.preprocess), ())
         listed: dict[str, dict[str, None]] = {}
         for operation in tape.operations:
             if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
@@ -174,15 +177,42 @@ class DeconvNet:
         Raises UnknownLayerError, InputError, and UnsupportedOperation where no signal can reach the input or,
         under `strict`, where an operation would be linearised.
         """
-        if seed not in ("activation", "one"):
-            raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
+        _check_seed(seed)
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         if value.id not in trace.apart and trace.tape.samples > 1:
             return self._one_by_one(trace, layer, channel, position, seed)
         axis = channel_axis(trace.tape, value)
-        activations = trace.activations[layer]
-        units, seeds = choose_units(layer, activations, trace.tape.samples, axis, channel, position)
+        found = choose_units(layer, trace.activations[layer], trace.tape.samples, axis, channel, position)
+        return self._projected(trace, layer, *found, seed)
+
+    def project_units(
+        self, x: Any, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str = "activation"
+    ) -> Projection:
+        """What made certain units of `layer` fire, in pixels: as `project`, for units (sample, channel, position).
+
+        Where `scan` found them, each has its own image and place. The order is kept.
+        """
+        _check_seed(seed)
+        if not units:
+            raise InputError("there is no unit to project; give at least one (sample, channel, position)")
+        trace = self._traced(x, layer)
+        value = trace.layer(layer).value
+        samples = trace.tape.samples
+        if value.id not in trace.apart and samples > 1:
+            order = sorted(range(len(units)), key=lambda place: units[place][0])
+            parts = []
+            for n, members in itertools.groupby(order, key=lambda place: units[place][0]):
+                here = [(0, *units[place][1:]) for place in members]
+                parts.append((n, self.project_units(trace.call.sample(n, samples), layer, here, seed)))
+            joined = _joined(parts, images.displayed(trace.call.first, self.preprocess))
+            return _reordered(joined, torch.tensor(order).argsort())
+        axis = channel_axis(trace.tape, value)
+        found = units_at(layer, trace.activations[layer], samples, axis, units)
+        return self._projected(trace, layer, *found, seed)
+
+    def _projected(self, trace: Trace, layer: str, units: tuple[Unit, ...], seeds: Seeds, seed: str) -> Projection:
+        value = trace.layer(layer).value
         if seed == "one":
             seeds = replace(seeds, values=torch.ones_like(seeds.values))
         pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
@@ -223,16 +253,8 @@ class DeconvNet:
         samples = trace.tape.samples
         for n in range(samples):
             here = position[n : n + 1] if isinstance(position, Tensor) else position
-            parts.append(self.project(trace.call.sample(n, samples), layer, channel, here, seed))
-        units = tuple(replace(unit, sample=n) for n, part in enumerate(parts) for unit in part.units)
-        return Projection(
-            torch.cat([part.pixels for part in parts]),
-            units,
-            torch.cat([part.receptive_fields for part in parts]),
-            torch.cat([part.images for part in parts]),
-            parts[0].provenance,
-            {name: torch.cat([part.others[name] for part in parts]) for name in parts[0].others},
-        )
+            parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, seed)))
+        return _joined(parts, torch.cat([part.images for _, part in parts]))
 
     def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
         try:
@@ -284,6 +306,34 @@ class DeconvNet:
             tuple(met.stopped),
             {"deconvviz": __version__, "torch": str(torch.__version__)},
         )
+
+
+def _check_seed(seed: str) -> None:
+    if seed not in ("activation", "one"):
+        raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
+
+
+def _joined(parts: Sequence[tuple[int, Projection]], displayed: Tensor) -> Projection:
+    """One projection of several that are each of one sample, by its number."""
+    first = parts[0][1]
+    return Projection(
+        torch.cat([part.pixels for _, part in parts]),
+        tuple(replace(unit, sample=n) for n, part in parts for unit in part.units),
+        torch.cat([part.receptive_fields for _, part in parts]),
+        displayed,
+        first.provenance,
+        {name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
+    )
+
+
+def _reordered(projection: Projection, order: Tensor) -> Projection:
+    return replace(
+        projection,
+        pixels=projection.pixels[order],
+        units=tuple(projection.units[place] for place in order.tolist()),
+        receptive_fields=projection.receptive_fields[order],
+        others={name: pixels[order] for name, pixels in projection.others.items()},
+    )
 
 
 def fingerprint(model: nn.Module) -> str:

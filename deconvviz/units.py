@@ -29,10 +29,7 @@ def choose_units(
     Raises InputError for channels or positions that the layer does not have.
     """
     check_finite(layer, activations)
-    shape = sample_shape(activations.shape, samples)
-    indices = torch.arange(torch.Size(shape).numel()).view(shape).movedim(channel_axis, 0)
-    if shape[0] == 1:  # one row per sample: no position of its own
-        indices = indices.squeeze(1)
+    indices = _map_indices(activations.shape, samples, channel_axis)
     dims = tuple(indices.shape[1:])
     channels = _channels(channel, len(indices), layer)
     indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
@@ -54,6 +51,38 @@ def choose_units(
         )
     )
     return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())
+
+
+def units_at(
+    layer: str, activations: Tensor, samples: int, channel_axis: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
+) -> tuple[tuple[Unit, ...], Seeds]:
+    """Units by sample, channel and position, in the order given. Raises InputError for one that is not there."""
+    check_finite(layer, activations)
+    indices = _map_indices(activations.shape, samples, channel_axis)
+    flat = []
+    for sample, channel, position in wanted:
+        place = (channel, *position)
+        fits = len(place) == indices.ndim and all(0 <= at < size for at, size in zip(place, indices.shape, strict=True))
+        if not fits or not 0 <= sample < samples:
+            raise InputError(
+                f"layer {layer!r} has {samples} samples, {len(indices)} channels of size {tuple(indices.shape[1:])}; "
+                f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
+            )
+        flat.append(int(indices[place]))
+    owners, chosen = torch.tensor([unit[0] for unit in wanted]), torch.tensor(flat)
+    values = activations.reshape(samples, -1)[owners.to(activations.device), chosen.to(activations.device)].cpu()
+    units = tuple(
+        Unit(sample, layer, channel, tuple(map(int, position)), value)
+        for (sample, channel, position), value in zip(wanted, values.tolist(), strict=True)
+    )
+    return units, Seeds(owners, chosen, values)
+
+
+def _map_indices(shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:
+    """(channels, *positions): where each unit lies in its sample's flattened part of the layer's tensor."""
+    part = sample_shape(shape, samples)
+    indices = torch.arange(torch.Size(part).numel()).view(part).movedim(channel_axis, 0)
+    return indices.squeeze(1) if part[0] == 1 else indices  # one row per sample: no position of its own
 
 
 def check_finite(layer: str, activations: Tensor) -> None:

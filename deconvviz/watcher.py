@@ -139,7 +139,8 @@ class Watcher:
 
     def name_layers(self, name: str, kind: str, result: Any) -> bool:
         """Hand the tensors in a call's result to `layer`; True where one was a layer."""
-        found = [name + path for path, tensor in paths(result) if self.layer(name + path, kind, tensor)]
+        with torch._C.DisableTorchFunction():  # what a watcher does itself is not watched
+            found = [name + path for path, tensor in paths(result) if self.layer(name + path, kind, tensor)]
         self.seen.update(found)
         if self.wanted and self.wanted <= self.seen and not self.in_script():
             raise Enough

@@ -361,3 +361,39 @@ def test_public_names():
         assert getattr(dv, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         dv.nothing
+
+
+def test_units_of_different_samples_channels_and_places_travel_together():
+    net, x = dv.DeconvNet(mnist_cnn()), torch.rand(3, 1, 28, 28)
+    wanted = [(2, 5, (3, 4)), (0, 1, (0, 0)), (2, 7, (9, 9)), (1, 5, (2, 8))]
+    found = net.project_units(x, "conv2", wanted)
+    for row, (sample, channel, position) in enumerate(wanted):
+        alone = net.project(x[sample][None], "conv2", channel, position)
+        assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
+        assert torch.equal(found.receptive_fields[row], alone.receptive_fields[0])
+        assert found.units[row].activation == pytest.approx(alone.units[0].activation, rel=1e-5)
+        assert (found.units[row].sample, found.units[row].channel, found.units[row].position) == wanted[row]
+    for odd in ((3, 0, (0, 0)), (0, 0, (0,)), (0, 99, (0, 0)), (0, 0, (0, -1))):
+        with pytest.raises(InputError, match="there is no unit"):
+            net.project_units(x, "conv2", [odd])
+    with pytest.raises(InputError, match="there is no unit to project"):
+        net.project_units(x, "conv2", [])
+
+
+def test_units_of_samples_that_do_not_stay_apart_keep_their_order():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.rnn = nn.Conv1d(2, 5, 3), nn.LSTM(5, 4)
+
+        def forward(self, x):
+            return self.rnn(self.conv(x).permute(2, 0, 1))[0]
+
+    torch.manual_seed(0)
+    net, x = dv.DeconvNet(Rows()), torch.randn(3, 2, 9)
+    wanted = [(2, 1, (3,)), (0, 3, (0,)), (2, 0, (5,)), (1, 2, (6,))]
+    found = net.project_units(x, "rnn[0]", [(n, c, (*p, 0)) for n, c, p in wanted])
+    for row, (sample, channel, position) in enumerate(wanted):
+        alone = net.project(x[sample][None], "rnn[0]", channel, (*position, 0))
+        assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
+        assert found.units[row].sample == sample

@@ -1,0 +1,185 @@
+"""Items of any dataset as numbered inputs of a network, with those that cannot be read set aside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from deconvviz.data.folder import ImageFolder
+from deconvviz.errors import InputError
+
+IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
+LABEL_KEYS = ("label", "labels", "target", "y")
+
+
+class Item(NamedTuple):
+    """One image of a dataset: its number, and either the network's input or why there is none."""
+
+    number: int
+    image: Tensor | None
+    error: str
+
+
+class Batch(NamedTuple):
+    """Consecutive items: the inputs (N, C, ...) of those that could be read, their numbers, and the broken ones."""
+
+    number: int
+    numbers: Tensor
+    images: Tensor | None
+    broken: tuple[tuple[int, str], ...]
+
+
+def as_dataset(data: Any) -> Any:
+    """A dataset from what a user gives: a folder of images, a tensor (N, C, ...), (images, labels), or one already."""
+    if isinstance(data, (str, os.PathLike)):
+        return ImageFolder(data)
+    if isinstance(data, (tuple, list)) and [getattr(part, "ndim", 0) > 0 for part in data] == [True, True]:
+        images, labels = data
+        if labels.ndim == 1 < images.ndim and len(images) == len(labels):
+            return TensorDataset(images, labels)
+    if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
+        return data
+    raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
+
+
+def image_of(item: Any) -> Any:
+    """The image in an item: the item itself, the first of a tuple, or the entry of a mapping called so."""
+    if isinstance(item, Mapping):
+        for key in IMAGE_KEYS:
+            if key in item:
+                return item[key]
+        raise InputError(f"an item has the entries {sorted(map(str, item))}; the image must be one of {IMAGE_KEYS}")
+    return item[0] if isinstance(item, (tuple, list)) else item
+
+
+def label_of(item: Any) -> int | None:
+    """The label in an item, if it has one that is a number."""
+    given = None
+    if isinstance(item, Mapping):
+        given = next((item[key] for key in LABEL_KEYS if key in item), None)
+    elif isinstance(item, (tuple, list)) and len(item) > 1:
+        given = item[1]
+    try:
+        return None if given is None or int(given) < 0 else int(given)
+    except (TypeError, ValueError):
+        return None
+
+
+def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Tensor:
+    """The network's input (C, ...) from an item of a dataset. Raises InputError where it is none."""
+    image = image_of(item)
+    if not isinstance(image, Tensor):
+        if preprocess is None:
+            raise InputError(
+                f"the dataset gives a {type(image).__name__}, and the network has no preprocess to make a tensor of it"
+            )
+        image = preprocess(image)
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {kind}")
+    return image
+
+
+class _Numbered(Dataset[Item]):
+    """A dataset whose items say which they are, and that they are broken instead of raising."""
+
+    def __init__(self, dataset: Any, preprocess: Any) -> None:
+        self.dataset, self.preprocess = dataset, preprocess
+
+    def __getitem__(self, index: int) -> Item:
+        return _item(index, lambda: self.dataset[index], self.preprocess)
+
+
+def _item(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
+    try:
+        image = prepared_image(load(), preprocess)
+    except InputError:
+        raise  # not this file, but how the dataset is used
+    except Exception as error:
+        return Item(index, None, f"{type(error).__name__}: {error}".partition("\n")[0])
+    if not bool(torch.isfinite(image).all()):
+        return Item(index, None, "it holds values that are NaN or infinite")
+    return Item(index, image, "")
+
+
+def _collated(items: list[Item]) -> list[Item]:
+    return items
+
+
+def batches(
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int = 0, pin: bool = False
+) -> Iterator[Batch]:
+    """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
+
+    Datasets with a length and ``[index]`` are read by `workers` processes; iterables are read through.
+    Raises InputError where images of one batch have different shapes.
+    """
+    if is_indexed(dataset):
+        count = len(dataset)
+        numbers = [number for number in range(-(-count // size)) if wanted(number)]
+        samples = [list(range(number * size, min((number + 1) * size, count))) for number in numbers]
+        numbered = _Numbered(dataset, preprocess)
+        loader = DataLoader(numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated)
+        for number, loaded in zip(numbers, loader, strict=True):
+            yield _batch(number, loaded, pin)
+        return
+    gathered: list[Item] = []
+    number = 0
+    for index, item in enumerate(dataset):
+        if wanted(number):
+            gathered.append(_item(index, partial(_same, item), preprocess))
+        if (index + 1) % size == 0:
+            if wanted(number):
+                yield _batch(number, gathered, pin)
+            gathered, number = [], number + 1
+    if gathered:
+        yield _batch(number, gathered, pin)
+
+
+def is_indexed(dataset: Any) -> bool:
+    """Whether a dataset has a length and items by number; otherwise it is read from its start to its end."""
+    return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+
+
+def _same(item: Any) -> Any:
+    return item
+
+
+def _batch(number: int, items: list[Item], pin: bool) -> Batch:
+    images = [(item.number, item.image) for item in items if item.image is not None]
+    broken = tuple((item.number, item.error) for item in items if item.image is None)
+    shapes = {tuple(image.shape): index for index, image in images}
+    if len(shapes) > 1:
+        (one, first), (other, second), *_ = shapes.items()
+        raise InputError(
+            f"images {first} and {second} have shapes {one} and {other}, which cannot be one batch; give the network a "
+            f"preprocess that makes them alike, such as deconvviz.images.Preprocess(size=224), or batch_size=1"
+        )
+    stacked = torch.stack([image for _, image in images]) if images else None
+    if stacked is not None and pin:
+        stacked = stacked.pin_memory()
+    return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken)
+
+
+def name_of_item(dataset: Any, index: int) -> str:
+    """The file name of an item, where the dataset has names; otherwise its number."""
+    names = getattr(dataset, "names", None) or [str(sample[0]) for sample in getattr(dataset, "samples", None) or ()]
+    return names[index] if index < len(names) else str(index)
+
+
+def classes_of(dataset: Any) -> list[str]:
+    """The names of the labels, where the dataset has them."""
+    return [str(name) for name in getattr(dataset, "classes", None) or ()]
+
+
+def short_name(dataset: Any) -> str:
+    """What to call a dataset in one line."""
+    root = getattr(dataset, "root", None)
+    return Path(root).name if root is not None else type(dataset).__name__

@@ -1,0 +1,136 @@
+"""Mining a dataset: one pass, all layers, the k strongest units of every channel.
+
+`scan` runs the model over the dataset once, in inference mode. As a layer runs, its maps are reduced on the device to
+their maximum per image and channel; nothing else is kept, so memory does not grow with the dataset. Positions are
+looked up only in images that may enter a channel's list.
+
+The result does not depend on the order in which batches are seen: ranks of a distributed job take every n-th batch
+and merge, an interrupted scan goes on with the batches that are left, and the outcome is the same to the last bit as
+that of one uninterrupted process with the same batch size. Ties go to the lower image number.
+
+>>> import deconvviz as dv
+>>> from deconvviz.data import mnist_test
+>>> from deconvviz.models import mnist_cnn
+>>> images, _ = mnist_test()
+>>> top = scan(dv.DeconvNet(mnist_cnn()), images[:200], ["conv2"], k=3, progress=False)
+>>> top.images["conv2"].shape, top.positions["conv2"].shape
+(torch.Size([48, 3]), torch.Size([48, 3, 2]))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from deconvviz import __version__
+from deconvviz.data.identity import identity_of
+from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, short_name
+from deconvviz.errors import DataError, InputError
+from deconvviz.net import DeconvNet, fingerprint
+from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.scanner import Scanner, named, unpacked
+from deconvviz.scanstate import Progress, Ranks, ScanState
+from deconvviz.tally import bin_edges
+from deconvviz.untouched import as_it_was
+
+
+def scan(
+    net: DeconvNet,
+    dataset: Any,
+    layers: str | Sequence[str] | None = None,
+    k: int = 9,
+    batch_size: int = 64,
+    state: str | os.PathLike[str] | None = None,
+    per_image: int = 1,
+    workers: int = 0,
+    strict: bool = False,
+    progress: bool = True,
+) -> TopActivations:
+    """The k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
+
+    dataset: a tensor (N, C, ...), a pair (images, labels), a folder of images, a torch dataset or an iterable; items
+        are images, (image, label) or mappings with an ``image``. What is no tensor goes through the net's preprocess.
+    layers: names as `DeconvNet.layers` lists them; None for all convolution and linear modules.
+    state: a folder to keep progress in; the same call goes on from there. It is refused for another scan.
+    per_image: how many units of one image a channel's list may hold. Of two whose receptive fields share more than
+        half of their extent along every axis only the stronger one counts.
+    workers: processes that load images.
+    strict: raise at the first item that cannot be read, instead of listing it in the result.
+    progress: show a bar with the rate and the time left.
+
+    Under torch.distributed each rank sees its share and all return the whole result.
+    Raises InputError for images that do not fit the model, activations that are not finite, layers that mix the samples
+    of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, or where no item
+    can be read.
+    """
+    for name, number in (("k", k), ("batch_size", batch_size), ("per_image", per_image)):
+        if number < 1:
+            raise InputError(f"{name} must be at least 1, not {number}")
+    ranks, data = Ranks(), as_dataset(dataset)
+    if is_indexed(data) and not len(data):
+        raise DataError("the dataset is empty; there is nothing to scan")
+    options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": named(layers)}
+    identity = {} if state is None else options | identity_of(net.model, data, net.preprocess)
+    kept = ScanState(state, identity, ranks.rank)
+    done = kept.done
+    scanner: Scanner | None = None
+    total = len(data) if is_indexed(data) else None
+    seen = kept.own.count + len(kept.own.broken)
+    shown = progress and ranks.rank == 0
+    with tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05) as bar:
+        found = batches(
+            *(data, net.preprocess, batch_size),
+            lambda number: number % ranks.world == ranks.rank and number not in done,
+            workers,
+            next(net.model.parameters(), torch.empty(0)).is_cuda,
+        )
+        with as_it_was(net.model), torch.inference_mode():
+            for batch in found:
+                if strict and batch.broken:
+                    number, reason = batch.broken[0]
+                    raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
+                if batch.images is not None:
+                    scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
+                    scanner.run(batch, kept.own.tallies)
+                kept.own.count += len(batch.numbers)
+                kept.own.broken.update(batch.broken)
+                kept.own.done.add(batch.number)
+                kept.save()
+                bar.update((len(batch.numbers) + len(batch.broken)) * ranks.world)
+    kept.save(now=True)
+    whole = kept.whole(ranks)
+    if not whole.count:
+        some = "; ".join(f"{name_of_item(data, number)}: {reason}" for number, reason in [*whole.broken.items()][:3])
+        raise DataError(f"none of the {len(whole.broken)} items could be read: {some}")
+    provenance = ScanProvenance(
+        type(net.model).__name__,
+        fingerprint(net.model),
+        short_name(data),
+        batch_size,
+        per_image,
+        {"deconvviz": __version__, "torch": str(torch.__version__)},
+    )
+    return _result(whole, data, provenance)
+
+
+def _result(whole: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:
+    tallies = whole.tallies
+    edges = bin_edges()
+    return TopActivations(
+        {layer: tally.values for layer, tally in tallies.items()},
+        {layer: tally.images for layer, tally in tallies.items()},
+        {layer: unpacked(tally.positions, int(tally.dimensions)) for layer, tally in tallies.items()},
+        {
+            layer: ChannelStatistics(
+                tally.fired.double() / whole.count, tally.mean(whole.count), tally.maximum, tally.histogram, edges
+            )
+            for layer, tally in tallies.items()
+        },
+        whole.count,
+        tuple(Broken(number, name_of_item(data, number), reason) for number, reason in sorted(whole.broken.items())),
+        provenance,
+    )
