@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from deconvviz.atlas.build import build_atlas as build_atlas
     from deconvviz.mining import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
 
-_HOMES = {"DeconvNet": "deconvviz.net", "Style": "deconvviz.rules", "scan": "deconvviz.mining"}
+_HOMES = {
+    "DeconvNet": "deconvviz.net",
+    "Style": "deconvviz.rules",
+    "build_atlas": "deconvviz.atlas.build",
+    "scan": "deconvviz.mining",
+}
 _MODULES = ("errors", "figures", "images", "results", "rules")
 
-__all__ = ["DeconvNet", "Style", "__version__", "scan", *_MODULES]  # noqa: PLE0604
+__all__ = ["DeconvNet", "Style", "__version__", "build_atlas", "scan", *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

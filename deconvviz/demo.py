@@ -20,12 +20,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import __version__, figures
-from deconvviz.data import mnist_test
+from deconvviz.atlas.build import build_atlas
+from deconvviz.data import MnistTest
 from deconvviz.errors import InputError
 from deconvviz.files import replacing
+from deconvviz.mining import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
-from deconvviz.results import Projection
+from deconvviz.results import Projection, TopActivations
 
 LAYERS = ("conv1", "conv2")
 K = 9
@@ -43,20 +45,23 @@ class Section:
 
 
 def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
-    """Write the demonstration's pictures (PNG) and its page into the folder `out`; the path of ``index.html``.
+    """Write the demonstration's pictures (PNG), its page and an atlas into `out`; the path of its ``index.html``.
 
-    The page holds the pictures itself and needs no network. Raises InputError where `out` is a file.
+    The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network.
+    Raises InputError where `out` is a file.
     """
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{os.fspath(out)!r} is a file; name a folder to write the demonstration to")
     started = time.monotonic()
-    model, (images, labels) = mnist_cnn(), mnist_test()
+    model, data = mnist_cnn(), MnistTest()
+    images, labels = data.tensors
     net = DeconvNet(model)
+    top = scan(net, data, k=K, batch_size=500, progress=progress)
     steps: list[Callable[[], list[Section]]] = [
         lambda: _filters(model),
         lambda: _activations(net, images),
-        lambda: _top_activations(net, images, progress),
+        lambda: _top_activations(net, top, images),
         lambda: _reconstructions(net, images),
         lambda: _beside_captum(net, images, labels),
     ]
@@ -70,6 +75,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
         with replacing(folder / f"{section.name}.png") as beside:
             beside.write_bytes(png.getvalue())
         pictures.append({**vars(section), "png": base64.b64encode(png.getvalue()).decode()})
+    build_atlas(net, data, top, folder / "atlas", title="What a small network sees in digits", progress=progress)
     template = resources.files("deconvviz").joinpath("templates/demo.html").read_text("utf-8")
     page = (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -83,6 +89,8 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
                 "is where a brighter pixel would have raised the unit, blue where it would have lowered it."
             ),
             sections=pictures,
+            atlas="atlas/index.html",
+            channels=sum(len(values) for values in top.values.values()),
             footer=f"deconvviz {__version__}, torch {torch.__version__}; {time.monotonic() - started:.0f} seconds.",
         )
     )
@@ -128,24 +136,19 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
     ]  # fmt: skip
 
 
-def _top_activations(net: DeconvNet, images: Tensor, progress: bool) -> list[Section]:
-    strongest: dict[str, list[Tensor]] = {layer: [] for layer in LAYERS}
-    for batch in tqdm(images.split(500), desc="all test images", unit="batch", leave=False, disable=not progress):
-        trace = net.trace(batch, LAYERS)
-        for layer in LAYERS:
-            strongest[layer].append(trace.activations[layer].amax((2, 3)))
+def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> list[Section]:
     sections = []
     for layer, order in zip(LAYERS, ("first", "second"), strict=True):
-        values = torch.cat(strongest[layer])  # (images, channels)
-        best = values.sort(dim=0, descending=True, stable=True).indices[:K]  # ties go to the lower index
-        projections: list[Projection] = [
-            net.project(images[best[:, channel]], layer, channel) for channel in range(values.shape[1])
-        ]
+        projections: list[Projection] = []
+        for channel, best in enumerate(top.images[layer]):
+            places = top.positions[layer][channel].tolist()
+            units = [(row, channel, place) for row, place in enumerate(places)]
+            projections.append(net.project_units(images[best], layer, units))
         sections.append(
             Section(
                 f"top-{layer}",
                 f"The nine strongest images of every channel, {order} convolution",
-                f"Of {len(images):,} test images the {K} that fire each channel of {layer} most: on the left what "
+                f"Of {top.count:,} test images the {K} that fire each channel of {layer} most: on the left what "
                 "fired it, projected to pixels, on the right the patch it looked at. "
                 + (
                     "Every channel has one kind of stroke, at one angle."

@@ -161,8 +161,8 @@ def display_scale(picture: Tensor) -> float:
     a scale up to the largest. Where that many pixels are zero, it is the largest after all; 0 for an empty map.
     """
     largest = picture.detach().float().abs().flatten(0, -3).amax(0).flatten()
-    ends = int(0.995 * (len(largest) - 1))
-    return float(largest.sort().values[ends]) or float(largest.max())
+    ends = int(0.995 * (len(largest) - 1)) + 1
+    return float(largest.kthvalue(ends).values) or float(largest.max())
 
 
 def tiled(pictures: Sequence[Tensor], columns: int, gap: int = 1, background: float = 1.0) -> Tensor:

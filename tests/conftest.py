@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chromium import browser, page, watched  # noqa: F401  fixtures
 
 import deconvviz.rules  # noqa: F401  registers the library's rules
 from deconvviz.registry import _RULES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -39,9 +40,14 @@ def test_the_demo_is_one_page_with_its_pictures(tmp_path, capsys):
     text = (folder / "index.html").read_text("utf-8")
     page = Page(text)
     assert page.names == SECTIONS
-    assert {link for link in page.links if not link.startswith("data:")} == {f"#{name}" for name in SECTIONS}
+    assert {link for link in page.links if not link.startswith("data:")} == {
+        "atlas/index.html",
+        *(f"#{name}" for name in SECTIONS),
+    }
     assert not re.search(r"https?://", text)
-    assert {path.name for path in folder.iterdir()} == {"index.html", *(f"{name}.png" for name in SECTIONS)}
+    assert {path.name for path in folder.iterdir()} == {"index.html", "atlas", *(f"{name}.png" for name in SECTIONS)}
+    manifest = json.loads((folder / "atlas" / "manifest.json").read_text())
+    assert [layer["name"] for layer in manifest["layers"]] == ["conv1", "conv2", "fc1", "fc2"]
     for name, image in zip(SECTIONS, page.images, strict=True):
         png = base64.b64decode(image["src"].partition("base64,")[2])
         assert png == (folder / f"{name}.png").read_bytes()

@@ -180,6 +180,8 @@ def classes_of(dataset: Any) -> list[str]:
 
 
 def short_name(dataset: Any) -> str:
-    """What to call a dataset in one line."""
+    """What to call a dataset in one line: its own name, that of its folder, or of its type."""
+    if name := getattr(dataset, "name", None):
+        return str(name)
     root = getattr(dataset, "root", None)
-    return Path(root).name if root is not None else type(dataset).__name__
+    return Path(root).resolve().name if root is not None else type(dataset).__name__

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
+from torch.utils.data import TensorDataset
 
 from deconvviz.data.idx import parse_idx, read_idx
 from deconvviz.errors import DataError, DependencyError, MissingFileError
@@ -31,6 +32,21 @@ def mnist_test() -> tuple[torch.Tensor, torch.Tensor]:
     images = parse_idx((bundled / TEST_IMAGES).read_bytes(), dimensions=3, name=TEST_IMAGES)
     labels = parse_idx((bundled / TEST_LABELS).read_bytes(), dimensions=1, name=TEST_LABELS)
     return _as_dataset(images, labels, "the package")
+
+
+class MnistTest(TensorDataset):
+    """The bundled test images and labels as a dataset, with a name and the names of its classes.
+
+    >>> data = MnistTest()
+    >>> len(data), data[0][0].shape, data.classes[int(data[0][1])]
+    (10000, torch.Size([1, 28, 28]), '7')
+    """
+
+    name = "the MNIST test set"
+    classes = tuple("0123456789")
+
+    def __init__(self) -> None:
+        super().__init__(*mnist_test())
 
 
 def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,248 @@
+"""`build_atlas`: the strongest units of every channel, projected, as a site that opens from the disk."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deconvviz import images
+from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
+from deconvviz.atlas.site import Site
+from deconvviz.atlas.wiring import inputs_of
+from deconvviz.data.items import as_dataset, classes_of, is_indexed, label_of, name_of_item, prepared_image, short_name
+from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+from deconvviz.net import DeconvNet, fingerprint
+from deconvviz.results import ChannelStatistics, TopActivations, Unit
+
+BINS = 48  # bars of a histogram, at most
+AT_ONCE = 256  # units whose projections are held together
+Found = tuple[int, int, int, tuple[int, ...]]  # image, channel, rank, position
+
+
+def build_atlas(
+    net: DeconvNet,
+    dataset: Any,
+    top: TopActivations,
+    out: str | os.PathLike[str] = "atlas",
+    layers: Sequence[str] | None = None,
+    channels: Mapping[str, Collection[int]] | None = None,
+    batch_size: int = 16,
+    title: str | None = None,
+    progress: bool = True,
+) -> str:
+    """Write an atlas of `top` into the folder `out`; returns the path of its page, ``index.html``.
+
+    Every unit that fires is projected and shown beside its image patch, both cut to its receptive field.
+
+    dataset: the one that was scanned, with items by number.
+    layers: of those that were scanned; None for all.
+    channels: per layer those to project; layers that are not named have all. The others appear without pictures.
+    batch_size: images that are recorded together.
+
+    A folder that holds an older or broken atlas is rebuilt; until the end the page says that it is incomplete.
+    Raises InputError for a scan of another model or dataset, inputs that are no images, and a folder with other
+    things in it; UnknownLayerError.
+    """
+    data = as_dataset(dataset)
+    if not is_indexed(data):
+        raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
+    if top.provenance.fingerprint != fingerprint(net.model):
+        model = type(net.model).__name__
+        raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
+    if top.count + len(top.broken) != len(data):
+        raise InputError(
+            f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
+        )
+    chosen = list(layers) if layers is not None else list(top.layers)
+    for name in [*chosen, *(channels or ())]:
+        if name not in top.layers:
+            raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
+    pictures = _Pictures(net, data)
+    first = next(number for number in range(len(data)) if number not in {one.image for one in top.broken})
+    x = pictures.load(first)[0][None]
+    if x.ndim != 4:
+        raise InputError(f"an atlas shows images (C, H, W), and the inputs are of shape {tuple(x.shape[1:])}")
+    trace = net.trace(x)
+    table = net.layers(trace)
+    site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title))
+    wanted = {name: _wanted(top, name, None if channels is None else channels.get(name)) for name in chosen}
+    total = sum(map(len, wanted.values()))
+    with tqdm(total=total, unit="unit", desc="atlas", disable=not progress, smoothing=0.05) as bar:
+        for name in chosen:
+            bar.set_postfix_str(name)
+            shape = table[name].shape
+            count = len(top.values[name])
+            layer = AtlasLayer(
+                name,
+                table[name].kind,
+                shape[1:],
+                count,
+                table[name].receptive_field,
+                table[name].stride,
+                _linearised(trace.linearised, name),
+            )
+            links = inputs_of(net.model, trace.tape, name, chosen) or [()] * count
+            with tempfile.TemporaryFile() as spool:  # what is projected image by image is shown channel by channel
+                places = _project(net, pictures, name, wanted[name], batch_size, spool, bar)
+                site.add_layer(layer, _channels(pictures, top, name, links, spool, places))
+    return str(site.finish(pictures.shown))
+
+
+def _linearised(operations: Sequence[str], layer: str) -> tuple[str, ...]:
+    return tuple(one.partition(" in ")[0] for one in operations if one.partition(" in ")[2] == layer)
+
+
+def _header(net: DeconvNet, data: Any, top: TopActivations, shape: tuple[int, ...], title: str | None) -> AtlasHeader:
+    model = type(net.model).__name__
+    provenance = {"weights": top.provenance.fingerprint, "batch size of the scan": str(top.provenance.batch_size)}
+    if top.provenance.per_image > 1:
+        provenance["units of one image in a list, at most"] = str(top.provenance.per_image)
+    broken = tuple((one.name, one.reason) for one in top.broken)
+    return AtlasHeader(
+        title or f"{model} · {short_name(data)}",
+        model,
+        short_name(data),
+        top.count,
+        top.k,
+        net.style.name,
+        shape,
+        broken,
+        provenance | top.provenance.versions,
+    )
+
+
+def _wanted(top: TopActivations, layer: str, channels: Collection[int] | None) -> list[Found]:
+    """The units of a layer that fire, by image."""
+    values, numbers, positions = top.values[layer], top.images[layer], top.positions[layer]
+    if channels is not None and (odd := [c for c in channels if not 0 <= c < len(values)]):
+        raise InputError(f"layer {layer!r} has channels 0 to {len(values) - 1}, not {odd[0]}")
+    asked = range(len(values)) if channels is None else sorted(set(channels))
+    return sorted(
+        (int(numbers[channel, rank]), channel, rank, tuple(positions[channel, rank].tolist()))
+        for channel in asked
+        for rank in range(values.shape[1])
+        if values[channel, rank] > 0
+    )
+
+
+class _Pictures:
+    """The dataset's images as the network and as people see them."""
+
+    def __init__(self, net: DeconvNet, data: Any) -> None:
+        self.net, self.data = net, data
+        self.classes = classes_of(data)
+        self.device = next(net.model.parameters(), torch.empty(0)).device
+
+    def load(self, number: int) -> tuple[Tensor, str]:
+        """The network's input (C, H, W), and the label."""
+        item = self.data[number]
+        label = label_of(item)
+        named = "" if label is None else self.classes[label] if label < len(self.classes) else str(label)
+        return prepared_image(item, self.net.preprocess).to(self.device), named
+
+    def shown(self, number: int) -> Picture:
+        return self.looks(self.load(number)[0][None])[0]
+
+    def looks(self, x: Tensor) -> list[Picture]:
+        return [_bytes(images.as_rgb(one)) for one in images.displayed(x, self.net.preprocess)]
+
+
+def _bytes(picture: Tensor) -> Picture:
+    return np.asarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+
+
+# One layer
+
+
+class _Place(NamedTuple):
+    """Where the two pictures of a projected unit lie in the spool, and what is said of it."""
+
+    unit: Unit
+    image: int
+    label: str
+    box: tuple[int, int, int, int]
+    offset: int
+
+
+def _project(
+    net: DeconvNet, pictures: _Pictures, layer: str, wanted: list[Found], batch_size: int, spool: IO[bytes], bar: Any
+) -> dict[tuple[int, int], _Place]:
+    """Project units, image by image, and put their pictures into the spool; per channel and rank where they are."""
+    places: dict[tuple[int, int], _Place] = {}
+    by_image = [(number, list(members)) for number, members in itertools.groupby(wanted, key=lambda unit: unit[0])]
+    for start in range(0, len(by_image), batch_size):
+        batch = by_image[start : start + batch_size]
+        loaded = [pictures.load(number) for number, _ in batch]
+        x = torch.stack([image for image, _ in loaded])
+        looks, trace = pictures.looks(x), net.trace(x, layer)
+        found = [(row, *unit) for row, (_, units) in enumerate(batch) for unit in units]
+        for at in range(0, len(found), AT_ONCE):
+            part = found[at : at + AT_ONCE]
+            projection = net.project_units(trace, layer, [(row, channel, where) for row, _, channel, _, where in part])
+            whole, fields = projection.pixels.cpu(), projection.receptive_fields.tolist()
+            for index, (row, number, channel, rank, _) in enumerate(part):
+                (upper, lower), (left, right) = fields[index]
+                lower, right = max(lower, upper + 1), max(right, left + 1)
+                places[channel, rank] = _Place(
+                    projection.units[index], number, loaded[row][1], (upper, left, lower, right), spool.tell()
+                )
+                spool.write(looks[row][upper:lower, left:right].tobytes())
+                spool.write(_bytes(images.signed_as_rgb(whole[index, :, upper:lower, left:right])).tobytes())
+            bar.update(len(part))
+    return places
+
+
+def _channels(
+    pictures: _Pictures,
+    top: TopActivations,
+    layer: str,
+    links: Sequence[tuple[tuple[str, int, float], ...]],
+    spool: IO[bytes],
+    places: dict[tuple[int, int], _Place],
+) -> Iterator[AtlasChannel]:
+    """What the atlas says of each channel, with its pictures from the spool."""
+    found = top.statistics[layer]
+    for channel in range(len(found.fires)):
+        units = []
+        for place in (places[channel, rank] for rank in range(top.k) if (channel, rank) in places):
+            upper, left, lower, right = place.box
+            shape = (2, lower - upper, right - left, 3)
+            spool.seek(place.offset)
+            patch, projection = np.frombuffer(spool.read(int(np.prod(shape))), np.uint8).reshape(shape)
+            name = name_of_item(pictures.data, place.image)
+            unit = place.unit
+            units.append(
+                AtlasUnit(unit.activation, place.image, name, place.label, place.box, unit.position, patch, projection)
+            )
+        yield AtlasChannel(
+            channel,
+            float(found.fires[channel]),
+            float(found.mean[channel]),
+            float(found.maximum[channel]),
+            _bars(found, channel),
+            tuple(units),
+            tuple(links[channel]),
+        )
+
+
+def _bars(found: ChannelStatistics, channel: int) -> tuple[tuple[float, float, int], ...]:
+    """The histogram's occupied bins, several in one bar where there are many; outermost edges are finite."""
+    counts = found.histogram[channel]
+    occupied = counts.nonzero().flatten()
+    first, last = int(occupied[0]), int(occupied[-1]) + 1
+    step = -(-(last - first) // BINS)
+    edges = found.edges.clone()
+    edges[0], edges[-1] = 2 * edges[1], 2 * edges[-2]
+    bars = []
+    for start in range(first, last, step):
+        end = min(start + step, last)
+        bars.append((float(edges[start]), float(edges[end]), int(counts[start:end].sum())))
+    return tuple(bars)

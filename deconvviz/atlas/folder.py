@@ -1,0 +1,109 @@
+"""The folder that an atlas is written to: whether it may be, what an earlier one left there, and the files of data."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deconvviz.errors import InputError
+from deconvviz.files import replacing
+
+STATIC = Path(__file__).parent / "static"
+OURS = '<meta name="generator" content="deconvviz atlas">'
+MANIFEST, INDEX = "manifest.json", "data/index.js"
+
+# What this writer makes, with the temporary files that a killed one leaves (`deconvviz.files.replacing`).
+_MADE = {
+    "data": re.compile(r"(index|images|\d+(-\d+)?)\.js"),
+    "sheets": re.compile(r"\d+-[pt]?\d+\.webp"),
+    "images": re.compile(r"\d+\.webp"),
+    "assets": re.compile(r"\w+\.(js|css)"),
+}
+_HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.\w+")
+
+
+def claim(out: Path, title: str) -> set[str]:
+    """Makes `out` an unfinished atlas: the manifest and the index go, the page and what it needs are written.
+
+    Returns the paths in `out` that were written. Raises InputError where `out` is a file, or a folder with
+    something in it that is no atlas.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
+    if out.is_dir() and not _is_atlas(out):
+        raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
+    for name in (MANIFEST, INDEX):
+        (out / name).unlink(missing_ok=True)
+    page = (STATIC / "index.html").read_text("utf-8")
+    write_text(out / "index.html", page.replace("$title", html.escape(well_formed(title))))  # first: the sign of ours
+    written = {"index.html"}
+    for source in sorted([*STATIC.glob("*.js"), *STATIC.glob("*.css")]):
+        write_text(out / "assets" / source.name, source.read_text("utf-8"))
+        written.add(f"assets/{source.name}")
+    return written
+
+
+def _is_atlas(out: Path) -> bool:
+    page = out / "index.html"
+    if page.is_file():
+        return OURS in page.read_text("utf-8", "replace")
+    return all(path.name.startswith(".index.html.") for path in out.iterdir())
+
+
+def remove_stale(out: Path, written: set[str]) -> None:
+    """Removes what an earlier build made and this one, which made `written` (paths in `out`), did not."""
+    for path in _made(out):
+        if path.relative_to(out).as_posix() not in written:
+            path.unlink()
+
+
+def _made(out: Path) -> Iterator[Path]:
+    for folder, pattern in _MADE.items():
+        for path in (out / folder).glob("*"):
+            half = _HALF_WRITTEN.fullmatch(path.name)
+            if pattern.fullmatch(half[1] if half else path.name) and not path.is_dir():
+                yield path
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, "utf-8", newline="\n")
+
+
+def call(key: str, value: Any) -> str:
+    """A script that hands `value` to the page, which may not read files but may load scripts.
+
+    ASCII and without "<": no text in it can end a script, a line or a string.
+
+    >>> call("3", {"name": "</script>\\u2028"})
+    'atlas.receive("3", {"name":"\\\\u003c/script>\\\\u2028"});\\n'
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'atlas.receive("{key}", {text});\n'
+
+
+def shown_name(name: str) -> str:
+    """A layer's name as the page and its links have it: the model itself, as a layer, has an empty one."""
+    return well_formed(name) or "(model)"
+
+
+def well_formed(text: str) -> str:
+    """`text` without lone surrogates, which the bytes of an undecodable file name become and no link can hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def rounded(value: float) -> float | int | None:
+    """Five digits; None for what is not finite.
+
+    >>> rounded(0.123456789), rounded(2.0), rounded(float("nan"))
+    (0.12346, 2, None)
+    """
+    if not math.isfinite(value):
+        return None
+    short = float(f"{value:.5g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short

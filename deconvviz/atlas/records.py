@@ -1,0 +1,65 @@
+"""What an atlas is made of: the site's header, its layers, their channels and the channels' strongest units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+
+
+@dataclass(frozen=True)
+class AtlasUnit:
+    """One of a channel's strongest units, with its pictures."""
+
+    value: float  # activation
+    image: int  # number of the image in the dataset
+    name: str  # of the image: a file name or a number
+    label: str  # "" where there is none
+    box: tuple[int, int, int, int]  # top, left, bottom, right of the receptive field, clipped, in input pixels
+    position: tuple[int, ...]  # in the layer, without batch and channel; () without positions
+    patch: Picture  # the image inside the box
+    projection: Picture  # of the patch's shape; zero is a neutral grey
+
+
+@dataclass(frozen=True)
+class AtlasChannel:
+    """A channel's statistics over the dataset, its strongest units and the channels that feed it most."""
+
+    channel: int
+    firing: float  # share of images on which its strongest unit is above zero, 0 to 1
+    mean: float  # of the strongest unit of each image, as the maximum and the histogram
+    maximum: float
+    histogram: tuple[tuple[float, float, int], ...]  # (low, high, count), ascending
+    units: tuple[AtlasUnit, ...]  # strongest first; none for a dead channel
+    inputs: tuple[tuple[str, int, float], ...]  # (layer of this atlas, channel, weight), strongest first
+
+
+@dataclass(frozen=True)
+class AtlasLayer:
+    """A layer as the layer table has it."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    channels: int
+    receptive_field: tuple[int, ...] | None  # height and width in input pixels; None is the whole input
+    stride: tuple[float, ...] | None
+    linearised: tuple[str, ...]  # operations on the way down that have no mirror
+
+
+@dataclass(frozen=True)
+class AtlasHeader:
+    """What holds for the whole atlas."""
+
+    title: str
+    model: str
+    dataset: str
+    images: int  # in the dataset
+    k: int  # strongest units per channel, at most
+    style: str
+    input_shape: tuple[int, ...]  # ends with height and width
+    broken: tuple[tuple[str, str], ...]  # files that could not be read, and why
+    provenance: dict[str, str]

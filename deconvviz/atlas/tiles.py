@@ -1,0 +1,121 @@
+"""Pictures of one size for a layer's units, and sheets of them as WebP.
+
+Tiles are RGBA: what lies outside the image, and the place of a unit that a channel does not have, is transparent,
+so that the page's own background shows there in light and in dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deconvviz.atlas.records import Picture
+from deconvviz.files import replacing
+
+Tile = NDArray[np.uint8]  # (H, W, 4), RGBA
+
+LOSSLESS = 7  # from this factor of enlargement on, lossless files are the smaller ones, and exact
+QUALITY = 85
+GUTTER = 2  # transparent pixels between what a page shows apart, so that no edge of a neighbour shines through
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How pictures of up to `field` (height, width) pixels fill tiles: enlarged by a whole factor, or reduced."""
+
+    field: tuple[int, int]
+    height: int
+    width: int
+    factor: int  # 0 where tiles are reduced
+
+    @classmethod
+    def within(cls, field: tuple[int, int], room: int) -> Fit:
+        """The largest tiles with no side above `room` pixels.
+
+        >>> Fit.within((5, 3), 112).factor, Fit.within((224, 112), 112)
+        (22, Fit(field=(224, 112), height=112, width=56, factor=0))
+        """
+        factor = room // max(field)
+        scale = factor or room / max(field)
+        return cls(field, max(1, round(field[0] * scale)), max(1, round(field[1] * scale)), factor)
+
+    @property
+    def lossless(self) -> bool:
+        return self.factor >= LOSSLESS
+
+    def scaled(self, whole: Tile) -> Tile:
+        """A tile (height, width, 4) of `whole`, a picture with the proportions of `field`."""
+        if self.factor and whole.shape[:2] == self.field:
+            return whole.repeat(self.factor, 0).repeat(self.factor, 1)
+        size = self.width, self.height
+        return np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0), np.uint8)
+
+
+def placed(picture: Picture, box: Sequence[int], field: tuple[int, int]) -> Tile:
+    """`picture` in a transparent rectangle of at least `field`, where it would lie if the border had not cut it.
+
+    box: top, left, bottom, right in the image; a picture that starts at 0 was cut there, any other at its end.
+    """
+    height, width = picture.shape[:2]
+    whole = np.zeros((max(height, field[0]), max(width, field[1]), 4), np.uint8)
+    top = whole.shape[0] - height if box[0] == 0 else 0
+    left = whole.shape[1] - width if box[1] == 0 else 0
+    whole[top : top + height, left : left + width, :3] = picture
+    whole[top : top + height, left : left + width, 3] = 255
+    return whole
+
+
+def mosaic(tiles: Sequence[Tile], fit: Fit, grid: tuple[int, int]) -> Tile:
+    """Tiles in rows and columns with transparent lines of one pixel between them; missing ones are transparent."""
+    return _spread(tiles, (fit.height, fit.width), grid, 1)[:-1, :-1]
+
+
+def square(count: int) -> tuple[int, int]:
+    """Rows and columns of a mosaic of `count` tiles.
+
+    >>> [square(count) for count in (1, 2, 5, 9, 25)]
+    [(1, 1), (1, 2), (2, 3), (3, 3), (5, 5)]
+    """
+    across = math.ceil(math.sqrt(count))
+    return math.ceil(count / across), across
+
+
+def sheet(cells: Sequence[Tile], across: int) -> Tile:
+    """Cells of one size, row by row, each with `GUTTER` transparent pixels below it and to its right.
+
+    A sheet of fewer than `across` cells is as narrow as they are.
+    """
+    columns = min(across, len(cells))
+    return _spread(cells, cells[0].shape[:2], (math.ceil(len(cells) / columns), columns), GUTTER)
+
+
+def strip(tiles: Sequence[Tile], fit: Fit, count: int) -> Tile:
+    """`count` tiles beside each other, each with its gutter to the right; missing ones are transparent."""
+    return _spread(tiles, (fit.height, fit.width), (1, count), GUTTER)[:-GUTTER]
+
+
+def _spread(tiles: Sequence[Tile], size: tuple[int, ...], grid: tuple[int, int], gap: int) -> Tile:
+    height, width = size
+    whole = np.zeros((grid[0] * (height + gap), grid[1] * (width + gap), 4), np.uint8)
+    for number, tile in enumerate(tiles):
+        y, x = number // grid[1] * (height + gap), number % grid[1] * (width + gap)
+        whole[y : y + height, x : x + width] = tile
+    return whole
+
+
+def write_webp(path: Path, pixels: Tile, lossless: bool) -> None:
+    """The file is whole or not there."""
+    with replacing(path) as beside:
+        image = Image.fromarray(pixels)
+        if lossless:
+            image.save(beside, "WEBP", lossless=True, quality=20, method=1)  # effort, not quality
+        else:
+            image.save(
+                beside, "WEBP", quality=QUALITY, alpha_quality=100, method=2
+            )  # method 4 takes twice the time for a tenth less

@@ -1,0 +1,44 @@
+"""A dataset from its name on the command line.
+
+>>> len(load_data("mnist"))
+10000
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+from deconvviz.data.folder import ImageFolder
+from deconvviz.data.mnist import MnistTest
+from deconvviz.errors import DataError, DependencyError, InputError, did_you_mean
+
+
+def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
+    """The dataset that `spec` names: mnist (the bundled test images), torchvision:NAME, or a folder of images.
+
+    root: the folder that holds a torchvision dataset; nothing is downloaded. Where it has parts, the one for testing.
+
+    Raises InputError, DataError, DependencyError, and MissingFileError for a folder that does not exist.
+    """
+    if spec == "mnist":
+        return MnistTest()
+    kind, _, name = spec.partition(":")
+    if kind != "torchvision":
+        return ImageFolder(spec)
+    if root is None:
+        raise InputError(f"{spec} needs the folder that holds it: --root DIR")
+    try:
+        from torchvision import datasets  # noqa: PLC0415  slow to import, and may not fit torch
+    except (ImportError, RuntimeError) as error:
+        raise DependencyError(f"torchvision is needed for {spec} and cannot be imported ({error})") from error
+    known = [each for each in datasets.__all__ if inspect.isclass(getattr(datasets, each))]
+    if name not in known:
+        raise InputError(f"torchvision has no dataset {name!r}{did_you_mean(name, known)}")
+    made = getattr(datasets, name)
+    options = {"train": False} if "train" in inspect.signature(made).parameters else {}
+    try:
+        return made(os.fspath(root), **options)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{spec} cannot be read from {os.fspath(root)!r}: {error}") from error
