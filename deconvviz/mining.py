@@ -100,7 +100,8 @@ def scan(
                 kept.own.broken.update(batch.broken)
                 kept.own.done.add(batch.number)
                 kept.save()
-                bar.update((len(batch.numbers) + len(batch.broken)) * ranks.world)
+                others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
+                bar.update(others if total is None else min(others, total - bar.n))
     kept.save(now=True)
     whole = kept.whole(ranks)
     if not whole.count:

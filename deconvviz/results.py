@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -38,10 +40,26 @@ class Result:
         # Looked up when called: results stay below the floor of the figures and load no matplotlib.
         return importlib.import_module("deconvviz.figures").draw(self, **options)
 
-    def _repr_html_(self) -> str:
+    def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
+        """Hand the figure to a TensorBoard writer as an image.
+
+        writer: a `torch.utils.tensorboard.SummaryWriter`, or what has its ``add_image``.
+        tag: what TensorBoard calls it; by default the type of the result and its layer. step: as `add_image` takes it.
+        options: as for `figure`.
+        """
+        with Image.open(io.BytesIO(self._png(**options))) as picture:
+            pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        layer = getattr(getattr(self, "provenance", None), "layer", "")
+        named = tag or "/".join(filter(None, (type(self).__name__, layer)))
+        writer.add_image(named, pixels.permute(2, 0, 1), step)
+
+    def _png(self, **options: Any) -> bytes:
         picture = io.BytesIO()
-        self.figure().savefig(picture, format="png", bbox_inches="tight")
-        encoded = base64.b64encode(picture.getvalue()).decode()
+        self.figure(**options).savefig(picture, format="png", bbox_inches="tight")
+        return picture.getvalue()
+
+    def _repr_html_(self) -> str:
+        encoded = base64.b64encode(self._png()).decode()
         return f'<img alt="{html.escape(repr(type(self).__name__))}" src="data:image/png;base64,{encoded}">'
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -104,7 +104,16 @@ def channels(
 def header(size: Size = (224, 224), k: int = 9, images: int = 120, title: str = "An example") -> AtlasHeader:
     broken = (("holiday/<b>broken</b>.jpg", "cannot identify image file"),)
     return AtlasHeader(
-        title, "ExampleNet", "made-up images", images, k, "deconvnet", (1, 3, *size), broken, {"fingerprint": "0f3a9c"}
+        title,
+        "ExampleNet",
+        "made-up images",
+        images,
+        k,
+        "deconvnet",
+        (1, 3, *size),
+        128,
+        broken,
+        {"fingerprint": "0f3a9c"},
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from deconvviz.atlas.folder import call, rounded
 from deconvviz.atlas.site import AtlasChannel, AtlasUnit, Site
-from deconvviz.atlas.tiles import GUTTER, Fit, placed
+from deconvviz.atlas.tiles import GUTTER, Fit, placed, stretched
 from deconvviz.errors import InputError
 
 SMALL = header(size=(28, 28), k=4, images=50)
@@ -302,3 +302,17 @@ def test_a_layer_is_written_as_it_comes(tmp_path: Path) -> None:
             yield made
 
     site.add_layer(one, watched())
+
+
+def test_reduced_projections_keep_their_contrast():
+    faint = np.full((20, 20, 4), 255, np.uint8)
+    faint[..., :3] = 128
+    faint[:10, :, 0], faint[10:, :, 1] = 138, 118  # ten levels up, ten down
+    shown = stretched(faint, 128)
+    assert shown[0, 0].tolist() == [255, 128, 128, 255]
+    assert shown[15, 0].tolist() == [128, 0, 128, 255]
+    white = np.full((4, 4, 4), 255, np.uint8)
+    white[..., :3] = (235, 250, 255)
+    assert stretched(white, 255)[0, 0].tolist() == [0, 191, 255, 255]
+    blank = np.full((3, 3, 4), 128, np.uint8)
+    assert stretched(blank, 128) is blank  # nothing to stretch

@@ -14,6 +14,7 @@ from deconvviz.data import ImageFolder, mnist_test
 from deconvviz.errors import DataError, InputError, UnknownLayerError
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
+from deconvviz.models.loading import load_model
 from deconvviz.results import TopActivations
 from deconvviz.tally import BINS, PER_OCTAVE, Tally, bin_edges
 
@@ -384,3 +385,21 @@ def test_means_are_exact_over_a_wide_range():
     assert float(tally.mean(8)) == 2.5 / 8
     assert len(bin_edges()) == BINS + 1
     assert bin_edges()[-2] / bin_edges()[-2 - PER_OCTAVE] == 2
+
+
+# Real weights and photographs, where they are at hand
+
+
+def test_photographs_through_squeezenet(assets):
+    loaded = load_model("torchvision:squeezenet1_1", assets / "models" / "squeezenet1_1-imagenet.safetensors")
+    net = dv.DeconvNet(loaded.model, preprocess=loaded.preprocess)
+    folder = ImageFolder(assets / "photos")
+    some = torch.utils.data.Subset(folder, range(0, len(folder), 3))
+    layers = ["features.0", "features.6.expand3x3", "features.12.expand1x1", "classifier.1"]
+    top = dv.scan(net, some, layers, k=9, batch_size=10, progress=False)
+    images = torch.stack([loaded.preprocess(image) for image, _ in some])
+    for layer in layers:
+        values, numbers, places = brute_force(activations_of(net, images, layer, 10), 9)
+        assert torch.equal(top.values[layer], values)
+        assert torch.equal(top.images[layer], numbers)
+        assert torch.equal(top.positions[layer], places)

@@ -11,7 +11,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import results
-from deconvviz.errors import DataError, MissingFileError, did_you_mean
+from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
 from deconvviz.files import replacing
 from deconvviz.results import LearningCurves, Projection, Reconstruction
 
@@ -104,3 +104,33 @@ def test_files_are_replaced_whole(tmp_path):
 def test_suggestions():
     assert did_you_mean("conv_1", ["conv1", "pool"]) == "; did you mean 'conv1'?"
     assert did_you_mean("zzz", ["conv1"]) == ""
+
+
+def test_pictures_go_to_tensorboard(projection, tmp_path):
+    given = []
+
+    class Writer:
+        def add_image(self, *arguments):
+            given.append(arguments)
+
+    projection.add_to_tensorboard(Writer())
+    projection.add_to_tensorboard(Writer(), "seen/2", step=7, crop=False)
+    assert [(tag, step) for tag, _, step in given] == [("Projection/2", None), ("seen/2", 7)]
+    pixels = given[0][1]
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape[0] == 3
+    assert len(pixels.flatten(1).unique(dim=1)[0]) > 20  # a picture, not one colour
+    with pytest.raises(InputError, match="there is no figure for a LayerTable"):
+        dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 1))).layers(torch.zeros(1, 1, 3, 3)).add_to_tensorboard(Writer())
+
+
+def test_a_real_tensorboard_shows_the_picture(projection, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        projection.add_to_tensorboard(writer, step=3)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (image,) = events.Images("Projection/2")
+    assert (image.step, image.width > 100, image.height > 100) == (3, True, True)

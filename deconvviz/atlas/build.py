@@ -114,6 +114,7 @@ def _header(net: DeconvNet, data: Any, top: TopActivations, shape: tuple[int, ..
         top.k,
         net.style.name,
         shape,
+        int(_bytes(images.signed_as_rgb(torch.zeros(shape[0], 1, 1)))[0, 0, 0]),
         broken,
         provenance | top.provenance.versions,
     )

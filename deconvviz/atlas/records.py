@@ -61,5 +61,6 @@ class AtlasHeader:
     k: int  # strongest units per channel, at most
     style: str
     input_shape: tuple[int, ...]  # ends with height and width
+    neutral: int  # 0 to 255, the grey or white that stands for zero in projections
     broken: tuple[tuple[str, str], ...]  # files that could not be read, and why
     provenance: dict[str, str]

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from deconvviz.atlas.folder import INDEX, MANIFEST, call, claim, remove_stale, rounded, shown_name, write_text
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
-from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, strip, write_webp
+from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
@@ -148,14 +148,19 @@ class _LayerSheets:
             patches = [placed(unit.patch, unit.box, self.field) for unit in units]
             projections = [placed(unit.projection, unit.box, self.field) for unit in units]
             for wholes, cells in zip((patches, projections), self._cells, strict=True):
+                signed = wholes is projections
                 tiles = [self.tile.scaled(whole) for whole in wholes]
-                rows.append(strip(tiles, self.tile, self.k))
                 # A reduced tile is reduced once more: the same to the eye, and far less work than from the whole.
                 small = [self.small.scaled(one) for one in (wholes if self.tile.factor else tiles)]
-                cells.append(mosaic(small, self.small, self.grid))
+                rows.append(strip(self._shown(tiles, self.tile, signed), self.tile, self.k))
+                cells.append(mosaic(self._shown(small, self.small, signed), self.small, self.grid))
             if len(self._cells[0]) == ACROSS**2:
                 self.end(number)
         self.site.write_sheet(f"sheets/{key}.webp", sheet(rows, 1), self.tile.lossless)
+
+    def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
+        """Tiles as they are, or where projections were reduced with their contrast restored."""
+        return [stretched(tile, self.site.header.neutral) for tile in tiles] if signed and not fit.factor else tiles
 
     def end(self, number: int) -> None:
         """Writes the grid's sheets with the cells that are left."""

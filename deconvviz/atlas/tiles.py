@@ -57,6 +57,21 @@ class Fit:
         return np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0), np.uint8)
 
 
+def stretched(tile: Tile, neutral: int) -> Tile:
+    """A reduced projection with its contrast restored: 98 of 100 pixels stay within the range of colours.
+
+    Signed patterns fade where several of their pixels become one. neutral: the grey or white that stands for zero.
+    """
+    away = tile[..., :3].astype(np.float32) - neutral
+    inside = tile[..., 3] == 255  # where a border runs through a pixel, its colour is rounding
+    room = max(neutral, 255 - neutral)
+    end = float(np.quantile(np.abs(away).max(-1)[inside], 0.98)) if inside.any() else 0.0
+    if not 0 < end < room:
+        return tile
+    brighter = np.where(inside[..., None], np.clip(neutral + away * (room / end), 0, 255).round(), neutral)
+    return np.concatenate([brighter.astype(np.uint8), tile[..., 3:]], -1)
+
+
 def placed(picture: Picture, box: Sequence[int], field: tuple[int, int]) -> Tile:
     """`picture` in a transparent rectangle of at least `field`, where it would lie if the border had not cut it.
 
