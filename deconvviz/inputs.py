@@ -64,7 +64,8 @@ def prepared(given: Any, preprocess: Any) -> Call:
         name = f"argument {path}" if len(tensors) > 1 else "the input"
         if 0 in tensor.shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
-        if not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+        # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
+        if not tensor.is_meta and not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
     return call

@@ -30,7 +30,8 @@ from deconvviz import __version__
 from deconvviz.data.identity import identity_of
 from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, short_name
 from deconvviz.errors import DataError, InputError
-from deconvviz.net import DeconvNet, fingerprint
+from deconvviz.fingerprints import fingerprint
+from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.scanner import Scanner, named, unpacked
 from deconvviz.scanstate import Progress, Ranks, ScanState

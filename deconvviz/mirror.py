@@ -87,7 +87,7 @@ def project(
     was met on the way. Raises UnsupportedOperation where no part of the signal reaches the input, InputError
     where the model's parameters were changed since the run was recorded.
     """
-    _check_constants(tape)
+    check_constants(tape)
     met = Met()
     inputs = [value for value in tape.inputs if value.carries_signal]
     shapes = [v.shape[1:] if v.shape[:1] == (tape.samples,) else v.shape for v in inputs]
@@ -104,7 +104,7 @@ def project(
                 tape, style, layer, _planted(layer, tape.samples, part), part.samples if apart else None, met
             )
         except RuntimeError as error:
-            if not _out_of_memory(error) or len(part) == 1:
+            if not out_of_memory(error) or len(part) == 1:
                 raise
             chunk = len(part) // 2
             continue
@@ -117,7 +117,7 @@ def project(
 
 def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], Met]:
     """Send back all activations of a layer (kept on the tape) at once, per input as `project`."""
-    _check_constants(tape)
+    check_constants(tape)
     met = Met()
     arrived = walk(tape, style, layer, tape.data[layer.id], None, met)
     inputs = [value for value in tape.inputs if value.carries_signal]
@@ -166,7 +166,7 @@ def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> 
     try:
         result: Signals = rule.function(op, *arriving)
     except (RuntimeError, NotImplementedError) as error:
-        if not rule.listed or _out_of_memory(error):
+        if not rule.listed or out_of_memory(error):
             raise
         raise UnsupportedOperation(f"{operation} has neither a mirror nor a derivative: {error}") from error
     if isinstance(result, Tensor):
@@ -208,13 +208,23 @@ def _bytes_per_unit(tape: Tape, layer: Value) -> int:
     return max(1, 4 * largest // tape.samples)
 
 
-def _check_constants(tape: Tape) -> None:
-    for tensor, version, where in tape.constants.values():
-        if not tensor.is_inference() and tensor._version != version:
-            raise InputError(
-                f"a parameter or buffer used in {where!r} was changed since this trace was recorded; trace again"
-            )
+def check_constants(tape: Tape) -> None:
+    """Raise InputError where a parameter was written since the tape was recorded."""
+    if where := changed_since(tape):
+        raise InputError(
+            f"a parameter or buffer used in {where!r} was changed since this trace was recorded; trace again"
+        )
 
 
-def _out_of_memory(error: Exception) -> bool:
+def changed_since(tape: Tape) -> str:
+    """Where a parameter or buffer was used that has been written since; '' for none."""
+    written = (
+        where
+        for tensor, version, where in tape.constants.values()
+        if not tensor.is_inference() and tensor._version != version
+    )
+    return next(written, "")
+
+
+def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

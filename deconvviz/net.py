@@ -14,9 +14,9 @@ torch.Size([4, 1, 28, 28])
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
+from deconvviz.crops import NotLocal
 from deconvviz.errors import (
     DeconvVizError,
     InputError,
@@ -32,16 +33,18 @@ from deconvviz.errors import (
     UnsupportedOperation,
     did_you_mean,
 )
+from deconvviz.fingerprints import fingerprint, state_of
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
-from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
+from deconvviz.mirror import Met, Seeds, changed_since, check_constants, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import POOLS, uses_batch_statistics
 from deconvviz.recorder import record
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.rules import Style, opaque, rule_for, style_of
-from deconvviz.tape import Layer, Tape
-from deconvviz.units import Position, check_finite, choose_units, sample_shape, units_at
+from deconvviz.tape import Kept, Layer, Operation, Tape
+from deconvviz.units import Position, check_finite, check_units, choose_units, places_of, sample_shape, units_at
 from deconvviz.untouched import unwrapped
+from deconvviz.windowed import OVERHEAD, windows_of
 
 
 class Trace:
@@ -110,6 +113,7 @@ class DeconvNet:
         self.style = style_of(style)
         self.preprocess = preprocess
         self.strict = strict
+        self._templates: dict[Hashable, Tape] = {}
 
     def layers(self, x: Any) -> LayerTable:
         """The layers that run on input `x`: modules, and functional calls under the module that makes them.
@@ -163,6 +167,7 @@ class DeconvNet:
         channel: int | Sequence[int] | None = None,
         position: Position = "max",
         seed: str = "activation",
+        window: str = "auto",
     ) -> Projection:
         """What made units of `layer` fire, in pixels.
 
@@ -172,30 +177,49 @@ class DeconvNet:
             integer tensor (samples, dimensions), one index per sample; or "all". Layers that have channels
             only have no position.
         seed: the unit's start value: its "activation", as in Zeiler and Fergus, or "one".
+        window: "full" computes on whole maps. "auto" computes on the windows that the units see, where that is less
+            work: forward and back where positions are given, and back alone where the image was recorded.
 
         Returns a `Projection` with one unit per sample, channel and position, in that order.
         Raises UnknownLayerError, InputError, and UnsupportedOperation where no signal can reach the input or,
         under `strict`, where an operation would be linearised.
         """
-        _check_seed(seed)
+        _check_options(seed, window)
+        if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
+            x = prepared(x, self.preprocess)
+            if template := self._template(x, layer):
+                shape = template.layers[layer].value.shape
+                units = places_of(layer, shape, len(x.first), channel, position)
+                if projection := self._on_crops(template, x, layer, units, seed):
+                    return projection
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         if value.id not in trace.apart and trace.tape.samples > 1:
             return self._one_by_one(trace, layer, channel, position, seed)
         axis = channel_axis(trace.tape, value)
         found = choose_units(layer, trace.activations[layer], trace.tape.samples, axis, channel, position)
-        return self._projected(trace, layer, *found, seed)
+        return self._projected(trace, layer, *found, seed, window)
 
     def project_units(
-        self, x: Any, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str = "activation"
+        self,
+        x: Any,
+        layer: str,
+        units: Sequence[tuple[int, int, Sequence[int]]],
+        seed: str = "activation",
+        window: str = "auto",
     ) -> Projection:
         """What made certain units of `layer` fire, in pixels: as `project`, for units (sample, channel, position).
 
         Where `scan` found them, each has its own image and place. The order is kept.
         """
-        _check_seed(seed)
+        _check_options(seed, window)
         if not units:
             raise InputError("there is no unit to project; give at least one (sample, channel, position)")
+        if not isinstance(x, Trace) and window == "auto":
+            x = prepared(x, self.preprocess)
+            template = self._template(x, layer)
+            if template and (projection := self._on_crops(template, x, layer, units, seed)):
+                return projection
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         samples = trace.tape.samples
@@ -209,13 +233,24 @@ class DeconvNet:
             return _reordered(joined, torch.tensor(order).argsort())
         axis = channel_axis(trace.tape, value)
         found = units_at(layer, trace.activations[layer], samples, axis, units)
-        return self._projected(trace, layer, *found, seed)
+        return self._projected(trace, layer, *found, seed, window)
 
-    def _projected(self, trace: Trace, layer: str, units: tuple[Unit, ...], seeds: Seeds, seed: str) -> Projection:
+    def _projected(
+        self, trace: Trace, layer: str, units: tuple[Unit, ...], seeds: Seeds, seed: str, window: str
+    ) -> Projection:
         value = trace.layer(layer).value
-        if seed == "one":
-            seeds = replace(seeds, values=torch.ones_like(seeds.values))
-        pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
+        pixels, met = None, Met()
+        if window == "auto" and value.id in trace.apart and channel_axis(trace.tape, value) == 1:
+            wanted = [(unit.sample, unit.channel, unit.position) for unit in units]
+            windowed = windows_of(trace.tape, self.style, value, wanted)
+            if windowed and windowed.cost * len(units) + OVERHEAD < windowed.whole_cost * len(units):
+                check_constants(trace.tape)
+                with contextlib.suppress(NotLocal):
+                    pixels = [windowed.from_trace(trace.tape, trace.call.first, seed == "one", met)[0]]
+        if pixels is None:
+            if seed == "one":
+                seeds = replace(seeds, values=torch.ones_like(seeds.values))
+            pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
         self._check_strict(met)
         within = torch.unravel_index(seeds.indices, sample_shape(value.shape, trace.tape.samples))
         places = torch.stack(within[1:], 1) if len(within) > 1 else torch.empty(len(units), 0)
@@ -226,6 +261,54 @@ class DeconvNet:
             images.displayed(trace.call.first, self.preprocess),
             self._provenance(layer, seed, met),
             trace.others(pixels),
+        )
+
+    def _template(self, call: Call, layer: str) -> Tape | None:
+        """What runs on one image of this shape, without numbers; None where the model takes more than an image."""
+        if call.kwargs or len(call.args) != 1 or not isinstance(call.args[0], Tensor) or call.first.ndim < 3:
+            return None
+        x = call.first
+        key = (layer, tuple(x.shape[1:]), x.dtype, x.device, state_of(self.model))
+        if key not in self._templates or changed_since(self._templates[key]):
+            if len(self._templates) >= 8:
+                self._templates.clear()
+            tape = self._record(Call((x[:1],), {}), [layer], keep=lambda operation: Kept())
+            tape.data.pop(tape.layers[layer].value.id, None)
+            self._templates[key] = tape
+        tape = self._templates[key]
+        value = tape.layers[layer].value
+        local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
+        return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
+
+    def _on_crops(
+        self, template: Tape, call: Call, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str
+    ) -> Projection | None:
+        """Project on crops, forward and back; None where that is not possible, or more work."""
+        value, x = template.layers[layer].value, call.first
+        check_units(layer, value.shape, len(x), units)
+        windowed = windows_of(template, self.style, value, units)
+        if windowed is None:
+            return None
+        recorded = windowed.whole_cost * len(x) + len(units) * min(windowed.cost, windowed.whole_cost)
+        if 2 * windowed.cost * len(units) + OVERHEAD > recorded:
+            return None
+        met = Met()
+        try:
+            pixels, activations = windowed.from_images(x, seed == "one", met)
+        except NotLocal:
+            return None
+        check_finite(layer, activations)
+        self._check_strict(met)
+        places = [position for *_, position in units]
+        return Projection(
+            pixels,
+            tuple(
+                Unit(sample, layer, channel, tuple(map(int, position)), activation)
+                for (sample, channel, position), activation in zip(units, activations.tolist(), strict=True)
+            ),
+            torch.from_numpy(receptive_fields(template, value, [(0, *place) for place in places])),
+            images.displayed(x, self.preprocess),
+            self._provenance(layer, seed, met),
         )
 
     def reconstruct(self, x: Any, layer: str) -> Reconstruction:
@@ -256,11 +339,12 @@ class DeconvNet:
             parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, seed)))
         return _joined(parts, torch.cat([part.images for _, part in parts]))
 
-    def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
+    def _record(
+        self, call: Call, wanted: Collection[str] | None, keep: Callable[[Operation], Kept] | None = None
+    ) -> Tape:
+        keep = keep or keep_for(self.style)
         try:
-            tape = record(
-                self.model, *call.args, kwargs=call.kwargs, keep=keep_for(self.style), layers=wanted, opaque=opaque()
-            )
+            tape = record(self.model, *call.args, kwargs=call.kwargs, keep=keep, layers=wanted, opaque=opaque())
         except DeconvVizError:
             raise
         except (RuntimeError, ValueError, IndexError) as error:
@@ -308,9 +392,11 @@ class DeconvNet:
         )
 
 
-def _check_seed(seed: str) -> None:
+def _check_options(seed: str, window: str) -> None:
     if seed not in ("activation", "one"):
         raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
+    if window not in ("auto", "full"):
+        raise InputError(f"the window is 'auto' or 'full', not {window!r}")
 
 
 def _joined(parts: Sequence[tuple[int, Projection]], displayed: Tensor) -> Projection:
@@ -334,17 +420,3 @@ def _reordered(projection: Projection, order: Tensor) -> Projection:
         receptive_fields=projection.receptive_fields[order],
         others={name: pixels[order] for name, pixels in projection.others.items()},
     )
-
-
-def fingerprint(model: nn.Module) -> str:
-    """A digest that changes when a model's weights do: of the name, shape and 64 elements of every tensor.
-
-    It tells trained from retrained, quickly; it does not prove that two models are the same.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().flatten()
-        sampled = flat[:: max(1, len(flat) // 64)][:64]
-        digest.update(sampled.to(torch.complex128 if tensor.is_complex() else torch.float64).cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

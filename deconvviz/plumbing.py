@@ -96,6 +96,12 @@ def erased(op: Step, signal: Tensor) -> Signals:
     return []
 
 
+@mirror(aten.masked_fill, applies=only("self"), keeps=masks_and_indices)
+def leave_out(op: Step, signal: Tensor) -> Signals:
+    """What was filled gets nothing."""
+    return [op.fitted(op["self"], signal.masked_fill(op.operand("mask", op.made), 0))]
+
+
 @mirror(aten.cat)
 def take_apart(op: Step, signal: Tensor) -> Signals:
     parts = op["tensors"]
@@ -125,7 +131,7 @@ mirror(
     *(aten.select, aten.split, aten.unsafe_split, aten.split_with_sizes, aten.unbind, aten.transpose, aten.t),
     *(aten.flip, aten.roll, aten.unfold, aten.diagonal, aten.index_select, aten.gather, aten.cumsum),
     *(aten.slice_scatter, aten.select_scatter, aten.scatter, aten.scatter_add, aten.index_add, aten.index_copy),
-    *(aten.sum, aten.mean, aten.where, aten.masked_fill, aten.rsub),
+    *(aten.sum, aten.mean, aten.where, aten.rsub),
     keeps=masks_and_indices,
 )(adjoint)
 mirror(aten.tril, aten.triu, batchwise=lambda operation, samples: len(operation["self"].shape) > 2)(adjoint)

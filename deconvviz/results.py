@@ -149,7 +149,7 @@ class Provenance:
     """Where a picture comes from: enough to say whether two of them may be compared."""
 
     model: str  # class name
-    fingerprint: str  # digest of the model's parameters and buffers, see `deconvviz.net`
+    fingerprint: str  # digest of the model's parameters and buffers, see `deconvviz.fingerprints`
     layer: str
     style: dict[str, str]  # name, and the choice per family of operations
     seed: str  # "activation" or "one"

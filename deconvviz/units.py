@@ -53,22 +53,31 @@ def choose_units(
     return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())
 
 
+def places_of(
+    layer: str, shape: Sequence[int], samples: int, channel: Any, position: Position
+) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Units by sample, channel and position, as `choose_units` chooses them, where no activation is asked about.
+
+    shape: of the layer for one sample, (1, channels, *positions). position: an index, indices, or "all".
+    """
+    count, dims = shape[1], tuple(shape[2:])
+    channels = _channels(channel, count, layer)
+    if isinstance(position, str) and position == "all":
+        flat = torch.arange(torch.Size(dims).numel()).expand(samples, -1)
+    else:
+        flat = _flat_positions(position, dims, samples, layer)[:, None]
+    places = torch.stack(torch.unravel_index(flat, dims), -1).tolist()
+    return [(n, c, tuple(place)) for n in range(samples) for c in channels for place in places[n]]
+
+
 def units_at(
     layer: str, activations: Tensor, samples: int, channel_axis: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
 ) -> tuple[tuple[Unit, ...], Seeds]:
     """Units by sample, channel and position, in the order given. Raises InputError for one that is not there."""
     check_finite(layer, activations)
     indices = _map_indices(activations.shape, samples, channel_axis)
-    flat = []
-    for sample, channel, position in wanted:
-        place = (channel, *position)
-        fits = len(place) == indices.ndim and all(0 <= at < size for at, size in zip(place, indices.shape, strict=True))
-        if not fits or not 0 <= sample < samples:
-            raise InputError(
-                f"layer {layer!r} has {samples} samples, {len(indices)} channels of size {tuple(indices.shape[1:])}; "
-                f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
-            )
-        flat.append(int(indices[place]))
+    check_units(layer, (1, *indices.shape), samples, wanted)
+    flat = [int(indices[(channel, *position)]) for _, channel, position in wanted]
     owners, chosen = torch.tensor([unit[0] for unit in wanted]), torch.tensor(flat)
     values = activations.reshape(samples, -1)[owners.to(activations.device), chosen.to(activations.device)].cpu()
     units = tuple(
@@ -76,6 +85,20 @@ def units_at(
         for (sample, channel, position), value in zip(wanted, values.tolist(), strict=True)
     )
     return units, Seeds(owners, chosen, values)
+
+
+def check_units(
+    layer: str, shape: Sequence[int], samples: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
+) -> None:
+    """Raise InputError for a unit that is not there. shape: of the layer for one sample, (1, channels, *positions)."""
+    for sample, channel, position in wanted:
+        place = (channel, *position)
+        fits = len(place) == len(shape) - 1 and all(0 <= at < size for at, size in zip(place, shape[1:], strict=True))
+        if not fits or not 0 <= sample < samples:
+            raise InputError(
+                f"layer {layer!r} has {samples} samples, {shape[1]} channels of size {tuple(shape[2:])}; "
+                f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
+            )
 
 
 def _map_indices(shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:

@@ -19,7 +19,8 @@ from deconvviz.atlas.site import Site
 from deconvviz.atlas.wiring import inputs_of
 from deconvviz.data.items import as_dataset, classes_of, is_indexed, label_of, name_of_item, prepared_image, short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
-from deconvviz.net import DeconvNet, fingerprint
+from deconvviz.fingerprints import fingerprint
+from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
 
 BINS = 48  # bars of a histogram, at most

@@ -1,0 +1,262 @@
+"""Projections on windows: each unit's crop forward and back, or back alone where the whole image was recorded.
+
+The numbers are those of whole maps: see `deconvviz.crops` for how borders are kept exact.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
+from deconvviz.mirror import Met, keep_for, out_of_memory, walk
+from deconvviz.registry import Style
+from deconvviz.tape import Operation, Tape, Value, mapped
+
+BUDGET = 256 * 2**20  # bytes of all crops of a batch
+OVERHEAD = 2e8  # multiplications in the time that it takes to write a tape of crops
+ALONE = 3e8  # multiplications of a unit from which on it is worth to leave out what lies outside of the image
+SMALL = 1024  # positions of a crop up to which crops are put back all at once
+ELEMENT = 24  # an element of a map that is read and written costs about as much as this many multiplications
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """Units of a layer with their windows. Raises `deconvviz.crops.NotLocal` where there are none.
+
+    samples, channels: (units,). found: the windows, by a value's id.
+    """
+
+    tape: Tape
+    style: Style
+    layer: Value
+    samples: Tensor
+    channels: Tensor
+    found: dict[int, Region]
+    filters: dict[int, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tape: Tape, style: Style, layer: Value, units: Sequence[tuple[int, int, Sequence[int]]]) -> Windowed:
+        if layer.shape[:1] != (tape.samples,) or len(layer.shape) < 3:
+            raise NotLocal("a layer without positions, or with several rows for each sample")
+        positions = np.array([position for *_, position in units], np.int64).reshape(len(units), -1)
+        samples, channels = (torch.tensor([unit[part] for unit in units]) for part in (0, 1))
+        return cls(tape, style, layer, samples, channels, regions(tape, style, layer, positions))
+
+    @property
+    def cost(self) -> float:
+        """Multiplications of one unit's way back, about."""
+        return sum(_cost(operation, self.found[made.id].size) for operation, made in self._path())
+
+    @property
+    def whole_cost(self) -> float:
+        """The same on whole maps."""
+        return sum(_cost(operation, made.shape[2:]) for operation, made in self._path())
+
+    def _path(self) -> Iterator[tuple[Operation, Value]]:
+        for operation in self.tape.operations:
+            made = next((value for value in operation.outputs if value is not None and value.id in self.found), None)
+            if made is not None:
+                yield operation, made
+
+    def from_images(self, x: Tensor, one: bool, met: Met) -> tuple[Tensor, Tensor]:
+        """Forward and back. x: (samples, C, *positions). one: whether the seed is one, and not the activation.
+
+        Returns pixels (units, C, *positions), and activations (units,).
+        """
+
+        def forward(crops: Crops, samples: Tensor) -> Tensor:
+            image = crops.tape.inputs[0]
+            start = crops.origins[image.id][1].taken(x, samples)
+            return _run(crops, start, self.style, crops.values[self.layer.id])
+
+        return self._project(x, one, forward, met)
+
+    def from_trace(self, trace: Tape, x: Tensor, one: bool, met: Met) -> tuple[Tensor, Tensor]:
+        """Back alone, from what `trace`, a tape of the same run on whole images, has kept."""
+        activations = trace.data[self.layer.id]
+
+        def looked_up(crops: Crops, samples: Tensor) -> Tensor:
+            _look_up(crops, trace, samples, self.style)
+            return crops.origins[crops.values[self.layer.id].id][1].taken(activations, samples)
+
+        return self._project(x, one, looked_up, met)
+
+    def _project(
+        self, x: Tensor, one: bool, prepared: Callable[[Crops, Tensor], Tensor], met: Met
+    ) -> tuple[Tensor, Tensor]:
+        pixels = zeros((len(self.samples), *x.shape[1:]), x.dtype, x.device)
+        activations = torch.zeros(len(self.samples), dtype=self.layer.dtype)
+        per_unit = sum(
+            torch.Size((made.shape[1], *self.found[made.id].size)).numel() * made.dtype.itemsize
+            for _, made in self._path()
+        )
+        chunk = max(1, BUDGET // max(1, per_unit))
+        for group, found in self._groups():
+            start = 0
+            while start < len(group):
+                part = slice(start, start + chunk)
+                here = {key: Region(region.start[part], region.size) for key, region in found.items()}
+                try:
+                    activations[group[part]] = self._back(group[part], here, one, prepared, pixels, met)
+                except RuntimeError as error:
+                    if not out_of_memory(error) or len(group[part]) == 1:
+                        raise
+                    chunk = len(group[part]) // 2
+                    continue
+                start += chunk
+        return pixels, activations
+
+    def _groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
+        """Units that can share a tape, and their windows.
+
+        Where a unit is much work, those of one position go together, and nothing outside of the image is computed.
+        Otherwise those that lie alike in the strides of what enlarges; units near the border, which need masks, apart.
+        """
+        positions = self.found[self.layer.id].start
+        if alone := self.cost > ALONE:
+            _, kinds = np.unique(positions, axis=0, return_inverse=True)
+        else:
+            kinds = np.zeros((len(positions), 1), np.int64)
+            for made in {value.id: value for operation, value in self._path() for value in operation.inputs}.values():
+                kinds[:, 0] |= self.found[made.id].crossing(made.shape)
+            kinds = np.concatenate([kinds, phases(self.tape, self.found)], 1)
+            _, kinds = np.unique(kinds, axis=0, return_inverse=True)
+        for kind in np.unique(kinds):
+            group = np.nonzero(kinds.reshape(-1) == kind)[0]
+            if alone:
+                yield group, regions(self.tape, self.style, self.layer, positions[group])
+            else:
+                yield group, {key: Region(region.start[group], region.size) for key, region in self.found.items()}
+
+    def _back(
+        self,
+        part: Starts,
+        found: dict[int, Region],
+        one: bool,
+        prepared: Callable[[Crops, Tensor], Tensor],
+        pixels: Tensor,
+        met: Met,
+    ) -> Tensor:
+        crops = cropped(self.tape, found, self.filters)
+        samples, channels = self.samples[part].to(pixels.device), self.channels[part].to(pixels.device)
+        with torch.inference_mode(False), torch.no_grad():
+            activations = prepared(crops, samples)
+            values = activations.flatten(1)[torch.arange(len(part), device=pixels.device), channels]
+            signal = torch.zeros_like(activations, memory_format=torch.contiguous_format)
+            seeds = torch.ones_like(values) if one else values
+            signal.flatten(1).scatter_(1, channels[:, None], seeds[:, None])
+        arrived = walk(crops.tape, self.style, crops.values[self.layer.id], signal, None, met)
+        image = crops.tape.inputs[0]
+        if image.id in arrived:
+            _put_back(arrived[image.id], crops.origins[image.id][1], part, pixels)
+        return values.cpu()
+
+
+def windows_of(
+    tape: Tape, style: Style, layer: Value, units: Sequence[tuple[int, int, Sequence[int]]]
+) -> Windowed | None:
+    """The units' windows, or None where a part of the way is not local."""
+    try:
+        return Windowed.of(tape, style, layer, units)
+    except NotLocal:
+        return None
+
+
+def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, on the host from memory that the system clears when it is touched, in small pages: most of it never is."""
+    length = torch.Size(shape).numel() * dtype.itemsize
+    if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE") or length < mmap.PAGESIZE:
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
+    memory = mmap.mmap(-1, length)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(tuple(shape))
+
+
+def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> None:
+    """Crops (units, C, *size) to their places in whole images, what lies outside left out."""
+    extent = np.array(pixels.shape[2:])
+    if torch.Size(region.size).numel() <= SMALL and not region.crossing(pixels.shape).any():
+        index: list[Tensor | slice] = [torch.from_numpy(units).view(-1, *[1] * len(extent)), slice(None)]
+        index.extend(region.places(axis, pixels.device) for axis in range(len(extent)))
+        pixels[tuple(index)] = crop.movedim(1, -1)
+        return
+    begin, end = np.maximum(region.start, 0), np.minimum(region.start + region.size, extent)
+    for row, unit in enumerate(units.tolist()):
+        to = tuple(slice(int(a), int(b)) for a, b in zip(begin[row], end[row], strict=True))
+        of = tuple(
+            slice(int(a - s), int(b - s)) for a, b, s in zip(begin[row], end[row], region.start[row], strict=True)
+        )
+        if all(one.stop > one.start for one in to):
+            pixels[unit][(slice(None), *to)] = crop[row][(slice(None), *of)]
+
+
+def _run(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tensor:
+    """Run a tape of crops, keeping what its rules will read; the layer's activations."""
+    tape, keep = crops.tape, keep_for(style)
+    live = {tape.inputs[0].id: start}
+    uses: dict[int, int] = {layer.id: 1}
+    for operation in tape.operations:
+        for value in operation.inputs:
+            uses[value.id] = uses.get(value.id, 0) + 1
+    for operation in tape.operations:
+        kept = keep(operation)
+        for value in kept.inputs:
+            if value.tracked:
+                tape.data[value.id] = live[value.id]
+
+        def number(value: Value) -> Tensor:
+            return live[value.id] if value.tracked else tape.data[value.id]
+
+        args, kwargs = mapped(operation.args, number, Value), mapped(operation.kwargs, number, Value)
+        result = operation.func(*args, **kwargs)
+        made = result if isinstance(result, (tuple, list)) else [result]
+        for index, output in enumerate(operation.outputs):
+            if output is not None:
+                live[output.id] = made[index]
+                if index in kept.outputs:
+                    tape.data[output.id] = made[index]
+        for value in operation.inputs:
+            uses[value.id] -= 1
+            if not uses[value.id]:
+                live.pop(value.id, None)
+    return live[layer.id]
+
+
+def _look_up(crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
+    """Put what the rules will read on a tape of crops, cut from what was recorded on whole images."""
+    tape, keep = crops.tape, keep_for(style)
+    for operation in tape.operations:
+        kept = keep(operation)
+        wanted = [*kept.inputs, *(operation.outputs[index] for index in kept.outputs)]
+        for value in wanted:
+            if value is not None and value.id not in tape.data:
+                old, region = crops.origins[value.id]
+                numbers = region.taken(trace.data[old.id], samples)
+                tape.data[value.id] = (
+                    _localised(numbers, *crops.planes[value.id]) if value.id in crops.planes else numbers
+                )
+
+
+def _localised(switches: Tensor, needed: Region, plane: Sequence[int]) -> Tensor:
+    """Flat indices into whole maps as flat indices into windows of them."""
+    local = torch.zeros_like(switches, memory_format=torch.contiguous_format)
+    for axis, place in enumerate(torch.unravel_index(switches, tuple(plane))):
+        start = torch.from_numpy(needed.start[:, axis]).to(switches.device).view(-1, *[1] * (switches.ndim - 1))
+        local = local * needed.size[axis] + (place - start).clamp(0, needed.size[axis] - 1)
+    return local
+
+
+def _cost(operation: Operation, size: Sequence[int]) -> float:
+    made = operation.made
+    places = torch.Size(size).numel()
+    if operation.label == "aten.convolution":
+        weight = operation["weight"].shape
+        spread = operation["input"].shape[1] if operation["transposed"] else made.shape[1]
+        return places * spread * torch.Size(weight[1:]).numel() + ELEMENT * places * made.shape[1]
+    return ELEMENT * places * made.shape[1]
