@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from chromium import ARGUMENTS, CHROMIUM, until
 from PIL import Image
 
 import deconvviz as dv
@@ -21,7 +21,6 @@ from deconvviz.data import MnistTest
 from deconvviz.models import mnist_cnn
 
 DOCS = Path(__file__).parents[1] / "docs" / "images"
-ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 
 
 def main() -> int:
@@ -31,12 +30,11 @@ def main() -> int:
     parser.add_argument("--layer", default="conv2", help="the layer shown (%(default)s)")
     parser.add_argument("--channel", type=int, default=5, help="the channel shown (%(default)s)")
     given = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+    if CHROMIUM is None:
         print("there is no Chromium in the path", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as made:
-        take(chromium, given.atlas or built(Path(made) / "atlas"), given.out, given.layer, given.channel)
+        take(CHROMIUM, given.atlas or built(Path(made) / "atlas"), given.out, given.layer, given.channel)
     return 0
 
 
@@ -64,7 +62,7 @@ def take(chromium: str, atlas: Path, out: Path, layer: str, channel: int) -> Non
             page.goto((atlas.resolve() / "index.html").as_uri() + place)
             page.wait_for_selector("h1")
             page.wait_for_timeout(1000)
-            page.wait_for_function("[...document.querySelectorAll('main img')].every(one => one.complete)")
+            until(page, "[...document.querySelectorAll('main img')].every(one => one.complete)")
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             picture.quantize(256, dither=Image.Dither.NONE).save(out / f"{name}.png", optimize=True)
             page.close()

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from atlas_example import channels, firing, header, layer, units, write
-from chromium import CHROMIUM, Watched
+from chromium import CHROMIUM, Watched, until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
@@ -109,7 +109,7 @@ def test_every_picture_has_its_words_and_is_loaded(page: Any, atlas: str) -> Non
     pictures = page.locator("main img")
     assert pictures.count() == 27
     playwright.expect(page.locator(".units img").last).to_be_visible()
-    page.wait_for_function("[...document.querySelectorAll('main img')].every(img => img.complete && img.naturalWidth)")
+    until(page, "[...document.querySelectorAll('main img')].every(img => img.complete && img.naturalWidth)")
     alts = [one.get_attribute("alt") for one in pictures.all()]
     assert all(alts)
     assert alts[9].startswith("Projection 1: ")
@@ -126,7 +126,7 @@ def test_pixels_on_the_screen_are_those_of_the_unit(page: Any, atlas: str) -> No
     from PIL import Image
 
     go(page, f"{atlas}#/features.3/4", "features.3 channel 4")
-    page.wait_for_function("[...document.querySelectorAll('.pair img')].every(img => img.complete && img.naturalWidth)")
+    until(page, "[...document.querySelectorAll('.pair img')].every(img => img.complete && img.naturalWidth)")
     unit = units(4, 9, (21, 21), (56, 56), 60, [EVIL, "tench"])[5]
     for part, given in enumerate([unit.patch, unit.projection]):
         shot = page.locator(".pictures").nth(part).locator(".tile").nth(5).screenshot()
@@ -192,8 +192,9 @@ def test_order_and_filters(page: Any, atlas: str) -> None:
     page.locator("#sort").select_option("strength")
     by_strength = sorted(range(300), key=lambda channel: (-maximum(channel), channel))
     assert numbers(page)[:30] == by_strength[:30]
-    page.wait_for_function(  # from many sheets, so not all in the first frame
-        "[...document.querySelectorAll('.cells .mosaic:not(.empty)')].every(one => one.style.backgroundImage)"
+    until(
+        page,  # from many sheets, so not all in the first frame
+        "[...document.querySelectorAll('.cells .mosaic:not(.empty)')].every(one => one.style.backgroundImage)",
     )
     page.locator("#hide-dead").check()
     page.locator("#hide-always").check()
