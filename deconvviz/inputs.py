@@ -40,17 +40,18 @@ class Call:
         return Call(mapped(self.args, cut), mapped(self.kwargs, cut))
 
 
-def prepared(given: Any, preprocess: Any) -> Call:
+def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
     """A call from what a user gives.
 
     given: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
         of keyword arguments.
+    finite: whether to look at every number now; otherwise `check_finite` does, of what is read.
 
     Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
     """
     if isinstance(given, Call):
-        return given
-    if isinstance(given, tuple):
+        call = given
+    elif isinstance(given, tuple):
         call = Call(given, {})
     elif isinstance(given, Mapping):
         call = Call((), dict(given))
@@ -64,11 +65,18 @@ def prepared(given: Any, preprocess: Any) -> Call:
         name = f"argument {path}" if len(tensors) > 1 else "the input"
         if 0 in tensor.shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
-        # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
-        if not tensor.is_meta and not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
-            bad = int((~torch.isfinite(tensor)).sum())
-            raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
+        if finite:
+            check_finite(tensor, name)
     return call
+
+
+def check_finite(tensor: Tensor, name: str = "the input") -> None:
+    """Raise InputError where a tensor holds NaN or infinity."""
+    # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
+    if tensor.is_meta or bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
+        return
+    bad = int((~torch.isfinite(tensor)).sum())
+    raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
 
 
 def _check_single(x: Tensor) -> None:

@@ -186,7 +186,7 @@ class DeconvNet:
         """
         _check_options(seed, window)
         if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
-            x = prepared(x, self.preprocess)
+            x = prepared(x, self.preprocess, finite=False)
             if template := self._template(x, layer):
                 shape = template.layers[layer].value.shape
                 units = places_of(layer, shape, len(x.first), channel, position)
@@ -216,7 +216,7 @@ class DeconvNet:
         if not units:
             raise InputError("there is no unit to project; give at least one (sample, channel, position)")
         if not isinstance(x, Trace) and window == "auto":
-            x = prepared(x, self.preprocess)
+            x = prepared(x, self.preprocess, finite=False)
             template = self._template(x, layer)
             if template and (projection := self._on_crops(template, x, layer, units, seed)):
                 return projection

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
+from deconvviz.inputs import check_finite
 from deconvviz.mirror import Met, keep_for, out_of_memory, walk
 from deconvviz.registry import Style
 from deconvviz.tape import Operation, Tape, Value, mapped
@@ -67,12 +68,13 @@ class Windowed:
     def from_images(self, x: Tensor, one: bool, met: Met) -> tuple[Tensor, Tensor]:
         """Forward and back. x: (samples, C, *positions). one: whether the seed is one, and not the activation.
 
-        Returns pixels (units, C, *positions), and activations (units,).
+        Returns pixels (units, C, *positions), and activations (units,). Raises InputError for a window with NaN in it.
         """
 
         def forward(crops: Crops, samples: Tensor) -> Tensor:
             image = crops.tape.inputs[0]
             start = crops.origins[image.id][1].taken(x, samples)
+            check_finite(start)
             return _run(crops, start, self.style, crops.values[self.layer.id])
 
         return self._project(x, one, forward, met)

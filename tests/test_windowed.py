@@ -399,3 +399,14 @@ def test_near_ties_that_fall_to_the_other_side_are_few_and_counted():
         twice.project_units(x.double(), "features.13", units, window=window).pixels for window in ("full", "auto")
     )
     assert relative_error(found[alive], whole[alive]) < 1e-10
+
+
+def test_what_is_looked_at_must_be_finite(used):
+    net, x = dv.DeconvNet(mnist_cnn()), torch.rand(2, 1, 28, 28)
+    x[1, 0, 20, 20] = torch.nan
+    for given, units in ((x, [(1, 0, (10, 10))]), (x, [(0, 0, (1, 1)), (1, 3, (9, 11))])):
+        with pytest.raises(InputError, match=r"holds \d+ values that are NaN or infinite"):
+            net.project_units(given, "conv2", units)
+    net.project_units(x, "conv2", [(1, 0, (1, 1))])  # whose window ends before
+    with pytest.raises(InputError, match="holds 1 values that are NaN"):
+        net.project_units(x, "conv2", [(1, 0, (1, 1))], window="full")
