@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table check format clean install
+.PHONY: demo test test-all coverage-table bench check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -19,6 +19,15 @@ test-all: $(INSTALLED)
 coverage-table: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[coverage]"
 	$(RUN) -m benchmarks.coverage --redo .
+
+# Times and memory beside Captum and zennit, about an hour: see docs/performance.md.
+bench: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(RUN) -m benchmarks.projection
+	$(RUN) -m benchmarks.memory
+	$(RUN) -m benchmarks.growth
+	$(RUN) -m benchmarks.scan
+	$(RUN) -m benchmarks.atlas
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.registry import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
 
-BUDGET = 512 * 2**20  # bytes of signals that travel at once
+BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it leaves the caches
+WORTH_LAYING_OUT = 4  # units that travel at once
 
 
 @dataclass
@@ -96,12 +97,20 @@ def project(
         for v, shape in zip(inputs, shapes, strict=True)
     ]
     chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
+    layout = torch.contiguous_format
+    if min(chunk, len(seeds)) >= WORTH_LAYING_OUT and len(layer.shape) == 4:
+        tape, layout = _laid_out(tape), torch.channels_last
     start = 0
     while start < len(seeds):
         part = seeds[start : start + chunk]
         try:
             arrived = walk(
-                tape, style, layer, _planted(layer, tape.samples, part), part.samples if apart else None, met
+                tape,
+                style,
+                layer,
+                _planted(layer, tape.samples, part).contiguous(memory_format=layout),
+                part.samples if apart else None,
+                met,
             )
         except RuntimeError as error:
             if not out_of_memory(error) or len(part) == 1:
@@ -113,6 +122,16 @@ def project(
                 made[start : start + len(part)] = arrived[value.id].reshape(len(part), *made.shape[1:])
         start += len(part)
     return pixels, met
+
+
+def _laid_out(tape: Tape) -> Tape:
+    """The tape with the filters of its convolutions channels last, and so all signals that pass them: it is faster."""
+    data = dict(tape.data)
+    for operation in tape.operations:
+        weight = operation["weight"] if operation.label == "aten.convolution" else None
+        if isinstance(weight, Value) and len(weight.shape) == 4:
+            data[weight.id] = data[weight.id].contiguous(memory_format=torch.channels_last)
+    return replace(tape, data=data)
 
 
 def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], Met]:
