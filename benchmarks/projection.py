@@ -27,7 +27,7 @@ from benchmarks.timing import Contender, Timing
 SIDE = 224
 CONVOLUTIONS = tuple(f"features.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))  # of VGG16
 TARGETS_A = {  # layer: units in one call, and how many times the time of Captum's deconvolution is wanted
-    "features.2": (512, 5000),
+    "features.2": (1024, 5000),
     "features.7": (256, 1000),
     "features.14": (128, 80),
     "features.21": (32, 10),

@@ -6,22 +6,20 @@ is a sample of its own, and each value the unit's window of the recorded value. 
 padding there: where a window reaches over the border of a map, what lies outside is made zero (minus infinity before
 max pooling), as if it were the padding. The rules that mirror a tape mirror this one, too.
 
-Not every operation is local. `NotLocal` says which one is not.
+How each operation does that is written in `deconvviz.local`. Not every one is local: `NotLocal` says which is not.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS, uses_batch_statistics
+from deconvviz.mirrors import BATCH_NORMS
 from deconvviz.registry import Style, rule_for
 from deconvviz.tape import Operation, Tape, Value, mapped
 
@@ -92,20 +90,33 @@ class Region(NamedTuple):
 
 
 class Local(NamedTuple):
-    """How an operation works on windows: which region of an input it needs, and how it runs on that region."""
+    """How an operation works on windows.
+
+    needs: the region of an input that makes a region of its output. runs: appends to the tape what makes it.
+    phase: (region, region needed): where the region starts in what is made of the one needed, for what enlarges.
+    """
 
     needs: Callable[[Operation, Value, Region], Region]
     runs: Callable[[Crops, Operation, Region], Value]
+    phase: Callable[[Operation, Region, Region], Starts]
 
 
 _LOCAL: dict[Any, Local] = {}
 
 
-def local(*operations: Any, needs: Callable[[Operation, Value, Region], Region]) -> Callable[[Any], Any]:
-    """Register the decorated function as the way `operations` run on windows."""
+def no_phase(operation: Operation, region: Region, needed: Region) -> Starts:
+    return np.zeros_like(region.start)
+
+
+def local(
+    *operations: Any,
+    needs: Callable[[Operation, Value, Region], Region],
+    phase: Callable[[Operation, Region, Region], Starts] = no_phase,
+) -> Callable[[Any], Any]:
+    """Register the decorated function as the way `operations` run on windows; see `Local`."""
 
     def register(runs: Any) -> Any:
-        _LOCAL.update(dict.fromkeys(operations, Local(needs, runs)))
+        _LOCAL.update(dict.fromkeys(operations, Local(needs, runs, phase)))
         return runs
 
     return register
@@ -162,11 +173,10 @@ def phases(tape: Tape, found: dict[int, Region]) -> Starts:
     for operation in tape.operations:
         made = next((value for value in operation.outputs if value is not None and value.id in found), None)
         if made is not None:
+            how = local_for(operation)
             for value in dict.fromkeys(operation.inputs):
-                needed = local_for(operation).needs(operation, value, found[made.id])
-                columns.append(needed.start - found[value.id].start)
-                if operation.label in ("aten.convolution",) or "upsample" in operation.label:
-                    columns.append(_phase(operation, found[made.id], needed))
+                needed = how.needs(operation, value, found[made.id])
+                columns += [needed.start - found[value.id].start, how.phase(operation, found[made.id], needed)]
     varying = [column for column in columns if (column != column[:1]).any()]
     count = len(next(iter(found.values())).start)
     return np.concatenate(varying, 1) if varying else np.zeros((count, 0), np.int64)
@@ -277,190 +287,3 @@ def cropped(tape: Tape, found: dict[int, Region], filters: dict[int, Tensor]) ->
         if made is not None and made.id not in crops.values:
             crops.values[made.id] = local_for(operation).runs(crops, operation, found[made.id])
     return crops
-
-
-# The operations that are local
-
-
-def _same(operation: Operation, value: Value, region: Region) -> Region:
-    if value.shape[2:] != operation.made.shape[2:]:
-        raise NotLocal(str(operation))
-    return region
-
-
-@local("pointwise", aten.clone, aten.detach, aten.alias, aten._to_copy, F.local_response_norm, needs=_same)
-@local(*RECTIFIERS, *BATCH_NORMS, aten.cat, aten.native_channel_shuffle, needs=_same)
-@local(aten.slice, aten.split, aten.unsafe_split, aten.split_with_sizes, needs=_same)
-def at_each_position(crops: Crops, operation: Operation, region: Region) -> Value:
-    """The same operation, on windows of one place. Along an axis it works on channels only."""
-    made = operation.made
-    dim = operation["dim"]
-    across = dim is not None and isinstance(dim, int)
-    if uses_batch_statistics(operation) or (across and dim % len(made.shape) != 1):
-        raise NotLocal(str(operation))
-
-    def placed(value: Value) -> Value:
-        return crops.piece(operation, value, region) if value.tracked else crops.argument(operation, value)
-
-    args, kwargs = mapped(operation.args, placed, Value), mapped(operation.kwargs, placed, Value)
-    outputs = [
-        crops.new(value, region) if value is not None and len(value.shape) == len(made.shape) else None
-        for value in operation.outputs
-    ]
-    for value, new in zip(operation.outputs, outputs, strict=True):
-        if value is not None and new is not None:
-            crops.values[value.id] = new
-    return crops.operation(operation, operation.func, args, dict(kwargs), *outputs)
-
-
-def _numbers(given: Any, rank: int, default: Any = 1) -> list[int]:
-    numbers = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not numbers or numbers == [None]:
-        return _numbers(default, rank)
-    return numbers * rank if len(numbers) == 1 else numbers
-
-
-def _geometry(operation: Operation) -> tuple[NDArray[np.int64], ...]:
-    """Kernel, stride, padding and dilation of a convolution or pooling, per spatial axis."""
-    rank = len(operation.made.shape) - 2
-    convolution = operation.label == "aten.convolution"
-    kernel = list(operation["weight"].shape[2:]) if convolution else _numbers(operation["kernel_size"], rank)
-    stride = _numbers(operation["stride"], rank, kernel)
-    given = (kernel, stride, _numbers(operation["padding"], rank), _numbers(operation["dilation"], rank))
-    return tuple(np.array(numbers, np.int64) for numbers in given)
-
-
-def _in_front(operation: Operation, value: Value, region: Region) -> Region:
-    """What a convolution or pooling needs to make a region."""
-    kernel, stride, padding, dilation = _geometry(operation)
-    reach = dilation * (kernel - 1)
-    if operation["transposed"]:
-        first = -(-(region.start + padding - reach) // stride)
-        last = (region.start + np.array(region.size) - 1 + padding) // stride
-        return Region(first, tuple(np.maximum((last - first + 1).max(0), 1).tolist()))
-    size = (np.array(region.size) - 1) * stride + reach + 1
-    return Region(region.start * stride - padding, tuple(size.tolist()))
-
-
-def _phase(operation: Operation, region: Region, needed: Region) -> Starts:
-    """Where a region starts in what an operation that enlarges makes of the region it needs."""
-    if operation.label == "aten.convolution":
-        if not operation["transposed"]:
-            return np.zeros_like(region.start)
-        _, stride, padding, _ = _geometry(operation)
-        before: Starts = region.start - (needed.start * stride - padding)
-        return before
-    ahead: Starts = region.start - needed.start * np.array(_factors(operation))
-    return ahead
-
-
-@local(aten.convolution, needs=_in_front)
-def filtered(crops: Crops, operation: Operation, region: Region) -> Value:
-    """Without padding; a transposed one also without what lies before and behind the region."""
-    if operation["weight"].tracked or (isinstance(operation["bias"], Value) and operation["bias"].tracked):
-        raise NotLocal(str(operation))
-    kernel, stride, _, dilation = _geometry(operation)
-    rank, made = len(region.size), operation.made
-    needed = _in_front(operation, operation["input"], region)
-    piece = crops.piece(operation, operation["input"], needed, fill=0.0)
-    weights = [crops.kept(operation[name]) for name in ("weight", "bias")]
-    shared = (stride.tolist(), [0] * rank, dilation.tolist(), bool(operation["transposed"]), [0] * rank)
-    args = (piece, *weights, *shared, operation["groups"])
-    if not operation["transposed"]:
-        return crops.operation(operation, operation.func, args, {}, crops.new(made, region))
-    size = (np.array(needed.size) - 1) * stride + dilation * (kernel - 1) + 1
-    ahead = _phase(operation, region, needed)
-    whole = Region(region.start - ahead, tuple(size.tolist()))
-    if (dilation * (kernel - 1) < stride - 1).any():
-        raise NotLocal(str(operation))
-    return _cut(
-        crops, operation, crops.operation(operation, operation.func, args, {}, crops.new(made, whole)), whole, region
-    )
-
-
-def _cut(crops: Crops, operation: Operation, value: Value, whole: Region, region: Region) -> Value:
-    """A region of a value that was made larger."""
-    ahead = region.start[0] - whole.start[0]
-    return crops.cut(
-        operation, value, ahead, np.array(whole.size) - ahead - region.size, crops.new(operation.made, region)
-    )
-
-
-@local(aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, needs=_in_front)
-def pooled(crops: Crops, operation: Operation, region: Region) -> Value:
-    """Without padding: what lies outside of the map is below everything."""
-    kernel, stride, _, dilation = (numbers.tolist() for numbers in _geometry(operation))
-    needed = _in_front(operation, operation["self"], region)
-    piece = crops.piece(operation, operation["self"], needed, fill=-math.inf)
-    switches = operation.outputs[1]
-    assert switches is not None
-    local_switches = crops.new(switches, region)
-    crops.planes[local_switches.id] = (needed, operation["self"].shape[2:])
-    args = (piece, kernel, stride, [0] * len(kernel), dilation, False)
-    return crops.operation(operation, operation.func, args, {}, crops.new(operation.made, region), local_switches)
-
-
-@local(aten.avg_pool2d, aten.avg_pool3d, needs=_in_front)
-def averaged(crops: Crops, operation: Operation, region: Region) -> Value:
-    """The sum over each window, and then its divisor, which is smaller at the border."""
-    kernel, stride, padding, _ = _geometry(operation)
-    needed = _in_front(operation, operation["self"], region)
-    piece = crops.piece(operation, operation["self"], needed, fill=0.0)
-    lists = (kernel.tolist(), stride.tolist(), [0] * len(kernel))
-    summed = crops.operation(
-        operation, operation.func, (piece, *lists, False, True, 1), {}, crops.new(operation.made, region)
-    )
-    counts = torch.ones(1, 1, *[1] * len(kernel), dtype=torch.float64)
-    for axis, size in enumerate(region.size):
-        extent = operation["self"].shape[2 + axis]
-        first = (region.start[:, axis, None] + np.arange(size)) * stride[axis] - padding[axis]
-        last = np.minimum(first + kernel[axis], extent + padding[axis])
-        if not operation["count_include_pad"]:
-            first, last = np.maximum(first, 0), np.minimum(last, extent)
-        view = [crops.units, 1, *[1] * len(kernel)]
-        view[2 + axis] = size
-        counts = counts * torch.from_numpy(np.maximum(last - first, 1)).double().view(view)
-    if operation["divisor_override"]:
-        counts = torch.full_like(counts, float(operation["divisor_override"]))
-    factor = crops.constant((1 / counts).to(operation.made.dtype).to(operation.made.device))
-    return crops.operation(operation, aten.mul.Tensor, (summed, factor), {}, crops.new(operation.made, region))
-
-
-def _factors(operation: Operation) -> list[int]:
-    """By how much an interpolation enlarges, per axis. Raises NotLocal where that is no whole number."""
-    before, after = operation.inputs[0].shape[2:], operation.made.shape[2:]
-    if any(new % old for old, new in zip(before, after, strict=True)):
-        raise NotLocal(str(operation))
-    return [new // old for old, new in zip(before, after, strict=True)]
-
-
-def _fewer(operation: Operation, value: Value, region: Region) -> Region:
-    factors = np.array(_factors(operation))
-    first, last = region.start // factors, (region.start + np.array(region.size) - 1) // factors
-    return Region(first, tuple((last - first + 1).max(0).tolist()))
-
-
-@local(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d, needs=_fewer)
-def repeated(crops: Crops, operation: Operation, region: Region) -> Value:
-    factors, needed = _factors(operation), _fewer(operation, operation.inputs[0], region)
-    piece = crops.piece(operation, operation.inputs[0], needed)
-    size = [factor * side for factor, side in zip(factors, needed.size, strict=True)]
-    whole = Region(needed.start * np.array(factors), tuple(size))
-    func = {1: aten.upsample_nearest1d, 2: aten.upsample_nearest2d, 3: aten.upsample_nearest3d}[len(factors)].default
-    larger = crops.operation(operation, func, (piece, size), {}, crops.new(operation.made, whole))
-    return _cut(crops, operation, larger, whole, region)
-
-
-def _shifted(operation: Operation, value: Value, region: Region) -> Region:
-    pads = operation["pad"]
-    ahead = np.array([pads[2 * axis] if 2 * axis < len(pads) else 0 for axis in reversed(range(len(region.size)))])
-    return Region(region.start - ahead, region.size)
-
-
-@local(aten.constant_pad_nd, needs=_shifted)
-def padded(crops: Crops, operation: Operation, region: Region) -> Value:
-    """What lies outside of the map is zero; the window moves by what is put in front."""
-    if operation["value"] or len(operation["pad"]) > 2 * len(region.size):
-        raise NotLocal(str(operation))
-    piece = crops.piece(operation, operation["self"], _shifted(operation, operation["self"], region), fill=0.0)
-    return crops.operation(operation, aten.clone.default, (piece,), {}, crops.new(operation.made, region))

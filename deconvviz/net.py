@@ -229,8 +229,8 @@ class DeconvNet:
             for n, members in itertools.groupby(order, key=lambda place: units[place][0]):
                 here = [(0, *units[place][1:]) for place in members]
                 parts.append((n, self.project_units(trace.call.sample(n, samples), layer, here, seed)))
-            joined = _joined(parts, images.displayed(trace.call.first, self.preprocess))
-            return _reordered(joined, torch.tensor(order).argsort())
+            joined = Projection.joined(parts, images.displayed(trace.call.first, self.preprocess))
+            return joined[torch.tensor(order).argsort()]
         axis = channel_axis(trace.tape, value)
         found = units_at(layer, trace.activations[layer], samples, axis, units)
         return self._projected(trace, layer, *found, seed, window)
@@ -337,7 +337,7 @@ class DeconvNet:
         for n in range(samples):
             here = position[n : n + 1] if isinstance(position, Tensor) else position
             parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, seed)))
-        return _joined(parts, torch.cat([part.images for _, part in parts]))
+        return Projection.joined(parts, torch.cat([part.images for _, part in parts]))
 
     def _record(
         self, call: Call, wanted: Collection[str] | None, keep: Callable[[Operation], Kept] | None = None
@@ -397,26 +397,3 @@ def _check_options(seed: str, window: str) -> None:
         raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
     if window not in ("auto", "full"):
         raise InputError(f"the window is 'auto' or 'full', not {window!r}")
-
-
-def _joined(parts: Sequence[tuple[int, Projection]], displayed: Tensor) -> Projection:
-    """One projection of several that are each of one sample, by its number."""
-    first = parts[0][1]
-    return Projection(
-        torch.cat([part.pixels for _, part in parts]),
-        tuple(replace(unit, sample=n) for n, part in parts for unit in part.units),
-        torch.cat([part.receptive_fields for _, part in parts]),
-        displayed,
-        first.provenance,
-        {name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
-    )
-
-
-def _reordered(projection: Projection, order: Tensor) -> Projection:
-    return replace(
-        projection,
-        pixels=projection.pixels[order],
-        units=tuple(projection.units[place] for place in order.tolist()),
-        receptive_fields=projection.receptive_fields[order],
-        others={name: pixels[order] for name, pixels in projection.others.items()},
-    )

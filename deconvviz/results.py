@@ -14,6 +14,7 @@ import importlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -175,6 +176,29 @@ class Projection(Result):
     images: torch.Tensor
     provenance: Provenance
     others: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, rows: torch.Tensor) -> Projection:
+        """Some of the units, by their rows (n,), in that order."""
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[rows],
+            units=tuple(self.units[row] for row in rows.tolist()),
+            receptive_fields=self.receptive_fields[rows],
+            others={name: pixels[rows] for name, pixels in self.others.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[int, Projection]], images: torch.Tensor) -> Projection:
+        """One projection of several, each of one sample, whose number is given; images: of all samples."""
+        first = parts[0][1]
+        return cls(
+            torch.cat([part.pixels for _, part in parts]),
+            tuple(dataclasses.replace(unit, sample=n) for n, part in parts for unit in part.units),
+            torch.cat([part.receptive_fields for _, part in parts]),
+            images,
+            first.provenance,
+            {name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deconvviz import local  # noqa: F401  registers how operations run on windows
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
 from deconvviz.inputs import check_finite
 from deconvviz.mirror import Met, keep_for, out_of_memory, walk
@@ -247,11 +248,11 @@ def _look_up(crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
 
 def _localised(switches: Tensor, needed: Region, plane: Sequence[int]) -> Tensor:
     """Flat indices into whole maps as flat indices into windows of them."""
-    local = torch.zeros_like(switches, memory_format=torch.contiguous_format)
+    inside = torch.zeros_like(switches, memory_format=torch.contiguous_format)
     for axis, place in enumerate(torch.unravel_index(switches, tuple(plane))):
         start = torch.from_numpy(needed.start[:, axis]).to(switches.device).view(-1, *[1] * (switches.ndim - 1))
-        local = local * needed.size[axis] + (place - start).clamp(0, needed.size[axis] - 1)
-    return local
+        inside = inside * needed.size[axis] + (place - start).clamp(0, needed.size[axis] - 1)
+    return inside
 
 
 def _cost(operation: Operation, size: Sequence[int]) -> float:
