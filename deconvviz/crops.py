@@ -1,7 +1,7 @@
 """A tape of crops: the same operations, on the windows that certain units see.
 
 A unit's projection is zero outside its receptive field, so only that window need be computed, on the way there and
-back. `Windows` carries the windows of many units back over a recorded tape; `cropped` writes a tape on which each unit
+back. `regions` carries the windows of many units back over a recorded tape; `cropped` writes a tape on which each unit
 is a sample of its own, and each value the unit's window of the recorded value. Convolutions and poolings run without
 padding there: where a window reaches over the border of a map, what lies outside is made zero (minus infinity before
 max pooling), as if it were the padding. The rules that mirror a tape mirror this one, too.
@@ -194,20 +194,16 @@ class Crops:
         self.tape = Tape(samples=self.units, constants=tape.constants)
         self.values: dict[int, Value] = {}
         self.origins: dict[int, tuple[Value, Region]] = {}  # by a new value's id: what it is a window of
-        self.planes: dict[
-            int, tuple[Region, tuple[int, ...]]
-        ] = {}  # by switches' id: the window and map they point into
-        self._ids = max((v.id for op in tape.operations for v in (*op.inputs, *op.outputs) if v), default=0)
-        self._ids = max(self._ids, *tape.data, 0) if tape.data else self._ids
+        self.planes: dict[int, tuple[Region, tuple[int, ...]]] = {}  # by switches' id: window and map they point into
+        self._ids = max([0, *tape.data, *(v.id for op in tape.operations for v in (*op.inputs, *op.outputs) if v)])
         start = tape.inputs[0]
         self.values[start.id] = self.new(start, found[start.id])
         self.tape.inputs.append(self.values[start.id])
 
-    def new(self, old: Value, region: Region, channels: int | None = None) -> Value:
+    def new(self, old: Value, region: Region) -> Value:
         """A value for a region of a recorded one."""
         self._ids += 1
-        shape = (self.units, old.shape[1] if channels is None else channels, *region.size)
-        value = Value(self._ids, shape, old.dtype, old.device, tracked=old.tracked)
+        value = Value(self._ids, (self.units, old.shape[1], *region.size), old.dtype, old.device, tracked=old.tracked)
         self.origins[value.id] = (old, region)
         return value
 

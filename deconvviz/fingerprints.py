@@ -24,8 +24,12 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def state_of(model: nn.Module) -> Hashable:
-    """Changes where a module, parameter, hook or plain attribute is replaced, so that something else may run."""
-    return tuple(
+    """Changes where a module, parameter, hook or plain attribute is replaced, so that something else may run.
+
+    Autocast counts, too: under it, other operations run.
+    """
+    cast = tuple((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda"))
+    return cast, tuple(
         (
             name,
             id(module),

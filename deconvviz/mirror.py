@@ -10,8 +10,8 @@ the whole recorded batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -143,14 +143,17 @@ def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], M
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 
 
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Without gradients, inference tensors and autocast: types are those of the tape."""
+    cast = torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
+    with torch.inference_mode(False), torch.no_grad(), cast:
+        yield
+
+
 def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
     """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id."""
-    quiet = (
-        torch.autocast(layer.device.type, enabled=False)
-        if torch.amp.is_autocast_available(layer.device.type)
-        else nullcontext()
-    )
-    with torch.inference_mode(False), torch.no_grad(), quiet:
+    with undisturbed(layer.device):
         signals = {layer.id: signal}
         for operation in reversed(tape.operations):
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]

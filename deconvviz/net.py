@@ -195,7 +195,7 @@ class DeconvNet:
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         if value.id not in trace.apart and trace.tape.samples > 1:
-            return self._one_by_one(trace, layer, channel, position, seed)
+            return self._one_by_one(trace, layer, channel, position, seed, window)
         axis = channel_axis(trace.tape, value)
         found = choose_units(layer, trace.activations[layer], trace.tape.samples, axis, channel, position)
         return self._projected(trace, layer, *found, seed, window)
@@ -228,7 +228,7 @@ class DeconvNet:
             parts = []
             for n, members in itertools.groupby(order, key=lambda place: units[place][0]):
                 here = [(0, *units[place][1:]) for place in members]
-                parts.append((n, self.project_units(trace.call.sample(n, samples), layer, here, seed)))
+                parts.append((n, self.project_units(trace.call.sample(n, samples), layer, here, seed, window)))
             joined = Projection.joined(parts, images.displayed(trace.call.first, self.preprocess))
             return joined[torch.tensor(order).argsort()]
         axis = channel_axis(trace.tape, value)
@@ -274,8 +274,12 @@ class DeconvNet:
                 self._templates.clear()
             tape = self._record(Call((x[:1],), {}), [layer], keep=lambda operation: Kept())
             tape.data.pop(tape.layers[layer].value.id, None)
-            self._templates[key] = tape
-        tape = self._templates[key]
+            own = {tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers())}
+            # What is computed from the parameters, as under weight normalisation, is what it is in this run alone.
+            if all(tensor.data_ptr() in own for tensor in tape.data.values()):
+                self._templates[key] = tape
+        else:
+            tape = self._templates[key]
         value = tape.layers[layer].value
         local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
@@ -331,12 +335,12 @@ class DeconvNet:
                 f"{coupling} normalises with the statistics of the batch, so no sample of this batch of "
                 f"{trace.tape.samples} has an activation of its own; give one sample at a time"
             )
-        channel, position, seed = arguments
+        channel, position, *options = arguments
         parts = []
         samples = trace.tape.samples
         for n in range(samples):
             here = position[n : n + 1] if isinstance(position, Tensor) else position
-            parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, seed)))
+            parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, *options)))
         return Projection.joined(parts, torch.cat([part.images for _, part in parts]))
 
     def _record(

@@ -16,7 +16,7 @@ from torch import Tensor
 from deconvviz import local  # noqa: F401  registers how operations run on windows
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
 from deconvviz.inputs import check_finite
-from deconvviz.mirror import Met, keep_for, out_of_memory, walk
+from deconvviz.mirror import Met, keep_for, out_of_memory, undisturbed, walk
 from deconvviz.registry import Style
 from deconvviz.tape import Operation, Tape, Value, mapped
 
@@ -148,7 +148,7 @@ class Windowed:
     ) -> Tensor:
         crops = cropped(self.tape, found, self.filters)
         samples, channels = self.samples[part].to(pixels.device), self.channels[part].to(pixels.device)
-        with torch.inference_mode(False), torch.no_grad():
+        with undisturbed(self.layer.device):
             activations = prepared(crops, samples)
             values = activations.flatten(1)[torch.arange(len(part), device=pixels.device), channels]
             signal = torch.zeros_like(activations, memory_format=torch.contiguous_format)

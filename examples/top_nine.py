@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.models import mnist_cnn
@@ -26,12 +24,12 @@ def main() -> None:
     images, labels = mnist_test()
     net = dv.DeconvNet(mnist_cnn())
 
-    strongest = torch.cat(
-        [net.trace(batch, given.layer).activations[given.layer].flatten(2).amax(2) for batch in images.split(500)]
-    )
-    nine = strongest[:, given.channel].topk(9).indices
+    top = dv.scan(net, images, given.layer, k=9, progress=False)
+    nine = top.images[given.layer][given.channel]
+    places = top.positions[given.layer][given.channel].tolist()
 
-    projection = net.project(images[nine], given.layer, given.channel)
+    units = [(sample, given.channel, place) for sample, place in enumerate(places)]
+    projection = net.project_units(images[nine], given.layer, units)
     for unit, index in zip(projection.units, nine.tolist(), strict=True):
         print(f"image {index}, a {int(labels[index])}: {unit.activation:.3f} at {unit.position}")
     projection.figure(columns=3).savefig(given.out, dpi=150)

@@ -321,6 +321,32 @@ def test_a_model_that_was_changed_is_looked_at_again(used):
     assert same()
 
 
+def test_weights_that_are_computed_anew_in_every_run(used):
+    torch.manual_seed(0)
+    normalised = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 3, 3))
+    model = nn.Sequential(normalised, nn.ReLU(), nn.Conv2d(3, 2, 3)).double()
+    net, x, units = dv.DeconvNet(model), torch.randn(1, 1, 9, 9, dtype=torch.float64), [(0, 1, (1, 2))]
+    for _ in range(2):
+        whole = net.project_units(x, "2", units, window="full").pixels
+        assert torch.allclose(net.project_units(x, "2", units).pixels, whole, atol=1e-13)
+        with torch.no_grad():
+            normalised.parametrizations.weight.original0.mul_(-3)
+    assert used == ["from_images"] * 2
+
+
+def test_autocast_runs_other_operations(used):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3))
+    net, x, units = dv.DeconvNet(model), torch.rand(1, 1, 9, 9), [(0, 1, (1, 2))]
+    plain = net.project_units(x, "2", units).units[0].activation
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = net.project_units(x, "2", units)
+        whole = net.project_units(x, "2", units, window="full")
+    assert cast.units[0].activation == whole.units[0].activation != plain
+    assert torch.allclose(cast.pixels, whole.pixels, atol=1e-2 * float(whole.pixels.abs().max()))
+    assert used == ["from_images"] * 2
+
+
 def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
     net, x = dv.DeconvNet(mnist_cnn().double()), torch.rand(8, 1, 28, 28, dtype=torch.float64)
     units = [(n, n, (5, 5)) for n in range(8)]
