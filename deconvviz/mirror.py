@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
 from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.folding import folded
 from deconvviz.registry import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
 
 BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it leaves the caches
-WORTH_LAYING_OUT = 4  # units that travel at once
+WORTH_FOLDING = 4  # units that travel at once
 
 
 @dataclass
@@ -98,8 +99,8 @@ def project(
     ]
     chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
     layout = torch.contiguous_format
-    if min(chunk, len(seeds)) >= WORTH_LAYING_OUT and len(layer.shape) == 4:
-        tape, layout = _laid_out(tape), torch.channels_last
+    if min(chunk, len(seeds)) >= WORTH_FOLDING and len(layer.shape) == 4:
+        tape, layout = folded(tape, style, layer), torch.channels_last
     start = 0
     while start < len(seeds):
         part = seeds[start : start + chunk]
@@ -124,16 +125,6 @@ def project(
     return pixels, met
 
 
-def _laid_out(tape: Tape) -> Tape:
-    """The tape with the filters of its convolutions channels last, and so all signals that pass them: it is faster."""
-    data = dict(tape.data)
-    for operation in tape.operations:
-        weight = operation["weight"] if operation.label == "aten.convolution" else None
-        if isinstance(weight, Value) and len(weight.shape) == 4:
-            data[weight.id] = data[weight.id].contiguous(memory_format=torch.channels_last)
-    return replace(tape, data=data)
-
-
 def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], Met]:
     """Send back all activations of a layer (kept on the tape) at once, per input as `project`."""
     check_constants(tape)
@@ -155,14 +146,21 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
     """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id."""
     with undisturbed(layer.device):
         signals = {layer.id: signal}
+        writable: set[int] = set()  # values whose signal is read nowhere else
         for operation in reversed(tape.operations):
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]
             if all(part is None for part in arriving):
                 continue
             rule = rule_for(operation, style)
-            for value, part in _mirrored(rule, Step(operation, tape, samples), arriving, met):
+            free = all(value is None or value.id in writable for value in operation.outputs)
+            for value, part in _mirrored(rule, Step(operation, tape, samples, free), arriving, met):
                 known = signals.get(value.id)
-                signals[value.id] = part if known is None else known + part
+                if known is None:
+                    signals[value.id] = part
+                else:
+                    signals[value.id] = part.add_(known) if rule.own else known + part
+                if rule.own or known is not None:
+                    writable.add(value.id)
     if not signals and met.stopped:
         raise UnsupportedOperation(
             f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has "

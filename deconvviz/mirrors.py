@@ -8,7 +8,7 @@ a deconvnet is built (convolution, unpooling, rectification), and the plain ones
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,15 +52,43 @@ def values_in(item: Any) -> list[Value]:
 # Filtering
 
 
-@mirror(aten.convolution, applies=only("input"), batchwise=True)
+@mirror(aten.convolution, applies=only("input"), batchwise=True, own=True)
 def filter_transposed(op: Step, signal: Tensor) -> Signals:
     """Transposed convolution with the same weights, without bias, to the exact input size."""
     weight = op.data(op["weight"])
+    shape = op.shape(op["input"])
+    if _is_strided_stem(op, weight):
+        return _by_phases(op, signal, weight, shape)
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
-    shape_only = signal.new_empty(op.shape(op["input"]))
-    mask = [True, False, False]
-    back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, mask)[0]
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
+    layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
+    # Of the input only the shape is read; in another layout than the filters' it would be copied.
+    shape_only = torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
+    back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
     return back
+
+
+def _is_strided_stem(op: Step, weight: Tensor) -> bool:
+    """A strided convolution of few channels, in two dimensions: its transpose leaves a processor's vectors empty."""
+    strided = weight.ndim == 4 and len(set(op["stride"])) == 1 and op["stride"][0] > 1 and set(op["dilation"]) == {1}
+    return strided and weight.shape[1] <= 4 and op["groups"] == 1 and not op["transposed"]
+
+
+def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The transposed convolution as one of stride 1 that makes all pixels of a stride, which are then put in place.
+
+    A pixel sees the taps that lie a multiple of the stride apart, so that each of the stride * stride phases is an
+    ordinary convolution with the taps of its own.
+    """
+    stride, padding = op["stride"][0], op["padding"]
+    made, taken = weight.shape[:2]
+    taps = [-(-size // stride) for size in weight.shape[2:]]
+    rows, columns = (stride * count - size for count, size in zip(taps, weight.shape[2:], strict=True))
+    phased = F.pad(weight, (0, columns, 0, rows)).view(made, taken, taps[0], stride, taps[1], stride).flip(2, 4)
+    phased = phased.permute(1, 3, 5, 0, 2, 4).reshape(-1, made, *taps).contiguous(memory_format=torch.channels_last)
+    larger = F.pixel_shuffle(F.conv2d(signal, phased, padding=[count - 1 for count in taps]), stride)
+    ends = [begin + extent - size for begin, extent, size in zip(padding, shape[2:], larger.shape[2:], strict=True)]
+    return F.pad(larger, (-padding[1], ends[1], -padding[0], ends[0]))
 
 
 @mirror(F.linear, applies=only("input"), batchwise=lambda operation, samples: len(operation["input"].shape) > 1)
@@ -95,10 +123,10 @@ RECTIFIERS = (
 )
 
 
-@mirror(*RECTIFIERS, when=("rectifier", "deconvnet"), batchwise=True)
+@mirror(*RECTIFIERS, when=("rectifier", "deconvnet"), batchwise=True, own=True)
 def rectify(op: Step, signal: Tensor) -> Signals:
     """relu(s), whatever the input was."""
-    return signal.clamp(min=0)
+    return signal.clamp_(min=0) if op.writable else signal.clamp(min=0)
 
 
 @mirror(*RECTIFIERS, when=("rectifier", "guided"), keeps=outputs(0), batchwise=True)
@@ -147,7 +175,7 @@ def _mean(values: Tensor, switches: Tensor, plane: int) -> Tensor:
 
 
 for _choice, _place in (("sum", _summed), ("overwrite", _last), ("mean", _mean)):
-    mirror(*POOLS, when=("overlap", _choice), keeps=outputs(1), batchwise=has_batch)(_unpooling(_place))
+    mirror(*POOLS, when=("overlap", _choice), keeps=outputs(1), batchwise=has_batch, own=True)(_unpooling(_place))
 
 # Normalisation
 
@@ -172,12 +200,14 @@ def _by_running_statistics(operation: Operation) -> bool:
 )
 def scale(op: Step, signal: Tensor, *_: Tensor | None) -> Signals:
     """Times gamma / sqrt(running_var + eps), per channel."""
+    return signal * factor(op).to(signal.dtype).view(-1, *[1] * (signal.ndim - 2))
+
+
+def factor(op: Step) -> Tensor:
+    """What a batch normalisation by running statistics multiplies each channel by."""
     variance = op.data(op["running_var"])
-    factor = (variance + (op["epsilon"] if op["eps"] is None else op["eps"])).rsqrt()
-    if op["weight"] is not None:
-        factor = factor * op.data(op["weight"])
-    per_channel: Tensor = factor.to(signal.dtype).view(-1, *[1] * (signal.ndim - 2))
-    return signal * per_channel
+    found: Tensor = (variance + (op["epsilon"] if op["eps"] is None else op["eps"])).rsqrt()
+    return found if op["weight"] is None else found * op.data(op["weight"])
 
 
 _has_batch = lambda operation, samples: len(operation.inputs[0].shape) >= 3  # noqa: E731

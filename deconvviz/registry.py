@@ -22,10 +22,11 @@ class Step:
 
     samples: for each unit the index of its sample, and the signal has the units' samples along axis 0; or
         None, and the signal has the recorded shape.
+    writable: whether the arriving signals may be written over, being read nowhere else.
     """
 
-    def __init__(self, operation: Operation, tape: Tape, samples: Tensor | None) -> None:
-        self.operation, self.tape, self.samples = operation, tape, samples
+    def __init__(self, operation: Operation, tape: Tape, samples: Tensor | None, writable: bool = False) -> None:
+        self.operation, self.tape, self.samples, self.writable = operation, tape, samples, writable
 
     def __getitem__(self, name: str) -> Any:
         return self.operation[name]
@@ -155,6 +156,7 @@ class Rule(NamedTuple):
     applies: Callable[[Operation], bool]
     keeps: Callable[[Operation], Kept]
     batchwise: Callable[[Operation, int], bool]
+    own: bool = False
     listed: bool = False  # among a result's linearised operations
 
 
@@ -188,6 +190,7 @@ def mirror(
     applies: Callable[[Operation], bool] = lambda operation: True,
     keeps: Callable[[Operation], Kept] = no_numbers,
     batchwise: Callable[[Operation, int], bool] | bool | None = None,
+    own: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated function as the mirror of `operations`.
 
@@ -200,6 +203,8 @@ def mirror(
     batchwise: whether each sample along axis 0 is treated alike and alone, so that the units of many samples
         can travel as one batch: yes, no, or a predicate of (operation, number of samples). None: decided by
         the operator's schema, and no where that does not tell.
+    own: whether what is returned lies in memory of its own (or in that of a signal that is `Step.writable`), and
+        so may be written over by the rule that comes next.
 
     Raises RuleError where the operation already has a rule.
 
@@ -217,7 +222,7 @@ def mirror(
             for rule in known:
                 if rule.when is None or when is None or rule.when[0] != when[0] or rule.when == when:
                     raise RuleError(f"{name_of(operation)} already has a mirror ({rule.function.__name__})")
-            known.append(Rule(function, when, applies, keeps, decided))
+            known.append(Rule(function, when, applies, keeps, decided, own))
         return function
 
     return register
