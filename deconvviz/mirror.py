@@ -125,11 +125,11 @@ def project(
     return pixels, met
 
 
-def reconstruct(tape: Tape, style: Style, layer: Value) -> tuple[list[Tensor], Met]:
-    """Send back all activations of a layer (kept on the tape) at once, per input as `project`."""
+def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple[list[Tensor], Met]:
+    """Send back a signal at all units of a layer at once, per input as `project`."""
     check_constants(tape)
     met = Met()
-    arrived = walk(tape, style, layer, tape.data[layer.id], None, met)
+    arrived = walk(tape, style, layer, signal, None, met)
     inputs = [value for value in tape.inputs if value.carries_signal]
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 

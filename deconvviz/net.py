@@ -315,15 +315,28 @@ class DeconvNet:
             self._provenance(layer, seed, met),
         )
 
-    def reconstruct(self, x: Any, layer: str) -> Reconstruction:
-        """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`."""
+    def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
+        """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`.
+
+        signal: what to send back in place of the activations, a tensor of their shape. As the way back is not linear,
+            the picture of several units together is not the sum of their projections.
+        """
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
-        pixels, met = reconstruct(trace.tape, self.style, value)
+        if signal is not None and signal.shape != trace.activations[layer].shape:
+            shapes = tuple(signal.shape), tuple(trace.activations[layer].shape)
+            raise InputError(f"the signal has shape {shapes[0]} and layer {layer!r} {shapes[1]}; they must be equal")
+        sent = trace.activations[layer] if signal is None else signal.to(trace.activations[layer])
+        pixels, met = reconstruct(trace.tape, self.style, value, sent)
         self._check_strict(met)
         shown = images.displayed(trace.call.first, self.preprocess)
-        return Reconstruction(pixels[0], shown, self._provenance(layer, "activation", met), trace.others(pixels))
+        return Reconstruction(
+            pixels[0],
+            shown,
+            self._provenance(layer, "activation" if signal is None else "given", met),
+            trace.others(pixels),
+        )
 
     def _traced(self, x: Any, layer: str) -> Trace:
         return x if isinstance(x, Trace) else self.trace(x, [layer])

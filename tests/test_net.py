@@ -397,3 +397,21 @@ def test_units_of_samples_that_do_not_stay_apart_keep_their_order():
         alone = net.project(x[sample][None], "rnn[0]", channel, (*position, 0))
         assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
         assert found.units[row].sample == sample
+
+
+def test_a_given_signal_is_sent_back_in_place_of_the_activations():
+    torch.manual_seed(0)
+    net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3)).double())
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    trace = net.trace(x)
+    signal = torch.zeros_like(trace.activations["2"])
+    signal[0, 1, 2, 3], signal[1, 2, 0, 0] = 1, -2
+    sent = net.reconstruct(trace, "2", signal)
+    first = net.project(x[:1], "2", 1, (2, 3), seed="one").pixels
+    assert (sent.pixels[0] - first[0]).norm() <= 1e-12 * first.norm()
+    assert sent.pixels[1].norm() > 0
+    assert sent.provenance.seed == "given"
+    with pytest.raises(
+        InputError, match=r"the signal has shape \(2, 3\) and layer '2' \(2, 3, 4, 4\); they must be equal"
+    ):
+        net.reconstruct(x, "2", signal[:, :, 0, 0])

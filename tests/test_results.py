@@ -44,7 +44,7 @@ def test_what_was_there_stays_when_saving_fails(projection, tmp_path, monkeypatc
         target.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(results, "save_file", full)
+    monkeypatch.setattr(results.base, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         projection.save(path)
     assert path.read_bytes() == before

@@ -1,0 +1,27 @@
+"""Frozen results that producers fill and renderers read.
+
+A result holds tensors and plain values only, never a model. Each can be saved to one safetensors file
+(tensors as they are, everything else as JSON in the file's metadata; written beside and renamed, so a file
+that exists is complete), loaded again, drawn with `figure()` and shown in a notebook.
+"""
+
+from deconvviz.results.base import FORMAT, Result
+from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results.trained import LearningCurves
+
+__all__ = [
+    "FORMAT",
+    "Broken",
+    "ChannelStatistics",
+    "LayerInfo",
+    "LayerTable",
+    "LearningCurves",
+    "Projection",
+    "Provenance",
+    "Reconstruction",
+    "Result",
+    "ScanProvenance",
+    "TopActivations",
+    "Unit",
+]

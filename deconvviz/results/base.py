@@ -1,0 +1,140 @@
+"""What all results share: saving, loading, drawing, tables."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import importlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from deconvviz.errors import DataError, MissingFileError
+from deconvviz.files import replacing
+
+FORMAT = 1  # raised when a saved result can no longer be read by older code
+
+K = TypeVar("K")
+R = TypeVar("R", bound="Result")
+
+
+KINDS: dict[str, type[Any]] = {}  # what a saved file may name: loading builds these and nothing else
+
+
+def kind(cls: type[K]) -> type[K]:
+    """Make a dataclass one of the kinds that a saved file may name."""
+    KINDS[cls.__name__] = cls
+    return cls
+
+
+class Result:
+    """What every result can do; a frozen dataclass derives from it."""
+
+    def __init_subclass__(cls) -> None:
+        kind(cls)
+
+    def figure(self, **options: Any) -> Any:
+        """The result as a matplotlib Figure; `options` are those of its renderer in `deconvviz.figures`."""
+        # Looked up when called: results stay below the floor of the figures and load no matplotlib.
+        return importlib.import_module("deconvviz.figures").draw(self, **options)
+
+    def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
+        """Hand the figure to a TensorBoard writer as an image.
+
+        writer: a `torch.utils.tensorboard.SummaryWriter`, or what has its ``add_image``.
+        tag: what TensorBoard calls it; by default the type of the result and its layer. step: as `add_image` takes it.
+        options: as for `figure`.
+        """
+        with Image.open(io.BytesIO(self._png(**options))) as picture:
+            pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        layer = getattr(getattr(self, "provenance", None), "layer", "")
+        named = tag or "/".join(filter(None, (type(self).__name__, layer)))
+        writer.add_image(named, pixels.permute(2, 0, 1), step)
+
+    def _png(self, **options: Any) -> bytes:
+        picture = io.BytesIO()
+        self.figure(**options).savefig(picture, format="png", bbox_inches="tight")
+        return picture.getvalue()
+
+    def _repr_html_(self) -> str:
+        encoded = base64.b64encode(self._png()).decode()
+        return f'<img alt="{html.escape(repr(type(self).__name__))}" src="data:image/png;base64,{encoded}">'
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
+        tensors: dict[str, torch.Tensor] = {}
+        manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
+        with replacing(path) as beside:
+            save_file(tensors, beside, metadata={"deconvviz": json.dumps(manifest)})
+        return Path(path)
+
+    @classmethod
+    def load(cls: type[R], path: str | os.PathLike[str]) -> R:
+        """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
+        if not Path(path).is_file():
+            raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
+        try:
+            with safe_open(os.fspath(path), framework="pt") as stored:
+                manifest = json.loads((stored.metadata() or {})["deconvviz"])
+                if manifest["format"] != FORMAT:
+                    raise DataError(
+                        f"{os.fspath(path)!r} has format {manifest['format']!r}; this version reads {FORMAT}"
+                    )
+                result = _decode(manifest["result"], stored)
+        except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz ({error})") from error
+        if not isinstance(result, cls):
+            raise DataError(f"{os.fspath(path)!r} holds a {type(result).__name__}, not a {cls.__name__}")
+        return result
+
+
+def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if dataclasses.is_dataclass(value):
+        fields = {
+            f.name: _encode(getattr(value, f.name), f"{key}.{f.name}", tensors) for f in dataclasses.fields(value)
+        }
+        return {"kind": type(value).__name__, "fields": fields}
+    if isinstance(value, dict):
+        return {"mapping": [[k, _encode(v, f"{key}.{k}", tensors)] for k, v in value.items()]}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item, f"{key}.{i}", tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _decode(value: Any, stored: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, stored) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return stored.get_tensor(value["tensor"])
+    if "mapping" in value:
+        return {k: _decode(v, stored) for k, v in value["mapping"]}
+    return KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+
+
+def as_text(rows: list[tuple[str, ...]]) -> str:
+    """A table in columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_html(rows: list[tuple[str, ...]]) -> str:
+    """A table for a notebook, its first row the header."""
+    header, *body = rows
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
