@@ -1,0 +1,105 @@
+"""How alike two pictures are, and how sure a mean over images is.
+
+Pictures of all methods are compared on one scale: a *heatmap* is the absolute attribution summed over the channels,
+divided by its largest value. SSIM, rank correlation, edges and the bootstrap are those of scikit-image and SciPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deconvviz.errors import DependencyError
+
+Box = tuple[
+    tuple[int, int], ...
+]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+WINDOW = 7  # pixels of SSIM's window
+
+
+def library(name: str) -> Any:
+    """A module of scikit-image or SciPy. Raises DependencyError where they are not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DependencyError(
+            f"evidence compares pictures with scikit-image, and {name!r} cannot be imported ({error}); "
+            f"install it with: pip install 'deconvviz[evidence]'"
+        ) from error
+
+
+def heatmap(pixels: Tensor) -> Tensor:
+    """How much each pixel counts, (N, H, W) in [0, 1], of attributions (N, C, H, W): absolute sums over channels."""
+    strength = pixels.detach().double().cpu().abs().sum(1)
+    largest = strength.flatten(1).amax(1).view(-1, *[1] * (strength.ndim - 1))
+    return strength / largest.clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def cut(heat: Tensor, box: Box | None) -> Tensor:
+    """The part of a heatmap (H, W) in a box: what a unit cannot see is zero in every picture, and says nothing."""
+    return heat if box is None else heat[tuple(slice(first, last) for first, last in box)]
+
+
+def spearman(a: Tensor, b: Tensor) -> float:
+    """Rank correlation of two heatmaps, in [-1, 1]; ties get their mean rank. 0 where one of them is constant."""
+    first, second = (heat.flatten().numpy() for heat in (a, b))
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(library("scipy.stats").spearmanr(first, second).statistic)
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of two heatmaps in [0, 1], with windows of 7 pixels or as fit."""
+    side = min(WINDOW, *a.shape)
+    size = side - (side + 1) % 2
+    if size < 3:
+        return float("nan")  # too small to have a structure
+    metrics = library("skimage.metrics")
+    return float(metrics.structural_similarity(a.numpy(), b.numpy(), data_range=1.0, win_size=size))
+
+
+def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> float:
+    """How much of the strongest `share` of pixels two heatmaps have in common, in [0, 1]. 0 where one is empty."""
+    if not a.any() or not b.any():
+        return 0.0
+    count = max(1, round(share * a.numel()))
+    first, second = (set(heat.flatten().topk(count).indices.tolist()) for heat in (a, b))
+    return len(first & second) / count
+
+
+def edges(images: Tensor) -> Tensor:
+    """The edge detector that methods have to beat: Sobel magnitude of the mean over channels, (N, 1, H, W)."""
+    sobel = library("skimage.filters").sobel
+    grey = images.detach().double().cpu().mean(1).numpy()
+    return torch.from_numpy(np.stack([sobel(image) for image in grey]))[:, None]
+
+
+def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:
+    """Mean, and the ends of its confidence interval of 95 % by the bootstrap over images; NaN is left out.
+
+    The percentile interval of 2,000 resamples, of a fixed seed. From fewer than two images there is none: NaN.
+    """
+    known: NDArray[np.float64] = np.asarray([value for value in map(float, values) if not math.isnan(value)])
+    if len(known) == 0:
+        return float("nan"), float("nan"), float("nan")
+    mean = float(known.mean())
+    if len(known) < 2:
+        return mean, float("nan"), float("nan")
+    found = library("scipy.stats").bootstrap(
+        (known,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return mean, float(found.confidence_interval.low), float(found.confidence_interval.high)
