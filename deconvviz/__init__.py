@@ -23,7 +23,7 @@ _HOMES = {
     "build_atlas": "deconvviz.atlas.build",
     "scan": "deconvviz.mining",
 }
-_MODULES = ("errors", "figures", "images", "results", "rules")
+_MODULES = ("errors", "evidence", "figures", "images", "results", "rules")
 
 __all__ = ["DeconvNet", "Style", "__version__", "build_atlas", "scan", *_MODULES]  # noqa: PLE0604
 

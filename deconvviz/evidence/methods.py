@@ -6,15 +6,21 @@ styles and the two baselines that a picture has to beat, noise and an edge detec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.similarity import edges
+from deconvviz.evidence.similarity import Box, cut, edges, heatmap, interval
+from deconvviz.geometry import channel_axis, receptive_fields
+from deconvviz.inputs import prepared
 from deconvviz.net import DeconvNet
+from deconvviz.results.judged import Score
+from deconvviz.units import Position, choose_units
 
 Place = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
 
@@ -66,3 +72,63 @@ def chosen(methods: Sequence[str] | Mapping[str, Attribution] | None) -> dict[st
             listed = ", ".join(map(repr, known))
             raise InputError(f"there is no method {name!r}{did_you_mean(name, known)}; there are {listed}")
     return {name: known[name] for name in methods}
+
+
+class Judged:
+    """Images and the unit of each that methods are judged by.
+
+    x: (N, C, H, W). places: of the units. units: the same, with what they did. boxes: (N, spatial axes, 2), their
+    receptive fields, outside of which nothing is compared.
+    """
+
+    def __init__(self, net: DeconvNet, x: Any, layer: str, channel: Any = None, position: Position = "max") -> None:
+        """channel: one for all images, one for each, or None for each image's strongest."""
+        call = prepared(x, net.preprocess)
+        if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
+            raise InputError("evidence is for networks that take one batch of images (N, C, H, W)")
+        self.net, self.layer, self.x = net, layer, call.first
+        trace = net.trace(call, layer)
+        self.activations = activations = trace.activations[layer]
+        if channel_axis(trace.tape, trace.layer(layer).value) != 1 or len(activations) != len(self.x):
+            raise InputError(f"layer {layer!r} does not have channels behind the batch axis, as evidence needs")
+        channels = _each(channel, activations, layer)
+        parts = [
+            choose_units(layer, activations[n : n + 1], 1, 1, one, position)[0][0] for n, one in enumerate(channels)
+        ]
+        self.units = tuple(replace(unit, sample=n) for n, unit in enumerate(parts))
+        self.places: list[Place] = [(unit.channel, unit.position) for unit in self.units]
+        where = [(unit.channel, *unit.position) for unit in self.units]
+        self.boxes = torch.from_numpy(receptive_fields(trace.tape, trace.layer(layer).value, where))
+
+    def box(self, image: int) -> Box:
+        return tuple((first, last) for first, last in self.boxes[image].tolist())
+
+    def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
+        """What a method says of each image, cut to the unit's receptive field."""
+        found = method(model or self.net.model, self.x, self.layer, self.places)
+        if found.ndim != 4 or len(found) != len(self.x) or found.shape[2:] != self.x.shape[2:]:
+            raise InputError(
+                f"an attribution method returns pixels {tuple(self.x.shape)}, and this one {tuple(found.shape)}"
+            )
+        return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(found))]
+
+
+def _each(channel: Any, activations: Tensor, layer: str) -> list[int]:
+    if channel is None:
+        return (
+            [int(one) for one in activations.flatten(2).amax(2).argmax(1)]
+            if activations.ndim > 2
+            else [int(one) for one in activations.argmax(1)]
+        )
+    given = [channel] * len(activations) if isinstance(channel, int) else list(channel)
+    if len(given) != len(activations):
+        raise InputError(
+            f"layer {layer!r}: give one channel, or one for each of {len(activations)} images, not {len(given)}"
+        )
+    return [int(one) for one in given]
+
+
+def score(values: Sequence[float] | Tensor) -> Score:
+    """A mean over images with its interval."""
+    known = sum(1 for value in map(float, values) if not math.isnan(value))
+    return Score(*interval(values), known)

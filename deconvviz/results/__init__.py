@@ -6,6 +6,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 """
 
 from deconvviz.results.base import FORMAT, Result
+from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.trained import LearningCurves
@@ -14,14 +15,21 @@ __all__ = [
     "FORMAT",
     "Broken",
     "ChannelStatistics",
+    "Clarity",
+    "Deletion",
+    "Judgement",
     "LayerInfo",
     "LayerTable",
     "LearningCurves",
+    "Localisation",
     "Projection",
     "Provenance",
+    "Randomisation",
     "Reconstruction",
     "Result",
     "ScanProvenance",
+    "Score",
+    "Selectivity",
     "TopActivations",
     "Unit",
 ]

@@ -1,0 +1,147 @@
+"""Charts of evidence: curves and bars with their uncertainty over images, and the verdict. Nothing sees a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from deconvviz.figures import draw
+from deconvviz.images import as_rgb
+from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
+
+__all__ = ["draw"]  # `draw` knows these results once this module is loaded
+
+BASELINES = {"edges": "#8a6d3b", "random": "#777777"}
+SHOWN = 8  # images of a benchmark, at most
+
+
+def _colours(names: Sequence[str]) -> dict[str, Any]:
+    """A colour for each method; baselines are brown and grey."""
+    others = [name for name in names if name not in BASELINES]
+    palette = matplotlib.colormaps["tab10"]
+    return {**{name: palette(n) for n, name in enumerate(others)}, **BASELINES}
+
+
+def _figure(result: Judgement, panels: int, title: str, height: float = 3.9) -> tuple[Figure, list[Any]]:
+    figure = Figure(figsize=(max(6.0, 4.6 * panels), height), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure, axes
+
+
+def _band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
+    """A mean over images and the middle half of them. values: (images, points)."""
+    numbers = values.numpy()
+    known = numbers[~np.isnan(numbers).any(1)]
+    if not len(known):
+        return
+    low, high = np.quantile(known, [0.25, 0.75], axis=0)
+    axes.plot(x, known.mean(0), color=colour, label=name, **style)
+    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
+    colours = _colours(list(scores))
+    for place, (name, one) in enumerate(scores.items()):
+        reach = None if np.isnan(one.low) else [[one.mean - one.low], [one.high - one.mean]]
+        axes.barh(place, one.mean, xerr=reach, color=colours[name], height=0.6, capsize=3)
+    axes.set(yticks=range(len(scores)), xlabel=label)
+    axes.set_yticklabels(list(scores))
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _where(result: Deletion | Randomisation | Selectivity) -> str:
+    first, images = result.units[0], len({unit.sample for unit in result.units})
+    return f"{first.layer}, {images} image{'s' if images > 1 else ''}"
+
+
+@draw.register
+def _(result: Deletion, **options: Any) -> Figure:
+    figure, panels = _figure(result, 2, f"Deletion and insertion: {_where(result)}, baseline {result.baseline}")
+    colours = _colours(list(result.deletion))
+    for axes, curves, scores, name in (
+        (panels[0], result.deletion, result.deletion_scores, "deleted"),
+        (panels[1], result.insertion, result.insertion_scores, "inserted"),
+    ):
+        for method, values in curves.items():
+            style = "--" if method in BASELINES else "-"
+            label = f"{method} {scores[method].mean:.2f}"
+            _band(axes, result.fractions.numpy(), values, label, colours[method], linestyle=style)
+        axes.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, title="area under the curve", title_fontsize=7)
+    return figure
+
+
+@draw.register
+def _(result: Randomisation, **options: Any) -> Figure:
+    figure, panels = _figure(result, 2, f"Random weights, {result.mode}: {_where(result)}", 4.6)
+    colours = _colours(list(result.spearman))
+    places = range(len(result.layers))
+    for axes, curves, name in (
+        (panels[0], result.spearman, "rank correlation with the trained picture"),
+        (panels[1], result.ssim, "SSIM with the trained picture"),
+    ):
+        for method, values in curves.items():
+            _band(axes, places, values.T, method, colours[method], marker="o", markersize=3)
+        axes.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, axes.get_ylim()[0]), 1.02))
+        size = max(4, min(8, 160 // len(result.layers)))
+        axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    return figure
+
+
+@draw.register
+def _(result: Selectivity, **options: Any) -> Figure:
+    figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.2)
+    for axes, scores, name in ((panels[0], result.spearman, "rank correlation"), (panels[1], result.ssim, "SSIM")):
+        _bars(axes, scores, name)
+        axes.set_xlim(min(0, *(one.mean for one in scores.values())), 1)
+    return figure
+
+
+@draw.register
+def _(result: Localisation, **options: Any) -> Figure:
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1.1, 1])
+    axes = above.subplots()
+    _bars(axes, result.hits, "images on which the strongest pixel lies in the object")
+    axes.axvline(result.chance, color="black", linestyle=":", label="chance")
+    axes.set_xlim(0, 1)
+    axes.legend(fontsize=7)
+    colours = _colours(list(result.points))
+    count = min(SHOWN, len(result.images))
+    for n, one in enumerate(below.subplots(1, count, squeeze=False)[0]):
+        one.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
+        (top, bottom), (left, right) = result.boxes[n].tolist()
+        frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#33cc66", lw=1.2)
+        one.add_patch(frame)
+        for name, points in result.points.items():
+            row, column = points[n].tolist()
+            one.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
+        one.axis("off")
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
+
+
+@draw.register
+def _(result: Clarity, **options: Any) -> Figure:
+    figure, (axes,) = _figure(result, 1, f"How clearly a layer's reconstruction shows the image ({result.style})")
+    places = range(len(result.layers))
+    _band(axes, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
+    _band(axes, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
+    axes.set(ylabel="correlation with the image", xticks=list(places))
+    size = max(4, min(8, 240 // len(result.layers)))
+    axes.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure

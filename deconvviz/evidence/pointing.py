@@ -1,0 +1,152 @@
+"""Localisation by the pointing game (Zhang et al. 2016, arXiv 1608.00507): does the strongest pixel lie in the object?
+
+`digit_benchmark` makes images where the object's place is known: a digit among distractors that are made of pieces of
+other digits, on a canvas that the reference network reads at every place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.data import mnist_test
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
+from deconvviz.evidence.similarity import heatmap
+from deconvviz.images import Preprocess, displayed
+from deconvviz.models.mnist import MnistCNN, mnist_cnn
+from deconvviz.net import DeconvNet
+from deconvviz.results.judged import Localisation, Score
+from deconvviz.units import Position
+
+SIDE = 28  # pixels of a digit
+
+
+def localisation(
+    net: DeconvNet,
+    x: Any,
+    boxes: Tensor,
+    layer: str = "output",
+    channel: int | Sequence[int] | None = None,
+    position: Position = "max",
+    methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+) -> Localisation:
+    """On how many images the pixel that a method ranks first lies in the known object.
+
+    x, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's first
+    pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty misses.
+
+    Raises InputError and UnknownLayerError for what is not there.
+    """
+    judged = Judged(net, x, layer, channel, position)
+    if boxes.shape != (len(judged.x), 2, 2):
+        raise InputError(f"boxes are of shape {(len(judged.x), 2, 2)}, one for each image, not {tuple(boxes.shape)}")
+    boxes = boxes.long().cpu()
+    points, hits = {}, {}
+    for name, method in {**chosen(methods), **BASELINES}.items():
+        heat = heatmap(method(net.model, judged.x, layer, judged.places))
+        point = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
+        inside = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1) & (heat.flatten(1).amax(1) > 0)
+        points[name], hits[name] = point, score(inside.double())
+    sides = boxes[..., 1] - boxes[..., 0]
+    chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
+    shown = displayed(judged.x, net.preprocess)
+    return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance))
+
+
+def _verdict(hits: Mapping[str, Score], chance: float) -> str:
+    said = []
+    for name, one in hits.items():
+        if name in BASELINES:
+            continue
+        edge = hits["edges"]
+        if one.low > max(edge.high, chance):
+            means = "more than edges do"
+        elif one.low > chance:
+            means = "more than chance, but no more than edges can"
+        else:
+            means = "which chance would do, too"
+        said.append(f"{name} points at the object on {one.mean:.0%} of the images, {means}")
+    return f"{'; '.join(said)} (edges {hits['edges'].mean:.0%}, a random pixel {chance:.0%})."
+
+
+# The built-in benchmark
+
+
+class DigitBenchmark(NamedTuple):
+    """A network, images (N, 1, side, side), the digits' labels (N,), and boxes (N, 2, 2) around them."""
+
+    net: DeconvNet
+    images: Tensor
+    labels: Tensor
+    boxes: Tensor
+
+
+def digit_benchmark(count: int = 100, distractors: int = 6, side: int = 84, seed: int = 0) -> DigitBenchmark:
+    """Test digits among distractors, and the reference network made to read a canvas: its class scores are those of the
+    28 x 28 window where they are highest.
+
+    A distractor is a 14 x 14 piece out of the middle of a digit of another class. count: images. side: of the square
+    canvas in pixels. The same seed makes the same images.
+
+    Raises InputError for a canvas on which the digit and the distractors have no room.
+
+    >>> found = digit_benchmark(count=4)
+    >>> found.images.shape, found.boxes[0].diff().flatten().tolist()
+    (torch.Size([4, 1, 84, 84]), [28, 28])
+    """
+    if side < SIDE or count < 1 or distractors < 0:
+        raise InputError(
+            f"a benchmark has 1 image or more, of {SIDE} pixels or more, and 0 distractors or more, "
+            f"not {count} images of {side} pixels with {distractors}"
+        )
+    random = torch.Generator().manual_seed(seed)
+    digits, labels = mnist_test()
+    order = torch.randperm(len(digits), generator=random)
+    images, boxes = torch.zeros(count, 1, side, side), torch.empty(count, 2, 2, dtype=torch.long)
+    picked = order[:count]
+    for n, digit in enumerate(picked.tolist()):
+        taken = torch.zeros(side, side, dtype=torch.bool)
+        top, left = _free_place(taken, SIDE, random)
+        images[n, 0, top : top + SIDE, left : left + SIDE] = digits[digit, 0]
+        boxes[n] = torch.tensor([[top, top + SIDE], [left, left + SIDE]])
+        others = order[labels[order] != labels[digit]]
+        for other in others[torch.randint(len(others), (distractors,), generator=random)].tolist():
+            top, left = _free_place(taken, SIDE // 2, random)
+            images[n, 0, top : top + SIDE // 2, left : left + SIDE // 2] = digits[other, 0, 7:21, 7:21]
+    net = DeconvNet(Anywhere(mnist_cnn()), preprocess=Preprocess(None, (0.0,), (1.0,)))
+    return DigitBenchmark(net, images, labels[picked], boxes)
+
+
+def _free_place(taken: Tensor, size: int, random: torch.Generator) -> tuple[int, int]:
+    """A square of a canvas that nothing lies in yet, which is then taken."""
+    side = len(taken)
+    for _ in range(1000):
+        top, left = torch.randint(side - size + 1, (2,), generator=random).tolist()
+        if not taken[top : top + size, left : left + size].any():
+            taken[top : top + size, left : left + size] = True
+            return top, left
+    raise InputError(f"a canvas of {side} pixels has no room for so many distractors; make it larger, or them fewer")
+
+
+class Anywhere(nn.Module):
+    """The reference network at every place of a canvas: linear layers as convolutions, the best place per class."""
+
+    def __init__(self, model: MnistCNN) -> None:
+        super().__init__()
+        features = [module for name, module in model.named_children() if not name.startswith(("fc", "relu3", "drop"))]
+        last = model.fc1.in_features // 49
+        read = nn.Conv2d(last, model.fc1.out_features, 7)
+        decide = nn.Conv2d(model.fc2.in_features, model.fc2.out_features, 1)
+        for convolution, linear in ((read, model.fc1), (decide, model.fc2)):
+            convolution.weight = nn.Parameter(linear.weight.detach().view(convolution.weight.shape))
+            convolution.bias = nn.Parameter(linear.bias.detach())
+        self.scores = nn.Sequential(*features, read, nn.ReLU(), decide)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores (N, 10) of canvases (N, 1, H, W)."""
+        scores: Tensor = self.scores(x)
+        return scores.amax((2, 3))

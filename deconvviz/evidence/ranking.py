@@ -1,0 +1,143 @@
+"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421) on the unit's own activation.
+
+Pixels of the unit's receptive field are ranked by a method. Those ranked first are deleted from the image step by step,
+or inserted into a baseline, and the unit's activation is followed: a method that found what the unit reacts to makes it
+fall at once, or rise at once. Deviations: an activation is no probability, so it is scaled to 1 on the whole image and
+0 on the baseline; only the receptive field is ranked, so that no method gains from knowing where a unit looks;
+pixels of equal rank are deleted in random order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torchvision.transforms.functional as TF
+from torch import Tensor
+
+from deconvviz.errors import InputError, did_you_mean
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
+from deconvviz.net import DeconvNet
+from deconvviz.results.judged import Deletion, Score
+from deconvviz.units import Position
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Each image so blurred that no structure is left: a Gaussian of a tenth of its smaller side."""
+    sigma = max(1.0, min(x.shape[2:]) / 10)
+    size = 2 * int(2 * sigma) + 1
+    most = 2 * (min(x.shape[2:]) - 1) + 1  # a reflected margin is smaller than the image
+    return TF.gaussian_blur(x, [min(size, most - (most + 1) % 2)] * 2, [sigma, sigma])
+
+
+FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "zero": torch.zeros_like,
+    "mean": lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+    "blur": _blurred,
+}
+
+
+def deletion(
+    net: DeconvNet,
+    x: Any,
+    layer: str,
+    channel: int | Sequence[int] | None = None,
+    position: Position = "max",
+    methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+    baseline: str = "zero",
+    steps: int = 16,
+    batch_size: int = 32,
+) -> Deletion:
+    """Whether the pixels that methods rank first are those that make units fire.
+
+    x: images (N, C, H, W), as for `DeconvNet.trace`; one unit is followed on each.
+    channel: one for all images, one for each, or None for each image's strongest. position: as for `project`.
+    methods: names or functions (`deconvviz.evidence.methods`); an edge detector and a random ranking are added.
+    baseline: what stands for a deleted pixel: "zero" (after preprocessing: the mean colour of the training images),
+        "mean" of the image, or "blur".
+    steps: how many times pixels are taken away. batch_size: images in a forward pass.
+
+    Raises InputError and UnknownLayerError for what is not there.
+
+    >>> from deconvviz.data import mnist_test
+    >>> from deconvviz.models.mnist import mnist_cnn
+    >>> found = deletion(DeconvNet(mnist_cnn()), mnist_test()[0][:8], "fc2", methods=["deconvnet"])
+    >>> found.insertion_scores["deconvnet"].mean > found.insertion_scores["random"].mean
+    True
+    """
+    if baseline not in FILLS:
+        listed = ", ".join(map(repr, FILLS))
+        raise InputError(f"a baseline is one of {listed}, not {baseline!r}{did_you_mean(baseline, FILLS)}")
+    if steps < 1:
+        raise InputError(f"pixels are deleted in one step or more, not {steps}")
+    judged = Judged(net, x, layer, channel, position)
+    blank = FILLS[baseline](judged.x)
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    deleted, inserted = {}, {}
+    for name, method in {**chosen(methods), **BASELINES}.items():
+        order = [_ranked(heat) for heat in judged.heatmaps(method)]
+        curves = [_curves(judged, n, order[n], blank[n], fractions, batch_size) for n in range(len(order))]
+        deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
+    areas = [{name: torch.trapezoid(one, fractions) for name, one in found.items()} for found in (deleted, inserted)]
+    scores = [{name: score(one) for name, one in found.items()} for found in areas]
+    gains = {name: score(one - areas[1]["random"]) for name, one in areas[1].items()}
+    verdict = _verdict(scores[1], gains, len(judged.units))
+    return Deletion(judged.units, baseline, fractions, deleted, inserted, *scores, gains, verdict)
+
+
+def _ranked(heat: Tensor) -> Tensor:
+    """The rank of each pixel, 0 for the first; equals in random order."""
+    lot = torch.randperm(heat.numel(), generator=torch.Generator().manual_seed(1))
+    order = lot[heat.flatten()[lot].argsort(descending=True, stable=True)]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order))
+    return ranks.view(heat.shape)
+
+
+def _curves(
+    judged: Judged, n: int, ranks: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Deletion and insertion of one image, (steps + 1,) each."""
+    image = judged.x[n]
+    counts = (fractions * ranks.numel()).round().long()
+    (top, bottom), (left, right) = judged.box(n)
+    first = torch.zeros(len(counts), *image.shape[1:], dtype=torch.bool)
+    first[:, top:bottom, left:right] = ranks < counts[:, None, None]
+    mask = first[:, None].to(image.device)
+    outside = torch.where(mask[-1], blank, image)  # what the unit does not see stays as it is
+    batch = torch.cat([torch.where(mask, blank, image), torch.where(mask, image, outside)])
+    values = activations(judged.net, batch, judged.layer, judged.places[n], batch_size)
+    fallen, risen = values[: len(counts)], values[len(counts) :]
+    whole, none = fallen[0], fallen[-1]
+    span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
+    return (fallen - none) / span, (risen - none) / span
+
+
+def activations(net: DeconvNet, x: Tensor, layer: str, place: tuple[int, tuple[int, ...]], batch_size: int) -> Tensor:
+    """What one unit does on many images, (N,) in float64."""
+    channel, position = place
+    parts = [net.trace(part, layer).activations[layer] for part in x.split(batch_size)]
+    return torch.cat([part[(slice(None), channel, *position)].double().cpu() for part in parts])
+
+
+def _verdict(insertion: Mapping[str, Score], gains: Mapping[str, Score], images: int) -> str:
+    judged = next(iter(insertion.values())).images
+    if not judged:
+        return f"None of the {images} units fires more on its image than on the baseline, so nothing can be said."
+    said = []
+    for name, gain in gains.items():
+        if name in BASELINES:
+            continue
+        above, edge = insertion[name].mean - insertion["random"].mean, insertion[name].mean - insertion["edges"].mean
+        if gain.low > 0:
+            beats = "and more than an edge detector" if edge > 0 else "but no more than an edge detector"
+            said.append(
+                f"{name} finds pixels that make the unit fire ({above:+.2f} above chance), {beats} ({edge:+.2f})"
+            )
+        elif gain.high < 0:
+            said.append(f"{name} ranks pixels worse than chance ({above:+.2f})")
+        else:
+            said.append(f"{name} cannot be told from a random ranking ({above:+.2f})")
+    left = "" if judged == images else f" Judged on {judged} of {images} images, where the unit fires."
+    return f"{'; '.join(said)}.{left}"

@@ -1,0 +1,67 @@
+"""Selectivity: do pictures of different units on the same image differ? (Mahendran and Vedaldi, ECCV 2016.)
+
+On each image several channels are taken at one position, so that all see the same pixels, and their pictures compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
+from deconvviz.evidence.similarity import spearman, ssim
+from deconvviz.net import DeconvNet
+from deconvviz.results.judged import Score, Selectivity
+
+
+def selectivity(
+    net: DeconvNet, x: Any, layer: str, count: int = 6, methods: Sequence[str] | Mapping[str, Attribution] | None = None
+) -> Selectivity:
+    """How alike the pictures of different units of `layer` are on the same image.
+
+    x, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest, the
+    channels that are strongest there.
+
+    Raises InputError and UnknownLayerError for what is not there.
+    """
+    if count < 2:
+        raise InputError(f"units are compared by twos: give a count of 2 or more, not {count}")
+    strongest = Judged(net, x, layer)
+    if strongest.activations.shape[1] < 2:
+        raise InputError(f"layer {layer!r} has one channel, so there are no two units to compare")
+    compared = [_at_one_place(strongest, n, count) for n in range(len(strongest.x))]
+    ranks: dict[str, Score] = {}
+    structures: dict[str, Score] = {}
+    for name, method in {**chosen(methods), "random": noise}.items():
+        pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
+        ranks[name] = score([sum(spearman(a, b) for a, b in each) / len(each) for each in pairs])
+        structures[name] = score([sum(ssim(a, b) for a, b in each) / len(each) for each in pairs])
+    units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
+    return Selectivity(units, ranks, structures, _verdict(ranks))
+
+
+def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
+    """The channels that are strongest where the layer is on image n."""
+    _, position = strongest.places[n]
+    values = strongest.activations[(n, slice(None), *position)]
+    channels = values.topk(min(count, len(values))).indices.tolist()
+    x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
+    return Judged(strongest.net, x, strongest.layer, channels, position)
+
+
+def _verdict(alike: Mapping[str, Score]) -> str:
+    said = []
+    for name, one in alike.items():
+        if name == "random":
+            continue
+        if one.mean > 0.7:
+            means = "it shows the image more than the unit"
+        elif one.mean > 0.3:
+            means = "it shows the unit in part"
+        else:
+            means = "it shows the unit"
+        said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}")
+    return f"{'; '.join(said)}."
