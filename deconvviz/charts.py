@@ -111,16 +111,17 @@ def _(result: Selectivity, **options: Any) -> Figure:
 
 @draw.register
 def _(result: Localisation, **options: Any) -> Figure:
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1.1, 1])
-    axes = above.subplots()
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    count = min(SHOWN, len(result.images))
+    grid = figure.add_gridspec(2, count, height_ratios=[1.7, 1])
+    axes = figure.add_subplot(grid[0, :])
     _bars(axes, result.hits, "images on which the strongest pixel lies in the object")
     axes.axvline(result.chance, color="black", linestyle=":", label="chance")
     axes.set_xlim(0, 1)
     axes.legend(fontsize=7)
     colours = _colours(list(result.points))
-    count = min(SHOWN, len(result.images))
-    for n, one in enumerate(below.subplots(1, count, squeeze=False)[0]):
+    for n in range(count):
+        one = figure.add_subplot(grid[1, n])
         one.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
         (top, bottom), (left, right) = result.boxes[n].tolist()
         frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#33cc66", lw=1.2)

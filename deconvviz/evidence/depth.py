@@ -35,15 +35,19 @@ def clarity(net: DeconvNet, x: Any, layers: Sequence[str] | None = None, seed: i
     random = other.trace(trace.call, names)
     found = torch.stack([_correlation(net.reconstruct(trace, name).pixels, images) for name in names])
     chance = torch.stack([_correlation(other.reconstruct(random, name).pixels, images) for name in names])
-    scores = [{name: score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)]
-    return Clarity(tuple(names), net.style.name, found, chance, *scores, _verdict(names, found, chance))
+    trained, by_chance = (
+        {name: score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)
+    )
+    verdict = _verdict(names, found, chance)
+    return Clarity(tuple(names), net.style.name, found, chance, trained, by_chance, verdict)
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
     """Of each sample, (N,); NaN where one of the two is constant."""
     a, b = (one.flatten(1).double().cpu() for one in (pixels, images))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    found: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return found
 
 
 def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:

@@ -137,16 +137,24 @@ class Anywhere(nn.Module):
 
     def __init__(self, model: MnistCNN) -> None:
         super().__init__()
-        features = [module for name, module in model.named_children() if not name.startswith(("fc", "relu3", "drop"))]
-        last = model.fc1.in_features // 49
-        read = nn.Conv2d(last, model.fc1.out_features, 7)
-        decide = nn.Conv2d(model.fc2.in_features, model.fc2.out_features, 1)
-        for convolution, linear in ((read, model.fc1), (decide, model.fc2)):
-            convolution.weight = nn.Parameter(linear.weight.detach().view(convolution.weight.shape))
-            convolution.bias = nn.Parameter(linear.bias.detach())
-        self.scores = nn.Sequential(*features, read, nn.ReLU(), decide)
+        parts = dict(model.named_children())
+        read, decide = _as_convolution(parts.pop("fc1"), 7), _as_convolution(parts.pop("fc2"), 1)
+        rectifier = parts.pop("relu3")
+        parts.pop("dropout", None)
+        self.scores = nn.Sequential(*parts.values(), read, rectifier, decide)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores (N, 10) of canvases (N, 1, H, W)."""
         scores: Tensor = self.scores(x)
         return scores.amax((2, 3))
+
+
+def _as_convolution(linear: nn.Module, side: int) -> nn.Conv2d:
+    """A linear layer over maps of side x side as a convolution, which reads them at every place."""
+    assert isinstance(linear, nn.Linear)
+    convolution = nn.Conv2d(linear.in_features // side**2, linear.out_features, side)
+    with torch.no_grad():
+        convolution.weight.copy_(linear.weight.view(convolution.weight.shape))
+        if convolution.bias is not None:
+            convolution.bias.copy_(linear.bias)
+    return convolution

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision.transforms.functional as TF
 from torch import Tensor
@@ -28,7 +29,8 @@ def _blurred(x: Tensor) -> Tensor:
     sigma = max(1.0, min(x.shape[2:]) / 10)
     size = 2 * int(2 * sigma) + 1
     most = 2 * (min(x.shape[2:]) - 1) + 1  # a reflected margin is smaller than the image
-    return TF.gaussian_blur(x, [min(size, most - (most + 1) % 2)] * 2, [sigma, sigma])
+    blurred: Tensor = TF.gaussian_blur(x, [min(size, most - (most + 1) % 2)] * 2, [sigma, sigma])
+    return blurred
 
 
 FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -79,11 +81,12 @@ def deletion(
         order = [_ranked(heat) for heat in judged.heatmaps(method)]
         curves = [_curves(judged, n, order[n], blank[n], fractions, batch_size) for n in range(len(order))]
         deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
-    areas = [{name: torch.trapezoid(one, fractions) for name, one in found.items()} for found in (deleted, inserted)]
-    scores = [{name: score(one) for name, one in found.items()} for found in areas]
-    gains = {name: score(one - areas[1]["random"]) for name, one in areas[1].items()}
-    verdict = _verdict(scores[1], gains, len(judged.units))
-    return Deletion(judged.units, baseline, fractions, deleted, inserted, *scores, gains, verdict)
+    without = {name: score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
+    areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
+    scores = {name: score(one) for name, one in areas.items()}
+    gains = {name: score(one - areas["random"]) for name, one in areas.items()}
+    verdict = _verdict(scores, gains, len(judged.units))
+    return Deletion(judged.units, baseline, fractions, deleted, inserted, without, scores, gains, verdict)
 
 
 def _ranked(heat: Tensor) -> Tensor:
@@ -117,8 +120,13 @@ def _curves(
 def activations(net: DeconvNet, x: Tensor, layer: str, place: tuple[int, tuple[int, ...]], batch_size: int) -> Tensor:
     """What one unit does on many images, (N,) in float64."""
     channel, position = place
+    unit = (channel, *position)
     parts = [net.trace(part, layer).activations[layer] for part in x.split(batch_size)]
-    return torch.cat([part[(slice(None), channel, *position)].double().cpu() for part in parts])
+    return torch.cat([part.flatten(1)[:, _flat(unit, part.shape[1:])].double().cpu() for part in parts])
+
+
+def _flat(index: Sequence[int], shape: Sequence[int]) -> int:
+    return int(np.ravel_multi_index(tuple(index), tuple(shape)))
 
 
 def _verdict(insertion: Mapping[str, Score], gains: Mapping[str, Score], images: int) -> str:

@@ -46,7 +46,7 @@ def selectivity(
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
     """The channels that are strongest where the layer is on image n."""
     _, position = strongest.places[n]
-    values = strongest.activations[(n, slice(None), *position)]
+    values = strongest.activations[n].movedim(0, -1)[position]
     channels = values.topk(min(count, len(values))).indices.tolist()
     x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
     return Judged(strongest.net, x, strongest.layer, channels, position)
