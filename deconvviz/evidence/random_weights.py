@@ -90,14 +90,16 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
 def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
     """Give modules of a model new random weights, in place.
 
-    Each tensor is drawn from the normal distribution with the mean and the standard deviation that it has. That keeps
-    signals of the size that the layers behind expect, and works for every module, whatever its initialisation is.
+    Each tensor is drawn from the normal distribution with the standard deviation that it has: signals keep the size that
+    the layers behind expect, whatever the module's initialisation is. Filters and matrices have the mean zero, as all
+    initialisations have; gains and biases keep theirs.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
             spread = weight.float().std(correction=0)
-            weight.copy_(torch.randn(weight.shape) * spread.cpu() + weight.float().mean().cpu())
+            mean = weight.float().mean() if weight.ndim < 2 else torch.zeros(())
+            weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 
 def _verdict(kept: Mapping[str, Score], mode: str) -> str:
