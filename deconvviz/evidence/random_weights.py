@@ -90,9 +90,9 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
 def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
     """Give modules of a model new random weights, in place.
 
-    Each tensor is drawn from the normal distribution with the standard deviation that it has: signals keep the size that
-    the layers behind expect, whatever the module's initialisation is. Filters and matrices have the mean zero, as all
-    initialisations have; gains and biases keep theirs.
+    Each tensor is drawn from the normal distribution with the standard deviation that it has, so that signals keep the
+    size that the layers behind expect. Filters and matrices have the mean zero, as all initialisations have; gains and
+    biases keep theirs.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
