@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deconvviz.atlas.build import build_atlas as build_atlas
     from deconvviz.captum_adapter import DeconvNetAttribution as DeconvNetAttribution
     from deconvviz.captum_adapter import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
+    from deconvviz.comparison import compare as compare
     from deconvviz.mining import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
@@ -25,6 +26,7 @@ _HOMES = {
     "NeuronDeconvNetAttribution": "deconvviz.captum_adapter",
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
+    "compare": "deconvviz.comparison",
     "scan": "deconvviz.mining",
 }
 _MODULES = ("errors", "figures", "images", "results", "rules")
@@ -36,6 +38,7 @@ __all__ = [  # noqa: PLE0604
     "Style",
     "__version__",
     "build_atlas",
+    "compare",
     "scan",
     *_MODULES,
 ]

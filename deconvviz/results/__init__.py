@@ -6,14 +6,17 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 """
 
 from deconvviz.results.base import FORMAT, Result
+from deconvviz.results.compared import Attributed, Comparison
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.trained import LearningCurves
 
 __all__ = [
     "FORMAT",
+    "Attributed",
     "Broken",
     "ChannelStatistics",
+    "Comparison",
     "LayerInfo",
     "LayerTable",
     "LearningCurves",

@@ -10,7 +10,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -37,15 +37,20 @@ def kind(cls: type[K]) -> type[K]:
 
 
 class Result:
-    """What every result can do; a frozen dataclass derives from it."""
+    """What every result can do; a frozen dataclass derives from it.
+
+    drawn_by: the module whose `draw` knows the result's figure.
+    """
+
+    drawn_by: ClassVar[str] = "deconvviz.figures"
 
     def __init_subclass__(cls) -> None:
         kind(cls)
 
     def figure(self, **options: Any) -> Any:
-        """The result as a matplotlib Figure; `options` are those of its renderer in `deconvviz.figures`."""
+        """The result as a matplotlib Figure; `options` are those of its renderer."""
         # Looked up when called: results stay below the floor of the figures and load no matplotlib.
-        return importlib.import_module("deconvviz.figures").draw(self, **options)
+        return importlib.import_module(self.drawn_by).draw(self, **options)
 
     def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
         """Hand the figure to a TensorBoard writer as an image.
