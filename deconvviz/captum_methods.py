@@ -35,7 +35,7 @@ from deconvviz.errors import InputError
 from deconvviz.watcher import Enough, Watcher
 
 STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
-PARTS = 8  # the square of Occlusion is this part of the image's height and width, and moves by half of itself
+PARTS = 6  # the square of Occlusion is this part of the image's height and width, and moves by half of itself
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
     """What a method gives for x (N, C, H, W), of the same shape. Raises whatever the method raises."""
     with warnings.catch_warnings(), torch.inference_mode(False):
         warnings.simplefilter("ignore")  # that hooks and gradients are set
-        found = method(aim, x.detach().clone()).detach()
+        found = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
     if found.shape != x.shape:
         raise InputError(f"it returned a tensor of shape {tuple(found.shape)} for inputs of shape {tuple(x.shape)}")
     return found

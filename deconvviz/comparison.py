@@ -11,6 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -78,16 +79,15 @@ def compare(
     field = receptive_fields(trace.tape, trace.layer(name).value, [index])[0]
     run = _Run(net, image, name, index, cam)
     found = [run.attributed(method) for method in chosen]
+    scores = {score: {one.name: run.scored(score, one) for one in found} for score in SCORES}
+    found = [run.with_troubles(one) for one in found]
     return Comparison(
         images.displayed(image, net.preprocess)[0],
         unit,
         torch.from_numpy(field),
         tuple(found),
         _agreement(found, tuple((int(first), int(last)) for first, last in field)),
-        {
-            "infidelity": {m.name: run.infidelity(m) for m in found},
-            "sensitivity": {m.name: run.sensitivity(m) for m in found},
-        },
+        scores,
         _settings(image, cam),
         _provenance(net, trace, name),
     )
@@ -102,6 +102,7 @@ class _Run:
     def __init__(self, net: DeconvNet, image: Tensor, layer: str, index: tuple[int, ...], cam: str) -> None:
         self.net, self.image, self.layer, self.index, self.cam = net, image, layer, index, cam
         self.known: dict[str, Tensor] = {}
+        self.troubles: dict[str, list[str]] = {}
         self.noise = NOISE * float(image.std())
 
     def explain(self, name: str) -> Explain:
@@ -115,7 +116,7 @@ class _Run:
 
     def _mirrored(self, method: NeuronDeconvNetAttribution, x: Tensor) -> Tensor:
         found: Tensor = method.attribute(x, self.index)
-        return found
+        return found.contiguous()
 
     def picture(self, name: str) -> Tensor:
         """What a method gives for the image, (1, C, H, W), computed once."""
@@ -164,45 +165,52 @@ class _Run:
 
     # Captum's scores
 
-    def infidelity(self, method: Attributed) -> float:
-        """Captum's infidelity, normalised, under Gaussian noise; NaN where it cannot be computed."""
+    def scored(self, score: str, method: Attributed) -> float:
+        """One of Captum's scores of a method; NaN, and a word about it, where it cannot be computed."""
         if method.pixels is None:
             return math.nan
-        generator = torch.Generator().manual_seed(SEED)
+        try:
+            with torch.random.fork_rng(devices=[self.image.device] if self.image.is_cuda else []):
+                torch.manual_seed(SEED)
+                return float(SCORES[score](self, method.name))
+        except Exception as error:  # as where a model takes one image at a time only
+            self.troubles.setdefault(method.name, []).append(f"no {score}: {_reason(error)}")
+            return math.nan
+
+    def infidelity(self, name: str) -> Tensor:
+        """Captum's infidelity, normalised, under Gaussian noise."""
 
         def perturbed(x: Tensor) -> tuple[Tensor, Tensor]:
-            noise = self.noise * torch.randn(x.shape, generator=generator).to(x)
+            noise = self.noise * torch.randn_like(x)
             return noise, x - noise
 
-        aim = aimed(self.net.model, self.layer, self.index, "")
-        found = _quietly(
-            lambda: infidelity(
-                aim.model,
-                perturbed,
-                self.image,
-                self.known[method.name],
-                target=self.index,
-                n_perturb_samples=NOISES,
-                max_examples_per_batch=8,
-                normalize=True,
-            )
+        found: Tensor = infidelity(
+            aimed(self.net.model, self.layer, self.index, "").model,
+            perturbed,
+            self.image,
+            self.known[name],
+            target=self.index,
+            n_perturb_samples=NOISES,
+            max_examples_per_batch=8,
+            normalize=True,
         )
-        return float(found)
+        return found
 
-    def sensitivity(self, method: Attributed) -> float:
-        """Captum's maximal sensitivity in a small box around the image; NaN where it cannot be computed."""
-        if method.pixels is None:
-            return math.nan
-        explain = self.explain(method.name)
-        with torch.random.fork_rng(devices=[self.image.device] if self.image.is_cuda else []):
-            torch.manual_seed(SEED)
-            found = _quietly(
-                lambda: sensitivity_max(
-                    lambda inputs: explain(inputs[0]), self.image, perturb_radius=self.noise, n_perturb_samples=SHIFTS
-                )
-            )
-        return float(found)
+    def sensitivity(self, name: str) -> Tensor:
+        """Captum's maximal sensitivity in a small box around the image."""
+        explain = self.explain(name)
+        found: Tensor = sensitivity_max(
+            lambda inputs: (explain(inputs[0]),), self.image, perturb_radius=self.noise, n_perturb_samples=SHIFTS
+        )
+        return found
 
+    def with_troubles(self, method: Attributed) -> Attributed:
+        """The method, with what could not be computed about it in its remark."""
+        said = [method.remark, *self.troubles.get(method.name, [])]
+        return replace(method, remark="; ".join(filter(None, said)))
+
+
+SCORES = {"infidelity": _Run.infidelity, "sensitivity": _Run.sensitivity}
 
 # For Captum's methods that rest on their own idea of a rectifier: the style that they mean, and what it is times.
 _HELD_AGAINST = {
@@ -231,7 +239,7 @@ def _one_image(x: Any, net: DeconvNet) -> Tensor:
     if len(call.args) + len(call.kwargs) != 1 or given.ndim != 4 or len(given) != 1:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors().values())
         raise InputError(f"methods are compared on one image (1, C, H, W), not on input of shape {shapes}")
-    return given.detach()
+    return given.detach().contiguous()
 
 
 def _methods(asked: Sequence[str] | None, captums: Mapping[str, Method]) -> list[str]:
@@ -304,13 +312,6 @@ def _now(x: Tensor) -> float:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
     return time.perf_counter()
-
-
-def _quietly(compute: Callable[[], Tensor]) -> float:
-    try:
-        return float(compute())
-    except Exception:  # as where a model takes one image at a time only
-        return math.nan
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from deconvviz.errors import InputError
@@ -17,10 +18,10 @@ from deconvviz.results import Attributed, Comparison
 
 SCALE = (
     "Each map is summed over its channels and divided by its own 99.5th percentile of absolute values: "
-    "red speaks for the unit, blue against it."
+    "red is positive, blue negative."
 )
 INCHES = 2.1  # width of a panel
-LINE = 30  # characters of small print in a panel's width
+LINE = 38  # characters of small print in a panel's width
 
 
 @functools.singledispatch
@@ -40,16 +41,16 @@ def comparison_panels(comparison: Comparison, columns: int | None = None, title:
     rows = math.ceil(count / across)
     tall = min(2.0, max(0.5, (bottom - top) / max(1, right - left)))
     remarks = max(len(_small_print(method)) for method in comparison.methods)
-    figure = Figure(
-        figsize=(across * INCHES, rows * (INCHES * tall + 0.25 + 0.13 * remarks) + 0.8), layout="constrained"
-    )
+    size = across * INCHES, rows * (INCHES * tall + 0.22 + 0.12 * remarks) + 0.8
+    close = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.02, hspace=0, wspace=0)
+    figure = Figure(figsize=size, layout=close)
     grid = figure.subplots(rows, across, squeeze=False).ravel().tolist()
     shown = as_rgb(comparison.image)[top:bottom, left:right]
     _panel(grid[0], shown, "image", [_seen(comparison)])
     for axes, method in zip(grid[1:], comparison.methods, strict=False):
         cut = None if method.pixels is None else method.pixels[:, top:bottom, left:right]
         picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_summed(cut))
-        _panel(axes, picture, _named(method), _small_print(method))
+        _panel(axes, picture, method.name, _small_print(method))
         if method.pixels is None:
             reason = textwrap.fill(method.remark, 26, max_lines=9, placeholder=" ...")
             axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=6.5)
@@ -67,23 +68,21 @@ def _panel(axes: Any, picture: Tensor, name: str, small_print: list[str]) -> Non
     for spine in axes.spines.values():
         spine.set(color="0.75", linewidth=0.6)
     if small_print:
-        wrong = any(word in " ".join(small_print) for word in ("not seen", "differs"))
+        wrong = any(word in " ".join(small_print) for word in ("not seen", "differs", "failed"))
         axes.set_xlabel("\n".join(small_print), fontsize=6.5, labelpad=2, color="#b00020" if wrong else "0.35")
 
 
-def _named(method: Attributed) -> str:
-    """The method's name, and whose it is."""
-    return f"{method.name} ({'deconvviz' if method.name in ('deconvnet', 'guided') else 'Captum'})"
-
-
 def _small_print(method: Attributed) -> list[str]:
-    return ["failed"] if method.pixels is None else textwrap.wrap(method.remark, LINE)
+    """Whose the method is, and what is to be said about it; the reason of a failure stands in the panel itself."""
+    remark = "failed" if method.pixels is None else method.remark
+    return textwrap.wrap(f"{method.by}: {remark}" if remark else method.by, LINE)
 
 
 def _seen(comparison: Comparison) -> str:
     (top, bottom), (left, right) = comparison.receptive_field.tolist()
-    whole = tuple(comparison.image.shape[1:])
-    return "whole" if (bottom - top, right - left) == whole else f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+    if (bottom - top, right - left) == tuple(comparison.image.shape[1:]):
+        return "the whole of it"
+    return f"rows {top} to {bottom - 1}, columns {left} to {right - 1}"
 
 
 def _summed(pixels: Tensor) -> Tensor:

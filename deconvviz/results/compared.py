@@ -28,6 +28,11 @@ class Attributed:
     seconds: float
     remark: str
 
+    @property
+    def by(self) -> str:
+        """Whose method it is."""
+        return "deconvviz" if self.name in ("deconvnet", "guided") else "Captum"
+
 
 @dataclass(frozen=True)
 class Comparison(Result):
@@ -65,13 +70,14 @@ class Comparison(Result):
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row for each method, a header first: its seconds, its scores, and what is to be said about it."""
-        rows: list[tuple[str, ...]] = [("method", "seconds", *self.scores, "remark")]
+        rows: list[tuple[str, ...]] = [("method", "by", "seconds", *self.scores, "remark")]
         for method in self.methods:
             failed = method.pixels is None
             scores = [_number(values.get(method.name, math.nan)) for values in self.scores.values()]
             rows.append(
                 (
                     method.name,
+                    method.by,
                     "" if failed else f"{method.seconds:.3f}",
                     *scores,
                     f"failed: {method.remark}" if failed else method.remark,
