@@ -79,7 +79,7 @@ class _Catcher(Watcher):
     def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             self.caught = tensor
-        return name in self.wanted
+        return True
 
 
 class _Whole(nn.Module):
@@ -111,7 +111,7 @@ def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
         found = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
     if found.shape != x.shape:
         raise InputError(f"it returned a tensor of shape {tuple(found.shape)} for inputs of shape {tuple(x.shape)}")
-    return found
+    return found.to(x.dtype)  # Occlusion gives float32 whatever the model's
 
 
 # The methods

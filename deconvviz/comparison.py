@@ -77,7 +77,7 @@ def compare(
     unit, index = _unit(trace, name, target if layer is None else channel, position)
     cam = _before(trace.tape, trace.layer(name).value, net.model)
     field = receptive_fields(trace.tape, trace.layer(name).value, [index])[0]
-    run = _Run(net, image, name, index, cam)
+    run = _Run(net, image, unit, index, cam)
     found = [run.attributed(method) for method in chosen]
     scores = {score: {one.name: run.scored(score, one) for one in found} for score in SCORES}
     found = [run.with_troubles(one) for one in found]
@@ -99,8 +99,9 @@ class _Run:
     index: of the unit in what its layer returns, without the batch axis. cam: the layer of Grad-CAM, or ''.
     """
 
-    def __init__(self, net: DeconvNet, image: Tensor, layer: str, index: tuple[int, ...], cam: str) -> None:
-        self.net, self.image, self.layer, self.index, self.cam = net, image, layer, index, cam
+    def __init__(self, net: DeconvNet, image: Tensor, unit: Unit, index: tuple[int, ...], cam: str) -> None:
+        self.net, self.image, self.layer, self.index, self.cam = net, image, unit.layer, index, cam
+        self.activation, self.checked = unit.activation, False  # whether the copy was seen to be of the same unit
         self.known: dict[str, Tensor] = {}
         self.troubles: dict[str, list[str]] = {}
         self.noise = NOISE * float(image.std())
@@ -112,7 +113,15 @@ class _Run:
         return self._captum({**OF_A_NEURON, **OF_A_CLASS}[name])
 
     def _captum(self, method: Method) -> Explain:
-        return partial(explained, method, aimed(self.net.model, self.layer, self.index, self.cam))
+        aim = aimed(self.net.model, self.layer, self.index, self.cam)
+        if not self.checked:
+            with torch.no_grad():
+                found = float(aim.model(self.image)[(0, *self.index)])
+            if not math.isclose(found, self.activation, rel_tol=1e-3, abs_tol=1e-6):
+                # As where a function that is numbered is also called on what does not depend on the image.
+                raise InputError(f"the copy for Captum has {found:.4g} there, not {self.activation:.4g}: another layer")
+            self.checked = True
+        return partial(explained, method, aim)
 
     def _mirrored(self, method: NeuronDeconvNetAttribution, x: Tensor) -> Tensor:
         found: Tensor = method.attribute(x, self.index)

@@ -57,7 +57,7 @@ def comparison_panels(comparison: Comparison, columns: int | None = None, title:
     for axes in grid[count:]:
         axes.axis("off")
     figure.suptitle(title or comparison.title, fontsize=11)
-    figure.supxlabel("\n".join(textwrap.wrap(SCALE, across * 30)), fontsize=7.5, color="0.3")
+    figure.supxlabel("\n".join(textwrap.wrap(SCALE, across * 34)), fontsize=7.5, color="0.3")
     return figure
 
 
