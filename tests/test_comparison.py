@@ -145,6 +145,17 @@ def test_grad_cam_weighs_the_last_layer_with_positions(of_class, of_unit):
     assert of_unit[2]["LayerGradCam"].remark == "of layer pool"
 
 
+def test_grad_cam_passes_over_a_module_that_is_called_again():
+    """A hook of Captum's would see its last call, which has no positions."""
+
+    class Again(Modules):
+        def forward(self, x):
+            return self.last(self.relu1(self.hidden(self.relu1(self.first(x)).mean((2, 3)))))
+
+    found = dv.compare(double(Again()), image(), target=1, methods=["LayerGradCam"])
+    assert found["LayerGradCam"].remark == "of layer first"
+
+
 def test_the_strongest_class_channel_and_place_by_default():
     model, x = double(Modules()), image()
     output, maps = model(x)[0], _second(model, x)[0]
@@ -226,12 +237,13 @@ def test_captum_is_not_led_to_another_unit():
 
     class Gated(Modules):
         def forward(self, x):
-            gate = torch.relu(self.last.bias)
+            gate = torch.relu(self.last.bias[None])
             return torch.relu(self.last(torch.relu(self.hidden(self.first(x).mean((2, 3))))) * gate)
 
-    found = dv.compare(double(Gated()), image(), layer="relu", methods=["guided", "NeuronGradient"])
+    found = dv.compare(double(Gated()), image(), layer="relu", channel=1, methods=["guided", "Occlusion"])
     assert found["guided"].pixels is not None
-    assert found["NeuronGradient"].pixels is None
+    assert "another layer" in found["Occlusion"].remark
+    assert found["Occlusion"].pixels is None
 
 
 # Numbers
