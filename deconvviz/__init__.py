@@ -13,19 +13,35 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from deconvviz.atlas.build import build_atlas as build_atlas
+    from deconvviz.captum_adapter import DeconvNetAttribution as DeconvNetAttribution
+    from deconvviz.captum_adapter import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
+    from deconvviz.comparison import compare as compare
     from deconvviz.mining import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
 
 _HOMES = {
     "DeconvNet": "deconvviz.net",
+    "DeconvNetAttribution": "deconvviz.captum_adapter",
+    "NeuronDeconvNetAttribution": "deconvviz.captum_adapter",
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
+    "compare": "deconvviz.comparison",
     "scan": "deconvviz.mining",
 }
 _MODULES = ("errors", "evidence", "figures", "images", "results", "rules")
 
-__all__ = ["DeconvNet", "Style", "__version__", "build_atlas", "scan", *_MODULES]  # noqa: PLE0604
+__all__ = [  # noqa: PLE0604
+    "DeconvNet",
+    "DeconvNetAttribution",
+    "NeuronDeconvNetAttribution",
+    "Style",
+    "__version__",
+    "build_atlas",
+    "compare",
+    "scan",
+    *_MODULES,
+]
 
 
 def __getattr__(name: str) -> Any:

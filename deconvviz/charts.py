@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from deconvviz.figures import draw
+from deconvviz.errors import InputError
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 
-__all__ = ["draw"]  # `draw` knows these results once this module is loaded
-
 BASELINES = {"edges": "#8a6d3b", "random": "#777777"}
 SHOWN = 8  # images of a benchmark, at most
+
+
+@functools.singledispatch
+def draw(result: Any, **options: Any) -> Figure:
+    """The figure of a result, by its type."""
+    raise InputError(f"there is no chart for a {type(result).__name__}")
 
 
 def _colours(names: Sequence[str]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from deconvviz import __version__
+from deconvviz.cli_evidence import EVIDENCE
+from deconvviz.cli_shared import Command, image, loaded, model_arguments, write_figure
 from deconvviz.errors import DeconvVizError, InputError
 
 if TYPE_CHECKING:
@@ -18,14 +20,6 @@ if TYPE_CHECKING:
 
 # torch is imported by the commands that need it: `deconvviz --help` answers at once.
 # ruff: noqa: PLC0415
-
-
-class Command(NamedTuple):
-    """A subcommand: what `--help` says of it, its arguments, and what it does."""
-
-    summary: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,38 +84,15 @@ def _demo(given: argparse.Namespace) -> None:
 # layers and project
 
 
-def _model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
-        "the last two run the code that they name",
-    )
-    parser.add_argument("--weights", metavar="FILE", help="safetensors, or a state dict (no pickled code is run)")
-    parser.add_argument("--pretrained", action="store_true", help="download the weights of torchvision or timm")
-    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input")
-    parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
-
-
-def _loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
-    from deconvviz.models.loading import load_model
-    from deconvviz.net import DeconvNet
-
-    loaded = load_model(given.model, given.weights, given.pretrained, given.size)
-    if loaded.remark:
-        print(f"note: {loaded.remark}", file=sys.stderr)
-    return DeconvNet(loaded.model, given.style, loaded.preprocess), loaded.shape
-
-
 def _layers(given: argparse.Namespace) -> None:
     import torch
 
-    net, shape = _loaded(given)
+    net, shape = loaded(given)
     print(net.layers(torch.zeros(1, *shape)))
 
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
-    _model_arguments(parser)
+    model_arguments(parser)
     parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (the nine strongest)")
@@ -132,13 +103,13 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(given: argparse.Namespace) -> None:
-    net, _ = _loaded(given)
+    net, _ = loaded(given)
     out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-{given.layer}.png")
-    trace = net.trace(_image(given.image), given.layer)
+    trace = net.trace(image(given.image), given.layer)
     channels = given.channel or _strongest(trace.activations[given.layer], 9)
     position = "max" if given.position is None else given.position
     projection = net.project(trace, given.layer, channels, position, given.seed)
-    _write_figure(projection.figure(crop=not given.whole), out)
+    write_figure(projection.figure(crop=not given.whole), out)
     for unit in projection.units:
         print(f"{unit.layer} channel {unit.channel} at {unit.position}: activation {unit.activation:.4g}")
     if projection.provenance.linearised:
@@ -146,39 +117,16 @@ def _project(given: argparse.Namespace) -> None:
     print(out)
 
 
-def _image(given: str) -> Any:
-    kind, _, index = given.partition(":")
-    if kind != "mnist" or not index.isdecimal():
-        return given
-    from deconvviz.data import mnist_test
-
-    images, _ = mnist_test()
-    if int(index) >= len(images):
-        raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
-    return images[int(index)][None]
-
-
 def _strongest(activations: Any, count: int) -> list[int]:
     strongest = activations[0].flatten(1).amax(1) if activations.ndim > 2 else activations[0]
     return sorted(strongest.topk(min(count, len(strongest))).indices.tolist())
-
-
-def _write_figure(figure: Any, out: Path) -> None:
-    from deconvviz.files import replacing
-
-    kind = out.suffix.lower().lstrip(".")
-    if kind not in figure.canvas.get_supported_filetypes():
-        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
-        raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {known}")
-    with replacing(out) as beside:
-        figure.savefig(beside, dpi=150, format=kind)
 
 
 # scan and atlas
 
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
-    _model_arguments(parser)
+    model_arguments(parser)
     parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
     parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="all convolution and linear layers by default")
@@ -215,7 +163,7 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"--device {given.device}: torch finds no CUDA device on this machine")
-    net, _ = _loaded(given)
+    net, _ = loaded(given)
     net.model.to(device)
     data = load_data(given.data, given.root)
     if top := getattr(given, "top", None):
@@ -302,7 +250,7 @@ def _train(given: argparse.Namespace) -> None:
     test = evaluate(model, *mnist_test())
     save_trained(model, out / "mnist_cnn.safetensors", result, test)
     result.curves.save(out / "curves.safetensors")
-    _write_figure(result.curves.figure(), out / "curves.png")
+    write_figure(result.curves.figure(), out / "curves.png")
     print(result.curves.diagnosis)
     print(f"test accuracy {test.accuracy:.2%} on {test.count:,} images")
     print(out / "mnist_cnn.safetensors")
@@ -311,10 +259,11 @@ def _train(given: argparse.Namespace) -> None:
 COMMANDS = {
     "demo": Command("what the bundled network sees in the bundled digits, as one page", _demo_arguments, _demo),
     "layers": Command(
-        "the layers of a model: shapes, strides, receptive fields, what is linearised", _model_arguments, _layers
+        "the layers of a model: shapes, strides, receptive fields, what is linearised", model_arguments, _layers
     ),
     "project": Command("what made units of a layer fire on an image, as a picture", _project_arguments, _project),
     "scan": Command("the strongest images of every channel over a dataset", _scan_only_arguments, _scan),
     "atlas": Command("a web site of every channel's strongest images and projections", _atlas_arguments, _atlas),
+    **EVIDENCE,
     "train": Command("train the reference network on MNIST, and watch how it learns", _train_arguments, _train),
 }

@@ -6,6 +6,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 """
 
 from deconvviz.results.base import FORMAT, Result
+from deconvviz.results.compared import Attributed, Comparison
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
@@ -13,9 +14,11 @@ from deconvviz.results.trained import LearningCurves
 
 __all__ = [
     "FORMAT",
+    "Attributed",
     "Broken",
     "ChannelStatistics",
     "Clarity",
+    "Comparison",
     "Deletion",
     "Judgement",
     "LayerInfo",

@@ -39,18 +39,18 @@ def kind(cls: type[K]) -> type[K]:
 class Result:
     """What every result can do; a frozen dataclass derives from it.
 
-    renderer: the module whose `draw` makes its figure. It is named and not imported: results stay below its floor, and
+    drawn_by: the module whose `draw` makes its figure. It is named and not imported: results stay below its floor, and
         load no matplotlib.
     """
 
-    renderer: ClassVar[str] = "deconvviz.figures"
+    drawn_by: ClassVar[str] = "deconvviz.figures"
 
     def __init_subclass__(cls) -> None:
         kind(cls)
 
     def figure(self, **options: Any) -> Any:
         """The result as a matplotlib Figure; `options` are those of its renderer."""
-        return importlib.import_module(self.renderer).draw(self, **options)
+        return importlib.import_module(self.drawn_by).draw(self, **options)
 
     def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
         """Hand the figure to a TensorBoard writer as an image.

@@ -1,0 +1,75 @@
+"""What the commands share: which model, which image, and writing a figure."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deconvviz.errors import InputError
+
+if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet
+
+# ruff: noqa: PLC0415
+
+
+class Command(NamedTuple):
+    """A subcommand: what `--help` says of it, its arguments, and what it does."""
+
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
+    """Which model; style: whether the command takes one."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
+        "the last two run the code that they name",
+    )
+    parser.add_argument("--weights", metavar="FILE", help="safetensors, or a state dict (no pickled code is run)")
+    parser.add_argument("--pretrained", action="store_true", help="download the weights of torchvision or timm")
+    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input")
+    if style:
+        parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
+
+
+def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
+    """The model that was asked for, and the shape of its input without the batch axis."""
+    from deconvviz.models.loading import load_model
+    from deconvviz.net import DeconvNet
+
+    found = load_model(given.model, given.weights, given.pretrained, given.size)
+    if found.remark:
+        print(f"note: {found.remark}", file=sys.stderr)
+    return DeconvNet(found.model, getattr(given, "style", "deconvnet"), found.preprocess), found.shape
+
+
+def image(given: str) -> Any:
+    """A path as it is, or a bundled test image (1, 1, 28, 28) for ``mnist:INDEX``."""
+    kind, _, index = given.partition(":")
+    if kind != "mnist" or not index.isdecimal():
+        return given
+    from deconvviz.data import mnist_test
+
+    images, _ = mnist_test()
+    if int(index) >= len(images):
+        raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
+    return images[int(index)][None]
+
+
+def write_figure(figure: Any, out: Path) -> None:
+    """Write a figure, whole or not at all, in the format that the file's ending names."""
+    from deconvviz.files import replacing
+
+    kind = out.suffix.lower().lstrip(".")
+    if kind not in figure.canvas.get_supported_filetypes():
+        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
+        raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {known}")
+    with replacing(out) as beside:
+        figure.savefig(beside, dpi=150, format=kind)

@@ -1,0 +1,92 @@
+"""Figures of what judges pictures: panels of maps by many methods, each with what is to be said about it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import textwrap
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.images import as_rgb, signed_as_rgb
+from deconvviz.results import Attributed, Comparison
+
+SCALE = (
+    "Each map is summed over its channels and divided by its own 99.5th percentile of absolute values: "
+    "red is positive, blue negative."
+)
+INCHES = 2.1  # width of a panel
+LINE = 38  # characters of small print in a panel's width
+
+
+@functools.singledispatch
+def draw(result: Any, **options: Any) -> Figure:
+    """The figure of a result, by its type."""
+    raise InputError(f"there is no panel for a {type(result).__name__}")
+
+
+def comparison_panels(comparison: Comparison, columns: int | None = None, title: str = "") -> Figure:
+    """The image, and what every method says about it, on one documented scale; reasons where a method failed.
+
+    All are cut to the receptive field of the unit, outside of which most methods give zero.
+    """
+    (top, bottom), (left, right) = comparison.receptive_field.tolist()
+    count = 1 + len(comparison.methods)
+    across = columns or min(count, 4 if count <= 12 else 6)
+    rows = math.ceil(count / across)
+    tall = min(2.0, max(0.5, (bottom - top) / max(1, right - left)))
+    remarks = max(len(_small_print(method)) for method in comparison.methods)
+    size = across * INCHES, rows * (INCHES * tall + 0.22 + 0.12 * remarks) + 0.8
+    close = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.02, hspace=0, wspace=0)
+    figure = Figure(figsize=size, layout=close)
+    grid = figure.subplots(rows, across, squeeze=False).ravel().tolist()
+    shown = as_rgb(comparison.image)[top:bottom, left:right]
+    _panel(grid[0], shown, "image", [_seen(comparison)])
+    for axes, method in zip(grid[1:], comparison.methods, strict=False):
+        cut = None if method.pixels is None else method.pixels[:, top:bottom, left:right]
+        picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_summed(cut))
+        _panel(axes, picture, method.name, _small_print(method))
+        if method.pixels is None:
+            reason = textwrap.fill(method.remark, 26, max_lines=9, placeholder=" ...")
+            axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=6.5)
+    for axes in grid[count:]:
+        axes.axis("off")
+    figure.suptitle(title or comparison.title, fontsize=11)
+    figure.supxlabel("\n".join(textwrap.wrap(SCALE, across * 34)), fontsize=7.5, color="0.3")
+    return figure
+
+
+def _panel(axes: Any, picture: Tensor, name: str, small_print: list[str]) -> None:
+    axes.imshow(picture.numpy(), interpolation="nearest")
+    axes.set_title(name, fontsize=8.5, pad=3)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="0.75", linewidth=0.6)
+    if small_print:
+        wrong = any(word in " ".join(small_print) for word in ("not seen", "differs", "failed"))
+        axes.set_xlabel("\n".join(small_print), fontsize=6.5, labelpad=2, color="#b00020" if wrong else "0.35")
+
+
+def _small_print(method: Attributed) -> list[str]:
+    """Whose the method is, and what is to be said about it; the reason of a failure stands in the panel itself."""
+    remark = "failed" if method.pixels is None else method.remark
+    return textwrap.wrap(f"{method.by}: {remark}" if remark else method.by, LINE)
+
+
+def _seen(comparison: Comparison) -> str:
+    (top, bottom), (left, right) = comparison.receptive_field.tolist()
+    if (bottom - top, right - left) == tuple(comparison.image.shape[1:]):
+        return "the whole of it"
+    return f"rows {top} to {bottom - 1}, columns {left} to {right - 1}"
+
+
+def _summed(pixels: Tensor) -> Tensor:
+    return pixels.sum(0, keepdim=True)
+
+
+draw.register(Comparison, comparison_panels)
