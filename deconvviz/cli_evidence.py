@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from deconvviz.cli_shared import Command, image, loaded, model_arguments, write_figure
+from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
 
@@ -33,8 +36,84 @@ def _compare(given: argparse.Namespace) -> None:
     print(out)
 
 
+MEASURES = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
+
+
+def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, folders of them, or mnist:INDEX; intervals need several",
+    )
+    parser.add_argument("--layer", default="output", help="a name that `deconvviz layers MODEL` lists (%(default)s)")
+    parser.add_argument("--channel", type=int, metavar="C", help="one for all images (each image's strongest)")
+    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        choices=MEASURES,
+        help=f"some of: {', '.join(MEASURES)} (all; localisation is the built-in benchmark of the model mnist)",
+    )
+    parser.add_argument("--out", default="evidence", metavar="DIR", help="folder for figures and results (%(default)s)")
+
+
+def _evidence(given: argparse.Namespace) -> None:
+    from deconvviz import evidence
+
+    net, _ = loaded(given)
+    x = _batch(given.images, net.preprocess)
+    layer, unit = given.layer, (given.channel, "max" if given.position is None else given.position)
+
+    def benchmark() -> Any:
+        bench = evidence.digit_benchmark()
+        return evidence.localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist())
+
+    questions: dict[str, Callable[[], Any]] = {
+        "deletion": lambda: evidence.deletion(net, x, layer, *unit),
+        "randomisation": lambda: evidence.randomisation(net, x, layer, *unit),
+        "selectivity": lambda: evidence.selectivity(net, x, layer),
+        "localisation": benchmark,
+        "clarity": lambda: evidence.clarity(net, x),
+    }
+    if given.model != "mnist" and "localisation" in (given.measures or ()):
+        raise InputError(
+            "localisation needs to know where the object is: on the command line it is the benchmark of the model "
+            "mnist; for others call deconvviz.evidence.localisation with boxes"
+        )
+    wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
+    out = Path(given.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        found = questions[name]()
+        write_figure(found.figure(), out / f"{name}.png")
+        found.save(out / f"{name}.safetensors")
+        print(f"{name}\n{found}\n")
+    print(out)
+
+
+def _batch(given: Sequence[str], preprocess: Any) -> Any:
+    """The images that arguments name, (N, C, H, W): one each, or all of a folder in the order of their names."""
+    import torch
+
+    from deconvviz.data.folder import ImageFolder
+    from deconvviz.images import to_input
+
+    parts = []
+    for name in given:
+        folder = ImageFolder(name) if Path(name).is_dir() else None
+        found = [folder.root / each for each in folder.names] if folder else image(name)
+        parts.append(to_input(found, preprocess))
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise InputError("the images are of different sizes or kinds; give photographs, or digits of the bundled test")
+    return torch.cat(parts)
+
+
 EVIDENCE = {
+    "evidence": Command("numbers that say whether pictures may be believed", _evidence_arguments, _evidence),
     "compare": Command(
         "deconvviz and Captum's methods on a class or a unit, side by side", _compare_arguments, _compare
-    )
+    ),
 }
