@@ -78,7 +78,7 @@ def squeezenet(weights: str, photos: Path, count: int) -> dict[str, Question]:
         "squeezenet-deletion-output": lambda: deletion(net, x, "output"),
         "squeezenet-deletion-features.12": lambda: deletion(net, x, "features.12"),
         "squeezenet-randomisation-output": lambda: randomisation(net, x, "output"),
-        "squeezenet-randomisation-features.12": lambda: randomisation(net, x, "features.12"),
+        "squeezenet-randomisation-features.12": lambda: randomisation(net, x, "features.12.expand3x3"),
         "squeezenet-selectivity-features.12": lambda: selectivity(net, x, "features.12"),
         "squeezenet-selectivity-output": lambda: selectivity(net, x, "output"),
         "squeezenet-clarity": lambda: clarity(net, x, fires),

@@ -42,13 +42,15 @@ def _figure(result: Judgement, panels: int, title: str, height: float = 3.9) -> 
 
 
 def _band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
-    """A mean over images and the middle half of them. values: (images, points)."""
+    """A mean over images and the middle half of them, where there are any. values: (images, points)."""
     numbers = values.numpy()
-    known = numbers[~np.isnan(numbers).any(1)]
-    if not len(known):
+    known = ~np.isnan(numbers).all(0)
+    numbers, x = numbers[:, known], np.asarray(x)[known]
+    if not len(x):
+        axes.plot([], [], color=colour, label=f"{name}: nothing to show", **style)
         return
-    low, high = np.quantile(known, [0.25, 0.75], axis=0)
-    axes.plot(x, known.mean(0), color=colour, label=name, **style)
+    low, high = np.nanquantile(numbers, [0.25, 0.75], axis=0)
+    axes.plot(x, np.nanmean(numbers, axis=0), color=colour, label=name, **style)
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 

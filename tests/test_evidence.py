@@ -170,6 +170,26 @@ def test_a_picture_of_the_image_alone_is_found_out():
     )
 
 
+def test_an_empty_picture_is_no_picture():
+    """As of a silent unit behind a rectifier: nothing is compared, and nothing is said of it."""
+
+    def empty_where_dark(model, x, layer, places):
+        return x * (x.flatten(1).mean(1) > 0.2).view(-1, 1, 1, 1)
+
+    torch.manual_seed(0)
+    net, x = dv.DeconvNet(TwoLayers()), torch.rand(3, 1, 6, 6)
+    x[1] *= 0.01
+    found = randomisation(net, x, "second", position=(0, 0), methods={"dark": empty_where_dark})
+    assert found.spearman["dark"][0, [0, 2]].tolist() == pytest.approx([1, 1])
+    assert found.spearman["dark"][:, 1].isnan().all()
+    assert found.kept["dark"].images == 2
+    assert found.figure().axes
+    none = randomisation(net, x[1:2], "second", position=(0, 0), methods={"dark": empty_where_dark})
+    assert "the dark picture is empty" in none.verdict
+    assert str(none.kept["dark"]) == "none"
+    assert none.figure().axes
+
+
 @pytest.mark.parametrize("normed", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
 def test_weights_that_a_module_computes_are_made_random(normed):
     torch.manual_seed(0)

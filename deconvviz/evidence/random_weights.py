@@ -2,7 +2,8 @@
 
 Layers get new random weights from the unit's layer down to the first, each with all those above it (cascading) or each
 alone (independent), and the unit's picture is compared with the one from the trained network, inside of its receptive
-field. The seed of projections is one, since the unit of a random network may not fire.
+field. The seed of projections is one, since the unit of a random network may not fire; where its picture is empty all
+the same, as that of a silent unit behind a rectifier, there is nothing to compare, and the image is left out.
 """
 
 from __future__ import annotations
@@ -56,10 +57,12 @@ def randomisation(
         randomise(model, [name], seed + step)
         for method in asked:
             for n, heat in enumerate(judged.heatmaps(asked[method], model)):
-                ranks[method][step, n] = spearman(heat, originals[method][n])
-                structures[method][step, n] = ssim(heat, originals[method][n])
+                pair = heat, originals[method][n]
+                empty = not (heat.any() and originals[method][n].any())
+                ranks[method][step, n] = float("nan") if empty else spearman(*pair)
+                structures[method][step, n] = float("nan") if empty else ssim(*pair)
     half = -(-len(names) // 2)
-    upper = {name: one[half - 1] if mode == "cascading" else one[:half].mean(0) for name, one in ranks.items()}
+    upper = {name: one[half - 1] if mode == "cascading" else one[:half].nanmean(0) for name, one in ranks.items()}
     kept = {name: score(one) for name, one in upper.items()}
     return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode))
 
@@ -106,6 +109,9 @@ def _verdict(kept: Mapping[str, Score], mode: str) -> str:
     what = "With the upper half of the layers random" if mode == "cascading" else "With one upper layer random"
     said = []
     for name, one in kept.items():
+        if not one.images:
+            said.append(f"the {name} picture is empty")
+            continue
         if one.mean > 0.5:
             means = "it depends weakly on these layers"
         elif one.mean > 0.2:

@@ -84,7 +84,8 @@ class Randomisation(Judgement):
 
     layers: in the order of randomisation, from the unit's layer down to the first.
     mode: "cascading" (each with all those above it) or "independent" (each alone).
-    spearman, ssim: per method (layers, images), similarity to the picture from the trained network.
+    spearman, ssim: per method (layers, images), similarity to the picture from the trained network; NaN where a picture
+        is empty.
     kept: per method the mean rank correlation once the upper half of the layers is random (independent: while one
         layer of the upper half is).
     """
