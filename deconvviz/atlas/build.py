@@ -158,7 +158,7 @@ class _Pictures:
 
 
 def _bytes(picture: Tensor) -> Picture:
-    return np.asarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+    return np.asarray((picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())  # rounded
 
 
 # One layer
