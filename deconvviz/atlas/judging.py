@@ -1,0 +1,105 @@
+"""What an atlas says of its own pictures: their numbers, and what a network of random weights makes of the same units."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from deconvviz.atlas.records import AtlasEvidence, Measured
+from deconvviz.evidence.random_weights import randomise, weights_of
+from deconvviz.evidence.ranking import gains
+from deconvviz.evidence.similarity import Box, cut, heatmap, library
+from deconvviz.evidence.unitwise import likeness, strongest_at
+from deconvviz.geometry import channel_axis
+from deconvviz.net import DeconvNet, Trace
+from deconvviz.results import Projection
+
+JUDGED = 2  # of a channel's units, its strongest
+OTHERS = 3  # channels that a picture is compared with
+STEPS = 8  # of insertion
+BATCH = 64  # images in a forward pass
+NONE = float("nan")
+
+
+class Verdict(NamedTuple):
+    """Of one unit's projection; NaN where it cannot be judged."""
+
+    gain: float = NONE  # insertion above a random ranking
+    alike: float = NONE  # rank correlation with projections of other channels at the same place
+
+
+class Judge:
+    """Judges projections, and projects the same units in a copy of the network whose weights are all random.
+
+    Raises DependencyError where SciPy is not installed.
+    """
+
+    def __init__(self, net: DeconvNet) -> None:
+        check_installed()
+        model = copy.deepcopy(net.model)
+        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], seed=0)
+        self.net = net
+        self.random = DeconvNet(model, net.style, net.preprocess, net.strict)
+
+    def from_random_weights(self, x: Tensor, projection: Projection) -> Tensor:
+        """The same units of the same images (samples, C, H, W), (units, C, H, W); a silent unit has a picture, too."""
+        units = [(unit.sample, unit.channel, unit.position) for unit in projection.units]
+        return self.random.project_units(x, projection.units[0].layer, units, seed="one").pixels.cpu()
+
+    def verdicts(self, trace: Trace, projection: Projection, ranks: Sequence[int]) -> list[Verdict]:
+        """One for each unit; NaN for those that are not among the strongest of their channels.
+
+        trace: the one that was projected, with the layer's activations. ranks: of the units in their channels.
+        """
+        layer = projection.units[0].layer
+        value = trace.layer(layer).value
+        if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
+            return [Verdict()] * len(projection.units)  # samples that act on each other, or no maps of channels
+        boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
+        seen = [n for n, box in enumerate(boxes) if ranks[n] < JUDGED and all(first < last for first, last in box)]
+        heats = [cut(heat, boxes[n]) for n, heat in zip(seen, heatmap(projection.pixels[seen]), strict=True)]
+        found = [Verdict()] * len(boxes)
+        if seen:
+            places = [(projection.units[n].channel, projection.units[n].position) for n in seen]
+            x = trace.call.first[[projection.units[n].sample for n in seen]]
+            risen = gains(self.net, x, layer, places, [boxes[n] for n in seen], heats, STEPS, BATCH)
+            alike = self._alike(trace, projection, seen, boxes, heats)
+            for n, *verdict in zip(seen, risen, alike, strict=True):
+                found[n] = Verdict(*verdict)
+        return found
+
+    def _alike(
+        self, trace: Trace, projection: Projection, rows: Sequence[int], boxes: Sequence[Box], heats: Sequence[Tensor]
+    ) -> Iterator[float]:
+        layer = projection.units[0].layer
+        others = []
+        for unit in (projection.units[row] for row in rows):
+            found = strongest_at(trace.activations[layer][unit.sample], unit.position, OTHERS + 1)
+            others.append([channel for channel in found if channel != unit.channel][:OTHERS])
+        wanted = [
+            (projection.units[row].sample, channel, projection.units[row].position)
+            for row, channels in zip(rows, others, strict=True)
+            for channel in channels
+        ]
+        pixels = self.net.project_units(trace, layer, wanted, seed="one").pixels if wanted else torch.empty(0)
+        parts = pixels.split([len(channels) for channels in others])
+        for row, heat, part in zip(rows, heats, parts, strict=True):
+            yield likeness(heat, [cut(other, boxes[row]) for other in heatmap(part)] if len(part) else [])
+
+
+def check_installed() -> None:
+    """Raises DependencyError where the libraries that evidence needs are not installed."""
+    library("scipy.stats")
+
+
+def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
+    """Means over a channel's units that could be judged."""
+    return AtlasEvidence(*(_mean([one for one in values if one == one]) for values in zip(*verdicts, strict=True)))
+
+
+def _mean(values: Sequence[float]) -> Measured | None:
+    return Measured(sum(values) / len(values), len(values)) if values else None
