@@ -1,8 +1,9 @@
-"""What an atlas says of its own pictures: their numbers, and what a network of random weights makes of the same units."""
+"""What an atlas says of its own pictures: numbers, and the pictures of the same units from random weights."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -98,8 +99,9 @@ def check_installed() -> None:
 
 def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
     """Means over a channel's units that could be judged."""
-    return AtlasEvidence(*(_mean([one for one in values if one == one]) for values in zip(*verdicts, strict=True)))
+    return AtlasEvidence(*(_mean(values) for values in zip(*verdicts, strict=True)))
 
 
 def _mean(values: Sequence[float]) -> Measured | None:
-    return Measured(sum(values) / len(values), len(values)) if values else None
+    known = [value for value in values if not math.isnan(value)]
+    return Measured(sum(known) / len(known), len(known)) if known else None

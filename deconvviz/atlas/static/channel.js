@@ -144,7 +144,7 @@ const channelPage = (() => {
 
     /** The address says which weights are shown, for whoever it is sent to. */
     function address() {
-      history.replaceState(null, "", link(layer, channel, atlas.index.evidence ? evidence.query() : ""));
+      if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
     }
 
     let going = at; // further than `at` while the next channel is on its way and the key is held
