@@ -19,7 +19,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.atlas.judging import JUDGED, OTHERS, STEPS
+from deconvviz.atlas.judging import JUDGED, OTHERS, STEPS, installed
 from deconvviz.data import MnistTest
 from deconvviz.errors import DependencyError
 from deconvviz.evidence import METHODS, deletion
@@ -160,7 +160,9 @@ def test_without_evidence_nothing_is_left_of_it(tmp_path, monkeypatch):
 
 def test_missing_libraries_are_named_before_any_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    assert installed()
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    assert not installed()  # the demonstration does without
     with pytest.raises(DependencyError, match=r"pip install 'deconvviz\[evidence\]'"):
         small(nn.Sequential(nn.Conv2d(1, 2, 3)), tmp_path)
     assert cli.main(["atlas", "mnist", "nowhere", "--out", "site"]) == 2
@@ -208,9 +210,10 @@ def test_badges_and_their_explanations(page, atlas):
     badges.nth(0).hover()
     assert len(visible(page)) == 1
     assert "Random pixels make the unit fire sooner" in visible(page)[0]
-    assert "0.10 of its full activation less with the picture\u2019s (2 images)" in visible(page)[0]
+    assert "on 2 images, the unit fired 0.10 of its full activation less with the picture\u2019s." in visible(page)[0]
     badges.nth(1).hover()
     assert "The picture shows the image more than the unit." in visible(page)[0]
+    assert "is 0.80 on average over 1 image:" in visible(page)[0]
     page.mouse.move(5, 500)
     assert visible(page) == []
     for badge in badges.all():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.atlas.records import AtlasEvidence, Measured
+from deconvviz.errors import DependencyError
 from deconvviz.evidence.random_weights import randomise, weights_of
 from deconvviz.evidence.ranking import gains
 from deconvviz.evidence.similarity import Box, cut, heatmap, library
@@ -95,6 +96,15 @@ class Judge:
 def check_installed() -> None:
     """Raises DependencyError where the libraries that evidence needs are not installed."""
     library("scipy.stats")
+
+
+def installed() -> bool:
+    """Whether they are."""
+    try:
+        check_installed()
+    except DependencyError:
+        return False
+    return True
 
 
 def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:

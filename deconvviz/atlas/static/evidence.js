@@ -24,7 +24,7 @@ const evidence = (() => {
         ? ["bad", "below chance", "Random pixels make the unit fire sooner than those that the picture shows: it cannot be trusted."]
         : ["weak", "no better than chance", "The picture finds the pixels that make the unit fire no better than chance does."];
     return [`${signed(value)} ${words}`, kind,
-      `${means} The pixels that it ranks first were put into an empty image, step by step, and then as many random ones. On average over the steps the unit fired ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s (${plural(units, "image")}).`];
+      `${means} The pixels that it ranks first were put into an empty image, step by step, and then as many random ones. On average over all steps, on ${plural(units, "image")}, the unit fired ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s.`];
   }
 
   /** Likeness to other channels: [text, kind, explanation]. */
@@ -32,7 +32,7 @@ const evidence = (() => {
     const [kind, words] = value > ALIKE[1] ? ["bad", "shows the image more than the unit"]
       : value > ALIKE[0] ? ["weak", "shows the unit in part"] : ["good", "shows the unit"];
     return [`alike others: ${plain(value)}`, kind,
-      `The picture ${words}. This is its rank correlation with the projections of other channels at the same place of the same image: 1 is the same picture, 0 an unrelated one (${plural(units, "image")}).`];
+      `The picture ${words}. Its rank correlation with the projections of other channels, at the same place of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 is the same picture, 0 an unrelated one.`];
   }
 
   /** A badge that explains itself where it is pointed at or has the focus. */
