@@ -148,6 +148,18 @@ def test_layers_without_maps_of_channels_are_not_judged(tmp_path):
     assert (tmp_path / "a" / "sheets" / "0-r0.webp").exists(), "but there are pictures from random weights"
 
 
+def test_random_weights_that_overflow_give_blank_pictures(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), *(nn.Conv2d(2, 2, 1) for _ in range(3)))
+    nn.init.constant_(model[0].weight, 1)
+    for one in model[1:]:  # what cancels here does not with random weights
+        one.weight.data[:] = 2.0**90 * torch.tensor([[1, -1], [-1, 1]])[..., None, None]
+        nn.init.constant_(one.bias, 1)
+    nn.init.constant_(model[0].bias, 0)
+    small(model, tmp_path)
+    sheet = np.asarray(Image.open(tmp_path / "a" / "sheets" / "0-r0.webp"))
+    assert set(sheet[sheet[..., 3] == 255][:, 0].tolist()) == {255}, "white is zero"
+
+
 def test_without_evidence_nothing_is_left_of_it(tmp_path, monkeypatch):
     model = nn.Sequential(nn.Conv2d(1, 2, 3))
     assert "gain" in small(model, tmp_path)

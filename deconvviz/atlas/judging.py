@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.atlas.records import AtlasEvidence, Measured
-from deconvviz.errors import DependencyError
+from deconvviz.errors import DependencyError, InputError
 from deconvviz.evidence.random_weights import randomise, weights_of
 from deconvviz.evidence.ranking import gains
 from deconvviz.evidence.similarity import Box, cut, heatmap, library
@@ -48,9 +48,16 @@ class Judge:
         self.random = DeconvNet(model, net.style, net.preprocess, net.strict)
 
     def from_random_weights(self, x: Tensor, projection: Projection) -> Tensor:
-        """The same units of the same images (samples, C, H, W), (units, C, H, W); a silent unit has a picture, too."""
+        """The same units of the same images (samples, C, H, W), (units, C, H, W); a silent unit has a picture, too.
+
+        Zero where random weights make the numbers overflow, as they may in a deep network.
+        """
         units = [(unit.sample, unit.channel, unit.position) for unit in projection.units]
-        return self.random.project_units(x, projection.units[0].layer, units, seed="one").pixels.cpu()
+        try:
+            pixels = self.random.project_units(x, projection.units[0].layer, units, seed="one").pixels.cpu()
+        except InputError:  # activations that are not finite; the images themselves have been projected
+            return torch.zeros_like(projection.pixels, device="cpu")
+        return pixels.nan_to_num(nan=0, posinf=0, neginf=0)
 
     def verdicts(self, trace: Trace, projection: Projection, ranks: Sequence[int]) -> list[Verdict]:
         """One for each unit; NaN for those that are not among the strongest of their channels.
@@ -113,5 +120,5 @@ def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
 
 
 def _mean(values: Sequence[float]) -> Measured | None:
-    known = [value for value in values if not math.isnan(value)]
+    known = [value for value in values if math.isfinite(value)]
     return Measured(sum(known) / len(known), len(known)) if known else None
