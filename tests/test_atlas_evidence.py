@@ -132,6 +132,13 @@ def test_what_cannot_be_judged_has_no_number(tmp_path):
     assert point["alike"] == [None] * 3, "a single pixel has no order"
 
 
+def test_on_large_images_one_unit_is_judged(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=3, bias=False))
+    model[0].weight.data[:] = torch.arange(1.0, 19).view(2, 1, 3, 3)
+    found = small(model, tmp_path, torch.rand(3, 1, 128, 128))
+    assert [one and one[1] for one in found["gain"] + found["alike"]] == [1, 1, 1, 1]
+
+
 class ChannelsLast(nn.Module):
     def __init__(self):
         super().__init__()

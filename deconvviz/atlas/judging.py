@@ -20,7 +20,8 @@ from deconvviz.geometry import channel_axis
 from deconvviz.net import DeconvNet, Trace
 from deconvviz.results import Projection
 
-JUDGED = 2  # of a channel's units, its strongest
+JUDGED = 2  # of a channel's units, its strongest; one where images are large, since each takes 16 forward passes
+LARGE = 128 * 128  # pixels of an image
 OTHERS = 3  # channels that a picture is compared with
 STEPS = 8  # of insertion
 BATCH = 64  # images in a forward pass
@@ -68,8 +69,9 @@ class Judge:
         value = trace.layer(layer).value
         if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
             return [Verdict()] * len(projection.units)  # samples that act on each other, or no maps of channels
+        judged = JUDGED if trace.call.first[0, 0].numel() < LARGE else 1
         boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
-        seen = [n for n, box in enumerate(boxes) if ranks[n] < JUDGED and all(first < last for first, last in box)]
+        seen = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
         heats = [cut(heat, boxes[n]) for n, heat in zip(seen, heatmap(projection.pixels[seen]), strict=True)]
         found = [Verdict()] * len(boxes)
         if seen:
