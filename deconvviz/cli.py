@@ -148,6 +148,12 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
     parser.add_argument("--out", default="atlas", metavar="DIR", help="folder for the site (%(default)s)")
     parser.add_argument("--top", metavar="FILE", help="what `deconvviz scan` found, in place of a new scan")
+    parser.add_argument(
+        "--evidence",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="say of each channel whether its pictures may be believed; needs deconvviz[evidence]",
+    )
 
 
 def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
@@ -184,10 +190,13 @@ def _scan(given: argparse.Namespace) -> None:
 
 def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
+    from deconvviz.atlas.judging import check_installed
 
+    if given.evidence:
+        check_installed()
     net, data, top, first = _scanned(given)
     if first:
-        page = build_atlas(net, data, top, given.out, layers=given.layers)
+        page = build_atlas(net, data, top, given.out, layers=given.layers, evidence=given.evidence)
         _list_broken(top)
         print(page)
 

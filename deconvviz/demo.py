@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from deconvviz import __version__, figures
 from deconvviz.atlas.build import build_atlas
+from deconvviz.atlas.judging import installed
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError
 from deconvviz.files import replacing
@@ -47,7 +48,8 @@ class Section:
 def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
     """Write the demonstration's pictures (PNG), its page and an atlas into `out`; the path of its ``index.html``.
 
-    The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network.
+    The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network. The atlas has
+    evidence where ``deconvviz[evidence]`` is installed.
     Raises InputError where `out` is a file.
     """
     folder = Path(out)
@@ -75,13 +77,14 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
         with replacing(folder / f"{section.name}.png") as beside:
             beside.write_bytes(png.getvalue())
         pictures.append({**vars(section), "png": base64.b64encode(png.getvalue()).decode()})
-    build_atlas(net, data, top, folder / "atlas", title="What a small network sees in digits", progress=progress)
+    title = "What a small network sees in digits"
+    build_atlas(net, data, top, folder / "atlas", title=title, progress=progress, evidence=installed())
     template = resources.files("deconvviz").joinpath("templates/demo.html").read_text("utf-8")
     page = (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
         .from_string(template)
         .render(
-            title="What a small network sees in digits",
+            title=title,
             introduction=(
                 "A network of two convolutions and two linear layers reads handwritten digits. One forward pass was "
                 "recorded and walked back, in the manner of Zeiler and Fergus: unpool, rectify, filter with the "

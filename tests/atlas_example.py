@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.atlas.site import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Site
 
 Size = tuple[int, int]
@@ -61,8 +63,16 @@ def units(channel: int, k: int, field: Size, size: Size, images: int, labels: Se
         label = labels[number % len(labels)] if labels else ""
         box = (top, left, bottom, right)
         name, place = f"image_{number:05d}.jpg", (top // 2, left // 2)
-        made.append(AtlasUnit(value, number, name, label, box, () if field == size else place, patch, shown))
+        drawn = _projection(400 + number, field)[: bottom - top, : right - left]
+        made.append(AtlasUnit(value, number, name, label, box, () if field == size else place, patch, shown, drawn))
     return tuple(made)
+
+
+def evidence(channel: int) -> AtlasEvidence:
+    """From -0.5 to 0.5 above chance, alike from 0 to 1; every 8th channel is not judged."""
+    if channel % 8 == 7:
+        return AtlasEvidence()
+    return AtlasEvidence(Measured(channel % 11 / 10 - 0.5, 2), Measured(channel % 6 / 5, 1))
 
 
 def firing(channel: int) -> float:
@@ -98,7 +108,8 @@ def channels(
             for below in inputs[-1:]
             for at in range(9)
         )
-        yield AtlasChannel(number, share, share / 3 - 0.1, maximum, histogram, strongest, feeding)
+        one = AtlasChannel(number, share, share / 3 - 0.1, maximum, histogram, strongest, feeding)
+        yield replace(one, evidence=AtlasEvidence() if dead else evidence(number)) if header.evidence else one
 
 
 def header(size: Size = (224, 224), k: int = 9, images: int = 120, title: str = "An example") -> AtlasHeader:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import images
+from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
 from deconvviz.atlas.wiring import inputs_of
@@ -38,6 +39,7 @@ def build_atlas(
     batch_size: int = 16,
     title: str | None = None,
     progress: bool = True,
+    evidence: bool = True,
 ) -> str:
     """Write an atlas of `top` into the folder `out`; returns the path of its page, ``index.html``.
 
@@ -47,11 +49,14 @@ def build_atlas(
     layers: of those that were scanned; None for all.
     channels: per layer those to project; layers that are not named have all. The others appear without pictures.
     batch_size: images that are recorded together.
+    evidence: whether channels get numbers that say if their projections may be believed, and each projection its
+        like from random weights. It takes about twice the time, and ``pip install 'deconvviz[evidence]'``.
 
     A folder that holds an older or broken atlas is rebuilt; until the end the page says that it is incomplete.
     Raises InputError for a scan of another model or dataset, inputs that are no images, and a folder with other
-    things in it; UnknownLayerError.
+    things in it; UnknownLayerError; DependencyError for evidence without its libraries.
     """
+    judge = Judge(net) if evidence else None
     data = as_dataset(dataset)
     if not is_indexed(data):
         raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
@@ -73,7 +78,7 @@ def build_atlas(
         raise InputError(f"an atlas shows images (C, H, W), and the inputs are of shape {tuple(x.shape[1:])}")
     trace = net.trace(x)
     table = net.layers(trace)
-    site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title))
+    site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title, evidence))
     wanted = {name: _wanted(top, name, None if channels is None else channels.get(name)) for name in chosen}
     total = sum(map(len, wanted.values()))
     with tqdm(total=total, unit="unit", desc="atlas", disable=not progress, smoothing=0.05) as bar:
@@ -92,7 +97,7 @@ def build_atlas(
             )
             links = inputs_of(net.model, trace.tape, name, chosen) or [()] * count
             with tempfile.TemporaryFile() as spool:  # what is projected image by image is shown channel by channel
-                places = _project(net, pictures, name, wanted[name], batch_size, spool, bar)
+                places = _project(net, judge, pictures, name, wanted[name], batch_size, spool, bar)
                 site.add_layer(layer, _channels(pictures, top, name, links, spool, places))
     return str(site.finish(pictures.shown))
 
@@ -101,11 +106,15 @@ def _linearised(operations: Sequence[str], layer: str) -> tuple[str, ...]:
     return tuple(one.partition(" in ")[0] for one in operations if one.partition(" in ")[2] == layer)
 
 
-def _header(net: DeconvNet, data: Any, top: TopActivations, shape: tuple[int, ...], title: str | None) -> AtlasHeader:
+def _header(
+    net: DeconvNet, data: Any, top: TopActivations, shape: tuple[int, ...], title: str | None, evidence: bool
+) -> AtlasHeader:
     model = type(net.model).__name__
     provenance = {"weights": top.provenance.fingerprint, "batch size of the scan": str(top.provenance.batch_size)}
     if top.provenance.per_image > 1:
         provenance["units of one image in a list, at most"] = str(top.provenance.per_image)
+    if evidence:
+        provenance["random weights"] = "all of them, seed 0; the seed of their projections is one"
     broken = tuple((one.name, one.reason) for one in top.broken)
     return AtlasHeader(
         title or f"{model} · {short_name(data)}",
@@ -118,6 +127,7 @@ def _header(net: DeconvNet, data: Any, top: TopActivations, shape: tuple[int, ..
         int(_bytes(images.signed_as_rgb(torch.zeros(shape[0], 1, 1)))[0, 0, 0]),
         broken,
         provenance | top.provenance.versions,
+        evidence,
     )
 
 
@@ -158,24 +168,33 @@ class _Pictures:
 
 
 def _bytes(picture: Tensor) -> Picture:
-    return np.asarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+    return np.asarray((picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())  # rounded
 
 
 # One layer
 
 
 class _Place(NamedTuple):
-    """Where the two pictures of a projected unit lie in the spool, and what is said of it."""
+    """Where the pictures of a projected unit lie in the spool, and what is said of it."""
 
     unit: Unit
     image: int
     label: str
     box: tuple[int, int, int, int]
     offset: int
+    pictures: int  # patch and projection, and the one from random weights
+    verdict: Verdict
 
 
 def _project(
-    net: DeconvNet, pictures: _Pictures, layer: str, wanted: list[Found], batch_size: int, spool: IO[bytes], bar: Any
+    net: DeconvNet,
+    judge: Judge | None,
+    pictures: _Pictures,
+    layer: str,
+    wanted: list[Found],
+    batch_size: int,
+    spool: IO[bytes],
+    bar: Any,
 ) -> dict[tuple[int, int], _Place]:
     """Project units, image by image, and put their pictures into the spool; per channel and rank where they are."""
     places: dict[tuple[int, int], _Place] = {}
@@ -189,15 +208,20 @@ def _project(
         for at in range(0, len(found), AT_ONCE):
             part = found[at : at + AT_ONCE]
             projection = net.project_units(trace, layer, [(row, channel, where) for row, _, channel, _, where in part])
-            whole, fields = projection.pixels.cpu(), projection.receptive_fields.tolist()
+            wholes, verdicts = [projection.pixels.cpu()], [Verdict()] * len(part)
+            if judge:
+                wholes.append(judge.from_random_weights(x, projection))
+                verdicts = judge.verdicts(trace, projection, [rank for _, _, _, rank, _ in part])
+            fields = projection.receptive_fields.tolist()
             for index, (row, number, channel, rank, _) in enumerate(part):
                 (upper, lower), (left, right) = fields[index]
-                lower, right = max(lower, upper + 1), max(right, left + 1)
+                box = upper, left, max(lower, upper + 1), max(right, left + 1)
+                here = slice(box[0], box[2]), slice(box[1], box[3])
+                cuts = [looks[row][here], *(_bytes(images.signed_as_rgb(one[index][(..., *here)])) for one in wholes)]
                 places[channel, rank] = _Place(
-                    projection.units[index], number, loaded[row][1], (upper, left, lower, right), spool.tell()
+                    projection.units[index], number, loaded[row][1], box, spool.tell(), len(cuts), verdicts[index]
                 )
-                spool.write(looks[row][upper:lower, left:right].tobytes())
-                spool.write(_bytes(images.signed_as_rgb(whole[index, :, upper:lower, left:right])).tobytes())
+                spool.write(b"".join(one.tobytes() for one in cuts))
             bar.update(len(part))
     return places
 
@@ -213,26 +237,26 @@ def _channels(
     """What the atlas says of each channel, with its pictures from the spool."""
     found = top.statistics[layer]
     for channel in range(len(found.fires)):
-        units = []
-        for place in (places[channel, rank] for rank in range(top.k) if (channel, rank) in places):
-            upper, left, lower, right = place.box
-            shape = (2, lower - upper, right - left, 3)
-            spool.seek(place.offset)
-            patch, projection = np.frombuffer(spool.read(int(np.prod(shape))), np.uint8).reshape(shape)
-            name = name_of_item(pictures.data, place.image)
-            unit = place.unit
-            units.append(
-                AtlasUnit(unit.activation, place.image, name, place.label, place.box, unit.position, patch, projection)
-            )
+        here = [places[channel, rank] for rank in range(top.k) if (channel, rank) in places]
         yield AtlasChannel(
             channel,
             float(found.fires[channel]),
             float(found.mean[channel]),
             float(found.maximum[channel]),
             _bars(found, channel),
-            tuple(units),
+            tuple(_unit(pictures, spool, place) for place in here),
             tuple(links[channel]),
+            of_channel([place.verdict for place in here]),
         )
+
+
+def _unit(pictures: _Pictures, spool: IO[bytes], place: _Place) -> AtlasUnit:
+    unit, (upper, left, lower, right) = place.unit, place.box
+    shape = (place.pictures, lower - upper, right - left, 3)
+    spool.seek(place.offset)
+    shown = np.frombuffer(spool.read(int(np.prod(shape))), np.uint8).reshape(shape)
+    name = name_of_item(pictures.data, place.image)
+    return AtlasUnit(unit.activation, place.image, name, place.label, place.box, unit.position, *shown)
 
 
 def _bars(found: ChannelStatistics, channel: int) -> tuple[tuple[float, float, int], ...]:

@@ -20,7 +20,7 @@ MANIFEST, INDEX = "manifest.json", "data/index.js"
 # What this writer makes, with the temporary files that a killed one leaves (`deconvviz.files.replacing`).
 _MADE = {
     "data": re.compile(r"(index|images|\d+(-\d+)?)\.js"),
-    "sheets": re.compile(r"\d+-[pt]?\d+\.webp"),
+    "sheets": re.compile(r"\d+-[prt]?\d+\.webp"),
     "images": re.compile(r"\d+\.webp"),
     "assets": re.compile(r"\w+\.(js|css)"),
 }

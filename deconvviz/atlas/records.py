@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,22 @@ class AtlasUnit:
     position: tuple[int, ...]  # in the layer, without batch and channel; () without positions
     patch: Picture  # the image inside the box
     projection: Picture  # of the patch's shape; zero is a neutral grey
+    random: Picture | None = None  # the same from random weights; None where the atlas has no evidence
+
+
+class Measured(NamedTuple):
+    """A mean over the units of a channel that could be judged."""
+
+    mean: float
+    units: int
+
+
+@dataclass(frozen=True)
+class AtlasEvidence:
+    """What speaks for a channel's projections or against them; None where none of its units could be judged."""
+
+    gain: Measured | None = None  # insertion above a random ranking
+    alike: Measured | None = None  # rank correlation with projections of other channels at the same places
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,7 @@ class AtlasChannel:
     histogram: tuple[tuple[float, float, int], ...]  # (low, high, count), ascending
     units: tuple[AtlasUnit, ...]  # strongest first; none for a dead channel
     inputs: tuple[tuple[str, int, float], ...]  # (layer of this atlas, channel, weight), strongest first
+    evidence: AtlasEvidence = AtlasEvidence()
 
 
 @dataclass(frozen=True)
@@ -64,3 +82,4 @@ class AtlasHeader:
     neutral: int  # 0 to 255, the grey or white that stands for zero in projections
     broken: tuple[tuple[str, str], ...]  # files that could not be read, and why
     provenance: dict[str, str]
+    evidence: bool = False  # whether channels have evidence, and units pictures from random weights

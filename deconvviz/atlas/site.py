@@ -6,6 +6,7 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
     data/L-B.js        units, histograms and inputs of the channels of block B
     sheets/L-tN.webp   36 channels a sheet, each as a mosaic of its projections; L-pN.webp of its patches
     sheets/L-B.webp    per channel of block B a row of its patches and one of its projections
+    sheets/L-rB.webp   per channel of block B a row of its projections from random weights, in an atlas with evidence
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
 ``data/index.js``, without which the page says that the atlas is incomplete, and then ``manifest.json`` come last.
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deconvviz.atlas.folder import INDEX, MANIFEST, call, claim, remove_stale, rounded, shown_name, write_text
-from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
+from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
 
@@ -66,16 +67,21 @@ class Site:
             raise InputError(f"the atlas has a layer {layer.name!r} already")
         number, writing = len(self._layers), _LayerSheets(self, layer)
         statistics: dict[str, list[Any]] = {"firing": [], "mean": [], "maximum": []}
+        if self.header.evidence:
+            statistics.update(gain=[], alike=[])
         empty: list[int] = []
         for block, members in enumerate(_batches(_counted(layer, channels), writing.block)):
             for one in members:
                 statistics["firing"].append(_share(one.firing))
                 statistics["mean"].append(rounded(one.mean))
                 statistics["maximum"].append(rounded(one.maximum))
+                if self.header.evidence:
+                    statistics["gain"].append(_measured(one.evidence.gain))
+                    statistics["alike"].append(_measured(one.evidence.alike))
                 if not one.units:
                     empty.append(one.channel)
                 self._images.update(unit.image for unit in one.units)
-            writing.add(f"{number}-{block}", number, members)
+            writing.add(number, block, members)
             self._script(f"{number}-{block}", [_details(one) for one in members])
         writing.end(number)
         self._script(str(number), statistics)
@@ -114,7 +120,7 @@ class Site:
         header = self.header
         shown = {name: getattr(header, name) for name in ("title", "model", "dataset", "images", "k", "style")}
         inputs = {"input": list(header.input_shape), "broken": header.broken, "provenance": header.provenance}
-        return {**shown, **inputs, "across": ACROSS, "gutter": GUTTER}
+        return {**shown, **inputs, "across": ACROSS, "gutter": GUTTER, "evidence": header.evidence}
 
 
 class _LayerSheets:
@@ -140,8 +146,8 @@ class _LayerSheets:
         rows, columns = self.grid
         return rows * (self.small.height + 1) - 1, columns * (self.small.width + 1) - 1
 
-    def add(self, key: str, number: int, channels: list[AtlasChannel]) -> None:
-        """Writes the sheet of a block, and those of the grid that it fills."""
+    def add(self, number: int, block: int, channels: list[AtlasChannel]) -> None:
+        """Writes the sheets of a block, and those of the grid that it fills. number: of the layer."""
         rows = []
         for one in channels:
             units = one.units[: self.k]
@@ -156,7 +162,15 @@ class _LayerSheets:
                 cells.append(mosaic(self._shown(small, self.small, signed), self.small, self.grid))
             if len(self._cells[0]) == ACROSS**2:
                 self.end(number)
-        self.site.write_sheet(f"sheets/{key}.webp", sheet(rows, 1), self.tile.lossless)
+        self.site.write_sheet(f"sheets/{number}-{block}.webp", sheet(rows, 1), self.tile.lossless)
+        if self.site.header.evidence:
+            random = [self._random(one) for one in channels]
+            self.site.write_sheet(f"sheets/{number}-r{block}.webp", sheet(random, 1), self.tile.lossless)
+
+    def _random(self, channel: AtlasChannel) -> Tile:
+        """A row of a channel's projections from random weights."""
+        wholes = [placed(one.random, one.box, self.field) for one in channel.units[: self.k] if one.random is not None]
+        return strip(self._shown([self.tile.scaled(one) for one in wholes], self.tile, True), self.tile, self.k)
 
     def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
         """Tiles as they are, or where projections were reduced with their contrast restored."""
@@ -193,6 +207,11 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _share(firing: float) -> float | int | None:
     """Five digits, and never 1 for a channel that is sometimes silent."""
     return min(0.99999, rounded(firing) or 0) if 0 < firing < 1 else rounded(firing)
+
+
+def _measured(found: Measured | None) -> list[float | int | None] | None:
+    """Mean, and over how many units; null where none could be judged."""
+    return found and [rounded(found.mean), found.units]
 
 
 def _details(channel: AtlasChannel) -> dict[str, Any]:

@@ -18,7 +18,8 @@ import torchvision.transforms.functional as TF
 from torch import Tensor
 
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
+from deconvviz.evidence.similarity import Box, cut, heatmap
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Deletion, Score
 from deconvviz.units import Position
@@ -98,31 +99,80 @@ def _ranked(heat: Tensor) -> Tensor:
     return ranks.view(heat.shape)
 
 
+def gains(
+    net: DeconvNet,
+    x: Tensor,
+    layer: str,
+    places: Sequence[Place],
+    boxes: Sequence[Box],
+    heats: Sequence[Tensor],
+    steps: int = 16,
+    batch_size: int = 32,
+) -> list[float]:
+    """Insertion into zeros above a random ranking, for heatmaps that are there already; NaN where nothing can be said.
+
+    x, places, boxes, heats: per unit its image, its place, its receptive field, and a heatmap cut to that. The numbers
+    are those of `deletion` on each image alone.
+    """
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    found: list[float] = []
+    for units in torch.arange(len(x)).split(max(1, batch_size // (2 * steps))):
+        batch = []
+        for n in units.tolist():
+            lot = cut(heatmap(noise(net.model, x[n : n + 1], layer, [places[n]]))[0], boxes[n])
+            masks = [_first(x[n], boxes[n], _ranked(heat), fractions) for heat in (heats[n], lot)]
+            mask = torch.cat([masks[0], masks[1][1:-1]])  # both begin with nothing and end with all
+            batch.append(_inserted(x[n], torch.zeros_like(x[n]), mask, masks[0][-1]))
+        repeated = [places[n] for n in units.tolist() for _ in range(2 * steps)]
+        for risen in activations(net, torch.cat(batch), layer, repeated, batch_size).split(2 * steps):
+            none, whole = risen[:1], risen[steps : steps + 1]
+            by_lot = torch.cat([none, risen[steps + 1 :], whole])
+            areas = [torch.trapezoid(_scaled(one, none, whole), fractions) for one in (risen[: steps + 1], by_lot)]
+            found.append(float(areas[0] - areas[1]))
+    return found
+
+
 def _curves(
     judged: Judged, n: int, ranks: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Deletion and insertion of one image, (steps + 1,) each."""
     image = judged.x[n]
+    mask = _first(image, judged.box(n), ranks, fractions)
+    batch = torch.cat([torch.where(mask, blank, image), _inserted(image, blank, mask, mask[-1])])
+    values = activations(judged.net, batch, judged.layer, [judged.places[n]] * len(batch), batch_size)
+    fallen, risen = values[: len(fractions)], values[len(fractions) :]
+    return _scaled(fallen, fallen[-1], fallen[0]), _scaled(risen, fallen[-1], fallen[0])
+
+
+def _first(image: Tensor, box: Box, ranks: Tensor, fractions: Tensor) -> Tensor:
+    """Where the pixels lie that are ranked first, (steps + 1, 1, H, W)."""
     counts = (fractions * ranks.numel()).round().long()
-    (top, bottom), (left, right) = judged.box(n)
+    (top, bottom), (left, right) = box
     first = torch.zeros(len(counts), *image.shape[1:], dtype=torch.bool)
     first[:, top:bottom, left:right] = ranks < counts[:, None, None]
-    mask = first[:, None].to(image.device)
-    outside = torch.where(mask[-1], blank, image)  # what the unit does not see stays as it is
-    batch = torch.cat([torch.where(mask, blank, image), torch.where(mask, image, outside)])
-    values = activations(judged.net, batch, judged.layer, judged.places[n], batch_size)
-    fallen, risen = values[: len(counts)], values[len(counts) :]
-    whole, none = fallen[0], fallen[-1]
+    return first[:, None].to(image.device)
+
+
+def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tensor:
+    """Pixels of an image in a baseline. field: what the unit sees; the image stays as it is outside of that."""
+    return torch.where(mask, image, torch.where(field, blank, image))
+
+
+def _scaled(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
+    """Activations with 0 for the baseline and 1 for the whole image; NaN where the unit does not fire more on that."""
     span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
-    return (fallen - none) / span, (risen - none) / span
+    return (values - none) / span
 
 
-def activations(net: DeconvNet, x: Tensor, layer: str, place: tuple[int, tuple[int, ...]], batch_size: int) -> Tensor:
-    """What one unit does on many images, (N,) in float64."""
-    channel, position = place
-    unit = (channel, *position)
-    parts = [net.trace(part, layer).activations[layer] for part in x.split(batch_size)]
-    return torch.cat([part.flatten(1)[:, _flat(unit, part.shape[1:])].double().cpu() for part in parts])
+def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[Place], batch_size: int) -> Tensor:
+    """What a unit of each image does, (N,) in float64."""
+    parts = []
+    for start in range(0, len(x), batch_size):
+        found = net.trace(x[start : start + batch_size], layer).activations[layer]
+        units = [(channel, *position) for channel, position in places[start : start + batch_size]]
+        flat = torch.tensor([_flat(unit, found.shape[1:]) for unit in units], device=found.device)
+        parts.append(found.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())
+    return torch.cat(parts)
 
 
 def _flat(index: Sequence[int], shape: Sequence[int]) -> int:

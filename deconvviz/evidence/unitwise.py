@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
 from deconvviz.evidence.similarity import spearman, ssim
@@ -46,10 +48,22 @@ def selectivity(
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
     """The channels that are strongest where the layer is on image n."""
     _, position = strongest.places[n]
-    values = strongest.activations[n].movedim(0, -1)[position]
-    channels = values.topk(min(count, len(values))).indices.tolist()
+    channels = strongest_at(strongest.activations[n], position, count)
     x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
     return Judged(strongest.net, x, strongest.layer, channels, position)
+
+
+def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> list[int]:
+    """The channels that are strongest at a place, of one image's activations (C, *positions)."""
+    values = activations.movedim(0, -1)[tuple(position)]
+    return [int(channel) for channel in values.topk(min(count, len(values))).indices]
+
+
+def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
+    """Mean rank correlation of a unit's heatmap with those of others; NaN without others, or of a single pixel."""
+    if not others or heat.numel() < 2:
+        return float("nan")
+    return sum(spearman(heat, other) for other in others) / len(others)
 
 
 def _verdict(alike: Mapping[str, Score]) -> str:

@@ -4,9 +4,11 @@
 const channelPage = (() => {
   const { h, s, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
 
-  /** Patches (part 0) or projections (part 1) of all units, as a square. */
+  const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
+
+  /** Patches (part 0), projections (part 1) or those from random weights (part 2) of all units, as a square. */
   function square(layer, channel, units, part) {
-    const words = ["Image patch", "Projection"][part];
+    const [words, title] = WORDS[part];
     const tiles = units.map(([value, , name, label], at) => {
       const tile = image(atlas.tile(layer, channel, at, part), `${words} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
       tile.dataset.unit = at;
@@ -15,7 +17,7 @@ const channelPage = (() => {
     const across = Math.ceil(Math.sqrt(atlas.index.k));
     const cells = h("div", { class: "square" }, tiles);
     cells.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
-    return h("figure", { class: "pictures" }, h("figcaption", null, ["Image patches", "Projections"][part]), cells);
+    return h("figure", { class: part === 2 ? "pictures random" : "pictures" }, h("figcaption", null, title), cells);
   }
 
   /** The full image with a box around the patch. */
@@ -85,7 +87,7 @@ const channelPage = (() => {
     })));
   }
 
-  async function view({ layer, channel }) {
+  async function view({ layer, channel, query }) {
     const [data, details, numbers] = await Promise.all([
       atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
     const { units } = details;
@@ -98,10 +100,16 @@ const channelPage = (() => {
       : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
     const badge = { dead: "dead: never fires", always: "always on", "": "" }[state];
     const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
+    evidence.asked(query);
+    const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.random ? 2 : 1);
+    let projections = shown();
     const pictures = units.length
-      ? [h("div", { class: "pair" }, square(layer, channel, units, 0), square(layer, channel, units, 1)),
+      ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
         h("h2", null, "Where they lie"), unitList(numbers, units)]
       : [h("p", { class: "notice" }, state === "dead" ? "This channel never fires on these images, so there is nothing to show." : "There are no pictures of this channel.")];
+    const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.random), title: "The same units in a network whose weights are all random (W)" }, "random weights");
+    const judged = atlas.index.evidence
+      ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
     const element = h("article", { class: "channel" },
       h("div", { class: "heading" },
         step(before, "←", "Previous"),
@@ -111,7 +119,7 @@ const channelPage = (() => {
         step(after, "→", "Next")),
       h("div", { class: "columns" },
         pairs(numbersList, "numbers"),
-        h("div", { class: "seen" }, pictures),
+        h("div", { class: "seen" }, judged, pictures),
         h("aside", { "aria-label": "Statistics" }, histogram(details.histogram), inputs(details.inputs),
           h("section", null, h("h2", null, "Layer"), pairs(facts(layer), "facts")))));
 
@@ -124,9 +132,28 @@ const channelPage = (() => {
     }
     element.addEventListener("pointerover", light);
 
+    function swap() {
+      evidence.toggle();
+      weights.setAttribute("aria-pressed", String(evidence.random));
+      const other = shown();
+      projections.replaceWith(other);
+      projections = other;
+      address();
+    }
+    weights.addEventListener("click", swap);
+
+    /** The address says which weights are shown, for whoever it is sent to. */
+    function address() {
+      if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
+    }
+
     let going = at; // further than `at` while the next channel is on its way and the key is held
 
     function key(event) {
+      if (event.key.toLowerCase() === "w" && weights.isConnected) {
+        swap();
+        return true;
+      }
       if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
       const next = going + (event.key === "ArrowLeft" ? -1 : 1);
       if (next < 0 || next >= order.length) return true;
@@ -135,7 +162,7 @@ const channelPage = (() => {
       return true;
     }
 
-    return { element, title: `${layer.name} channel ${channel}`, key };
+    return { element, title: `${layer.name} channel ${channel}`, key, arrive: address };
   }
 
   return { view };

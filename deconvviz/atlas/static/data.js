@@ -73,16 +73,17 @@ const atlas = (() => {
     return inSheet(file, sheet * index.across ** 2, channel, layer.channels, layer.cell[0], layer.cell[1]);
   }
 
-  /** A unit's patch (part 0) or projection (part 1). */
+  /** A unit's patch (part 0), projection (part 1) or projection from random weights (part 2), which has its own file. */
   function tile(layer, channel, unit, part) {
     const block = Math.floor(channel / layer.block);
     const channels = Math.min(layer.block, layer.channels - block * layer.block);
     const [height, width] = layer.tile;
     const [down, across] = [height + index.gutter, width + index.gutter];
+    const [name, rows, row] = part === 2 ? [`r${block}`, 1, 0] : [block, 2, part];
     return {
-      file: `sheets/${layer.number}-${block}.webp`,
-      sheet: [2 * channels * down, index.k * across + index.gutter],
-      at: [(2 * (channel % layer.block) + part) * down, unit * across],
+      file: `sheets/${layer.number}-${name}.webp`,
+      sheet: [rows * channels * down, index.k * across + index.gutter],
+      at: [(rows * (channel % layer.block) + row) * down, unit * across],
       size: [height, width],
     };
   }

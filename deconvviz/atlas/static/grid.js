@@ -3,7 +3,8 @@
 
 const grid = (() => {
   const { h, count, percent, number, plural, breakable, link, paint, facts, pairs } = dom;
-  const SORTS = { channel: "channel number", firing: "firing rate", strength: "strength" };
+  const SORTS = { channel: "channel number", firing: "firing rate", strength: "strength", gain: "least above chance", alike: "most alike others" };
+  const JUDGED = ["gain", "alike"]; // in atlases with evidence
   const GAP = 8;
   const CAPTION = 34; // pixels below a mosaic; as in style.css
   const AHEAD = 300; // pixels above and below the view that are filled too
@@ -12,12 +13,14 @@ const grid = (() => {
   // What a layer's grid was last asked for: a channel's neighbours are those in its grid.
   const asked = new Map();
 
+  const sorts = () => Object.keys(SORTS).filter((sort) => atlas.index.evidence || !JUDGED.includes(sort));
+
   /** The options in a route's query; what is unknown is left out. */
   function options(query) {
     const given = new URLSearchParams(query);
     const hide = (given.get("hide") || "").split(",");
     return {
-      sort: Object.hasOwn(SORTS, given.get("sort")) ? given.get("sort") : "channel",
+      sort: sorts().includes(given.get("sort")) ? given.get("sort") : "channel",
       hide: ["dead", "always"].filter((kind) => hide.includes(kind)),
       show: given.get("show") === "patches" ? "patches" : "projections",
     };
@@ -34,15 +37,28 @@ const grid = (() => {
 
   const lastQuery = (layer) => query(asked.get(layer.number) || options(""));
 
-  /** Channel numbers, filtered and sorted; the highest first, those alike by number. */
+  /** What channels are sorted by, the highest first; what speaks most against a picture is the highest. */
+  function keys(data, sort) {
+    if (sort === "gain") return data.gain.map((one) => (one ? -one[0] : -Infinity));
+    if (sort === "alike") return data.alike.map((one) => (one ? one[0] : -Infinity));
+    return (sort === "firing" ? data.firing : data.maximum).map((value) => (value === null ? -Infinity : value));
+  }
+
+  /** What a channel's caption says beside its number. */
+  function words(data, sort, channel) {
+    if (JUDGED.includes(sort)) return data[sort][channel] ? number(data[sort][channel][0]) : "–";
+    return sort === "strength" ? number(data.maximum[channel]) : percent(data.firing[channel]);
+  }
+
+  /** Channel numbers, filtered and sorted; those alike by number. */
   function order(data, { sort, hide }) {
     const firing = data.firing;
     let channels = firing.map((_, channel) => channel);
     if (hide.includes("dead")) channels = channels.filter((channel) => firing[channel] !== 0);
     if (hide.includes("always")) channels = channels.filter((channel) => firing[channel] !== 1);
     if (sort === "channel") return channels;
-    const key = (sort === "firing" ? firing : data.maximum).map((value) => (value === null ? -Infinity : value));
-    return channels.sort((a, b) => key[b] - key[a] || a - b);
+    const key = keys(data, sort);
+    return channels.sort((a, b) => (key[a] === key[b] ? a - b : key[b] - key[a]));
   }
 
   /** The channels of a layer as its grid last had them; all by number where `channel` is not among those. */
@@ -64,7 +80,7 @@ const grid = (() => {
 
     // The tools
 
-    const sort = h("select", { id: "sort" }, Object.entries(SORTS).map(([value, text]) => h("option", { value }, text)));
+    const sort = h("select", { id: "sort" }, sorts().map((value) => h("option", { value }, SORTS[value])));
     sort.value = chosen.sort;
     const hide = ["dead", "always"].map((kind) => {
       const box = h("input", { type: "checkbox", id: `hide-${kind}`, disabled: !layer[kind] });
@@ -189,7 +205,7 @@ const grid = (() => {
       cell.anchor.setAttribute("aria-label",
         `Channel ${channel}, ${kind === "dead" ? "never fires" : kind === "always" ? "always fires" : `fires ${firing}`}, maximum ${number(data.maximum[channel])}`);
       cell.name.textContent = channel;
-      cell.words.textContent = chosen.sort === "strength" ? number(data.maximum[channel]) : firing;
+      cell.words.textContent = words(data, chosen.sort, channel);
       cell.bar.style.width = `${100 * (data.firing[channel] || 0)}%`;
       cell.mosaic.style.aspectRatio = `${layer.cell[1]} / ${layer.cell[0]}`;
       const empty = layer.empty.has(channel);
