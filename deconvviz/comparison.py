@@ -24,6 +24,8 @@ from deconvviz import __version__, images
 from deconvviz.captum_adapter import NeuronDeconvNetAttribution
 from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, STEPS, Method, aimed, explained, grad_cam, patch
 from deconvviz.errors import InputError, did_you_mean
+from deconvviz.evidence.methods import Judged
+from deconvviz.evidence.ranking import areas
 from deconvviz.evidence.similarity import Box, cut, heatmap, library, overlap, spearman, ssim
 from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, receptive_fields
@@ -102,7 +104,9 @@ class _Run:
     def __init__(self, net: DeconvNet, image: Tensor, unit: Unit, index: tuple[int, ...], cam: str) -> None:
         self.net, self.image, self.layer, self.index, self.cam = net, image, unit.layer, index, cam
         self.activation, self.checked = unit.activation, False  # whether the copy was seen to be of the same unit
+        self.unit = unit
         self.known: dict[str, Tensor] = {}
+        self.ranked: dict[str, tuple[Tensor, Tensor]] = {}
         self.troubles: dict[str, list[str]] = {}
         self.noise = NOISE * float(image.std())
 
@@ -213,13 +217,26 @@ class _Run:
         )
         return found
 
+    def areas(self, name: str) -> tuple[Tensor, Tensor]:
+        """Deletion and insertion of the evidence, on the unit's own activation."""
+        if name not in self.ranked:
+            judged = Judged(self.net, self.image, self.layer, self.unit.channel, self.unit.position)
+            heat = cut(heatmap(self.known[name])[0], judged.box(0))
+            self.ranked[name] = areas(judged, [heat])
+        return self.ranked[name]
+
     def with_troubles(self, method: Attributed) -> Attributed:
         """The method, with what could not be computed about it in its remark."""
         said = [method.remark, *self.troubles.get(method.name, [])]
         return replace(method, remark="; ".join(filter(None, said)))
 
 
-SCORES = {"infidelity": _Run.infidelity, "sensitivity": _Run.sensitivity}
+SCORES: Mapping[str, Callable[[_Run, str], Tensor]] = {
+    "infidelity": _Run.infidelity,
+    "sensitivity": _Run.sensitivity,
+    "deletion": lambda run, name: run.areas(name)[0],
+    "insertion": lambda run, name: run.areas(name)[1],
+}
 
 # For Captum's methods that rest on their own idea of a rectifier: the style that they mean, and what it is times.
 _HELD_AGAINST = {
@@ -341,6 +358,8 @@ def _settings(image: Tensor, cam: str) -> tuple[str, ...]:
         "Agreement is that of absolute attributions, summed over channels, within the receptive field.",
         f"Infidelity (Captum's, normalised): {NOISES} times Gaussian noise of {NOISE:g} standard deviations of the "
         f"input. Sensitivity (Captum's, the largest): {SHIFTS} samples within as much. Seed {SEED}.",
+        "Deletion (low is good) and insertion (high is good) follow the unit's activation as zeros take the place of "
+        "the pixels ranked first, or these of zeros, within the receptive field: see docs/evidence.md.",
         f"Baselines are zero; integrated gradients in {STEPS} steps; occlusion by {height} x {width} pixels; "
         f"Saliency keeps its sign; Grad-CAM is that of layer {cam or '(none has positions)'}.",
     )

@@ -22,6 +22,7 @@ from deconvviz import cli, comparison, panels
 from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, aimed, explained
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
+from deconvviz.evidence import deletion
 from deconvviz.images import signed_as_rgb
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Comparison
@@ -282,6 +283,15 @@ def test_scores_of_a_linear_model():
     assert 0.01 < found.scores["sensitivity"]["InputXGradient"] < 0.2
 
 
+def test_deletion_and_insertion_are_those_of_the_evidence(of_class):
+    model, x, found = of_class
+    judged = deletion(dv.DeconvNet(model), x, "output", 2, methods=["deconvnet", "gradient"])
+    for ours, name in (("deconvnet", "deconvnet"), ("Deconvolution", "deconvnet"), ("Saliency", "gradient")):
+        assert found.scores["deletion"][ours] == pytest.approx(judged.deletion_scores[name].mean, nan_ok=True)
+        assert found.scores["insertion"][ours] == pytest.approx(judged.insertion_scores[name].mean, nan_ok=True)
+    assert math.isfinite(found.scores["insertion"]["deconvnet"])
+
+
 def test_scores_are_those_of_captum_and_repeatable(of_class):
     model, x, found = of_class
     explain = dv.DeconvNetAttribution(model)
@@ -377,7 +387,7 @@ def test_one_sentence_for_a_mistake(mistake):
 
 def test_tables(of_class):
     _, _, found = of_class
-    assert found.rows()[0] == ("method", "by", "seconds", "infidelity", "sensitivity", "remark")
+    assert found.rows()[0] == ("method", "by", "seconds", *comparison.SCORES, "remark")
     assert found.rows()[3][:2] == ("Deconvolution", "Captum")
     assert found.rows()[3][-1] == "same as deconvnet"
     table = found.agreement_rows("Spearman")

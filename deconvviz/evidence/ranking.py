@@ -99,6 +99,15 @@ def _ranked(heat: Tensor) -> Tensor:
     return ranks.view(heat.shape)
 
 
+def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+    """Areas under the curves of deletion and insertion with zeros, (images,) each, for heatmaps that are known."""
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    blank = torch.zeros_like(judged.x[0])
+    curves = [_curves(judged, n, _ranked(heat), blank, fractions, batch_size) for n, heat in enumerate(heats)]
+    deleted, inserted = (torch.trapezoid(torch.stack(each), fractions) for each in zip(*curves, strict=True))
+    return deleted, inserted
+
+
 def gains(
     net: DeconvNet,
     x: Tensor,
