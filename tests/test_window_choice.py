@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision
 from torch import nn
@@ -27,6 +28,26 @@ def test_global_operations_use_whole_maps(used):
     assert "aten.sigmoid in sigmoid" in found.provenance.linearised
     net.project_units(x, "conv", [(0, 1, (2, 2))])
     assert used == ["from_images"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale_factor": 2.2, "mode": "nearest"},  # makes 8 of 4, from other places than a factor of 2
+        {"scale_factor": 2.2, "mode": "bilinear"},
+        {"scale_factor": 1.5, "mode": "bilinear"},
+        {"scale_factor": 2, "mode": "bilinear", "align_corners": True},
+        {"size": 2, "mode": "bilinear"},
+        {"scale_factor": 2, "mode": "bicubic"},
+    ],
+    ids=str,
+)
+def test_interpolation_by_what_is_no_whole_factor_uses_whole_maps(options, used):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Upsample(**options), nn.Conv2d(2, 2, 1)).double()
+    net, x = dv.DeconvNet(model), torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    whole = net.project(x, "2", position="all", window="full").pixels
+    assert torch.equal(net.project(x, "2", position="all").pixels, whole)
+    assert used == []
 
 
 def test_rules_that_look_at_the_whole_map_use_whole_maps(used, registry):

@@ -58,19 +58,20 @@ def dilated_and_grouped():
 
 
 def hourglass():
-    """Down, and up by interpolation and by transposed convolution, with a skip."""
+    """Down, and up by interpolation of two kinds and by transposed convolution, with a skip."""
 
     class Hourglass(nn.Module):
         def __init__(self):
             super().__init__()
             self.down, self.deep = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
-            self.up, self.last = nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1), nn.Conv2d(12, 4, 3, padding=1)
+            self.up, self.last = nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1), nn.Conv2d(20, 4, 3, padding=1)
             self.wide = nn.Conv2d(4, 4, 3)
 
         def forward(self, x):
             one = F.relu(self.down(x))
-            two = F.relu(self.up(F.relu(self.deep(one))))
-            x = self.last(torch.cat([one, two], 1))
+            deep = F.relu(self.deep(one))
+            two, three = F.relu(self.up(deep)), F.interpolate(deep, scale_factor=2, mode="bilinear")
+            x = self.last(torch.cat([one, two, three], 1))
             return self.wide(F.pad(F.interpolate(F.leaky_relu(x), scale_factor=3), (1, 0, 2, 1)))
 
     return Hourglass()
@@ -212,9 +213,31 @@ def test_a_position_for_all_samples_and_all_positions(used):
         net.project(x, "conv2", 0, window="small")
 
 
+@pytest.mark.parametrize("alone", [0, 1e30], ids=["by position", "by phase"])
+@pytest.mark.parametrize(
+    ("size", "factors"),
+    [
+        *(((5,), (2,)), ((4,), (3,)), ((6, 5), (2, 2)), ((4, 6), (3, 3)), ((3, 5), (4, 1)), ((2, 1), (5, 2))),
+        ((3, 2, 4), (2, 3, 2)),
+    ],
+)
+def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
+    """Also where a window reaches over two borders of a small map."""
+    monkeypatch.setattr(windowed, "ALONE", alone)
+    convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
+    upsampling = nn.Upsample(scale_factor=factors, mode=mode)
+    layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]
+    net, x = dv.DeconvNet(nn.Sequential(*layers).double()), torch.randn(2, 1, *size, dtype=torch.float64)
+    whole = net.project(x, "3", position="all", window="full").pixels
+    for given in (x, net.trace(x, "3")):
+        found = net.project(given, "3", position="all").pixels
+        assert float((found - whole).abs().max()) <= 1e-10 * float(whole.abs().max())
+    assert used == ["from_images", "from_trace"]
+
+
 def test_random_networks_on_windows(used):
     """Those of the property test, wherever their last layers are local."""
-    compared = 0
+    compared, interpolated = 0, {"aten.upsample_nearest2d": 0, "aten.upsample_bilinear2d": 0}
     for seed in range(200):
         model = randomised(RandomNetwork(seed)).double()
         x = torch.randn(model.shape, dtype=torch.float64)
@@ -229,7 +252,11 @@ def test_random_networks_on_windows(used):
                 scale = whole.pixels.abs().max().clamp(min=1e-12)
                 assert float((found.pixels - whole.pixels).abs().max() / scale) < 1e-10, (seed, layer.name)
                 compared += 1
+                for label in {operation.label for operation in net.trace(x, layer.name).tape.operations}:
+                    if label in interpolated:
+                        interpolated[label] += 1
     assert compared > 40
+    assert min(interpolated.values()) > 3
 
 
 def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
