@@ -247,12 +247,20 @@ def _look_up(crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
 
 
 def _localised(switches: Tensor, needed: Region, plane: Sequence[int]) -> Tensor:
-    """Flat indices into whole maps as flat indices into windows of them."""
-    inside = torch.zeros_like(switches, memory_format=torch.contiguous_format)
-    for axis, place in enumerate(torch.unravel_index(switches, tuple(plane))):
-        start = torch.from_numpy(needed.start[:, axis]).to(switches.device).view(-1, *[1] * (switches.ndim - 1))
-        inside = inside * needed.size[axis] + (place - start).clamp(0, needed.size[axis] - 1)
-    return inside
+    """Flat indices into whole maps as flat indices into windows of them.
+
+    Of an index p into (rows, columns), row r = p // columns, is left (r - first row) * width + column - first column,
+    which is p + r * (width - columns) less what the window's start has: one division, for any number of axes one less.
+    """
+    width = torch.Size(needed.size)
+    strides = np.array([width[axis + 1 :].numel() for axis in range(len(width))])
+    before = torch.from_numpy((needed.start * strides).sum(1)).to(switches.device)
+    inside = switches - before.view(-1, *[1] * (switches.ndim - 1))
+    for axis in range(len(width) - 1):
+        over = switches.div(torch.Size(plane[axis + 1 :]).numel(), rounding_mode="floor")
+        inside += over.mul_(int(strides[axis] - plane[axis + 1] * strides[axis + 1]))
+    # Positions outside of the map hold switches of others, and no signal; they must only point to some place.
+    return inside.clamp_(0, width.numel() - 1)
 
 
 def _cost(operation: Operation, size: Sequence[int]) -> float:
