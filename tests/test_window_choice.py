@@ -9,6 +9,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import windowed
+from deconvviz.models import mnist_cnn
 
 
 def test_global_operations_use_whole_maps(used):
@@ -127,13 +128,48 @@ def test_autocast_runs_other_operations(used):
 
 
 def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
-    calls = []
-    original = windowed.Windowed.from_images
-    monkeypatch.setattr(windowed.Windowed, "from_images", lambda self, *rest: calls.append(1) or original(self, *rest))
+    calls, looks = [], []
+    for name in ("from_images", "from_trace"):
+        original = getattr(windowed.Windowed, name)
+        monkeypatch.setattr(
+            windowed.Windowed, name, lambda self, *rest, n=name, o=original: calls.append(n) or o(self, *rest)
+        )
+    regions = windowed.regions
+    monkeypatch.setattr(windowed, "regions", lambda *arguments: looks.append(1) or regions(*arguments))
     net = dv.DeconvNet(torchvision.models.vgg11(weights=None))
-    x = torch.rand(4, 3, 224, 224)
-    net.project_units(x, "features.3", [(n, n, (30, 40)) for n in range(4)])
-    assert calls == [1]
-    small = torch.rand(1, 3, 32, 32)
-    net.project_units(small, "features.16", [(0, 0, (0, 0))])
-    assert calls == [1]
+    large, small = torch.rand(4, 3, 224, 224), torch.rand(1, 3, 32, 32)
+    everywhere = [(0, 0, (row, column)) for row in (0, 1) for column in (0, 1)]
+    net.project_units(large, "features.3", [(n, n, (30, 40)) for n in range(4)])
+    assert calls == ["from_images"]
+    net.project_units(small, "features.16", everywhere)  # each of which sees nearly all, from a place of its own
+    assert calls == ["from_images"]
+    net.project(large[:1], "features.8", 0)
+    assert calls == ["from_images", "from_trace"]
+    # On maps as small as these no operation is as much work as to write it on a tape, which is seen at once.
+    looks.clear()
+    net.project(small[..., :16, :16], "features.8", 0)
+    assert calls == ["from_images", "from_trace"]
+    assert not looks
+
+
+def test_each_group_of_units_has_a_tape_to_be_written(monkeypatch):
+    """Units in the middle share one, those at the border another."""
+    net, x = dv.DeconvNet(mnist_cnn()), torch.rand(1, 1, 28, 28)
+    trace = net.trace(x, "conv2")
+    layer = trace.layer("conv2").value
+    middle, apart = [(0, 0, (6, 6)), (0, 1, (6, 8))], [(0, 0, (6, 6)), (0, 1, (0, 0))]
+    alike, unlike = (windowed.windows_of(trace.tape, net.style, layer, units) for units in (middle, apart))
+    assert (alike.cost, alike.whole_cost) == (unlike.cost, unlike.whole_cost)
+    spared, operations = 2 * (alike.whole_cost - alike.cost), 4  # convolution, rectifier, pooling, convolution
+    monkeypatch.setattr(windowed, "LAYING", 0.99 * spared / operations)
+    assert alike.less_back()
+    assert not unlike.less_back()
+    assert alike.less_both_ways(1)
+    monkeypatch.setattr(windowed, "LAYING", 0.49 * spared / operations)
+    assert unlike.less_back()
+    monkeypatch.setattr(windowed, "LAYING", 1.01 * spared / operations)
+    assert not alike.less_back()
+    # Recording the image, too, is a matter of operations: one tape against the other, and two against it.
+    monkeypatch.setattr(windowed, "LAYING", 1e12)
+    assert alike.less_both_ways(1)
+    assert not unlike.less_both_ways(1)

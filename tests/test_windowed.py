@@ -189,11 +189,10 @@ def test_sequences_and_volumes(used):
     x = torch.randn(2, 1, 10, 12, 14, dtype=torch.float64)
     units = [(0, 1, (0, 0, 0)), (1, 0, (4, 5, 6)), (1, 1, (2, 3, 3))]
     net = dv.DeconvNet(videos)
-    assert (
-        relative_error(net.project_units(x, "3", units).pixels, net.project_units(x, "3", units, window="full").pixels)
-        < 1e-12
-    )
-    assert used == ["from_images"] * 2
+    whole = net.project_units(x, "3", units, window="full").pixels
+    for given in (x, net.trace(x, "3")):
+        assert relative_error(net.project_units(given, "3", units).pixels, whole) < 1e-12
+    assert used == ["from_images"] * 2 + ["from_trace"]
 
 
 def test_a_position_for_all_samples_and_all_positions(used):
