@@ -23,7 +23,7 @@ from deconvviz.registry import Style
 from deconvviz.tape import Operation, Tape, Value, mapped
 
 BUDGET = 256 * 2**20  # bytes of all crops of a batch
-LAYING = 1.2e7  # multiplications in the time that it takes to record an operation, or to write one on a tape of crops
+LAYING = 1e7  # multiplications in the time that it takes to record an operation, or to write one on a tape of crops
 ALONE = 3e8  # multiplications of a unit from which on it is worth to leave out what lies outside of the image
 SMALL = 1024  # positions of a crop up to which crops are put back all at once
 ELEMENT = 24  # an element of a map that is read and written costs about as much as this many multiplications
@@ -73,14 +73,24 @@ class Windowed:
 
     def less_back(self) -> bool:
         """Whether the way back is less work than on whole maps: each group of units has a tape to be written."""
-        return self._laying() + len(self.samples) * self.cost < len(self.samples) * self.whole_cost
+        return self._pays(self._spared_back)
 
     def less_both_ways(self, samples: int) -> bool:
         """Whether that and the way there are less work than to record so many whole images and go back from there."""
-        there = LAYING * len(self._path) + samples * self.whole_cost
-        back = min(self._laying() + len(self.samples) * self.cost, len(self.samples) * self.whole_cost)
-        return self._laying() + 2 * len(self.samples) * self.cost < there + back
+        recorded = LAYING * len(self._path) + samples * self.whole_cost
+        spared = recorded - len(self.samples) * self.cost
+        # Where crops are used back, their tapes are written in any case.
+        return spared > 0 if self.less_back() else self._pays(spared + self._spared_back)
 
+    @property
+    def _spared_back(self) -> float:
+        return len(self.samples) * (self.whole_cost - self.cost)
+
+    def _pays(self, spared: float) -> bool:
+        """Whether to write the tapes is less than what is spared. There is at least one; counting them takes time."""
+        return spared > LAYING * len(self._path) and spared > self._laying
+
+    @property
     def _laying(self) -> float:
         return LAYING * len(self._path) * (int(self._kinds.max()) + 1)
 
