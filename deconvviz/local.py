@@ -6,6 +6,7 @@ See `deconvviz.crops` for what a window is. Everything else is done on whole map
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from deconvviz.crops import Crops, NotLocal, Region, Starts, local
 from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS, uses_batch_statistics
 from deconvviz.tape import Operation, Value, mapped
+from deconvviz.windows import scale_factors
 
 aten: Any = torch.ops.aten
 
@@ -145,33 +147,47 @@ def averaged(crops: Crops, operation: Operation, region: Region) -> Value:
     summed = crops.operation(
         operation, operation.func, (piece, *lists, False, True, 1), {}, crops.new(operation.made, region)
     )
-    counts = torch.ones(1, 1, *[1] * len(kernel), dtype=torch.float64)
+    counts = []
     for axis, size in enumerate(region.size):
         extent = operation["self"].shape[2 + axis]
         first = (region.start[:, axis, None] + np.arange(size)) * stride[axis] - padding[axis]
         last = np.minimum(first + kernel[axis], extent + padding[axis])
         if not operation["count_include_pad"]:
             first, last = np.maximum(first, 0), np.minimum(last, extent)
-        view = [crops.units, 1, *[1] * len(kernel)]
-        view[2 + axis] = size
-        counts = counts * torch.from_numpy(np.maximum(last - first, 1)).double().view(view)
+        counts.append(np.maximum(last - first, 1))
     if operation["divisor_override"]:
-        counts = torch.full_like(counts, float(operation["divisor_override"]))
-    factor = crops.constant((1 / counts).to(operation.made.dtype).to(operation.made.device))
-    return crops.operation(operation, aten.mul.Tensor, (summed, factor), {}, crops.new(operation.made, region))
+        counts = [np.full_like(counts[0], operation["divisor_override"]), *map(np.ones_like, counts[1:])]
+    return _divided(crops, operation, summed, region, counts)
+
+
+_NEAREST = (aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d)
+_LINEAR = (aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d)
 
 
 def _factors(operation: Operation) -> list[int]:
     """By how much an interpolation enlarges, per axis. Raises NotLocal where that is no whole number."""
     before, after = operation.inputs[0].shape[2:], operation.made.shape[2:]
-    if any(new % old for old, new in zip(before, after, strict=True)):
+    factors = [new // old for old, new in zip(before, after, strict=True)]
+    # A factor of 2.2 makes 4 positions of 2, but takes them from other places than a factor of 2.
+    asked = [given or factor for given, factor in zip(scale_factors(operation), factors, strict=True)]
+    if asked != factors or any(new % old for old, new in zip(before, after, strict=True)) or operation["align_corners"]:
         raise NotLocal(str(operation))
-    return [new // old for old, new in zip(before, after, strict=True)]
+    return factors
+
+
+def _is_linear(operation: Operation) -> bool:
+    return operation.func.overloadpacket in _LINEAR
 
 
 def _fewer(operation: Operation, value: Value, region: Region) -> Region:
+    """Nearest: the positions that a region repeats; linear: those that its places lie between."""
     factors = np.array(_factors(operation))
-    first, last = region.start // factors, (region.start + np.array(region.size) - 1) // factors
+    last = region.start + np.array(region.size) - 1
+    if _is_linear(operation):  # the middle of a position lies at (position + 1/2) / factor - 1/2
+        first, last = ((2 * place + 1 - factors) // (2 * factors) for place in (region.start, last))
+        last = last + 1
+    else:
+        first, last = region.start // factors, last // factors
     return Region(first, tuple((last - first + 1).max(0).tolist()))
 
 
@@ -180,15 +196,49 @@ def _enlarged(operation: Operation, region: Region, needed: Region) -> Starts:
     return ahead
 
 
-@local(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d, needs=_fewer, phase=_enlarged)
-def repeated(crops: Crops, operation: Operation, region: Region) -> Value:
-    factors, needed = _factors(operation), _fewer(operation, operation.inputs[0], region)
-    piece = crops.piece(operation, operation.inputs[0], needed)
+@local(*_NEAREST, *_LINEAR, needs=_fewer, phase=_enlarged)
+def interpolated(crops: Crops, operation: Operation, region: Region) -> Value:
+    """By whole factors. At the border a linear one is divided by the part of its weights that lies in the map.
+
+    There torch takes the position at the border for the one that would lie outside, so that it gets both weights.
+    With zero outside it gets its own alone, and divided by it the same is left.
+    """
+    value, factors = operation.inputs[0], _factors(operation)
+    needed, linear = _fewer(operation, value, region), _is_linear(operation)
+    piece = crops.piece(operation, value, needed, fill=0.0 if linear else None)
     size = [factor * side for factor, side in zip(factors, needed.size, strict=True)]
+    args = (piece, size, False) if linear else (piece, size)
     whole = Region(needed.start * np.array(factors), tuple(size))
-    func = {1: aten.upsample_nearest1d, 2: aten.upsample_nearest2d, 3: aten.upsample_nearest3d}[len(factors)].default
-    larger = crops.operation(operation, func, (piece, size), {}, crops.new(operation.made, whole))
-    return _cut(crops, operation, larger, whole, region)
+    larger = crops.operation(
+        operation, operation.func.overloadpacket.default, args, {}, crops.new(operation.made, whole)
+    )
+    made = _cut(crops, operation, larger, whole, region)
+    if not linear or not needed.crossing(value.shape).any():
+        return made
+    weights = [_weights_inside(region, axis, factor, value.shape[2 + axis]) for axis, factor in enumerate(factors)]
+    return _divided(crops, operation, made, region, weights)
+
+
+def _weights_inside(region: Region, axis: int, factor: int, extent: int) -> NDArray[np.float64]:
+    """(units, size): how much of a linear interpolation's two weights lies in a map of so many positions."""
+    place = (region.start[:, axis, None] + np.arange(region.size[axis]) + 0.5) / factor - 0.5
+    first = np.floor(place)
+    second = place - first
+    inside = (1 - second) * ((first >= 0) & (first < extent)) + second * ((first >= -1) & (first < extent - 1))
+    return np.where(inside > 0, inside, 1.0)  # places outside of the map, whose numbers nobody reads
+
+
+def _divided(
+    crops: Crops, operation: Operation, value: Value, region: Region, divisors: Sequence[NDArray[Any]]
+) -> Value:
+    """A value divided by the product of one divisor per axis, each (units, size)."""
+    product = torch.ones(1, 1, *[1] * len(region.size), dtype=torch.float64)
+    for axis, numbers in enumerate(divisors):
+        view = [crops.units, 1, *[1] * len(region.size)]
+        view[2 + axis] = region.size[axis]
+        product = product * torch.from_numpy(numbers).double().view(view)
+    factor = crops.constant((1 / product).to(operation.made.dtype).to(operation.made.device))
+    return crops.operation(operation, aten.mul.Tensor, (value, factor), {}, crops.new(operation.made, region))
 
 
 def _shifted(operation: Operation, value: Value, region: Region) -> Region:

@@ -14,7 +14,6 @@ torch.Size([4, 1, 28, 28])
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import replace
@@ -36,7 +35,7 @@ from deconvviz.errors import (
 from deconvviz.fingerprints import fingerprint, state_of
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
-from deconvviz.mirror import Met, Seeds, changed_since, check_constants, keep_for, project, reconstruct, samples_apart
+from deconvviz.mirror import Met, Seeds, changed_since, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import POOLS, uses_batch_statistics
 from deconvviz.recorder import record
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
@@ -44,7 +43,7 @@ from deconvviz.rules import Style, opaque, rule_for, style_of
 from deconvviz.tape import Kept, Layer, Operation, Tape
 from deconvviz.units import Position, check_finite, check_units, choose_units, places_of, sample_shape, units_at
 from deconvviz.untouched import unwrapped
-from deconvviz.windowed import OVERHEAD, windows_of
+from deconvviz.windowed import back_on_windows, windows_of
 
 
 class Trace:
@@ -190,7 +189,8 @@ class DeconvNet:
             if template := self._template(x, layer):
                 shape = template.layers[layer].value.shape
                 units = places_of(layer, shape, len(x.first), channel, position)
-                if projection := self._on_crops(template, x, layer, units, seed):
+                projection, window = self._on_crops(template, x, layer, units, seed)
+                if projection:
                     return projection
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
@@ -217,9 +217,10 @@ class DeconvNet:
             raise InputError("there is no unit to project; give at least one (sample, channel, position)")
         if not isinstance(x, Trace) and window == "auto":
             x = prepared(x, self.preprocess, finite=False)
-            template = self._template(x, layer)
-            if template and (projection := self._on_crops(template, x, layer, units, seed)):
-                return projection
+            if template := self._template(x, layer):
+                projection, window = self._on_crops(template, x, layer, units, seed)
+                if projection:
+                    return projection
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         samples = trace.tape.samples
@@ -242,11 +243,7 @@ class DeconvNet:
         pixels, met = None, Met()
         if window == "auto" and value.id in trace.apart and channel_axis(trace.tape, value) == 1:
             wanted = [(unit.sample, unit.channel, unit.position) for unit in units]
-            windowed = windows_of(trace.tape, self.style, value, wanted)
-            if windowed and windowed.cost * len(units) + OVERHEAD < windowed.whole_cost * len(units):
-                check_constants(trace.tape)
-                with contextlib.suppress(NotLocal):
-                    pixels = [windowed.from_trace(trace.tape, trace.call.first, seed == "one", met)[0]]
+            pixels = back_on_windows(trace.tape, self.style, value, wanted, trace.call.first, seed == "one", met)
         if pixels is None:
             if seed == "one":
                 seeds = replace(seeds, values=torch.ones_like(seeds.values))
@@ -286,25 +283,24 @@ class DeconvNet:
 
     def _on_crops(
         self, template: Tape, call: Call, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str
-    ) -> Projection | None:
-        """Project on crops, forward and back; None where that is not possible, or more work."""
+    ) -> tuple[Projection | None, str]:
+        """Project on crops, forward and back; None where that is not possible or more work, and the window for then."""
         value, x = template.layers[layer].value, call.first
         check_units(layer, value.shape, len(x), units)
         windowed = windows_of(template, self.style, value, units)
         if windowed is None:
-            return None
-        recorded = windowed.whole_cost * len(x) + len(units) * min(windowed.cost, windowed.whole_cost)
-        if 2 * windowed.cost * len(units) + OVERHEAD > recorded:
-            return None
+            return None, "full"
+        if not windowed.less_both_ways(len(x)):
+            return None, "auto" if windowed.less_back() else "full"
         met = Met()
         try:
             pixels, activations = windowed.from_images(x, seed == "one", met)
         except NotLocal:
-            return None
+            return None, "full"
         check_finite(layer, activations)
         self._check_strict(met)
         places = [position for *_, position in units]
-        return Projection(
+        projection = Projection(
             pixels,
             tuple(
                 Unit(sample, layer, channel, tuple(map(int, position)), activation)
@@ -314,6 +310,7 @@ class DeconvNet:
             images.displayed(x, self.preprocess),
             self._provenance(layer, seed, met),
         )
+        return projection, "auto"
 
     def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
         """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`.

@@ -96,10 +96,11 @@ def erased(op: Step, signal: Tensor) -> Signals:
     return []
 
 
-@mirror(aten.masked_fill, applies=only("self"), keeps=masks_and_indices)
+@mirror(aten.masked_fill, applies=only("self"), keeps=masks_and_indices, own=True)
 def leave_out(op: Step, signal: Tensor) -> Signals:
     """What was filled gets nothing."""
-    return [op.fitted(op["self"], signal.masked_fill(op.operand("mask", op.made), 0))]
+    mask = op.operand("mask", op.made)
+    return [op.fitted(op["self"], signal.masked_fill_(mask, 0) if op.writable else signal.masked_fill(mask, 0))]
 
 
 @mirror(aten.cat)

@@ -8,20 +8,22 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz import local  # noqa: F401  registers how operations run on windows
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
 from deconvviz.inputs import check_finite
-from deconvviz.mirror import Met, keep_for, out_of_memory, undisturbed, walk
+from deconvviz.mirror import Met, check_constants, keep_for, out_of_memory, undisturbed, walk
 from deconvviz.registry import Style
 from deconvviz.tape import Operation, Tape, Value, mapped
 
 BUDGET = 256 * 2**20  # bytes of all crops of a batch
-OVERHEAD = 2e8  # multiplications in the time that it takes to write a tape of crops
+LAYING = 1e7  # multiplications in the time that it takes to record an operation, or to write one on a tape of crops
 ALONE = 3e8  # multiplications of a unit from which on it is worth to leave out what lies outside of the image
 SMALL = 1024  # positions of a crop up to which crops are put back all at once
 ELEMENT = 24  # an element of a map that is read and written costs about as much as this many multiplications
@@ -50,21 +52,47 @@ class Windowed:
         samples, channels = (torch.tensor([unit[part] for unit in units]) for part in (0, 1))
         return cls(tape, style, layer, samples, channels, regions(tape, style, layer, positions))
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """Multiplications of one unit's way back, about."""
-        return sum(_cost(operation, self.found[made.id].size) for operation, made in self._path())
+        return sum(_cost(operation, self.found[made.id].size) for operation, made in self._path)
 
-    @property
+    @cached_property
     def whole_cost(self) -> float:
         """The same on whole maps."""
-        return sum(_cost(operation, made.shape[2:]) for operation, made in self._path())
+        return sum(_cost(operation, made.shape[2:]) for operation, made in self._path)
 
-    def _path(self) -> Iterator[tuple[Operation, Value]]:
-        for operation in self.tape.operations:
-            made = next((value for value in operation.outputs if value is not None and value.id in self.found), None)
-            if made is not None:
-                yield operation, made
+    @cached_property
+    def _path(self) -> list[tuple[Operation, Value]]:
+        """The operations that units see through, and what of each they see."""
+        made = (
+            (op, next((value for value in op.outputs if value is not None and value.id in self.found), None))
+            for op in self.tape.operations
+        )
+        return [(operation, value) for operation, value in made if value is not None]
+
+    def less_back(self) -> bool:
+        """Whether the way back is less work than on whole maps: each group of units has a tape to be written."""
+        return self._pays(self._spared_back)
+
+    def less_both_ways(self, samples: int) -> bool:
+        """Whether that and the way there are less work than to record so many whole images and go back from there."""
+        recorded = LAYING * len(self._path) + samples * self.whole_cost
+        spared = recorded - len(self.samples) * self.cost
+        # Where crops are used back, their tapes are written in any case.
+        return spared > 0 if self.less_back() else self._pays(spared + self._spared_back)
+
+    @property
+    def _spared_back(self) -> float:
+        return len(self.samples) * (self.whole_cost - self.cost)
+
+    def _pays(self, spared: float) -> bool:
+        """Whether to write the tapes is less than what is spared. There is at least one; counting them takes time."""
+        return spared > LAYING * len(self._path) and spared > self._laying
+
+    @property
+    def _laying(self) -> float:
+        return LAYING * len(self._path) * (int(self._kinds.max()) + 1)
 
     def from_images(self, x: Tensor, one: bool, met: Met) -> tuple[Tensor, Tensor]:
         """Forward and back. x: (samples, C, *positions). one: whether the seed is one, and not the activation.
@@ -97,7 +125,7 @@ class Windowed:
         activations = torch.zeros(len(self.samples), dtype=self.layer.dtype)
         per_unit = sum(
             torch.Size((made.shape[1], *self.found[made.id].size)).numel() * made.dtype.itemsize
-            for _, made in self._path()
+            for _, made in self._path
         )
         chunk = max(1, BUDGET // max(1, per_unit))
         for group, found in self._groups():
@@ -115,25 +143,27 @@ class Windowed:
                 start += chunk
         return pixels, activations
 
-    def _groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
-        """Units that can share a tape, and their windows.
+    @cached_property
+    def _kinds(self) -> NDArray[np.int64]:
+        """(units,): the number of the group in which each unit travels.
 
         Where a unit is much work, those of one position go together, and nothing outside of the image is computed.
         Otherwise those that lie alike in the strides of what enlarges; units near the border, which need masks, apart.
         """
-        positions = self.found[self.layer.id].start
-        if alone := self.cost > ALONE:
-            _, kinds = np.unique(positions, axis=0, return_inverse=True)
-        else:
-            kinds = np.zeros((len(positions), 1), np.int64)
-            for made in {value.id: value for operation, value in self._path() for value in operation.inputs}.values():
-                kinds[:, 0] |= self.found[made.id].crossing(made.shape)
-            kinds = np.concatenate([kinds, phases(self.tape, self.found)], 1)
-            _, kinds = np.unique(kinds, axis=0, return_inverse=True)
-        for kind in np.unique(kinds):
-            group = np.nonzero(kinds.reshape(-1) == kind)[0]
-            if alone:
-                yield group, regions(self.tape, self.style, self.layer, positions[group])
+        kinds = self.found[self.layer.id].start
+        if self.cost <= ALONE:
+            border = np.zeros((len(kinds), 1), np.int64)
+            for made in {value.id: value for operation, _ in self._path for value in operation.inputs}.values():
+                border[:, 0] |= self.found[made.id].crossing(made.shape)
+            kinds = np.concatenate([border, phases(self.tape, self.found)], 1)
+        return np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def _groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
+        """Units that can share a tape, and their windows."""
+        for kind in np.unique(self._kinds):
+            group = np.nonzero(self._kinds == kind)[0]
+            if self.cost > ALONE:
+                yield group, regions(self.tape, self.style, self.layer, self.found[self.layer.id].start[group])
             else:
                 yield group, {key: Region(region.start[group], region.size) for key, region in self.found.items()}
 
@@ -169,6 +199,34 @@ def windows_of(
         return Windowed.of(tape, style, layer, units)
     except NotLocal:
         return None
+
+
+def back_on_windows(
+    trace: Tape,
+    style: Style,
+    layer: Value,
+    units: Sequence[tuple[int, int, Sequence[int]]],
+    x: Tensor,
+    one: bool,
+    met: Met,
+) -> list[Tensor] | None:
+    """As `mirror.project`, for a run that was recorded on x; None where windows are not possible, or more work."""
+    if not worth_a_look(trace, len(units)):
+        return None
+    windowed = windows_of(trace, style, layer, units)
+    if windowed is None or not windowed.less_back():
+        return None
+    check_constants(trace)
+    try:
+        return [windowed.from_trace(trace, x, one, met)[0]]
+    except NotLocal:
+        return None
+
+
+def worth_a_look(tape: Tape, units: int) -> bool:
+    """Whether there is an operation that is more work than to write it on a tape of crops: else windows cannot pay."""
+    made = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
+    return any(units * _cost(operation, shape[2:]) > LAYING for operation, shape in made if len(shape) > 2)
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -247,12 +305,20 @@ def _look_up(crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
 
 
 def _localised(switches: Tensor, needed: Region, plane: Sequence[int]) -> Tensor:
-    """Flat indices into whole maps as flat indices into windows of them."""
-    inside = torch.zeros_like(switches, memory_format=torch.contiguous_format)
-    for axis, place in enumerate(torch.unravel_index(switches, tuple(plane))):
-        start = torch.from_numpy(needed.start[:, axis]).to(switches.device).view(-1, *[1] * (switches.ndim - 1))
-        inside = inside * needed.size[axis] + (place - start).clamp(0, needed.size[axis] - 1)
-    return inside
+    """Flat indices into whole maps as flat indices into windows of them.
+
+    Of an index p into (rows, columns), row r = p // columns, is left (r - first row) * width + column - first column,
+    which is p + r * (width - columns) less what the window's start has: one division, for any number of axes one less.
+    """
+    width = torch.Size(needed.size)
+    strides = np.array([width[axis + 1 :].numel() for axis in range(len(width))])
+    before = torch.from_numpy((needed.start * strides).sum(1)).to(switches.device)
+    inside = switches - before.view(-1, *[1] * (switches.ndim - 1))
+    for axis in range(len(width) - 1):
+        over = switches.div(torch.Size(plane[axis + 1 :]).numel(), rounding_mode="floor")
+        inside += over.mul_(int(strides[axis] - plane[axis + 1] * strides[axis + 1]))
+    # Positions outside of the map hold switches of others, and no signal; they must only point to some place.
+    return inside.clamp_(0, width.numel() - 1)
 
 
 def _cost(operation: Operation, size: Sequence[int]) -> float:

@@ -163,6 +163,12 @@ def _whole_where_single(inside: Windows, made: Value) -> Windows:
 _SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}
 
 
+def scale_factors(operation: Operation) -> list[float | None]:
+    """By how much an interpolation was asked to enlarge, per spatial axis; None where it was asked for a size."""
+    names = _SCALES[len(operation.made.shape) - 2]
+    return list(operation["scale_factors"] or [operation[name] for name in names])
+
+
 @passes(aten.upsample_nearest1d, aten.upsample_nearest2d, aten.upsample_nearest3d)
 @passes(aten._upsample_nearest_exact1d, aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d)
 @passes(aten.upsample_linear1d, aten.upsample_bilinear2d, aten.upsample_trilinear3d, aten.upsample_bicubic2d)
@@ -171,7 +177,7 @@ def interpolated(operation: Operation, value: Value, made: Value, rows: Windows)
     rank = len(value.shape) - 2
     exact, cubic = "exact" in operation.label, "cubic" in operation.label
     nearest = "nearest" in operation.label
-    factors = operation["scale_factors"] or [operation[name] for name in _SCALES[rank]]
+    factors = scale_factors(operation)
     inside = rows.copy()
     for axis in range(2, rank + 2):
         size, target, factor = value.shape[axis], made.shape[axis], factors[axis - 2]

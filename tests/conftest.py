@@ -9,6 +9,7 @@ import torch
 from chromium import browser, page, watched  # noqa: F401  fixtures
 
 import deconvviz.rules  # noqa: F401  registers the library's rules
+from deconvviz import windowed
 from deconvviz.registry import _RULES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -28,6 +29,25 @@ def registry():
     yield
     _RULES.clear()
     _RULES.update(before)
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Windows wherever they are possible, whatever is less work; how often they were used, and how."""
+    kinds = []
+    for name in ("from_images", "from_trace"):
+        original = getattr(windowed.Windowed, name)
+
+        def noted(self, *arguments, name=name, original=original):
+            result = original(self, *arguments)
+            kinds.append(name)
+            return result
+
+        monkeypatch.setattr(windowed.Windowed, name, noted)
+    for name in ("less_back", "less_both_ways"):
+        monkeypatch.setattr(windowed.Windowed, name, lambda *_: True)
+    monkeypatch.setattr(windowed, "worth_a_look", lambda *_: True)
+    return kinds
 
 
 @pytest.fixture(scope="session")

@@ -115,3 +115,14 @@ class Fails(nn.Module):
         self.calls += 1
         x = F.dropout(self.norm(self.first(x)), training=True)
         raise ArithmeticError("the model fails here")
+
+
+class Around(nn.Module):
+    """A model inside another, called in some way."""
+
+    def __init__(self, inner, call):
+        super().__init__()
+        self.inner, self.call = inner, call
+
+    def forward(self, x):
+        return self.call(self.inner, x)

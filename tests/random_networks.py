@@ -100,8 +100,11 @@ class RandomNetwork(nn.Module):
         if kind == "write":
             return _written_part
         if kind == "resize":
-            size = (draw.randint(3, 14), draw.randint(3, 14))
             mode = draw.choice(["nearest", "bilinear"])
+            if draw.random() < 0.5:
+                factor = draw.choice([2, 3])
+                return lambda v: F.interpolate(v[0], scale_factor=factor, mode=mode)
+            size = (draw.randint(3, 14), draw.randint(3, 14))
             return lambda v: F.interpolate(v[0], size=size, mode=mode)
         if kind == "shuffle":
             return (lambda v: F.channel_shuffle(v[0], 2)) if channels % 2 == 0 else None

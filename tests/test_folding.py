@@ -102,7 +102,7 @@ class Shared(nn.Module):
         h = self.a(x)
         left, right = F.relu(h) - 0.5 * h, F.leaky_relu(h)
         both = F.relu(self.b(left)) + torch.cat([h[:, 1:], right[:, :1]], 1) + right
-        return self.c(F.relu(both).view(x.shape) + both)
+        return self.c(F.relu(both).view(x.shape) + both.masked_fill(x > 0, 0))
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -17,23 +17,6 @@ from deconvviz.models import mnist_cnn
 from deconvviz.models.zfnet import ZFNet
 
 
-@pytest.fixture
-def used(monkeypatch):
-    """Windows wherever they are possible, whatever is less work; how often they were used, and how."""
-    kinds = []
-    for name in ("from_images", "from_trace"):
-        original = getattr(windowed.Windowed, name)
-
-        def noted(self, *arguments, name=name, original=original):
-            result = original(self, *arguments)
-            kinds.append(name)
-            return result
-
-        monkeypatch.setattr(windowed.Windowed, name, noted)
-    monkeypatch.setattr("deconvviz.net.OVERHEAD", -1e30)
-    return kinds
-
-
 def spots(shape, samples):
     """Corners, edges and the middle, in different samples and channels."""
     rows, columns = shape[2:]
@@ -75,19 +58,20 @@ def dilated_and_grouped():
 
 
 def hourglass():
-    """Down, and up by interpolation and by transposed convolution, with a skip."""
+    """Down, and up by interpolation of two kinds and by transposed convolution, with a skip."""
 
     class Hourglass(nn.Module):
         def __init__(self):
             super().__init__()
             self.down, self.deep = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
-            self.up, self.last = nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1), nn.Conv2d(12, 4, 3, padding=1)
+            self.up, self.last = nn.ConvTranspose2d(8, 6, 4, stride=2, padding=1), nn.Conv2d(20, 4, 3, padding=1)
             self.wide = nn.Conv2d(4, 4, 3)
 
         def forward(self, x):
             one = F.relu(self.down(x))
-            two = F.relu(self.up(F.relu(self.deep(one))))
-            x = self.last(torch.cat([one, two], 1))
+            deep = F.relu(self.deep(one))
+            two, three = F.relu(self.up(deep)), F.interpolate(deep, scale_factor=2, mode="bilinear")
+            x = self.last(torch.cat([one, two, three], 1))
             return self.wide(F.pad(F.interpolate(F.leaky_relu(x), scale_factor=3), (1, 0, 2, 1)))
 
     return Hourglass()
@@ -205,11 +189,10 @@ def test_sequences_and_volumes(used):
     x = torch.randn(2, 1, 10, 12, 14, dtype=torch.float64)
     units = [(0, 1, (0, 0, 0)), (1, 0, (4, 5, 6)), (1, 1, (2, 3, 3))]
     net = dv.DeconvNet(videos)
-    assert (
-        relative_error(net.project_units(x, "3", units).pixels, net.project_units(x, "3", units, window="full").pixels)
-        < 1e-12
-    )
-    assert used == ["from_images"] * 2
+    whole = net.project_units(x, "3", units, window="full").pixels
+    for given in (x, net.trace(x, "3")):
+        assert relative_error(net.project_units(given, "3", units).pixels, whole) < 1e-12
+    assert used == ["from_images"] * 2 + ["from_trace"]
 
 
 def test_a_position_for_all_samples_and_all_positions(used):
@@ -229,9 +212,31 @@ def test_a_position_for_all_samples_and_all_positions(used):
         net.project(x, "conv2", 0, window="small")
 
 
+@pytest.mark.parametrize("alone", [0, 1e30], ids=["by position", "by phase"])
+@pytest.mark.parametrize(
+    ("size", "factors"),
+    [
+        *(((5,), (2,)), ((4,), (3,)), ((6, 5), (2, 2)), ((4, 6), (3, 3)), ((3, 5), (4, 1)), ((2, 1), (5, 2))),
+        ((3, 2, 4), (2, 3, 2)),
+    ],
+)
+def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
+    """Also where a window reaches over two borders of a small map."""
+    monkeypatch.setattr(windowed, "ALONE", alone)
+    convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
+    upsampling = nn.Upsample(scale_factor=factors, mode=mode)
+    layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]
+    net, x = dv.DeconvNet(nn.Sequential(*layers).double()), torch.randn(2, 1, *size, dtype=torch.float64)
+    whole = net.project(x, "3", position="all", window="full").pixels
+    for given in (x, net.trace(x, "3")):
+        found = net.project(given, "3", position="all").pixels
+        assert float((found - whole).abs().max()) <= 1e-10 * float(whole.abs().max())
+    assert used == ["from_images", "from_trace"]
+
+
 def test_random_networks_on_windows(used):
     """Those of the property test, wherever their last layers are local."""
-    compared = 0
+    compared, interpolated = 0, {"aten.upsample_nearest2d": 0, "aten.upsample_bilinear2d": 0}
     for seed in range(200):
         model = randomised(RandomNetwork(seed)).double()
         x = torch.randn(model.shape, dtype=torch.float64)
@@ -246,105 +251,11 @@ def test_random_networks_on_windows(used):
                 scale = whole.pixels.abs().max().clamp(min=1e-12)
                 assert float((found.pixels - whole.pixels).abs().max() / scale) < 1e-10, (seed, layer.name)
                 compared += 1
+                for label in {operation.label for operation in net.trace(x, layer.name).tape.operations}:
+                    if label in interpolated:
+                        interpolated[label] += 1
     assert compared > 40
-
-
-# What cannot be done on windows is done on whole maps
-
-
-def test_global_operations_use_whole_maps(used):
-    class Gated(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.gate, self.after = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 3)
-
-        def forward(self, x):
-            x = self.conv(x)
-            return self.after(x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True))))
-
-    torch.manual_seed(0)
-    net, x = dv.DeconvNet(Gated()), torch.randn(2, 3, 12, 12)
-    found = net.project_units(x, "after", [(0, 1, (2, 2))])
-    assert used == []
-    assert "aten.sigmoid in sigmoid" in found.provenance.linearised
-    net.project_units(x, "conv", [(0, 1, (2, 2))])
-    assert used == ["from_images"]
-
-
-def test_rules_that_look_at_the_whole_map_use_whole_maps(used, registry):
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(3, 2), nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3))
-    x, units = torch.randn(1, 1, 19, 19), [(0, 1, (1, 2))]
-    dv.DeconvNet(model, dv.rules.STYLES["deconvnet"].but(overlap="mean")).project_units(x, "4", units)
-
-    @dv.rules.mirror(torch.ops.aten.relu, when=("rectifier", "balanced"))
-    def balanced(op, signal):
-        return signal - signal.mean((2, 3), keepdim=True)
-
-    dv.DeconvNet(model, dv.rules.STYLES["deconvnet"].but(rectifier="balanced")).project_units(x, "4", units)
-    assert used == []
-
-
-def test_a_path_that_the_image_decides_uses_whole_maps(used):
-    class Decides(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one, self.other = nn.Conv2d(1, 2, 3), nn.Conv2d(1, 2, 3)
-
-        def forward(self, x):
-            return torch.relu((self.one if x.sum() > 0 else self.other)(x))
-
-    net = dv.DeconvNet(Decides())
-    for x in (torch.ones(1, 1, 6, 6), -torch.ones(1, 1, 6, 6)):
-        whole = net.project_units(x, "relu", [(0, 1, (2, 2))], window="full")
-        assert torch.equal(net.project_units(x, "relu", [(0, 1, (2, 2))]).pixels, whole.pixels)
-    assert used == []
-
-
-def test_a_model_that_was_changed_is_looked_at_again(used):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3)).double()
-    net, x, units = dv.DeconvNet(model), torch.randn(1, 1, 9, 9, dtype=torch.float64), [(0, 1, (1, 2))]
-
-    def same():
-        whole = net.project_units(x, "2", units, window="full")
-        return torch.allclose(net.project_units(x, "2", units).pixels, whole.pixels, atol=1e-13)
-
-    assert same()
-    with torch.no_grad():
-        model[0].weight.mul_(-2)
-    assert same()
-    model[1] = nn.SiLU()
-    assert same()
-    model[2].dilation = (2, 2)
-    assert same()
-    model[0].weight = nn.Parameter(torch.randn_like(model[0].weight))
-    assert same()
-
-
-def test_weights_that_are_computed_anew_in_every_run(used):
-    torch.manual_seed(0)
-    normalised = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 3, 3))
-    model = nn.Sequential(normalised, nn.ReLU(), nn.Conv2d(3, 2, 3)).double()
-    net, x, units = dv.DeconvNet(model), torch.randn(1, 1, 9, 9, dtype=torch.float64), [(0, 1, (1, 2))]
-    for _ in range(2):
-        whole = net.project_units(x, "2", units, window="full").pixels
-        assert torch.allclose(net.project_units(x, "2", units).pixels, whole, atol=1e-13)
-        with torch.no_grad():
-            normalised.parametrizations.weight.original0.mul_(-3)
-    assert used == ["from_images"] * 2
-
-
-def test_autocast_runs_other_operations(used):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3))
-    net, x, units = dv.DeconvNet(model), torch.rand(1, 1, 9, 9), [(0, 1, (1, 2))]
-    plain = net.project_units(x, "2", units).units[0].activation
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = net.project_units(x, "2", units)
-        whole = net.project_units(x, "2", units, window="full")
-    assert cast.units[0].activation == whole.units[0].activation != plain
-    assert torch.allclose(cast.pixels, whole.pixels, atol=1e-2 * float(whole.pixels.abs().max()))
-    assert used == ["from_images"] * 2
+    assert min(interpolated.values()) > 3
 
 
 def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
@@ -364,19 +275,6 @@ def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
     found = net.project_units(x, "conv2", units)
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert torch.allclose(found.pixels, whole.pixels, atol=1e-12)
-
-
-def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
-    calls = []
-    original = windowed.Windowed.from_images
-    monkeypatch.setattr(windowed.Windowed, "from_images", lambda self, *rest: calls.append(1) or original(self, *rest))
-    net = dv.DeconvNet(torchvision.models.vgg11(weights=None))
-    x = torch.rand(4, 3, 224, 224)
-    net.project_units(x, "features.3", [(n, n, (30, 40)) for n in range(4)])
-    assert calls == [1]
-    small = torch.rand(1, 3, 32, 32)
-    net.project_units(small, "features.16", [(0, 0, (0, 0))])
-    assert calls == [1]
 
 
 # Ties
