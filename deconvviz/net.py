@@ -299,14 +299,14 @@ class DeconvNet:
             return None, "full"
         check_finite(layer, activations)
         self._check_strict(met)
-        places = [position for *_, position in units]
+        places = [(channel, *position) for _, channel, position in units]
         projection = Projection(
             pixels,
             tuple(
                 Unit(sample, layer, channel, tuple(map(int, position)), activation)
                 for (sample, channel, position), activation in zip(units, activations.tolist(), strict=True)
             ),
-            torch.from_numpy(receptive_fields(template, value, [(0, *place) for place in places])),
+            torch.from_numpy(receptive_fields(template, value, places)),
             images.displayed(x, self.preprocess),
             self._provenance(layer, seed, met),
         )

@@ -159,3 +159,14 @@ def test_where_the_channels_lie_behind_permutations_and_in_the_states_of_an_lstm
 def _channel_axis(model: nn.Module, x: torch.Tensor, layer: str) -> int:
     tape = record(model, x)
     return channel_axis(tape, tape.layers[layer].value)
+
+
+def test_on_crops_a_channel_has_the_receptive_field_of_its_own_branch(monkeypatch):
+    monkeypatch.setattr("deconvviz.windowed.Windowed.less_both_ways", lambda *_: True)
+    net = dv.DeconvNet(Network(NETWORKS["branches joined"]))
+    x = torch.rand(SHAPE, dtype=torch.float64)
+    found = net.project(x, "output", position=(5, 6))
+    assert found.receptive_fields[:, 0].tolist() == [[5, 6], [5, 6], [2, 9], [2, 9]]
+    assert torch.equal(
+        found.receptive_fields, net.project(x, "output", position=(5, 6), window="full").receptive_fields
+    )
