@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import METHODS, clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
 from deconvviz.evidence.random_weights import randomise, weighted_layers
 from deconvviz.evidence.ranking import FILLS
+from deconvviz.evidence.similarity import heatmap, spearman
 from deconvviz.images import Preprocess
 from deconvviz.models.mnist import mnist_cnn
 from deconvviz.results import Deletion
@@ -236,6 +238,35 @@ def test_units_that_see_other_things_have_other_pictures():
     assert abs(same.spearman["random"].mean) < 0.3
     assert "shows the image more than the unit" in same.verdict
     assert [unit.sample for unit in same.units] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+
+
+class Branches(nn.Module):
+    """Channels that see one pixel, and channels that see nine."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow, self.wide = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x):
+        return torch.cat([self.narrow(x), self.wide(x)], 1)
+
+
+def test_units_of_branches_are_compared_on_what_any_of_them_sees():
+    torch.manual_seed(0)
+    net, x = dv.DeconvNet(Branches()), torch.rand(2, 1, 8, 8)
+    found = selectivity(net, x, "output", count=4, methods=["gradient"])
+    means = []
+    for n in range(2):
+        unit = next(one for one in found.units if one.sample == n)
+        (top, left), heats = unit.position, []
+        for channel in range(4):
+            pixels = net.project(x[n : n + 1], "output", channel, unit.position, seed="one").pixels
+            rows, columns = (slice(max(0, at - 1), at + 2) for at in (top, left))
+            heats.append(heatmap(pixels)[0][rows, columns])
+        assert {one.channel for one in found.units if one.sample == n} == {0, 1, 2, 3}
+        alike = [spearman(a, b) for a, b in itertools.combinations(heats, 2)]
+        means.append(sum(alike) / 6)
+    assert found.spearman["gradient"].mean == pytest.approx(sum(means) / 2)
 
 
 # Localisation

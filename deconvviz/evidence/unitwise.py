@@ -50,7 +50,10 @@ def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
     _, position = strongest.places[n]
     channels = strongest_at(strongest.activations[n], position, count)
     x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
-    return Judged(strongest.net, x, strongest.layer, channels, position)
+    judged = Judged(strongest.net, x, strongest.layer, channels, position)
+    # Behind joined branches channels see windows of different sizes; all are compared on what any of them sees.
+    judged.boxes[..., 0], judged.boxes[..., 1] = judged.boxes[..., 0].amin(0), judged.boxes[..., 1].amax(0)
+    return judged
 
 
 def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> list[int]:
