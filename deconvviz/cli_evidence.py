@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deconvviz.cli_shared import Command, image, loaded, model_arguments, write_figure
+from deconvviz.cli_shared import Command, check_ending, image, loaded, model_arguments, write_figure
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -27,8 +27,9 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(given: argparse.Namespace) -> None:
     from deconvviz.comparison import compare
 
-    net, _ = loaded(given)
     out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-compared.png")
+    check_ending(out)  # before minutes of work
+    net, _ = loaded(given)
     position = "max" if given.position is None else given.position
     found = compare(net, image(given.image), given.target, given.layer, given.channel, position, given.methods)
     write_figure(found.figure(), out)

@@ -63,13 +63,21 @@ def image(given: str) -> Any:
     return images[int(index)][None]
 
 
+def check_ending(out: Path) -> str:
+    """The format that a picture's ending names. Raises InputError for one that cannot be written."""
+    from matplotlib.figure import Figure
+
+    kind, known = out.suffix.lower().lstrip("."), Figure().canvas.get_supported_filetypes()
+    if kind not in known:
+        listed = ", ".join(sorted(known))
+        raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {listed}")
+    return kind
+
+
 def write_figure(figure: Any, out: Path) -> None:
     """Write a figure, whole or not at all, in the format that the file's ending names."""
     from deconvviz.files import replacing
 
-    kind = out.suffix.lower().lstrip(".")
-    if kind not in figure.canvas.get_supported_filetypes():
-        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
-        raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {known}")
+    kind = check_ending(out)
     with replacing(out) as beside:
         figure.savefig(beside, dpi=150, format=kind)

@@ -30,9 +30,10 @@ from deconvviz.evidence.similarity import Box, cut, heatmap, library, overlap, s
 from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, receptive_fields
 from deconvviz.inputs import prepared
-from deconvviz.net import DeconvNet, Trace
+from deconvviz.net import DeconvNet
 from deconvviz.results import Attributed, Comparison, Provenance, Unit
 from deconvviz.tape import Tape, Value
+from deconvviz.trace import Trace
 from deconvviz.units import Position, choose_units
 
 STYLES = ("deconvnet", "guided")

@@ -36,51 +36,15 @@ from deconvviz.fingerprints import fingerprint, state_of
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
 from deconvviz.mirror import Met, Seeds, changed_since, keep_for, project, reconstruct, samples_apart
-from deconvviz.mirrors import POOLS, uses_batch_statistics
+from deconvviz.mirrors import uses_batch_statistics
 from deconvviz.recorder import record
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.rules import Style, opaque, rule_for, style_of
-from deconvviz.tape import Kept, Layer, Operation, Tape
+from deconvviz.tape import Kept, Operation, Tape
+from deconvviz.trace import Trace
 from deconvviz.units import Position, check_finite, check_units, choose_units, places_of, sample_shape, units_at
 from deconvviz.untouched import unwrapped
 from deconvviz.windowed import back_on_windows, windows_of
-
-
-class Trace:
-    """One recorded forward pass: what `DeconvNet.trace` returns and every projection starts from.
-
-    activations: per layer asked for, the tensor it returned, as when it ran.
-    switches: per max-pooling layer, the flat indices into each feature map, as torch gives them.
-    linearised: operations that have no mirror in the style and would be linearised, with their layers.
-    """
-
-    def __init__(self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None) -> None:
-        self.tape, self.style, self.call = tape, style, call
-        names = tape.layers if wanted is None else wanted
-        self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
-        self.switches: dict[str, Tensor] = {}
-        for operation in tape.operations:
-            indices = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
-            if indices is not None and indices.id in tape.data:
-                layer, found = tape.layers.get(operation.where), tape.data[indices.id]
-                if layer is not None and found.numel() == torch.Size(layer.value.shape).numel():
-                    found = found.view(layer.value.shape)  # one-dimensional pooling runs in two dimensions
-                self.switches[operation.where] = found
-        listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
-        self.linearised = tuple(dict.fromkeys(listed))
-        self.apart = samples_apart(tape, style)
-
-    def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
-        """What arrived at inputs beside the first, by their place among the arguments."""
-        return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
-
-    def layer(self, name: str) -> Layer:
-        if name not in self.activations:
-            raise UnknownLayerError(
-                f"this trace has no activations of {name!r}{did_you_mean(name, self.activations)} "
-                f"(it was recorded for {len(self.activations)} layers)"
-            )
-        return self.tape.layers[name]
 
 
 class DeconvNet:

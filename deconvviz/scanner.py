@@ -18,9 +18,10 @@ from deconvviz.data.items import Batch
 from deconvviz.errors import DeconvVizError, InputError, UnknownLayerError, did_you_mean
 from deconvviz.geometry import channel_axis
 from deconvviz.inputs import misfit
-from deconvviz.net import DeconvNet, Trace
+from deconvviz.net import DeconvNet
 from deconvviz.results import LayerInfo
 from deconvviz.tally import Tally
+from deconvviz.trace import Trace
 from deconvviz.units import sample_shape
 from deconvviz.watcher import Enough, Watcher
 

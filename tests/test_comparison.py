@@ -448,3 +448,12 @@ def test_the_command(tmp_path, capsys):
         assert picture.width > 300
     assert cli.main(["compare", "mnist", "mnist:0", "--target", "10", "--out", str(out)]) == 2
     assert capsys.readouterr().err == "deconvviz: layer 'output' has channels 0 to 9, not 10\n"
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch):
+    def worked(*_):
+        raise AssertionError("it was compared")
+
+    monkeypatch.setattr(comparison, "compare", worked)
+    assert cli.main(["compare", "mnist", "mnist:0", "--out", str(tmp_path / "seven.psychedelic")]) == 2
+    assert "cannot be written as 'seven.psychedelic'; its ending must be one of" in capsys.readouterr().err

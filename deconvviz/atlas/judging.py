@@ -17,8 +17,9 @@ from deconvviz.evidence.ranking import gains
 from deconvviz.evidence.similarity import Box, cut, heatmap, library
 from deconvviz.evidence.unitwise import likeness, strongest_at
 from deconvviz.geometry import channel_axis
-from deconvviz.net import DeconvNet, Trace
+from deconvviz.net import DeconvNet
 from deconvviz.results import Projection
+from deconvviz.trace import Trace
 
 JUDGED = 2  # of a channel's units, its strongest; one where images are large, since each takes 16 forward passes
 LARGE = 128 * 128  # pixels of an image

@@ -1,0 +1,52 @@
+"""`Trace`: one recorded forward pass, as a user holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from deconvviz.errors import UnknownLayerError, did_you_mean
+from deconvviz.inputs import Call
+from deconvviz.mirror import samples_apart
+from deconvviz.mirrors import POOLS
+from deconvviz.rules import Style, rule_for
+from deconvviz.tape import Layer, Tape
+
+
+class Trace:
+    """One recorded forward pass: what `DeconvNet.trace` returns and every projection starts from.
+
+    activations: per layer asked for, the tensor it returned, as when it ran.
+    switches: per max-pooling layer, the flat indices into each feature map, as torch gives them.
+    linearised: operations that have no mirror in the style and would be linearised, with their layers.
+    """
+
+    def __init__(self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None) -> None:
+        self.tape, self.style, self.call = tape, style, call
+        names = tape.layers if wanted is None else wanted
+        self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
+        self.switches: dict[str, Tensor] = {}
+        for operation in tape.operations:
+            indices = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
+            if indices is not None and indices.id in tape.data:
+                layer, found = tape.layers.get(operation.where), tape.data[indices.id]
+                if layer is not None and found.numel() == torch.Size(layer.value.shape).numel():
+                    found = found.view(layer.value.shape)  # one-dimensional pooling runs in two dimensions
+                self.switches[operation.where] = found
+        listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
+        self.linearised = tuple(dict.fromkeys(listed))
+        self.apart = samples_apart(tape, style)
+
+    def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
+        """What arrived at inputs beside the first, by their place among the arguments."""
+        return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
+
+    def layer(self, name: str) -> Layer:
+        if name not in self.activations:
+            raise UnknownLayerError(
+                f"this trace has no activations of {name!r}{did_you_mean(name, self.activations)} "
+                f"(it was recorded for {len(self.activations)} layers)"
+            )
+        return self.tape.layers[name]
