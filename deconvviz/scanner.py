@@ -123,7 +123,8 @@ class Scanner:
         with (looker := _Looker(self.model, self.layers)).watching(), contextlib.suppress(Enough):
             self.model(x)
         for name in self.layers:
-            if name not in looker.found or not torch.allclose(looker.found[name], trace.activations[name], 1e-3, 1e-5):
+            found, recorded = looker.found.get(name), trace.activations[name]
+            if found is None or found.shape != recorded.shape or not torch.allclose(found, recorded, 1e-3, 1e-5):
                 raise InputError(
                     f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
                     f"scan a module around it"

@@ -213,6 +213,17 @@ def test_a_functional_call_that_cannot_be_told_apart_is_refused():
     with pytest.raises(InputError, match="'relu' is one of several calls"):
         dv.scan(dv.DeconvNet(First()), torch.randn(3, 1, 5, 5), "relu", progress=False)
 
+    class Between(First):
+        def __init__(self):
+            super().__init__()
+            self.behind = nn.Conv2d(2, 1, 2)
+
+        def forward(self, x):
+            return torch.relu(self.behind(super().forward(x)))  # here the other call's maps are of another size
+
+    with pytest.raises(InputError, match="'relu_1' is one of several calls"):
+        dv.scan(dv.DeconvNet(Between()), torch.randn(3, 1, 5, 5), "relu_1", k=1, progress=False)
+
 
 def test_images_of_different_sizes_one_at_a_time():
     model = nn.Sequential(nn.Conv2d(1, 2, 3)).eval()
