@@ -29,7 +29,7 @@ _HOMES = {
     "compare": "deconvviz.comparison",
     "scan": "deconvviz.mining",
 }
-_MODULES = ("errors", "evidence", "figures", "images", "results", "rules")
+_MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
 
 __all__ = [  # noqa: PLE0604
     "DeconvNet",

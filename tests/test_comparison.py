@@ -18,11 +18,12 @@ from reference import relative_error, untouched
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import cli, comparison, panels
+from deconvviz import cli, comparison
 from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, aimed, explained
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import deletion
+from deconvviz.figures import comparison as panels
 from deconvviz.images import signed_as_rgb
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Comparison

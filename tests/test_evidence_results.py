@@ -8,7 +8,7 @@ from PIL import Image
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.cli_evidence import _batch
+from deconvviz.cli.shared import batch
 from deconvviz.data import mnist_test
 from deconvviz.evidence import clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
 from deconvviz.images import Preprocess
@@ -77,5 +77,5 @@ def test_mistakes_on_the_command_line(arguments, said, tmp_path, capsys, monkeyp
 def test_images_of_a_folder_are_judged_in_the_order_of_their_names(tmp_path):
     for n, name in enumerate(("b.png", "a.png")):
         Image.fromarray((mnist_test()[0][n, 0] * 255).round().byte().numpy()).save(tmp_path / name)
-    found = _batch([str(tmp_path), "mnist:5"], Preprocess(28, (0.0,), (1.0,)))
+    found = batch([str(tmp_path), "mnist:5"], Preprocess(28, (0.0,), (1.0,)))
     assert torch.allclose(found, mnist_test()[0][[1, 0, 5]], atol=1 / 255)

@@ -14,6 +14,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import figures
 from deconvviz.errors import InputError
+from deconvviz.figures import pictures
 from deconvviz.images import signed_as_rgb
 from deconvviz.results import LearningCurves, Projection, Provenance, Unit
 
@@ -37,7 +38,7 @@ def test_filter_grids_of_any_number_of_channels(channels):
     assert len(np.unique(rendered(figures.filter_grid(weight)))) > 10
     image = figures.filter_image(weight, columns=5, enlarge=1)
     width, height = {1: (3, 3), 2: (9, 5), 3: (3, 3), 16: (17, 17)}[channels]
-    assert image.size == (5 * (width + figures.GAP) + figures.GAP, height + 2 * figures.GAP)
+    assert image.size == (5 * (width + pictures.GAP) + figures.GAP, height + 2 * figures.GAP)
 
 
 def test_filters_are_drawn_with_their_own_or_one_scale():

@@ -8,7 +8,9 @@ import html
 import importlib
 import io
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -102,6 +104,23 @@ class Result:
         return result
 
 
+class Finding(Result):
+    """A result that is a table and a verdict: what was measured, and in one plain sentence what that means."""
+
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        """One mapping for each row, from the column's name to text or a number; all have the same columns."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{as_text(as_rows(self.table()))}\n{self.verdict}"
+
+    def _repr_html_(self) -> str:
+        said = html.escape(self.verdict)
+        return f"{as_html(as_rows(self.table()))}{super()._repr_html_()}<p>{said}</p>"
+
+
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         tensors[key] = value.detach().cpu().contiguous().clone()
@@ -128,6 +147,22 @@ def _decode(value: Any, stored: Any) -> Any:
     if "mapping" in value:
         return {k: _decode(v, stored) for k, v in value["mapping"]}
     return KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+
+
+def as_rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Records as rows of text, a header first; numbers to three digits, nothing where there is none.
+
+    >>> as_rows([{"layer": "conv1", "share": 1 / 3}, {"layer": "conv2", "share": math.nan}])
+    [('layer', 'share'), ('conv1', '0.333'), ('conv2', '')]
+    """
+    rows: list[tuple[str, ...]] = [tuple(records[0])] if records else [("nothing",)]
+    return rows + [tuple(_cell(value) for value in record.values()) for record in records]
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def as_text(rows: list[tuple[str, ...]]) -> str:

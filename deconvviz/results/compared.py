@@ -46,7 +46,7 @@ class Comparison(Result):
     settings: in words, how methods and scores were computed.
     """
 
-    drawn_by: ClassVar[str] = "deconvviz.panels"
+    drawn_by: ClassVar[str] = "deconvviz.figures.comparison"
 
     image: torch.Tensor
     unit: Unit

@@ -35,7 +35,7 @@ class Score:
 class Judgement(Result):
     """What all of them show: a table of scores and a verdict."""
 
-    drawn_by = "deconvviz.charts"
+    drawn_by = "deconvviz.figures.evidence"
 
     verdict: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,6 +61,23 @@ def image(given: str) -> Any:
     if int(index) >= len(images):
         raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
     return images[int(index)][None]
+
+
+def batch(given: Sequence[str], preprocess: Any) -> Any:
+    """The images that arguments name, (N, C, H, W): one each, or all of a folder in the order of their names."""
+    import torch
+
+    from deconvviz.data.folder import ImageFolder
+    from deconvviz.images import to_input
+
+    parts = []
+    for name in given:
+        folder = ImageFolder(name) if Path(name).is_dir() else None
+        found = [folder.root / each for each in folder.names] if folder else image(name)
+        parts.append(to_input(found, preprocess))
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise InputError("the images are of different sizes or kinds; give photographs, or digits of the bundled test")
+    return torch.cat(parts)
 
 
 def check_ending(out: Path) -> str:

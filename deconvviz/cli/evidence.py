@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deconvviz.cli_shared import Command, check_ending, image, loaded, model_arguments, write_figure
+from deconvviz.cli.shared import Command, batch, check_ending, image, loaded, model_arguments, write_figure
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -65,7 +65,7 @@ def _evidence(given: argparse.Namespace) -> None:
     from deconvviz import evidence
 
     net, _ = loaded(given)
-    x = _batch(given.images, net.preprocess)
+    x = batch(given.images, net.preprocess)
     layer, unit = given.layer, (given.channel, "max" if given.position is None else given.position)
 
     def benchmark() -> Any:
@@ -93,23 +93,6 @@ def _evidence(given: argparse.Namespace) -> None:
         found.save(out / f"{name}.safetensors")
         print(f"{name}\n{found}\n")
     print(out)
-
-
-def _batch(given: Sequence[str], preprocess: Any) -> Any:
-    """The images that arguments name, (N, C, H, W): one each, or all of a folder in the order of their names."""
-    import torch
-
-    from deconvviz.data.folder import ImageFolder
-    from deconvviz.images import to_input
-
-    parts = []
-    for name in given:
-        folder = ImageFolder(name) if Path(name).is_dir() else None
-        found = [folder.root / each for each in folder.names] if folder else image(name)
-        parts.append(to_input(found, preprocess))
-    if len({part.shape[1:] for part in parts}) > 1:
-        raise InputError("the images are of different sizes or kinds; give photographs, or digits of the bundled test")
-    return torch.cat(parts)
 
 
 EVIDENCE = {

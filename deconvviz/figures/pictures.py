@@ -1,11 +1,7 @@
-"""Pictures of results: matplotlib figures, and the same grids as PIL images. Nothing here sees a model.
+"""Grids of filters, maps and projections, and curves.
 
 Signed maps are shown with zero in the middle of a symmetric scale, since the last step of a deconvnet is not
 rectified. Each picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
-
->>> import torch
->>> filter_image(torch.randn(6, 1, 5, 5), columns=3).size
-(69, 48)
 """
 
 from __future__ import annotations

@@ -1,0 +1,105 @@
+"""The commands that go through a dataset: scan, atlas."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from deconvviz.cli.shared import Command, loaded, model_arguments
+from deconvviz.errors import InputError
+
+if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet
+
+# ruff: noqa: PLC0415
+
+
+def _scan_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
+    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="all convolution and linear layers by default")
+    parser.add_argument("--k", type=int, default=9, help="strongest units per channel (%(default)s)")
+    parser.add_argument("--per-image", type=int, default=1, metavar="N", help="of one image, at most (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
+    parser.add_argument("--state", metavar="DIR", help="keep progress there; the same command goes on from it")
+    parser.add_argument("--strict", action="store_true", help="stop at the first item that cannot be read")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun cuda is each rank's own")
+
+
+def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
+    _scan_arguments(parser)
+    parser.add_argument("--out", default="top.safetensors", metavar="FILE", help="what is found (%(default)s)")
+
+
+def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
+    _scan_arguments(parser)
+    parser.add_argument("--out", default="atlas", metavar="DIR", help="folder for the site (%(default)s)")
+    parser.add_argument("--top", metavar="FILE", help="what `deconvviz scan` found, in place of a new scan")
+    parser.add_argument(
+        "--evidence",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="say of each channel whether its pictures may be believed; needs deconvviz[evidence]",
+    )
+
+
+def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
+    """The network, the dataset, what was found in it, and whether this is the process that says so."""
+    import torch
+
+    from deconvviz.data.loading import load_data
+    from deconvviz.mining import scan
+    from deconvviz.results import TopActivations
+
+    rank, device = int(os.environ.get("RANK", "0")), given.device
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {given.device}: torch finds no CUDA device on this machine")
+    net, _ = loaded(given)
+    net.model.to(device)
+    data = load_data(given.data, given.root)
+    if top := getattr(given, "top", None):
+        return net, data, TopActivations.load(top), True
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    names = ("layers", "k", "batch_size", "state", "per_image", "workers", "strict")
+    return net, data, scan(net, data, **{name: getattr(given, name) for name in names}), rank == 0
+
+
+def _scan(given: argparse.Namespace) -> None:
+    _, _, top, first = _scanned(given)
+    if first:
+        print(top)
+        _list_broken(top)
+        print(top.save(given.out))
+
+
+def _atlas(given: argparse.Namespace) -> None:
+    from deconvviz.atlas.build import build_atlas
+    from deconvviz.atlas.judging import check_installed
+
+    if given.evidence:
+        check_installed()
+    net, data, top, first = _scanned(given)
+    if first:
+        page = build_atlas(net, data, top, given.out, layers=given.layers, evidence=given.evidence)
+        _list_broken(top)
+        print(page)
+
+
+def _list_broken(top: Any) -> None:
+    for one in top.broken[:20]:
+        print(f"left out: {one.name}: {one.reason}", file=sys.stderr)
+    if len(top.broken) > 20:
+        print(f"left out: {len(top.broken) - 20} more", file=sys.stderr)
+
+
+MINING = {
+    "scan": Command("the strongest images of every channel over a dataset", _scan_only_arguments, _scan),
+    "atlas": Command("a web site of every channel's strongest images and projections", _atlas_arguments, _atlas),
+}

@@ -1,0 +1,70 @@
+"""The commands that make pictures of one image: demo, layers, project."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from deconvviz.cli.shared import Command, image, loaded, model_arguments, write_figure
+
+# ruff: noqa: PLC0415
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", default="demo", metavar="DIR", help="folder for the pictures and index.html (%(default)s)"
+    )
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from deconvviz.demo import build_demo
+
+    print(build_demo(given.out))
+
+
+def _layers(given: argparse.Namespace) -> None:
+    import torch
+
+    net, shape = loaded(given)
+    print(net.layers(torch.zeros(1, *shape)))
+
+
+def _project_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (the nine strongest)")
+    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
+    parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
+    parser.add_argument("--whole", action="store_true", help="show whole images, not cut to the receptive field")
+    parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-LAYER.png)")
+
+
+def _project(given: argparse.Namespace) -> None:
+    net, _ = loaded(given)
+    out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-{given.layer}.png")
+    trace = net.trace(image(given.image), given.layer)
+    channels = given.channel or _strongest(trace.activations[given.layer], 9)
+    position = "max" if given.position is None else given.position
+    projection = net.project(trace, given.layer, channels, position, given.seed)
+    write_figure(projection.figure(crop=not given.whole), out)
+    for unit in projection.units:
+        print(f"{unit.layer} channel {unit.channel} at {unit.position}: activation {unit.activation:.4g}")
+    if projection.provenance.linearised:
+        print(f"linearised: {', '.join(projection.provenance.linearised)}")
+    print(out)
+
+
+def _strongest(activations: Any, count: int) -> list[int]:
+    strongest = activations[0].flatten(1).amax(1) if activations.ndim > 2 else activations[0]
+    return sorted(strongest.topk(min(count, len(strongest))).indices.tolist())
+
+
+PICTURES = {
+    "demo": Command("what the bundled network sees in the bundled digits, as one page", _demo_arguments, _demo),
+    "layers": Command(
+        "the layers of a model: shapes, strides, receptive fields, what is linearised", model_arguments, _layers
+    ),
+    "project": Command("what made units of a layer fire on an image, as a picture", _project_arguments, _project),
+}

@@ -1,0 +1,68 @@
+"""The command that trains the reference network."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from deconvviz.cli.shared import Command, write_figure
+
+# ruff: noqa: PLC0415
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    from deconvviz.models import REFERENCE, TrainingSettings
+
+    parser.add_argument(
+        "--root", required=True, metavar="DIR", help="folder with MNIST's training images and labels (IDX)"
+    )
+    parser.add_argument("--download", action="store_true", help="let torchvision download them into --root first")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="weights, curves and a checkpoint per epoch; goes on from there"
+    )
+    parser.add_argument(
+        "--reference", action="store_true", help="the settings of the bundled weights, unless given below"
+    )
+    parser.add_argument("--channels", type=int, nargs=2, metavar=("C1", "C2"), help="filters of the two convolutions")
+    parser.add_argument("--width", type=int, help="values between the two linear layers")
+    parser.add_argument("--dropout", type=float, metavar="P", help="dropout before the last layer; 0 for none")
+    parser.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, help="batch normalisation")
+    settings = parser.add_argument_group("settings", "see deconvviz.models.TrainingSettings")
+    for field in dataclasses.fields(TrainingSettings):
+        flag, default = f"--{field.name.replace('_', '-')}", getattr(TrainingSettings(), field.name)
+        if isinstance(default, bool):
+            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+        else:
+            kind = int if default is None else type(default)
+            reference = getattr(REFERENCE, field.name)
+            settings.add_argument(flag, type=kind, help=f"{default}; reference: {reference}")
+
+
+def _train(given: argparse.Namespace) -> None:
+    from deconvviz.data import load_mnist, mnist_test
+    from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
+
+    asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
+    architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
+    images, labels = load_mnist(given.root, given.download)
+    out = Path(given.out)
+    model, result = train_mnist(
+        images,
+        labels,
+        settings,
+        checkpoints=out / "checkpoints",
+        **{name: value for name, value in architecture.items() if value is not None},
+    )
+    test = evaluate(model, *mnist_test())
+    save_trained(model, out / "mnist_cnn.safetensors", result, test)
+    result.curves.save(out / "curves.safetensors")
+    write_figure(result.curves.figure(), out / "curves.png")
+    print(result.curves.diagnosis)
+    print(f"test accuracy {test.accuracy:.2%} on {test.count:,} images")
+    print(out / "mnist_cnn.safetensors")
+
+
+TRAINING = {"train": Command("train the reference network on MNIST, and watch how it learns", _train_arguments, _train)}

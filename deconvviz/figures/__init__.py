@@ -1,0 +1,38 @@
+"""Pictures of results: matplotlib figures, and the same grids as PIL images. Nothing here sees a model.
+
+>>> import torch
+>>> filter_image(torch.randn(6, 1, 5, 5), columns=3).size
+(69, 48)
+"""
+
+from deconvviz.figures.pictures import (
+    activation_grid,
+    activation_image,
+    attribution_strip,
+    draw,
+    filter_grid,
+    filter_image,
+    firing_rates,
+    learning_curves,
+    projection_grid,
+    projection_image,
+    reconstruction_strip,
+    top_grid,
+    top_image,
+)
+
+__all__ = [
+    "activation_grid",
+    "activation_image",
+    "attribution_strip",
+    "draw",
+    "filter_grid",
+    "filter_image",
+    "firing_rates",
+    "learning_curves",
+    "projection_grid",
+    "projection_image",
+    "reconstruction_strip",
+    "top_grid",
+    "top_image",
+]
