@@ -38,7 +38,7 @@ def test_filter_grids_of_any_number_of_channels(channels):
     assert len(np.unique(rendered(figures.filter_grid(weight)))) > 10
     image = figures.filter_image(weight, columns=5, enlarge=1)
     width, height = {1: (3, 3), 2: (9, 5), 3: (3, 3), 16: (17, 17)}[channels]
-    assert image.size == (5 * (width + pictures.GAP) + figures.GAP, height + 2 * figures.GAP)
+    assert image.size == (5 * (width + pictures.GAP) + pictures.GAP, height + 2 * pictures.GAP)
 
 
 def test_filters_are_drawn_with_their_own_or_one_scale():
