@@ -48,7 +48,7 @@ def main() -> None:
         judgement = ask()
         seconds = time.perf_counter() - started
         judgement.figure().savefig(given.out / f"{name}.png", dpi=110)
-        found[name] = {"rows": judgement.rows(), "verdict": judgement.verdict, "seconds": seconds}
+        found[name] = {**judgement.as_json(), "seconds": seconds}
         print(f"\n## {name} ({seconds:.0f} s)\n\n{judgement}", flush=True)
     (given.out / "evidence.json").write_text(json.dumps(found, indent=1) + "\n")
 

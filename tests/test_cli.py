@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -18,6 +22,7 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.models import mnist_cnn
 from deconvviz.net import DeconvNet
+from deconvviz.results import Selectivity, TopActivations
 
 
 def run(*arguments, status=0):
@@ -50,14 +55,27 @@ def tiny(tmp_path):
 
 
 def test_help_lists_the_commands(capsys):
-    for arguments in ([], ["--help"]):
-        if arguments:
-            with pytest.raises(SystemExit, match="0"):
-                cli.main(arguments)
-        else:
-            assert cli.main(arguments) == 0
-        printed = capsys.readouterr().out
-        assert all(re.search(rf"^    {name} ", printed, re.MULTILINE) for name in cli.COMMANDS)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(re.search(rf"^    {name}\s", printed, re.MULTILINE) for name in cli.COMMANDS)
+
+
+def test_without_arguments_it_says_what_to_start_with(capsys):
+    run()
+    printed = capsys.readouterr().out
+    shown = [shlex.split(re.split("  +", line.strip())[0]) for line in printed.splitlines() if "  deconvviz" in line]
+    assert [words[1] for words in shown] == ["demo", "layers", "project"]
+    for _, command, *arguments in shown:
+        cli.build_parser(command).parse_args([command, *arguments])
+
+
+def test_help_loads_no_torch():
+    code = "import sys, deconvviz.cli as cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += (
+        "heavy = {'torch', 'numpy', 'PIL', 'matplotlib', 'shtab', 'tqdm'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -102,6 +120,97 @@ def test_project_takes_the_strongest_channels_and_says_what_was_linearised(capsy
     assert [line.split(":")[0] for line in printed[:2]] == ["3 channel 0 at (4, 5)", "3 channel 1 at (4, 5)"]
     assert printed[2:] == ["linearised: aten.sigmoid in 3", "noise-3.png"]
     assert (tmp_path / "noise-3.png").is_file()
+
+
+def printed_json(capsys):
+    """What a command printed, and nothing but JSON as the standard has it: no NaN, no Infinity."""
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    return json.loads(capsys.readouterr().out, parse_constant=refused)
+
+
+def test_json_of_layers_and_units(capsys, tmp_path, tiny):
+    run("layers", f"{tiny}:network", "--size", 20, "--json")
+    table = printed_json(capsys)["table"]
+    assert [row["layer"] for row in table] == ["0", "1", "2", "3", "output"]
+    assert table[3] == {
+        "layer": "3",
+        "kind": "Sigmoid",
+        "shape": [1, 2, 16, 16],
+        "stride": [1.0, 1.0],
+        "receptive field": [5, 5],
+        "linearised": ["aten.sigmoid"],
+    }
+    run("layers", "mnist", "--json")
+    assert printed_json(capsys)["table"][-1]["receptive field"] is None  # it sees all
+    out = tmp_path / "seven.png"
+    run("project", "mnist", "mnist:0", "--layer", "conv2", "--channel", 3, "--out", out, "--json")
+    units = DeconvNet(mnist_cnn()).project(mnist_test()[0][:1], "conv2", 3).units
+    found = printed_json(capsys)
+    assert found["files"] == [str(out)]
+    assert found["linearised"] == []
+    assert found["units"] == [{**dataclasses.asdict(units[0]), "position": list(units[0].position)}]
+
+
+def test_json_of_scan(capsys, tmp_path):
+    for number, picture in enumerate((mnist_test()[0][:3, 0] * 255).byte().numpy()):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"")
+    run("scan", "mnist", tmp_path, "--out", tmp_path / "top.safetensors", "--json")
+    shown = capsys.readouterr()
+    assert shown.err.startswith("left out: broken.png: ")
+    assert shown.err.count("\n") == 1  # and no bar, which is for a terminal
+    found, top = json.loads(shown.out), TopActivations.load(tmp_path / "top.safetensors")
+    assert found["files"] == [str(tmp_path / "top.safetensors")]
+    assert (found["images"], [one["name"] for one in found["broken"]]) == (3, ["broken.png"])
+    assert [row["strongest"] for row in found["table"]] == [float(top.values[layer].max()) for layer in top.layers]
+
+
+def test_json_of_judgements(capsys, tmp_path):
+    asked = ["--layer", "fc2", "--measures", "selectivity", "--out", tmp_path, "--json"]
+    run("evidence", "mnist", "mnist:0", *asked)
+    found, saved = printed_json(capsys)["selectivity"], Selectivity.load(tmp_path / "selectivity.safetensors")
+    assert found["verdict"] == saved.verdict
+    (row,) = [row for row in found["table"] if row["method"] == "deconvnet"]
+    score = saved.spearman["deconvnet"]
+    assert row["rank correlation"] == {"mean": score.mean, "low": None, "high": None, "images": 1}  # none of one image
+    out = tmp_path / "compared.png"
+    run("compare", "mnist", "mnist:0", "--methods", "deconvnet", "Saliency", "--out", out, "--json")
+    found = printed_json(capsys)
+    assert [row["method"] for row in found["table"]] == ["deconvnet", "Saliency"]
+    assert found["agreement"]["Spearman"][0]["1"] == pytest.approx(1, abs=1e-6)
+    assert found["files"] == [str(out)]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(shell, capsys):
+    run("completion", shell)
+    script = capsys.readouterr().out
+    assert all(name in script for name in cli.COMMANDS)
+    assert "per-image" in script
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("deconvviz pro", "project"),
+        ("deconvviz layers --js", "--json"),
+        ("deconvviz scan mnist mnist --per", "--per-image"),
+    ],
+)
+def test_bash_completes(typed, offered, capsys, tmp_path):
+    run("completion", "bash")
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    words = typed.split()
+    asked = f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; COMP_LINE='{typed}'; COMP_POINT={len(typed)}\n"
+    asked += f"_shtab_deconvviz deconvviz '{words[-1]}' '{words[-2]}'; printf '%s\n' \"${{COMPREPLY[@]}}\""
+    shown = subprocess.run(
+        ["bash", "-c", f"source {tmp_path / 'script'}\n{asked}"], capture_output=True, text=True, check=True
+    )
+    assert offered in shown.stdout.split(), shown
 
 
 def test_weights_from_a_file(capsys, tmp_path):

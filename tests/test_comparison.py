@@ -189,9 +189,10 @@ def test_a_method_that_raises_says_why_and_the_others_go_on():
     assert found["Saliency"].pixels.any()
     assert torch.isnan(found.agreement["SSIM"][1]).all()
     assert not torch.isnan(found.agreement["SSIM"][[0, 2]][:, [0, 2]]).any()
-    row = found.rows()[2]
-    assert row[:-1] == ("DeepLift", "Captum", *[""] * (len(row) - 3))
-    assert row[-1].startswith("failed: RuntimeError")
+    row = found.as_json()["table"][1]
+    assert (row.pop("method"), row.pop("by")) == ("DeepLift", "Captum")
+    assert row.pop("remark").startswith("failed: RuntimeError")
+    assert set(row.values()) == {None}
 
 
 def test_captum_is_told_from_the_plain_gradient():
@@ -388,12 +389,12 @@ def test_one_sentence_for_a_mistake(mistake):
 
 def test_tables(of_class):
     _, _, found = of_class
-    assert found.rows()[0] == ("method", "by", "seconds", *comparison.SCORES, "remark")
-    assert found.rows()[3][:2] == ("Deconvolution", "Captum")
-    assert found.rows()[3][-1] == "same as deconvnet"
-    table = found.agreement_rows("Spearman")
-    assert table[0][:3] == ("Spearman", "1", "2")
-    assert table[3][:2] == ("3 Deconvolution", "1.00")
+    table = found.table()
+    assert tuple(table[0]) == ("method", "by", "seconds", *comparison.SCORES, "remark")
+    assert (table[2]["method"], table[2]["by"], table[2]["remark"]) == ("Deconvolution", "Captum", "same as deconvnet")
+    first, _, third, *_ = found.agreement_table("Spearman")
+    assert tuple(first)[:3] == ("Spearman", "1", "2")
+    assert (third["Spearman"], third["1"]) == ("3 Deconvolution", float(found.agreement["Spearman"][2, 0]))
     printed = str(found)
     assert printed.startswith(f"Modules, class 2, activation {found.unit.activation:.4g}\n\nmethod ")
     assert "Seed 0." in printed

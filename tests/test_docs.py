@@ -39,8 +39,7 @@ def test_commands_in_the_documents_exist(capsys):
     ]
     assert len(found) >= 4
     for _, command, *arguments in found:
-        parser = cli._parser(command)
-        given = parser.parse_args([command, *arguments])
+        given = cli.build_parser(command).parse_args([command, *arguments])
         assert given.run is cli.COMMANDS[command].run
 
 

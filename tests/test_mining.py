@@ -358,9 +358,10 @@ def test_the_result_can_be_saved_printed_and_drawn(net, digits, tmp_path):
     assert torch.equal(again.statistics["fc2"].histogram, top.statistics["fc2"].histogram)
     assert (again.layers, again.k, again.provenance) == (("conv1", "fc2"), 3, top.provenance)
     assert "tensor" not in load_file(tmp_path / "top.safetensors")
-    header, conv1, _ = top.rows()
-    assert header[:2] == ("layer", "channels")
-    assert conv1[:2] == ("conv1", str(len(top.values["conv1"])))
+    conv1, fc2 = top.table()
+    assert (conv1["layer"], conv1["channels"]) == ("conv1", len(top.values["conv1"]))
+    assert fc2["strongest"] == float(top.values["fc2"].max())
+    assert top.as_json() == {"table": [conv1, fc2], "images": 40, "dataset": "Tensor", "broken": []}
     assert str(top).endswith("40 images of Tensor")
     assert "<td>fc2</td>" in top._repr_html_()
     assert len(top.figure().axes) == 2

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deconvviz.cli.shared import Command, batch, check_ending, image, loaded, model_arguments, write_figure
+from deconvviz.cli.shared import (
+    Command,
+    batch,
+    check_ending,
+    image,
+    json_argument,
+    loaded,
+    model_arguments,
+    report,
+    say,
+    write_figure,
+)
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -22,6 +33,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="some of the methods, as the table names them")
     parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-compared.png)")
+    json_argument(parser)
 
 
 def _compare(given: argparse.Namespace) -> None:
@@ -33,8 +45,7 @@ def _compare(given: argparse.Namespace) -> None:
     position = "max" if given.position is None else given.position
     found = compare(net, image(given.image), given.target, given.layer, given.channel, position, given.methods)
     write_figure(found.figure(), out)
-    print(found)
-    print(out)
+    report(given, found, out)
 
 
 MEASURES = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
@@ -59,6 +70,7 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"some of: {', '.join(MEASURES)} (all; localisation is the built-in benchmark of the model mnist)",
     )
     parser.add_argument("--out", default="evidence", metavar="DIR", help="folder for figures and results (%(default)s)")
+    json_argument(parser)
 
 
 def _evidence(given: argparse.Namespace) -> None:
@@ -87,12 +99,16 @@ def _evidence(given: argparse.Namespace) -> None:
     wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
     out = Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {}
     for name in wanted:
         found = questions[name]()
-        write_figure(found.figure(), out / f"{name}.png")
-        found.save(out / f"{name}.safetensors")
-        print(f"{name}\n{found}\n")
-    print(out)
+        files = out / f"{name}.png", out / f"{name}.safetensors"
+        write_figure(found.figure(), files[0])
+        found.save(files[1])
+        facts[name] = {**found.as_json(), "files": files}
+        if not given.json:
+            print(f"{name}\n{found}\n", flush=True)  # each takes a while
+    say(given, out, facts)
 
 
 EVIDENCE = {

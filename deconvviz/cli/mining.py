@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.shared import Command, loaded, model_arguments
+from deconvviz.cli.shared import Command, bars, json_argument, loaded, model_arguments, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
 def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
     parser.add_argument("--out", default="top.safetensors", metavar="FILE", help="what is found (%(default)s)")
+    json_argument(parser)
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,20 +64,20 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
     net, _ = loaded(given)
     net.model.to(device)
     data = load_data(given.data, given.root)
-    if top := getattr(given, "top", None):
-        return net, data, TopActivations.load(top), True
+    if saved := getattr(given, "top", None):
+        return net, data, TopActivations.load(saved), True
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     names = ("layers", "k", "batch_size", "state", "per_image", "workers", "strict")
-    return net, data, scan(net, data, **{name: getattr(given, name) for name in names}), rank == 0
+    top = scan(net, data, **{name: getattr(given, name) for name in names}, progress=bars())
+    return net, data, top, rank == 0
 
 
 def _scan(given: argparse.Namespace) -> None:
     _, _, top, first = _scanned(given)
     if first:
-        print(top)
         _list_broken(top)
-        print(top.save(given.out))
+        report(given, top, top.save(given.out))
 
 
 def _atlas(given: argparse.Namespace) -> None:
@@ -87,7 +88,7 @@ def _atlas(given: argparse.Namespace) -> None:
         check_installed()
     net, data, top, first = _scanned(given)
     if first:
-        page = build_atlas(net, data, top, given.out, layers=given.layers, evidence=given.evidence)
+        page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)
         _list_broken(top)
         print(page)
 

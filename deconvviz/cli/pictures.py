@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from deconvviz.cli.shared import Command, image, loaded, model_arguments, write_figure
+from deconvviz.cli.shared import Command, bars, image, json_argument, loaded, model_arguments, report, say, write_figure
 
 # ruff: noqa: PLC0415
 
@@ -20,14 +20,19 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 def _demo(given: argparse.Namespace) -> None:
     from deconvviz.demo import build_demo
 
-    print(build_demo(given.out))
+    print(build_demo(given.out, progress=bars()))
+
+
+def _layers_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    json_argument(parser)
 
 
 def _layers(given: argparse.Namespace) -> None:
     import torch
 
     net, shape = loaded(given)
-    print(net.layers(torch.zeros(1, *shape)))
+    report(given, net.layers(torch.zeros(1, *shape)))
 
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,7 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images, not cut to the receptive field")
     parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-LAYER.png)")
+    json_argument(parser)
 
 
 def _project(given: argparse.Namespace) -> None:
@@ -49,11 +55,11 @@ def _project(given: argparse.Namespace) -> None:
     position = "max" if given.position is None else given.position
     projection = net.project(trace, given.layer, channels, position, given.seed)
     write_figure(projection.figure(crop=not given.whole), out)
-    for unit in projection.units:
-        print(f"{unit.layer} channel {unit.channel} at {unit.position}: activation {unit.activation:.4g}")
-    if projection.provenance.linearised:
-        print(f"linearised: {', '.join(projection.provenance.linearised)}")
-    print(out)
+    linearised = projection.provenance.linearised
+    lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
+    lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
+    facts = {"units": projection.units, "linearised": linearised, "files": [out]}
+    say(given, "\n".join([*lines, str(out)]), facts)
 
 
 def _strongest(activations: Any, count: int) -> list[int]:
@@ -64,7 +70,7 @@ def _strongest(activations: Any, count: int) -> list[int]:
 PICTURES = {
     "demo": Command("what the bundled network sees in the bundled digits, as one page", _demo_arguments, _demo),
     "layers": Command(
-        "the layers of a model: shapes, strides, receptive fields, what is linearised", model_arguments, _layers
+        "the layers of a model: shapes, strides, receptive fields, what is linearised", _layers_arguments, _layers
     ),
     "project": Command("what made units of a layer fire on an image, as a picture", _project_arguments, _project),
 }

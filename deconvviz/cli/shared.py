@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
     from deconvviz.net import DeconvNet
+    from deconvviz.results import Tabular
 
 # ruff: noqa: PLC0415
 
@@ -48,6 +50,31 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
     if found.remark:
         print(f"note: {found.remark}", file=sys.stderr)
     return DeconvNet(found.model, getattr(given, "style", "deconvnet"), found.preprocess), found.shape
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    """For a command that prints what it finds."""
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table, numbers not rounded")
+
+
+def say(given: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
+    """Print the text, or with ``--json`` the facts, and nothing else."""
+    if not given.json:
+        print(text)
+        return
+    from deconvviz.results.base import plain
+
+    print(json.dumps(plain(facts), indent=2, allow_nan=False))
+
+
+def report(given: argparse.Namespace, found: Tabular, *files: Path) -> None:
+    """Print what was found, and which files show it."""
+    say(given, "\n".join(map(str, (found, *files))), {**found.as_json(), "files": files})
+
+
+def bars() -> bool:
+    """Whether somebody watches: progress bars are for a terminal, and would only fill a log."""
+    return sys.stderr.isatty()
 
 
 def image(given: str) -> Any:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from deconvviz.cli.shared import Command, write_figure
+from deconvviz.cli.shared import Command, bars, write_figure
 
 # ruff: noqa: PLC0415
 
@@ -54,6 +54,7 @@ def _train(given: argparse.Namespace) -> None:
         labels,
         settings,
         checkpoints=out / "checkpoints",
+        progress=bars(),
         **{name: value for name, value in architecture.items() if value is not None},
     )
     test = evaluate(model, *mnist_test())

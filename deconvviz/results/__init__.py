@@ -5,7 +5,7 @@ A result holds tensors and plain values only, never a model. Each can be saved t
 that exists is complete), loaded again, drawn with `figure()` and shown in a notebook.
 """
 
-from deconvviz.results.base import FORMAT, Finding, Result
+from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
@@ -34,6 +34,7 @@ __all__ = [
     "ScanProvenance",
     "Score",
     "Selectivity",
+    "Tabular",
     "TopActivations",
     "Unit",
 ]

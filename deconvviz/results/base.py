@@ -104,17 +104,31 @@ class Result:
         return result
 
 
-class Finding(Result):
+class Tabular(Result):
+    """A result with a table: printed in columns, and as it is for other programs."""
+
+    def table(self) -> list[dict[str, Any]]:
+        """One mapping for each row, from the column's name to what was found, not rounded; all of the same columns."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, Any]:
+        """The table, and what is said about it, in types that JSON has; numbers that are none (NaN) are None."""
+        return {"table": plain(self.table())}
+
+    def __str__(self) -> str:
+        return as_text(as_rows(self.table()))
+
+
+class Finding(Tabular):
     """A result that is a table and a verdict: what was measured, and in one plain sentence what that means."""
 
     verdict: str
 
-    def table(self) -> list[dict[str, Any]]:
-        """One mapping for each row, from the column's name to text or a number; all have the same columns."""
-        raise NotImplementedError
+    def as_json(self) -> dict[str, Any]:
+        return {**super().as_json(), "verdict": self.verdict}
 
     def __str__(self) -> str:
-        return f"{as_text(as_rows(self.table()))}\n{self.verdict}"
+        return f"{super().__str__()}\n{self.verdict}"
 
     def _repr_html_(self) -> str:
         said = html.escape(self.verdict)
@@ -149,6 +163,25 @@ def _decode(value: Any, stored: Any) -> Any:
     return KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
 
 
+def plain(value: Any) -> Any:
+    """A value in types that JSON has.
+
+    >>> plain({"share": (0.5, math.nan), "at": torch.tensor([1, 2])})
+    {'share': [0.5, None], 'at': [1, 2]}
+    """
+    if isinstance(value, torch.Tensor):
+        return plain(value.tolist())
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
 def as_rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Records as rows of text, a header first; numbers to three digits, nothing where there is none.
 
@@ -162,6 +195,8 @@ def as_rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, tuple):
+        return (", " if any(isinstance(item, str) for item in value) else " x ").join(map(_cell, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
-from deconvviz.results.base import Result, as_html, as_text, kind
+from deconvviz.results.base import Tabular, as_html, as_rows, as_text, kind, plain
 from deconvviz.results.pictures import Provenance, Unit
 
 
@@ -35,7 +35,7 @@ class Attributed:
 
 
 @dataclass(frozen=True)
-class Comparison(Result):
+class Comparison(Tabular):
     """Attributions of one unit of one image by several methods, and how far they agree.
 
     image: (C, H, W), for display. unit: a class is a unit of the layer "output".
@@ -68,40 +68,37 @@ class Comparison(Result):
         layer = "class" if self.unit.layer == "output" else f"{self.unit.layer}, channel"
         return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {self.unit.activation:.4g}"
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """One row for each method, a header first: its seconds, its scores, and what is to be said about it."""
-        rows: list[tuple[str, ...]] = [("method", "by", "seconds", *self.scores, "remark")]
-        for method in self.methods:
-            failed = method.pixels is None
-            scores = [_number(values.get(method.name, math.nan)) for values in self.scores.values()]
-            rows.append(
-                (
-                    method.name,
-                    method.by,
-                    "" if failed else f"{method.seconds:.3f}",
-                    *scores,
-                    f"failed: {method.remark}" if failed else method.remark,
-                )
-            )
-        return rows
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each method: its seconds, its scores, and what is to be said about it."""
+        return [
+            {
+                "method": method.name,
+                "by": method.by,
+                "seconds": None if method.pixels is None else method.seconds,
+                **{name: values.get(method.name, math.nan) for name, values in self.scores.items()},
+                "remark": f"failed: {method.remark}" if method.pixels is None else method.remark,
+            }
+            for method in self.methods
+        ]
 
-    def agreement_rows(self, measure: str) -> list[tuple[str, ...]]:
-        """The agreement of all pairs by one measure, a header first; columns are numbered as the rows are."""
-        names = [f"{number} {method.name}" for number, method in enumerate(self.methods, 1)]
-        header = (measure, *(str(number) for number in range(1, len(names) + 1)))
-        values = self.agreement[measure].tolist()
-        cells = [["" if math.isnan(value) else f"{value:.2f}" for value in row] for row in values]
-        return [header] + [(name, *row) for name, row in zip(names, cells, strict=True)]
+    def agreement_table(self, measure: str) -> list[dict[str, Any]]:
+        """The agreement of all pairs by one measure; columns are numbered as the rows are."""
+        rows = zip(self.methods, self.agreement[measure].tolist(), strict=True)
+        return [
+            {measure: f"{number} {method.name}", **{str(other): value for other, value in enumerate(values, 1)}}
+            for number, (method, values) in enumerate(rows, 1)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        agreement = {measure: plain(self.agreement_table(measure)) for measure in self.agreement}
+        return {**super().as_json(), "unit": plain(self.unit), "agreement": agreement, "settings": list(self.settings)}
+
+    def _tables(self) -> list[list[tuple[str, ...]]]:
+        return [as_rows(table) for table in (self.table(), *map(self.agreement_table, self.agreement))]
 
     def __str__(self) -> str:
-        tables = [self.rows(), *(self.agreement_rows(measure) for measure in self.agreement)]
-        return "\n\n".join([self.title, *map(as_text, tables), "\n".join(self.settings)])
+        return "\n\n".join([self.title, *map(as_text, self._tables()), "\n".join(self.settings)])
 
     def _repr_html_(self) -> str:
-        tables = [self.rows(), *(self.agreement_rows(measure) for measure in self.agreement)]
         said = "".join(f"<p>{line}</p>" for line in self.settings)
-        return super()._repr_html_() + "".join(map(as_html, tables)) + said
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}" if 0.01 <= abs(value) < 100 else f"{value:.2g}"
+        return super()._repr_html_() + "".join(map(as_html, self._tables())) + said

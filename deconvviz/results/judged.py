@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from deconvviz.results.base import Result, as_html, as_text, kind
+from deconvviz.results.base import Finding, kind
 from deconvviz.results.pictures import Unit
 
 
@@ -32,21 +33,10 @@ class Score:
         return f"{self.mean:.2f}{spread}"
 
 
-class Judgement(Result):
+class Judgement(Finding):
     """What all of them show: a table of scores and a verdict."""
 
     drawn_by = "deconvviz.figures.evidence"
-
-    verdict: str
-
-    def rows(self) -> list[tuple[str, ...]]:
-        raise NotImplementedError
-
-    def __str__(self) -> str:
-        return f"{as_text(self.rows())}\n{self.verdict}"
-
-    def _repr_html_(self) -> str:
-        return f"{as_html(self.rows())}{super()._repr_html_()}<p>{self.verdict}</p>"
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,16 @@ class Deletion(Judgement):
     gains: dict[str, Score]
     verdict: str
 
-    def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("method", "deletion (low is good)", "insertion (high is good)", "above random")]
-        for name, score in self.deletion_scores.items():
-            rows.append((name, str(score), str(self.insertion_scores[name]), str(self.gains[name])))
-        return rows
+    def table(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "method": name,
+                "deletion (low is good)": score,
+                "insertion (high is good)": self.insertion_scores[name],
+                "above random": self.gains[name],
+            }
+            for name, score in self.deletion_scores.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -98,12 +93,14 @@ class Randomisation(Judgement):
     kept: dict[str, Score]
     verdict: str
 
-    def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("layer", *self.spearman, *(f"{name}, SSIM" for name in self.ssim))]
-        for step, layer in enumerate(self.layers):
-            values = [*self.spearman.values(), *self.ssim.values()]
-            rows.append((layer, *(f"{float(one[step].nanmean()):.2f}" for one in values)))
-        return [*rows, ("upper half", *map(str, self.kept.values()), *[""] * len(self.ssim))]
+    def table(self) -> list[dict[str, Any]]:
+        ssim = {f"{name}, SSIM": values for name, values in self.ssim.items()}
+        columns = {**self.spearman, **ssim}
+        steps = [
+            {"layer": layer, **{name: float(values[step].nanmean()) for name, values in columns.items()}}
+            for step, layer in enumerate(self.layers)
+        ]
+        return [*steps, {"layer": "upper half", **self.kept, **dict.fromkeys(ssim)}]
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,11 @@ class Selectivity(Judgement):
     ssim: dict[str, Score]
     verdict: str
 
-    def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("method", "rank correlation", "SSIM")]
-        return rows + [(name, str(score), str(self.ssim[name])) for name, score in self.spearman.items()]
+    def table(self) -> list[dict[str, Any]]:
+        return [
+            {"method": name, "rank correlation": score, "SSIM": self.ssim[name]}
+            for name, score in self.spearman.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,9 @@ class Localisation(Judgement):
     chance: float
     verdict: str
 
-    def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("method", "hits")]
-        rows += [(name, str(score)) for name, score in self.hits.items()]
-        return [*rows, ("chance", f"{self.chance:.2f}")]
+    def table(self) -> list[dict[str, Any]]:
+        rows = [{"method": name, "hits": score} for name, score in self.hits.items()]
+        return [*rows, {"method": "chance", "hits": self.chance}]
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,6 @@ class Clarity(Judgement):
     random_scores: dict[str, Score]
     verdict: str
 
-    def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("layer", "trained", "random weights")]
-        return rows + [
-            (layer, str(self.trained_scores[layer]), str(self.random_scores[layer])) for layer in self.layers
-        ]
+    def table(self) -> list[dict[str, Any]]:
+        trained, random = self.trained_scores, self.random_scores
+        return [{"layer": layer, "trained": trained[layer], "random weights": random[layer]} for layer in self.layers]

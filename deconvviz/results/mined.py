@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from deconvviz.results.base import Result, as_html, as_text, kind
+from deconvviz.results.base import Tabular, as_html, as_rows, kind, plain
 
 
 @kind
@@ -59,7 +60,7 @@ class ScanProvenance:
 
 
 @dataclass(frozen=True)
-class TopActivations(Result):
+class TopActivations(Tabular):
     """The k strongest units of every channel over a dataset, strongest first; of equals the lower image first.
 
     values: per layer (channels, k), activations; -inf where the dataset has fewer than k images.
@@ -85,18 +86,27 @@ class TopActivations(Result):
     def k(self) -> int:
         return next(iter(self.values.values())).shape[1]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """One row of text per layer, a header first."""
-        rows: list[tuple[str, ...]] = [("layer", "channels", "dead", "always on", "median rate", "strongest")]
-        for layer, found in self.statistics.items():
-            counts = len(found.fires), len(found.dead), len(found.always_on)
-            strongest = float(found.maximum.max())
-            rows.append((layer, *map(str, counts), f"{float(found.fires.median()):.1%}", f"{strongest:.4g}"))
-        return rows
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each layer; the median rate: on what share of the images its middle channel fires."""
+        return [
+            {
+                "layer": layer,
+                "channels": len(found.fires),
+                "dead": len(found.dead),
+                "always on": len(found.always_on),
+                "median rate": float(found.fires.median()),
+                "strongest": float(found.maximum.max()),
+            }
+            for layer, found in self.statistics.items()
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        counted = {"images": self.count, "dataset": self.provenance.dataset, "broken": plain(self.broken)}
+        return {**super().as_json(), **counted}
 
     def __str__(self) -> str:
         broken = f", {len(self.broken)} could not be read" if self.broken else ""
-        return f"{as_text(self.rows())}\n{self.count:,} images of {self.provenance.dataset}{broken}"
+        return f"{super().__str__()}\n{self.count:,} images of {self.provenance.dataset}{broken}"
 
     def _repr_html_(self) -> str:
-        return as_html(self.rows())
+        return as_html(as_rows(self.table()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from deconvviz.results.base import Result, as_html, as_text, kind
+from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, kind
 
 
 @kind
@@ -111,7 +111,7 @@ class LayerInfo:
 
 
 @dataclass(frozen=True)
-class LayerTable(Result):
+class LayerTable(Tabular):
     """The layers of one recorded run, in the order in which they finished. Printing it gives a table."""
 
     layers: tuple[LayerInfo, ...]
@@ -125,23 +125,25 @@ class LayerTable(Result):
     def __getitem__(self, name: str | int) -> LayerInfo:
         return self.layers[name] if isinstance(name, int) else {layer.name: layer for layer in self.layers}[name]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table as text, a header first."""
-        header: tuple[str, ...] = ("layer", "kind", "shape", "stride", "receptive field", "linearised")
-        return [header] + [
-            (
-                layer.name,
-                layer.kind,
-                " x ".join(map(str, layer.shape)),
-                "" if layer.stride is None else " x ".join(f"{s:g}" for s in layer.stride),
-                "whole input" if layer.receptive_field is None else " x ".join(map(str, layer.receptive_field)),
-                ", ".join(layer.linearised),
-            )
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each layer; stride and receptive field are None where it sees the whole input."""
+        return [
+            {
+                "layer": layer.name,
+                "kind": layer.kind,
+                "shape": layer.shape,
+                "stride": layer.stride,
+                "receptive field": layer.receptive_field,
+                "linearised": layer.linearised,
+            }
             for layer in self.layers
         ]
 
+    def _rows(self) -> list[tuple[str, ...]]:
+        return as_rows([{**row, "receptive field": row["receptive field"] or "whole input"} for row in self.table()])
+
     def __str__(self) -> str:
-        return as_text(self.rows())
+        return as_text(self._rows())
 
     def _repr_html_(self) -> str:
-        return as_html(self.rows())
+        return as_html(self._rows())

@@ -1,0 +1,42 @@
+"""The command that lets a shell complete the others."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from deconvviz.cli.shared import Command
+
+# ruff: noqa: PLC0415
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
+def _completion(given: argparse.Namespace) -> None:
+    import shtab
+
+    from deconvviz.cli import COMMANDS, build_parser
+
+    parser = build_parser(*COMMANDS)
+    files = {"FILE": shtab.FILE, "IMAGE": shtab.FILE, "DIR": shtab.DIRECTORY, "DATA": shtab.DIRECTORY}
+    for action in _actions(parser):
+        if action.metavar in files:
+            action.complete = files[action.metavar]
+    print(shtab.complete(parser, given.shell))
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[Any]:
+    """The arguments of a parser and of its commands."""
+    found: list[Any] = []
+    for action in parser._actions:
+        found.append(action)
+        if isinstance(action, argparse._SubParsersAction):
+            found += [inner for command in action.choices.values() for inner in _actions(command)]
+    return found
+
+
+COMPLETION = {
+    "completion": Command("what a shell needs to complete commands and options", _completion_arguments, _completion)
+}
