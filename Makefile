@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table bench check format clean install
+.PHONY: demo test test-all coverage-table bench docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -28,6 +28,13 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.growth
 	$(RUN) -m benchmarks.scan
 	$(RUN) -m benchmarks.atlas
+
+# Wheel and source distribution into dist/, looked through and tried in an environment of their own.
+package: $(INSTALLED)
+	rm -rf dist
+	$(RUN) -m build
+	$(RUN) -m twine check --strict dist/*
+	$(RUN) -m pytest tests/test_packaging.py
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .
