@@ -2,9 +2,75 @@
 
 from __future__ import annotations
 
-from deconvviz.cli.shared import Command
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deconvviz.cli.shared import Command, bars, batch, json_argument, loaded, model_arguments, report, write_figure
+
+if TYPE_CHECKING:
+    from deconvviz.results import Finding
+
+# ruff: noqa: PLC0415
+
+
+def _images_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """What all of them take: a model, images, and the folder to write to."""
+    model_arguments(parser)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
+    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    json_argument(parser)
+
+
+def _write(given: argparse.Namespace, found: Finding, name: str) -> None:
+    """The figure and the result into the folder, the table and the verdict printed."""
+    files = Path(given.out) / f"{name}.png", Path(given.out) / f"{name}.safetensors"
+    write_figure(found.figure(), files[0])
+    found.save(files[1])
+    report(given, found, *files)
+
 
 # occlude
+
+
+def _occlude_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "occlude")
+    parser.add_argument("--target", type=int, metavar="N", help="the class to follow (each image's most probable one)")
+    parser.add_argument("--layer", help="whose feature map to follow (the last convolution, rectified)")
+    parser.add_argument("--channel", type=int, metavar="C", help="the map (the strongest of each image)")
+    parser.add_argument("--patch", type=int, nargs="+", metavar="P", help="pixels: side, or height and width (a fifth)")
+    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="pixels (a quarter of the patch)")
+    _fill_argument(parser)
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="covered images at once (%(default)s)")
+    parser.add_argument("--classes", metavar="FILE", help="names of the classes, one on a line")
+
+
+def _fill_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fill", default="grey", help="grey, mean, or a number in the model's input (%(default)s)")
+
+
+def _fill(given: argparse.Namespace) -> str | float:
+    try:
+        return float(given.fill)
+    except ValueError:
+        return str(given.fill)
+
+
+def _occlude(given: argparse.Namespace) -> None:
+    from deconvviz.experiments import occlusion
+
+    names = Path(given.classes).read_text("utf-8").splitlines() if given.classes else ()
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    net, _ = loaded(given)
+    patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
+    found = occlusion(
+        *(net, batch(given.images, net.preprocess), given.target, given.layer, given.channel, patch, stride),
+        fill=_fill(given),
+        batch_size=given.batch_size,
+        classes=names,
+        progress=bars(),
+    )
+    _write(given, found, "occlude")
 
 
 # invariance
@@ -22,4 +88,8 @@ from deconvviz.cli.shared import Command
 # probe
 
 
-EXPERIMENTS: dict[str, Command] = {}
+EXPERIMENTS: dict[str, Command] = {
+    "occlude": Command(
+        "what a patch that slides over an image does to a feature map and a class", _occlude_arguments, _occlude
+    )
+}

@@ -2,3 +2,7 @@
 
 No experiment imports another. What each finds is a frozen result with a table, a verdict and a figure.
 """
+
+from deconvviz.experiments.occlusion import occlusion
+
+__all__ = ["occlusion"]

@@ -9,6 +9,7 @@ from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.trained import LearningCurves
 
@@ -26,6 +27,7 @@ __all__ = [
     "LayerTable",
     "LearningCurves",
     "Localisation",
+    "Occlusion",
     "Projection",
     "Provenance",
     "Randomisation",
