@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 
-def _images_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = True) -> None:
     """What all of them take: a model, images, and the folder to write to."""
-    model_arguments(parser)
+    model_arguments(parser, style)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
     parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
     json_argument(parser)
@@ -76,6 +76,34 @@ def _occlude(given: argparse.Namespace) -> None:
 # invariance
 
 
+def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "invariance", style=False)
+    parser.add_argument(
+        "--transform", default="translation", metavar="NAME", help="translation, scale or rotation (%(default)s)"
+    )
+    parser.add_argument(
+        "--values", nargs="+", type=float, metavar="T", help="pixels down, factors, or degrees (a usual range)"
+    )
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="the first and the last hidden one by default")
+    parser.add_argument(
+        "--targets", nargs="+", type=int, metavar="N", help="the class, one for all images or one each (as predicted)"
+    )
+    parser.add_argument(
+        "--fill", default="black", help="behind the borders: black, grey, white, or a number in the model's input"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
+
+
+def _invariance(given: argparse.Namespace) -> None:
+    from deconvviz.experiments import invariance
+
+    net, _ = loaded(given)
+    x = batch(given.images, net.preprocess)
+    targets = given.targets[0] if given.targets and len(given.targets) == 1 else given.targets
+    found = invariance(net, x, given.layers, given.transform, given.values, targets, _fill(given), given.batch_size)
+    _write(given, found, "invariance")
+
+
 # correspond
 
 
@@ -91,5 +119,10 @@ def _occlude(given: argparse.Namespace) -> None:
 EXPERIMENTS: dict[str, Command] = {
     "occlude": Command(
         "what a patch that slides over an image does to a feature map and a class", _occlude_arguments, _occlude
-    )
+    ),
+    "invariance": Command(
+        "how far layers move, and what becomes of the class, when images are shifted, enlarged or turned",
+        _invariance_arguments,
+        _invariance,
+    ),
 }

@@ -3,6 +3,7 @@
 No experiment imports another. What each finds is a frozen result with a table, a verdict and a figure.
 """
 
+from deconvviz.experiments.invariance import invariance
 from deconvviz.experiments.occlusion import occlusion
 
-__all__ = ["occlusion"]
+__all__ = ["invariance", "occlusion"]

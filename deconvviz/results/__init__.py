@@ -7,6 +7,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
+from deconvviz.results.invariance import Invariance
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.occlusion import Occlusion
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "Deletion",
     "Finding",
+    "Invariance",
     "Judgement",
     "LayerInfo",
     "LayerTable",
