@@ -30,6 +30,16 @@ def _write(given: argparse.Namespace, found: Finding, name: str) -> None:
     report(given, found, *files)
 
 
+def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """For the experiments that go through a dataset."""
+    parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
+    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="names that `deconvviz layers MODEL` lists")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
+    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    json_argument(parser)
+
+
 # occlude
 
 
@@ -110,6 +120,29 @@ def _invariance(given: argparse.Namespace) -> None:
 # evolve
 
 
+def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="a folder of weights files, as `train` writes")
+    _dataset_arguments(parser, "evolve")
+    parser.add_argument(
+        "--channels", type=int, nargs="+", metavar="C", help="of each layer (the six that end strongest)"
+    )
+
+
+def _evolve(given: argparse.Namespace) -> None:
+    from deconvviz.data.loading import load_data
+    from deconvviz.experiments import evolution
+    from deconvviz.models.checkpoints import checkpoint_files
+
+    files = checkpoint_files(given.checkpoints)
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
+    net, _ = loaded(given)
+    data = load_data(given.data, given.root)
+    found = evolution(net, given.checkpoints, data, given.layers, given.channels, given.batch_size, bars())
+    _write(given, found, "evolve")
+
+
 # diagnose
 
 
@@ -125,4 +158,5 @@ EXPERIMENTS: dict[str, Command] = {
         _invariance_arguments,
         _invariance,
     ),
+    "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
 }

@@ -7,6 +7,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
+from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
@@ -22,6 +23,7 @@ __all__ = [
     "Clarity",
     "Comparison",
     "Deletion",
+    "Evolution",
     "Finding",
     "Invariance",
     "Judgement",
@@ -38,6 +40,7 @@ __all__ = [
     "ScanProvenance",
     "Score",
     "Selectivity",
+    "StrongestUnit",
     "Tabular",
     "TopActivations",
     "Unit",
