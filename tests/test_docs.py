@@ -28,6 +28,9 @@ def blocks(path, language):
 @pytest.mark.parametrize("path", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda path: path.stem)
 def test_python_blocks_run(path, tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()  # which the documents take as given
+    for number in range(9):
+        Image.effect_noise((64, 64), 20 + 10 * number).convert("RGB").save(tmp_path / "photos" / f"{number}.png")
     scope: dict[str, object] = {}
     left_out = set()
     for block in blocks(path, "python"):
@@ -52,6 +55,15 @@ def test_commands_in_the_documents_exist(capsys):
     for command, *arguments in (shlex.split(line, comments=True) for line in lines):
         given = cli.build_parser(command).parse_args([command, *arguments])
         assert given.run is cli.COMMANDS[command].run
+
+
+def test_the_tests_that_documents_name_exist():
+    named = {
+        found for path in DOCUMENTS for found in re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", path.read_text("utf-8"))
+    }
+    assert len(named) >= 6
+    for file, name in named:
+        assert not name or f"\ndef {name}(" in (ROOT / file).read_text("utf-8"), (file, name)
 
 
 def test_targets_of_make_in_the_documents_exist():
