@@ -6,7 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deconvviz.cli.shared import Command, bars, batch, json_argument, loaded, model_arguments, report, write_figure
+from deconvviz.cli.shared import (
+    Command,
+    bars,
+    batch,
+    image_names,
+    json_argument,
+    loaded,
+    model_arguments,
+    report,
+    write_figure,
+)
+from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from deconvviz.results import Finding
@@ -117,6 +128,37 @@ def _invariance(given: argparse.Namespace) -> None:
 # correspond
 
 
+def _correspond_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "correspond", style=False)
+    parser.add_argument("--parts", required=True, metavar="FILE", help="CSV or JSON: where the parts lie in each image")
+    parser.add_argument("--layers", nargs="+", metavar="NAME", help="see `deconvviz layers MODEL` (all with weights)")
+    parser.add_argument("--part-size", type=int, nargs="+", metavar="P", help="pixels to cover around a point")
+    parser.add_argument("--within", metavar="PART", help="the part in FILE in whose box random places lie (the image)")
+    parser.add_argument("--draws", type=int, default=20, metavar="N", help="of random places (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random places (%(default)s)")
+    _fill_argument(parser)
+
+
+def _correspond(given: argparse.Namespace) -> None:
+    from deconvviz.data import read_parts
+    from deconvviz.experiments import correspondence
+
+    net, _ = loaded(given)
+    names = image_names(given.images)
+    parts = read_parts(given.parts, names, net.preprocess)
+    if given.within is not None and given.within not in parts:
+        raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
+    within = None if given.within is None else parts.pop(given.within)
+    Path(given.out).mkdir(parents=True, exist_ok=True)
+    size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
+    found = correspondence(
+        *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
+        fill=_fill(given),
+        progress=bars(),
+    )
+    _write(given, found, "correspond")
+
+
 # evolve
 
 
@@ -159,4 +201,5 @@ EXPERIMENTS: dict[str, Command] = {
         _invariance,
     ),
     "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
+    "correspond": Command("whether layers relate a part across images", _correspond_arguments, _correspond),
 }

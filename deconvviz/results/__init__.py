@@ -7,6 +7,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
+from deconvviz.results.correspondence import Correspondence
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
@@ -22,6 +23,7 @@ __all__ = [
     "ChannelStatistics",
     "Clarity",
     "Comparison",
+    "Correspondence",
     "Deletion",
     "Evolution",
     "Finding",
