@@ -188,6 +188,27 @@ def _evolve(given: argparse.Namespace) -> None:
 # diagnose
 
 
+def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    _dataset_arguments(parser, "diagnose")
+    parser.add_argument("--similar", type=float, default=0.98, help="correlation of duplicates (%(default)s)")
+    parser.add_argument("--outlier", type=float, default=3.0, help="times the median RMS (%(default)s)")
+    parser.add_argument(
+        "--rms-limit", type=float, metavar="RMS", help="of the first layer's filters; the paper's is 0.1"
+    )
+
+
+def _diagnose(given: argparse.Namespace) -> None:
+    from deconvviz.data.loading import load_data
+    from deconvviz.experiments import diagnose
+
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    net, _ = loaded(given)
+    data = load_data(given.data, given.root)
+    limits = given.similar, given.outlier, given.rms_limit
+    _write(given, diagnose(net, data, given.layers, *limits, given.batch_size, bars()), "diagnose")
+
+
 # probe
 
 
@@ -202,4 +223,5 @@ EXPERIMENTS: dict[str, Command] = {
     ),
     "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
     "correspond": Command("whether layers relate a part across images", _correspond_arguments, _correspond),
+    "diagnose": Command("what is wrong with filters and channels, by name", _diagnose_arguments, _diagnose),
 }

@@ -4,8 +4,9 @@ No experiment imports another. What each finds is a frozen result with a table, 
 """
 
 from deconvviz.experiments.correspondence import correspondence
+from deconvviz.experiments.diagnosis import diagnose
 from deconvviz.experiments.evolution import evolution
 from deconvviz.experiments.invariance import invariance
 from deconvviz.experiments.occlusion import occlusion
 
-__all__ = ["correspondence", "evolution", "invariance", "occlusion"]
+__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion"]

@@ -8,6 +8,7 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
 from deconvviz.results.correspondence import Correspondence
+from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
@@ -25,10 +26,13 @@ __all__ = [
     "Comparison",
     "Correspondence",
     "Deletion",
+    "Diagnosis",
     "Evolution",
     "Finding",
+    "Flag",
     "Invariance",
     "Judgement",
+    "LayerFacts",
     "LayerInfo",
     "LayerTable",
     "LearningCurves",
