@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.data.identity import identity_of
-from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, short_name
+from deconvviz.data.items import as_dataset, batches, is_indexed, loading, name_of_item, short_name
 from deconvviz.errors import DataError, InputError
 from deconvviz.fingerprints import fingerprint
 from deconvviz.net import DeconvNet
@@ -65,8 +65,8 @@ def scan(
 
     Under torch.distributed each rank sees its share and all return the whole result.
     Raises InputError for images that do not fit the model, activations that are not finite, layers that mix the samples
-    of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, or where no item
-    can be read.
+    of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, where no item
+    can be read, or where a process that loads images ended.
     """
     for name, number in (("k", k), ("batch_size", batch_size), ("per_image", per_image)):
         if number < 1:
@@ -89,14 +89,16 @@ def scan(
             workers,
             next(net.model.parameters(), torch.empty(0)).is_cuda,
         )
-        with as_it_was(net.model), torch.inference_mode():
+        with torch.random.fork_rng(devices=[]), loading(workers):  # which draws random numbers
             for batch in found:
                 if strict and batch.broken:
                     number, reason = batch.broken[0]
                     raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
                 if batch.images is not None:
-                    scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
-                    scanner.run(batch, kept.own.tallies)
+                    # Batch by batch, so that other threads can use a model between them.
+                    with as_it_was(net.model), torch.inference_mode():
+                        scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
+                        scanner.run(batch, kept.own.tallies)
                 kept.own.count += len(batch.numbers)
                 kept.own.broken.update(batch.broken)
                 kept.own.done.add(batch.number)

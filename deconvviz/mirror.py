@@ -22,6 +22,7 @@ from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.folding import folded
 from deconvviz.registry import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
+from deconvviz.untouched import check_threads
 
 BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it leaves the caches
 WORTH_FOLDING = 4  # units that travel at once
@@ -137,6 +138,7 @@ def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
     """Without gradients, inference tensors and autocast: types are those of the tape."""
+    check_threads()
     cast = torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
     with torch.inference_mode(False), torch.no_grad(), cast:
         yield

@@ -78,6 +78,10 @@ class DeconvNet:
         self.strict = strict
         self._templates: dict[Hashable, Tape] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process needs: templates are of this model, here."""
+        return {**vars(self), "_templates": {}}
+
     def layers(self, x: Any) -> LayerTable:
         """The layers that run on input `x`: modules, and functional calls under the module that makes them.
 
@@ -230,7 +234,8 @@ class DeconvNet:
             return None
         x = call.first
         key = (layer, tuple(x.shape[1:]), x.dtype, x.device, state_of(self.model))
-        if key not in self._templates or changed_since(self._templates[key]):
+        tape = self._templates.get(key)
+        if tape is None or changed_since(tape):
             if len(self._templates) >= 8:
                 self._templates.clear()
             tape = self._record(Call((x[:1],), {}), [layer], keep=lambda operation: Kept())
@@ -239,8 +244,6 @@ class DeconvNet:
             # What is computed from the parameters, as under weight normalisation, is what it is in this run alone.
             if all(tensor.data_ptr() in own for tensor in tape.data.values()):
                 self._templates[key] = tape
-        else:
-            tape = self._templates[key]
         value = tape.layers[layer].value
         local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deconvviz.errors import ModelError
+from deconvviz.errors import ModelError, UnsupportedOperation
 from deconvviz.ledger import Begun, Ledger, storage_of, tensors_in
 from deconvviz.tape import Kept, Layer, Operation, Tape
 from deconvviz.untouched import as_it_was, unwrapped
@@ -83,6 +83,11 @@ def record(
                 model(*args, **copied)
             except Enough:
                 tape.complete = False
+        if recorder.astray is not None:
+            raise UnsupportedOperation(
+                f"the model runs {recorder.astray!r} in a thread of its own, where its operations cannot be seen; "
+                f"let it run all its parts in the thread that calls it"
+            )
         return recorder.ledger.finished()
 
 
@@ -113,6 +118,7 @@ class _Recorder(Watcher):
         self.opaque_functions = frozenset(opaque) - frozenset(self.opaque_modules)
         self.suspended = False  # inside an opaque function or module
         self.opened: tuple[nn.Module, Begun] | None = None  # that module
+        self.astray: str | None = None  # a module that took part in this run from another thread
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         written = _written(func, args, kwargs)
@@ -159,6 +165,11 @@ class _Recorder(Watcher):
             self.suspended = False
             self.ledger.end(self.opened[1], result)
             self.opened = None
+
+    def elsewhere(self, module: nn.Module, given: Any) -> None:
+        # Where it does not see this run's tensors, somebody else is using the model.
+        if any(storage_of(tensor) in self.ledger.storages for tensor in tensors_in(given)):
+            self.astray = self.names.get(module) or type(module).__name__
 
     def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
         value = None if self.suspended else self.ledger.value_of(tensor)

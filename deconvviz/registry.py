@@ -106,6 +106,9 @@ class Style:
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a mapping that cannot be written cannot be pickled
+        return Style, (self.name, dict(self.choices))
+
     def but(self, **choices: str) -> Style:
         """This style with other choices for some families."""
         changed = ", ".join(f"{family}={choice}" for family, choice in choices.items())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from deconvviz.errors import UnknownLayerError, did_you_mean
+from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.inputs import Call
 from deconvviz.mirror import samples_apart
 from deconvviz.mirrors import POOLS
@@ -38,6 +39,9 @@ class Trace:
         listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
         self.linearised = tuple(dict.fromkeys(listed))
         self.apart = samples_apart(tape, style)
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("a trace cannot be copied, saved or sent to another process; send the input and trace there")
 
     def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
         """What arrived at inputs beside the first, by their place among the arguments."""

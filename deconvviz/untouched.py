@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deconvviz.errors import ModelError
+from deconvviz.errors import InputError, ModelError
+
+
+class _Process:
+    """Who runs a model in this process, and what has become of torch's threads.
+
+    What a run changes for its time belongs to the model or to the whole process: modes, random state, how torch takes
+    its shortcuts, the `forward` of autograd functions. So one thread at a time runs a model; the others wait.
+    """
+
+    turn = threading.RLock()
+    used_threads = False  # torch's own
+    lost_threads = False  # a forked process has none of them, and would wait for them forever
+
+
+def _forked() -> None:
+    # Nor is the thread here that runs a model; it would never end.
+    _Process.turn, _Process.lost_threads = threading.RLock(), _Process.used_threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def check_threads() -> None:
+    """Raise InputError in a process in which torch would wait forever for threads that are not there."""
+    if torch.get_num_threads() > 1:
+        _Process.used_threads = True
+        if _Process.lost_threads:
+            raise InputError(
+                "this process was forked from one that had used torch's threads, which are not here; call "
+                "torch.set_num_threads(1) first, or start processes by the method 'spawn'"
+            )
 
 
 def unwrapped(model: Any) -> nn.Module:
@@ -30,26 +64,40 @@ def as_it_was(model: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Eval mode inside; modes, random state and whatever the list receives (tensor, old content) put back.
 
     Inside, torch also takes no shortcuts in which operations would go unseen: neither compiled code nor the fused
-    fast path of its transformer layers.
+    fast path of its transformer layers. Another thread that enters waits until this one has left.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    eager = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
-    buffers = [(module, dict(module._buffers)) for module in eager]
-    fast = torch.backends.mha.get_fastpath_enabled()
-    written: list[tuple[Tensor, Tensor]] = []
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)), torch.compiler.set_stance("force_eager"):
+    check_threads()
+    with _Process.turn, torch.random.fork_rng(devices=_devices(model)), torch.compiler.set_stance("force_eager"):
+        modes = [(module, module.training) for module in model.modules()]
+        buffers = [
+            (module, dict(module._buffers))
+            for module, _ in modes
+            if not isinstance(module, torch.jit.ScriptModule) and module._buffers
+        ]
+        fast = torch.backends.mha.get_fastpath_enabled()
+        written: list[tuple[Tensor, Tensor]] = []
         try:
             torch.backends.mha.set_fastpath_enabled(False)
-            for module, _ in modes:
-                module.training = False
+            _set_modes((module, False) for module, _ in modes)
             yield written
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
-            for module, mode in modes:
-                module.training = mode
+            _set_modes(modes)
             for module, before in buffers:
                 module._buffers.update(before)
             with torch.no_grad():
                 for tensor, content in written:
                     tensor.copy_(content)
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        if module.training != training:  # to set an attribute of a module takes much longer than to read it
+            module.training = training
+
+
+def _devices(model: nn.Module) -> list[int]:
+    """The CUDA devices that hold parameters."""
+    if not torch.cuda.is_initialized():
+        return []
+    return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})

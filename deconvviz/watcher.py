@@ -51,6 +51,9 @@ class Watcher:
     def left(self, module: nn.Module, result: Any) -> None:
         """A module has run."""
 
+    def elsewhere(self, module: nn.Module, given: Any) -> None:
+        """A module is about to run in another thread, which uses the same model or was started by this run."""
+
     def called(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A torch function is called; what this returns is the call's result."""
         return func(*args, **kwargs)
@@ -84,27 +87,33 @@ class Watcher:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
+        if get_ident() != self.thread:
+            self.elsewhere(module, (args, kwargs))
+            return
         name = self.names[module] or "output"
         self.modules_run += 1
         self.calls.append((module, self.numbered(name)))
         self.used[name] += 1
-        self.entered(module, args, kwargs)
+        self.entered(module, args, kwargs or {})
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *kwargs_and_result: Any) -> None:
+        if get_ident() != self.thread:  # which gets no keyword arguments where the hook was removed meanwhile
+            return
+        result = kwargs_and_result[-1]
         self.left(module, result)
         self.name_layers(self.calls.pop()[1], type(module).__name__, result)
 
     def _enter_script(self, module: nn.Module, args: Any) -> None:
         if self._is_script(module):
-            self._enter(module, args, {})
+            self._enter(module, args)
 
     def _leave_script(self, module: nn.Module, args: Any, result: Any) -> None:
         if self._is_script(module):
-            self._leave(module, args, {}, result)
+            self._leave(module, args, result)
 
     def _is_script(self, module: nn.Module) -> bool:
-        return isinstance(module, torch.jit.ScriptModule) and module in self.names and self.thread == get_ident()
+        return isinstance(module, torch.jit.ScriptModule) and module in self.names
 
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = getattr(func, "__name__", "").strip("_")

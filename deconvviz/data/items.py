@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
-from deconvviz.errors import InputError
+from deconvviz.errors import DataError, InputError
 
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
 LABEL_KEYS = ("label", "labels", "target", "y")
@@ -24,7 +28,7 @@ class Item(NamedTuple):
 
     number: int
     image: Tensor | None
-    error: str
+    error: str | InputError  # of the item itself, or how the dataset is used
 
 
 class Batch(NamedTuple):
@@ -100,8 +104,8 @@ class _Numbered(Dataset[Item]):
 def _item(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
     try:
         image = prepared_image(load(), preprocess)
-    except InputError:
-        raise  # not this file, but how the dataset is used
+    except InputError as error:
+        return Item(index, None, error)  # not raised, since a process that loads would wrap it
     except Exception as error:
         return Item(index, None, f"{type(error).__name__}: {error}".partition("\n")[0])
     if not bool(torch.isfinite(image).all()):
@@ -126,8 +130,11 @@ def batches(
         numbers = [number for number in range(-(-count // size)) if wanted(number)]
         samples = [list(range(number * size, min((number + 1) * size, count))) for number in numbers]
         numbered = _Numbered(dataset, preprocess)
-        loader = DataLoader(numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated)
-        for number, loaded in zip(numbers, loader, strict=True):
+        quiet = _quiet if workers else None
+        loader = DataLoader(
+            numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
+        )
+        for number, loaded in zip(numbers, _loaded(loader), strict=True):
             yield _batch(number, loaded, pin)
         return
     gathered: list[Item] = []
@@ -143,6 +150,45 @@ def batches(
         yield _batch(number, gathered, pin)
 
 
+def _quiet(worker: int) -> None:
+    """Let a process that loads not print that it lost its parent, which knows why."""
+    sys.excepthook = lambda *_: None
+
+
+def _loaded(loader: DataLoader[Item]) -> Iterator[list[Item]]:
+    try:
+        yield from loader
+    except (EOFError, OSError) as error:
+        if not loader.num_workers:
+            raise
+        # A connection to a process broke: by its end torch learns from the system what happened, and raises that.
+        time.sleep(1)
+        raise RuntimeError("DataLoader worker (pid unknown) exited unexpectedly") from error
+
+
+@contextlib.contextmanager
+def loading(workers: int) -> Iterator[None]:
+    """Inside, the death of a process that loads images is a DataError that says how it ended.
+
+    torch raises from a signal handler, at whatever the main thread is doing.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        said = f"{error} {error.__cause__}"
+        if killed := re.search(r"killed by signal: ([\w ]+)", said):
+            memory = {"Killed": ", as when memory runs out", "Bus error": ", as when shared memory runs out"}
+            how = f"was killed by the system ({killed[1].strip()}{memory.get(killed[1].strip(), '')})"
+        else:
+            status = re.search(r"exit code (\d+)", said)
+            how = f"ended with exit status {status[1]}" if status else "ended unexpectedly"
+        raise DataError(
+            f"one of the {workers} processes that load images {how}; use fewer, or none to see what happens"
+        ) from error
+
+
 def is_indexed(dataset: Any) -> bool:
     """Whether a dataset has a length and items by number; otherwise it is read from its start to its end."""
     return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
@@ -153,8 +199,10 @@ def _same(item: Any) -> Any:
 
 
 def _batch(number: int, items: list[Item], pin: bool) -> Batch:
+    if misuse := next((item.error for item in items if isinstance(item.error, InputError)), None):
+        raise misuse
     images = [(item.number, item.image) for item in items if item.image is not None]
-    broken = tuple((item.number, item.error) for item in items if item.image is None)
+    broken = tuple((item.number, str(item.error)) for item in items if item.image is None)
     shapes = {tuple(image.shape): index for index, image in images}
     if len(shapes) > 1:
         (one, first), (other, second), *_ = shapes.items()
