@@ -1,0 +1,158 @@
+"""Remove layers, change widths, train again: what does it cost, and what do the features look like then?
+
+    python examples/architecture_study.py --out out/architecture
+
+Table 3 of Zeiler and Fergus (2013), on digits: the reference network, the same without one of its layers or more, and
+narrower and wider ones, each trained from the start on the same digits in the same order.
+
+It prints a table: how many numbers are trained, the error on digits that training saw and on others (with its standard
+error: so few mistakes are counted that differences of this size mean nothing), and how many channels of each
+convolution fire on no test digit.
+
+It writes ``features.png``: one row per network, with the filters of its first layer and, for those channels of its last
+convolution that fire most strongly, the digit that fires each most above its projection (without convolutions: of fc1).
+Read it downwards: does a network that does worse also look for something else?
+
+With MNIST's training files, ``--root DIR --images 60000 --epochs 10`` is the full study.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from matplotlib.figure import Figure
+from studies import Digits, first_filters, load_digits, output_folder, positive, strongest, study_parser, top_units
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import deconvviz as dv
+from deconvviz.models import TrainingSettings, evaluate, train
+from deconvviz.models.mnist import FILTER_SPREAD
+from deconvviz.results.base import as_text
+
+NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # filters of the convolutions, widths of hidden layers
+    "the reference network": ((24, 48), (128,)),
+    "without fc1": ((24, 48), ()),
+    "without conv2": ((24,), (128,)),
+    "without conv2 and fc1": ((24,), ()),
+    "without convolutions": ((), (128,)),
+    "half as many filters": ((12, 24), (128,)),
+    "twice as many filters": ((48, 96), (128,)),
+    "fc1 four times as wide": ((24, 48), (512,)),
+    "one convolution more": ((24, 48, 48), (128,)),
+}
+FILTERS, UNITS = 12, 8  # shown of each network
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One network. top: the strongest units of its convolutions, or of fc1 without any, on test digits."""
+
+    name: str
+    net: dv.DeconvNet
+    train_error: float
+    test_error: float
+    top: dv.TopActivations
+
+
+def network(filters: Sequence[int], hidden: Sequence[int], seed: int) -> nn.Sequential:
+    """The reference network with other layers: 7 x 7 filters, then 5 x 5, each with ReLU and 2 x 2 pooling.
+
+    The weights start as those of the reference network do, see `deconvviz.models.MnistCNN`.
+    """
+    torch.manual_seed(seed)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    channels, side = 1, 28
+    for n, count in enumerate(filters, 1):
+        size = 7 if n == 1 else 5
+        layers[f"conv{n}"] = nn.Conv2d(channels, count, size, padding=size // 2)
+        layers[f"relu{n}"], layers[f"pool{n}"] = nn.ReLU(), nn.MaxPool2d(2)
+        channels, side = count, side // 2
+    layers["flatten"] = nn.Flatten()
+    width = channels * side**2
+    for n, count in enumerate(hidden, 1):
+        layers[f"fc{n}"], layers[f"hidden{n}"] = nn.Linear(width, count), nn.ReLU()
+        width = count
+    layers["classes"] = nn.Linear(width, 10)
+    model = nn.Sequential(layers)
+    for module in model:
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=FILTER_SPREAD)
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return model
+
+
+def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
+    """A network of the study, trained, measured and scanned."""
+    model = network(*NETWORKS[name], seed=seed)
+    settings = TrainingSettings(
+        epochs=epochs, schedule="cosine", warm_up=0.5, batch_size=64, validation=0.05, seed=seed
+    )
+    train(model, digits.images, digits.labels, settings, progress=False)
+    net = dv.DeconvNet(model.eval())
+    layers = [layer for layer, _ in model.named_children() if layer.startswith("conv")] or ["fc1"]
+    return Trained(
+        name,
+        net,
+        1 - evaluate(model, digits.images, digits.labels).accuracy,
+        1 - evaluate(model, digits.test_images, digits.test_labels).accuracy,
+        dv.scan(net, digits.test_images, layers, k=1, batch_size=250, progress=False),
+    )
+
+
+def table(found: Sequence[Trained], tests: int) -> str:
+    """One row per network; the test error with its standard error, that of a share counted in `tests` digits."""
+    rows: list[tuple[str, ...]] = [("network", "parameters", "train error", "test error", "dead channels")]
+    for one in found:
+        parameters = sum(parameter.numel() for parameter in one.net.model.parameters())
+        spread = (one.test_error * (1 - one.test_error) / tests) ** 0.5
+        dead = (
+            f"{layer} {len(statistics.dead)} of {len(statistics.fires)}"
+            for layer, statistics in one.top.statistics.items()
+        )
+        errors = f"{one.train_error:.2%}", f"{one.test_error:.2%} ± {spread:.2%}"
+        rows.append((one.name, f"{parameters:,}", *errors, ", ".join(dead)))
+    return as_text(rows)
+
+
+def comparison(found: Sequence[Trained], images: Tensor) -> Figure:
+    """One row per network: its name and error, filters of its first layer, strongest units of its last convolution."""
+    figure = Figure(figsize=(12, 1.15 * len(found) + 0.4), layout="constrained")
+    axes = figure.subplots(len(found), 3, squeeze=False, width_ratios=[2, 2.9, 4])
+    for row, one in zip(axes, found, strict=True):
+        first, last = one.top.layers[0], one.top.layers[-1]
+        filters = first_filters(one.net, first, strongest(one.top, first, FILTERS), columns=FILTERS // 2)
+        units = top_units(one.net, one.top, last, strongest(one.top, last, UNITS), images)
+        row[0].text(1, 0.5, f"{one.name}\ntest error {one.test_error:.2%}", ha="right", va="center", fontsize=10)
+        row[1].imshow(filters.numpy(), interpolation="nearest")
+        row[2].imshow(units.numpy(), interpolation="nearest")
+        for panel in row:
+            panel.axis("off")
+    axes[0, 1].set_title("filters of the first layer", fontsize=10)
+    axes[0, 2].set_title("last convolution: strongest image of a channel, and its projection", fontsize=10)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = study_parser(__doc__, "out/architecture", images=3000)
+    parser.add_argument("--epochs", type=positive, default=5, help="passes over the training images (%(default)s)")
+    given = parser.parse_args(arguments)
+    digits, out = load_digits(parser, given), output_folder(given)
+
+    found = []
+    for name in tqdm(NETWORKS, desc="networks", disable=None):
+        found.append(train_one(name, digits, given.epochs, given.seed))
+    print(f"{len(digits.images):,} digits to train on, {given.epochs} epochs, {len(digits.test_images):,} to test on")
+    print(table(found, len(digits.test_images)))
+    comparison(found, digits.test_images).savefig(out / "features.png", dpi=110)
+    print(out / "features.png")
+
+
+if __name__ == "__main__":
+    main()
