@@ -29,6 +29,17 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.scan
 	$(RUN) -m benchmarks.atlas
 
+# The documentation, in out/docs; a warning is an error.
+docs: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(RUN) -m sphinx -W --keep-going -q docs out/docs
+	@echo "open out/docs/index.html"
+
+# Whether the documentation's links to other sites still lead somewhere: needs the internet.
+linkcheck: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
+
 # Wheel and source distribution into dist/, looked through and tried in an environment of their own.
 package: $(INSTALLED)
 	rm -rf dist
@@ -39,6 +50,7 @@ package: $(INSTALLED)
 check: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m codespell_lib
 	$(RUN) -m mypy
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 

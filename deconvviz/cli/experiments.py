@@ -2,24 +2,226 @@
 
 from __future__ import annotations
 
-from deconvviz.cli.shared import Command
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deconvviz.cli.shared import (
+    Command,
+    bars,
+    batch,
+    image_names,
+    json_argument,
+    loaded,
+    model_arguments,
+    report,
+    write_figure,
+)
+from deconvviz.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from deconvviz.results import Finding
+
+# ruff: noqa: PLC0415
+
+
+def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = True) -> None:
+    """What all of them take: a model, images, and the folder to write to."""
+    model_arguments(parser, style)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
+    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    json_argument(parser)
+
+
+def _write(given: argparse.Namespace, found: Finding, name: str) -> None:
+    """The figure and the result into the folder, the table and the verdict printed."""
+    files = Path(given.out) / f"{name}.png", Path(given.out) / f"{name}.safetensors"
+    write_figure(found.figure(), files[0])
+    found.save(files[1])
+    report(given, found, *files)
+
+
+def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """For the experiments that go through a dataset."""
+    parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
+    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="names that `deconvviz layers MODEL` lists")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
+    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    json_argument(parser)
+
 
 # occlude
+
+
+def _occlude_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "occlude")
+    parser.add_argument("--target", type=int, metavar="N", help="the class to follow (each image's most probable one)")
+    parser.add_argument("--layer", help="whose feature map to follow (the last convolution, rectified)")
+    parser.add_argument("--channel", type=int, metavar="C", help="the map (the strongest of each image)")
+    parser.add_argument("--patch", type=int, nargs="+", metavar="P", help="pixels: side, or height and width (a fifth)")
+    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="pixels (a quarter of the patch)")
+    _fill_argument(parser)
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="covered images at once (%(default)s)")
+    parser.add_argument("--classes", metavar="FILE", help="names of the classes, one on a line")
+
+
+def _fill_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fill", default="grey", help="grey, mean, or a number in the model's input (%(default)s)")
+
+
+def _fill(given: argparse.Namespace) -> str | float:
+    try:
+        return float(given.fill)
+    except ValueError:
+        return str(given.fill)
+
+
+def _occlude(given: argparse.Namespace) -> None:
+    from deconvviz.experiments import occlusion
+
+    names = Path(given.classes).read_text("utf-8").splitlines() if given.classes else ()
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    net, _ = loaded(given)
+    patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
+    found = occlusion(
+        *(net, batch(given.images, net.preprocess), given.target, given.layer, given.channel, patch, stride),
+        fill=_fill(given),
+        batch_size=given.batch_size,
+        classes=names,
+        progress=bars(),
+    )
+    _write(given, found, "occlude")
 
 
 # invariance
 
 
+def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "invariance", style=False)
+    parser.add_argument(
+        "--transform", default="translation", metavar="NAME", help="translation, scale or rotation (%(default)s)"
+    )
+    parser.add_argument(
+        "--values", nargs="+", type=float, metavar="T", help="pixels down, factors, or degrees (a usual range)"
+    )
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="the first and the last hidden one by default")
+    parser.add_argument(
+        "--targets", nargs="+", type=int, metavar="N", help="the class, one for all images or one each (as predicted)"
+    )
+    parser.add_argument(
+        "--fill", default="black", help="behind the borders: black, grey, white, or a number in the model's input"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
+
+
+def _invariance(given: argparse.Namespace) -> None:
+    from deconvviz.experiments import invariance
+
+    net, _ = loaded(given)
+    x = batch(given.images, net.preprocess)
+    targets = given.targets[0] if given.targets and len(given.targets) == 1 else given.targets
+    found = invariance(net, x, given.layers, given.transform, given.values, targets, _fill(given), given.batch_size)
+    _write(given, found, "invariance")
+
+
 # correspond
+
+
+def _correspond_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "correspond", style=False)
+    parser.add_argument("--parts", required=True, metavar="FILE", help="CSV or JSON: where the parts lie in each image")
+    parser.add_argument("--layers", nargs="+", metavar="NAME", help="see `deconvviz layers MODEL` (all with weights)")
+    parser.add_argument("--part-size", type=int, nargs="+", metavar="P", help="pixels to cover around a point")
+    parser.add_argument("--within", metavar="PART", help="the part in FILE in whose box random places lie (the image)")
+    parser.add_argument("--draws", type=int, default=20, metavar="N", help="of random places (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random places (%(default)s)")
+    _fill_argument(parser)
+
+
+def _correspond(given: argparse.Namespace) -> None:
+    from deconvviz.data import read_parts
+    from deconvviz.experiments import correspondence
+
+    net, _ = loaded(given)
+    names = image_names(given.images)
+    parts = read_parts(given.parts, names, net.preprocess)
+    if given.within is not None and given.within not in parts:
+        raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
+    within = None if given.within is None else parts.pop(given.within)
+    Path(given.out).mkdir(parents=True, exist_ok=True)
+    size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
+    found = correspondence(
+        *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
+        fill=_fill(given),
+        progress=bars(),
+    )
+    _write(given, found, "correspond")
 
 
 # evolve
 
 
+def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="a folder of weights files, as `train` writes")
+    _dataset_arguments(parser, "evolve")
+    parser.add_argument(
+        "--channels", type=int, nargs="+", metavar="C", help="of each layer (the six that end strongest)"
+    )
+
+
+def _evolve(given: argparse.Namespace) -> None:
+    from deconvviz.data.loading import load_data
+    from deconvviz.experiments import evolution
+    from deconvviz.models.checkpoints import checkpoint_files
+
+    files = checkpoint_files(given.checkpoints)
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
+    net, _ = loaded(given)
+    data = load_data(given.data, given.root)
+    found = evolution(net, given.checkpoints, data, given.layers, given.channels, given.batch_size, bars())
+    _write(given, found, "evolve")
+
+
 # diagnose
+
+
+def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    _dataset_arguments(parser, "diagnose")
+    parser.add_argument("--similar", type=float, default=0.98, help="correlation of duplicates (%(default)s)")
+    parser.add_argument("--outlier", type=float, default=3.0, help="times the median RMS (%(default)s)")
+    parser.add_argument(
+        "--rms-limit", type=float, metavar="RMS", help="of the first layer's filters; the paper's is 0.1"
+    )
+
+
+def _diagnose(given: argparse.Namespace) -> None:
+    from deconvviz.data.loading import load_data
+    from deconvviz.experiments import diagnose
+
+    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    net, _ = loaded(given)
+    data = load_data(given.data, given.root)
+    limits = given.similar, given.outlier, given.rms_limit
+    _write(given, diagnose(net, data, given.layers, *limits, given.batch_size, bars()), "diagnose")
 
 
 # probe
 
 
-EXPERIMENTS: dict[str, Command] = {}
+EXPERIMENTS: dict[str, Command] = {
+    "occlude": Command(
+        "what a patch that slides over an image does to a feature map and a class", _occlude_arguments, _occlude
+    ),
+    "invariance": Command(
+        "how far layers move, and what becomes of the class, when images are shifted, enlarged or turned",
+        _invariance_arguments,
+        _invariance,
+    ),
+    "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
+    "correspond": Command("whether layers relate a part across images", _correspond_arguments, _correspond),
+    "diagnose": Command("what is wrong with filters and channels, by name", _diagnose_arguments, _diagnose),
+}

@@ -90,18 +90,25 @@ def image(given: str) -> Any:
     return images[int(index)][None]
 
 
+def image_names(given: Sequence[str]) -> list[str]:
+    """The images that arguments name: one each, or all of a folder in the order of their names."""
+    from deconvviz.data.folder import ImageFolder
+
+    folders = {name: ImageFolder(name) for name in given if Path(name).is_dir()}
+    return [
+        each
+        for name in given
+        for each in ([str(folders[name].root / one) for one in folders[name].names] if name in folders else [name])
+    ]
+
+
 def batch(given: Sequence[str], preprocess: Any) -> Any:
-    """The images that arguments name, (N, C, H, W): one each, or all of a folder in the order of their names."""
+    """The images that arguments name, (N, C, H, W), as `image_names` lists them."""
     import torch
 
-    from deconvviz.data.folder import ImageFolder
     from deconvviz.images import to_input
 
-    parts = []
-    for name in given:
-        folder = ImageFolder(name) if Path(name).is_dir() else None
-        found = [folder.root / each for each in folder.names] if folder else image(name)
-        parts.append(to_input(found, preprocess))
+    parts = [to_input(image(name), preprocess) for name in image_names(given)]
     if len({part.shape[1:] for part in parts}) > 1:
         raise InputError("the images are of different sizes or kinds; give photographs, or digits of the bundled test")
     return torch.cat(parts)

@@ -10,5 +10,6 @@ from __future__ import annotations
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.idx import parse_idx, read_idx
 from deconvviz.data.mnist import MnistTest, load_mnist, mnist_test
+from deconvviz.data.parts import read_parts
 
-__all__ = ["ImageFolder", "MnistTest", "load_mnist", "mnist_test", "parse_idx", "read_idx"]
+__all__ = ["ImageFolder", "MnistTest", "load_mnist", "mnist_test", "parse_idx", "read_idx", "read_parts"]

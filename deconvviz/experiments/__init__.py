@@ -2,3 +2,11 @@
 
 No experiment imports another. What each finds is a frozen result with a table, a verdict and a figure.
 """
+
+from deconvviz.experiments.correspondence import correspondence
+from deconvviz.experiments.diagnosis import diagnose
+from deconvviz.experiments.evolution import evolution
+from deconvviz.experiments.invariance import invariance
+from deconvviz.experiments.occlusion import occlusion
+
+__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion"]

@@ -138,7 +138,7 @@ def _channel_blocks(projections: Sequence[Projection], scale: str) -> list[Tenso
         side = math.ceil(math.sqrt(len(tiles)))
         squares = [tiled([tile[part] for tile in tiles], side) for part in (1, 0)]
         blocks.append(torch.cat(squares, 1))
-    return _same_size(blocks, [(False, False)] * len(blocks))
+    return same_size(blocks, [(False, False)] * len(blocks))
 
 
 def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Tensor, Tensor]]:
@@ -152,10 +152,10 @@ def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Te
         patches.append(shown[unit.sample][top:bottom, left:right])
         signed.append(signed_as_rgb(pixels[:, top:bottom, left:right], largest))
         ends.append((top == 0, left == 0))
-    return list(zip(_same_size(patches, ends), _same_size(signed, ends), strict=True))
+    return list(zip(same_size(patches, ends), same_size(signed, ends), strict=True))
 
 
-def _same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) -> list[Tensor]:
+def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) -> list[Tensor]:
     """Tiles filled up with white to the largest: at the top or left where they touch the start of the image."""
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     filled = []

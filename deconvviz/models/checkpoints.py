@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from deconvviz.errors import CheckpointError
+from deconvviz.errors import CheckpointError, MissingFileError
 from deconvviz.files import replacing
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.weights import Weights, copy_weights, load_plain, save_weights
 
 FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"
+ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
 PARTS = {"deconvviz", "identity", "curves", "best_weights", "weights", "optimiser"}  # of the state
 CURVES = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
@@ -50,6 +52,23 @@ class Progress:
         """The epoch, from 1, with the lowest validation loss; the first of equals, 0 before any."""
         losses = self.curves["validation_loss"]
         return losses.index(min(losses)) + 1 if losses else 0
+
+
+def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The weights files of a folder in the natural order of their names, in which ``epoch-9`` is before ``epoch-10``.
+
+    These are .safetensors, .pt and .pth, but for the trainer's own state.
+
+    Raises MissingFileError where there is no such folder, CheckpointError where it holds none.
+    """
+    given = os.fspath(folder)
+    if not Path(folder).is_dir():
+        raise MissingFileError(f"there is no folder {given!r} of checkpoints")
+    found = [path for path in Path(folder).iterdir() if path.suffix in ENDINGS and path.is_file()]
+    found = [path for path in found if path.name != STATE and not path.name.startswith(".")]
+    if not found:
+        raise CheckpointError(f"the folder {given!r} holds no checkpoints: no file ends in {', '.join(ENDINGS)}")
+    return sorted(found, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
 
 
 def run_identity(

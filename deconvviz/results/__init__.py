@@ -7,8 +7,13 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.compared import Attributed, Comparison
+from deconvviz.results.correspondence import Correspondence
+from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
+from deconvviz.results.evolution import Evolution, StrongestUnit
+from deconvviz.results.invariance import Invariance
 from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.trained import LearningCurves
 
@@ -19,13 +24,20 @@ __all__ = [
     "ChannelStatistics",
     "Clarity",
     "Comparison",
+    "Correspondence",
     "Deletion",
+    "Diagnosis",
+    "Evolution",
     "Finding",
+    "Flag",
+    "Invariance",
     "Judgement",
+    "LayerFacts",
     "LayerInfo",
     "LayerTable",
     "LearningCurves",
     "Localisation",
+    "Occlusion",
     "Projection",
     "Provenance",
     "Randomisation",
@@ -34,6 +46,7 @@ __all__ = [
     "ScanProvenance",
     "Score",
     "Selectivity",
+    "StrongestUnit",
     "Tabular",
     "TopActivations",
     "Unit",

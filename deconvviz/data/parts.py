@@ -1,0 +1,132 @@
+"""Where parts of objects lie in images, marked by hand in a CSV or JSON file.
+
+CSV has a header and a line for each image and part: ``image,part,top,left,bottom,right`` for boxes, of which bottom and
+right are one past the last pixel, or ``image,part,row,column`` for points. JSON says the same as
+``{"left eye": {"a.png": [top, left, bottom, right], "b.png": [row, column]}}``. Images are named as they are given to
+the network, or by the file's name alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deconvviz.errors import DataError, MissingFileError, did_you_mean
+from deconvviz.images import Preprocess, read_image
+
+Place = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, column)
+BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
+
+
+def read_parts(
+    path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], preprocess: Preprocess | None = None
+) -> dict[str, list[Place]]:
+    """The places that a file marks: per part one for each of `images`, in their order.
+
+    images: names or paths. preprocess: None where places are pixels of the network's input. Where it is given, places
+        are pixels of the image files, and are moved to where the preprocessing puts them.
+
+    Raises MissingFileError where there is no such file, and DataError where it is of another form, leaves a part of an
+    image out, marks one twice, or marks what the preprocessing cuts off.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "parts.csv"
+    >>> _ = file.write_text("image,part,row,column\\na.png,eye,4,5\\nb.png,eye,6,7\\n")
+    >>> read_parts(file, ["photos/b.png", "photos/a.png"])
+    {'eye': [(6, 7), (4, 5)]}
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"there is no file {os.fspath(path)!r} to read parts from")
+    shown = os.fspath(path)
+    found: dict[str, dict[str, Place]] = {}
+    for image, part, place in (_from_json if shown.endswith(".json") else _from_csv)(Path(path)):
+        marked = found.setdefault(part, {})
+        if image in marked:
+            raise DataError(f"{shown!r} marks the part {part!r} of {image!r} twice")
+        marked[image] = place
+    if not found:
+        raise DataError(f"{shown!r} marks no parts")
+    return {
+        part: [_moved(image, _of(shown, part, marked, image), preprocess) for image in images]
+        for part, marked in found.items()
+    }
+
+
+def _of(shown: str, part: str, marked: Mapping[str, Place], image: str | os.PathLike[str]) -> Place:
+    name = os.fspath(image)
+    for known in (name, Path(name).name):
+        if known in marked:
+            return marked[known]
+    raise DataError(f"{shown!r} does not mark the part {part!r} of {name!r}{did_you_mean(Path(name).name, marked)}")
+
+
+def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        try:
+            lines = csv.DictReader(file, strict=True)
+            columns = tuple(lines.fieldnames or ())
+            wanted = next((one for one in (BOX, POINT) if set(columns) == {"image", "part", *one}), None)
+            if wanted is None:
+                raise DataError(
+                    f"{str(path)!r} has the columns {', '.join(columns) or 'of an empty file'}; they must be image, "
+                    f"part, and either {', '.join(BOX)} or {', '.join(POINT)}"
+                )
+            return [
+                (
+                    line["image"],
+                    line["part"],
+                    _place([line[name] for name in wanted], f"line {number} of {str(path)!r}"),
+                )
+                for number, line in enumerate(lines, start=2)
+            ]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{str(path)!r} is no CSV file ({error})") from error
+
+
+def _from_json(path: Path) -> list[tuple[str, str, Place]]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} is no JSON file ({error})") from error
+    if not isinstance(found, dict) or not all(isinstance(marked, dict) for marked in found.values()):
+        raise DataError(f'{str(path)!r} must hold {{"part": {{"image": [top, left, bottom, right] or [row, column]}}}}')
+    return [
+        (image, part, _place(place, f"part {part!r} of {image!r} in {str(path)!r}"))
+        for part, marked in found.items()
+        for image, place in marked.items()
+    ]
+
+
+def _place(given: Any, where: str) -> Place:
+    numbers = list(given) if isinstance(given, list) else []
+    try:
+        if len(numbers) not in (2, 4) or any(isinstance(one, bool) or float(one) != int(float(one)) for one in numbers):
+            raise ValueError
+        return tuple(int(float(one)) for one in numbers)
+    except (TypeError, ValueError, OverflowError):
+        said = f"{where}: a place is whole numbers, {', '.join(BOX)} or {', '.join(POINT)}, not {given!r}"
+        raise DataError(said) from None
+
+
+def _moved(image: str | os.PathLike[str], place: Place, preprocess: Preprocess | None) -> Place:
+    """A place in an image file, in the pixels of what the preprocessing makes of it: the centre square, resized."""
+    if preprocess is None or preprocess.size is None or not Path(image).is_file():
+        return place
+    width, height = read_image(image).size
+    scale, side = preprocess.size / min(width, height), min(width, height)
+    off = ((height - side) / 2, (width - side) / 2)
+    if len(place) == 2:
+        moved = tuple(math.floor((at + 0.5 - o) * scale) for at, o in zip(place, off, strict=True))
+    else:
+        moved = tuple(round((at - o) * scale) for at, o in zip(place, off * 2, strict=True))
+    if not all(0 <= at <= preprocess.size - (len(place) == 2) for at in moved):
+        raise DataError(
+            f"the place {place} of {os.fspath(image)!r} lies outside the image, or outside of its centre square of "
+            f"{side} pixels, which is all that the network gets of {height} x {width}"
+        )
+    return moved

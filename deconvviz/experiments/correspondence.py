@@ -1,0 +1,212 @@
+"""Correspondence (Zeiler and Fergus, table 1): does a layer relate the same part of different images?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deconvviz.errors import InputError
+from deconvviz.images import displayed
+from deconvviz.net import DeconvNet
+from deconvviz.occluding import Box, Occluder, fill_colours, images_of, pixels
+from deconvviz.results import Correspondence
+from deconvviz.results.correspondence import chance
+from deconvviz.units import check_finite
+
+SURE = 0.05  # of a control as low by chance
+
+
+def correspondence(
+    net: DeconvNet,
+    images: Any,
+    parts: Mapping[str, Sequence[Sequence[int]]],
+    layers: str | Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    within: Sequence[Sequence[int]] | None = None,
+    draws: int = 20,
+    seed: int = 0,
+    fill: str | float = "grey",
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Correspondence:
+    """Cover the same part of each image, and see whether a layer's values change alike.
+
+    images: two or more, as for `DeconvNet.trace`: one batch (N, C, H, W).
+    parts: per name one place for each image, in pixels of the network's input: a box (top, left, bottom, right), bottom
+        and right one past the last, or a point (row, column). `deconvviz.data.read_parts` reads them from a file.
+    size: height and width of the box around a point, one number or two; at the border the box is moved inside.
+    layers: names; None for all convolution and linear modules.
+    draws: of the two controls, places of the same size as the part's in each image: per draw and image a place at
+        random, and per draw a place at random that is the same in all images.
+    within: per image the box in which random places lie, such as the object's; None: the whole image.
+    fill, batch_size: as for `occlusion`.
+
+    With eps_i = f(x_i) - f(covered x_i) of a layer f, Delta is the mean over i != j of the Hamming distance between
+    sign(eps_i) and sign(eps_j), divided by the dimension. sign(0) = 0 is a sign of its own: a value that changes in one
+    image and not in the other differs, one that changes in neither does not. So where a layer sees little of the image
+    at a time, or is rectified, most values agree and Delta is small; what tells are the controls, and the share of
+    values that change, which is in the table. The second control is not in Zeiler and Fergus: in images that are
+    aligned, as digits are, covering any one place changes all of them alike, part or not.
+
+    Raises InputError for what does not fit, UnknownLayerError.
+    """
+    x = images_of(net, images)
+    if len(x) < 2:
+        raise InputError(f"correspondence compares two images or more, not {len(x)}")
+    if not parts:
+        raise InputError("there is no part to cover; name at least one, with a place for each image")
+    if draws < 1:
+        raise InputError(f"the control needs 1 draw or more, not {draws}")
+    boxes = {name: _boxes(places, f"part {name!r}", x, size) for name, places in parts.items()}
+    around = [(0, 0, *x.shape[2:])] * len(x) if within is None else _boxes(within, "within", x, None)
+    random = torch.Generator().manual_seed(seed)
+    controls, aligned = (
+        {name: [_at_random(own, around, name, random, same) for _ in range(draws)] for name, own in boxes.items()}
+        for same in (False, True)
+    )
+    colours = fill_colours(fill, x, net.preprocess)
+    names = [layers] if isinstance(layers, str) else list(_weighted(net, x) if layers is None else layers)
+    changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
+    with tqdm(
+        total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", disable=not progress
+    ) as bar:
+        own = {part: changes.under([places], bar) for part, places in boxes.items()}
+        drawn = {part: changes.under(places, bar) for part, places in controls.items()}
+        same = {part: changes.under(places, bar)[0] for part, places in aligned.items()}
+    result = Correspondence(
+        tuple(dict.fromkeys(names)),
+        {part: differences[:, 0] for part, (differences, _) in own.items()},
+        {part: differences for part, (differences, _) in drawn.items()},
+        same,
+        {part: changed for part, (_, changed) in own.items()},
+        {part: changed for part, (_, changed) in drawn.items()},
+        {part: _by_axis(places) for part, places in boxes.items()},
+        {part: torch.stack([_by_axis(places) for places in drawn]) for part, drawn in controls.items()},
+        displayed(x, net.preprocess),
+        displayed(colours, net.preprocess).flatten(1),
+        "",
+    )
+    return replace(result, verdict=_verdict(result))
+
+
+class _Changes:
+    """What covering does to the signs of layers' values."""
+
+    def __init__(self, occluder: Occluder) -> None:
+        self.occluder = occluder
+        self.whole = occluder.whole()
+        for name, maps in self.whole.items():
+            check_finite(name, maps)
+
+    def under(self, places: Sequence[Sequence[Box]], bar: Any) -> tuple[Tensor, Tensor]:
+        """Differences (layers, sets, pairs), and the share of values that change (layers,). places: sets of boxes."""
+        found, changed = [], []
+        for boxes in places:
+            signs = self._signs(boxes, bar)
+            pairs = list(combinations(range(len(boxes)), 2))
+            found.append([[(one[i] != one[j]).double().mean() for i, j in pairs] for one in signs.values()])
+            changed.append([(one != 0).double().mean() for one in signs.values()])
+        return torch.tensor(found, dtype=torch.float64).movedim(0, 1), torch.tensor(changed, dtype=torch.float64).mean(
+            0
+        )
+
+    def _signs(self, boxes: Sequence[Box], bar: Any) -> dict[str, Tensor]:
+        # Images stand in the same rows of the same batches as in the whole run, so that what is covered for nothing
+        # differs by nothing, not by rounding.
+        signs = {name: torch.empty_like(maps, dtype=torch.int8) for name, maps in self.whole.items()}
+
+        def seen(name: str, rows: slice, maps: Tensor) -> None:
+            check_finite(name, maps)
+            signs[name][rows] = (self.whole[name][rows] - maps).sign().to(torch.int8)
+
+        self.occluder.sweep(list(enumerate(boxes)), seen, bar.update)
+        return signs
+
+
+def _weighted(net: DeconvNet, x: Tensor) -> list[str]:
+    found = [info.name for info in net.layers(x[:1]) if info.kind.startswith("Conv") or info.kind == "Linear"]
+    if not found:
+        raise InputError(f"the model {type(net.model).__name__} has no convolution or linear layer; name layers")
+    return found
+
+
+# Places
+
+
+def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tuple[int, int] | None) -> list[Box]:
+    if len(places) != len(x):
+        raise InputError(f"{what} has {len(places)} places for {len(x)} images; give one for each")
+    return [_box([int(one) for one in place], f"{what} of image {n}", x, size) for n, place in enumerate(places)]
+
+
+def _box(place: Sequence[int], what: str, x: Tensor, size: int | tuple[int, int] | None) -> Box:
+    height, width = x.shape[2:]
+    if len(place) == 4:
+        top, left, bottom, right = place
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            raise InputError(
+                f"{what}: the box (top, left, bottom, right) = {tuple(place)} is empty or lies outside the image of "
+                f"{height} x {width} pixels"
+            )
+        return top, left, bottom, right
+    if len(place) != 2:
+        raise InputError(f"{what}: a place is a box (top, left, bottom, right) or a point (row, column), not {place!r}")
+    row, column = place
+    if not (0 <= row < height and 0 <= column < width):
+        raise InputError(f"{what}: the point {(row, column)} lies outside the image of {height} x {width} pixels")
+    if size is None:
+        raise InputError(f"{what} is a point; give the size of the box to cover around it")
+    tall, wide = pixels(size, "size")
+    if tall > height or wide > width:
+        raise InputError(f"a box of {tall} x {wide} pixels is larger than the images of {height} x {width}")
+    top, left = min(max(0, row - tall // 2), height - tall), min(max(0, column - wide // 2), width - wide)
+    return top, left, top + tall, left + wide
+
+
+def _at_random(
+    boxes: Sequence[Box], around: Sequence[Box], part: str, random: torch.Generator, same: bool
+) -> list[Box]:
+    """A box in each image, as large as the given one. same: at the same share of the way in all of them."""
+    found = []
+    shares = torch.rand(1 if same else len(boxes), 2, generator=random, dtype=torch.float64).expand(len(boxes), 2)
+    for n, ((top, left, bottom, right), field) in enumerate(zip(boxes, around, strict=True)):
+        tall, wide = bottom - top, right - left
+        room = field[2] - field[0] - tall + 1, field[3] - field[1] - wide + 1
+        if min(room) < 1:
+            raise InputError(f"part {part!r} of image {n}, {tall} x {wide} pixels, has no room within {tuple(field)}")
+        row, column = (int(share * one) for share, one in zip(shares[n].tolist(), room, strict=True))
+        found.append((field[0] + row, field[1] + column, field[0] + row + tall, field[1] + column + wide))
+    return found
+
+
+def _by_axis(boxes: Sequence[Box]) -> Tensor:
+    """(images, 2, 2): per axis the first pixel and one past the last."""
+    return torch.tensor([[[top, bottom], [left, right]] for top, left, bottom, right in boxes])
+
+
+def _verdict(found: Correspondence) -> str:
+    said = []
+    for part in found.differences:
+        delta, random, same = (
+            float(found.delta(part)[-1]),
+            found.average(found.control, part)[-1],
+            found.average(found.aligned, part)[-1],
+        )
+        means = "no more alike than random places do"
+        if chance(random, delta) <= SURE:
+            means = "more alike than random places do, but no more than one place that is the same in all of them does"
+            if chance(same, delta) <= SURE:
+                means = "more alike than random places do, the same in all of them or not, so the layer relates it"
+        elif chance(-random, -delta) <= SURE:
+            means = "less alike than random places do"
+        numbers = (
+            f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
+        )
+        said.append(f"covering {part} changes the images {means} ({numbers})")
+    return f"In {found.layers[-1]}, {'; '.join(said)}."

@@ -1,0 +1,322 @@
+"""Diagnosis (Zeiler and Fergus, section 4.1 and figure 6): what is wrong with filters and channels, by name.
+
+Zeiler and Fergus looked at the first layers of a network and saw dead features, filters that dominate, extreme
+frequencies with little between, and the aliasing of a large stride; they changed the architecture, and it got better.
+Here each is a number over a dataset, with a limit, for every convolution:
+
+*dead*: behind a rectifier, above zero at no position of any image; without one, the same everywhere.
+*always on*: behind a rectifier, above zero at every position of every image.
+*duplicate*: of two channels that are not dead, the correlation of their values over all positions and images, or the
+    cosine between their filters (of one group), is at least `similar`. The later channel is named.
+*RMS*: sqrt(mean w²) of a filter is more than `outlier` times the layer's median; in the first layer also above
+    `rms_limit`, if one is given. Zeiler and Fergus used 0.1, for inputs in about [-128, 128].
+*frequencies*: of the energy of the first layer's filters, less than half of what white noise has lies in the middle
+    (see `deconvviz.models.filters.frequency_bands`).
+*aliasing*: of a layer with a stride, more than half of the energy of a channel's response, as it is before the
+    stride takes every n-th position of it, lies above what the stride can carry (see
+    `deconvviz.models.filters.aliased_energy`).
+
+Channels are watched behind the norm and the rectifier that follow a convolution, if nothing else reads it. The dataset
+is gone through once; what is kept of it are sums, so that memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item
+from deconvviz.errors import DataError, DeconvVizError, InputError, UnknownLayerError, did_you_mean
+from deconvviz.inputs import misfit
+from deconvviz.mirrors import RECTIFIERS
+from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
+from deconvviz.net import DeconvNet
+from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
+from deconvviz.scanner import Scanner
+from deconvviz.tape import Operation, Tape
+from deconvviz.untouched import as_it_was
+from deconvviz.watcher import Enough, Watcher
+
+NORMS = ("aten.native_batch_norm", "aten.cudnn_batch_norm", "aten.batch_norm")
+TOGETHER = 8  # samples whose maps are looked at together
+
+
+def diagnose(
+    net: DeconvNet,
+    data: Any,
+    layers: str | Sequence[str] | None = None,
+    similar: float = 0.98,
+    outlier: float = 3.0,
+    rms_limit: float | None = None,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Diagnosis:
+    """What is wrong with channels and filters, over a dataset; see above for each problem.
+
+    data: as for `deconvviz.scan`. layers: names of convolutions and linear layers; None for all convolutions.
+    similar: correlation, and cosine, from which on channels are duplicates. outlier: how many times the median RMS.
+
+    Raises InputError for limits that make no sense, layers without filters, images that do not fit; DataError for empty
+    data; UnknownLayerError.
+    """
+    if not 0 < similar <= 1 or not outlier > 1 or batch_size < 1 or (rms_limit is not None and not rms_limit > 0):
+        raise InputError(
+            f"similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar={similar}, "
+            f"outlier={outlier}, rms_limit={rms_limit}, batch_size={batch_size}"
+        )
+    dataset = as_dataset(data)
+    if is_indexed(dataset) and not len(dataset):
+        raise DataError("the dataset is empty; there is nothing to diagnose")
+    watched: list[_Watched] = []
+    broken: list[Broken] = []
+    count = 0
+    total = len(dataset) if is_indexed(dataset) else None
+    with tqdm(total=total, unit="image", desc="diagnose", disable=not progress) as bar, as_it_was(net.model):
+        for batch in batches(dataset, net.preprocess, batch_size, lambda _: True):
+            broken += [Broken(number, name_of_item(dataset, number), reason) for number, reason in batch.broken]
+            count += len(batch.numbers)
+            bar.update(len(batch.numbers) + len(batch.broken))
+            if batch.images is not None:
+                x = batch.images.to(next(net.model.parameters(), batch.images).device)
+                watched = watched or _found(net, x[:1], layers, batch_size > 1)
+                _look(net.model, x, watched)
+    if not count:
+        some = "; ".join(f"{one.name}: {one.reason}" for one in broken[:3])
+        raise DataError(f"none of the {len(broken)} items could be read: {some}")
+    facts = tuple(one.facts() for one in watched)
+    first = next((one for one in watched if isinstance(one.module, FILTERED)), watched[0])
+    flags = tuple(flag for one in watched for flag in one.flags(similar, outlier, rms_limit if one is first else None))
+    if isinstance(first.module, FILTERED):
+        flags += _extremes(first)
+    return Diagnosis(
+        facts, flags, first.layer, first.weight.cpu().clone(), count, tuple(broken), _verdict(facts, flags, count)
+    )
+
+
+# Which layers, and where they are looked at
+
+
+def _found(net: DeconvNet, sample: Tensor, layers: str | Sequence[str] | None, batched: bool) -> list[_Watched]:
+    tape = net.trace(sample).tape
+    modules = dict(net.model.named_modules())
+    called = {name: modules.get(name) or modules.get(re.sub(r"_\d+$", "", name)) for name in tape.layers}
+    asked = [layers] if isinstance(layers, str) else layers
+    if asked is None:
+        asked = [name for name, module in called.items() if isinstance(module, FILTERED)]
+    if not asked:
+        raise InputError(f"there is no convolution among the layers of {type(net.model).__name__}; name layers")
+    for name in asked:
+        if name not in tape.layers:
+            hint = did_you_mean(name, tape.layers)
+            raise UnknownLayerError(f"there is no layer {name!r} in {type(net.model).__name__}{hint}")
+        if not isinstance(called[name], (*FILTERED, nn.Linear)):
+            kind = tape.layers[name].kind
+            raise InputError(f"layer {name!r} is a {kind}; only convolutions and linear layers have filters")
+    ordered = [name for name in tape.layers if name in set(asked)]
+    places = {name: _seen_at(tape, name) for name in ordered}
+    learnt = Scanner(net, [place for place, _ in places.values()], sample, 1, 1, batched).layers
+    return [_Watched(name, called[name], *places[name], learnt[places[name][0]].axis) for name in ordered]
+
+
+def _seen_at(tape: Tape, layer: str) -> tuple[str, bool]:
+    """The layer at which channels show what they do, behind norm and rectifier, and whether there is a rectifier."""
+    names = {one.value.id: name for name, one in tape.layers.items()}
+    readers: dict[int, list[Operation]] = {}
+    for operation in tape.operations:
+        for value in operation.inputs:
+            readers.setdefault(value.id, []).append(operation)
+    value, place = tape.layers[layer].value, layer
+    while len(following := readers.get(value.id, [])) == 1:
+        rectified = getattr(following[0].func, "overloadpacket", None) in RECTIFIERS
+        value = following[0].made
+        if not (rectified or following[0].label in NORMS) or value.id not in names:
+            break
+        place = names[value.id]
+        if rectified:
+            return place, True
+    return place, False
+
+
+def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
+    looker = _Looker(model, watched)
+    try:
+        with torch.inference_mode(), looker.watching(), contextlib.suppress(Enough):
+            model(x)
+    except DeconvVizError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        if explained := misfit(model, x, error):
+            raise InputError(explained) from error
+        raise
+
+
+class _Looker(Watcher):
+    """Hands maps to the layers that are watched, and what goes into those with a stride."""
+
+    def __init__(self, model: nn.Module, watched: Sequence[_Watched]) -> None:
+        super().__init__(model, {one.seen_at for one in watched})
+        self.watched = watched
+
+    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        for one in self.watched:
+            if one.strided and one.layer == self.where:
+                with torch._C.DisableTorchFunction():
+                    one.respond(args[0] if args else kwargs["input"])
+
+    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+        for one in self.watched:
+            if one.seen_at == name:
+                one.add(tensor)
+        return True
+
+
+# What is kept of a layer
+
+
+class _Watched:
+    """Sums over the dataset of one layer's values; moments are about its mean in the first maps seen."""
+
+    def __init__(self, layer: str, module: Any, seen_at: str, rectified: bool, axis: int) -> None:
+        self.layer, self.module, self.seen_at, self.rectified, self.axis = layer, module, seen_at, rectified, axis
+        self.weight: Tensor = module.weight.detach()
+        self.stride = tuple(module.stride) if isinstance(module, FILTERED) else ()
+        self.strided = any(step > 1 for step in self.stride)
+        channels = len(self.weight)
+        self.count = 0
+        self.above = torch.zeros(channels, dtype=torch.long)
+        self.low, self.high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
+        self.middle: Tensor | None = None
+        self.sums = torch.zeros(channels, dtype=torch.float64)
+        self.products = torch.zeros(channels, channels, dtype=torch.float64)
+        self.aliased, self.energy = (torch.zeros(channels, dtype=torch.float64) for _ in range(2))
+
+    def add(self, maps: Tensor) -> None:
+        """Maps (N, ...), channels along the layer's axis."""
+        for part in maps.split(TOGETHER):
+            values = part.movedim(self.axis, 0).flatten(1).float()
+            if not bool(torch.isfinite(values).all()):
+                raise InputError(f"the activations of layer {self.seen_at!r} are not all finite on this data")
+            if self.middle is None:
+                self.middle = values.mean(1, keepdim=True)
+            self.count += values.shape[1]
+            self.above += (values > 0).sum(1).cpu()
+            self.low = torch.minimum(self.low, values.amin(1).cpu())
+            self.high = torch.maximum(self.high, values.amax(1).cpu())
+            values = values - self.middle
+            self.sums += values.sum(1).double().cpu()
+            self.products += (values @ values.T).double().cpu()
+
+    def respond(self, x: Tensor) -> None:
+        """What the layer would make of input (N, C, ...) if it had no stride."""
+        module = self.module
+        convolution = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
+        padding = module.padding
+        if module.padding_mode != "zeros":
+            x, padding = F.pad(x, module._reversed_padding_repeated_twice, module.padding_mode), 0
+        for part in x.split(TOGETHER):
+            dense = convolution(part, module.weight, None, 1, padding, module.dilation, module.groups)
+            above, energy = aliased_energy(dense, self.stride)
+            self.aliased += above.cpu()
+            self.energy += energy.cpu()
+
+    # What it says
+
+    @property
+    def silent(self) -> Tensor:
+        """Dead channels, (channels,)."""
+        return self.high <= 0 if self.rectified else self.low == self.high
+
+    def correlations(self) -> Tensor:
+        """(channels, channels); NaN on the diagonal and for channels that do not vary."""
+        mean = self.sums / self.count
+        covariance = self.products / self.count - mean[:, None] * mean
+        spread = covariance.diagonal().clamp(min=0).sqrt()
+        spread[self.low == self.high] = torch.nan
+        found: Tensor = covariance / spread[:, None] / spread
+        return found.fill_diagonal_(torch.nan)
+
+    def cosines(self) -> Tensor:
+        """Between filters, (channels, channels); NaN between groups, on the diagonal and for filters of zeros."""
+        flat = self.weight.flatten(1).double().cpu()
+        flat = flat / flat.norm(dim=1, keepdim=True)
+        group = torch.arange(len(flat)) // (len(flat) // getattr(self.module, "groups", 1))
+        found = torch.where(group[:, None] == group, flat @ flat.T, torch.nan)
+        return found.fill_diagonal_(torch.nan)
+
+    def bands(self) -> Tensor:
+        """(channels, 3); NaN where filters have no extent."""
+        if self.weight[0, 0].numel() < 2 or not isinstance(self.module, FILTERED):
+            return torch.full((len(self.weight), 3), torch.nan, dtype=torch.float64)
+        return frequency_bands(self.weight).cpu()
+
+    def facts(self) -> LayerFacts:
+        return LayerFacts(
+            self.layer,
+            self.seen_at,
+            self.rectified,
+            self.stride,
+            self.above.double() / self.count,
+            _largest(self.correlations()),
+            _largest(self.cosines()),
+            filter_rms(self.weight).double().cpu(),
+            self.bands(),
+            self.aliased / self.energy if self.strided else torch.full_like(self.energy, torch.nan),
+        )
+
+    def flags(self, similar: float, outlier: float, rms_limit: float | None) -> list[Flag]:
+        facts, dead = self.facts(), self.silent
+        found = [Flag("dead", self.layer, int(channel), 0.0) for channel in dead.nonzero()]
+        if self.rectified:
+            found += [Flag("always on", self.layer, int(channel), 1.0) for channel in (self.low > 0).nonzero()]
+        alike = torch.fmax(self.correlations(), self.cosines()).nan_to_num(-2.0)
+        alike[dead], alike[:, dead] = -2.0, -2.0
+        for channel, row in enumerate(alike.tril()):
+            if bool((row[:channel] >= similar).any()):
+                other = int(row[:channel].argmax())
+                found.append(Flag("duplicate", self.layer, channel, float(row[other]), other))
+        limit = outlier * float(facts.rms.median())
+        over = (facts.rms > limit) & (limit > 0) | (facts.rms > (rms_limit or torch.inf))
+        found += [Flag("RMS", self.layer, int(channel), float(facts.rms[channel])) for channel in over.nonzero()]
+        torn = (facts.aliasing > 0.5).nonzero()
+        return found + [Flag("aliasing", self.layer, int(one), float(facts.aliasing[one])) for one in torn]
+
+
+def _largest(pairs: Tensor) -> Tensor:
+    """The largest of each row, without NaN; NaN where there is nothing else."""
+    largest = pairs.nan_to_num(-2.0).amax(1)
+    return torch.where(largest < -1.5, torch.nan, largest)
+
+
+def _extremes(first: _Watched) -> tuple[Flag, ...]:
+    """Whether the filters have little between low and high frequencies."""
+    mid = float(first.bands()[:, 1].nanmean())
+    noise = float(bands_of_noise(first.weight.shape[2:])[1])
+    return (Flag("frequencies", first.layer, None, mid),) if mid < noise / 2 else ()
+
+
+def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int) -> str:
+    channels = sum(len(one.rms) for one in facts)
+    looked = f"Of {channels} channels in {len(facts)} layers, on {count:,} images"
+    words = {
+        "dead": "dead",
+        "always on": "always on",
+        "duplicate": "duplicates of another",
+        "RMS": "outliers by the RMS of their filter",
+        "aliasing": "mostly aliasing of their stride",
+    }
+    said = []
+    for problem, word in words.items():
+        if number := sum(flag.problem == problem for flag in flags):
+            said.append(f"{number} {'is' if number == 1 else 'are'} {word}")
+    extremes = next((flag for flag in flags if flag.problem == "frequencies"), None)
+    spoken = f"{looked}, {', '.join(said) if said else 'none is dead, always on, a duplicate, an outlier or aliasing'}"
+    if extremes is None:
+        return f"{spoken}."
+    return f"{spoken}; the filters of {extremes.layer} have {extremes.value:.0%} of their energy in mid frequencies."

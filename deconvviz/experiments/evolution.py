@@ -1,0 +1,348 @@
+"""Evolution (Zeiler and Fergus, figure 4): how features come to be, checkpoint by checkpoint of a training.
+
+As in the paper, the strongest image of each channel over a dataset is looked for at every checkpoint, and projected.
+Zeiler and Fergus saw two things in that picture, and here both are numbers.
+
+*Sudden jumps*, where another image becomes the strongest: the share of a layer's channels for which that happens, and
+the distance from each picture to the next.
+
+*Lower layers settle early, upper layers late.* Pictures of different images cannot tell that, so each channel is also
+projected from one and the same place: on the image, and at the position, where it is strongest at the last checkpoint.
+The seed is one, so that a channel that does not fire there yet has a picture, too. How far that picture is from the
+final one, averaged over channels, falls from the first checkpoint to the last, where it is zero; a layer is *settled*
+from the checkpoint on at which no more than half of the first distance is ever left.
+
+The distance between two projections a and b, over all pixels of the image, is
+
+    d(a, b) = || a / ||a|| - b / ||b|| || / sqrt(2)
+
+0 for pictures that differ by a positive factor only, 1 for those with nothing in common (as where they come from
+different places), sqrt(2) for a picture and its negative; to or from an empty projection 1, between two of them 0. A
+projection depends on the weights of its layer and of all below, never on those above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from deconvviz.data.items import as_dataset, is_indexed, prepared_image
+from deconvviz.errors import CheckpointError, InputError
+from deconvviz.mining import scan
+from deconvviz.models.checkpoints import checkpoint_files
+from deconvviz.models.weights import Weights, copy_weights, read_weights
+from deconvviz.net import DeconvNet
+from deconvviz.results import Projection, StrongestUnit, TopActivations
+from deconvviz.results.evolution import Evolution
+
+LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each, channels measured of each, at most
+
+
+def evolution(
+    net: DeconvNet,
+    checkpoints: str | os.PathLike[str] | Mapping[Any, Mapping[str, Tensor]] | Iterable[Any],
+    data: Any,
+    layers: str | Sequence[str] | None = None,
+    channels: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> Evolution:
+    """What channels reacted to at each checkpoint of a training, and when each layer came to rest.
+
+    checkpoints: a folder of weights files, in the natural order of their names (``epoch-9`` before ``epoch-10``), of
+        which no pickled code is run; or state dicts in their order: an iterable of them or of (name, state dict), or a
+        mapping from names. They are copied as they come, so a generator may train the very model.
+    data: a dataset with items by number, as for `scan`.
+    layers: None for all convolutions; where these are more than five, five evenly from the first to the last.
+    channels: to show, for all layers or for each; None for the six whose strongest activation is highest at the last
+        checkpoint. Shares are over all channels of a layer; distances over those given, or else over all where
+        these are at most 48, and over 48 evenly from the first to the last where they are more.
+
+    Names or numbers of checkpoints give the time axis where they rise: ``epoch-003`` is 3. The model's weights are put
+    back, also after an error.
+
+    Raises MissingFileError and CheckpointError for checkpoints that are not there, cannot be read or do not fit the
+    model; InputError for fewer than two, for a channel that a layer does not have, for data without numbers; DataError
+    where it is empty; UnknownLayerError.
+    """
+    dataset = as_dataset(data)
+    if not is_indexed(dataset):
+        raise InputError(
+            "evolution goes through the data once for each checkpoint; give a dataset with items by number"
+        )
+    found = _checkpoints(checkpoints)
+    with _weights_kept(net.model):
+        for one in found:  # before hours of work
+            one.load_into(net.model)
+        study = _Study(net, dataset, batch_size, layers, channels)
+        steps = tqdm(found[:-1], desc="evolution", unit="checkpoint", disable=not progress)
+        seen = [*(study.look(one) for one in steps), study.last]
+    return study.result([one.name for one in found], seen)
+
+
+# Checkpoints, from wherever they come
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    name: str
+    described: str  # in errors
+    read: Callable[[], Weights]
+
+    def load_into(self, model: nn.Module) -> None:
+        weights = self.read()
+        for name, value in weights.items():
+            if not bool(torch.isfinite(value).all()):
+                raise CheckpointError(f"{self.described} holds values that are NaN or infinite, in {name}")
+        copy_weights(model, weights, self.described)
+
+
+def _checkpoints(given: Any) -> list[_Checkpoint]:
+    if isinstance(given, (str, os.PathLike)):
+        where = f"the folder {os.fspath(given)!r}"
+        found = [
+            _Checkpoint(path.stem, repr(os.fspath(path)), functools.partial(_weights_in, path))
+            for path in checkpoint_files(given)
+        ]
+    else:
+        where = "what was given"
+        items = given.items() if isinstance(given, Mapping) else given
+        found = [_in_memory(number, item) for number, item in enumerate(items)]
+    if len(found) < 2:
+        held = f"there is only {found[0].name!r}" if found else "there is none"
+        raise InputError(f"evolution compares checkpoints, and in {where} {held}; give two or more")
+    return found
+
+
+def _weights_in(path: Path) -> Weights:
+    return read_weights(path)[0]
+
+
+def _in_memory(number: int, item: Any) -> _Checkpoint:
+    name, weights = item if isinstance(item, tuple) and len(item) == 2 else (number, item)
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise InputError(
+            f"checkpoint {name!r} is a {type(weights).__name__}; it must be a state dict (names and tensors), or "
+            f"a pair of a name and a state dict"
+        )
+    copied = {str(key): value.detach().cpu().clone() for key, value in weights.items()}
+    return _Checkpoint(str(name), f"checkpoint {str(name)!r}", lambda: copied)
+
+
+@contextlib.contextmanager
+def _weights_kept(model: nn.Module) -> Iterator[None]:
+    kept = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, content in kept:
+                tensor.copy_(content)
+
+
+def _times(names: Sequence[str]) -> tuple[float, ...]:
+    """The last number in each name, where these rise; otherwise 0, 1, 2 and on."""
+    numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in names]
+    times = tuple(float(found[-1]) if found else 0.0 for found in numbers)
+    rising = all(found for found in numbers) and all(a < b for a, b in itertools.pairwise(times))
+    return times if rising else tuple(map(float, range(len(names))))
+
+
+# Looking at one checkpoint after the other
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One checkpoint. By layer: strongest images and their activations (channels,); rows of the grid; and unit-length
+    projections (measured, pixels), of the strongest units, and of those that are strongest in the end."""
+
+    images: dict[str, Tensor]
+    fires: dict[str, Tensor]
+    rows: dict[str, list[StrongestUnit]]
+    strongest: dict[str, Tensor]
+    fixed: dict[str, Tensor]
+
+
+class _Study:
+    """What is compared: layers, channels, and where these are strongest at the last checkpoint.
+
+    Made while the model has the last checkpoint's weights.
+    """
+
+    def __init__(self, net: DeconvNet, dataset: Any, batch_size: int, layers: Any, channels: Any) -> None:
+        self.net, self.dataset, self.batch_size = net, dataset, batch_size
+        self.final = self._scanned(layers)
+        self.layers = list(self.final.layers) if layers is not None else _thinned(self.final)
+        self.shown: dict[str, list[int]] = {}
+        self.measured: dict[str, list[int]] = {}
+        for layer in self.layers:
+            asked = channels.get(layer) if isinstance(channels, Mapping) else channels
+            self.shown[layer], self.measured[layer] = _chosen(layer, self.final.values[layer][:, 0], asked)
+        if isinstance(channels, Mapping) and (strangers := [name for name in channels if name not in self.layers]):
+            raise InputError(f"channels are given for layer {strangers[0]!r}, which is not among {self.layers}")
+        self.last = self._seen(self.final)
+
+    def look(self, checkpoint: _Checkpoint) -> _Seen:
+        checkpoint.load_into(self.net.model)
+        try:
+            return self._seen(self._scanned(self.layers))
+        except InputError as error:
+            raise InputError(f"{checkpoint.described}: {error}") from error
+
+    def _scanned(self, layers: Any) -> TopActivations:
+        return scan(self.net, self.dataset, layers, k=1, batch_size=self.batch_size, progress=False)
+
+    def _seen(self, top: TopActivations) -> _Seen:
+        rows, strongest, fixed = {}, {}, {}
+        for layer in self.layers:
+            union = sorted({*self.shown[layer], *self.measured[layer]})
+            own = self._projected(top, layer, union, "activation")
+            places = {channel: row for row, channel in enumerate(union)}
+            rows[layer] = [_cut(own, places[channel], top, layer) for channel in self.shown[layer]]
+            strongest[layer] = _unit_length(own.pixels[[places[channel] for channel in self.measured[layer]]])
+            fixed[layer] = _unit_length(self._projected(self.final, layer, self.measured[layer], "one").pixels)
+        images = {layer: top.images[layer][:, 0] for layer in self.layers}
+        return _Seen(images, {layer: top.values[layer][:, 0] > 0 for layer in self.layers}, rows, strongest, fixed)
+
+    def _projected(self, top: TopActivations, layer: str, channels: Sequence[int], seed: str) -> Projection:
+        """The strongest units of some channels as `top` has them, whatever weights the model has now."""
+        numbers = top.images[layer][channels, 0].tolist()
+        distinct = sorted(set(numbers))
+        items = [prepared_image(self.dataset[number], self.net.preprocess) for number in distinct]
+        if len({item.shape for item in items}) > 1:
+            raise InputError(
+                "the images of the data have different shapes; give the network a preprocess that makes them alike"
+            )
+        x = torch.stack(items).to(next(self.net.model.parameters(), items[0]).device)
+        units = [
+            (distinct.index(number), channel, top.positions[layer][channel, 0].tolist())
+            for number, channel in zip(numbers, channels, strict=True)
+        ]
+        return self.net.project_units(x, layer, units, seed=seed)
+
+    def result(self, names: Sequence[str], seen: Sequence[_Seen]) -> Evolution:
+        times = _times(names)
+        changed, jumps, moves, remaining, settled = {}, {}, {}, {}, {}
+        pairs = list(itertools.pairwise(seen))
+        for layer in self.layers:
+            changed[layer] = torch.stack([_share_changed(a, b, layer) for a, b in pairs])
+            jumps[layer] = torch.stack([distance(a.strongest[layer], b.strongest[layer]) for a, b in pairs], 1)
+            moves[layer] = torch.stack([distance(a.fixed[layer], b.fixed[layer]) for a, b in pairs], 1)
+            remaining[layer] = torch.stack([distance(one.fixed[layer], self.last.fixed[layer]) for one in seen], 1)
+            settled[layer] = times[_settled(remaining[layer].mean(0))]
+        grids = {layer: tuple(zip(*(one.rows[layer] for one in seen), strict=True)) for layer in self.layers}
+        return Evolution(
+            tuple(names),
+            times,
+            grids,
+            {layer: torch.stack([one.images[layer] for one in seen], 1) for layer in self.layers},
+            changed,
+            {layer: tuple(self.measured[layer]) for layer in self.layers},
+            jumps,
+            moves,
+            remaining,
+            settled,
+            self.final.count,
+            self.final.broken,
+            _verdict(settled),
+        )
+
+
+def _thinned(top: TopActivations) -> list[str]:
+    """Layers with positions, that is convolutions, if there are any; of many, some evenly."""
+    layers = [layer for layer in top.layers if top.positions[layer].shape[2]] or list(top.layers)
+    return [layers[place] for place in _evenly(len(layers), LAYERS)]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Numbers from 0 to count - 1: all, or `most` of them evenly, the first and the last among them."""
+    return list(range(count)) if count <= most else torch.linspace(0, count - 1, most).round().long().tolist()
+
+
+def _chosen(layer: str, strongest: Tensor, asked: Any) -> tuple[list[int], list[int]]:
+    """The channels of a layer to show, and those to measure. strongest: (channels,), activations in the end."""
+    count = len(strongest)
+    if asked is None:
+        return sorted(strongest.topk(min(ROWS, count)).indices.tolist()), _evenly(count, MEASURED)
+    given = [asked] if isinstance(asked, int) else list(asked)
+    for channel in given or [None]:
+        if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < count:
+            said = "none" if channel is None else repr(channel)
+            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {said}")
+    return given, list(dict.fromkeys(given))
+
+
+def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> StrongestUnit:
+    unit, field = projection.units[row], projection.receptive_fields[row].tolist()
+    window = (slice(None), *(slice(first, end) for first, end in field))
+    return StrongestUnit(
+        unit.channel,
+        int(top.images[layer][unit.channel, 0]),
+        unit.position,
+        unit.activation,
+        projection.images[unit.sample][window].clone(),
+        projection.pixels[row][window].cpu().clone(),
+        tuple((first, end) for first, end in field),
+    )
+
+
+# How far, and when at rest
+
+
+def _unit_length(pixels: Tensor) -> Tensor:
+    """(units, pixels), each of length one; empty ones stay empty."""
+    flat = pixels.detach().flatten(1).float().cpu()
+    flat = flat / flat.abs().amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)  # squares of small numbers
+    return torch.nn.functional.normalize(flat)
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Between rows of unit length, or empty ones, (units, pixels): (units,) in double, see above.
+
+    >>> distance(torch.eye(3), torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 0]])).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    apart: Tensor = (a.double() - b.double()).norm(dim=1) / 2**0.5
+    apart[a.any(1) != b.any(1)] = 1.0
+    return apart
+
+
+def _share_changed(a: _Seen, b: _Seen, layer: str) -> Tensor:
+    fires = a.fires[layer] | b.fires[layer]
+    share: Tensor = (a.images[layer] != b.images[layer])[fires].double().mean()
+    return share
+
+
+def _settled(remaining: Tensor) -> int:
+    """The first place from which on (T,) stays at most half of what it is at first."""
+    above = (remaining > remaining[0] / 2).nonzero()
+    return int(above[-1]) + 1 if len(above) else 0
+
+
+def _verdict(settled: Mapping[str, float]) -> str:
+    listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
+    said = f"Half of the way to the final projections is done, for good: {listed}"
+    pairs = list(itertools.combinations(settled.values(), 2))
+    first, later = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
+    if not pairs:
+        return f"{said}."
+    if first == later == 0:
+        return f"{said}; at this spacing of checkpoints no layer settles before another."
+    if not later:
+        return f"{said}; lower layers settle before upper ones, as Zeiler and Fergus saw."
+    how = "mostly the order" if first > later else "not the order"
+    return (
+        f"{said}; of {len(pairs)} pairs of layers the lower one settles first in {first} and the upper one in {later}, "
+        f"{how} that Zeiler and Fergus saw."
+    )

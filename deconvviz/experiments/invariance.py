@@ -1,0 +1,205 @@
+"""Invariance (ZF fig. 5): how far features move when the image is moved, enlarged or turned.
+
+For images x and a transform T_t, the distance ||f(x) - f(T_t x)||_2 of a layer's features against t, also divided by
+||f(x)||_2, and the probability of the class against t. ZF compare the first and the last hidden layer: small transforms
+change the first one at once, and the last one less.
+
+Beside the paper: each layer's distance between images that have nothing to do with each other. Features behind a
+rectifier are never negative and so never far apart; without that measure a layer in which all images are alike would
+pass for an invariant one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.experiments.features import features, hidden_layers, named_layers
+from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
+from deconvviz.images import displayed
+from deconvviz.inputs import check_finite, prepared
+from deconvviz.net import DeconvNet
+from deconvviz.results.invariance import Invariance, mean_and_deviation
+
+EXAMPLES = 7  # pictures of the first image, at most
+
+
+def invariance(
+    net: DeconvNet,
+    x: Any,
+    layers: str | Sequence[str] | None = None,
+    transform: str | Transform = "translation",
+    values: Sequence[float] | None = None,
+    targets: int | Sequence[int] | None = None,
+    fill: str | float = "black",
+    batch_size: int = 32,
+) -> Invariance:
+    """How far layers' features move when images are transformed, and what becomes of the class.
+
+    x: images (N, C, H, W), as for `DeconvNet.trace`. They are transformed as the network gets them, after
+        preprocessing.
+    layers: names; None for the first and the last hidden layer, behind their rectifiers, as ZF (`hidden_layers`).
+    transform: "translation" (vertical, in whole pixels, down), "scale" (a factor, about the centre), "rotation" (in
+        degrees, counter-clockwise, about the centre), or a function of images (N, C, ...) and t that returns images.
+    values: of t. None: shifts up to a quarter of the height; scales from 1 to 1.8; angles from 0 to 345 by 15.
+    targets: labels, one for each image or one for all, whose probability is followed; None: the class predicted
+        without the transform.
+    fill: what comes in at the borders: "black", "grey" or "white" as the image is displayed (without a preprocess 0,
+        0.5 and 1), or a number in the network's own input. ZF do not tell theirs.
+
+    Where t changes nothing the distance is exactly 0. Distances are computed in float64.
+    Raises InputError and UnknownLayerError for what does not fit.
+
+    >>> from deconvviz.data import mnist_test
+    >>> from deconvviz.models.mnist import mnist_cnn
+    >>> found = invariance(DeconvNet(mnist_cnn()), mnist_test()[0][:8], values=[0, 1])
+    >>> found.layers, float(found.relative["relu1"][0].max())
+    (('relu1', 'relu3'), 0.0)
+    >>> bool((found.relative["relu3"][1] < found.relative["relu1"][1]).all())
+    True
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    call = prepared(x, net.preprocess)
+    if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
+        raise InputError("invariance is for networks that take one batch of images")
+    images = call.first.detach()
+    wanted = chosen(transform, values, images, fill, net.preprocess)
+    measure = _Measure(net, images, named_layers(layers), targets)
+    distances, relative, others, probability, changed = measure.over(images, wanted, batch_size)
+    some = torch.linspace(0, len(wanted.values) - 1, min(EXAMPLES, len(wanted.values))).round().long().tolist()
+    examples = torch.cat([applied(wanted, images[:1], wanted.values[n]) for n in some])
+    return Invariance(
+        wanted.name,
+        wanted.label,
+        tuple(map(float, wanted.values)),
+        tuple(measure.layers),
+        distances,
+        relative,
+        others,
+        tuple(measure.targets.tolist()),
+        probability if measure.output else None,
+        tuple(float(wanted.values[n]) for n in some),
+        displayed(examples, net.preprocess),
+        _verdict(wanted, relative, others, probability if measure.output else None, changed),
+    )
+
+
+class _Measure:
+    """Runs a network and reads what is compared: the features of layers, and the probability of each image's target."""
+
+    def __init__(
+        self, net: DeconvNet, images: Tensor, layers: list[str] | None, targets: int | Sequence[int] | None
+    ) -> None:
+        self.net = net
+        first = net.trace(images[:1])
+        if layers:
+            net.trace(images[:1], layers)  # says which layer there is not
+        self.layers = layers or list(dict.fromkeys([(hidden := hidden_layers(first))[0], hidden[-1]]))
+        tops = (layer for layer in first.tape.layers.values() if layer.name.split("[")[0] == "output")
+        self.output = next((layer.name for layer in tops if _scores(layer.value.shape)), None)
+        maker = first.tape.makers().get(first.tape.layers[self.output].value.id) if self.output else None
+        self.softmaxed = maker is not None and maker.label in ("aten._softmax", "aten.softmax")
+        self.targets = self._checked(targets, len(images), first.activations.get(self.output or ""))
+
+    def _checked(self, targets: Any, count: int, output: Tensor | None) -> Tensor:
+        """One class for each image; -1 where it is the one that will be predicted."""
+        if targets is None:
+            return torch.full((count if self.output else 0,), -1)
+        if output is None:
+            raise InputError("targets were given, but the model returns no classes (N, classes)")
+        given = torch.as_tensor(targets).flatten() if not isinstance(targets, int) else torch.tensor([targets] * count)
+        if len(given) != count or given.is_floating_point():
+            raise InputError(f"give one target, or one class for each of {count} images, not {targets!r}")
+        if int(given.min()) < 0 or int(given.max()) >= output.shape[1]:
+            wrong = int(given[(given < 0) | (given >= output.shape[1])][0])
+            raise InputError(f"there is no class {wrong}; the model has {output.shape[1]}, from 0")
+        return given.long()
+
+    def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Features by layer (N, features) in float64, and probabilities (N, classes)."""
+        trace = self.net.trace(images, [*self.layers, *([self.output] if self.output else [])])
+        found = {name: features(trace, name).double() for name in self.layers}
+        for name, one in found.items():
+            check_finite(one, f"layer {name!r}")
+        if not self.output:
+            return found, images.new_zeros(0)
+        scores = trace.activations[self.output].double()
+        return found, scores if self.softmaxed else scores.softmax(1)
+
+    def over(self, images: Tensor, wanted: Chosen, batch_size: int) -> tuple[Any, ...]:
+        """Distances, relative distances, those between images, probabilities, and which values change an image."""
+        shape = (len(wanted.values), len(images))
+        distances = {name: torch.zeros(shape, dtype=torch.float64) for name in self.layers}
+        norms, others = (
+            {name: torch.zeros(len(images), dtype=torch.float64) for name in self.layers} for _ in range(2)
+        )
+        probability = torch.zeros(shape, dtype=torch.float64)
+        changed = torch.zeros(len(wanted.values), dtype=torch.bool)
+        before, _ = self._read(images[-1:])
+        for start in range(0, len(images), batch_size):
+            here = slice(start, start + batch_size)
+            plain, scores = self._read(images[here])
+            if self.output:
+                self.targets[here] = torch.where(self.targets[here] < 0, scores.argmax(1).cpu(), self.targets[here])
+            for name, one in plain.items():
+                norms[name][here] = one.norm(dim=1).cpu()
+                others[name][here] = (one - torch.cat([before[name], one[:-1]])).norm(dim=1).cpu()
+                before[name] = one[-1:]
+            for row, t in enumerate(wanted.values):
+                moved = applied(wanted, images[here], t)
+                changed[row] |= not torch.equal(moved, images[here])
+                found, scores = self._read(moved)
+                for name, one in found.items():
+                    distances[name][row, here] = _distance(name, one, plain[name], t)
+                if self.output:
+                    probability[row, here] = scores.cpu().gather(1, self.targets[here, None])[:, 0]
+        alone = len(images) < 2
+        return (
+            distances,
+            {name: one / norms[name] for name, one in distances.items()},
+            {name: torch.full_like(one, torch.nan) if alone else one / norms[name] for name, one in others.items()},
+            probability,
+            changed,
+        )
+
+
+def _scores(shape: Sequence[int]) -> bool:
+    return len(shape) == 2 and shape[0] == 1 and shape[1] > 1
+
+
+def _distance(layer: str, found: Tensor, plain: Tensor, t: Any) -> Tensor:
+    if found.shape != plain.shape:
+        raise InputError(
+            f"layer {layer!r} has {plain.shape[1]} features of an image and {found.shape[1]} of the one transformed by "
+            f"t = {t}; the transform must keep the size of images"
+        )
+    distance: Tensor = (found - plain).norm(dim=1)
+    return distance.cpu()
+
+
+def _verdict(
+    wanted: Chosen, relative: dict[str, Tensor], others: dict[str, Tensor], probability: Tensor | None, changed: Tensor
+) -> str:
+    if not changed.any():
+        return f"The {wanted.name} changes no image at these values, so nothing was measured."
+    means = {name: one[changed].mean(0) for name, one in relative.items()}  # (images,)
+    (first, early), *_, (last, late) = [*means.items()] * 2
+    said = []
+    for name in dict.fromkeys([first, last]):
+        between, _ = mean_and_deviation(others[name])
+        beside = "" if math.isnan(between) else f" (another image is {between:.2f} away)"
+        said.append(f"{name} moves by {mean_and_deviation(means[name])[0]:.2f} of its norm{beside}")
+    verdict = f"Under {wanted.name}, on average over values that change the image, {' and '.join(said)}"
+    if first != last:
+        verdict += f"; {last} moves less than {first} on {int((late < early).sum())} of {len(early)} images"
+    if probability is not None:
+        lowest = probability.mean(1)
+        worst = int(lowest.argmin())
+        verdict += f"; the probability of the class is lowest at {wanted.values[worst]:g}, {float(lowest[worst]):.2f}"
+    return f"{verdict}."

@@ -1,0 +1,233 @@
+"""Occlusion (Zeiler and Fergus, figure 7): what a network says while a patch slides over its image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from deconvviz.errors import InputError
+from deconvviz.images import displayed
+from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS
+from deconvviz.net import DeconvNet
+from deconvviz.occluding import Occluder, fill_colours, images_of, pixels
+from deconvviz.results import Occlusion
+from deconvviz.tape import Tape
+from deconvviz.units import check_finite
+
+
+def occlusion(
+    net: DeconvNet,
+    x: Any,
+    target: int | Sequence[int] | None = None,
+    layer: str | None = None,
+    channel: int | Sequence[int] | None = None,
+    patch: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
+    fill: str | float = "grey",
+    batch_size: int = 32,
+    classes: Sequence[str] = (),
+    progress: bool = True,
+) -> Occlusion:
+    """Slide a patch over each image, and see at every place what becomes of a feature map and of a class.
+
+    x: images, as for `DeconvNet.trace`: one batch (N, C, H, W). The model's output is scores of two classes or more.
+    target: the true class, one for all images or one for each; None: each image's most probable one.
+    layer: whose feature map is watched; None: the last convolution, behind its rectifier where it has one.
+    channel: of the map, one for all images or one for each; None: the one whose sum is largest on the whole image.
+    patch, stride: pixels, one number or (height, width); None: a fifth of the shorter side, and a quarter of the patch.
+        Patches stand at 0, stride, 2 * stride ... as far as they lie in the image whole, and the last one flush with
+        the border. So a stride up to the patch's size leaves no pixel that is never covered.
+    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed (`deconvviz.occluding.fill_colours`); "mean",
+        each image's mean colour; or a number in the network's own input.
+    batch_size: covered images that run together. classes: names, for tables and figures.
+
+    One pass over all places gives the three maps of figure 7: the activation summed over the feature map, the
+    probability of the class (softmax, unless the model ends in one), and the most probable class. Zeiler and Fergus
+    do not say what makes a map the strongest; here it is the sum, which is what they then follow.
+
+    Raises InputError for what does not fit, UnknownLayerError.
+
+    >>> from deconvviz.data import mnist_test
+    >>> from deconvviz.models import mnist_cnn
+    >>> images, labels = mnist_test()
+    >>> found = occlusion(DeconvNet(mnist_cnn()), images[:2], patch=8, stride=4, progress=False)
+    >>> found.tops.tolist(), found.probability.shape
+    ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
+    """
+    images = images_of(net, x)
+    size = _patch(patch, images)
+    step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
+    tops, lefts = (_starts(*one) for one in zip(images.shape[2:], size, step, strict=True))
+    colours = fill_colours(fill, images, net.preprocess)
+    watched = _Watched(net, images, layer, colours, batch_size, classes)
+    watched.choose(channel, target)
+    maps = watched.sweep(size, tops, lefts, progress)
+    result = Occlusion(
+        size,
+        torch.tensor(tops),
+        torch.tensor(lefts),
+        displayed(colours, net.preprocess).flatten(1),
+        *maps,
+        *watched.unoccluded(),
+        watched.targets.cpu(),
+        net.project_units(images, watched.layer, watched.units()),
+        tuple(classes),
+        "",
+    )
+    return replace(result, verdict=_verdict(result))
+
+
+class _Watched:
+    """The feature map and the class of each image that are followed, and the pass that follows them."""
+
+    def __init__(
+        self, net: DeconvNet, x: Tensor, layer: str | None, colours: Tensor, batch_size: int, classes: Sequence[str]
+    ) -> None:
+        tape = net.trace(x[:1]).tape
+        self.layer = layer or _last_map(tape)
+        self.output = next(name for name in tape.layers if name.startswith("output"))
+        self.softmaxed = _ends_in_softmax(tape, self.output)
+        self.occluder = Occluder(net, x, dict.fromkeys((self.layer, self.output)), colours, batch_size)
+        whole = self.occluder.whole()
+        self.maps, self.scores = whole[self.layer], whole[self.output].flatten(1)
+        if self.scores.shape[1] != whole[self.output].shape[1] or self.scores.shape[1] < 2:
+            raise InputError(
+                f"the model's output has shape {tuple(whole[self.output].shape)}; occlusion follows the probability of "
+                f"a class, so it needs the scores of two classes or more, (N, classes)"
+            )
+        if classes and len(classes) != self.scores.shape[1]:
+            raise InputError(f"there are {len(classes)} names of classes and {self.scores.shape[1]} classes")
+
+    def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
+        """Which channel and which class, by what is strongest on the whole image where neither is given."""
+        check_finite(self.layer, self.maps)
+        self.channels = _each(channel, _sums(self.maps), "channel", f"layer {self.layer!r} has channels")
+        self.targets = _each(target, self.scores, "target", "the model has classes")
+        self.followed = self.maps[torch.arange(len(self.maps)), self.channels]  # (N, ...)
+
+    def unoccluded(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Activation, probability and most probable class of the images as they are, (N,)."""
+        probability = self._shares(self.scores).gather(1, self.targets[:, None])[:, 0]
+        return _sums(self.followed[:, None])[:, 0].cpu(), probability.cpu(), self.scores.argmax(1).cpu()
+
+    def units(self) -> list[tuple[int, int, Sequence[int]]]:
+        """The strongest unit of each followed map."""
+        dims = self.followed.shape[1:]
+        flat = self.followed.reshape(len(self.followed), -1).argmax(1)
+        places = torch.stack(torch.unravel_index(flat, dims), 1).tolist() if dims else [[]] * len(flat)
+        return list(zip(range(len(flat)), self.channels.tolist(), places, strict=True))
+
+    def sweep(
+        self, size: tuple[int, int], tops: Sequence[int], lefts: Sequence[int], progress: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Activation, probability and most probable class with a patch at each place, (N, rows, columns)."""
+        boxes = [(top, left, top + size[0], left + size[1]) for top in tops for left in lefts]
+        jobs = [(n, box) for n in range(len(self.maps)) for box in boxes]
+        owners = torch.arange(len(self.maps), device=self.maps.device).repeat_interleave(len(boxes))
+        activation = torch.empty(len(jobs), dtype=torch.float64, device=self.maps.device)
+        probability, predicted = torch.empty_like(activation), torch.empty_like(owners)
+
+        def seen(name: str, rows: slice, maps: Tensor) -> None:
+            own = owners[rows]
+            if name == self.layer:
+                here = torch.arange(len(own), device=maps.device)
+                activation[rows] = _sums(maps[here, self.channels[own]][:, None])[:, 0]
+            if name == self.output:
+                scores = maps.flatten(1)
+                probability[rows] = self._shares(scores).gather(1, self.targets[own][:, None])[:, 0]
+                predicted[rows] = scores.argmax(1)
+
+        with tqdm(total=len(jobs), unit="image", desc="occlusion", disable=not progress) as bar:
+            self.occluder.sweep(jobs, seen, bar.update)
+        for name, values in ((self.layer, activation), (self.output, probability)):
+            check_finite(name, values)
+        shape = (len(self.maps), len(tops), len(lefts))
+        return activation.cpu().view(shape), probability.cpu().view(shape), predicted.cpu().view(shape)
+
+    def _shares(self, scores: Tensor) -> Tensor:
+        return scores.double() if self.softmaxed else scores.double().softmax(1)
+
+
+def _patch(given: int | tuple[int, int] | None, x: Tensor) -> tuple[int, int]:
+    size = pixels(max(1, min(x.shape[2:]) // 5) if given is None else given, "patch")
+    if size[0] > x.shape[2] or size[1] > x.shape[3]:
+        height, width = x.shape[2:]
+        raise InputError(f"a patch of {size[0]} x {size[1]} pixels is larger than the images of {height} x {width}")
+    return size
+
+
+def _starts(length: int, size: int, step: int) -> list[int]:
+    """Where patches begin along one axis: every `step` pixels, and flush with the end."""
+    last = length - size
+    return [*range(0, last, step), last]
+
+
+def _last_map(tape: Tape) -> str:
+    """The last convolution that ran, behind its norm and rectifier where these are all that reads it."""
+    convolutions = [layer for layer in tape.layers.values() if layer.kind.startswith("Conv")]
+    if not convolutions:
+        raise InputError("the model has no convolution; name the layer whose feature map to watch")
+    value = convolutions[-1].value
+    while True:
+        readers = [operation for operation in tape.operations if value in operation.inputs]
+        kind = getattr(readers[0].func, "overloadpacket", None) if len(readers) == 1 else None
+        if kind not in (*RECTIFIERS, *BATCH_NORMS):
+            return convolutions[-1].name
+        value = readers[0].made
+        if kind in RECTIFIERS:
+            return next((layer.name for layer in tape.layers.values() if layer.value is value), convolutions[-1].name)
+
+
+def _ends_in_softmax(tape: Tape, output: str) -> bool:
+    maker = tape.makers().get(tape.layers[output].value.id)
+    return maker is not None and maker.label in ("aten._softmax", "aten.softmax")
+
+
+def _sums(maps: Tensor) -> Tensor:
+    """(N, channels): the activation summed over each map, in float64."""
+    return maps.flatten(2).sum(2, dtype=torch.float64) if maps.ndim > 2 else maps.double()
+
+
+def _each(given: int | Sequence[int] | None, strengths: Tensor, what: str, there: str) -> Tensor:
+    """One index for each image, (N,). strengths: (N, indices), of which None takes the largest."""
+    count, among = strengths.shape
+    if given is None:
+        return strengths.argmax(1)
+    asked = [given] * count if isinstance(given, int) else list(given)
+    if len(asked) != count:
+        raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
+    for one in map(int, asked):
+        if not 0 <= one < among:
+            raise InputError(f"{there} 0 to {among - 1}; there is no {what} {one}")
+    return torch.tensor([int(one) for one in asked], device=strengths.device)
+
+
+def _verdict(found: Occlusion) -> str:
+    whole, lowest = float(found.whole_probability.mean()), float(found.probability.flatten(1).amin(1).mean())
+    count, layer = len(found.targets), found.projection.provenance.layer
+    distance = (found.lowest(found.probability) - found.lowest(found.activation)).abs()
+    meeting = int((distance < torch.tensor(found.patch)).all(1).sum())
+    matters = "No place matters much: at the worst one" if lowest > 0.8 * whole else "At the worst place"
+    size = " x ".join(map(str, found.patch))
+    mean = f" (means over {count} images)" if count > 1 else ""
+    where = f"in {meeting} of {count} images" if count > 1 else "here" if meeting else "not here"
+    changed, chance = float(found.changed.mean()), _by_chance(found)
+    return (
+        f"{matters} a patch of {size} pixels lowers the probability of the class from {whole:.2f} to {lowest:.2f}"
+        f"{mean}, and the most probable class is another at {changed:.0%} of the places; the patches that weaken the "
+        f"map of {layer} and the class most overlap {where} ({chance:.0%} of places would by chance)."
+    )
+
+
+def _by_chance(found: Occlusion) -> float:
+    """The share of places whose patch overlaps the one that weakens the class most."""
+    worst = found.lowest(found.probability)
+    shares = []
+    for axis, starts in enumerate((found.tops, found.lefts)):
+        shares.append(((starts[None] - worst[:, axis, None]).abs() < found.patch[axis]).double().mean(1))
+    return float((shares[0] * shares[1]).mean())

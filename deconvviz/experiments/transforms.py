@@ -1,0 +1,158 @@
+"""The transforms of ZF's figure 5, as functions of images (N, C, H, W) and a value t."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from deconvviz.errors import InputError, did_you_mean
+from deconvviz.images import to_input
+
+Transform = Callable[[Tensor, Any], Tensor]  # images (N, C, ...) and t -> images of the same number
+
+
+BRIGHTNESS = {"black": 0.0, "grey": 0.5, "white": 1.0}
+
+
+class Known(NamedTuple):
+    """A transform that has a name. identity: the t that changes nothing. usual: values, from the images' height."""
+
+    label: str
+    identity: float
+    apply: Callable[[Tensor, Any, list[float]], Tensor]
+    usual: Callable[[int], list[float]]
+
+
+def translated(images: Tensor, t: int, fill: list[float]) -> Tensor:
+    """Images moved down by t whole pixels, exactly."""
+    nearest = TF.InterpolationMode.NEAREST
+    moved: Tensor = TF.affine(images, 0.0, [0, int(t)], 1.0, [0.0, 0.0], interpolation=nearest, fill=fill)
+    return moved
+
+
+def scaled(images: Tensor, t: float, fill: list[float]) -> Tensor:
+    """Images enlarged t times about their centre, bilinear."""
+    bilinear = TF.InterpolationMode.BILINEAR
+    larger: Tensor = TF.affine(images, 0.0, [0, 0], float(t), [0.0, 0.0], interpolation=bilinear, fill=fill)
+    return larger
+
+
+def rotated(images: Tensor, t: float, fill: list[float]) -> Tensor:
+    """Images turned by t degrees about their centre, counter-clockwise, bilinear."""
+    turned: Tensor = TF.rotate(images, float(t), interpolation=TF.InterpolationMode.BILINEAR, fill=fill)
+    return turned
+
+
+def _shifts(height: int) -> list[float]:
+    """Whole pixels up to a quarter of the height each way, about twenty."""
+    step = max(1, round(height / 40))
+    reach = height // 4 // step
+    return [step * n for n in range(-reach, reach + 1)]
+
+
+TRANSFORMS = {
+    "translation": Known("vertical translation (pixels, down)", 0.0, translated, _shifts),
+    "scale": Known("scale (ratio)", 1.0, scaled, lambda height: [n / 10 for n in range(10, 19)]),
+    "rotation": Known("rotation (degrees, counter-clockwise)", 0.0, rotated, lambda height: list(range(0, 360, 15))),
+}
+
+
+class Chosen(NamedTuple):
+    """What is done to images: a name, what t measures, the values of t, and the function."""
+
+    name: str
+    label: str
+    values: list[Any]
+    apply: Transform
+
+
+def chosen(
+    transform: str | Transform, values: Sequence[float] | None, x: Tensor, fill: str | float, preprocess: Any
+) -> Chosen:
+    """A transform by name, or a function of one's own. Raises InputError for what does not fit."""
+    given = None if values is None else _numbers(values)
+    if callable(transform):
+        if given is None:
+            raise InputError("a transform of one's own has no usual values; give values=[...]")
+        name = getattr(transform, "__name__", type(transform).__name__).strip("<>")
+        return Chosen(name, name, given, transform)
+    if transform not in TRANSFORMS:
+        listed = ", ".join(map(repr, TRANSFORMS))
+        raise InputError(
+            f"a transform is one of {listed} or a function, not {transform!r}{did_you_mean(str(transform), TRANSFORMS)}"
+        )
+    if x.ndim != 4:
+        raise InputError(
+            f"{transform} is for images (N, C, H, W), not an input of shape {tuple(x.shape)}; give a function"
+        )
+    known, filled = TRANSFORMS[transform], border(fill, preprocess, x)
+    given = known.usual(x.shape[2]) if given is None else given
+    for t in given:
+        if transform == "translation" and t != int(t):
+            raise InputError(f"a translation is in whole pixels, not {t:g}")
+        if transform == "scale" and t <= 0:
+            raise InputError(f"a scale is above zero, not {t:g}")
+
+    def apply(images: Tensor, t: float) -> Tensor:  # at the identity not even a rounding error
+        return images if t == known.identity else known.apply(images, t, filled)
+
+    return Chosen(transform, known.label, given, apply)
+
+
+def _numbers(values: Any) -> list[Any]:
+    found = values.tolist() if hasattr(values, "tolist") else list(values)
+    if not found:
+        raise InputError("there are no values to transform by; give at least one")
+    for t in found:
+        if not isinstance(t, Real) or not torch.isfinite(torch.tensor(float(t))):
+            raise InputError(f"the values to transform by are finite numbers, not {t!r}")
+    return found
+
+
+def border(fill: str | float, preprocess: Any, x: Tensor) -> list[float]:
+    """What the network gets, per channel, behind the borders of images.
+
+    fill: "black", "grey" or "white" as the image is displayed, through the preprocess; or a number, for all channels of
+        the network's input.
+    """
+    channels = x.shape[1]
+    if isinstance(fill, str):
+        if fill not in BRIGHTNESS:
+            raise InputError(f"a fill is 'black', 'grey', 'white' or a number, not {fill!r}")
+        if preprocess is not None:
+            return _preprocessed(BRIGHTNESS[fill], preprocess, channels)
+        return [BRIGHTNESS[fill]] * channels
+    if not math.isfinite(fill):
+        raise InputError(f"a fill is 'black', 'grey', 'white' or a finite number, not {fill!r}")
+    return [float(fill)] * channels
+
+
+def _preprocessed(brightness: float, preprocess: Any, channels: int) -> list[float]:
+    if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
+        found = [(brightness - mean) / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True)]
+    else:
+        plain = Image.new("RGB", (64, 64), (round(255 * brightness),) * 3)
+        found = to_input(plain, preprocess)[0].flatten(1).mean(1).tolist()
+    if len(found) != channels:
+        raise InputError(f"the input has {channels} channels, and the network's preprocess makes {len(found)}")
+    return found
+
+
+def applied(chosen: Chosen, images: Tensor, t: Any) -> Tensor:
+    """The transformed images. Raises InputError where the function returns something else than as many images."""
+    moved = chosen.apply(images.clone(), t)
+    if not isinstance(moved, Tensor):
+        raise InputError(f"the transform {chosen.name} returns images as a tensor, not {type(moved).__name__}")
+    if moved.ndim != images.ndim or len(moved) != len(images):
+        raise InputError(
+            f"the transform {chosen.name} got images {tuple(images.shape)} and returned {tuple(moved.shape)} at "
+            f"t = {t}; their number and their axes must stay"
+        )
+    return moved

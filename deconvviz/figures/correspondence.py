@@ -1,0 +1,68 @@
+"""Correspondence: the parts that were covered, and Delta by layer beside random places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from deconvviz.images import as_rgb
+from deconvviz.results import Correspondence
+
+SHOWN = 8  # images, at most
+
+
+def draw(result: Correspondence, title: str = "") -> Figure:
+    """The first images with their parts framed, and a panel for each part: Delta with its standard deviation over pairs
+    of images, and of both controls the mean, the standard deviation and the range over draws.
+    """
+    parts = list(result.differences)
+    count = min(SHOWN, len(result.images))
+    figure = Figure(figsize=(max(7.0, 1.2 * count, 4.2 * len(parts)), 5.6), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.4])[:, 0]
+    colours = dict(zip(parts, matplotlib.colormaps["tab10"](range(len(parts))), strict=True))
+    for n, axes in enumerate(above.subplots(1, count, squeeze=False)[0]):
+        _image(axes, result, n, colours)
+    panels = below.subplots(1, len(parts), squeeze=False, sharey=True)[0]
+    for axes, part in zip(panels, parts, strict=True):
+        _panel(axes, result, part, colours[part])
+    panels[0].set_ylabel("Delta: share of values whose\nchange has another sign")
+    figure.suptitle(title or f"Correspondence across {len(result.images)} images: low means related", fontsize=11)
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
+
+
+def _image(axes: Any, result: Correspondence, n: int, colours: dict[str, Any]) -> None:
+    axes.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
+    for part, boxes in result.boxes.items():
+        (top, bottom), (left, right) = boxes[n].tolist()
+        frame = (left - 0.5, top - 0.5), right - left, bottom - top
+        axes.add_patch(Rectangle(*frame, fill=False, edgecolor=colours[part], linewidth=1.4))
+    axes.set(xticks=[], yticks=[])
+
+
+def _panel(axes: Any, result: Correspondence, part: str, colour: Any) -> None:
+    places = range(len(result.layers))
+    for label, control, colour_of, marker in (
+        ("random places", result.control, "#777777", "s"),
+        ("the same place in all", result.aligned, "#b08d3c", "^"),
+    ):
+        draws = result.average(control, part)
+        axes.fill_between(places, draws.amin(1), draws.amax(1), color=colour_of, alpha=0.13, linewidth=0)
+        spread = draws.std(1).numpy() if draws.shape[1] > 1 else None
+        style = {"color": colour_of, "marker": marker, "markersize": 3, "linestyle": "--", "capsize": 2}
+        axes.errorbar(places, draws.mean(1), spread, label=label, **style)
+    own = result.differences[part]
+    spread = own.std(1).numpy() if own.shape[1] > 1 else None
+    axes.errorbar(places, own.mean(1), spread, color=colour, marker="o", markersize=4, capsize=2, label=part)
+    axes.set(xticks=list(places), ylim=(0, None))
+    axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=_font(result.layers))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+
+
+def _font(layers: Sequence[str]) -> float:
+    return max(4, min(8, 160 // len(layers)))

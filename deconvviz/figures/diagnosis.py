@@ -1,0 +1,115 @@
+"""The first filters with what is wrong with them, and what was measured in every layer. Nothing here sees a model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from torch import Tensor
+
+from deconvviz.images import signed_as_rgb, tiled
+from deconvviz.results import Diagnosis, LayerFacts
+
+COLOURS = {"dead": "#444444", "always on": "#e6a117", "duplicate": "#8e44ad", "RMS": "#d62728", "aliasing": "#1f8a70"}
+SHOWN = 96  # filters, at most
+SIDE = 48  # pixels that a filter is enlarged to, at least
+
+
+def draw(result: Diagnosis) -> Figure:
+    """The first convolution's filters, framed by what is wrong with them; flags per layer; what was measured."""
+    first = next(one for one in result.layers if one.layer == result.first)
+    figure = Figure(figsize=(13, 8.2), layout="constrained")
+    outer = figure.add_gridspec(2, 3, height_ratios=[1.35, 1])
+    filters = figure.add_subplot(outer[0, :2])
+    if result.filters.ndim == 4:
+        _filters(filters, result, first)
+    else:
+        filters.axis("off")
+    _flags(figure.add_subplot(outer[0, 2]), result)
+    _sizes(figure.add_subplot(outer[1, 0]), result)
+    _spread(figure.add_subplot(outer[1, 1]), result, [one.correlation for one in result.layers])
+    figure.axes[-1].set_title("correlation with the most similar channel", fontsize=9)
+    _frequencies(figure.add_subplot(outer[1, 2]), first)
+    figure.supxlabel(result.verdict, fontsize=9, wrap=True)
+    return figure
+
+
+def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
+    tiles = [signed_as_rgb(one) for one in result.filters[:SHOWN]]
+    enlarge = max(1, math.ceil(SIDE / tiles[0].shape[1]))
+    tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
+    height, width, _ = tiles[0].shape
+    gap, columns = 14, math.ceil(math.sqrt(len(tiles) * 1.9))
+    axes.imshow(tiled(tiles, columns, gap).numpy(), interpolation="nearest")
+    for number in range(len(tiles)):
+        left, top = gap + number % columns * (width + gap) - 0.5, gap + number // columns * (height + gap) - 0.5
+        axes.text(left + width / 2, top - 2, str(number), ha="center", va="bottom", fontsize=6)
+        wrong = [flag.problem for flag in result.flags if (flag.layer, flag.channel) == (first.layer, number)]
+        for inset, problem in enumerate(wrong):
+            left_, top_, reach = left - 3 + 4 * inset, top - 3 + 4 * inset, 6 - 8 * inset
+            frame = Rectangle((left_, top_), width + reach, height + reach, fill=False, ec=COLOURS[problem], lw=2)
+            axes.add_patch(frame)
+    more = f", the first {SHOWN}" if len(result.filters) > SHOWN else ""
+    axes.set_title(f"filters of {first.layer}{more}; a frame is a flag, in the colour at the right", fontsize=9)
+    axes.axis("off")
+
+
+def _flags(axes: Any, result: Diagnosis) -> None:
+    places = np.arange(len(result.layers))
+    left = np.zeros(len(places))
+    for problem, colour in COLOURS.items():
+        shares = np.array([len(result.flagged(problem, one.layer)) / len(one.rms) for one in result.layers])
+        axes.barh(places, shares, left=left, color=colour, label=problem, height=0.7)
+        left += shares
+    axes.set(title="flags, as a share of the layer's channels", yticks=places)
+    axes.title.set_fontsize(9)
+    axes.set_xlim(0, max(0.05, float(left.max()) * 1.05))
+    axes.set_yticklabels([one.layer for one in result.layers], fontsize=max(4, min(8, 220 // len(places))))
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(fontsize=7)
+
+
+def _sizes(axes: Any, result: Diagnosis) -> None:
+    _spread(axes, result, [one.rms / one.rms.median() for one in result.layers])
+    axes.set_title("RMS of filters, as a multiple of the layer's median", fontsize=9)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.25), max(high, 4))
+
+
+def _spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
+    """A point for each channel, layer by layer."""
+    for place, one in enumerate(values):
+        known = one[~one.isnan()].numpy()
+        beside = np.linspace(-0.3, 0.3, len(known)) if len(known) > 1 else np.zeros(len(known))
+        axes.plot(place + beside, known, ".", ms=3, color=matplotlib.colormaps["viridis"](place / (len(values) + 0.2)))
+    axes.set_xticks(range(len(values)))
+    size = max(4, min(8, 160 // len(values)))
+    names = [one.layer for one in result.layers]
+    axes.set_xticklabels(names, rotation=50, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _frequencies(axes: Any, first: LayerFacts) -> None:
+    """Shares of low, mid and high frequencies for each filter of the first layer, sorted by the first."""
+    order = first.bands[:, 0].nan_to_num(0).argsort(descending=True)
+    low, mid, high = first.bands[order].nan_to_num(0).numpy().T
+    places = np.arange(len(low))
+    for base, share, name, colour in (
+        (0, low, "low", "#2c6fbb"),
+        (low, mid, "mid", "#9ecae1"),
+        (low + mid, high, "high", "#d1495b"),
+    ):
+        axes.bar(places, share, bottom=base, width=1.0, color=colour, label=name)
+    axes.set(title=f"share of energy of the filters of {first.layer}, sorted", ylim=(0, 1), xlim=(-0.5, len(low) - 0.5))
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=7, title="spatial frequencies", title_fontsize=7)

@@ -1,0 +1,102 @@
+"""How channels came to be: a grid of projections for each layer, and curves that say when it came to rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from deconvviz.figures.pictures import same_size
+from deconvviz.images import as_rgb, signed_as_rgb, tiled
+from deconvviz.results import Evolution, StrongestUnit
+
+COLUMNS = 10  # checkpoints in a grid, at most
+SIDE = 64  # pixels that a tile is enlarged to, at least
+
+
+def draw(result: Evolution, columns: int = COLUMNS) -> Figure:
+    """Per layer one row for each channel, one column for each checkpoint, and the last one's image patch; then curves.
+
+    A tile in a grey frame shows another image than the tile before it. columns: checkpoints shown, at most; of more,
+    some evenly, the first and the last among them. Curves have them all. Layers that are no images have no grid.
+    """
+    shown = np.unique(np.linspace(0, len(result.times) - 1, min(columns, len(result.times))).round().astype(int))
+    grids = {layer: rows for layer, rows in result.grids.items() if rows[0][0].pixels.ndim == 3}
+    across = min(2, max(1, len(grids)))
+    heights = [max(map(len, list(grids.values())[n : n + across])) for n in range(0, len(grids), across)]
+    inches = 12.5 / across / (len(shown) + 3)
+    tall = [count * inches + 0.5 for count in heights]
+    figure = Figure(figsize=(12.5, sum(tall) + 4.0), layout="constrained")
+    outer = figure.add_gridspec(len(tall) + 1, 1, height_ratios=[*tall, 3.6])
+    for n, (layer, rows) in enumerate(grids.items()):
+        if n % across == 0:
+            inner = outer[n // across].subgridspec(1, across)
+        _grid(figure.add_subplot(inner[n % across]), result, layer, rows, shown.tolist())
+    _curves(figure, outer[len(tall)].subgridspec(1, 3), result)
+    figure.supxlabel(result.verdict, fontsize=9, wrap=True)
+    return figure
+
+
+def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[StrongestUnit]], shown: list[int]) -> None:
+    tiles = same_size(
+        [tile for row in rows for tile in _tiles([row[place] for place in shown])],
+        [edge for row in rows for edge in _edges([row[place] for place in shown])],
+    )
+    enlarge = max(1, math.ceil(SIDE / tiles[0].shape[1]))
+    tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
+    gap = max(3, tiles[0].shape[1] // 16)
+    height, width, _ = tiles[0].shape
+    axes.imshow(tiled(tiles, len(shown) + 1, gap).numpy(), interpolation="nearest")
+    for number, row in enumerate(rows):
+        middle = gap + number * (height + gap) + height / 2
+        axes.text(-gap, middle, str(row[0].channel), ha="right", va="center", fontsize=7)
+        for column, place in enumerate(shown):
+            left, top = gap + column * (width + gap) - 0.5, gap + number * (height + gap) - 0.5
+            if row[place].activation <= 0:
+                axes.text(left + width / 2, middle, "silent", ha="center", va="center", fontsize=6, color="#777777")
+            if column and row[place].image != row[shown[column - 1]].image:
+                frame = matplotlib.patches.Rectangle((left, top), width, height, fill=False, ec="#888888", lw=0.9)
+                axes.add_patch(frame)
+    names = [f"{result.times[place]:g}" for place in shown] + ["patch"]
+    for column, name in enumerate(names):
+        axes.text(gap + column * (width + gap) + width / 2, -gap, name, ha="center", va="bottom", fontsize=7)
+    axes.set_title(f"{layer}: channels by checkpoint", fontsize=10, pad=14)
+    axes.axis("off")
+
+
+def _tiles(row: Sequence[StrongestUnit]) -> list[Tensor]:
+    return [*(signed_as_rgb(unit.pixels) for unit in row), as_rgb(row[-1].patch)]
+
+
+def _edges(row: Sequence[StrongestUnit]) -> list[tuple[bool, bool]]:
+    """Whether each tile, and the patch, begins where the image does, at the top and at the left."""
+    return [(unit.field[0][0] == 0, unit.field[1][0] == 0) for unit in (*row, row[-1])]
+
+
+def _curves(figure: Figure, places: Any, result: Evolution) -> None:
+    remaining, moves, changed = (figure.add_subplot(places[n]) for n in range(3))
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(result.layers)))
+    for layer, colour in zip(result.layers, colours, strict=True):
+        left = result.remaining[layer].numpy()
+        remaining.plot(result.times, left.mean(0), "o-", ms=3, color=colour, label=layer)
+        remaining.fill_between(result.times, *np.quantile(left, [0.25, 0.75], axis=0), color=colour, alpha=0.15, lw=0)
+        remaining.axvline(result.settled[layer], color=colour, linestyle=":", lw=1.2)
+        moves.plot(result.times[1:], result.moves[layer].numpy().mean(0), "o-", ms=3, color=colour, label="one image")
+        moves.plot(result.times[1:], result.jumps[layer].numpy().mean(0), "s--", ms=3, color=colour, alpha=0.6)
+        changed.plot(result.times[1:], result.changed[layer].numpy(), "o-", ms=3, color=colour)
+    remaining.set(
+        title="distance to the final projection, same image\n(band: middle half of channels; dotted: settled)"
+    )
+    moves.set(title="distance to the checkpoint before\n(dashed: as in the grids, with jumps)")
+    changed.set(title="share of channels\nwhose strongest image changed", ylim=(-0.03, 1.03))
+    remaining.legend(fontsize=8)
+    for axes in (remaining, moves, changed):
+        axes.title.set_fontsize(9)
+        axes.set_xlabel("checkpoint", fontsize=8)
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        axes.grid(alpha=0.3)

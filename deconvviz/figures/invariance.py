@@ -1,0 +1,71 @@
+"""The figure of an invariance: how far layers move, and the class's probability, against the transform (ZF fig. 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from deconvviz.images import as_rgb
+from deconvviz.results.invariance import Invariance
+
+
+def draw(result: Invariance, absolute: bool = False) -> Figure:
+    """Means over images with a band of one standard deviation; above, the first image as it was transformed.
+
+    absolute: distances as they are, in place of those divided by the norm of the features. Dotted lines are the
+    distance between images that have nothing to do with each other.
+    """
+    panels = 1 if result.probability is None else 2
+    figure = Figure(figsize=(5.0 * panels, 5.0), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 3])[:, 0]
+    _examples(above, result)
+    axes, *behind = below.subplots(1, panels, squeeze=False)[0]
+    order = np.argsort(result.values)
+    for number, layer in enumerate(result.layers):
+        colour = matplotlib.colormaps["tab10"](number % 10)
+        values = result.distances[layer] if absolute else result.relative[layer]
+        _band(axes, result.values, values, order, layer, colour)
+        between = float(result.others[layer].nanmean())
+        if not absolute and not np.isnan(between):
+            axes.axhline(between, color=colour, linestyle=":", linewidth=1.2)
+    axes.set(xlabel=result.label, ylabel="distance" if absolute else "distance / norm of the features")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, title=None if absolute else "dotted: another image", title_fontsize=7)
+    if result.probability is not None:
+        _band(behind[0], result.values, result.probability, order, "mean", "#444444", highest=1.0)
+        behind[0].set(xlabel=result.label, ylabel="probability of the class", ylim=(-0.03, 1.03))
+        behind[0].grid(alpha=0.3)
+    images = next(iter(result.distances.values())).shape[1]
+    above.suptitle(f"Invariance to {result.transform}: {images} image{'s' if images > 1 else ''}", fontsize=11)
+    below.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
+
+
+def _examples(figure: Any, result: Invariance) -> None:
+    if result.examples.ndim != 4:
+        return
+    grid = figure.subplots(1, len(result.example_values), squeeze=False)[0]
+    for axes, t, picture in zip(grid, result.example_values, result.examples, strict=True):
+        axes.set_title(f"{t:g}", fontsize=8)
+        axes.axis("off")
+        axes.imshow(as_rgb(picture).numpy(), interpolation="nearest")
+
+
+def _band(
+    axes: Any, values: Any, found: Tensor, order: Any, name: str, colour: Any, highest: float | None = None
+) -> None:
+    """A mean over images, and one standard deviation each way. found: (values, images), from 0 to `highest`."""
+    x, numbers = np.asarray(values)[order], found.numpy()[order]
+    numbers = numbers[:, ~np.isnan(numbers).any(0)]
+    if not numbers.shape[1]:
+        axes.plot([], [], color=colour, label=f"{name}: silent")
+        return
+    mean, deviation = numbers.mean(1), numbers.std(1, ddof=min(1, numbers.shape[1] - 1))
+    low, high = np.clip([mean - deviation, mean + deviation], 0, highest)
+    axes.plot(x, mean, color=colour, marker="o", markersize=3, label=name)
+    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

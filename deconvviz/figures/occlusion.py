@@ -1,0 +1,134 @@
+"""Occlusion as in figure 7 of Zeiler and Fergus: a row for each image, five panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.images import as_rgb, signed_as_rgb
+from deconvviz.results import Occlusion
+
+NAMED = 6  # classes with a colour of their own
+OTHERS = "#bbbbbb"
+PANELS = (
+    "(a) patch where the class is weakest, (b) summed activation of the feature map, "
+    "(c) projection of its strongest unit, (d) probability of the class, (e) most probable class"
+)
+INCHES = 2.3  # width of a panel
+
+
+def draw(result: Occlusion, rows: int = 6, title: str = "") -> Figure:
+    """Per image: the image, its patch where the class is weakest; the feature map's summed activation; the projection
+    of the map's strongest unit; the probability of the class; the most probable class.
+
+    Maps lie over the image: the colour of a place stands where the patch's centre stood, out to the border at the ends.
+    rows: images shown, the first ones.
+    """
+    count = min(rows, len(result.targets))
+    if count < 1:
+        raise InputError(f"a figure shows 1 image or more, not {rows}")
+    tall = result.projection.images.shape[2] / result.projection.images.shape[3]
+    size = (5 * INCHES + 2.6, count * (INCHES * min(2.0, max(0.5, tall)) + 0.45) + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(count, 5, squeeze=False)
+    for n in range(count):
+        _row(figure, grid[n], result, n)
+    layer = result.projection.provenance.layer
+    places = f"{len(result.tops)} x {len(result.lefts)} places"
+    said = f"Occlusion by {result.patch[0]} x {result.patch[1]} pixels at {places}, {layer}\n{PANELS}"
+    figure.suptitle(title or said, fontsize=10)
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
+
+
+def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
+    unit, name = result.projection.units[n], _short(result.name_of(int(result.targets[n])))
+    _image(axes[0], result, n)
+    said = f"(b) map {unit.channel}, whole {float(result.whole_activation[n]):.3g}"
+    _map(figure, axes[1], result, result.activation[n], said)
+    axes[2].imshow(signed_as_rgb(result.projection.pixels[n]).numpy(), interpolation="nearest")
+    axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=8)
+    said = f"(d) {name}, whole {float(result.whole_probability[n]):.2f}"
+    _map(figure, axes[3], result, result.probability[n], said, 0.0, 1.0)
+    _classes(axes[4], result, n)
+    for one in axes:
+        one.set(xticks=[], yticks=[])
+        for spine in one.spines.values():
+            spine.set(color="0.75", linewidth=0.6)
+
+
+def _image(axes: Any, result: Occlusion, n: int) -> None:
+    top, left = result.lowest(result.probability)[n].tolist()
+    height, width = result.patch
+    covered = result.projection.images[n].clone()
+    covered[:, top : top + height, left : left + width] = result.fill[n][:, None, None].to(covered)
+    axes.imshow(as_rgb(covered).numpy(), interpolation="nearest")
+    axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="#e0402a", linewidth=1.2))
+    axes.set_title(f"(a) {_short(result.name_of(int(result.targets[n])))}", fontsize=8)
+
+
+def _map(
+    figure: Figure,
+    axes: Any,
+    result: Occlusion,
+    values: Tensor,
+    title: str,
+    low: float | None = None,
+    high: float | None = None,
+) -> None:
+    mesh = axes.pcolormesh(*_edges(result), values.numpy(), cmap="viridis", vmin=low, vmax=high)
+    _as_image(axes, result)
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=6)
+    axes.set_title(title, fontsize=8)
+
+
+def _classes(axes: Any, result: Occlusion, n: int) -> None:
+    found, counts = np.unique(result.predicted[n].numpy(), return_counts=True)
+    shown = found[np.argsort(-counts, kind="stable")][:NAMED].tolist()
+    numbers = np.full(result.predicted[n].shape, len(shown))
+    for number, one in enumerate(shown):
+        numbers[result.predicted[n].numpy() == one] = number
+    colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHERS]  # type: ignore[attr-defined]
+    axes.pcolormesh(
+        *_edges(result),
+        numbers,
+        cmap=ListedColormap(colours),
+        norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
+    )
+    _as_image(axes, result)
+    axes.set_title("(e) most probable class", fontsize=8)
+    entries = [Patch(color=colours[number], label=_short(result.name_of(one))) for number, one in enumerate(shown)]
+    if len(found) > len(shown):
+        entries.append(Patch(color=OTHERS, label=f"{len(found) - len(shown)} others"))
+    axes.legend(
+        handles=entries, fontsize=6.5, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False
+    )
+
+
+def _as_image(axes: Any, result: Occlusion) -> None:
+    height, width = result.projection.images.shape[2:]
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+
+
+def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where cells begin and end, along x and y, in the pixels of the image."""
+    height, width = result.projection.images.shape[2:]
+    return _between(result.lefts, result.patch[1], width), _between(result.tops, result.patch[0], height)
+
+
+def _between(starts: Tensor, size: int, length: int) -> NDArray[np.float64]:
+    centres = starts.numpy() + (size - 1) / 2
+    return np.concatenate([[-0.5], (centres[1:] + centres[:-1]) / 2, [length - 0.5]])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:20]}..."

@@ -1,0 +1,116 @@
+"""Filters as Zeiler and Fergus look at them (section 4.1, figure 6): how large, and of which spatial frequencies.
+
+>>> import torch
+>>> filter_rms(torch.tensor([[[3.0, 4.0]], [[0.0, 1.0]]])).tolist()
+[3.5355..., 0.7071...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+
+BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
+FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: Sequence[str] | None = None) -> int:
+    """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did while they trained.
+
+    A filter is all weights of one output channel. Call it behind each step of the optimiser; returns how many filters
+    were clipped. The paper's limit of 0.1 goes with inputs in about [-128, 128]; smaller inputs need larger filters.
+
+    layers: names of convolutions; None for all.
+
+    Raises InputError for a limit that is not above zero, for a layer that is no convolution or computes its weights
+    from others; UnknownLayerError.
+
+    >>> layer = nn.Conv2d(1, 2, (1, 2))
+    >>> layer.weight.data = torch.tensor([[[[3.0, 4.0]]], [[[0.5, 0.5]]]])
+    >>> clip_filter_rms_(layer, limit=1.0), layer.weight.flatten(1).tolist()
+    (1, [[0.8485..., 1.1313...], [0.5, 0.5]])
+    """
+    if not limit > 0:
+        raise InputError(f"the limit of a filter's RMS is above zero, not {limit}")
+    modules = dict(model.named_modules())
+    if layers is None:
+        chosen = {name: module for name, module in modules.items() if isinstance(module, FILTERED)}
+    else:
+        for name in layers:
+            if name not in modules:
+                raise UnknownLayerError(
+                    f"there is no layer {name!r} in {type(model).__name__}{did_you_mean(name, modules)}"
+                )
+        chosen = {name: modules[name] for name in layers}
+    clipped = 0
+    for name, module in chosen.items():
+        if not isinstance(module, FILTERED):
+            raise InputError(f"layer {name!r} is a {type(module).__name__}; only filters of convolutions are clipped")
+        if is_parametrized(module, "weight"):
+            raise InputError(f"layer {name!r} computes its filters from other weights, so they cannot be clipped")
+        with torch.no_grad():
+            rms = filter_rms(module.weight)
+            over = rms > limit
+            factors = torch.where(over, limit / rms, torch.ones_like(rms))
+            module.weight.mul_(factors.view(-1, *[1] * (module.weight.ndim - 1)))
+            clipped += int(over.sum())
+    return clipped
+
+
+def filter_rms(weight: Tensor) -> Tensor:
+    """sqrt(mean w²) of each filter: (out,) from weights (out, in, ...)."""
+    return weight.detach().flatten(1).square().mean(1).sqrt()
+
+
+def frequency_bands(weight: Tensor) -> Tensor:
+    """The shares of each filter's energy in low, mid and high spatial frequencies: (out, 3) from (out, in, *size).
+
+    From the discrete Fourier transform of each filter over its own size, |F(k)|² summed over input channels, at the
+    frequency |f| = sqrt(sum f_i²) in cycles per pixel: low below 0.15, high above 0.35. By Parseval's theorem the
+    shares sum to one; NaN for a filter of zeros.
+    """
+    energy = torch.fft.fftn(weight.detach().double(), dim=tuple(range(2, weight.ndim))).abs().square().sum(1)
+    band = _band(weight.shape[2:]).to(weight.device)
+    shares = torch.stack([(energy * (band == number)).flatten(1).sum(1) for number in range(3)], 1)
+    return shares / shares.sum(1, keepdim=True)
+
+
+def bands_of_noise(size: Sequence[int]) -> Tensor:
+    """What `frequency_bands` of white noise is on average, (3,): the share of frequencies in each band."""
+    return torch.bincount(_band(size).flatten(), minlength=3).double() / torch.Size(size).numel()
+
+
+def _band(size: Sequence[int]) -> Tensor:
+    squares = [torch.fft.fftfreq(length, dtype=torch.float64).square() for length in size]
+    radius = sum(one.view(-1, *[1] * (len(size) - 1 - axis)) for axis, one in enumerate(squares))
+    assert isinstance(radius, Tensor)
+    return torch.bucketize(radius.sqrt(), torch.tensor(BANDS, dtype=torch.float64))
+
+
+def aliased_energy(maps: Tensor, stride: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """How much of the energy of maps (N, C, *size) a stride cannot carry: above its Nyquist limit, and in all, (C,).
+
+    Of each map, without its mean and under a Hann window w (so that its borders make no frequencies of their own), the
+    discrete Fourier transform M is taken. Taking every s_i-th position along axis i folds what lies above 1 / (2 s_i)
+    cycles per position onto lower frequencies, where nothing tells it from them:
+
+        above = sum of |M(f)|² over f with |f_i| > 1 / (2 s_i) for any i,        all = sum of |M(f)|² over all f
+
+    A sinusoid that fits the map and is more than one step of frequency away from the limit gives exactly 0 or 1. White
+    noise gives 1 - 1 / (s_1 s_2).
+    """
+    size = maps.shape[2:]
+    axes = tuple(range(2, maps.ndim))
+    window, above = torch.ones((), device=maps.device), torch.zeros(size, dtype=torch.bool, device=maps.device)
+    for axis, (length, step) in enumerate(zip(size, stride, strict=True)):
+        along = [-1, *[1] * (len(size) - 1 - axis)]
+        window = window * torch.hann_window(length, device=maps.device).view(along)
+        above = above | (torch.fft.fftfreq(length, device=maps.device).abs() > 0.5 / step).view(along)
+    energy = torch.fft.fftn((maps.float() - maps.float().mean(axes, keepdim=True)) * window, dim=axes).abs().square()
+    energy = energy.double().sum(0)
+    return (energy * above).flatten(1).sum(1), energy.flatten(1).sum(1)
