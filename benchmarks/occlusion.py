@@ -1,8 +1,9 @@
 """Whether occlusion runs as fast as the network does: images per second beside a bare pass of the same batches.
 
-    python -m benchmarks.occlusion            VGG16 and ResNet-18 at 224 x 224, 18 x 18 places, batches of 32
+    python -m benchmarks.occlusion            VGG16 and ResNet-18 at 224 x 224, batches of 32
 
-What is timed is the whole call, with the recorded runs before the sweep and the projection after it.
+First one batch of the sweep and one bare batch take turns, so that what else the machine does meets both. Then the
+whole call on one image, 18 x 18 places, with the recorded runs before the sweep and the projection after it.
 """
 
 from __future__ import annotations
@@ -19,51 +20,77 @@ from torch import nn
 import deconvviz as dv
 from benchmarks import timing
 from benchmarks.timing import Contender, number
+from deconvviz.experiments.occlusion import _Watched
 
-MODELS = {"vgg16": 3, "resnet18": 7}  # rounds
 TARGET = 0.9
+ROWS = 4  # of places in a batch
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.occlusion", description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="of torchvision")
-    parser.add_argument("--rounds", type=int, metavar="N", help="alternations of the two (3 of VGG16, 7 of others)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N")
+    parser.add_argument("--models", nargs="+", default=["vgg16", "resnet18"], metavar="NAME", help="of torchvision")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="of one batch each (%(default)s)")
+    parser.add_argument("--calls", type=int, default=3, metavar="N", help="rounds of the whole call (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="a multiple of 4 (%(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", default="out/bench-occlusion.json", metavar="FILE")
     given = parser.parse_args()
     timing.prepare(given.device)
     found: dict[str, Any] = {**timing.circumstances(given.device), "load before": os.getloadavg()}
-    timing.heading(
-        "Occlusion beside a bare pass", ("model", "occlusion, images/s", "bare, images/s", "occlusion / bare", "")
-    )
+    timing.heading("Occlusion beside a bare pass", ("model", "what", "images/s", "bare, images/s", "of bare", ""))
     for name in given.models:
         model = torchvision.models.get_model(name, weights=None).eval().to(given.device)
-        rounds = given.rounds or MODELS.get(name, 7)
-        timings = timing.measure(contenders(model, given.batch_size, given.device), rounds, given.device)
-        reached = timing.ratio(timings["bare"], timings["occlusion"])
-        rates = [number(1 / timings[which].median) for which in ("occlusion", "bare")]
-        timing.line([name, *rates, timing.spread(reached), timing.verdict(reached[1], TARGET)])
-        found[name] = {"reached": reached, **timing.as_json(timings)}
+        for what, rounds, contenders in (
+            ("sweep", given.rounds, batches(model, given.batch_size, given.device)),
+            ("whole call", given.calls, calls(model, given.batch_size, given.device)),
+        ):
+            if rounds:
+                found[f"{name}, {what}"] = compared(name, what, contenders, rounds, given.device)
     timing.write(Path(given.out), {**found, "load after": os.getloadavg()})
 
 
-def contenders(model: nn.Module, batch_size: int, device: str) -> dict[str, Contender]:
-    """The default sweep of one image, and as many images in batches of the same size."""
-    image = torch.randn(1, 3, 224, 224, device=device)
-    net = dv.DeconvNet(model)
-    places = dv.experiments.occlusion(net, image, batch_size=batch_size, progress=False).probability.numel()
-    batch = torch.randn(batch_size, 3, 224, 224, device=device)
+def compared(name: str, what: str, contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, Any]:
+    """Two contenders measured, and a line of the table."""
+    timings = timing.measure(contenders, rounds, device)
+    reached = timing.ratio(timings["bare"], timings["occlusion"])
+    rates = [number(1 / timings[which].median) for which in ("occlusion", "bare")]
+    timing.line([name, what, *rates, timing.spread(reached), timing.verdict(reached[1], TARGET)])
+    return {"reached": reached, **timing.as_json(timings)}
 
-    def bare() -> None:
-        with torch.inference_mode():
-            for start in range(0, places, batch_size):
-                model(batch[: min(batch_size, places - start)])
+
+def batches(model: nn.Module, size: int, device: str) -> dict[str, Contender]:
+    """One batch of the sweep, and one bare batch."""
+    image = torch.randn(1, 3, 224, 224, device=device)
+    watched = _Watched(dv.DeconvNet(model), image, None, torch.zeros(1, 3, 1, 1, device=device), size, ())
+    watched.choose(None, None)
+    tops, lefts = range(0, 20 * ROWS, 20), range(0, 20 * (size // ROWS), 20)
+    return {
+        "bare": bare(model, size, size, device),
+        "occlusion": Contender(lambda: watched.sweep((44, 44), tops, lefts, False), len(tops) * len(lefts)),
+    }
+
+
+def calls(model: nn.Module, size: int, device: str) -> dict[str, Contender]:
+    """The default call on one image, and as many images in batches of the same size."""
+    image, net, places = torch.randn(1, 3, 224, 224, device=device), dv.DeconvNet(model), 18 * 18
 
     def occluded() -> None:
-        dv.experiments.occlusion(net, image, batch_size=batch_size, progress=False)
+        found = dv.experiments.occlusion(net, image, batch_size=size, progress=False)
+        assert found.probability.numel() == places
 
-    return {"bare": Contender(bare, places), "occlusion": Contender(occluded, places)}
+    return {"bare": bare(model, size, places, device), "occlusion": Contender(occluded, places)}
+
+
+def bare(model: nn.Module, size: int, count: int, device: str) -> Contender:
+    """Nothing but the model, in batches."""
+    batch = torch.randn(size, 3, 224, 224, device=device)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for start in range(0, count, size):
+                model(batch[: min(size, count - start)])
+
+    return Contender(run, count)
 
 
 if __name__ == "__main__":

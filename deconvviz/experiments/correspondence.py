@@ -106,15 +106,14 @@ class _Changes:
 
     def under(self, places: Sequence[Sequence[Box]], bar: Any) -> tuple[Tensor, Tensor]:
         """Differences (layers, sets, pairs), and the share of values that change (layers,). places: sets of boxes."""
-        found, changed = [], []
-        for boxes in places:
-            signs = self._signs(boxes, bar)
-            pairs = list(combinations(range(len(boxes)), 2))
-            found.append([[(one[i] != one[j]).double().mean() for i, j in pairs] for one in signs.values()])
-            changed.append([(one != 0).double().mean() for one in signs.values()])
-        return torch.tensor(found, dtype=torch.float64).movedim(0, 1), torch.tensor(changed, dtype=torch.float64).mean(
-            0
-        )
+        pairs = list(combinations(range(len(self.occluder.x)), 2))
+        found = torch.empty(len(self.whole), len(places), len(pairs), dtype=torch.float64)
+        changed = torch.empty(len(self.whole), len(places), dtype=torch.float64)
+        for number, boxes in enumerate(places):
+            for layer, signs in enumerate(self._signs(boxes, bar).values()):
+                found[layer, number] = torch.stack([(signs[i] != signs[j]).double().mean() for i, j in pairs])
+                changed[layer, number] = (signs != 0).double().mean()
+        return found, changed.mean(1)
 
     def _signs(self, boxes: Sequence[Box], bar: Any) -> dict[str, Tensor]:
         # Images stand in the same rows of the same batches as in the whole run, so that what is covered for nothing
