@@ -20,10 +20,11 @@ def _completion(given: argparse.Namespace) -> None:
     from deconvviz.cli import COMMANDS, build_parser
 
     parser = build_parser(*COMMANDS)
-    files = {"FILE": shtab.FILE, "IMAGE": shtab.FILE, "DIR": shtab.DIRECTORY, "DATA": shtab.DIRECTORY}
+    files = dict.fromkeys(("FILE", "IMAGE"), shtab.FILE)
+    folders = dict.fromkeys(("DIR", "DATA", "CHECKPOINTS"), shtab.DIRECTORY)
     for action in _actions(parser):
-        if action.metavar in files:
-            action.complete = files[action.metavar]
+        if action.metavar in files | folders:
+            action.complete = (files | folders)[action.metavar]
     print(shtab.complete(parser, given.shell))
 
 

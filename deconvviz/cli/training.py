@@ -19,7 +19,10 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--download", action="store_true", help="let torchvision download them into --root first")
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="weights, curves and a checkpoint per epoch; goes on from there"
+        "--out",
+        default="trained",
+        metavar="DIR",
+        help="weights, curves and a checkpoint per epoch; goes on from there (%(default)s)",
     )
     parser.add_argument(
         "--reference", action="store_true", help="the settings of the bundled weights, unless given below"
