@@ -30,7 +30,7 @@ pygments_style, pygments_dark_style = "friendly", "github-dark"
 linkcheck_timeout = 20
 
 ARGUMENTS = re.compile(r"([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): ")
-CODE = re.compile(r"(``.+?``|`[^`]+`)")
+MARKUP = re.compile(r"(``.+?``|`[^`]+`|(?<!\w)\*\w[^*]*\w\*(?!\w))")  # code and emphasis
 
 
 def as_restructured_text(*given: Any) -> None:
@@ -57,10 +57,16 @@ def as_restructured_text(*given: Any) -> None:
 
 def _escaped(text: str) -> str:
     """Stars and bars are products and norms, not markup."""
-    parts = CODE.split(text)
+    parts = MARKUP.split(text)
     parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
     return "".join(parts)
 
 
+def nothing_to_say(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what a named tuple says of its fields, which is their number."""
+    return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-skip-member", nothing_to_say)
     app.connect("autodoc-process-docstring", as_restructured_text)

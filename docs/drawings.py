@@ -1,4 +1,4 @@
-"""Draw the figures of docs/concepts.md, from what the reference network recorded on one digit.
+"""Draw the figures of docs/concepts.md, and one of the tutorial, from what the reference network recorded on one digit.
 
     python docs/drawings.py
 
@@ -182,6 +182,8 @@ def main() -> None:
     }
     for name, figure in figures.items():
         figure.savefig(IMAGES / f"{name}.png", dpi=110)
+    strongest = trace.activations["conv2"][0].flatten(1).amax(1).topk(9).indices.tolist()
+    net.project(trace, "conv2", strongest).figure().savefig(IMAGES / "tutorial-seven.png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import deconvviz as dv
 from deconvviz import cli
+from deconvviz.models import mnist_cnn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -85,6 +87,11 @@ def test_the_drawn_way_back_is_that_of_the_library(tmp_path, monkeypatch):
     monkeypatch.setattr(drawings, "IMAGES", tmp_path)
     drawings.main()
     assert len(list(tmp_path.glob("concepts-*.png"))) == 3
+
+
+def test_the_table_in_the_tutorial_is_what_is_printed():
+    shown = blocks(ROOT / "docs" / "tutorial.md", "text")[0].removesuffix("...\n")
+    assert str(dv.DeconvNet(mnist_cnn()).layers(torch.zeros(1, 1, 28, 28))).startswith(shown)
 
 
 def test_every_public_name_is_in_the_reference():
