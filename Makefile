@@ -27,6 +27,7 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.growth
 	$(RUN) -m benchmarks.scan
+	$(RUN) -m benchmarks.occlusion
 	$(RUN) -m benchmarks.atlas
 
 # The documentation, in out/docs; a warning is an error.
