@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table bench docs linkcheck package check format clean install
+.PHONY: demo test test-all coverage-table bench faults docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -47,6 +47,10 @@ package: $(INSTALLED)
 	$(RUN) -m build
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/test_packaging.py
+
+# A fault in every operation on files of scan, atlas and train, about 10 minutes: see docs/robustness.md.
+faults: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -m faults
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .

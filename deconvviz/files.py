@@ -1,20 +1,29 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and on the disk when that is said.
+
+Everything that the library writes goes through `replacing`. After a crash or a power cut a path holds what it held
+before or what was written, never a part, and what had been reported as written is there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+_HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.\w+)?")  # a dot, the target's name, something random, its ending
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
-    The bytes are flushed to the disk before the rename, so `path` holds the old content or the new one,
-    never a part. When the block raises, the temporary file is removed and `path` is as it was.
+    The bytes are flushed to the disk before the rename and the folder after it, so `path` holds the old content or the
+    new one, never a part, and once the block has ended the new one, also after a power cut. When the block raises, the
+    temporary file is removed and `path` is as it was. Folders on the way to it are made.
 
     >>> import pathlib, tempfile
     >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
@@ -24,20 +33,72 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('done', 1)
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=target.suffix)
     os.close(handle)
-    beside = Path(name)
     try:
-        yield beside
-        with beside.open("rb+") as written:
+        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        yield Path(name)
+        with open(name, "rb+") as written:
             os.fsync(written.fileno())
-        mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
-        beside.chmod(mode & 0o777)
-        os.replace(beside, target)
+        os.replace(name, target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong first is what is said
+            os.unlink(name)
         raise
+    _sync_folder(target.parent)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, those that are there, so that they do not come back after a power cut."""
+    folders = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            folders.add(path.parent)
+    for folder in sorted(folders):
+        _sync_folder(folder)
+
+
+def target_of(path: Path) -> str | None:
+    """The name of the file that a killed `replacing` was writing to `path`, at most 32 letters of it; else None.
+
+    >>> target_of(Path("out/.rank-0.safetensors.ab12_x9z.safetensors")), target_of(Path("out/rank-0.safetensors"))
+    ('rank-0.safetensors', None)
+    """
+    half = _HALF_WRITTEN.fullmatch(path.name)
+    return half[1] if half else None
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove the temporary files that killed writers of files called `pattern`, a regular expression, left in `folder`.
+
+    Only for names that no other process can be writing now.
+    """
+    hidden = list(folder.glob(".*"))
+    remove(path for path in hidden if re.fullmatch(pattern, target_of(path) or "") and not path.is_dir())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those on the way to it, those that are missing, so that they stay after a power cut."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    os.makedirs(folder, exist_ok=True)
+    for one in missing:
+        _sync_folder(one.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can: Windows and some network disks cannot."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

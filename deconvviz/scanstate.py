@@ -6,7 +6,10 @@ scan belongs to. Any number of ranks can go on from any number of files, since n
 
 from __future__ import annotations
 
+import bisect
+import functools
 import json
+import operator
 import os
 import time
 from collections.abc import Iterable
@@ -16,17 +19,63 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 
 from deconvviz.errors import DataError, InputError
-from deconvviz.files import replacing
+from deconvviz.files import remove_leftovers
 from deconvviz.tally import NAMES, Tally
+from deconvviz.tensorfiles import DAMAGE, checked, manifest_of, write_tensors
 
 FORMAT = 1
+_MANIFEST = {
+    "identity": dict[str, Any],
+    "layers": tuple[str, ...],
+    "done": tuple[tuple[int, int], ...],
+    "broken": tuple[tuple[int, str], ...],
+    "count": int,
+}
 SECONDS = 10.0  # between two writes, at least
 SHARE = 20  # and this many times as long as a write takes
 PATIENCE = timedelta(days=30)  # that one rank has with another
+
+
+class Runs:
+    """Whole numbers, kept as runs of neighbours, first and last: no longer in memory than in a file.
+
+    >>> numbers = Runs([(0, 3)])
+    >>> for number in (7, 5, 4, 7):
+    ...     numbers.add(number)
+    >>> numbers.runs, 5 in numbers, 6 in numbers, len(numbers)
+    ([[0, 5], [7, 7]], True, False, 7)
+    """
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        self.runs: list[list[int]] = []
+        for first, last in sorted(runs):
+            if self.runs and first <= self.runs[-1][1] + 1:
+                self.runs[-1][1] = max(last, self.runs[-1][1])
+            else:
+                self.runs.append([first, last])
+
+    def add(self, number: int) -> None:
+        if number in self:
+            return
+        at = bisect.bisect(self.runs, [number])
+        before = at > 0 and self.runs[at - 1][1] == number - 1
+        behind = at < len(self.runs) and self.runs[at][0] == number + 1
+        first = self.runs[at - 1][0] if before else number
+        last = self.runs[at][1] if behind else number
+        self.runs[at - before : at + behind] = [[first, last]]
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect.bisect(self.runs, [number + 1])
+        return at > 0 and self.runs[at - 1][1] >= number
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for first, last in self.runs)
+
+    def __or__(self, other: Runs) -> Runs:
+        return Runs((first, last) for first, last in [*self.runs, *other.runs])
 
 
 @dataclass
@@ -34,7 +83,7 @@ class Progress:
     """What has been seen: tallies per layer, the batches they are of, broken items, images that were read."""
 
     tallies: dict[str, Tally]
-    done: set[int] = field(default_factory=set)
+    done: Runs = field(default_factory=Runs)
     broken: dict[int, str] = field(default_factory=dict)
     count: int = 0
 
@@ -44,7 +93,7 @@ class Progress:
                 self.tallies[layer].merge(tally)
             else:
                 self.tallies[layer] = tally
-        self.done |= other.done
+        self.done = self.done | other.done
         self.broken |= other.broken
         self.count += other.count
 
@@ -58,41 +107,32 @@ class Progress:
             "format": FORMAT,
             "identity": identity,
             "layers": list(self.tallies),
-            "done": _as_runs(self.done),
+            "done": self.done.runs,
             "broken": sorted(self.broken.items()),
             "count": self.count,
         }
-        with replacing(path) as beside:
-            save_file(tensors, beside, metadata={"scan": json.dumps(manifest)})
+        write_tensors(path, tensors, {"scan": json.dumps(manifest)})
 
     @classmethod
     def load(cls, path: Path) -> tuple[Progress, dict[str, Any]]:
         """What `save` wrote, and what it belongs to. Raises DataError for any other file."""
         try:
             with safe_open(path, framework="pt") as stored:
-                manifest = json.loads((stored.metadata() or {})["scan"])
+                manifest = manifest_of(stored, "scan")
                 if manifest["format"] != FORMAT:
                     raise DataError(f"the state {os.fspath(path)!r} was written by another version; remove it")
+                for name, hint in _MANIFEST.items():
+                    checked(manifest[name], hint, name)
                 tallies = {
                     layer: Tally.of({name: stored.get_tensor(f"{number}.{name}") for name in NAMES})
                     for number, layer in enumerate(manifest["layers"])
                 }
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
+                done = Runs(manifest["done"])
+        except DataError:
+            raise
+        except DAMAGE as error:
             raise DataError(f"{os.fspath(path)!r} is no state of a scan ({error}); remove it") from error
-        done = {number for first, last in manifest["done"] for number in range(first, last + 1)}
         return cls(tallies, done, dict(map(tuple, manifest["broken"])), manifest["count"]), manifest["identity"]
-
-
-def _as_runs(numbers: Iterable[int]) -> list[list[int]]:
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and runs[-1][1] == number - 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return runs
 
 
 class ScanState:
@@ -110,6 +150,7 @@ class ScanState:
             return
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"the state {os.fspath(self.root)!r} is a file; name a folder")
+        remove_leftovers(self.root, rf"rank-{rank}\.safetensors")
         for path in self.root.glob("rank-*.safetensors"):
             progress, before = Progress.load(path)
             _check_same(self.root, before, identity)
@@ -117,9 +158,9 @@ class ScanState:
         self.own = self.others.pop(rank, self.own)
 
     @property
-    def done(self) -> set[int]:
+    def done(self) -> Runs:
         """The batches that need not be seen again."""
-        return self.own.done.union(*(other.done for other in self.others.values()))
+        return functools.reduce(operator.or_, (other.done for other in self.others.values()), self.own.done)
 
     def save(self, now: bool = False) -> None:
         """Write this rank's progress, where there is a folder and the last time is long enough ago, or `now`."""

@@ -89,7 +89,17 @@ class Tally:
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> Tally:
-        tally = cls(len(tensors["values"]), tensors["values"].shape[1], int(tensors["dimensions"]))
+        """What `tensors` gave. Raises ValueError for tensors that no tally has."""
+        channels, k = tensors["values"].shape
+        with torch.device("meta"):  # shapes and types, and no memory: the tensors may be anybody's
+            expected = cls(channels, k, 0).tensors()
+        for name, like in expected.items():
+            if (tensors[name].shape, tensors[name].dtype) != (like.shape, like.dtype):
+                raise ValueError(f"{name} is {tuple(tensors[name].shape)} of {tensors[name].dtype}")
+        dimensions = int(tensors["dimensions"])
+        if k < 1 or not 0 <= dimensions < 63:
+            raise ValueError(f"lists of {k}, positions of {dimensions} dimensions")
+        tally = cls(0, k, dimensions)
         for name in NAMES:
             setattr(tally, name, tensors[name].clone())
         return tally

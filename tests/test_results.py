@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import results
+from deconvviz import tensorfiles
 from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
 from deconvviz.files import replacing
 from deconvviz.results import LearningCurves, Projection, Reconstruction
@@ -44,7 +44,7 @@ def test_what_was_there_stays_when_saving_fails(projection, tmp_path, monkeypatc
         target.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(results.base, "save_file", full)
+    monkeypatch.setattr(tensorfiles, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         projection.save(path)
     assert path.read_bytes() == before

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deconvviz.errors import InputError
-from deconvviz.files import replacing
+from deconvviz.files import remove, remove_leftovers, replacing, target_of
 
 STATIC = Path(__file__).parent / "static"
 OURS = '<meta name="generator" content="deconvviz atlas">'
@@ -24,7 +24,6 @@ _MADE = {
     "images": re.compile(r"\d+\.webp"),
     "assets": re.compile(r"\w+\.(js|css)"),
 }
-_HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.\w+")
 
 
 def claim(out: Path, title: str) -> set[str]:
@@ -37,8 +36,7 @@ def claim(out: Path, title: str) -> set[str]:
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
     if out.is_dir() and not _is_atlas(out):
         raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
-    for name in (MANIFEST, INDEX):
-        (out / name).unlink(missing_ok=True)
+    remove(out / name for name in (MANIFEST, INDEX))
     page = (STATIC / "index.html").read_text("utf-8")
     write_text(out / "index.html", page.replace("$title", html.escape(well_formed(title))))  # first: the sign of ours
     written = {"index.html"}
@@ -51,22 +49,21 @@ def claim(out: Path, title: str) -> set[str]:
 def _is_atlas(out: Path) -> bool:
     page = out / "index.html"
     if page.is_file():
-        return OURS in page.read_text("utf-8", "replace")
+        with page.open("rb") as file:
+            return OURS.encode() in file.read(4096)
     return all(path.name.startswith(".index.html.") for path in out.iterdir())
 
 
 def remove_stale(out: Path, written: set[str]) -> None:
     """Removes what an earlier build made and this one, which made `written` (paths in `out`), did not."""
-    for path in _made(out):
-        if path.relative_to(out).as_posix() not in written:
-            path.unlink()
+    remove_leftovers(out, r"index\.html|manifest\.json")
+    remove(path for path in list(_made(out)) if path.relative_to(out).as_posix() not in written)
 
 
 def _made(out: Path) -> Iterator[Path]:
     for folder, pattern in _MADE.items():
         for path in (out / folder).glob("*"):
-            half = _HALF_WRITTEN.fullmatch(path.name)
-            if pattern.fullmatch(half[1] if half else path.name) and not path.is_dir():
+            if pattern.fullmatch(target_of(path) or path.name) and not path.is_dir():
                 yield path
 
 

@@ -20,6 +20,7 @@ from deconvviz.cli.shared import (
     write_figure,
 )
 from deconvviz.errors import InputError
+from deconvviz.files import make_folder
 
 # ruff: noqa: PLC0415
 
@@ -98,7 +99,7 @@ def _evidence(given: argparse.Namespace) -> None:
         )
     wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
     out = Path(given.out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)  # before minutes of work
     facts: dict[str, Any] = {}
     for name in wanted:
         found = questions[name]()

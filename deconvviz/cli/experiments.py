@@ -18,6 +18,7 @@ from deconvviz.cli.shared import (
     write_figure,
 )
 from deconvviz.errors import InputError, did_you_mean
+from deconvviz.files import make_folder
 
 if TYPE_CHECKING:
     from deconvviz.results import Finding
@@ -81,7 +82,7 @@ def _occlude(given: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
     names = Path(given.classes).read_text("utf-8").splitlines() if given.classes else ()
-    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    make_folder(Path(given.out))  # before minutes of work
     net, _ = loaded(given)
     patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
     found = occlusion(
@@ -149,7 +150,7 @@ def _correspond(given: argparse.Namespace) -> None:
     if given.within is not None and given.within not in parts:
         raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
     within = None if given.within is None else parts.pop(given.within)
-    Path(given.out).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(given.out))
     size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
     found = correspondence(
         *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
@@ -177,7 +178,7 @@ def _evolve(given: argparse.Namespace) -> None:
     from deconvviz.models.checkpoints import checkpoint_files
 
     files = checkpoint_files(given.checkpoints)
-    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    make_folder(Path(given.out))  # before minutes of work
     given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
@@ -202,7 +203,7 @@ def _diagnose(given: argparse.Namespace) -> None:
     from deconvviz.data.loading import load_data
     from deconvviz.experiments import diagnose
 
-    Path(given.out).mkdir(parents=True, exist_ok=True)  # before minutes of work
+    make_folder(Path(given.out))  # before minutes of work
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
     limits = given.similar, given.outlier, given.rms_limit

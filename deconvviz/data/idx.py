@@ -8,17 +8,20 @@ dimension fastest. Source of the format: the page of the MNIST database (Y. LeCu
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import torch
 
 from deconvviz.errors import DataError, MissingFileError
 
 UNSIGNED_BYTE = 8
+LARGEST = 2**30  # values in a file; MNIST has 47 million, its largest relative 640 million
 
 
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
@@ -30,10 +33,10 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
     if not Path(path).is_file():
         raise MissingFileError(f"there is no file {os.fspath(path)!r}")
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return _parsed(file, dimensions, os.fspath(path))
     except OSError as error:
         raise DataError(f"{os.fspath(path)!r} cannot be read ({error.strerror})") from error
-    return parse_idx(content, dimensions, name=os.fspath(path))
 
 
 def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.Tensor:
@@ -45,9 +48,26 @@ def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.
     Traceback (most recent call last):
     deconvviz.errors.DataError: 'labels' is truncated: its header promises 3 values, it holds 2
     """
-    raw = _unzipped(content, name)
+    return _parsed(io.BytesIO(content), dimensions, name)
+
+
+def _parsed(file: IO[bytes], dimensions: int, name: str) -> torch.Tensor:
+    zipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not zipped:
+        return _values(file, dimensions, name)
+    try:
+        with gzip.GzipFile(fileobj=file) as unzipped:
+            return _values(unzipped, dimensions, name)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name!r} is truncated or damaged: gzip says {str(error)!r}") from error
+
+
+def _values(file: IO[bytes] | gzip.GzipFile, dimensions: int, name: str) -> torch.Tensor:
+    """What follows the header, of which no more is read than the header promises."""
     header = 4 + 4 * dimensions
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
+    raw = file.read(header)
     if raw[:4] != magic[: len(raw)] or not raw:
         raise DataError(
             f"{name!r} is no IDX file of unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)}: "
@@ -56,19 +76,14 @@ def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.
     if len(raw) < header:
         raise DataError(f"{name!r} is truncated: its header has {len(raw)} of {header} bytes")
     sizes = struct.unpack(f">{dimensions}I", raw[4:header])
-    promised, held = math.prod(sizes), len(raw) - header
-    if held != promised:
-        fault = "is truncated" if held < promised else "has bytes after its end"
-        raise DataError(f"{name!r} {fault}: its header promises {promised} values, it holds {held}")
+    promised = math.prod(sizes)
+    if promised > LARGEST:
+        raise DataError(f"{name!r} is refused: its header promises {promised:,} values, more than {LARGEST:,}")
+    values = bytearray(file.read(promised))
+    if len(values) < promised:
+        raise DataError(f"{name!r} is truncated: its header promises {promised} values, it holds {len(values)}")
+    if file.read(1):
+        raise DataError(f"{name!r} has bytes after its end: its header promises {promised} values, it holds more")
     if promised == 0:
         raise DataError(f"{name!r} is empty: its header gives the sizes {' x '.join(map(str, sizes))}")
-    return torch.frombuffer(bytearray(raw[header:]), dtype=torch.uint8).reshape(sizes)
-
-
-def _unzipped(content: bytes, name: str) -> bytes:
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{name!r} is truncated or damaged: gzip says {str(error)!r}") from error
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(sizes)

@@ -13,6 +13,7 @@ state names the settings, the data and the model that it belongs to; others are 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 from collections.abc import Mapping
@@ -24,14 +25,22 @@ import torch
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.files import replacing
+from deconvviz.files import remove_leftovers, replacing
 from deconvviz.models.settings import TrainingSettings
-from deconvviz.models.weights import Weights, copy_weights, load_plain, save_weights
+from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, save_weights
+from deconvviz.tensorfiles import checked
 
 FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"
 ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
-PARTS = {"deconvviz", "identity", "curves", "best_weights", "weights", "optimiser"}  # of the state
+PARTS = {  # of the state
+    "deconvviz": int,
+    "identity": dict[str, str],
+    "curves": dict[str, tuple[float, ...]],
+    "best_weights": dict[str, torch.Tensor] | None,
+    "weights": dict[str, torch.Tensor],
+    "optimiser": dict[str, Any],
+}
 CURVES = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
 
@@ -112,8 +121,8 @@ class CheckpointFolder:
             "weights": snapshot(model),
             "optimiser": optimiser.state_dict(),
         }
-        with replacing(self.path / STATE) as beside:
-            torch.save(state, beside)
+        with replacing(self.path / STATE) as beside, beside.open("wb") as file:
+            torch.save(state, file)  # given a path, it would put the temporary name into the bytes
 
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
         """Bring model and optimiser to where the run in this folder is; nothing done where there is none.
@@ -137,25 +146,64 @@ class CheckpointFolder:
                 f"{_short(state['identity'].get(name))} then, {_short(self.identity.get(name))} now; "
                 f"repeat that call exactly, or choose another folder"
             )
-        copy_weights(model, state["weights"], name=repr(os.fspath(self.path / STATE)))
-        optimiser.load_state_dict(state["optimiser"])
+        name = repr(os.fspath(self.path / STATE))
+        check_fit(model, state["best_weights"] or state["weights"], name)
+        entries = self._optimiser_entries(state["optimiser"], optimiser)
+        copy_weights(model, state["weights"], name)
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
         self._remove_leftovers()
         return Progress(state["curves"], state["best_weights"])
 
     def _read(self) -> dict[str, Any]:
         path = self.path / STATE
         state = load_plain(path)
-        if isinstance(state, dict) and state.get("deconvviz", FORMAT) != FORMAT:
-            raise CheckpointError(f"{os.fspath(path)!r} has format {state['deconvviz']!r}; this version reads {FORMAT}")
-        if not isinstance(state, dict) or set(state) != PARTS:
-            raise CheckpointError(f"{os.fspath(path)!r} is no training state; choose another folder")
+        version = state.get("deconvviz", FORMAT) if isinstance(state, dict) else FORMAT
+        if isinstance(version, int) and version != FORMAT:
+            raise CheckpointError(f"{os.fspath(path)!r} has format {version!r}; this version reads {FORMAT}")
+        if not isinstance(state, dict) or set(state) != set(PARTS):
+            raise self._no_state()
+        try:
+            for name, hint in PARTS.items():
+                checked(state[name], hint, name)
+            if set(state["curves"]) != set(CURVES) or len({len(curve) for curve in state["curves"].values()}) > 1:
+                raise TypeError(f"curves are not {', '.join(CURVES)} of one length")
+        except TypeError as error:
+            raise self._no_state(f" ({error})") from error
         return state
 
+    def _optimiser_entries(self, found: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+        """What an optimiser keeps of each parameter, checked; everything else of it follows from the settings."""
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        wanted = _kept_by(optimiser)
+        try:
+            entries: dict[int, dict[str, Any]] = checked(found.get("state"), dict[int, dict[str, Any]], "optimiser")
+            for number, kept in entries.items():
+                if not 0 <= number < len(parameters) or set(kept) != set(wanted):
+                    raise TypeError(f"the optimiser has {', '.join(kept)} of parameter {number}")
+                for name, value in kept.items():
+                    shape = parameters[number].shape if wanted[name] == (1,) else wanted[name]
+                    if getattr(value, "shape", None) != shape:
+                        raise TypeError(f"the optimiser's {name} does not fit parameter {number}")
+        except TypeError as error:
+            raise self._no_state(f" ({error})") from error
+        return entries
+
+    def _no_state(self, why: str = "") -> CheckpointError:
+        return CheckpointError(f"{os.fspath(self.path / STATE)!r} is no training state{why}; choose another folder")
+
     def _remove_leftovers(self) -> None:
-        # A killed run can leave temporary files of `replacing`: a dot, the target's name, something random.
-        for pattern in (".epoch-*.safetensors.*", f".{STATE}.*"):
-            for leftover in self.path.glob(pattern):
-                leftover.unlink(missing_ok=True)
+        remove_leftovers(self.path, rf"epoch-\d+\.safetensors|{re.escape(STATE)}")
+
+
+def _kept_by(optimiser: torch.optim.Optimizer) -> dict[str, tuple[int, ...] | None]:
+    """What such an optimiser keeps of a parameter of the shape (1,) once it has made a step: names and shapes."""
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    known = inspect.signature(type(optimiser)).parameters
+    options = {name: value for name, value in optimiser.defaults.items() if name in known}
+    fresh = type(optimiser)([parameter], **options)
+    fresh.step()
+    return {name: getattr(value, "shape", None) for name, value in fresh.state[parameter].items()}
 
 
 def _digest(*tensors: torch.Tensor) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deconvviz.errors import CheckpointError, InputError
-from deconvviz.models.weights import copy_weights, read_weights
+from deconvviz.models.weights import check_fit, copy_weights, read_weights
 
 BUNDLED = "mnist_cnn.safetensors"  # beside this file
 FILTER_SPREAD = 0.02  # standard deviation of the initial weights of the convolutions
@@ -123,10 +123,13 @@ def _from_file(path: str | os.PathLike[str]) -> MnistCNN:
     weights, metadata = read_weights(path)
     try:
         options = json.loads(metadata.get(ARCHITECTURE, "{}"))
-        model = MnistCNN(**options)
-    except (ValueError, TypeError) as error:
+        with torch.device("meta"):  # without memory, until the file is seen to have so many weights
+            outline = MnistCNN(**options)
+    except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{os.fspath(path)!r} describes no MnistCNN: {metadata[ARCHITECTURE]!r} ({error})"
+            f"{os.fspath(path)!r} describes no MnistCNN: {metadata[ARCHITECTURE][:200]!r} ({error})"
         ) from error
+    check_fit(outline, weights, name=repr(os.fspath(path)))
+    model = MnistCNN(**options)
     copy_weights(model, weights, name=repr(os.fspath(path)))
     return model.eval()

@@ -9,19 +9,22 @@ names and shapes are known to fit.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import pickletools
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.files import replacing
+from deconvviz.tensorfiles import DAMAGE, write_tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+PICKLES = 5  # in a file as torch wrote them before 1.6
 SHOWN = 3  # how many of the names that do not fit an error lists
 
 Weights = dict[str, torch.Tensor]
@@ -31,8 +34,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
     """Write the model's parameters and buffers to the safetensors file `path`, whole or not at all."""
     # One copy each: safetensors refuses tensors that share memory, such as tied weights.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    with replacing(path) as beside:
-        save_file(tensors, beside, metadata=dict(metadata or {}))
+    write_tensors(path, tensors, metadata or {})
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -54,16 +56,22 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Copy `weights` into `model`; `name` is what an error calls them. See `load_weights`."""
+    given = check_fit(model, weights, name)
+    try:
+        model.load_state_dict(given)
+    except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
+        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
+
+
+def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> Weights:
+    """`weights` under the model's own names, where `copy_weights` can take them. Raises CheckpointError elsewhere."""
     expected = model.state_dict()
     given = _without_prefix(weights, expected)
     faults = _faults(given, expected)
     if faults:
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:SHOWN])}{more}")
-    try:
-        model.load_state_dict(given)
-    except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
-        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
+    return given
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
@@ -89,7 +97,7 @@ def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
     try:
         with safe_open(name, framework="pt") as stored:
             return {key: stored.get_tensor(key) for key in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118  not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+    except (OSError, *DAMAGE) as error:
         raise CheckpointError(f"{name!r} is truncated or no safetensors file ({error})") from error
 
 
@@ -101,7 +109,7 @@ def _read_torch(name: str) -> Weights:
             break
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
-    strangers = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    strangers = [_short(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if strangers or not content:
         held = f"entries that are no tensors: {', '.join(strangers[:SHOWN])}" if strangers else "nothing"
         raise CheckpointError(
@@ -116,7 +124,10 @@ def load_plain(path: str | os.PathLike[str]) -> object:
     Raises CheckpointError for everything else, also for a file that would run code when unpickled.
     """
     try:
+        _refuse_bombs(path)
         return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged file can make the unpickler fail in any way
         if "GLOBAL" in str(error) or "TorchScript" in str(error):
             raise CheckpointError(
@@ -126,6 +137,36 @@ def load_plain(path: str | os.PathLike[str]) -> object:
         raise CheckpointError(
             f"{os.fspath(path)!r} is truncated or neither a safetensors file nor a torch checkpoint"
         ) from error
+
+
+def _refuse_bombs(path: str | os.PathLike[str]) -> None:
+    """Raises CheckpointError for a checkpoint that takes far more memory than it has bytes, and ValueError for garbage.
+
+    torch allows a pickle to call `bytearray`, which fills as much memory as the pickle says, and unpacks what is
+    compressed or listed twice; `torch.save` writes nothing of the kind.
+    """
+    size, name = Path(path).stat().st_size, os.fspath(path)
+    with Path(path).open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+        file.seek(0)
+        if not zipped:
+            called = {word for _ in range(PICKLES) for word in _globals(file)}
+        else:
+            with zipfile.ZipFile(file) as archive:
+                parts = archive.infolist()
+                if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > size:
+                    raise CheckpointError(
+                        f"{name!r} would unpack to more than its {size:,} bytes; torch.save packs nothing"
+                    )
+                inner = [part for part in parts if part.filename.endswith(".pkl")]
+                called = {word for part in inner for word in _globals(archive.open(part))}
+    if any(word.endswith("bytearray") for word in called):
+        raise CheckpointError(f"{name!r} asks for memory in a way that no state dict does; it is refused")
+
+
+def _globals(file: IO[bytes]) -> Iterator[str]:
+    """The functions and classes that the next pickle in `file` names."""
+    return (str(word) for code, word, _ in pickletools.genops(file) if code.name == "GLOBAL")
 
 
 def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> Weights:
@@ -139,18 +180,34 @@ def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, 
 
 def _faults(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
     missing = [
-        f"{name} is missing"
+        f"{_short(name)} is missing"
         for name in expected
         # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
         if name not in given and not name.endswith("num_batches_tracked")
     ]
-    unknown = [f"{name} is unknown to the model" for name in given if name not in expected]
+    unknown = [f"{_short(name)} is unknown to the model" for name in given if name not in expected]
     unequal = [
         f"{name} is {_size(value)} in the file, {_size(expected[name])} in the model"
         for name, value in given.items()
         if name in expected and value.shape != expected[name].shape
     ]
-    return unequal + missing + unknown
+    return unequal + missing + unknown or [
+        fault for name, value in given.items() if name in expected and (fault := _fault(name, value, expected[name]))
+    ]
+
+
+def _fault(name: str, value: torch.Tensor, expected: torch.Tensor) -> str:
+    """What is wrong with a tensor of the right shape, or ''."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return f"{name} is sparse, quantised or without values in the file"
+    if expected.is_floating_point() and not value.is_floating_point():
+        return f"{name} is {value.dtype} in the file, {expected.dtype} in the model"
+    return f"{name} holds values that are no number (NaN)" if value.is_floating_point() and value.isnan().any() else ""
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return text if len(text) <= 80 and text.isprintable() else f"{text[:80]!r}..."
 
 
 def _size(tensor: torch.Tensor) -> str:

@@ -17,11 +17,10 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 
 from deconvviz.errors import DataError, MissingFileError
-from deconvviz.files import replacing
+from deconvviz.tensorfiles import DAMAGE, check_fields, manifest_of, write_tensors
 
 FORMAT = 1  # raised when a saved result can no longer be read by older code
 
@@ -80,9 +79,7 @@ class Result:
         """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
         tensors: dict[str, torch.Tensor] = {}
         manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
-        with replacing(path) as beside:
-            save_file(tensors, beside, metadata={"deconvviz": json.dumps(manifest)})
-        return Path(path)
+        return write_tensors(path, tensors, {"deconvviz": json.dumps(manifest)})
 
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
@@ -91,13 +88,15 @@ class Result:
             raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
         try:
             with safe_open(os.fspath(path), framework="pt") as stored:
-                manifest = json.loads((stored.metadata() or {})["deconvviz"])
+                manifest = manifest_of(stored, "deconvviz")
                 if manifest["format"] != FORMAT:
                     raise DataError(
                         f"{os.fspath(path)!r} has format {manifest['format']!r}; this version reads {FORMAT}"
                     )
                 result = _decode(manifest["result"], stored)
-        except (SafetensorError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except DataError:
+            raise
+        except DAMAGE as error:
             raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz ({error})") from error
         if not isinstance(result, cls):
             raise DataError(f"{os.fspath(path)!r} holds a {type(result).__name__}, not a {cls.__name__}")
@@ -160,7 +159,9 @@ def _decode(value: Any, stored: Any) -> Any:
         return stored.get_tensor(value["tensor"])
     if "mapping" in value:
         return {k: _decode(v, stored) for k, v in value["mapping"]}
-    return KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+    made = KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+    check_fields(made)
+    return made
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,196 @@
+"""Disturbs every operation of the commands that write, starts them again, and compares: `python -m faults`.
+
+An undisturbed run is recorded first. Then each of its operations on files is disturbed in every way that it can be, in
+a run of its own, and the disk is put into every state that a power cut may leave. After each the files are looked at,
+and the same call is made again: it must end with the bytes of the undisturbed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from deconvviz.errors import DeconvVizError
+from deconvviz.files import target_of
+from faults.operations import Operation, Watched, faults_of
+from faults.power import Tree, states
+from faults.workloads import WORKLOADS, Workload
+
+DONE, REFUSED, CRASHED = 0, 2, 3  # exit statuses of a run; REFUSED: with one sentence
+POWER = "power cut"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("commands", nargs="*", default=list(WORKLOADS), help=f"some of: {'; '.join(WORKLOADS)} (all)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth fault (%(default)s)")
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # runs are forked
+    started, injected, failures = time.monotonic(), Counter[tuple[str, str]](), []
+    for name in given.commands:
+        with tempfile.TemporaryDirectory() as scratch:
+            WORKLOADS[name].run(Path(scratch) / "once")  # here, so that no run need import anything
+            for fault, wrong in Trial(WORKLOADS[name], Path(scratch)).faults(given.every):
+                injected[name, fault] += 1
+                failures += [f"{name}, {fault}: {wrong}"] if wrong else []
+    for (name, fault), count in injected.items():
+        print(f"{name:16} {fault:28} {count:5}")
+    for failure in failures:
+        print(failure)
+    total, minutes = sum(injected.values()), (time.monotonic() - started) / 60
+    print(f"{total} faults injected, {len(failures)} failures, {minutes:.1f} minutes")
+    return bool(failures) or not total
+
+
+class Trial:
+    """A workload that was recorded undisturbed, to be disturbed."""
+
+    def __init__(self, workload: Workload, scratch: Path) -> None:
+        self.workload, self.scratch, self.root = workload, scratch, scratch / "root"
+        self._put({})
+        assert _in_child(lambda: workload.before(self.root))[0] == DONE
+        self.before = _read(self.root)
+        status, said, self.log = self._run()
+        assert status == DONE, said
+        self.after = _read(self.root)
+        self.committed = {(path, content) for path, content in [*self.before.items(), *self.after.items()]}
+        self.committed |= {(one.target, one.content) for one in self.log if one.kind == "rename"}
+
+    def faults(self, every: int) -> Iterator[tuple[str, str]]:
+        """Every fault with what went wrong, or ''."""
+        unwritten = set(self.after) - set(self.before) - {one.target for one in self.log if one.kind == "rename"}
+        yield "written beside and renamed", ", ".join(one for one in unwritten if not one.endswith("/"))
+        for at, fault, size in faults_of(self.log)[::every]:
+            yield (
+                fault,
+                f"{self.log[at].kind} {self.log[at].path}: {wrong}"
+                if (wrong := self._disturbed(at, fault, size))
+                else "",
+            )
+        seen: set[bytes] = set()
+        for done in sorted({*range(0, len(self.log), every), len(self.log)}):
+            for tree in states(self.before, self.log, done):
+                key = pickle.dumps(sorted(tree.items()))
+                if key not in seen or done == len(self.log):
+                    seen.add(key)
+                    wrong = self._cut(tree, ended=done == len(self.log))
+                    yield POWER, f"after {done} of {len(self.log)} operations: {wrong}" if wrong else ""
+
+    def _disturbed(self, at: int, fault: str, size: int) -> str:
+        self._put(self.before)
+        status, said, _ = self._run(at, fault, size)
+        found = _read(self.root)
+        killed = "killed" in fault
+        if killed != (status < 0) or status == CRASHED:
+            return f"it ended with {status}: {said}"
+        if not killed and self.log[at].kind != "remove" and (left := [one for one in found if target_of(Path(one))]):
+            return f"it left {left[0]}"
+        return self._faulty(found) or self._again()
+
+    def _cut(self, tree: Tree, ended: bool) -> str:
+        self._put(tree)
+        if ended and _shown(tree) != _shown(self.after):
+            return f"what had been written is not there: {_difference(tree, self.after)}"
+        return self._faulty(tree) or self._again()
+
+    def _faulty(self, found: Tree) -> str:
+        """What is wrong with the files that a fault left, before anything is started again."""
+        for path, content in _shown(found).items():
+            if (path, content) not in self.committed:
+                return f"{path} is neither what it was nor what it shall be"
+        markers = self.workload.complete
+        if any(marker in found for marker in markers):
+            wholes = [
+                {p: c for p, c in _shown(one).items() if p not in markers} for one in (found, self.before, self.after)
+            ]
+            if wholes[0] not in wholes[1:]:
+                return f"it says that it is complete, and is not: {_difference(found, self.after)}"
+        lost = [path for path in self.before if path in self.after and path not in found]
+        return f"{lost[0]} is lost" if lost and not markers else ""
+
+    def _again(self) -> str:
+        status, said, _ = self._run()
+        if status != DONE:
+            return f"started again it ended with {status}: {said}"
+        found = _read(self.root)
+        if _shown(found) != _shown(self.after):
+            return f"started again it gave something else: {_difference(found, self.after)}"
+        left = [one for one in found if target_of(Path(one)) and one.startswith(self.workload.swept)]
+        return f"started again it left {left[0]}" if left and self.workload.swept else ""
+
+    def _run(self, at: int = -1, fault: str = "", size: int = 0) -> tuple[int, str, list[Operation]]:
+        """The workload in a process of its own: its exit status, what it said, and its log where it came to an end."""
+        path = self.scratch / "log"
+
+        def run() -> None:
+            watched = Watched(self.root, at, fault, size)
+            watched.start()
+            self.workload.run(self.root)
+            path.write_bytes(pickle.dumps(watched.log))
+
+        path.unlink(missing_ok=True)
+        status, said = _in_child(run)
+        return status, said, pickle.loads(path.read_bytes()) if path.exists() else []
+
+    def _put(self, tree: Mapping[str, bytes]) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir()
+        for path, content in tree.items():
+            if path.endswith("/"):
+                (self.root / path).mkdir(parents=True, exist_ok=True)
+            else:
+                (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+                (self.root / path).write_bytes(content)
+
+
+def _in_child(function: Callable[[], object]) -> tuple[int, str]:
+    """Exit status of a forked process that calls `function`, negative where a signal ended it, and what it raised."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = DONE
+        try:
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+                function()
+        except BaseException as error:
+            status = REFUSED if isinstance(error, (DeconvVizError, OSError)) else CRASHED
+            os.write(writing, f"{type(error).__name__}: {error}"[:2000].encode())
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def _read(root: Path) -> Tree:
+    paths = sorted(root.rglob("*"))
+    return {
+        f"{p.relative_to(root)}/" if p.is_dir() else f"{p.relative_to(root)}": b"" if p.is_dir() else p.read_bytes()
+        for p in paths
+    }
+
+
+def _shown(tree: Mapping[str, bytes]) -> Tree:
+    """Without folders and temporary files."""
+    return {p: content for p, content in tree.items() if not p.endswith("/") and target_of(Path(p)) is None}
+
+
+def _difference(found: Tree, wanted: Tree) -> str:
+    one, other = _shown(found), _shown(wanted)
+    return next(path for path in sorted({*one, *other}) if one.get(path) != other.get(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The commands that write, each on a dataset and a network so small that it takes a fraction of a second."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+import deconvviz as dv
+from deconvviz import scanstate
+from deconvviz.cli.shared import write_figure
+from deconvviz.models import MnistCNN, TrainingSettings, save_weights, train
+from deconvviz.results import TopActivations
+
+ATLAS_COMPLETE = ("atlas/data/index.js", "atlas/manifest.json")
+
+
+class Workload(NamedTuple):
+    """before: makes what is there already, run: what is disturbed and repeated; both are given the folder.
+
+    complete: files whose presence says that the folder they are in is whole. swept: folders in which a restart leaves
+    no temporary file.
+    """
+
+    before: Callable[[Path], object]
+    run: Callable[[Path], object]
+    complete: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
+
+
+def _network() -> dv.DeconvNet:
+    torch.manual_seed(0)
+    return dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 2, 3)))
+
+
+@functools.cache
+def _images() -> torch.Tensor:
+    return torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+def _scan(folder: Path, k: int = 3, state: bool = True) -> TopActivations:
+    scanstate.SECONDS, scanstate.SHARE = 0.0, 0  # progress is written after every batch
+    kept = folder / "state" if state else None
+    top = dv.scan(_network(), _images(), k=k, batch_size=8, state=kept, progress=False)
+    top.save(folder / "top.safetensors")
+    return top
+
+
+def _atlas(folder: Path, layers: tuple[str, ...]) -> None:
+    net = _network()
+    top = dv.scan(net, _images(), k=2, batch_size=8, progress=False)
+    dv.build_atlas(net, _images(), top, folder / "atlas", layers=layers, progress=False, evidence=False)
+
+
+def _train(folder: Path, epochs: int) -> None:
+    torch.manual_seed(0)
+    model = MnistCNN(channels=(2, 3), width=4, dropout=0.0)
+    images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    settings = TrainingSettings(epochs=epochs, batch_size=8, schedule="constant", patience=3, threads=1)
+    result = train(model, images, torch.arange(20) % 10, settings, checkpoints=folder / "checkpoints", progress=False)
+    save_weights(model, folder / "mnist_cnn.safetensors")
+    result.curves.save(folder / "curves.safetensors")
+    write_figure(result.curves.figure(), folder / "curves.png")
+
+
+def _nothing(folder: Path) -> None:
+    pass
+
+
+WORKLOADS = {
+    "scan": Workload(lambda f: _scan(f, k=2, state=False), _scan, swept=("state/",)),
+    "atlas": Workload(_nothing, lambda f: _atlas(f, ("0", "3")), ATLAS_COMPLETE, ("atlas/",)),
+    "atlas, again": Workload(lambda f: _atlas(f, ("0", "3")), lambda f: _atlas(f, ("3",)), ATLAS_COMPLETE, ("atlas/",)),
+    "train": Workload(_nothing, lambda f: _train(f, 2), swept=("checkpoints/",)),
+    "train, further": Workload(lambda f: _train(f, 1), lambda f: _train(f, 2), swept=("checkpoints/",)),
+}
