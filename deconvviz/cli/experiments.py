@@ -12,6 +12,7 @@ from deconvviz.cli.shared import (
     batch,
     image_names,
     json_argument,
+    list_broken,
     loaded,
     model_arguments,
     report,
@@ -213,6 +214,39 @@ def _diagnose(given: argparse.Namespace) -> None:
 # probe
 
 
+def _probe_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    parser.add_argument(
+        "data", metavar="DATA", help="mnist, a folder with a sub-folder for each class, or torchvision:NAME with --root"
+    )
+    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="all hidden layers by default")
+    parser.add_argument(
+        "--pool", type=int, default=6, metavar="N", help="average maps to N positions an axis; 0 for none (%(default)s)"
+    )
+    parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-validation (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of the classifiers (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and training (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
+    parser.add_argument(
+        "--out", default="probe", metavar="DIR", help="folder for the figure and the result (%(default)s)"
+    )
+    json_argument(parser)
+
+
+def _probe(given: argparse.Namespace) -> None:
+    from deconvviz.data.loading import load_data
+    from deconvviz.experiments import probe
+
+    net, _ = loaded(given)
+    names = ("layers", "folds", "epochs", "seed", "batch_size", "workers")
+    options = {name: getattr(given, name) for name in names}
+    found = probe(net, load_data(given.data, given.root), pool=given.pool or None, progress=bars(), **options)
+    list_broken(found)
+    _write(given, found, "probe")
+
+
 EXPERIMENTS: dict[str, Command] = {
     "occlude": Command(
         "what a patch that slides over an image does to a feature map and a class", _occlude_arguments, _occlude
@@ -225,4 +259,5 @@ EXPERIMENTS: dict[str, Command] = {
     "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
     "correspond": Command("whether layers relate a part across images", _correspond_arguments, _correspond),
     "diagnose": Command("what is wrong with filters and channels, by name", _diagnose_arguments, _diagnose),
+    "probe": Command("how well a linear classifier tells classes apart, by layer", _probe_arguments, _probe),
 }

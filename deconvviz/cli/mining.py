@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.shared import Command, bars, json_argument, loaded, model_arguments, report
+from deconvviz.cli.shared import Command, bars, json_argument, list_broken, loaded, model_arguments, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
 def _scan(given: argparse.Namespace) -> None:
     _, _, top, first = _scanned(given)
     if first:
-        _list_broken(top)
+        list_broken(top)
         report(given, top, top.save(given.out))
 
 
@@ -89,15 +88,8 @@ def _atlas(given: argparse.Namespace) -> None:
     net, data, top, first = _scanned(given)
     if first:
         page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)
-        _list_broken(top)
+        list_broken(top)
         print(page)
-
-
-def _list_broken(top: Any) -> None:
-    for one in top.broken[:20]:
-        print(f"left out: {one.name}: {one.reason}", file=sys.stderr)
-    if len(top.broken) > 20:
-        print(f"left out: {len(top.broken) - 20} more", file=sys.stderr)
 
 
 MINING = {

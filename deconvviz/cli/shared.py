@@ -72,6 +72,14 @@ def report(given: argparse.Namespace, found: Tabular, *files: Path) -> None:
     say(given, "\n".join(map(str, (found, *files))), {**found.as_json(), "files": files})
 
 
+def list_broken(found: Any) -> None:
+    """Say which items of a dataset could not be read."""
+    for one in found.broken[:20]:
+        print(f"left out: {one.name}: {one.reason}", file=sys.stderr)
+    if len(found.broken) > 20:
+        print(f"left out: {len(found.broken) - 20} more", file=sys.stderr)
+
+
 def bars() -> bool:
     """Whether somebody watches: progress bars are for a terminal, and would only fill a log."""
     return sys.stderr.isatty()

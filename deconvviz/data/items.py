@@ -24,20 +24,22 @@ LABEL_KEYS = ("label", "labels", "target", "y")
 
 
 class Item(NamedTuple):
-    """One image of a dataset: its number, and either the network's input or why there is none."""
+    """One image of a dataset: its number, either the network's input or why there is none, and its label, if any."""
 
     number: int
     image: Tensor | None
     error: str | InputError  # of the item itself, or how the dataset is used
+    label: int | None = None
 
 
 class Batch(NamedTuple):
-    """Consecutive items: the inputs (N, C, ...) of those that could be read, their numbers, and the broken ones."""
+    """Consecutive items: of those that could be read inputs (N, C, ...), numbers and labels; and the broken ones."""
 
     number: int
     numbers: Tensor
     images: Tensor | None
     broken: tuple[tuple[int, str], ...]
+    labels: tuple[int | None, ...]
 
 
 def as_dataset(data: Any) -> Any:
@@ -103,14 +105,15 @@ class _Numbered(Dataset[Item]):
 
 def _item(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
     try:
-        image = prepared_image(load(), preprocess)
+        item = load()
+        image = prepared_image(item, preprocess)
     except InputError as error:
         return Item(index, None, error)  # not raised, since a process that loads would wrap it
     except Exception as error:
         return Item(index, None, f"{type(error).__name__}: {error}".partition("\n")[0])
     if not bool(torch.isfinite(image).all()):
         return Item(index, None, "it holds values that are NaN or infinite")
-    return Item(index, image, "")
+    return Item(index, image, "", label_of(item))
 
 
 def _collated(items: list[Item]) -> list[Item]:
@@ -213,7 +216,8 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
     stacked = torch.stack([image for _, image in images]) if images else None
     if stacked is not None and pin:
         stacked = stacked.pin_memory()
-    return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken)
+    labels = tuple(item.label for item in items if item.image is not None)
+    return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)
 
 
 def name_of_item(dataset: Any, index: int) -> str:

@@ -8,5 +8,6 @@ from deconvviz.experiments.diagnosis import diagnose
 from deconvviz.experiments.evolution import evolution
 from deconvviz.experiments.invariance import invariance
 from deconvviz.experiments.occlusion import occlusion
+from deconvviz.experiments.probe import probe
 
-__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion"]
+__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion", "probe"]

@@ -15,6 +15,7 @@ from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation,
 from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results.probe import Probe
 from deconvviz.results.trained import LearningCurves
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "LearningCurves",
     "Localisation",
     "Occlusion",
+    "Probe",
     "Projection",
     "Provenance",
     "Randomisation",

@@ -1,0 +1,250 @@
+"""Feature quality by depth (ZF table 7): how well a linear classifier tells classes apart from a layer's features.
+
+The classifier is multinomial by one against the rest, logistic, trained by stochastic gradient descent
+(`sklearn.linear_model.SGDClassifier`, L2 penalty of 1e-4), on features that are standardised and divided by the root
+of their number, so that an image has a norm near one in every layer and the same penalty means the same. ZF use linear
+support vector machines and do not tell more.
+
+Features are written to a temporary folder as they come and read from there a few rows at a time, for any number of
+images: that they fit into memory is not needed, and makes no difference to the numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from deconvviz.data.items import as_dataset, batches, classes_of, is_indexed, name_of_item
+from deconvviz.errors import DataError, DependencyError, InputError
+from deconvviz.experiments.features import features, hidden_layers, named_layers
+from deconvviz.inputs import check_finite
+from deconvviz.net import DeconvNet
+from deconvviz.results.mined import Broken
+from deconvviz.results.probe import Probe
+
+PENALTY = 1e-4
+READ = 2**22  # numbers read at once
+
+
+def probe(
+    net: DeconvNet,
+    data: Any,
+    layers: str | Sequence[str] | None = None,
+    pool: int | None = 6,
+    folds: int = 5,
+    epochs: int = 20,
+    seed: int = 0,
+    batch_size: int = 32,
+    workers: int = 0,
+    progress: bool = True,
+) -> Probe:
+    """How well linear classifiers on the features of each layer tell the classes of a dataset apart.
+
+    data: as for `scan`, with labels: a pair (images, labels), a folder with a sub-folder for each class, a torch
+        dataset or an iterable of (image, label) or of mappings. Items that cannot be read are left out and listed.
+    layers: names; None for all hidden layers (`deconvviz.experiments.features.hidden_layers`).
+    pool: maps are averaged to so many positions along each axis, where they have more: 6 as in ZF's last maps, so that
+        no layer has features by the hundred thousand; None: maps are taken as they are.
+    folds: of the cross-validation, stratified. epochs: passes of the training over the images.
+    seed: of the folds and of the order of training. batch_size: images in a forward pass. workers: processes that load
+        images.
+
+    Features lie in the folder for temporary files (set TMPDIR for another) as float32, and are removed in the end.
+    Raises InputError for data without labels, with one class, or with fewer images of a class than folds, and for
+    options out of range; UnknownLayerError; DataError where nothing can be read; DependencyError without scikit-learn.
+
+    >>> from deconvviz.data import mnist_test
+    >>> from deconvviz.models.mnist import mnist_cnn
+    >>> images, labels = mnist_test()
+    >>> net = DeconvNet(mnist_cnn())
+    >>> found = probe(net, (images[:200], labels[:200]), ["relu3"], folds=3, progress=False)
+    >>> float(found.accuracy.mean()) > 0.9
+    True
+    """
+    for name, number, least in (
+        ("pool", pool, 1),
+        ("folds", folds, 2),
+        ("epochs", epochs, 1),
+        ("batch_size", batch_size, 1),
+    ):
+        if number is not None and number < least:
+            raise InputError(f"{name} must be at least {least}, not {number}")
+    named = named_layers(layers)
+    selection = _sklearn("sklearn.model_selection")
+    with tempfile.TemporaryDirectory(prefix="deconvviz-probe-") as folder:
+        store = _Store(net, Path(folder), named, pool)
+        store.fill(as_dataset(data), batch_size, workers, progress)
+        names, labels = store.classes(folds)
+        splits = selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
+        parts = list(splits.split(np.zeros((len(labels), 1)), labels))
+        accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
+        with tqdm(total=accuracy.numel(), unit="fold", desc="probe", disable=not progress) as bar:
+            for row, layer in enumerate(store.layers):
+                found = store.read(layer)
+                for fold, (train, test) in enumerate(parts):
+                    accuracy[row, fold] = _accuracy(found, labels, train, test, epochs, seed)
+                    bar.update()
+        sizes = tuple(store.sizes[layer] for layer in store.layers)
+    chance = float(np.bincount(labels).max() / len(labels))
+    return Probe(
+        tuple(store.layers),
+        sizes,
+        accuracy,
+        chance,
+        tuple(names),
+        len(labels),
+        tuple(store.broken),
+        pool,
+        _verdict(store.layers, accuracy, chance, len(labels)),
+    )
+
+
+class _Store:
+    """The features of layers in files, a row of float32 for each image, and the images' labels."""
+
+    def __init__(self, net: DeconvNet, folder: Path, layers: list[str] | None, pool: int | None) -> None:
+        self.net, self.folder, self.pool = net, folder, pool
+        self.layers = layers or []
+        self.labels: list[int] = []
+        self.sizes: dict[str, int] = {}
+        self.broken: list[Broken] = []
+        self.names: list[str] = []
+
+    def fill(self, data: Any, batch_size: int, workers: int, progress: bool) -> None:
+        """Run the network over a dataset once."""
+        self.names = classes_of(data)
+        device = next((one.device for one in (*self.net.model.parameters(), *self.net.model.buffers())), None)
+        total = len(data) if is_indexed(data) else None
+        with contextlib.ExitStack() as stack:
+            bar = stack.enter_context(tqdm(total=total, unit="image", desc="features", disable=not progress))
+            files: dict[str, BinaryIO] = {}
+            stack.enter_context(torch.random.fork_rng(devices=[]))  # loaders draw a seed
+            for batch in batches(data, self.net.preprocess, batch_size, lambda number: True, workers):
+                self.broken += [Broken(n, name_of_item(data, n), reason) for n, reason in batch.broken]
+                bar.update(len(batch.numbers) + len(batch.broken))
+                if batch.images is None:
+                    continue
+                self._label(data, batch.numbers.tolist(), batch.labels)
+                images = batch.images.to(device)
+                if not files:
+                    self.layers = self.layers or hidden_layers(self.net.trace(images[:1]))
+                    files = {name: stack.enter_context(open(self._file(name), "wb")) for name in self.layers}
+                self._write(images, files)
+        if not self.labels:
+            some = "; ".join(f"{one.name}: {one.reason}" for one in self.broken[:3])
+            raise DataError(
+                f"none of the {len(self.broken)} items could be read: {some}" if some else "the dataset is empty"
+            )
+
+    def _label(self, data: Any, numbers: Sequence[int], labels: Sequence[int | None]) -> None:
+        for number, label in zip(numbers, labels, strict=True):
+            if label is None:
+                raise InputError(
+                    f"item {name_of_item(data, number)} has no label; give (images, labels), a folder with a "
+                    f"sub-folder for each class, or a dataset whose items are (image, label)"
+                )
+            self.labels.append(label)
+
+    def _write(self, images: torch.Tensor, files: dict[str, BinaryIO]) -> None:
+        trace = self.net.trace(images, self.layers)
+        for name, file in files.items():
+            rows = features(trace, name, self.pool).float().cpu()
+            check_finite(rows, f"layer {name!r}")
+            if self.sizes.setdefault(name, rows.shape[1]) != rows.shape[1]:
+                raise InputError(
+                    f"layer {name!r} has {self.sizes[name]} features of some images and {rows.shape[1]} of others; "
+                    f"give the network a preprocess that makes images of one size"
+                )
+            file.write(rows.numpy().tobytes())
+
+    def _file(self, layer: str) -> Path:
+        return self.folder / f"{self.layers.index(layer)}.float32"
+
+    def read(self, layer: str) -> Any:
+        """The features (images, features), on the disk."""
+        shape = (len(self.labels), self.sizes[layer])
+        return np.memmap(self._file(layer), np.float32, "r", shape=shape)
+
+    def classes(self, folds: int) -> tuple[list[str], NDArray[np.int64]]:
+        """The names of the classes that are there, and for each image the number of its own."""
+        known, numbers, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        names = [self.names[label] if label < len(self.names) else str(label) for label in known]
+        if len(known) < 2:
+            raise InputError(f"all {len(numbers)} images are of one class, {names[0]}; a classifier needs two or more")
+        if counts.min() < folds:
+            fewest = int(counts.argmin())
+            raise InputError(
+                f"class {names[fewest]} has {counts[fewest]} images, fewer than the {folds} folds; give more images of "
+                f"it, or fewer folds"
+            )
+        return names, numbers.astype(np.int64)
+
+
+def _accuracy(
+    found: Any, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64], epochs: int, seed: int
+) -> float:
+    """Train on some rows and say how many of the others are classified rightly."""
+    scaler = _sklearn("sklearn.preprocessing").StandardScaler()
+    size = found.shape[1]
+    for rows in _chunks(train, size):
+        scaler.partial_fit(found[rows])
+    # Not averaged: scikit-learn's averages depend on where the rows are cut into parts.
+    model = _sklearn("sklearn.linear_model").SGDClassifier(
+        loss="log_loss", alpha=PENALTY, shuffle=False, random_state=seed
+    )
+
+    def scaled(rows: NDArray[np.int64]) -> Any:
+        return scaler.transform(found[rows]) / np.float32(math.sqrt(size))
+
+    order = np.random.default_rng(seed)
+    for _ in range(epochs):
+        for rows in _chunks(order.permutation(train), size):
+            model.partial_fit(scaled(rows), labels[rows], classes=np.arange(labels.max() + 1))
+    right = sum(int((model.predict(scaled(rows)) == labels[rows]).sum()) for rows in _chunks(test, size))
+    return right / len(test)
+
+
+def _chunks(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    step = max(1, READ // size)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _sklearn(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise DependencyError(
+            f"probe trains classifiers with scikit-learn, and {name!r} cannot be imported ({error}); install it with: "
+            f"pip install 'deconvviz[experiments]'"
+        ) from error
+
+
+def _verdict(layers: Sequence[str], accuracy: torch.Tensor, chance: float, images: int) -> str:
+    """What the means say; differences of less than two standard errors of a share of so many images are none."""
+    means = accuracy.mean(1)
+
+    def error(share: float) -> float:
+        return math.sqrt(share * (1 - share) / images)
+
+    best = int(means.argmax())
+    top = f"{layers[best]} with {means[best]:.3f}, and chance is {chance:.3f}"
+    if float(means[best]) < chance + 2 * error(chance):
+        return f"No layer tells the classes apart: the best is {top}."
+    first, last = float(means[0]), float(means[-1])
+    tells = f"a linear classifier is right on {last:.3f} of the images from {layers[-1]}"
+    if len(layers) == 1:
+        return f"{tells[0].upper()}{tells[1:]}; chance is {chance:.3f}."
+    noise = 2 * math.hypot(error(first), error(last))
+    how = "rises" if last - first > noise else "falls" if first - last > noise else "neither rises nor falls clearly"
+    return f"Accuracy {how} with depth: {tells} and on {first:.3f} from {layers[0]}; the best layer is {top}."

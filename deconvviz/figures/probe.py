@@ -1,0 +1,28 @@
+"""The figure of a probe: accuracy of a linear classifier by layer."""
+
+from __future__ import annotations
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from deconvviz.results.probe import Probe
+
+
+def draw(result: Probe) -> Figure:
+    """Means over folds with the standard deviation of a fold, from the first layer to the last, and chance."""
+    count = len(result.layers)
+    figure = Figure(figsize=(max(6.8, min(12.0, 2.0 + 0.45 * count)), 4.4), layout="constrained")
+    axes = figure.subplots()
+    colour = matplotlib.colormaps["tab10"](0)
+    mean, deviation = result.accuracy.mean(1).numpy(), result.accuracy.std(1).numpy()
+    axes.errorbar(range(count), mean, yerr=deviation, color=colour, marker="o", markersize=4, capsize=3)
+    axes.axhline(result.chance, color="black", linestyle=":", label=f"chance {result.chance:.2f}")
+    axes.set(xticks=range(count), ylabel="accuracy of a linear classifier", ylim=(0, 1.03))
+    size = max(5, min(9, 200 // count))
+    axes.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    kinds = f"{result.images} images of {len(result.classes)} classes, {result.accuracy.shape[1]} folds"
+    figure.suptitle(f"What layers tell about the class: {kinds}", fontsize=11)
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
