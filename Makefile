@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table bench faults docs linkcheck package check format clean install
+.PHONY: demo test test-all coverage-table bench faults fuzz docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -37,7 +37,13 @@ docs: $(INSTALLED)
 	@echo "open out/docs/index.html"
 
 # Whether the documentation's links to other sites still lead somewhere: needs the internet.
-linkcheck: $(INSTALLED)
+link# Changed files for every reader of files, guided by which lines run, for SECONDS in all: see docs/robustness.md.
+SECONDS ?= 600
+fuzz: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(RUN) -m fuzz --seconds $(SECONDS)
+
+check: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
 

@@ -39,13 +39,21 @@ def write_tensors(
 
 
 def manifest_of(stored: Any, key: str) -> Any:
-    """The JSON that an open file keeps under `key`. Raises one of `DAMAGE` where there is none, or a name comes twice.
+    """The JSON that an open file keeps under `key`. Raises one of `DAMAGE` where there is none."""
+    return json_of((stored.metadata() or {})[key])
 
-    >>> json.loads('{"a": 1, "a": 2}', object_pairs_hook=_unique)
+
+def json_of(text: str) -> Any:
+    """What the JSON `text` says. Raises ValueError where it is none, a name comes twice or the nesting is too deep.
+
+    >>> json_of('{"a": 1, "a": 2}')
     Traceback (most recent call last):
     ValueError: 'a' comes twice
     """
-    return json.loads((stored.metadata() or {})[key], object_pairs_hook=_unique)
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.data import parse_idx, read_idx
+from deconvviz.data import parse_idx, read_idx, read_parts
 from deconvviz.errors import CheckpointError, DataError
 from deconvviz.models import load_weights, mnist_cnn, read_weights, save_weights
 from deconvviz.models.checkpoints import CheckpointFolder, snapshot
@@ -354,6 +354,7 @@ def test_a_training_state_with_anything_changed_is_refused_or_harmless(tmp_path:
         {0: {"exp_avg": 1}},
         torch.zeros(3),
         torch.zeros(1).expand(10**9, 9),
+        torch.tensor(-1.0),
     )
     changes = [{**whole, part: value} for part in whole for value in odd]
     for part in ("identity", "curves", "weights", "best_weights", "optimiser"):
@@ -375,7 +376,29 @@ def test_a_training_state_with_anything_changed_is_refused_or_harmless(tmp_path:
     assert refused > len(changes) // 2
 
 
-# IDX
+# Data
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[" * 100_000, r"is no JSON file \(it is nested too deeply\)"),
+        ('{"eye": {"a.png": [1, 2], "a.png": [3, 4]}}', r"is no JSON file \('a.png' comes twice\)"),
+        ('{"eye": {"a.png": [1e999, 2]}}', "a place is whole numbers"),
+        ('{"eye": [1, 2]}', "must hold"),
+    ],
+)
+def test_parts_in_odd_json_are_refused(tmp_path: Path, text: str, sentence: str):
+    (tmp_path / "parts.json").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        read_parts(tmp_path / "parts.json", ["a.png"])
+
+
+@pytest.mark.parametrize("line", ["a.png,eye,1", "a.png,eye,1,2,3", "a.png"])
+def test_a_line_of_csv_with_too_much_or_too_little_is_refused(tmp_path: Path, line: str):
+    (tmp_path / "parts.csv").write_text(f"image,part,row,column\na.png,nose,1,2\n{line}\n")
+    with pytest.raises(DataError, match=r"line 3 of .*parts\.csv' has more or fewer values than there are columns"):
+        read_parts(tmp_path / "parts.csv", ["a.png"])
 
 
 def test_no_more_of_a_gzip_bomb_is_read_than_its_header_promises(tmp_path: Path):

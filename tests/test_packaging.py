@@ -79,7 +79,9 @@ def test_the_source_distribution_holds_no_tests(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "pyproject.toml", "setup.cfg"} <= names
     assert {f"deconvviz/{name}" for name in DATA} <= names
-    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs", "out", ".ci"))]
+    assert not [
+        name for name in names if name.startswith(("tests", "benchmarks", "faults", "fuzz", "docs", "out", ".ci"))
+    ]
 
 
 @pytest.mark.slow

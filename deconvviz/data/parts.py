@@ -9,7 +9,6 @@ the network, or by the file's name alone.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 from deconvviz.errors import DataError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
+from deconvviz.tensorfiles import json_of
 
 Place = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, column)
 BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
@@ -76,13 +76,16 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
                     f"{str(path)!r} has the columns {', '.join(columns) or 'of an empty file'}; they must be image, "
                     f"part, and either {', '.join(BOX)} or {', '.join(POINT)}"
                 )
+            found = list(enumerate(lines, start=2))
+            if uneven := [number for number, line in found if None in line or None in line.values()]:
+                raise DataError(f"line {uneven[0]} of {str(path)!r} has more or fewer values than there are columns")
             return [
                 (
                     line["image"],
                     line["part"],
                     _place([line[name] for name in wanted], f"line {number} of {str(path)!r}"),
                 )
-                for number, line in enumerate(lines, start=2)
+                for number, line in found
             ]
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{str(path)!r} is no CSV file ({error})") from error
@@ -90,7 +93,7 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
 
 def _from_json(path: Path) -> list[tuple[str, str, Place]]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json_of(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{str(path)!r} is no JSON file ({error})") from error
     if not isinstance(found, dict) or not all(isinstance(marked, dict) for marked in found.values()):

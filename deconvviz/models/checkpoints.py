@@ -184,6 +184,8 @@ class CheckpointFolder:
                     shape = parameters[number].shape if wanted[name] == (1,) else wanted[name]
                     if getattr(value, "shape", None) != shape:
                         raise TypeError(f"the optimiser's {name} does not fit parameter {number}")
+                    if value is not None and not (value.isfinite().all() and (value.ndim or value >= 0)):
+                        raise TypeError(f"the optimiser's {name} of parameter {number} holds impossible values")
         except TypeError as error:
             raise self._no_state(f" ({error})") from error
         return entries
