@@ -77,8 +77,8 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
                     f"part, and either {', '.join(BOX)} or {', '.join(POINT)}"
                 )
             found = list(enumerate(lines, start=2))
-            if uneven := [number for number, line in found if None in line or None in line.values()]:
-                raise DataError(f"line {uneven[0]} of {str(path)!r} has more or fewer values than there are columns")
+            if longer := [number for number, line in found if None in line]:
+                raise DataError(f"line {longer[0]} of {str(path)!r} has more values than there are columns")
             return [
                 (
                     line["image"],
