@@ -168,6 +168,14 @@ def test_json_of_scan(capsys, tmp_path):
     assert [row["strongest"] for row in found["table"]] == [float(top.values[layer].max()) for layer in top.layers]
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_progress_is_shown_on_a_terminal_only(watched, capsys, tmp_path, monkeypatch):
+    Image.new("L", (28, 28)).save(tmp_path / "0.png")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    run("scan", "mnist", tmp_path, "--layers", "conv1", "--out", tmp_path / "top.safetensors")
+    assert ("scan:" in capsys.readouterr().err) == watched
+
+
 def test_json_of_judgements(capsys, tmp_path):
     asked = ["--layer", "fc2", "--measures", "selectivity", "--out", tmp_path, "--json"]
     run("evidence", "mnist", "mnist:0", *asked)

@@ -103,7 +103,7 @@ def test_every_public_name_is_in_the_reference():
 def test_links_between_documents_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text("utf-8")):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+            assert (path.parent / target).is_file(), f"{path.name}: {target}"
 
 
 def test_the_example_of_top_images(tmp_path, monkeypatch, capsys):
