@@ -271,6 +271,7 @@ def _one_image(x: Any, net: DeconvNet) -> Tensor:
 
 def _methods(asked: Sequence[str] | None, captums: Mapping[str, Method]) -> list[str]:
     known = [*STYLES, *captums]
+    asked = [asked] if isinstance(asked, str) else asked
     for name in asked or ():
         if name not in known:
             listed = ", ".join(map(repr, known))

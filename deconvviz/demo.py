@@ -24,7 +24,7 @@ from deconvviz.atlas.build import build_atlas
 from deconvviz.atlas.judging import installed
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError
-from deconvviz.files import replacing
+from deconvviz.files import check_writable, replacing
 from deconvviz.mining import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
@@ -53,8 +53,9 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
     Raises InputError where `out` is a file.
     """
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
+    if os.path.isfile(out):
         raise InputError(f"{os.fspath(out)!r} is a file; name a folder to write the demonstration to")
+    check_writable(folder / "index.html")
     started = time.monotonic()
     model, data = mnist_cnn(), MnistTest()
     images, labels = data.tensors

@@ -10,6 +10,7 @@ for the same mistake elsewhere, so that ``except ValueError`` or ``except FileNo
     ├── UnsupportedOperation  (NotImplementedError)  an operation with neither mirror nor derivative on the path
     ├── RuleError             (ValueError)           a mirror rule or style that is wrong or defined twice
     ├── MissingFileError      (FileNotFoundError)    a path that does not exist
+    ├── OutputError           (OSError)              a file that cannot be written
     ├── ImageFileError        (ValueError)           a file that is no readable image
     ├── DataError             (ValueError)           a dataset file that is missing, truncated or inconsistent
     ├── CheckpointError       (ValueError)           weights that do not fit, or hold more than weights
@@ -58,6 +59,10 @@ class MissingFileError(DeconvVizError, FileNotFoundError):
     """A path that does not exist."""
 
 
+class OutputError(DeconvVizError, OSError):
+    """A file that cannot be written; what was there before is as it was."""
+
+
 class ImageFileError(DeconvVizError, ValueError):
     """A file that is no readable image."""
 
@@ -82,5 +87,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("xyz", ["conv1"])
     ''
     """
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

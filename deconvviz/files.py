@@ -10,9 +10,14 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from deconvviz.errors import DeconvVizError, OutputError
 
 _HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.\w+)?")  # a dot, the target's name, something random, its ending
 
@@ -24,6 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     The bytes are flushed to the disk before the rename and the folder after it, so `path` holds the old content or the
     new one, never a part, and once the block has ended the new one, also after a power cut. When the block raises, the
     temporary file is removed and `path` is as it was. Folders on the way to it are made.
+    Raises OutputError where `path` cannot be written, as on a full disk, or is no file, as a folder or a device.
 
     >>> import pathlib, tempfile
     >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
@@ -33,20 +39,69 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('done', 1)
     """
     target = Path(path)
-    make_folder(target.parent)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=target.suffix)
-    os.close(handle)
-    try:
-        os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        yield Path(name)
-        with open(name, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what is said
-            os.unlink(name)
-        raise
+    with _explained(path):
+        _check_replaceable(target)
+        make_folder(target.parent)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=target.suffix)
+        os.close(handle)
+        try:
+            os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            yield Path(name)
+            with open(name, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # what went wrong first is what is said
+                os.unlink(name)
+            raise
     _sync_folder(target.parent)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError where `path` could not be written, before the work is done whose result goes there."""
+    target = Path(path)
+    with _explained(path):
+        _check_replaceable(target)
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:32]}.", suffix=target.suffix)
+        os.close(handle)
+        os.unlink(name)
+
+
+def safe_name(text: str) -> str:
+    """`text` as the name of a file, without what could lead to another folder or is no name anywhere.
+
+    >>> safe_name("../a/b: c?"), safe_name("features.28"), len(safe_name("x" * 1000))
+    ('.._a_b_ c_', 'features.28', 150)
+    """
+    kept = "".join(char if char.isalnum() or char in "._- ()" else "_" for char in text)
+    return kept.encode("utf-8")[:150].decode("utf-8", "ignore")
+
+
+@contextlib.contextmanager
+def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Says which file cannot be written, and why."""
+    try:
+        yield
+    except DeconvVizError:
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            reason = "what should be its folder is a file"
+        raise OutputError(f"{os.fspath(path)!r} cannot be written: {reason}; nothing there was changed") from error
+
+
+def _check_replaceable(target: Path) -> None:
+    if "\0" in os.fspath(target):
+        raise OutputError(f"{os.fspath(target)!r} holds a NUL, which no file name may")
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
+            raise OutputError(f"{os.fspath(target)!r} is {kind}; name a file to write")
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,10 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Raises MissingFileError where there is no such file, ImageFileError where it is no image that Pillow reads whole.
     """
     shown = os.fspath(path)
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise MissingFileError(f"there is no image file {shown!r}")
+    if not os.path.isfile(path):
+        raise ImageFileError(f"{shown!r} is {'a folder' if os.path.isdir(path) else 'a device or pipe'}, no image file")
     try:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
@@ -36,13 +37,15 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageFileError(f"{shown!r} is no image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(f"{shown!r} is refused as a possible decompression bomb: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged file can make its decoder fail in any way
         raise ImageFileError(f"{shown!r} cannot be read as an image: {error}") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image, dtype=np.float64)
-    highest = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+    if not np.isfinite(values).all():
+        raise ValueError("it holds values that are NaN or infinite")
+    highest = max(65535.0 if image.mode.startswith("I") else 1.0, float(values.max()))
     return Image.fromarray((values / highest * 255).clip(0, 255).round().astype(np.uint8))
 
 
@@ -64,8 +67,25 @@ class Preprocess:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
 
+    def __post_init__(self) -> None:
+        if self.size is not None and (not isinstance(self.size, (int, np.integer)) or self.size < 1):
+            raise InputError(f"the size of an input is a whole number from 1, not {self.size!r}")
+        try:
+            mean, std = np.asarray(self.mean, float), np.asarray(self.std, float)
+        except (TypeError, ValueError):
+            mean = std = np.empty(0)
+        finite = bool(np.isfinite([*mean.flat, *std.flat]).all())
+        if mean.ndim != 1 or mean.shape != std.shape or not len(mean) or not finite or not (std > 0).all():
+            raise InputError(
+                f"mean and std are one finite number for each channel, std above 0, not {self.mean!r} and {self.std!r}"
+            )
+
     def __call__(self, image: Image.Image) -> Tensor:
         """(C, H, W) from a PIL image, which is made grey or coloured as `mean` has one channel or three."""
+        if len(self.mean) not in (1, 3):
+            raise InputError(
+                f"an image has one channel or three, and the network takes {len(self.mean)}; give it tensors"
+            )
         image = image.convert("L" if len(self.mean) == 1 else "RGB")
         if self.size is not None:
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)

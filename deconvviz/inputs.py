@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
         raise InputError("there is no floating-point tensor among the arguments, so there is nothing to project to")
     for path, tensor in tensors.items():
         name = f"argument {path}" if len(tensors) > 1 else "the input"
+        if tensor.layout != torch.strided or tensor.is_nested:
+            kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+            raise InputError(f"{name} is a {kind} tensor; give a dense one, such as x.to_dense() makes")
         if 0 in tensor.shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
         if finite:
@@ -90,6 +94,15 @@ def _check_single(x: Tensor) -> None:
 
 CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
 AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def unbound(model: nn.Module, call: Call) -> str:
+    """Which arguments a model is missing or does not know, or '' where they are those of its `forward`."""
+    try:
+        inspect.signature(model.forward).bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        return f"{type(model).__name__} does not take these arguments: {error}"
+    return ""
 
 
 def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:

@@ -68,9 +68,10 @@ def scan(
     of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, where no item
     can be read, or where a process that loads images ended.
     """
-    for name, number in (("k", k), ("batch_size", batch_size), ("per_image", per_image)):
-        if number < 1:
-            raise InputError(f"{name} must be at least 1, not {number}")
+    for name, number in (("k", k), ("batch_size", batch_size), ("per_image", per_image), ("workers", workers)):
+        least = 0 if name == "workers" else 1
+        if not isinstance(number, int) or number < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
     ranks, data = Ranks(), as_dataset(dataset)
     if is_indexed(data) and not len(data):
         raise DataError("the dataset is empty; there is nothing to scan")

@@ -34,7 +34,8 @@ from deconvviz.errors import (
 )
 from deconvviz.fingerprints import fingerprint, state_of
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
-from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared
+from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared, unbound
+from deconvviz.inputs import check_finite as check_finite_input
 from deconvviz.mirror import Met, Seeds, changed_since, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import uses_batch_statistics
 from deconvviz.recorder import record
@@ -42,7 +43,17 @@ from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Rec
 from deconvviz.rules import Style, opaque, rule_for, style_of
 from deconvviz.tape import Kept, Operation, Tape
 from deconvviz.trace import Trace
-from deconvviz.units import Position, check_finite, check_units, choose_units, places_of, sample_shape, units_at
+from deconvviz.units import (
+    Position,
+    check_finite,
+    check_units,
+    checked_units,
+    choose_units,
+    layer_names,
+    places_of,
+    sample_shape,
+    units_at,
+)
 from deconvviz.untouched import unwrapped
 from deconvviz.windowed import back_on_windows, windows_of
 
@@ -74,6 +85,8 @@ class DeconvNet:
                 f"the model {type(self.model).__name__} has no parameters: there is no network to look into"
             )
         self.style = style_of(style)
+        if preprocess is not None and not callable(preprocess):
+            raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(preprocess).__name__}")
         self.preprocess = preprocess
         self.strict = strict
         self._templates: dict[Hashable, Tape] = {}
@@ -121,7 +134,7 @@ class DeconvNet:
 
         Raises UnknownLayerError, and InputError for an input that is empty, not finite or does not fit.
         """
-        wanted = [layers] if isinstance(layers, str) else layers
+        wanted = layer_names(layers)
         if wanted is not None and not wanted:
             raise InputError("there is no layer to record; name at least one, or give layers=None for all")
         call = prepared(x, self.preprocess)
@@ -151,6 +164,7 @@ class DeconvNet:
         Raises UnknownLayerError, InputError, and UnsupportedOperation where no signal can reach the input or,
         under `strict`, where an operation would be linearised.
         """
+        layer_names([layer])
         _check_options(seed, window)
         if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
             x = prepared(x, self.preprocess, finite=False)
@@ -180,9 +194,9 @@ class DeconvNet:
 
         Where `scan` found them, each has its own image and place. The order is kept.
         """
+        layer_names([layer])
         _check_options(seed, window)
-        if not units:
-            raise InputError("there is no unit to project; give at least one (sample, channel, position)")
+        units = checked_units(units)
         if not isinstance(x, Trace) and window == "auto":
             x = prepared(x, self.preprocess, finite=False)
             if template := self._template(x, layer):
@@ -285,13 +299,18 @@ class DeconvNet:
         signal: what to send back in place of the activations, a tensor of their shape. As the way back is not linear,
             the picture of several units together is not the sum of their projections.
         """
+        layer_names([layer])
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
+        if signal is not None and not isinstance(signal, Tensor):
+            raise InputError(f"the signal is a tensor of the shape of layer {layer!r}, not {type(signal).__name__}")
         if signal is not None and signal.shape != trace.activations[layer].shape:
             shapes = tuple(signal.shape), tuple(trace.activations[layer].shape)
             raise InputError(f"the signal has shape {shapes[0]} and layer {layer!r} {shapes[1]}; they must be equal")
         sent = trace.activations[layer] if signal is None else signal.to(trace.activations[layer])
+        if signal is not None:
+            check_finite_input(sent, "the signal")
         pixels, met = reconstruct(trace.tape, self.style, value, sent)
         self._check_strict(met)
         shown = images.displayed(trace.call.first, self.preprocess)
@@ -328,8 +347,9 @@ class DeconvNet:
             tape = record(self.model, *call.args, kwargs=call.kwargs, keep=keep, layers=wanted, opaque=opaque())
         except DeconvVizError:
             raise
-        except (RuntimeError, ValueError, IndexError) as error:
-            if explained := misfit(self.model, call.first, error):
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            wrong = isinstance(error, TypeError)
+            if explained := unbound(self.model, call) if wrong else misfit(self.model, call.first, error):
                 raise InputError(explained) from error
             raise
         for layer in tape.layers.values():
@@ -347,7 +367,10 @@ class DeconvNet:
         return tape
 
     def _unknown(self, name: str, tape: Tape) -> str:
-        if name in dict(self.model.named_modules()):
+        if not tape.layers:
+            made = type(self.model).__name__
+            return f"there is no layer {name!r}: nothing that depends on the input comes out of any module of {made}"
+        if name and name in dict(self.model.named_modules()):
             return f"layer {name!r} is a module of the model, but nothing that depends on the input came out of it"
         known = list(tape.layers)
         some = ", ".join(map(repr, known[:5])) + (", ..." if len(known) > 5 else "")

@@ -22,7 +22,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.results import LayerInfo
 from deconvviz.tally import Tally
 from deconvviz.trace import Trace
-from deconvviz.units import sample_shape
+from deconvviz.units import layer_names, sample_shape
 from deconvviz.watcher import Enough, Watcher
 
 SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
@@ -32,7 +32,7 @@ def named(layers: str | Sequence[str] | None) -> list[str] | None:
     """The layers asked for, each once; None for the default ones."""
     if layers is not None and not layers:
         raise InputError("there is no layer to scan; name at least one, or give layers=None for all convolutions")
-    return [layers] if isinstance(layers, str) else None if layers is None else list(dict.fromkeys(layers))
+    return layer_names(layers)
 
 
 # Positions as one number each, so that their order is that of the map

@@ -22,7 +22,7 @@ import torch.distributed
 from safetensors import safe_open
 
 from deconvviz.errors import DataError, InputError
-from deconvviz.files import remove_leftovers
+from deconvviz.files import check_writable, remove_leftovers
 from deconvviz.tally import NAMES, Tally
 from deconvviz.tensorfiles import DAMAGE, checked, manifest_of, write_tensors
 
@@ -148,8 +148,9 @@ class ScanState:
         self._written, self._took = time.monotonic(), 0.0
         if self.root is None:
             return
-        if self.root.exists() and not self.root.is_dir():
+        if os.path.exists(self.root) and not self.root.is_dir():
             raise InputError(f"the state {os.fspath(self.root)!r} is a file; name a folder")
+        check_writable(self.root / f"rank-{rank}.safetensors")
         remove_leftovers(self.root, rf"rank-{rank}\.safetensors")
         for path in self.root.glob("rank-*.safetensors"):
             progress, before = Progress.load(path)

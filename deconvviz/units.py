@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.mirror import Seeds
 from deconvviz.results import Unit
 
 Position = str | Sequence[int] | Tensor
+
+
+def layer_names(layers: Any) -> list[str] | None:
+    """The names of the layers that are asked for, each once; None for None. Raises InputError for what is no name."""
+    if layers is None:
+        return None
+    several = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes, nn.Module))
+    names = list(layers) if several else [layers]
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"a layer is given by its name, as `layers` lists it, not as {type(name).__name__}")
+    return list(dict.fromkeys(names))
 
 
 def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
@@ -87,6 +100,21 @@ def units_at(
     return units, Seeds(owners, chosen, values)
 
 
+def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
+    found = []
+    try:
+        for sample, channel, position in units or ():
+            found.append((index(sample), index(channel), tuple(map(index, position))))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "units are a list of (sample, channel, position), whole numbers and a tuple of them, such as (0, 5, (3, 4))"
+        ) from error
+    if not found:
+        raise InputError("there is no unit to project; give at least one (sample, channel, position)")
+    return found
+
+
 def check_units(
     layer: str, shape: Sequence[int], samples: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
 ) -> None:
@@ -110,6 +138,8 @@ def _map_indices(shape: Sequence[int], samples: int, channel_axis: int) -> Tenso
 
 def check_finite(layer: str, activations: Tensor) -> None:
     """Raise InputError where the activations hold NaN or infinity."""
+    if activations.is_meta:
+        raise InputError(f"the activations of layer {layer!r} are on the device meta, which holds no numbers")
     if not bool(torch.isfinite(activations).all()):
         raise InputError(f"the activations of layer {layer!r} are not all finite on this input")
 
@@ -117,11 +147,14 @@ def check_finite(layer: str, activations: Tensor) -> None:
 def _channels(channel: Any, count: int, layer: str) -> list[int]:
     if channel is None:
         return list(range(count))
-    asked = list(channel) if isinstance(channel, (list, tuple, range, Tensor, np.ndarray)) else [channel]
+    several = isinstance(channel, (list, tuple, range)) or (isinstance(channel, (Tensor, np.ndarray)) and channel.ndim)
+    asked = list(channel) if several else [channel.item() if isinstance(channel, (Tensor, np.ndarray)) else channel]
     if not asked:
         raise InputError(f"there is no channel to project; layer {layer!r} has channels 0 to {count - 1}")
     for number in asked:
-        whole = isinstance(number, (int, np.integer)) or (isinstance(number, Tensor) and not number.is_floating_point())
+        whole = isinstance(number, (int, np.integer)) or (
+            isinstance(number, Tensor) and number.ndim == 0 and not number.is_floating_point()
+        )
         if isinstance(number, bool) or not whole or not 0 <= number < count:
             raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {_shown(number)}")
     return [int(number) for number in asked]
@@ -136,7 +169,8 @@ def _flat_positions(position: Any, dims: tuple[int, ...], samples: int, layer: s
     except (TypeError, ValueError, RuntimeError):
         given = torch.empty(0)
     given = given if given.numel() else given.long()
-    if isinstance(position, str) or given.is_floating_point() or tuple(given.shape) != (samples, len(dims)):
+    unfit = given.is_floating_point() or given.dtype == torch.bool or tuple(given.shape) != (samples, len(dims))
+    if isinstance(position, str) or unfit:
         raise InputError(f"{described}; {wanted}, not {_shown(position)}")
     strides = []
     for axis, size in enumerate(dims):

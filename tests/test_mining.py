@@ -316,7 +316,7 @@ def test_a_folder_with_broken_files(tmp_path, digits):
 def test_what_is_refused(net, digits):
     with pytest.raises(UnknownLayerError, match="there is no layer 'conv3' in MnistCNN; did you mean 'conv2'"):
         dv.scan(net, digits[:3], "conv3", progress=False)
-    with pytest.raises(InputError, match="k must be at least 1, not 0"):
+    with pytest.raises(InputError, match="k must be a whole number of at least 1, not 0"):
         dv.scan(net, digits[:3], k=0, progress=False)
     with pytest.raises(DataError, match="the dataset is empty"):
         dv.scan(net, digits[:0], progress=False)

@@ -296,7 +296,7 @@ def test_paths_that_are_no_images(tmp_path):
             net.trace(tmp_path / name)
     with pytest.raises(ImageFileError, match=r"cut.png' cannot be read as an image"):
         net.trace(tmp_path / "cut.png")
-    with pytest.raises(ImageFileError, match="cannot be read as an image"):
+    with pytest.raises(ImageFileError, match="is a folder, no image file"):
         net.trace(tmp_path)
 
 

@@ -23,6 +23,7 @@ from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
+from deconvviz.units import layer_names
 
 BINS = 48  # bars of a histogram, at most
 AT_ONCE = 256  # units whose projections are held together
@@ -60,6 +61,10 @@ def build_atlas(
     data = as_dataset(dataset)
     if not is_indexed(data):
         raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
+    if not isinstance(top, TopActivations):
+        raise InputError(f"an atlas shows what `scan` found, a TopActivations, not a {type(top).__name__}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
     if top.provenance.fingerprint != fingerprint(net.model):
         model = type(net.model).__name__
         raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
@@ -67,7 +72,8 @@ def build_atlas(
         raise InputError(
             f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
         )
-    chosen = list(layers) if layers is not None else list(top.layers)
+    asked = layer_names(layers)
+    chosen = list(top.layers) if asked is None else asked
     for name in [*chosen, *(channels or ())]:
         if name not in top.layers:
             raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")

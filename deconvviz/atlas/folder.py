@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deconvviz.errors import InputError
-from deconvviz.files import remove, remove_leftovers, replacing, target_of
+from deconvviz.files import check_writable, remove, remove_leftovers, replacing, target_of
 
 STATIC = Path(__file__).parent / "static"
 OURS = '<meta name="generator" content="deconvviz atlas">'
@@ -29,13 +30,9 @@ _MADE = {
 def claim(out: Path, title: str) -> set[str]:
     """Makes `out` an unfinished atlas: the manifest and the index go, the page and what it needs are written.
 
-    Returns the paths in `out` that were written. Raises InputError where `out` is a file, or a folder with
-    something in it that is no atlas.
+    Returns the paths in `out` that were written. Raises what `check_folder` raises.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
-    if out.is_dir() and not _is_atlas(out):
-        raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
+    check_folder(out)
     remove(out / name for name in (MANIFEST, INDEX))
     page = (STATIC / "index.html").read_text("utf-8")
     write_text(out / "index.html", page.replace("$title", html.escape(well_formed(title))))  # first: the sign of ours
@@ -44,6 +41,17 @@ def claim(out: Path, title: str) -> set[str]:
         write_text(out / "assets" / source.name, source.read_text("utf-8"))
         written.add(f"assets/{source.name}")
     return written
+
+
+def check_folder(out: Path) -> None:
+    """Raise InputError where `out` is a file, or a folder with something in it that is no atlas; OutputError where
+    nothing can be written to it.
+    """
+    if os.path.exists(out) and not out.is_dir():
+        raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
+    if os.path.isdir(out) and not _is_atlas(out):
+        raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
+    check_writable(out / "index.html")
 
 
 def _is_atlas(out: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from deconvviz.cli.experiments import EXPERIMENTS
 from deconvviz.cli.mining import MINING
 from deconvviz.cli.pictures import PICTURES
 from deconvviz.cli.training import TRAINING
-from deconvviz.errors import DeconvVizError
+from deconvviz.errors import DeconvVizError, ModelError
 
 COMMANDS = {**PICTURES, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
 
@@ -35,23 +36,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         print(START)
         return 0
-    given = build_parser(arguments[0]).parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be more than the terminal's encoding has
+            stream.reconfigure(errors="backslashreplace")
+    given = None
     try:
+        given = build_parser(arguments[0]).parse_args(arguments)
         given.run(given)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_printing()
         return 0
-    except Exception as error:
-        if given.debug:
+    except SystemExit as end:
+        if given is None:  # help, or arguments that do not parse
             raise
-        known = isinstance(error, (DeconvVizError, OSError))
-        said = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
-        print(f"deconvviz: {said}", file=sys.stderr)
-        return 2
+        return _failed(ModelError(f"the code of the model ended the program (exit status {end.code})"))
+    except Exception as error:
+        if getattr(given, "debug", False):
+            raise
+        return _failed(error)
     return 0
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong, in one line."""
+    said = " ".join(str(error).splitlines())
+    if isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said:
+        said = "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch"
+    elif isinstance(error, OSError) and not isinstance(error, DeconvVizError) and error.strerror:
+        said = f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror
+    elif not isinstance(error, DeconvVizError):
+        said = f"{': '.join(filter(None, (type(error).__name__, said)))} (--debug shows where)"
+    print(f"deconvviz: {said}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_printing()
+    return 2
+
+
+def _give_up_printing() -> None:
+    """Nobody can be told more: what is left to print is dropped, so that Python does not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser(*chosen: str) -> argparse.ArgumentParser:

@@ -10,17 +10,17 @@ from typing import Any
 from deconvviz.cli.shared import (
     Command,
     batch,
-    check_ending,
+    check_picture,
     image,
     json_argument,
     loaded,
     model_arguments,
+    picture_name,
     report,
     say,
     write_figure,
 )
 from deconvviz.errors import InputError
-from deconvviz.files import make_folder
 
 # ruff: noqa: PLC0415
 
@@ -40,8 +40,8 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(given: argparse.Namespace) -> None:
     from deconvviz.comparison import compare
 
-    out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-compared.png")
-    check_ending(out)  # before minutes of work
+    out = Path(given.out or picture_name(given.image, "compared"))
+    check_picture(out)
     net, _ = loaded(given)
     position = "max" if given.position is None else given.position
     found = compare(net, image(given.image), given.target, given.layer, given.channel, position, given.methods)
@@ -76,6 +76,7 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _evidence(given: argparse.Namespace) -> None:
     from deconvviz import evidence
+    from deconvviz.files import check_writable
 
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
@@ -99,7 +100,7 @@ def _evidence(given: argparse.Namespace) -> None:
         )
     wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
     out = Path(given.out)
-    make_folder(out)  # before minutes of work
+    check_writable(out / f"{wanted[0]}.png")
     facts: dict[str, Any] = {}
     for name in wanted:
         found = questions[name]()

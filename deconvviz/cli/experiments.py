@@ -19,7 +19,6 @@ from deconvviz.cli.shared import (
     write_figure,
 )
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.files import make_folder
 
 if TYPE_CHECKING:
     from deconvviz.results import Finding
@@ -33,6 +32,13 @@ def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = 
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
     parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
     json_argument(parser)
+
+
+def _check_out(given: argparse.Namespace, name: str) -> None:
+    """Raise OutputError where `_write` could not write, before minutes of work."""
+    from deconvviz.files import check_writable
+
+    check_writable(Path(given.out) / f"{name}.png")
 
 
 def _write(given: argparse.Namespace, found: Finding, name: str) -> None:
@@ -79,11 +85,18 @@ def _fill(given: argparse.Namespace) -> str | float:
         return str(given.fill)
 
 
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path!r} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _occlude(given: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
-    names = Path(given.classes).read_text("utf-8").splitlines() if given.classes else ()
-    make_folder(Path(given.out))  # before minutes of work
+    names = _lines(given.classes) if given.classes else ()
+    _check_out(given, "occlude")
     net, _ = loaded(given)
     patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
     found = occlusion(
@@ -120,6 +133,7 @@ def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
 def _invariance(given: argparse.Namespace) -> None:
     from deconvviz.experiments import invariance
 
+    _check_out(given, "invariance")
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
     targets = given.targets[0] if given.targets and len(given.targets) == 1 else given.targets
@@ -151,7 +165,7 @@ def _correspond(given: argparse.Namespace) -> None:
     if given.within is not None and given.within not in parts:
         raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
     within = None if given.within is None else parts.pop(given.within)
-    make_folder(Path(given.out))
+    _check_out(given, "correspond")
     size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
     found = correspondence(
         *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
@@ -179,7 +193,7 @@ def _evolve(given: argparse.Namespace) -> None:
     from deconvviz.models.checkpoints import checkpoint_files
 
     files = checkpoint_files(given.checkpoints)
-    make_folder(Path(given.out))  # before minutes of work
+    _check_out(given, "evolve")
     given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
@@ -204,7 +218,7 @@ def _diagnose(given: argparse.Namespace) -> None:
     from deconvviz.data.loading import load_data
     from deconvviz.experiments import diagnose
 
-    make_folder(Path(given.out))  # before minutes of work
+    _check_out(given, "diagnose")
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
     limits = given.similar, given.outlier, given.rms_limit
@@ -239,6 +253,7 @@ def _probe(given: argparse.Namespace) -> None:
     from deconvviz.data.loading import load_data
     from deconvviz.experiments import probe
 
+    _check_out(given, "probe")
     net, _ = loaded(given)
     names = ("layers", "folds", "epochs", "seed", "batch_size", "workers")
     options = {name: getattr(given, name) for name in names}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.shared import Command, bars, json_argument, list_broken, loaded, model_arguments, report
@@ -55,11 +57,15 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
     from deconvviz.mining import scan
     from deconvviz.results import TopActivations
 
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", given.device):
+        raise InputError(f"--device is cpu, cuda or cuda:N, not {given.device!r}")
     rank, device = int(os.environ.get("RANK", "0")), given.device
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(f"--device {given.device}: torch finds no CUDA device on this machine")
+    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        raise InputError(f"--device {given.device}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
     net, _ = loaded(given)
     net.model.to(device)
     data = load_data(given.data, given.root)
@@ -73,6 +79,9 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
 
 
 def _scan(given: argparse.Namespace) -> None:
+    from deconvviz.files import check_writable
+
+    check_writable(given.out)
     _, _, top, first = _scanned(given)
     if first:
         list_broken(top)
@@ -81,10 +90,12 @@ def _scan(given: argparse.Namespace) -> None:
 
 def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
+    from deconvviz.atlas.folder import check_folder
     from deconvviz.atlas.judging import check_installed
 
     if given.evidence:
         check_installed()
+    check_folder(Path(given.out))
     net, data, top, first = _scanned(given)
     if first:
         page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)

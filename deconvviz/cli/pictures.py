@@ -6,7 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from deconvviz.cli.shared import Command, bars, image, json_argument, loaded, model_arguments, report, say, write_figure
+from deconvviz.cli.shared import (
+    Command,
+    bars,
+    check_picture,
+    image,
+    json_argument,
+    loaded,
+    model_arguments,
+    picture_name,
+    report,
+    say,
+    write_figure,
+)
 
 # ruff: noqa: PLC0415
 
@@ -48,8 +60,9 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(given: argparse.Namespace) -> None:
+    out = Path(given.out or picture_name(given.image, given.layer))
+    check_picture(out)
     net, _ = loaded(given)
-    out = Path(given.out or f"{Path(given.image.replace(':', '-')).stem}-{given.layer}.png")
     trace = net.trace(image(given.image), given.layer)
     channels = given.channel or _strongest(trace.activations[given.layer], 9)
     position = "max" if given.position is None else given.position

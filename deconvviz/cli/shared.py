@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,10 +60,11 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
 
 def say(given: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
     """Print the text, or with ``--json`` the facts, and nothing else."""
+    from deconvviz.results.base import plain, printable
+
     if not given.json:
-        print(text)
+        print("\n".join(map(printable, str(text).split("\n"))))
         return
-    from deconvviz.results.base import plain
 
     print(json.dumps(plain(facts), indent=2, allow_nan=False))
 
@@ -74,8 +76,10 @@ def report(given: argparse.Namespace, found: Tabular, *files: Path) -> None:
 
 def list_broken(found: Any) -> None:
     """Say which items of a dataset could not be read."""
+    from deconvviz.results.base import printable
+
     for one in found.broken[:20]:
-        print(f"left out: {one.name}: {one.reason}", file=sys.stderr)
+        print(f"left out: {printable(f'{one.name}: {one.reason}')}", file=sys.stderr)
     if len(found.broken) > 20:
         print(f"left out: {len(found.broken) - 20} more", file=sys.stderr)
 
@@ -93,7 +97,7 @@ def image(given: str) -> Any:
     from deconvviz.data import mnist_test
 
     images, _ = mnist_test()
-    if int(index) >= len(images):
+    if len(index) > 9 or int(index) >= len(images):
         raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
     return images[int(index)][None]
 
@@ -102,7 +106,7 @@ def image_names(given: Sequence[str]) -> list[str]:
     """The images that arguments name: one each, or all of a folder in the order of their names."""
     from deconvviz.data.folder import ImageFolder
 
-    folders = {name: ImageFolder(name) for name in given if Path(name).is_dir()}
+    folders = {name: ImageFolder(name) for name in given if os.path.isdir(name)}
     return [
         each
         for name in given
@@ -126,11 +130,28 @@ def check_ending(out: Path) -> str:
     """The format that a picture's ending names. Raises InputError for one that cannot be written."""
     from matplotlib.figure import Figure
 
-    kind, known = out.suffix.lower().lstrip("."), Figure().canvas.get_supported_filetypes()
+    kind = out.suffix.lower().lstrip(".")
+    known = Figure().canvas.get_supported_filetypes().keys() - {"pgf"}  # which needs a LaTeX
     if kind not in known:
         listed = ", ".join(sorted(known))
         raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {listed}")
     return kind
+
+
+def check_picture(out: Path) -> None:
+    """Raise InputError or OutputError where a picture cannot be written to `out`, before the work that draws it."""
+    from deconvviz.files import check_writable
+
+    check_ending(out)
+    check_writable(out)
+
+
+def picture_name(image: str, rest: str) -> Path:
+    """What the picture made of an image is called where nothing is said: a file in the current folder."""
+    from deconvviz.files import safe_name
+
+    stem = Path(image.replace(":", "-")).stem
+    return Path(f"{safe_name(f'{stem}-{rest}')}.png")
 
 
 def write_figure(figure: Any, out: Path) -> None:

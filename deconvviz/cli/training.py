@@ -44,14 +44,16 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from deconvviz.data import load_mnist, mnist_test
+    from deconvviz.files import check_writable
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
 
     asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
     chosen = {name: value for name, value in asked.items() if value is not None}
     settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
     architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
-    images, labels = load_mnist(given.root, given.download)
     out = Path(given.out)
+    check_writable(out / "mnist_cnn.safetensors")
+    images, labels = load_mnist(given.root, given.download)
     model, result = train_mnist(
         images,
         labels,

@@ -33,7 +33,7 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        if not self.root.is_dir():
+        if not os.path.isdir(root):
             raise MissingFileError(f"there is no folder {os.fspath(root)!r} of images")
         found = (path for path in self.root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
         self.names = sorted(path.relative_to(self.root).as_posix() for path in found)

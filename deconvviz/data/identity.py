@@ -44,7 +44,7 @@ def _dataset(dataset: Any) -> str:
             digest.update(_bytes(tensor))
     elif isinstance(dataset, ImageFolder):
         for name in dataset.names:
-            digest.update(f"{name} {(dataset.root / name).stat().st_size}\n".encode())
+            digest.update(f"{name} {(dataset.root / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
     else:
         for item in _spread(dataset):
             digest.update(b"broken" if item is None else _bytes(image_of(item)) + str(label_of(item)).encode())
@@ -78,7 +78,7 @@ def _spread(dataset: Any) -> list[Any]:
 def _digest_of_tensors(tensors: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
-        digest.update(name.encode() + (_bytes(tensor) if isinstance(tensor, Tensor) else b""))
+        digest.update(name.encode("utf-8", "surrogatepass") + (_bytes(tensor) if isinstance(tensor, Tensor) else b""))
     return digest.hexdigest()[:16]
 
 

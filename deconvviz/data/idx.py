@@ -30,7 +30,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
     Raises MissingFileError where there is no such file, DataError for anything but a whole IDX file of
     unsigned bytes with that many dimensions.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(f"there is no file {os.fspath(path)!r}")
     try:
         with Path(path).open("rb") as file:

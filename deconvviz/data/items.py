@@ -50,6 +50,8 @@ def as_dataset(data: Any) -> Any:
         images, labels = data
         if labels.ndim == 1 < images.ndim and len(images) == len(labels):
             return TensorDataset(images, labels)
+    if isinstance(data, Tensor) and not data.ndim:
+        raise InputError("a dataset of one number has no images; give a tensor (N, C, H, W)")
     if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         return data
     raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")

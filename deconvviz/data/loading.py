@@ -37,7 +37,10 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
     if name not in known:
         raise InputError(f"torchvision has no dataset {name!r}{did_you_mean(name, known)}")
     made = getattr(datasets, name)
-    options = {"train": False} if "train" in inspect.signature(made).parameters else {}
+    parameters = inspect.signature(made).parameters
+    if "root" not in parameters:
+        raise InputError(f"torchvision's {name} is not read from a folder, so there is nothing to scan")
+    options = {"train": False} if "train" in parameters else {}
     try:
         return made(os.fspath(root), **options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:

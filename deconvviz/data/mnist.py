@@ -65,7 +65,7 @@ def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[to
     folder = Path(root)
     if download and not _find(folder, TRAIN_IMAGES):
         _download(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(root):
         raise MissingFileError(f"there is no folder {os.fspath(root)!r} to read MNIST from")
     images, labels = _find(folder, TRAIN_IMAGES), _find(folder, TRAIN_LABELS)
     if not images:
@@ -83,7 +83,7 @@ def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[to
 
 def _find(folder: Path, name: str) -> Path | None:
     candidates = (place / f"{name}{end}" for place in (folder, folder / "MNIST" / "raw") for end in ("", ".gz"))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def _as_dataset(images: torch.Tensor, labels: torch.Tensor, source: str) -> tuple[torch.Tensor, torch.Tensor]:

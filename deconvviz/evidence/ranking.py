@@ -72,8 +72,8 @@ def deletion(
     if baseline not in FILLS:
         listed = ", ".join(map(repr, FILLS))
         raise InputError(f"a baseline is one of {listed}, not {baseline!r}{did_you_mean(baseline, FILLS)}")
-    if steps < 1:
-        raise InputError(f"pixels are deleted in one step or more, not {steps}")
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(f"pixels are deleted in one step or more, not {steps!r}")
     judged = Judged(net, x, layer, channel, position)
     blank = FILLS[baseline](judged.x)
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)

@@ -29,8 +29,8 @@ def selectivity(
 
     Raises InputError and UnknownLayerError for what is not there.
     """
-    if count < 2:
-        raise InputError(f"units are compared by twos: give a count of 2 or more, not {count}")
+    if not isinstance(count, int) or count < 2:
+        raise InputError(f"units are compared by twos: give a count of 2 or more, not {count!r}")
     strongest = Judged(net, x, layer)
     if strongest.activations.shape[1] < 2:
         raise InputError(f"layer {layer!r} has one channel, so there are no two units to compare")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ import torch
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.files import remove_leftovers, replacing
+from deconvviz.files import check_writable, remove_leftovers, replacing
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, save_weights
 from deconvviz.tensorfiles import checked
@@ -105,8 +106,9 @@ class CheckpointFolder:
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, str]) -> None:
         self.path = Path(path)
         self.identity = dict(identity)
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.exists(path) and not self.path.is_dir():
             raise CheckpointError(f"{os.fspath(path)!r} is a file; checkpoints need a folder")
+        check_writable(self.path / STATE)
 
     def save(
         self, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]
@@ -121,8 +123,11 @@ class CheckpointFolder:
             "weights": snapshot(model),
             "optimiser": optimiser.state_dict(),
         }
-        with replacing(self.path / STATE) as beside, beside.open("wb") as file:
-            torch.save(state, file)  # given a path, it would put the temporary name into the bytes
+        with replacing(self.path / STATE) as beside:
+            # Where the disk is full, writing bytes says so and torch.save does not; given a path, it would also put the
+            # temporary name into the bytes.
+            torch.save(state, content := io.BytesIO())
+            beside.write_bytes(content.getbuffer())
 
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
         """Bring model and optimiser to where the run in this folder is; nothing done where there is none.

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from deconvviz.errors import DependencyError, MissingFileError, ModelError, did_you_mean
+from deconvviz.errors import DependencyError, InputError, MissingFileError, ModelError, did_you_mean
 from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from deconvviz.models.mnist import mnist_cnn
 from deconvviz.models.weights import load_weights
@@ -50,10 +50,17 @@ def load_model(
     pretrained: the weights that torchvision or timm download.
     size: height and width of the input, in place of the model's own.
 
-    Raises ModelError for a name that means nothing, MissingFileError, CheckpointError, DependencyError.
+    Raises InputError for a size that does not fit, or `pretrained` where nothing can be downloaded; ModelError for a
+    name that means nothing; MissingFileError, CheckpointError, DependencyError.
     """
     kind, _, name = spec.rpartition(":")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise InputError(f"the size of the input is a whole number from 1, not {size!r}")
+    if pretrained and spec != "mnist" and kind not in ("torchvision", "timm"):
+        raise InputError(f"there are no weights to download for {spec!r}, but for torchvision:NAME and timm:NAME")
     if spec == "mnist":
+        if size not in (None, 28):
+            raise InputError(f"the model mnist takes 28 x 28 pixels, not {size} x {size}")
         return LoadedModel(mnist_cnn(weights=weights), Preprocess(28, (0.0,), (1.0,)), (1, 28, 28))
     if spec == "zfnet":
         model: Any = ZFNet()
@@ -130,7 +137,7 @@ def _from_factory(home: str, name: str) -> Any:
 
 
 def _from_file(path: str) -> ModuleType:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise MissingFileError(f"there is no file {path!r} to take a model from")
     found = importlib.util.spec_from_file_location(Path(path).stem, path)
     if found is None or found.loader is None:
@@ -141,6 +148,8 @@ def _from_file(path: str) -> ModuleType:
 
 
 def _imported(name: str) -> ModuleType:
+    if name.startswith("."):
+        raise ModelError(f"there is no module {name!r} to take a model from; a model is {FORMS}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # a package in the current folder, as `python -m` would find it
     try:

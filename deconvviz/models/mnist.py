@@ -46,8 +46,9 @@ class MnistCNN(nn.Module):
         self, channels: tuple[int, int] = (24, 48), width: int = 128, batch_norm: bool = False, dropout: float = 0.4
     ) -> None:
         super().__init__()
-        if len(channels) != 2 or min(*channels, width) < 1:
-            raise InputError(f"channels are two positive numbers and width is one, not {channels!r} and {width!r}")
+        sizes = (*channels, width) if isinstance(channels, (tuple, list)) else ()
+        if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise InputError(f"channels are two whole numbers from 1 and width is one, not {channels!r} and {width!r}")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is a share in [0, 1), not {dropout!r}")
         self.architecture: dict[str, Any] = {

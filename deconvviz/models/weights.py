@@ -80,7 +80,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
     Raises MissingFileError and CheckpointError as `load_weights` does.
     """
     name = os.fspath(path)
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise MissingFileError(f"there is no file {name!r} to load weights from")
     try:
         with Path(path).open("rb") as file:

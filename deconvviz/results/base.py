@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -51,7 +52,13 @@ class Result:
 
     def figure(self, **options: Any) -> Any:
         """The result as a matplotlib Figure; `options` are those of its renderer."""
-        return importlib.import_module(self.drawn_by).draw(self, **options)
+        drawn = importlib.import_module(self.drawn_by).draw(self, **options)
+        for text in drawn.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are no formulas
+            if text.get_wrap():  # whose lines matplotlib measures as formulas whatever it is told
+                text.set_text(text.get_text().replace("$", r"\$"))
+            else:
+                text.set_parse_math(False)
+        return drawn
 
     def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
         """Hand the figure to a TensorBoard writer as an image.
@@ -73,7 +80,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         encoded = base64.b64encode(self._png()).decode()
-        return f'<img alt="{html.escape(repr(type(self).__name__))}" src="data:image/png;base64,{encoded}">'
+        return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{encoded}">'
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
@@ -84,7 +91,7 @@ class Result:
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
         """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
         try:
             with safe_open(os.fspath(path), framework="pt") as stored:
@@ -201,8 +208,19 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def printable(text: str) -> str:
+    """`text` on one line, with escapes for what cannot be seen: it could steer a terminal, or turn text around.
+
+    >>> printable("a\\nb\\x1b[31m\\u202ec \u00e9")
+    'a\\\\nb\\\\x1b[31m\\\\u202ec \u00e9'
+    """
+    unseen = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control characters, marks of direction, halves of pairs, separators
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in unseen else char for char in text)
+
+
 def as_text(rows: list[tuple[str, ...]]) -> str:
     """A table in columns."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
@@ -210,7 +228,7 @@ def as_text(rows: list[tuple[str, ...]]) -> str:
 
 def as_html(rows: list[tuple[str, ...]]) -> str:
     """A table for a notebook, its first row the header."""
-    header, *body = rows
+    header, *body = [tuple(map(printable, row)) for row in rows]
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
     return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"

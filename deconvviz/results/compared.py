@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -100,5 +101,5 @@ class Comparison(Tabular):
         return "\n\n".join([self.title, *map(as_text, self._tables()), "\n".join(self.settings)])
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<p>{line}</p>" for line in self.settings)
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in self.settings)
         return super()._repr_html_() + "".join(map(as_html, self._tables())) + said

@@ -1,0 +1,165 @@
+"""What a case of a bad or odd input is, and the networks and files that the tables of cases are made with.
+
+A table holds (name, how, error, expected): what is done in an empty folder, and either the error and its one sentence,
+in which "…" stands for anything, or no error and the value that comes out.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+import deconvviz as dv
+from deconvviz.images import Preprocess
+
+
+class Case(NamedTuple):
+    """Something that a user may do, in the folder that `how` is called with, and what must come of it."""
+
+    name: str
+    how: Callable[[Path], Any]
+    error: type[BaseException] | None
+    expected: Any
+
+
+def refused(name: str, how: Callable[[Path], Any], error: type[BaseException], sentence: str) -> Case:
+    return Case(name, how, error, sentence)
+
+
+def gives(name: str, how: Callable[[Path], Any], value: Any) -> Case:
+    return Case(name, how, None, value)
+
+
+def pattern(sentence: str) -> re.Pattern[str]:
+    """What a sentence matches as a whole; "…" is anything."""
+    return re.compile(".*".join(map(re.escape, sentence.split("…"))), re.DOTALL)
+
+
+# Networks, small and odd
+
+
+def plain() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3, padding=1), nn.Flatten()
+    )
+
+
+def net(**options: Any) -> dv.DeconvNet:
+    return dv.DeconvNet(plain(), **{"preprocess": Preprocess(8), **options})
+
+
+def grey() -> dv.DeconvNet:
+    torch.manual_seed(0)
+    return dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)))
+
+
+def x(*shape: int) -> torch.Tensor:
+    return torch.randn(*(shape or (2, 3, 8, 8)), generator=torch.Generator().manual_seed(1))
+
+
+class Raises(nn.Module):
+    """Raises what it was made with, after its convolution."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.conv, self.error = nn.Conv2d(3, 4, 3), error
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.conv(x)
+        raise self.error
+
+
+class Returns(nn.Module):
+    """Returns what it was made with, whatever comes in."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.conv, self.spare, self.value = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), value
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.conv(x)
+        return self.value
+
+
+# Files
+
+FACTORIES = """
+    import sys
+    import torch
+    from torch import nn
+
+    def colours():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+
+    def two():
+        return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
+
+    def nothing():
+        return None
+
+    def leaves():
+        sys.exit(0)
+
+    def lines():
+        raise RuntimeError("one\\ntwo\\nthree")
+
+    def wordless():
+        raise AssertionError
+
+    class Raises(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            raise ValueError("my own\\nfault")
+
+    class Stops(Raises):
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+    class Quits(Raises):
+        def forward(self, x):
+            sys.exit(3)
+
+    class Silent(Raises):
+        def forward(self, x):
+            return None
+
+    def odd_names():
+        torch.manual_seed(0)
+        model = nn.Sequential()
+        for name in ("a/b", "../up", "x" * 300, "con", "$\\\\frac{", "<script>"):
+            model._modules[name] = nn.Conv2d(1 if not len(model) else 3, 3, 3)
+        return model
+"""
+
+
+def picture(size: tuple[int, int] = (9, 7)) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def workshop(folder: Path) -> None:
+    """The files that cases of the command line use."""
+    (folder / "nets.py").write_text(textwrap.dedent(FACTORIES))
+    (folder / "typo.py").write_text("def f(:\n")
+    (folder / "needs.py").write_text("import no_such_thing\n")
+    (folder / "quits.py").write_text("import sys\nsys.exit(0)\n")
+    (folder / "images" / "cats").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    picture().save(folder / "images" / "cats" / "good.png")
+    (folder / "images" / "cats" / "bad.png").write_text("no image")
+    picture().save(folder / "photo.png")
+    (folder / "text.txt").write_text("some text")
+    (folder / "zero.safetensors").touch()

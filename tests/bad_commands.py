@@ -1,0 +1,318 @@
+"""Commands that cannot be done: the arguments, the exit status, and the sentence that is said.
+
+They run in a folder with the files of `bad_cases.workshop`. In a sentence, "…" stands for anything.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    arguments: str
+    sentence: str
+    status: int = 2
+
+    @property
+    def name(self) -> str:
+        return self.arguments
+
+
+FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
+SHOWS = "(--debug shows where)"
+IN_THE_WAY = "cannot be written: what should be its folder is a file; nothing there was changed"
+SEALED = "cannot be written: No such file or directory; nothing there was changed"
+ENDINGS = "its ending must be one of …png…"
+NO_IDX = (
+    "'empty' holds no MNIST images: neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz, there or in "
+    "MNIST/raw"
+)
+TINY = "nets.py:colours"
+
+
+def _models() -> list[Command]:
+    named = {
+        "''": f"there is no model ''; a model is {FORMS}",
+        "mnits": f"there is no model 'mnits'; a model is {FORMS}; did you mean 'mnist'?",
+        "nets.py": f"there is no model 'nets.py'; a model is {FORMS}",
+        ":f": f"there is no model ':f'; a model is {FORMS}",
+        "::": f"there is no module ':' to take a model from (No module named ':'); a model is {FORMS}",
+        ".pkg:f": f"there is no module '.pkg' to take a model from; a model is {FORMS}",
+        "a..b:f": f"there is no module 'a..b' to take a model from (…); a model is {FORMS}",
+        "torchvision:": "torchvision has no model ''",
+        "torchvision:resnet19": "torchvision has no model 'resnet19'; did you mean …?",
+        "torchvision:../../etc/passwd": "torchvision has no model '../../etc/passwd'",
+        "no.py:f": "there is no file 'no.py' to take a model from",
+        f"{'x' * 5000}.py:f": f"there is no file '{'x' * 5000}.py' to take a model from",
+        "nets.py:": "'nets.py' has no factory ''",
+        "nets.py:color": "'nets.py' has no factory 'color'; did you mean 'colours'?",
+        "nets.py:nothing": "'nets.py:nothing' made a NoneType, not a torch.nn.Module",
+        "os:getcwd": "'os:getcwd' made a str, not a torch.nn.Module",
+        "nets.py:lines": f"RuntimeError: one two three {SHOWS}",
+        "nets.py:wordless": f"AssertionError {SHOWS}",
+        "nets.py:leaves": "the code of the model ended the program (exit status 0)",
+        "quits.py:f": "the code of the model ended the program (exit status 0)",
+        "typo.py:f": f"SyntaxError: … {SHOWS}",
+        "needs.py:f": f"ModuleNotFoundError: No module named 'no_such_thing' {SHOWS}",
+        "nets.py:Raises": f"ValueError: my own fault {SHOWS}",
+        "nets.py:Quits": "the code of the model ended the program (exit status 3)",
+        "mnist --size 0": "the size of the input is a whole number from 1, not 0",
+        "mnist --size 29": "the model mnist takes 28 x 28 pixels, not 29 x 29",
+        f"{TINY} --size -5": "the size of the input is a whole number from 1, not -5",
+        f"{TINY} --size 1": "the model does not take an input of shape (1, 3, 1, 1): …",
+        f"{TINY} --size 99999999": (
+            "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch"
+        ),
+        f"{TINY} --pretrained": (
+            f"there are no weights to download for '{TINY}', but for torchvision:NAME and timm:NAME"
+        ),
+        "zfnet --pretrained": "there are no weights to download for 'zfnet', but for torchvision:NAME and timm:NAME",
+        "mnist --style guide": (
+            "there is no style 'guide'; the styles are 'deconvnet', 'guided', 'gradient'; did you mean 'guided'?"
+        ),
+        "mnist --weights no.pt": "there is no file 'no.pt' to load weights from",
+        "mnist --weights empty": "'empty' cannot be read (Is a directory)",
+        "mnist --weights text.txt": "'text.txt' is truncated or neither a safetensors file nor a torch checkpoint",
+        "mnist --weights zero.safetensors": "'zero.safetensors' is truncated or no safetensors file (…)",
+        "mnist --weights photo.png": "'photo.png' is truncated or neither a safetensors file nor a torch checkpoint",
+    }
+    return [Command(f"layers {rest}", sentence) for rest, sentence in named.items()]
+
+
+def _pictures() -> list[Command]:
+    digit = "project mnist mnist:0 --layer conv1"
+    said = {
+        "project mnist mnist:10000 --layer conv1": (
+            "the bundled test images are mnist:0 to mnist:9999, not 'mnist:10000'"
+        ),
+        f"project mnist mnist:{'9' * 5000} --layer conv1": "the bundled test images are mnist:0 to mnist:9999, not '…'",
+        "project mnist mnist:-1 --layer conv1": "there is no image file 'mnist:-1'",
+        "project mnist no.png --layer conv1": "there is no image file 'no.png'",
+        f"project mnist {'x' * 5000} --layer conv1 --out a.png": f"there is no image file '{'x' * 5000}'",
+        "project mnist images --layer conv1": "'images' is a folder, no image file",
+        "project mnist text.txt --layer conv1": "'text.txt' is no image file that Pillow can read",
+        "project mnist /dev/zero --layer conv1": "'/dev/zero' is a device or pipe, no image file",
+        "project nets.py:two photo.png --layer 0": (
+            "an image has one channel or three, and the network takes 2; give it tensors"
+        ),
+        "project mnist mnist:0 --layer ''": (
+            "there is no layer '' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
+        ),
+        "project mnist mnist:0 --layer ../up": (
+            "there is no layer '../up' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
+        ),
+        "project nets.py:Silent mnist:0 --layer conv": (
+            "there is no layer 'conv': nothing that depends on the input comes out of any module of Silent"
+        ),
+        f"{digit} --channel 24": "layer 'conv1' has channels 0 to 23, not 24",
+        f"{digit} --channel -1": "layer 'conv1' has channels 0 to 23, not -1",
+        f"{digit} --position 1": (
+            "layer 'conv1' has maps of size (28, 28); a position is 'max', 'all', 2 integers, or an integer "
+            "tensor (1, 2), not [1]"
+        ),
+        f"{digit} --position 28 0": "layer 'conv1' has maps of size (28, 28); the position [28, 0] lies outside",
+        "project mnist mnist:0 --layer fc1 --position 1 1": (
+            "layer 'fc1' has channels but no positions; a position is 'max', 'all', 0 integers, or an integer "
+            "tensor (1, 0), not [1, 1]"
+        ),
+        f"{digit} --seed two": "the seed is 'activation' or 'one', not 'two'",
+        f"{digit} --out a.doc": f"a picture cannot be written as 'a.doc'; {ENDINGS}",
+        f"{digit} --out a.pgf": f"a picture cannot be written as 'a.pgf'; {ENDINGS}",
+        f"{digit} --out .png": f"a picture cannot be written as '.png'; {ENDINGS}",
+        f"{digit} --out empty": f"a picture cannot be written as 'empty'; {ENDINGS}",
+        f"{digit} --out /dev/null": f"a picture cannot be written as 'null'; {ENDINGS}",
+        f"{digit} --out text.txt/a.png": f"'text.txt/a.png' {IN_THE_WAY}",
+        f"{digit} --out /proc/a.png": f"'/proc/a.png' {SEALED}",
+        f"{digit} --out {'x' * 300}.png": (
+            f"'{'x' * 300}.png' cannot be written: File name too long; nothing there was changed"
+        ),
+        "demo --out text.txt": "'text.txt' is a file; name a folder to write the demonstration to",
+        "demo --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
+        "demo --out /proc/x": f"'/proc/x/index.html' {SEALED}",
+    }
+    return [Command(arguments, sentence) for arguments, sentence in said.items()]
+
+
+def _mining() -> list[Command]:
+    said = {
+        "scan mnist no": "there is no folder 'no' of images",
+        "scan mnist text.txt": "there is no folder 'text.txt' of images",
+        "scan mnist empty": "the folder 'empty' holds no image files",
+        "scan mnist torchvision:MNIST": "torchvision:MNIST needs the folder that holds it: --root DIR",
+        "scan mnist torchvision:MNIST --root empty": "torchvision:MNIST cannot be read from 'empty': …",
+        "scan mnist torchvision:mnsit --root empty": "torchvision has no dataset 'mnsit'…",
+        "scan mnist torchvision:FakeData --root empty": (
+            "torchvision's FakeData is not read from a folder, so there is nothing to scan"
+        ),
+        "scan mnist images --k 0": "k must be a whole number of at least 1, not 0",
+        "scan mnist images --batch-size 0": "batch_size must be a whole number of at least 1, not 0",
+        "scan mnist images --per-image 0": "per_image must be a whole number of at least 1, not 0",
+        "scan mnist images --workers -1": "workers must be a whole number of at least 0, not -1",
+        "scan mnist images --device banana": "--device is cpu, cuda or cuda:N, not 'banana'",
+        "scan mnist images --device cuda:": "--device is cpu, cuda or cuda:N, not 'cuda:'",
+        "scan mnist images --device cuda:99": "--device cuda:99: …",
+        "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN",
+        "scan mnist images --strict": (
+            "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is no image file that "
+            "Pillow can read"
+        ),
+        "scan nets.py:two images": "an image has one channel or three, and the network takes 2; give it tensors",
+        "scan nets.py:Raises images": f"ValueError: my own fault {SHOWS}",
+        "scan nets.py:Silent images": "Silent runs no convolution or linear layers; name layers to scan",
+        "scan mnist images --out empty": "'empty' is a folder; name a file to write",
+        "scan mnist images --out text.txt/x": f"'text.txt/x' {IN_THE_WAY}",
+        "scan mnist images --out /proc/x": f"'/proc/x' {SEALED}",
+        "scan mnist images --state text.txt": "the state 'text.txt' is a file; name a folder",
+        "scan mnist images --state text.txt/x": f"'text.txt/x/rank-0.safetensors' {IN_THE_WAY}",
+        "atlas mnist images --out text.txt": "the atlas is written to a folder, and 'text.txt' is a file",
+        "atlas mnist images --out images": (
+            "'images' has other files in it; give a new folder, an empty one or an older atlas"
+        ),
+        "atlas mnist images --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
+        "atlas mnist images --out /proc/x": f"'/proc/x/index.html' {SEALED}",
+        "atlas mnist images --top no": "there is no file 'no' to load a TopActivations from",
+        "atlas mnist images --top text.txt": "'text.txt' is no result saved by deconvviz (…)",
+    }
+    return [Command(arguments, sentence) for arguments, sentence in said.items()]
+
+
+def _judging() -> list[Command]:
+    said = {
+        "evidence mnist no.png": "there is no image file 'no.png'",
+        "evidence mnist empty": "the folder 'empty' holds no image files",
+        "evidence mnist photo.png text.txt": "'text.txt' is no image file that Pillow can read",
+        f"evidence {TINY} photo.png mnist:0": (
+            "the images are of different sizes or kinds; give photographs, or digits of the bundled test"
+        ),
+        f"evidence {TINY} photo.png --measures localisation": "localisation needs to know where the object is: …",
+        "evidence mnist mnist:0 --measures deletion --layer nope": (
+            "there is no layer 'nope' in MnistCNN; the layers are …"
+        ),
+        "evidence mnist mnist:0 --measures deletion --channel 10": "layer 'output' has channels 0 to 9, not 10",
+        "evidence mnist mnist:0 --measures deletion --position 1": (
+            "layer 'output' has channels but no positions; a position is 'max', 'all', 0 integers, or an "
+            "integer tensor (1, 0), not [1]"
+        ),
+        "evidence mnist mnist:0 --measures deletion --out text.txt": f"'text.txt/deletion.png' {IN_THE_WAY}",
+        "evidence mnist mnist:0 --measures deletion --out /proc": f"'/proc/deletion.png' {SEALED}",
+        "compare mnist mnist:0 --target 10": "layer 'output' has channels 0 to 9, not 10",
+        "compare mnist mnist:0 --target 1 --layer conv1": (
+            "a target is a class; give the class 1 or a unit of layer 'conv1', not both"
+        ),
+        "compare mnist mnist:0 --channel 1": "channel 1 of which layer? give the layer, or the class as target",
+        "compare mnist mnist:0 --methods Saliencey": (
+            "there is no method 'Saliencey' here; did you mean 'Saliency'?; there are …"
+        ),
+        "compare mnist mnist:0 --layer conv1 --position 99 99": (
+            "layer 'conv1' has maps of size (28, 28); the position [99, 99] lies outside"
+        ),
+        "compare mnist mnist:0 --out a.doc": f"a picture cannot be written as 'a.doc'; {ENDINGS}",
+        "compare mnist mnist:0 --out text.txt/a.png": f"'text.txt/a.png' {IN_THE_WAY}",
+        "compare mnist mnist:0 --out /proc/a.png": f"'/proc/a.png' {SEALED}",
+        "train --root no --out o": "there is no folder 'no' to read MNIST from",
+        "train --root text.txt --out o": "there is no folder 'text.txt' to read MNIST from",
+        "train --root empty --out o": NO_IDX,
+        "train --root empty --out o --epochs 0": "epochs is a whole number from 1, not 0",
+        "train --root empty --out o --patience 0": "patience is a whole number from 1 or None, not 0",
+        "train --root empty --out o --seed -1": "seed is a whole number from 0, not -1",
+        "train --root empty --out o --learning-rate nan": "learning_rate is a finite number, not nan",
+        "train --root empty --out o --learning-rate -1": "learning_rate is a number above 0, not -1.0",
+        "train --root empty --out o --validation 1": "validation is a number in (0, 1), not 1.0",
+        "train --root empty --out o --schedule x": "schedule is one of constant, cosine, not 'x'",
+        "train --root empty --out text.txt": f"'text.txt/mnist_cnn.safetensors' {IN_THE_WAY}",
+    }
+    return [Command(arguments, sentence) for arguments, sentence in said.items()]
+
+
+def _experiments() -> list[Command]:
+    sides = "is one integer of 1 or more, or two (height, width), not"
+    no_layer = "there is no layer 'nope' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
+    said = {
+        "occlude mnist no.png": "there is no image file 'no.png'",
+        "occlude mnist mnist:0 --target 10": "the model has classes 0 to 9; there is no target 10",
+        "occlude mnist mnist:0 --layer nope": no_layer,
+        "occlude mnist mnist:0 --layer conv1 --channel 24": (
+            "layer 'conv1' has channels 0 to 23; there is no channel 24"
+        ),
+        "occlude mnist mnist:0 --patch 0": f"the patch {sides} 0",
+        "occlude mnist mnist:0 --patch 1 2 3": f"the patch {sides} [1, 2, 3]",
+        "occlude mnist mnist:0 --patch 29": "a patch of 29 x 29 pixels is larger than the images of 28 x 28",
+        "occlude mnist mnist:0 --stride 0": f"the stride {sides} 0",
+        "occlude mnist mnist:0 --fill pink": "a fill is 'grey', 'mean' or a finite number, not 'pink'",
+        "occlude mnist mnist:0 --fill nan": "a fill is 'grey', 'mean' or a finite number, not nan",
+        "occlude mnist mnist:0 --classes no": "'no' cannot be read as text: No such file or directory",
+        "occlude mnist mnist:0 --classes photo.png": "'photo.png' cannot be read as text: 'utf-8' codec can't decode …",
+        "occlude mnist mnist:0 --out text.txt": f"'text.txt/occlude.png' {IN_THE_WAY}",
+        "occlude mnist mnist:0 --out /proc": f"'/proc/occlude.png' {SEALED}",
+        "invariance mnist text.txt": "'text.txt' is no image file that Pillow can read",
+        "invariance mnist mnist:0 --transform shear": (
+            "a transform is one of 'translation', 'scale', 'rotation' or a function, not 'shear'"
+        ),
+        "invariance mnist mnist:0 --values nan": "the values to transform by are finite numbers, not nan",
+        "invariance mnist mnist:0 --transform scale --values 0": "a scale is above zero, not 0",
+        "invariance mnist mnist:0 --layers nope": no_layer,
+        "invariance mnist mnist:0 --targets 10": "there is no class 10; the model has 10, from 0",
+        "invariance mnist mnist:0 --targets 1 2": "give one target, or one class for each of 1 images, not [1, 2]",
+        "invariance mnist mnist:0 --fill pink": "a fill is 'black', 'grey', 'white' or a number, not 'pink'",
+        "invariance mnist mnist:0 --batch-size 0": "batch_size must be at least 1, not 0",
+        "invariance mnist mnist:0 --out text.txt": f"'text.txt/invariance.png' {IN_THE_WAY}",
+        "correspond mnist mnist:0 mnist:1 --parts no.csv": "there is no file 'no.csv' to read parts from",
+        "correspond mnist mnist:0 mnist:1 --parts text.txt": (
+            "'text.txt' has the columns some text; they must be image, part, and either top, left, bottom, right or "
+            "row, column"
+        ),
+        "correspond mnist mnist:0 mnist:1 --parts photo.png": "'photo.png' is no CSV file (…)",
+        "diagnose mnist no": "there is no folder 'no' of images",
+        "diagnose mnist images --layers nope": "there is no layer 'nope' in MnistCNN",
+        "diagnose mnist images --similar 2": (
+            "similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar=2.0, …"
+        ),
+        "diagnose nets.py:Silent images": "there is no convolution among the layers of Silent; name layers",
+        "diagnose mnist images --out text.txt": f"'text.txt/diagnose.png' {IN_THE_WAY}",
+        "probe mnist no": "there is no folder 'no' of images",
+        "probe mnist images": "all 1 images are of one class, cats; a classifier needs two or more",
+        "probe mnist images --layers nope": no_layer,
+        "probe mnist images --folds 1": "folds must be at least 2, not 1",
+        "probe mnist images --pool -1": "pool must be at least 1, not -1",
+        "probe mnist images --out text.txt": f"'text.txt/probe.png' {IN_THE_WAY}",
+        "evolve mnist no mnist": "there is no folder 'no' of checkpoints",
+        "evolve mnist text.txt mnist": "there is no folder 'text.txt' of checkpoints",
+        "evolve mnist empty mnist": (
+            "the folder 'empty' holds no checkpoints: no file ends in .safetensors, .pt, .pth"
+        ),
+    }
+    return [Command(arguments, sentence) for arguments, sentence in said.items()]
+
+
+CASES = [
+    *_models(),
+    *_pictures(),
+    *_mining(),
+    *_judging(),
+    *_experiments(),
+    Command("layers nets.py:Stops", "interrupted", 130),
+]
+
+# What the parser itself refuses, with the usage of the command.
+UNPARSED = [
+    "nonsense",
+    "layers",
+    "layers mnist --size big",
+    "layers mnist --nonsense",
+    "project mnist mnist:0",
+    "project mnist mnist:0 --layer conv1 --channel x",
+    "scan mnist",
+    "scan mnist images --k many",
+    "atlas mnist",
+    "evidence mnist",
+    "evidence mnist mnist:0 --measures nope",
+    "compare mnist mnist:0 --target cat",
+    "train --out o",
+    "demo --out",
+    "occlude mnist",
+    "invariance mnist mnist:0 --values far",
+    "correspond mnist mnist:0",
+    "evolve mnist empty",
+    "diagnose mnist",
+    "probe mnist",
+]

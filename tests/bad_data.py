@@ -1,0 +1,241 @@
+"""Datasets that are missing, empty, damaged or of something else, and scans of them that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from bad_cases import Case, gives, grey, refused
+from PIL import Image
+
+import deconvviz as dv
+from deconvviz.data import ImageFolder
+from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
+from deconvviz.results import TopActivations
+
+IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+NAN = float("nan")
+
+
+class Listed:
+    """A dataset of what it is given; errors are raised."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(self.items[index], BaseException):
+            raise self.items[index]
+        return self.items[index]
+
+
+def scan(data: Any = IMAGES, **options: Any) -> TopActivations:
+    return dv.scan(grey(), data, progress=False, **options)
+
+
+def scanned(data: Any, **options: Any) -> Callable[[Path], Any]:
+    """How many images were read, and what is said of the others."""
+
+    def how(_: Path) -> Any:
+        top = scan(data, **options)
+        return top.count, [(one.image, one.reason) for one in top.broken]
+
+    return how
+
+
+def stated(change: Callable[[], Any], **options: Any) -> Callable[[Path], Any]:
+    """A scan whose state is changed before it goes on."""
+
+    def how(_: Path) -> Any:
+        scan(state="state")
+        change()
+        return scan(**{"state": "state", **options})
+
+    return how
+
+
+NO_NUMBER = "{} must be a whole number of at least {}, not {!r}"
+ALIKE = (
+    "which cannot be one batch; give the network a preprocess that makes them alike, such as "
+    "deconvviz.images.Preprocess(size=224), or batch_size=1"
+)
+NONE_READ = "it holds values that are NaN or infinite"
+
+CASES: list[Case] = [
+    *(
+        refused(
+            f"a dataset that is {type(data).__name__}",
+            lambda _, d=data: scan(d),
+            InputError,
+            f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}",
+        )
+        for data in (None, 3, object())
+    ),
+    *(
+        refused(
+            f"an empty dataset, {type(data).__name__}",
+            lambda _, d=data: scan(d),
+            DataError,
+            "the dataset is empty; there is nothing to scan",
+        )
+        for data in ([], IMAGES[:0])
+    ),
+    refused("an empty generator", lambda _: scan(i for i in ()), DataError, "none of the 0 items could be read: "),
+    refused(
+        "a dataset of one number",
+        lambda _: scan(torch.tensor(1.0)),
+        InputError,
+        "a dataset of one number has no images; give a tensor (N, C, H, W)",
+    ),
+    refused(
+        "a folder that is not there",
+        lambda _: scan("nowhere"),
+        MissingFileError,
+        "there is no folder 'nowhere' of images",
+    ),
+    refused(
+        "a folder of a very long name",
+        lambda _: ImageFolder("x" * 5000),
+        MissingFileError,
+        f"there is no folder '{'x' * 5000}' of images",
+    ),
+    refused(
+        "a folder that is a file",
+        lambda _: (Path("f").touch(), ImageFolder("f")),
+        MissingFileError,
+        "there is no folder 'f' of images",
+    ),
+    refused(
+        "a folder without images", lambda folder: ImageFolder(folder), DataError, "the folder '…' holds no image files"
+    ),
+    refused(
+        "numbers in place of images",
+        lambda _: scan([1, 2]),
+        InputError,
+        "the dataset gives a int, and the network has no preprocess to make a tensor of it",
+    ),
+    refused(
+        "PIL images without preprocess",
+        lambda _: scan([Image.new("L", (8, 8))]),
+        InputError,
+        "the dataset gives a Image, and the network has no preprocess to make a tensor of it",
+    ),
+    refused(
+        "images of bytes",
+        lambda _: scan((IMAGES * 255).to(torch.uint8)),
+        InputError,
+        "an image must come as a floating-point tensor (C, H, W), not torch.uint8",
+    ),
+    refused(
+        "a mapping without an image",
+        lambda _: scan([{"foo": 1}]),
+        InputError,
+        "an item has the entries ['foo']; the image must be one of ('image', 'images', 'pixel_values', "
+        "'img', 'x', 'input')",
+    ),
+    refused(
+        "images of two sizes",
+        lambda _: scan(Listed(IMAGES[0], IMAGES[0, :, :7])),
+        InputError,
+        f"images 0 and 1 have shapes (1, 8, 8) and (1, 7, 8), {ALIKE}",
+    ),
+    refused(
+        "images with other channels",
+        lambda _: scan(torch.zeros(2, 2, 8, 8)),
+        InputError,
+        "the input has shape (2, 2, 8, 8); the first convolution, '0', takes (N, 1, H, W)",
+    ),
+    refused(
+        "images that are too small",
+        lambda _: scan(IMAGES[..., :2, :2]),
+        InputError,
+        "the model does not take an input of shape (2, 1, 2, 2): …",
+    ),
+    refused(
+        "images of float64",
+        lambda _: scan(IMAGES.double()),
+        InputError,
+        "the input is torch.float64 and the model torch.float32; convert one of them",
+    ),
+    refused(
+        "no item that can be read",
+        lambda _: scan(Listed(*[OSError("bad\nluck")] * 4)),
+        DataError,
+        "none of the 4 items could be read: 0: OSError: bad; 1: OSError: bad; 2: OSError: bad",
+    ),
+    refused(
+        "nothing but NaN",
+        lambda _: scan(IMAGES * NAN),
+        DataError,
+        f"none of the 6 items could be read: 0: {NONE_READ}; 1: {NONE_READ}; 2: {NONE_READ}",
+    ),
+    refused(
+        "an item that cannot be read, under strict",
+        lambda _: scan(Listed(IMAGES[0], OSError("bad")), strict=True),
+        DataError,
+        "item 1 cannot be read: OSError: bad",
+    ),
+    refused("Ctrl-C while an item is read", lambda _: scan(Listed(KeyboardInterrupt())), KeyboardInterrupt, ""),
+    gives(
+        "an item that cannot be read",
+        scanned(Listed(IMAGES[0], OSError("bad\nluck"), IMAGES[1])),
+        (2, [(1, "OSError: bad")]),
+    ),
+    gives("an item of NaN", scanned(Listed(IMAGES[0], IMAGES[0] * NAN)), (1, [(1, NONE_READ)])),
+    gives("one image", scanned(IMAGES[:1]), (1, [])),
+    gives("a generator", scanned(image for image in IMAGES), (6, [])),
+    gives("constant images", scanned(torch.zeros(3, 1, 8, 8)), (3, [])),
+    gives("more wanted than there are images", lambda _: int((scan(k=100).images["0"] >= 0).sum()), 18),
+    *(
+        refused(
+            f"{name} of {number!r}",
+            lambda _, name=name, number=number: scan(**{name: number}),
+            InputError,
+            NO_NUMBER.format(name, least, number),
+        )
+        for name, least in (("k", 1), ("batch_size", 1), ("per_image", 1), ("workers", 0))
+        for number in (least - 1, 1.5, "3", None)
+    ),
+    refused(
+        "no layers",
+        lambda _: scan(layers=[]),
+        InputError,
+        "there is no layer to scan; name at least one, or give layers=None for all convolutions",
+    ),
+    refused(
+        "a layer to scan that is not there",
+        lambda _: scan(layers="nope"),
+        UnknownLayerError,
+        "there is no layer 'nope' in Sequential",
+    ),
+    refused(
+        "a layer to scan that is a number",
+        lambda _: scan(layers=3),
+        InputError,
+        "a layer is given by its name, as `layers` lists it, not as int",
+    ),
+    refused(
+        "a state that is a file",
+        lambda _: (Path("f").touch(), scan(state="f")),
+        InputError,
+        "the state 'f' is a file; name a folder",
+    ),
+    refused(
+        "a state of another scan",
+        stated(lambda: None, k=2),
+        InputError,
+        "the state in 'state' belongs to another scan: its k was 9 and is now 2; name another folder, or "
+        "remove this one to start anew",
+    ),
+    refused(
+        "a state that is damaged",
+        stated(lambda: Path("state/rank-0.safetensors").write_bytes(b"junk")),
+        DataError,
+        "'state/rank-0.safetensors' is no state of a scan (…); remove it",
+    ),
+]

@@ -1,0 +1,145 @@
+"""What is given as a model or a style and is none, and models that raise or return what no model should."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from bad_calls import NAN
+from bad_cases import Case, Raises, Returns, gives, net, plain, refused, x
+from torch import nn
+
+import deconvviz as dv
+from deconvviz.errors import DependencyError, InputError, ModelError, RuleError, UnknownLayerError, UnsupportedOperation
+from deconvviz.models.loading import load_model
+
+
+def raised(error: BaseException) -> Any:
+    """The error that comes out of a model which raises it, and whether the model was left as it was."""
+    model = Raises(error).train()
+    try:
+        dv.DeconvNet(model).layers(x())
+    except type(error) as caught:
+        hooks = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+        return caught is error, all(module.training for module in model.modules()), hooks
+    raise AssertionError("nothing was raised")
+
+
+class Rounds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).round().argmax(1).float()
+
+
+def with_nan() -> nn.Module:
+    model = plain()
+    model[0].weight.data.fill_(NAN)
+    return model
+
+
+def without_timm(_: Path) -> Any:
+    with mock.patch.dict(sys.modules, {"timm": None}):
+        return load_model("timm:resnet18")
+
+
+CASES: list[Case] = [
+    *(
+        refused(
+            f"a model that is {type(model).__name__}",
+            lambda _, m=model: dv.DeconvNet(m),
+            ModelError,
+            f"the model must be a torch.nn.Module, not {type(model).__name__}",
+        )
+        for model in (None, "mnist", plain, nn.Conv2d, [plain()], plain().state_dict())
+    ),
+    *(
+        refused(
+            f"{name} as the model",
+            lambda _, m=model: dv.DeconvNet(m),
+            ModelError,
+            f"the model {name} has no parameters: there is no network to look into",
+        )
+        for name, model in (("Sequential", nn.Sequential()), ("Identity", nn.Identity()))
+    ),
+    refused(
+        "a style that is unknown",
+        lambda _: net(style="guide"),
+        RuleError,
+        "there is no style 'guide'; the styles are 'deconvnet', 'guided', 'gradient'; did you mean 'guided'?",
+    ),
+    *(
+        refused(
+            f"a style that is {type(style).__name__}",
+            lambda _, s=style: net(style=s),
+            RuleError,
+            f"a style is a name or a deconvviz.Style, not {type(style).__name__}",
+        )
+        for style in (None, 1, ["guided"], {})
+    ),
+    *(
+        gives(f"a model that raises {type(error).__name__}", lambda _, e=error: raised(e), (True, True, 0))
+        for error in (
+            RuntimeError("boom"),
+            ValueError(),
+            KeyError("k"),
+            TypeError("t"),
+            ZeroDivisionError(),
+            AssertionError(),
+            MemoryError(),
+            StopIteration(),
+            KeyboardInterrupt(),
+            SystemExit(3),
+        )
+    ),
+    *(
+        gives(
+            f"a model that returns {value!r}",
+            lambda _, v=value: [row.name for row in dv.DeconvNet(Returns(v)).layers(x()).layers],
+            ["conv"],
+        )
+        for value in (None, "text", 3, ())
+    ),
+    refused(
+        "a class of a model that returns None",
+        lambda _: dv.DeconvNet(Returns(None)).project(x(), "output"),
+        UnknownLayerError,
+        "there is no layer 'output' in Returns; the layers are 'conv'",
+    ),
+    refused(
+        "weights that are NaN",
+        lambda _: dv.DeconvNet(with_nan()).project(x(), "0", 0),
+        InputError,
+        "the activations of layer '0' are not all finite on this input",
+    ),
+    refused(
+        "an operation without a derivative",
+        lambda _: dv.DeconvNet(Rounds()).project(x(), "output", 0),
+        UnsupportedOperation,
+        "no part of the signal reaches the input: it ends at aten._to_copy in float, which has neither a mirror nor a "
+        "derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)",
+    ),
+    refused(
+        "an operation without a mirror under strict=True",
+        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), strict=True).project(x(), "1", 0),
+        UnsupportedOperation,
+        "under strict=True no operation is linearised, but aten.sigmoid in 1 has no mirror",
+    ),
+    refused(
+        "a rule that is defined twice",
+        lambda _: dv.rules.mirror(torch.ops.aten.relu)(lambda op, signal: signal),
+        RuleError,
+        "aten.relu already has a mirror (rectify)",
+    ),
+    refused(
+        "a model of a library that is not installed",
+        without_timm,
+        DependencyError,
+        "timm is not installed; pip install timm",
+    ),
+]

@@ -1,0 +1,57 @@
+"""docs/errors.md: each sentence in it is really said, each that is said is in it, and so is each exception."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import bad_commands
+import pytest
+from bad_cases import pattern
+from test_bad_inputs import CASES
+
+from deconvviz import errors
+
+DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "errors.md").read_text("utf-8")
+ENTRIES = re.findall(r"^- `(.+)` \((.+)\)\n((?:  .+\n?)*)", DOCUMENT, re.MULTILINE)
+
+# What the tables have: the sentence, and the exception that says it in Python.
+SAID = [
+    (case.expected, case.error.__name__)
+    for case in CASES
+    if case.error and issubclass(case.error, errors.DeconvVizError)
+]
+SAID += [(command.sentence, "command line") for command in bad_commands.CASES]
+
+
+def covers(entry: tuple[str, str, str], said: tuple[str, str]) -> bool:
+    """The entry's sentence is this one, or its beginning; on the command line every exception is said."""
+    where = said[1] == "command line" or entry[1] == said[1]
+    return where and bool(pattern(entry[0]).match(said[0]))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry[0][:60])
+def test_what_is_documented_is_said(entry):
+    assert any(covers(entry, said) for said in SAID)
+    assert entry[2].strip(), "a cause and a cure"
+
+
+def test_what_is_said_is_documented():
+    missing = [said for said in SAID if not any(covers(entry, said) for entry in ENTRIES)]
+    assert missing == []
+    assert len(ENTRIES) == len(re.findall(r"^- ", DOCUMENT, re.MULTILINE)) == len({entry[0] for entry in ENTRIES})
+
+
+def test_every_exception_is_documented():
+    known = {
+        name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
+    assert {entry[1] for entry in ENTRIES} >= known - {"DeconvVizError"}
+    assert known - {"DeconvVizError"} == {case.error.__name__ for case in CASES if case.error} & known
+
+
+def test_the_document_warns_of_models_that_are_code():
+    section = DOCUMENT.partition("## Which code is run")[2].partition("\n## ")[0]
+    assert "`path/to/file.py:factory`" in section
+    assert "**run the code that they name**" in section
