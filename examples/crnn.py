@@ -16,7 +16,7 @@ it is to the picture of the second-best character at the same step (1: it says w
 
 It writes ``crnn.png``: a string that was read and one that was misread, if there is one, each with the projection of
 the strongest unit of the last convolution, and below it one projection for each character that was read, from
-behind the LSTM, at the step where it was surest. Digits are outlined, the tick marks the step's place.
+behind the LSTM, at the step where it was surest. Digits are outlined, a triangle marks the step's place.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ SHORTEST, LONGEST, WIDEST_GAP = 3, 5, 8
 BLANK = 10  # CTC's "nothing here"; the classes before it are the digits
 BATCH, RATE = 32, 3e-3  # strings to a step, and the highest learning rate
 STYLES = ("deconvnet", "guided", "gradient")
-TICK = {"arrowstyle": "-|>", "color": "black"}
 JUDGED = 40  # strings whose pictures are measured
 
 
@@ -165,9 +164,12 @@ def mistakes(reading: Sequence[int], text: Sequence[int]) -> int:
 
 
 def characters(net: dv.DeconvNet, image: Tensor, units: Sequence[tuple[int, int]]) -> Tensor:
-    """The projections (units, HEIGHT, WIDTH) of characters (class, step) from behind the LSTM. image: (1, H, W)."""
+    """The projections (units, HEIGHT, WIDTH) of characters (class, step) from behind the LSTM. image: (1, H, W).
+
+    They start from one: the score of a character that lost can be negative, and would turn its picture round.
+    """
     wanted = [(0, character, (step,)) for character, step in units]
-    return net.project_units(image[None], "read", wanted).pixels[:, 0]
+    return net.project_units(image[None], "read", wanted, seed="one").pixels[:, 0]
 
 
 def from_convolution(net: dv.DeconvNet, image: Tensor, steps: Sequence[int]) -> Tensor:
@@ -238,9 +240,7 @@ def draw(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, int
         projections = characters(net, image, found) if found else ()
         for panel, (digit, step), pixels in zip(column[2:], found, projections, strict=False):
             show(panel, signed_as_rgb(pixels[None]), f"character {digit} at step {step}", image)
-            panel.annotate(
-                "", ((step + 0.5) * STRIDE, HEIGHT - 1), (0, -9), textcoords="offset points", arrowprops=TICK
-            )
+            panel.plot((step + 0.5) * STRIDE, HEIGHT - 2, "k^", markersize=6)
         for panel in column[len(found) + 2 :]:
             panel.axis("off")
     return figure
