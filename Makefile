@@ -37,13 +37,7 @@ docs: $(INSTALLED)
 	@echo "open out/docs/index.html"
 
 # Whether the documentation's links to other sites still lead somewhere: needs the internet.
-link# Changed files for every reader of files, guided by which lines run, for SECONDS in all: see docs/robustness.md.
-SECONDS ?= 600
-fuzz: $(INSTALLED)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
-	$(RUN) -m fuzz --seconds $(SECONDS)
-
-check: $(INSTALLED)
+linkcheck: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
 
@@ -57,6 +51,12 @@ package: $(INSTALLED)
 # A fault in every operation on files of scan, atlas and train, about 10 minutes: see docs/robustness.md.
 faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m faults
+
+# Changed files for every reader of files, guided by which lines run, for SECONDS in all: see docs/robustness.md.
+SECONDS ?= 600
+fuzz: $(INSTALLED)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	$(RUN) -m fuzz --seconds $(SECONDS)
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .
