@@ -81,14 +81,32 @@ def killed(folder: Path, times: int) -> None:
     state = str(folder / "state")
     unfinished, got = 0, set()
     for _ in range(times):
+        written = Path(state) / "rank-0.safetensors"
+        before = number_of(written)
         child = forked(state, None, 0.004)
-        time.sleep(chance.uniform(0.05, 0.6))
+        wait_for_writes(written, before, chance.randrange(3))
+        time.sleep(chance.uniform(0, 0.05))
         os.kill(child, signal.SIGKILL)
         unfinished += ended(child) == -signal.SIGKILL
-        if (written := Path(state) / "rank-0.safetensors").exists():
+        if written.exists():
             got.add(len(scanstate.Progress.load(written)[0].done))
     assert ended(forked(state, folder / "resumed", 0.0)) == 0
     print(f"killed {unfinished} of {times}, after {sorted(got)} batches")
+
+
+def number_of(path: Path) -> int:
+    """Of the file that lies there; each write makes another."""
+    return path.stat().st_ino if path.exists() else 0
+
+
+def wait_for_writes(path: Path, before: int, writes: int) -> None:
+    """However fast the machine is; a minute at most."""
+    for _ in range(12000):
+        if writes == 0:
+            return
+        if (now := number_of(path)) != before:
+            before, writes = now, writes - 1
+        time.sleep(0.005)
 
 
 def ranks(folder: Path, world: int, state: str | None = None) -> None:
