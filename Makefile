@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table bench faults fuzz docs linkcheck package check format clean install
+.PHONY: demo test test-all coverage-table bench soak versions faults fuzz docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -57,6 +57,14 @@ SECONDS ?= 600
 fuzz: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
 	$(RUN) -m fuzz --seconds $(SECONDS)
+
+# Memory over 10,000 traces and 200,000 scanned images, about half an hour: see docs/robustness.md.
+soak: $(INSTALLED)
+	$(RUN) -m benchmarks.soak
+
+# The tests on other versions of Python and torch, about 15 minutes and 6 GB at a time for each: see docs/robustness.md.
+versions: $(INSTALLED)
+	$(RUN) -m benchmarks.versions
 
 check: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -74,9 +74,17 @@ class Operation:
         return f"{self.label} in {self.where}"
 
 
-@functools.cache
 def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
     """Names and defaults of what `func` can be called with, in order."""
+    return _parameters_of(func) if isinstance(func, nn.Module) else _known_parameters(func)
+
+
+@functools.cache  # not for modules, which it would hold forever
+def _known_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+    return _parameters_of(func)
+
+
+def _parameters_of(func: Any) -> tuple[tuple[str, Any], ...]:
     if hasattr(func, "_schema"):
         return tuple((a.name, a.default_value if a.has_default_value() else None) for a in func._schema.arguments)
     if isinstance(func, nn.Module):
