@@ -45,9 +45,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=target.suffix)
         os.close(handle)
         try:
-            os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
             yield Path(name)
             with open(name, "rb+") as written:
+                os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
                 os.fsync(written.fileno())
             os.replace(name, target)
         except BaseException:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -92,7 +93,7 @@ class Trial:
         status, said, _ = self._run(at, fault, size)
         found = _read(self.root)
         killed = "killed" in fault
-        if killed != (status < 0) or status == CRASHED:
+        if status != (-signal.SIGKILL if killed else REFUSED):
             return f"it ended with {status}: {said}"
         if not killed and self.log[at].kind != "remove" and (left := [one for one in found if target_of(Path(one))]):
             return f"it left {left[0]}"

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 HALF = "half written, then killed"
 FAULTS = {  # what can go wrong in an operation, by its kind
     "make folder": ("killed", "EIO", "ENOSPC"),
-    "create": ("killed", "EIO", "ENOSPC"),
-    "chmod": ("killed", "EIO", "full disk", "size limit"),  # the last two: in the writing that follows
+    "create": ("killed", "EIO", "ENOSPC", "full disk", "size limit"),  # the last two: in the writing that follows
+    "chmod": ("killed", "EIO"),
     "sync file": ("killed", HALF, "EIO", "ENOSPC"),
     "rename": ("killed", "EIO", "ENOSPC"),
     "sync folder": ("killed", "EIO"),
@@ -57,9 +57,11 @@ class Watched:
     # The wrappers, by the names that they have in `os`
 
     def open(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
-        if flags & os.O_CREAT and self._ours(path):
-            self._note("create", path)
-        return int(self._real["open"](path, flags, *arguments, **options))
+        fails = flags & os.O_CREAT and self._ours(path) and self._note("create", path)
+        handle = int(self._real["open"](path, flags, *arguments, **options))
+        if fails:  # the file is there and nothing is in it yet
+            self._spoil_writing(path)
+        return handle
 
     def fsync(self, handle: int) -> None:
         path = os.readlink(f"/proc/self/fd/{handle}")
@@ -84,10 +86,9 @@ class Watched:
         self._real["mkdir"](path, *arguments, **options)
 
     def chmod(self, path: Any, *arguments: Any, **options: Any) -> None:
-        fails = self._ours(path) and self._note("chmod", path)
+        if self._ours(path):
+            self._note("chmod", path)
         self._real["chmod"](path, *arguments, **options)
-        if fails:  # the file is there and nothing is in it yet
-            self._spoil_writing(path)
 
     def _ours(self, path: Any) -> bool:
         return os.fspath(path).startswith(self.root + os.sep)
