@@ -137,7 +137,8 @@ def remove_leftovers(folder: Path, pattern: str) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder and those on the way to it, those that are missing, so that they stay after a power cut."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    os.makedirs(folder, exist_ok=True)
+    if missing:
+        os.makedirs(folder, exist_ok=True)
     for one in missing:
         _sync_folder(one.parent)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from deconvviz.files import replacing
 
@@ -30,11 +30,9 @@ def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> Path:
     """Write a safetensors file, whole or not at all. Raises OSError where the disk cannot take it."""
+    content = save(dict(tensors), dict(metadata))  # `save_file` leaves files with names of its own when it is killed
     with replacing(path) as beside:
-        try:
-            save_file(dict(tensors), beside, metadata=dict(metadata))
-        except SafetensorError as error:
-            raise OSError(f"{os.fspath(path)!r} cannot be written: {error}") from error
+        beside.write_bytes(content)
     return Path(path)
 
 

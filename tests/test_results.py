@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import tensorfiles
 from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
 from deconvviz.files import replacing
 from deconvviz.results import LearningCurves, Projection, Reconstruction
@@ -40,11 +40,12 @@ def test_what_was_there_stays_when_saving_fails(projection, tmp_path, monkeypatc
     path = projection.save(tmp_path / "projection")
     before = path.read_bytes()
 
-    def full(tensors, target, metadata):
-        target.write_bytes(b"half")
+    def full(target, content):
+        with target.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(tensorfiles, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         projection.save(path)
     assert path.read_bytes() == before
