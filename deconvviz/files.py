@@ -15,8 +15,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from deconvviz.errors import DeconvVizError, OutputError
 
 _HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.\w+)?")  # a dot, the target's name, something random, its ending
@@ -87,8 +85,8 @@ def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except DeconvVizError:
         raise
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
+    except OSError as error:
+        reason = error.strerror or str(error)
         if isinstance(error, (FileExistsError, NotADirectoryError)):
             reason = "what should be its folder is a file"
         raise OutputError(f"{os.fspath(path)!r} cannot be written: {reason}; nothing there was changed") from error

@@ -22,11 +22,11 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="faults are put in by
 
 @linux
 def test_a_command_that_is_disturbed_gives_the_same_when_it_is_started_again():
-    call = [sys.executable, "-m", "faults", "scan", "train", "atlas, again", "--every", "37"]
+    call = [sys.executable, "-m", "faults", "scan", "train", "atlas, again", "--every", "27"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(re.findall(r"(\d+) faults injected, 0 failures", done.stdout)[0]) > 50
+    assert int(re.findall(r"(\d+) faults injected, 0 failures", done.stdout)[0]) > 40
 
 
 # What a power cut may leave

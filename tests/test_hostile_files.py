@@ -169,6 +169,15 @@ def test_what_is_wrong_in_a_result_is_named(tmp_path: Path):
         Result.load(tmp_path / "twice")
 
 
+def test_tensors_of_odd_names_do_not_take_each_others_place(tmp_path: Path):
+    names = {"a": {"b": torch.zeros(1)}, "a.b": torch.ones(1), "\ud800": torch.ones(2), "\\ud800": torch.zeros(2)}
+    curves = LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", names)
+    found = LearningCurves.load(curves.save(tmp_path / "curves")).settings
+    assert list(found) == list(names)
+    values = [found["a"]["b"], *list(found.values())[1:]]
+    assert [value.tolist() for value in values] == [[0], [1], [1, 1], [0, 0]]
+
+
 # The state of a scan
 
 

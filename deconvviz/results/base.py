@@ -143,6 +143,9 @@ class Finding(Tabular):
 
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
+        key = key.encode("utf-8", "backslashreplace").decode("utf-8")  # names in the file are UTF-8
+        while key in tensors:  # {"a": {"b": ...}, "a.b": ...}
+            key += "'"
         tensors[key] = value.detach().cpu().contiguous().clone()
         return {"tensor": key}
     if dataclasses.is_dataclass(value):
