@@ -36,9 +36,10 @@ from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActi
 from deconvviz.scanner import Scanner, named, unpacked
 from deconvviz.scanstate import Progress, Ranks, ScanState
 from deconvviz.tally import bin_edges
-from deconvviz.untouched import as_it_was
+from deconvviz.untouched import as_it_was, on_the_cpu
 
 
+@on_the_cpu
 def scan(
     net: DeconvNet,
     dataset: Any,

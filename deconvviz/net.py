@@ -54,7 +54,7 @@ from deconvviz.units import (
     sample_shape,
     units_at,
 )
-from deconvviz.untouched import unwrapped
+from deconvviz.untouched import on_the_cpu, unwrapped
 from deconvviz.windowed import back_on_windows, windows_of
 
 
@@ -95,6 +95,7 @@ class DeconvNet:
         """What a copy in another process needs: templates are of this model, here."""
         return {**vars(self), "_templates": {}}
 
+    @on_the_cpu
     def layers(self, x: Any) -> LayerTable:
         """The layers that run on input `x`: modules, and functional calls under the module that makes them.
 
@@ -124,6 +125,7 @@ class DeconvNet:
             )
         )
 
+    @on_the_cpu
     def trace(self, x: Any, layers: str | Collection[str] | None = None) -> Trace:
         """Record one forward pass on `x`.
 
@@ -140,6 +142,7 @@ class DeconvNet:
         call = prepared(x, self.preprocess)
         return Trace(self._record(call, wanted), self.style, call, wanted)
 
+    @on_the_cpu
     def project(
         self,
         x: Any,
@@ -182,6 +185,7 @@ class DeconvNet:
         found = choose_units(layer, trace.activations[layer], trace.tape.samples, axis, channel, position)
         return self._projected(trace, layer, *found, seed, window)
 
+    @on_the_cpu
     def project_units(
         self,
         x: Any,
@@ -293,6 +297,7 @@ class DeconvNet:
         )
         return projection, "auto"
 
+    @on_the_cpu
     def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
         """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`.
 

@@ -23,6 +23,7 @@ from deconvviz.results import LayerInfo
 from deconvviz.tally import Tally
 from deconvviz.trace import Trace
 from deconvviz.units import layer_names, sample_shape
+from deconvviz.untouched import on_the_cpu
 from deconvviz.watcher import Enough, Watcher
 
 SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
@@ -186,6 +187,7 @@ class _Reducer(Watcher):
                 self.enter(name, values.cpu().double(), maps)
         return True
 
+    @on_the_cpu
     def finish(self) -> None:
         for name, values, places in self.waiting:
             self.enter(name, values.cpu().double(), places.cpu())

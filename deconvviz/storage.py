@@ -58,17 +58,17 @@ class Geometry(NamedTuple):
 
     def positions(self) -> Tensor:
         """Position in the storage of every element, a long tensor of this geometry's size."""
-        positions = torch.tensor(self.offset)
+        positions = torch.tensor(self.offset, device="cpu")
         for size, stride in zip(self.size, self.stride, strict=True):
-            positions = positions.unsqueeze(-1) + torch.arange(size) * stride
+            positions = positions.unsqueeze(-1) + torch.arange(size, device="cpu") * stride
         return positions
 
     def within(self, root: Geometry) -> Tensor:
         """For every element its index in ``root.flatten()``, or -1 where the root has no such element."""
         held, asked = root.positions().flatten(), self.positions()
         highest = int(torch.cat([held, asked.flatten()]).max()) if held.numel() + asked.numel() else 0
-        index = torch.full((highest + 1,), -1)
-        index[held] = torch.arange(held.numel())
+        index = torch.full((highest + 1,), -1, device="cpu")
+        index[held] = torch.arange(held.numel(), device="cpu")
         return index[asked]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,36 @@ def check_threads() -> None:
             )
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Default(threading.local):
+    """The default device that the caller has set, where it is not the CPU."""
+
+    device: torch.device | None = None
+
+
+_default = _Default()
+
+
+def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function make its own tensors on the CPU, whatever default device its caller has set."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if (device := torch.get_default_device()).type == "cpu":
+            return function(*args, **kwargs)
+        before, _default.device = _default.device, device
+        try:
+            with torch.device("cpu"):
+                return function(*args, **kwargs)
+        finally:
+            _default.device = before
+
+    return called
+
+
 def unwrapped(model: Any) -> nn.Module:
     """The model inside DataParallel, DistributedDataParallel and `torch.compile` wrappers."""
     while True:
@@ -64,10 +95,12 @@ def as_it_was(model: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Eval mode inside; modes, random state and whatever the list receives (tensor, old content) put back.
 
     Inside, torch also takes no shortcuts in which operations would go unseen: neither compiled code nor the fused
-    fast path of its transformer layers. Another thread that enters waits until this one has left.
+    fast path of its transformer layers. The default device is the caller's. Another thread that enters waits until
+    this one has left.
     """
+    home = contextlib.nullcontext() if _default.device is None else _default.device
     check_threads()
-    with _Process.turn, torch.random.fork_rng(devices=_devices(model)), torch.compiler.set_stance("force_eager"):
+    with _Process.turn, torch.random.fork_rng(devices=_devices(model)), torch.compiler.set_stance("force_eager"), home:
         modes = [(module, module.training) for module in model.modules()]
         buffers = [
             (module, dict(module._buffers))

@@ -159,6 +159,8 @@ SURROUNDINGS = {
     "double by default": lambda: switched(torch.set_default_dtype, torch.float64, torch.float32),
     "half by default": lambda: switched(torch.set_default_dtype, torch.float16, torch.float32),
     "a device": lambda: torch.device("cpu"),
+    "another device": lambda: torch.device("meta"),  # as "cuda" for all that is not told where to be
+    "another device by default": lambda: switched(torch.set_default_device, "meta", None),
     "counting": lambda: FlopCounterMode(display=False),
     "dispatching": Dispatching,
     "calling": Calling,
