@@ -10,10 +10,10 @@ demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(INSTALLED)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 # Hundreds of architectures against autograd, into docs/coverage.md: fetches timm and transformers, then about 40 minutes.
 coverage-table: $(INSTALLED)

@@ -1,7 +1,8 @@
-"""What every test starts from: a known random state, two threads, and nothing left behind."""
+"""What every test starts from: a known random state, two threads in all, and nothing left behind."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from deconvviz.registry import _RULES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(autouse=True)
