@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from networks import show, subject
+from subjects import show, subject
 
 import deconvviz as dv
 from deconvviz.data import mnist_test, read_parts

@@ -9,7 +9,7 @@ Dead on four photographs says little: give a folder with many.
 from __future__ import annotations
 
 import torch
-from networks import as_batch, show, subject
+from subjects import as_batch, show, subject
 from torch.utils.data import TensorDataset
 
 import deconvviz as dv

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from networks import Subject, show, subject
+from subjects import Subject, show, subject
 from torch import Tensor, nn
 
 import deconvviz as dv

@@ -8,7 +8,7 @@ Dotted lines are the distance to another image: features that do not come near t
 
 from __future__ import annotations
 
-from networks import as_batch, show, subject
+from subjects import as_batch, show, subject
 
 import deconvviz as dv
 

@@ -9,7 +9,7 @@ feature map, that map's projection, the probability of the class, and the most p
 
 from __future__ import annotations
 
-from networks import as_batch, show, subject
+from subjects import as_batch, show, subject
 
 import deconvviz as dv
 

@@ -8,7 +8,7 @@ SqueezeNet needs photographs with labels: a folder with a sub-folder for each ki
 
 from __future__ import annotations
 
-from networks import show, subject
+from subjects import show, subject
 
 import deconvviz as dv
 
