@@ -65,7 +65,8 @@ def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        if (device := torch.get_default_device()).type == "cpu":
+        device = torch.empty(0).device  # torch 2.6 cannot say it after set_default_device(None)
+        if device.type == "cpu":
             return function(*args, **kwargs)
         before, _default.device = _default.device, device
         try:
