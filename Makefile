@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all coverage-table bench soak versions faults fuzz docs linkcheck package check format clean install
+.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults fuzz newcomer docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -14,6 +14,10 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+# Which lines and branches of deconvviz/ the tests run.
+line-coverage: $(INSTALLED)
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" -q --cov=deconvviz --cov-branch --cov-report=term-missing:skip-covered
 
 # Hundreds of architectures against autograd, into docs/coverage.md: fetches timm and transformers, then about 40 minutes.
 coverage-table: $(INSTALLED)
@@ -29,6 +33,10 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.scan
 	$(RUN) -m benchmarks.occlusion
 	$(RUN) -m benchmarks.atlas
+
+# The README and the tutorial followed step by step in a new clone and an empty environment: see docs/newcomer.py.
+newcomer: $(INSTALLED)
+	$(RUN) docs/newcomer.py
 
 # The documentation, in out/docs; a warning is an error.
 docs: $(INSTALLED)
