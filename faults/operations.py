@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HALF = "half written, then killed"
+WRITING = ("full disk", "size limit")  # faults of what follows a create, if anything is written
 FAULTS = {  # what can go wrong in an operation, by its kind
     "make folder": ("killed", "EIO", "ENOSPC"),
-    "create": ("killed", "EIO", "ENOSPC", "full disk", "size limit"),  # the last two: in the writing that follows
+    "create": ("killed", "EIO", "ENOSPC", *WRITING),
     "chmod": ("killed", "EIO"),
     "sync file": ("killed", HALF, "EIO", "ENOSPC"),
     "rename": ("killed", "EIO", "ENOSPC"),
@@ -129,4 +130,5 @@ def faults_of(log: list[Operation]) -> list[tuple[int, str, int]]:
         (number, fault, sizes.get(operation.path, 0))
         for number, operation in enumerate(log)
         for fault in FAULTS[operation.kind]
+        if fault not in WRITING or operation.path in sizes
     ]
