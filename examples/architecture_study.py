@@ -61,7 +61,8 @@ class Trained:
 def network(filters: Sequence[int], hidden: Sequence[int], seed: int) -> nn.Sequential:
     """The reference network with other layers: 7 x 7 filters, then 5 x 5, each with ReLU and 2 x 2 pooling.
 
-    The weights start as those of the reference network do, see `deconvviz.models.MnistCNN`.
+    The weights start as those of the reference network do, see `deconvviz.models.MnistCNN`; without convolutions fc1
+    looks at pixels and starts as filters do.
     """
     torch.manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -79,11 +80,11 @@ def network(filters: Sequence[int], hidden: Sequence[int], seed: int) -> nn.Sequ
     layers["classes"] = nn.Linear(width, 10)
     model = nn.Sequential(layers)
     for module in model:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) or (module is layers.get("fc1") and not filters):
             nn.init.normal_(module.weight, std=FILTER_SPREAD)
-        if isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.zeros_(module.bias)
     return model
 
@@ -123,8 +124,8 @@ def table(found: Sequence[Trained], tests: int) -> str:
 
 def comparison(found: Sequence[Trained], images: Tensor) -> Figure:
     """One row per network: its name and error, filters of its first layer, strongest units of its last convolution."""
-    figure = Figure(figsize=(12, 1.15 * len(found) + 0.4), layout="constrained")
-    axes = figure.subplots(len(found), 3, squeeze=False, width_ratios=[2, 2.9, 4])
+    figure = Figure(figsize=(11.5, 1.15 * len(found) + 0.4), layout="constrained")
+    axes = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1.4, 2.9, 4])
     for row, one in zip(axes, found, strict=True):
         first, last = one.top.layers[0], one.top.layers[-1]
         filters = first_filters(one.net, first, strongest(one.top, first, FILTERS), columns=FILTERS // 2)

@@ -132,7 +132,7 @@ def test_the_study_of_regularisation(example, by, chosen, tmp_path, monkeypatch,
         monkeypatch.setitem(runs, "L1 penalty", {"l1": 3e-3})
     study.main(["--by", by, "--images", "450", "--epochs", "4", "--out", str(tmp_path)])
     printed = capsys.readouterr().out
-    row = r" +(\d+) .* ([\d.]+)% ± ([\d.]+)% +(\d+)% +(\d+) \+ (\d+) \+ (\d+) "
+    row = r" +(\d+) .* ([\d.]+)% ± ([\d.]+)% +(\d+)% +(\d+) \+ (\d+) \+ (\d+)$"
     rows = {name: re.search(rf"^{name}{row}", printed, re.MULTILINE) for name in chosen}
     accuracy = {name: float(row[2]) / 100 for name, row in rows.items()}
     assert accuracy[chosen[0]] > 0.5 > 1 - CHANCE
