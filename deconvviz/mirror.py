@@ -149,13 +149,16 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
     with undisturbed(layer.device):
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
+        spread: set[int] = set()  # values whose signal fills most of the map, and those before them
         for operation in reversed(tape.operations):
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]
             if all(part is None for part in arriving):
                 continue
             rule = rule_for(operation, style)
             free = all(value is None or value.id in writable for value in operation.outputs)
-            for value, part in _mirrored(rule, Step(operation, tape, samples, free), arriving, met):
+            if not spread.isdisjoint(value.id for value in operation.outputs if value):
+                spread.update(value.id for value in operation.inputs)
+            for value, part in _mirrored(rule, Step(operation, tape, samples, free, spread), arriving, met):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part

@@ -59,6 +59,8 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     shape = op.shape(op["input"])
     if _is_strided_stem(op, weight):
         return _by_phases(op, signal, weight, shape)
+    if (found := _filled(op, signal, weight)) is not None:
+        return _from_windows(op, signal, weight, shape, *found)
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
     layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
@@ -66,6 +68,50 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     shape_only = torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
     back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
     return back
+
+
+def _filled(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]] | None:
+    """Where the window begins that holds all of each unit's signal, (units, 2), and its size; None for most of a map.
+
+    Near its unit a signal is zero almost everywhere. Once one has been found to fill its map, no more is looked for.
+    """
+    dense = op.made.id in op.spread or op["transposed"] or op["groups"] > 1
+    here = signal.device.type == "cpu" and signal.ndim == 4 and signal.is_contiguous(memory_format=torch.channels_last)
+    if dense or not here:  # elsewhere to ask for sizes would wait for the device
+        return None
+    filled = signal.permute(0, 2, 3, 1).any(3)
+    starts, sizes = [], []
+    for axis, extent in ((2, signal.shape[2]), (1, signal.shape[3])):
+        along = filled.any(axis)
+        first, last = along.int().argmax(1), extent - 1 - along.flip(1).int().argmax(1)
+        size = int((last - first).where(along.any(1), 0).max()) + 1
+        starts.append(first.clamp(max=extent - size))
+        sizes.append(size)
+    places, taps = sizes[0] * sizes[1], weight.shape[2] * weight.shape[3]
+    if 3 * places > 2 * filled[0].numel() or places * taps > 2 * torch.Size(op["input"].shape[2:]).numel():
+        op.spread.add(op["input"].id)  # a product for all taps at once would take more memory than maps do
+        return None
+    return torch.stack(starts, 1), sizes
+
+
+def _from_windows(
+    op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int], starts: Tensor, sizes: list[int]
+) -> Tensor:
+    """The same on the windows alone: one matrix product for all taps, and each tap's part added to its place."""
+    stride, padding, dilation = op["stride"], op["padding"], op["dilation"]
+    units = torch.arange(len(signal))[:, None, None]
+    rows, columns = (starts[:, axis, None] + torch.arange(sizes[axis]) for axis in (0, 1))
+    windows = signal.permute(0, 2, 3, 1)[units, rows[:, :, None], columns[:, None, :]]
+    matrix = weight.permute(0, 2, 3, 1).flatten(1)
+    taps = (windows.flatten(0, 2) @ matrix).view(*windows.shape[:3], *weight.shape[2:], shape[1])
+    extent = [n + 2 * p for n, p in zip(shape[2:], padding, strict=True)]
+    back = taps.new_zeros((shape[0], *extent, shape[1]))
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            down, across = rows * stride[0] + i * dilation[0], columns * stride[1] + j * dilation[1]
+            back[units, down[:, :, None], across[:, None, :]] += taps[:, :, :, i, j]
+    inside = back[:, padding[0] : padding[0] + shape[2], padding[1] : padding[1] + shape[3]]
+    return inside.contiguous().permute(0, 3, 1, 2)
 
 
 def _is_strided_stem(op: Step, weight: Tensor) -> bool:
@@ -158,6 +204,9 @@ def _unpooling(place: Callable[[Tensor, Tensor, int], Tensor]) -> Callable[..., 
 
 
 def _summed(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+    if values.stride(-1) > 1:  # channels last, which would be copied there and back
+        made = values.new_zeros((*values.shape[:-2], plane, values.shape[-2]))
+        return made.scatter_add_(-2, switches.mT, values.mT).mT
     return values.new_zeros((*values.shape[:-1], plane)).scatter_add_(-1, switches, values)
 
 

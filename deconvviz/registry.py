@@ -23,10 +23,19 @@ class Step:
     samples: for each unit the index of its sample, and the signal has the units' samples along axis 0; or
         None, and the signal has the recorded shape.
     writable: whether the arriving signals may be written over, being read nowhere else.
+    spread: ids of values whose signals are known to fill most of the map; a rule may add those it met.
     """
 
-    def __init__(self, operation: Operation, tape: Tape, samples: Tensor | None, writable: bool = False) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        tape: Tape,
+        samples: Tensor | None,
+        writable: bool = False,
+        spread: set[int] | None = None,
+    ) -> None:
         self.operation, self.tape, self.samples, self.writable = operation, tape, samples, writable
+        self.spread = set() if spread is None else spread
 
     def __getitem__(self, name: str) -> Any:
         return self.operation[name]

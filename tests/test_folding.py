@@ -9,6 +9,7 @@ from reference import randomised, reference, relative_error
 from torch import nn
 
 import deconvviz as dv
+from deconvviz import mirrors
 from deconvviz.folding import folded
 from deconvviz.rules import STYLES
 
@@ -103,6 +104,74 @@ class Shared(nn.Module):
         left, right = F.relu(h) - 0.5 * h, F.leaky_relu(h)
         both = F.relu(self.b(left)) + torch.cat([h[:, 1:], right[:, :1]], 1) + right
         return self.c(F.relu(both).view(x.shape) + both.masked_fill(x > 0, 0))
+
+
+def windowed_filters(monkeypatch):
+    """The calls that went through windows, by the input's shape and the window's size."""
+    calls, direct = [], mirrors._from_windows
+
+    def counted(op, signal, weight, shape, starts, sizes):
+        calls.append((tuple(shape[2:]), tuple(sizes)))
+        return direct(op, signal, weight, shape, starts, sizes)
+
+    monkeypatch.setattr("deconvviz.mirrors._from_windows", counted)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [
+        (1, 1, 0, 1),
+        (3, 1, 1, 1),
+        (3, 2, 1, 1),
+        (3, 1, 2, 2),
+        (2, 2, 0, 1),
+        ((3, 1), (1, 2), (2, 0), (2, 1)),
+        (1, 2, 1, 1),
+    ],
+)
+def test_near_their_units_signals_are_filtered_on_windows(kernel, stride, padding, dilation, monkeypatch):
+    calls = windowed_filters(monkeypatch)
+    torch.manual_seed(1)
+    below = nn.Conv2d(3, 6, kernel, stride, padding, dilation)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), below, nn.ReLU(), nn.Conv2d(6, 5, 3, padding=1))
+    model, x = model.double(), torch.randn(2, 2, 17, 16, dtype=torch.float64)
+    net = dv.DeconvNet(model)
+    rows, columns = net.trace(x, "4").activations["4"].shape[2:]
+    # At every corner and inside, so that windows reach over each border; one unit for each position and channel.
+    for place in ((0, 0), (rows - 1, columns - 1), (0, columns - 1), (rows // 2, columns // 2)):
+        found = net.project(x, "4", list(range(5)), position=place, window="full").pixels
+        units = [(sample, channel, *place) for sample in range(2) for channel in range(5)]
+        expected = reference(model, x, "4", units, "deconvnet")[1]
+        assert relative_error(found.flatten()[None], expected.flatten()[None]) <= 1e-10
+    assert ((rows, columns), (1, 1)) in calls
+    assert {shape for shape, _ in calls} >= {(17, 16)}  # the second one, too
+
+
+def test_units_at_different_places_share_a_window(monkeypatch):
+    calls = windowed_filters(monkeypatch)
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)).double()
+    x = torch.randn(1, 2, 20, 20, dtype=torch.float64)
+    net = dv.DeconvNet(model)
+    places = [(channel, (19 * channel // 7, 19 - 3 * (channel % 3))) for channel in range(8)]
+    found = net.project_units(x, "2", [(0, *unit) for unit in places], window="full").pixels
+    expected = reference(model, x, "2", [(0, channel, *place) for channel, place in places], "deconvnet")[1]
+    assert relative_error(found, expected) <= 1e-10
+    assert calls == [((20, 20), (1, 1)), ((20, 20), (3, 3))]
+
+
+def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
+    calls = windowed_filters(monkeypatch)
+    looked, direct = [], mirrors._filled
+    monkeypatch.setattr(
+        "deconvviz.mirrors._filled", lambda *a: looked.append(a[0].made.id not in a[0].spread) or direct(*a)
+    )
+    torch.manual_seed(3)
+    model = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)))
+    dv.DeconvNet(model).project(torch.randn(1, 4, 6, 6), "4", [0, 1, 2, 3], position=(3, 3), window="full")
+    assert calls == [((6, 6), (1, 1))]  # nine taps of nine positions are more than twice 36
+    assert looked == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize("style", STYLES)
