@@ -26,7 +26,8 @@ there is no layer 'fc9'
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 
 class DeconvVizError(Exception):
@@ -77,6 +78,19 @@ class CheckpointError(DeconvVizError, ValueError):
 
 class DependencyError(DeconvVizError, ImportError):
     """An installed package that is missing or broken."""
+
+
+def unknown_layer(model: Any, name: str, known: Collection[str]) -> UnknownLayerError:
+    """The error for a layer that a model does not have, or that did not run. known: the layers that did."""
+    kind = type(model).__name__
+    if not known:
+        said = f"there is no layer {name!r}: nothing that depends on the input comes out of any module of {kind}"
+    elif name and name in dict(model.named_modules()):
+        said = f"layer {name!r} is a module of the model, but nothing that depends on the input came out of it"
+    else:
+        some = ", ".join(map(repr, [*known][:5])) + (", ..." if len(known) > 5 else "")
+        said = f"there is no layer {name!r} in {kind}{did_you_mean(name, known) or f'; the layers are {some}'}"
+    return UnknownLayerError(said)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

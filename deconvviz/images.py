@@ -140,6 +140,25 @@ def displayed(x: Tensor, preprocess: Any) -> Tensor:
     return (inverse(x) if inverse else x).detach().cpu()
 
 
+def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
+    """What a network gets, per channel (C,), where the image as displayed has a brightness from 0 (black) to 1 (white).
+
+    x: inputs (N, C, H, W) made by `preprocess`. Raises InputError where it makes another number of channels.
+    """
+    if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
+        found = (value - x.new_tensor(preprocess.mean)) / x.new_tensor(preprocess.std)
+    else:
+        plain = Image.new("L", (x.shape[3], x.shape[2]), round(255 * value))
+        made = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)
+        found = made[0].flatten(1).mean(1).to(x)
+    if len(found) != x.shape[1]:
+        raise InputError(
+            f"the input has {x.shape[1]} channels, and the network's preprocess makes {len(found)}; "
+            f"give a fill as a number"
+        )
+    return found
+
+
 # What tensors look like
 
 

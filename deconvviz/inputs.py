@@ -74,6 +74,14 @@ def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
     return call
 
 
+def images_of(given: Any, preprocess: Any, what: str) -> Tensor:
+    """The images (N, C, H, W) of an input, for what takes nothing else. Raises InputError for any other input."""
+    call = prepared(given, preprocess)
+    if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
+        raise InputError(f"{what} is for networks that take one batch of images (N, C, H, W)")
+    return call.first.detach()
+
+
 def check_finite(tensor: Tensor, name: str = "the input") -> None:
     """Raise InputError where a tensor holds NaN or infinity."""
     # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.

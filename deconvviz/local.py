@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deconvviz.crops import Crops, NotLocal, Region, Starts, local
 from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS, uses_batch_statistics
 from deconvviz.tape import Operation, Value, mapped
-from deconvviz.windows import scale_factors
+from deconvviz.windows import per_axis, scale_factors
 
 aten: Any = torch.ops.aten
 
@@ -53,20 +53,13 @@ def at_each_position(crops: Crops, operation: Operation, region: Region) -> Valu
     return crops.operation(operation, operation.func, args, dict(kwargs), *outputs)
 
 
-def _numbers(given: Any, rank: int, default: Any = 1) -> list[int]:
-    numbers = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not numbers or numbers == [None]:
-        return _numbers(default, rank)
-    return numbers * rank if len(numbers) == 1 else numbers
-
-
 def _geometry(operation: Operation) -> tuple[NDArray[np.int64], ...]:
     """Kernel, stride, padding and dilation of a convolution or pooling, per spatial axis."""
     rank = len(operation.made.shape) - 2
     convolution = operation.label == "aten.convolution"
-    kernel = list(operation["weight"].shape[2:]) if convolution else _numbers(operation["kernel_size"], rank)
-    stride = _numbers(operation["stride"], rank, kernel)
-    given = (kernel, stride, _numbers(operation["padding"], rank), _numbers(operation["dilation"], rank))
+    kernel = list(operation["weight"].shape[2:]) if convolution else per_axis(operation["kernel_size"], rank)
+    stride = per_axis(operation["stride"], rank, kernel)
+    given = (kernel, stride, per_axis(operation["padding"], rank), per_axis(operation["dilation"], rank))
     return tuple(np.array(numbers, np.int64) for numbers in given)
 
 

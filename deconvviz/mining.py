@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.data.identity import identity_of
-from deconvviz.data.items import as_dataset, batches, is_indexed, loading, name_of_item, short_name
+from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, short_name
 from deconvviz.errors import DataError, InputError
 from deconvviz.fingerprints import fingerprint
 from deconvviz.net import DeconvNet
@@ -84,29 +84,29 @@ def scan(
     total = len(data) if is_indexed(data) else None
     seen = kept.own.count + len(kept.own.broken)
     shown = progress and ranks.rank == 0
-    with tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05) as bar:
-        found = batches(
-            *(data, net.preprocess, batch_size),
-            lambda number: number % ranks.world == ranks.rank and number not in done,
-            workers,
-            next(net.model.parameters(), torch.empty(0)).is_cuda,
-        )
-        with torch.random.fork_rng(devices=[]), loading(workers):  # which draws random numbers
-            for batch in found:
-                if strict and batch.broken:
-                    number, reason = batch.broken[0]
-                    raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
-                if batch.images is not None:
-                    # Batch by batch, so that other threads can use a model between them.
-                    with as_it_was(net.model), torch.inference_mode():
-                        scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
-                        scanner.run(batch, kept.own.tallies)
-                kept.own.count += len(batch.numbers)
-                kept.own.broken.update(batch.broken)
-                kept.own.done.add(batch.number)
-                kept.save()
-                others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
-                bar.update(others if total is None else min(others, total - bar.n))
+    bar = tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05)
+    loading = batches(
+        *(data, net.preprocess, batch_size),
+        lambda number: number % ranks.world == ranks.rank and number not in done,
+        workers,
+        next(net.model.parameters(), torch.empty(0)).is_cuda,
+    )
+    with bar, loading as found:
+        for batch in found:
+            if strict and batch.broken:
+                number, reason = batch.broken[0]
+                raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
+            if batch.images is not None:
+                # Batch by batch, so that other threads can use a model between them.
+                with as_it_was(net.model), torch.inference_mode():
+                    scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
+                    scanner.run(batch, kept.own.tallies)
+            kept.own.count += len(batch.numbers)
+            kept.own.broken.update(batch.broken)
+            kept.own.done.add(batch.number)
+            kept.save()
+            others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
+            bar.update(others if total is None else min(others, total - bar.n))
     kept.save(now=True)
     whole = kept.whole(ranks)
     if not whole.count:

@@ -24,14 +24,7 @@ from torch import Tensor, nn
 
 from deconvviz import __version__, images
 from deconvviz.crops import NotLocal
-from deconvviz.errors import (
-    DeconvVizError,
-    InputError,
-    ModelError,
-    UnknownLayerError,
-    UnsupportedOperation,
-    did_you_mean,
-)
+from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
 from deconvviz.fingerprints import fingerprint, state_of
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared, unbound
@@ -366,21 +359,10 @@ class DeconvNet:
                 )
         for name in wanted or ():
             if name not in tape.layers:
-                raise UnknownLayerError(self._unknown(name, tape))
+                raise unknown_layer(self.model, name, tape.layers)
             if not tape.layers[name].value.carries_signal:
                 raise InputError(f"layer {name!r} returns {tape.layers[name].value.dtype}, which has no activations")
         return tape
-
-    def _unknown(self, name: str, tape: Tape) -> str:
-        if not tape.layers:
-            made = type(self.model).__name__
-            return f"there is no layer {name!r}: nothing that depends on the input comes out of any module of {made}"
-        if name and name in dict(self.model.named_modules()):
-            return f"layer {name!r} is a module of the model, but nothing that depends on the input came out of it"
-        known = list(tape.layers)
-        some = ", ".join(map(repr, known[:5])) + (", ..." if len(known) > 5 else "")
-        hint = did_you_mean(name, known) or f"; the layers are {some}"
-        return f"there is no layer {name!r} in {type(self.model).__name__}{hint}"
 
     def _check_strict(self, met: Met) -> None:
         if self.strict and met.linearised:

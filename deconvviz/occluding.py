@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.geometry import channel_axis
-from deconvviz.inputs import prepared
+from deconvviz.images import brightness
 from deconvviz.net import DeconvNet
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Watcher
@@ -25,14 +24,6 @@ Box = tuple[int, int, int, int]  # top, left, and one past the bottom and the ri
 NOTHING: Box = (0, 0, 0, 0)
 Job = tuple[int, Box]  # an image's number, and what of it is covered
 Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and its maps (jobs, channels, ...)
-
-
-def images_of(net: DeconvNet, x: Any) -> Tensor:
-    """The images that a patch can be laid on, (N, C, H, W). Raises InputError for any other input."""
-    call = prepared(x, net.preprocess)
-    if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
-        raise InputError("occlusion is for networks that take one batch of images (N, C, H, W)")
-    return call.first.detach()
 
 
 def pixels(given: Any, what: str) -> tuple[int, int]:
@@ -60,18 +51,11 @@ def fill_colours(fill: str | float, x: Tensor, preprocess: Any) -> Tensor:
 
 
 def _grey(x: Tensor, preprocess: Any) -> Tensor:
-    if preprocess is None:
-        lowest, highest = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-        inside = (lowest >= 0) & (highest <= 1)
-        return torch.where(inside, 0.5, (lowest + highest) / 2).expand(-1, x.shape[1], 1, 1).to(x)
-    if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        mean, std = (x.new_tensor(one).view(1, -1, 1, 1) for one in (preprocess.mean, preprocess.std))
-        return ((0.5 - mean) / std).expand(len(x), x.shape[1], 1, 1)
-    mode = "L" if x.shape[1] == 1 else "RGB"
-    grey: Tensor = preprocess(Image.new(mode, (x.shape[3], x.shape[2]), "#808080")).to(x)
-    if grey.shape[-3] != x.shape[1]:
-        raise InputError("the preprocess does not say what grey is to the network; give the fill as a number")
-    return grey.reshape(1, *grey.shape[-3:]).mean((2, 3), keepdim=True).expand(len(x), -1, 1, 1)
+    if preprocess is not None:
+        return brightness(0.5, preprocess, x).view(1, -1, 1, 1).expand(len(x), -1, 1, 1)
+    lowest, highest = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    inside = (lowest >= 0) & (highest <= 1)
+    return torch.where(inside, 0.5, (lowest + highest) / 2).expand(-1, x.shape[1], 1, 1).to(x)
 
 
 class Occluder:

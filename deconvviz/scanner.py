@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.data.items import Batch
-from deconvviz.errors import DeconvVizError, InputError, UnknownLayerError, did_you_mean
+from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.geometry import channel_axis
 from deconvviz.inputs import misfit
 from deconvviz.net import DeconvNet
@@ -85,10 +85,7 @@ class Scanner:
             asked = named(layers) or self._default(trace)
             for name in asked:
                 if name not in trace.tape.layers:
-                    raise UnknownLayerError(
-                        f"there is no layer {name!r} in {type(self.model).__name__}"
-                        f"{did_you_mean(name, trace.tape.layers)}"
-                    )
+                    raise unknown_layer(self.model, name, trace.tape.layers)
             table = net.layers(trace)
             self.layers = {name: self._learnt(trace, table[name]) for name in asked}
             self._check_names(trace, x)

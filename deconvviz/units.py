@@ -29,6 +29,23 @@ def layer_names(layers: Any) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
+def one_each(given: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
+    """One index for each of `count` images, from one for all of them or one for each.
+
+    there: indices from the first to below the last, if they are to be checked. Raises InputError for what does not fit.
+    """
+    asked = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
+    asked = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked] * count
+    if len(asked) != count:
+        raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
+    for one in asked:
+        if isinstance(one, bool) or not isinstance(one, (int, np.integer)):
+            raise InputError(f"a {what} is given by its number, not by {one!r}")
+        if there is not None and one not in there:
+            raise InputError(f"there is no {what} {one}; give one from {there[0]} to {there[-1]}")
+    return [int(one) for one in asked]
+
+
 def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
     """The shape of one sample's part of a value: its rows along axis 0 (usually one), then the other axes."""
     return (shape[0] // samples, *shape[1:])

@@ -100,11 +100,11 @@ def same(operation: Operation, value: Value, made: Value, rows: Windows) -> Wind
     return inside
 
 
-def _per_axis(given: Any, rank: int, default: Any = 1) -> list[int]:
+def per_axis(given: Any, rank: int, default: Any = 1) -> list[int]:
     """An argument of a convolution or pooling, one number per spatial axis."""
     numbers = list(given) if isinstance(given, (list, tuple)) else [given]
     if not numbers or numbers == [None]:
-        return _per_axis(default, rank)
+        return per_axis(default, rank)
     return numbers * rank if len(numbers) == 1 else numbers
 
 
@@ -112,7 +112,7 @@ def _per_axis(given: Any, rank: int, default: Any = 1) -> list[int]:
 def filtered(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
     rank = len(value.shape) - 2
     kernel = operation["weight"].shape[2:]
-    stride, padding, dilation = (_per_axis(operation[n], rank) for n in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (per_axis(operation[n], rank) for n in ("stride", "padding", "dilation"))
     inside = everything_seen(len(rows), len(value.shape))
     for axis in range(rank):
         reach = dilation[axis] * (kernel[axis] - 1)
@@ -130,9 +130,9 @@ def filtered(operation: Operation, value: Value, made: Value, rows: Windows) -> 
 @passes(aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d)
 def pooled(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
     rank = int(operation.label.split("pool")[1][0])
-    kernel = _per_axis(operation["kernel_size"], rank)
-    stride = _per_axis(operation["stride"], rank, kernel)
-    padding, dilation = _per_axis(operation["padding"], rank), _per_axis(operation["dilation"], rank)
+    kernel = per_axis(operation["kernel_size"], rank)
+    stride = per_axis(operation["stride"], rank, kernel)
+    padding, dilation = per_axis(operation["padding"], rank), per_axis(operation["dilation"], rank)
     inside = rows.copy()
     for axis in range(rank):
         first, last = rows[:, axis - rank, 0], rows[:, axis - rank, 1]

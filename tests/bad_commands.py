@@ -151,7 +151,7 @@ def _mining() -> list[Command]:
         "scan mnist images --device banana": "--device is cpu, cuda or cuda:N, not 'banana'",
         "scan mnist images --device cuda:": "--device is cpu, cuda or cuda:N, not 'cuda:'",
         "scan mnist images --device cuda:99": "--device cuda:99: …",
-        "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN",
+        "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
         "scan mnist images --strict": (
             "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is no image file that "
             "Pillow can read"
@@ -229,11 +229,9 @@ def _experiments() -> list[Command]:
     no_layer = "there is no layer 'nope' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
     said = {
         "occlude mnist no.png": "there is no image file 'no.png'",
-        "occlude mnist mnist:0 --target 10": "the model has classes 0 to 9; there is no target 10",
+        "occlude mnist mnist:0 --target 10": "there is no class 10; give one from 0 to 9",
         "occlude mnist mnist:0 --layer nope": no_layer,
-        "occlude mnist mnist:0 --layer conv1 --channel 24": (
-            "layer 'conv1' has channels 0 to 23; there is no channel 24"
-        ),
+        "occlude mnist mnist:0 --layer conv1 --channel 24": ("there is no channel 24; give one from 0 to 23"),
         "occlude mnist mnist:0 --patch 0": f"the patch {sides} 0",
         "occlude mnist mnist:0 --patch 1 2 3": f"the patch {sides} [1, 2, 3]",
         "occlude mnist mnist:0 --patch 29": "a patch of 29 x 29 pixels is larger than the images of 28 x 28",
@@ -251,8 +249,8 @@ def _experiments() -> list[Command]:
         "invariance mnist mnist:0 --values nan": "the values to transform by are finite numbers, not nan",
         "invariance mnist mnist:0 --transform scale --values 0": "a scale is above zero, not 0",
         "invariance mnist mnist:0 --layers nope": no_layer,
-        "invariance mnist mnist:0 --targets 10": "there is no class 10; the model has 10, from 0",
-        "invariance mnist mnist:0 --targets 1 2": "give one target, or one class for each of 1 images, not [1, 2]",
+        "invariance mnist mnist:0 --targets 10": "there is no class 10; give one from 0 to 9",
+        "invariance mnist mnist:0 --targets 1 2": "give one class, or one for each of the 1 images, not 2",
         "invariance mnist mnist:0 --fill pink": "a fill is 'black', 'grey', 'white' or a number, not 'pink'",
         "invariance mnist mnist:0 --batch-size 0": "batch_size must be at least 1, not 0",
         "invariance mnist mnist:0 --out text.txt": f"'text.txt/invariance.png' {IN_THE_WAY}",
@@ -263,7 +261,7 @@ def _experiments() -> list[Command]:
         ),
         "correspond mnist mnist:0 mnist:1 --parts photo.png": "'photo.png' is no CSV file (…)",
         "diagnose mnist no": "there is no folder 'no' of images",
-        "diagnose mnist images --layers nope": "there is no layer 'nope' in MnistCNN",
+        "diagnose mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
         "diagnose mnist images --similar 2": (
             "similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar=2.0, …"
         ),

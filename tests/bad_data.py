@@ -211,7 +211,7 @@ CASES: list[Case] = [
         "a layer to scan that is not there",
         lambda _: scan(layers="nope"),
         UnknownLayerError,
-        "there is no layer 'nope' in Sequential",
+        "there is no layer 'nope' in Sequential; the layers are '0'…",
     ),
     refused(
         "a layer to scan that is a number",

@@ -1,7 +1,10 @@
-"""Texts that would like to be more than text, and what is read from pages that show them."""
+"""Texts that would like to be more than text, what is read from pages that show them, and what reading may cost."""
 
 from __future__ import annotations
 
+import contextlib
+import tracemalloc
+from collections.abc import Iterator
 from html.parser import HTMLParser
 
 TEXTS = {
@@ -52,3 +55,14 @@ class Page(HTMLParser):
         """Which attributes which elements have: (element, attribute), (element, "") for the element itself."""
         named = {(tag, name) for tag, attributes in self.elements for name in attributes}
         return named | {(tag, "") for tag, _ in self.elements}
+
+
+@contextlib.contextmanager
+def at_most(memory: float) -> Iterator[None]:
+    """No more than so many bytes are taken in the block, by Python's measure."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < memory
+    finally:
+        tracemalloc.stop()

@@ -331,7 +331,7 @@ def test_clarity_is_the_correlation_of_a_reconstruction_with_the_image():
         ),
         (lambda net, x: deletion(net, x, "0", steps=0), "in one step or more, not 0"),
         (lambda net, x: deletion(net, x, "0", methods=["mine"]), "there is no method 'mine'"),
-        (lambda net, x: deletion(net, x, "0", channel=[0]), "one channel, or one for each of 2 images, not 1"),
+        (lambda net, x: deletion(net, x, "0", channel=[0]), "one channel, or one for each of the 2 images, not 1"),
         (lambda net, x: deletion(net, x, "0", channel=3), "channels 0 to 0, not 3"),
         (lambda net, x: deletion(net, (x, x), "0"), "takes? one batch of images|take one batch of images"),
         (lambda net, x: randomisation(net, x, "0", mode="all"), "the mode is 'cascading' or 'independent', not 'all'"),

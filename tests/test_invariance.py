@@ -246,10 +246,10 @@ def test_bad_input_is_one_sentence():
     refused("returned \\(2, 1, 28, 28\\) at t = 1", transform=lambda images, t: images[:2], values=[1])
     refused("as a tensor, not list", transform=lambda images, t: [1, 2], values=[1])
     refused("NaN or infinite", transform=lambda images, t: images * math.inf, values=[1])
-    refused("no class 10; the model has 10, from 0", targets=10)
+    refused("no class 10; give one from 0 to 9", targets=10)
     refused("no class -1", targets=[0, 1, -1, 2])
-    refused("one class for each of 4 images", targets=[1, 2])
-    refused("one class for each of 4 images", targets=[0.5] * 4)
+    refused("give one class, or one for each of the 4 images, not 2", targets=[1, 2])
+    refused("a class is given by its number, not by 0.5", targets=[0.5] * 4)
     refused("a fill is 'black', 'grey', 'white' or a number, not 'mean'", fill="mean")
     refused("a finite number, not inf", fill=math.inf)
     refused("batch_size must be at least 1", batch_size=0)
@@ -303,7 +303,7 @@ def test_the_command(tmp_path, capsys):
         (["--values", "0.5"], "whole pixels"),
         (["--fill", "blue"], "a fill is"),
         (["--targets", "12"], "no class 12"),
-        (["--targets", "1", "2", "3"], "one class for each of 2"),
+        (["--targets", "1", "2", "3"], "one class, or one for each of the 2"),
         (["--layers", "conv7"], "no layer 'conv7'"),
     ):
         assert cli.main(["invariance", "mnist", *images, *wrong, "--out", str(out)]) == 2

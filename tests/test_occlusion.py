@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import deconvviz as dv
 from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
-from deconvviz.experiments import occlusion
+from deconvviz.experiments import invariance, occlusion
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
 from deconvviz.occluding import fill_colours
@@ -253,9 +254,9 @@ ONE_OUTPUT = nn.Sequential(nn.Conv2d(3, 1, (9, 11)), nn.Flatten()).double()
         ({"stride": 1.5}, "the stride is one integer of 1 or more"),
         ({"fill": "black"}, "a fill is 'grey', 'mean' or a finite number, not 'black'"),
         ({"fill": float("nan")}, "a fill is 'grey'"),
-        ({"target": 3}, "the model has classes 0 to 2; there is no target 3"),
-        ({"target": [0]}, "give one target, or one for each of the 2 images, not 1"),
-        ({"channel": -1}, "layer '2' has channels 0 to 4; there is no channel -1"),
+        ({"target": 3}, "there is no class 3; give one from 0 to 2"),
+        ({"target": [0]}, "give one class, or one for each of the 2 images, not 1"),
+        ({"channel": -1}, "there is no channel -1; give one from 0 to 4"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"classes": ["cat"]}, "there are 1 names of classes and 3 classes"),
     ],
@@ -265,12 +266,32 @@ def test_mistakes_are_one_sentence(options, message):
         occlusion(dv.DeconvNet(network()), noise(), **options, progress=False)
 
 
+def test_a_module_whose_name_begins_with_output_is_not_the_output():
+    torch.manual_seed(0)
+    x = noise()
+    parts = {"output_map": nn.Conv2d(3, 4, 3), "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+    model = nn.Sequential(OrderedDict({**parts, "last": nn.Linear(4, 2)})).double()
+    found = occlusion(dv.DeconvNet(model), x, target=1, progress=False)
+    assert torch.allclose(found.whole_probability, model(x).softmax(1)[:, 1])
+
+
+def test_scores_at_one_position_are_scores():
+    torch.manual_seed(0)
+    x = noise()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)).double()  # (N, classes, 1, 1)
+    expected = model(x).flatten(1).softmax(1)
+    found = occlusion(dv.DeconvNet(model), x, target=1, progress=False)
+    assert torch.allclose(found.whole_probability, expected[:, 1])
+    moved = invariance(dv.DeconvNet(model), x, ["0"], values=[0], targets=1)
+    assert torch.allclose(moved.probability, expected[None, :, 1])
+
+
 def test_models_and_layers_that_do_not_fit():
     with pytest.raises(UnknownLayerError, match="there is no layer 'conv5'"):
         occlusion(dv.DeconvNet(network()), noise(), layer="conv5", progress=False)
-    with pytest.raises(InputError, match=r"output has shape \(2, 1\); .* the scores of two classes or more"):
+    with pytest.raises(InputError, match=r"the scores of two classes or more, \(N, classes\), not \(1, 1\)"):
         occlusion(dv.DeconvNet(ONE_OUTPUT), noise(), layer="0", progress=False)
-    with pytest.raises(InputError, match=r"output has shape \(2, 4, 7, 9\)"):
+    with pytest.raises(InputError, match=r"the scores of two classes .*, not \(1, 4, 7, 9\)"):
         occlusion(dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3)).double()), noise(), progress=False)
     with pytest.raises(InputError, match="the model has no convolution; name the layer"):
         occlusion(dv.DeconvNet(nn.Sequential(nn.Flatten(), nn.Linear(297, 2)).double()), noise(), progress=False)
@@ -336,7 +357,7 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
         (["--stride", 0], "the stride is one integer of 1 or more"),
         (["--patch", 1, 2, 3], "the patch is one integer of 1 or more, or two"),
         (["--fill", "black"], "a fill is 'grey', 'mean' or a finite number, not 'black'"),
-        (["--target", 10], "the model has classes 0 to 9; there is no target 10"),
+        (["--target", 10], "there is no class 10; give one from 0 to 9"),
         (["--layer", "conv9"], "there is no layer 'conv9'"),
         (["--classes", "nowhere.txt"], "nowhere.txt"),
     ],

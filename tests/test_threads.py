@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.errors import DataError, InputError, UnsupportedOperation
+from deconvviz.experiments import probe
 
 ROUNDS = 8
 
@@ -319,7 +320,18 @@ def test_a_process_that_dies_while_it_loads_is_reported(how, said, capfd):
         dv.scan(net, Dies(how), batch_size=4, workers=2, progress=False)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
-    del caught
+    assert not multiprocessing.active_children()  # also while the error is kept, and with it where it happened
+
+
+class Labelled(Dies):
+    def __getitem__(self, index):
+        return super().__getitem__(index), index % 2
+
+
+def test_a_process_that_dies_while_features_are_read_is_reported_too():
+    net = dv.DeconvNet(nn.Conv2d(3, 2, 3))
+    with pytest.raises(DataError, match=r"^one of the 2 processes that load images ended with exit status 3"):
+        probe(net, Labelled(3), ["output"], batch_size=4, workers=2, progress=False)
     assert not multiprocessing.active_children()
 
 

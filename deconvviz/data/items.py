@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,14 +122,24 @@ def _collated(items: list[Item]) -> list[Item]:
     return items
 
 
+@contextlib.contextmanager
 def batches(
     dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int = 0, pin: bool = False
-) -> Iterator[Batch]:
+) -> Iterator[Iterator[Batch]]:
     """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
 
-    Datasets with a length and ``[index]`` are read by `workers` processes; iterables are read through.
-    Raises InputError where images of one batch have different shapes.
+    Datasets with a length and ``[index]`` are read by `workers` processes, which end with the context; iterables are
+    read through. Random numbers are what they would have been: loaders draw a seed.
+    Raises InputError where images of one batch have different shapes, DataError where a process that loads dies.
     """
+    found = _batches(dataset, preprocess, size, wanted, workers, pin)
+    with torch.random.fork_rng(devices=[]), _deaths_explained(workers), contextlib.closing(found):
+        yield found
+
+
+def _batches(
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int, pin: bool
+) -> Generator[Batch, None, None]:
     if is_indexed(dataset):
         count = len(dataset)
         numbers = [number for number in range(-(-count // size)) if wanted(number)]
@@ -139,8 +149,9 @@ def batches(
         loader = DataLoader(
             numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
         )
-        for number, loaded in zip(numbers, _loaded(loader), strict=True):
-            yield _batch(number, loaded, pin)
+        with contextlib.closing(_loaded(loader)) as every:
+            for number, loaded in zip(numbers, every, strict=True):
+                yield _batch(number, loaded, pin)
         return
     gathered: list[Item] = []
     number = 0
@@ -160,19 +171,23 @@ def _quiet(worker: int) -> None:
     sys.excepthook = lambda *_: None
 
 
-def _loaded(loader: DataLoader[Item]) -> Iterator[list[Item]]:
+def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
+    iterator = iter(loader)
     try:
-        yield from loader
+        yield from iterator
     except (EOFError, OSError) as error:
         if not loader.num_workers:
             raise
         # A connection to a process broke: by its end torch learns from the system what happened, and raises that.
         time.sleep(1)
         raise RuntimeError("DataLoader worker (pid unknown) exited unexpectedly") from error
+    finally:
+        # torch ends them when its iterator is forgotten, which an error that remembers where it happened can delay.
+        getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
 @contextlib.contextmanager
-def loading(workers: int) -> Iterator[None]:
+def _deaths_explained(workers: int) -> Iterator[None]:
     """Inside, the death of a process that loads images is a DataError that says how it ended.
 
     torch raises from a signal handler, at whatever the main thread is doing.

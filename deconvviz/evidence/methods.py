@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.similarity import Box, cut, edges, heatmap, interval
 from deconvviz.geometry import channel_axis, receptive_fields
-from deconvviz.inputs import prepared
+from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Score
-from deconvviz.units import Position, choose_units
+from deconvviz.units import Position, choose_units, one_each
 
 Place = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
 
@@ -83,15 +83,13 @@ class Judged:
 
     def __init__(self, net: DeconvNet, x: Any, layer: str, channel: Any = None, position: Position = "max") -> None:
         """channel: one for all images, one for each, or None for each image's strongest."""
-        call = prepared(x, net.preprocess)
-        if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
-            raise InputError("evidence is for networks that take one batch of images (N, C, H, W)")
-        self.net, self.layer, self.x = net, layer, call.first
-        trace = net.trace(call, layer)
+        self.net, self.layer, self.x = net, layer, images_of(x, net.preprocess, "evidence")
+        trace = net.trace(self.x, layer)
         self.activations = activations = trace.activations[layer]
         if channel_axis(trace.tape, trace.layer(layer).value) != 1 or len(activations) != len(self.x):
             raise InputError(f"layer {layer!r} does not have channels behind the batch axis, as evidence needs")
-        channels = _each(channel, activations, layer)
+        strongest = activations.flatten(2).amax(2) if activations.ndim > 2 else activations
+        channels = one_each(strongest.argmax(1) if channel is None else channel, len(activations), "channel")
         parts = [
             choose_units(layer, activations[n : n + 1], 1, 1, one, position)[0][0] for n, one in enumerate(channels)
         ]
@@ -111,21 +109,6 @@ class Judged:
                 f"an attribution method returns pixels {tuple(self.x.shape)}, and this one {tuple(found.shape)}"
             )
         return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(found))]
-
-
-def _each(channel: Any, activations: Tensor, layer: str) -> list[int]:
-    if channel is None:
-        return (
-            [int(one) for one in activations.flatten(2).amax(2).argmax(1)]
-            if activations.ndim > 2
-            else [int(one) for one in activations.argmax(1)]
-        )
-    given = [channel] * len(activations) if isinstance(channel, int) else list(channel)
-    if len(given) != len(activations):
-        raise InputError(
-            f"layer {layer!r}: give one channel, or one for each of {len(activations)} images, not {len(given)}"
-        )
-    return [int(one) for one in given]
 
 
 def score(values: Sequence[float] | Tensor) -> Score:

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from deconvviz.errors import InputError
 from deconvviz.images import displayed
+from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
-from deconvviz.occluding import Box, Occluder, fill_colours, images_of, pixels
+from deconvviz.occluding import Box, Occluder, fill_colours, pixels
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 from deconvviz.units import check_finite
@@ -56,7 +57,7 @@ def correspondence(
 
     Raises InputError for what does not fit, UnknownLayerError.
     """
-    x = images_of(net, images)
+    x = images_of(images, net.preprocess, "correspondence")
     if len(x) < 2:
         raise InputError(f"correspondence compares two images or more, not {len(x)}")
     if not parts:

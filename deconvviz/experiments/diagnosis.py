@@ -33,18 +33,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item
-from deconvviz.errors import DataError, DeconvVizError, InputError, UnknownLayerError, did_you_mean
+from deconvviz.errors import DataError, DeconvVizError, InputError, unknown_layer
+from deconvviz.experiments.features import shown_at
 from deconvviz.inputs import misfit
-from deconvviz.mirrors import RECTIFIERS
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 from deconvviz.scanner import Scanner
-from deconvviz.tape import Operation, Tape
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Enough, Watcher
 
-NORMS = ("aten.native_batch_norm", "aten.cudnn_batch_norm", "aten.batch_norm")
 TOGETHER = 8  # samples whose maps are looked at together
 
 
@@ -78,8 +76,10 @@ def diagnose(
     broken: list[Broken] = []
     count = 0
     total = len(dataset) if is_indexed(dataset) else None
-    with tqdm(total=total, unit="image", desc="diagnose", disable=not progress) as bar, as_it_was(net.model):
-        for batch in batches(dataset, net.preprocess, batch_size, lambda _: True):
+    loading = batches(dataset, net.preprocess, batch_size, lambda _: True)
+    bar = tqdm(total=total, unit="image", desc="diagnose", disable=not progress)
+    with bar, as_it_was(net.model), loading as loaded:
+        for batch in loaded:
             broken += [Broken(number, name_of_item(dataset, number), reason) for number, reason in batch.broken]
             count += len(batch.numbers)
             bar.update(len(batch.numbers) + len(batch.broken))
@@ -114,34 +114,14 @@ def _found(net: DeconvNet, sample: Tensor, layers: str | Sequence[str] | None, b
         raise InputError(f"there is no convolution among the layers of {type(net.model).__name__}; name layers")
     for name in asked:
         if name not in tape.layers:
-            hint = did_you_mean(name, tape.layers)
-            raise UnknownLayerError(f"there is no layer {name!r} in {type(net.model).__name__}{hint}")
+            raise unknown_layer(net.model, name, tape.layers)
         if not isinstance(called[name], (*FILTERED, nn.Linear)):
             kind = tape.layers[name].kind
             raise InputError(f"layer {name!r} is a {kind}; only convolutions and linear layers have filters")
     ordered = [name for name in tape.layers if name in set(asked)]
-    places = {name: _seen_at(tape, name) for name in ordered}
+    places = {name: shown_at(tape, name) for name in ordered}
     learnt = Scanner(net, [place for place, _ in places.values()], sample, 1, 1, batched).layers
     return [_Watched(name, called[name], *places[name], learnt[places[name][0]].axis) for name in ordered]
-
-
-def _seen_at(tape: Tape, layer: str) -> tuple[str, bool]:
-    """The layer at which channels show what they do, behind norm and rectifier, and whether there is a rectifier."""
-    names = {one.value.id: name for name, one in tape.layers.items()}
-    readers: dict[int, list[Operation]] = {}
-    for operation in tape.operations:
-        for value in operation.inputs:
-            readers.setdefault(value.id, []).append(operation)
-    value, place = tape.layers[layer].value, layer
-    while len(following := readers.get(value.id, [])) == 1:
-        rectified = getattr(following[0].func, "overloadpacket", None) in RECTIFIERS
-        value = following[0].made
-        if not (rectified or following[0].label in NORMS) or value.id not in names:
-            break
-        place = names[value.id]
-        if rectified:
-            return place, True
-    return place, False
 
 
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError
-from deconvviz.experiments.features import features, hidden_layers, named_layers
+from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
 from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
 from deconvviz.images import displayed
 from deconvviz.inputs import check_finite, prepared
 from deconvviz.net import DeconvNet
 from deconvviz.results.invariance import Invariance, mean_and_deviation
+from deconvviz.units import one_each
 
 EXAMPLES = 7  # pictures of the first image, at most
 
@@ -101,25 +102,14 @@ class _Measure:
         if layers:
             net.trace(images[:1], layers)  # says which layer there is not
         self.layers = layers or list(dict.fromkeys([(hidden := hidden_layers(first))[0], hidden[-1]]))
-        tops = (layer for layer in first.tape.layers.values() if layer.name.split("[")[0] == "output")
-        self.output = next((layer.name for layer in tops if _scores(layer.value.shape)), None)
-        maker = first.tape.makers().get(first.tape.layers[self.output].value.id) if self.output else None
-        self.softmaxed = maker is not None and maker.label in ("aten._softmax", "aten.softmax")
-        self.targets = self._checked(targets, len(images), first.activations.get(self.output or ""))
-
-    def _checked(self, targets: Any, count: int, output: Tensor | None) -> Tensor:
-        """One class for each image; -1 where it is the one that will be predicted."""
-        if targets is None:
-            return torch.full((count if self.output else 0,), -1)
-        if output is None:
+        self.scores = class_scores(first.tape)
+        self.output = self.scores.layer if self.scores else None
+        self.targets = torch.full((len(images) if self.output else 0,), -1)  # -1: the class that will be predicted
+        if targets is not None and not self.output:
             raise InputError("targets were given, but the model returns no classes (N, classes)")
-        given = torch.as_tensor(targets).flatten() if not isinstance(targets, int) else torch.tensor([targets] * count)
-        if len(given) != count or given.is_floating_point():
-            raise InputError(f"give one target, or one class for each of {count} images, not {targets!r}")
-        if int(given.min()) < 0 or int(given.max()) >= output.shape[1]:
-            wrong = int(given[(given < 0) | (given >= output.shape[1])][0])
-            raise InputError(f"there is no class {wrong}; the model has {output.shape[1]}, from 0")
-        return given.long()
+        if targets is not None and self.output:
+            classes = range(first.activations[self.output].shape[1])
+            self.targets = torch.tensor(one_each(targets, len(images), "class", classes))
 
     def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer (N, features) in float64, and probabilities (N, classes)."""
@@ -127,10 +117,9 @@ class _Measure:
         found = {name: features(trace, name).double() for name in self.layers}
         for name, one in found.items():
             check_finite(one, f"layer {name!r}")
-        if not self.output:
+        if not (self.scores and self.output):
             return found, images.new_zeros(0)
-        scores = trace.activations[self.output].double()
-        return found, scores if self.softmaxed else scores.softmax(1)
+        return found, self.scores.softmax(trace.activations[self.output])
 
     def over(self, images: Tensor, wanted: Chosen, batch_size: int) -> tuple[Any, ...]:
         """Distances, relative distances, those between images, probabilities, and which values change an image."""
@@ -167,10 +156,6 @@ class _Measure:
             probability,
             changed,
         )
-
-
-def _scores(shape: Sequence[int]) -> bool:
-    return len(shape) == 2 and shape[0] == 1 and shape[1] > 1
 
 
 def _distance(layer: str, found: Tensor, plain: Tensor, t: Any) -> Tensor:

@@ -11,13 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz.errors import InputError
+from deconvviz.experiments.features import class_scores, shown_at
 from deconvviz.images import displayed
-from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS
+from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
-from deconvviz.occluding import Occluder, fill_colours, images_of, pixels
+from deconvviz.occluding import Occluder, fill_colours, pixels
 from deconvviz.results import Occlusion
 from deconvviz.tape import Tape
-from deconvviz.units import check_finite
+from deconvviz.units import check_finite, one_each
 
 
 def occlusion(
@@ -59,7 +60,7 @@ def occlusion(
     >>> found.tops.tolist(), found.probability.shape
     ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
     """
-    images = images_of(net, x)
+    images = images_of(x, net.preprocess, "occlusion")
     size = _patch(patch, images)
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
     tops, lefts = (_starts(*one) for one in zip(images.shape[2:], size, step, strict=True))
@@ -90,29 +91,30 @@ class _Watched:
     ) -> None:
         tape = net.trace(x[:1]).tape
         self.layer = layer or _last_map(tape)
-        self.output = next(name for name in tape.layers if name.startswith("output"))
-        self.softmaxed = _ends_in_softmax(tape, self.output)
+        scores = class_scores(tape)
+        if scores is None:
+            shapes = [tuple(one.value.shape) for name, one in tape.layers.items() if name.split("[")[0] == "output"]
+            raise InputError(
+                f"occlusion follows the probability of a class, so the model must return the scores of two classes or "
+                f"more, (N, classes), not {' and '.join(map(str, shapes))}"
+            )
+        self.output, self.shares = scores.layer, scores.softmax
         self.occluder = Occluder(net, x, dict.fromkeys((self.layer, self.output)), colours, batch_size)
         whole = self.occluder.whole()
         self.maps, self.scores = whole[self.layer], whole[self.output].flatten(1)
-        if self.scores.shape[1] != whole[self.output].shape[1] or self.scores.shape[1] < 2:
-            raise InputError(
-                f"the model's output has shape {tuple(whole[self.output].shape)}; occlusion follows the probability of "
-                f"a class, so it needs the scores of two classes or more, (N, classes)"
-            )
         if classes and len(classes) != self.scores.shape[1]:
             raise InputError(f"there are {len(classes)} names of classes and {self.scores.shape[1]} classes")
 
     def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
         """Which channel and which class, by what is strongest on the whole image where neither is given."""
         check_finite(self.layer, self.maps)
-        self.channels = _each(channel, _sums(self.maps), "channel", f"layer {self.layer!r} has channels")
-        self.targets = _each(target, self.scores, "target", "the model has classes")
+        self.channels = _each(channel, _sums(self.maps), "channel")
+        self.targets = _each(target, self.scores, "class")
         self.followed = self.maps[torch.arange(len(self.maps)), self.channels]  # (N, ...)
 
     def unoccluded(self) -> tuple[Tensor, Tensor, Tensor]:
         """Activation, probability and most probable class of the images as they are, (N,)."""
-        probability = self._shares(self.scores).gather(1, self.targets[:, None])[:, 0]
+        probability = self.shares(self.scores).gather(1, self.targets[:, None])[:, 0]
         return _sums(self.followed[:, None])[:, 0].cpu(), probability.cpu(), self.scores.argmax(1).cpu()
 
     def units(self) -> list[tuple[int, int, Sequence[int]]]:
@@ -138,9 +140,8 @@ class _Watched:
                 here = torch.arange(len(own), device=maps.device)
                 activation[rows] = _sums(maps[here, self.channels[own]][:, None])[:, 0]
             if name == self.output:
-                scores = maps.flatten(1)
-                probability[rows] = self._shares(scores).gather(1, self.targets[own][:, None])[:, 0]
-                predicted[rows] = scores.argmax(1)
+                probability[rows] = self.shares(maps).gather(1, self.targets[own][:, None])[:, 0]
+                predicted[rows] = maps.flatten(1).argmax(1)
 
         with tqdm(total=len(jobs), unit="image", desc="occlusion", disable=not progress) as bar:
             self.occluder.sweep(jobs, seen, bar.update)
@@ -148,9 +149,6 @@ class _Watched:
             check_finite(name, values)
         shape = (len(self.maps), len(tops), len(lefts))
         return activation.cpu().view(shape), probability.cpu().view(shape), predicted.cpu().view(shape)
-
-    def _shares(self, scores: Tensor) -> Tensor:
-        return scores.double() if self.softmaxed else scores.double().softmax(1)
 
 
 def _patch(given: int | tuple[int, int] | None, x: Tensor) -> tuple[int, int]:
@@ -168,24 +166,12 @@ def _starts(length: int, size: int, step: int) -> list[int]:
 
 
 def _last_map(tape: Tape) -> str:
-    """The last convolution that ran, behind its norm and rectifier where these are all that reads it."""
-    convolutions = [layer for layer in tape.layers.values() if layer.kind.startswith("Conv")]
+    """The last convolution that ran, or the rectifier behind it."""
+    convolutions = [layer.name for layer in tape.layers.values() if layer.kind.startswith("Conv")]
     if not convolutions:
         raise InputError("the model has no convolution; name the layer whose feature map to watch")
-    value = convolutions[-1].value
-    while True:
-        readers = [operation for operation in tape.operations if value in operation.inputs]
-        kind = getattr(readers[0].func, "overloadpacket", None) if len(readers) == 1 else None
-        if kind not in (*RECTIFIERS, *BATCH_NORMS):
-            return convolutions[-1].name
-        value = readers[0].made
-        if kind in RECTIFIERS:
-            return next((layer.name for layer in tape.layers.values() if layer.value is value), convolutions[-1].name)
-
-
-def _ends_in_softmax(tape: Tape, output: str) -> bool:
-    maker = tape.makers().get(tape.layers[output].value.id)
-    return maker is not None and maker.label in ("aten._softmax", "aten.softmax")
+    place, rectified = shown_at(tape, convolutions[-1])
+    return place if rectified else convolutions[-1]
 
 
 def _sums(maps: Tensor) -> Tensor:
@@ -193,18 +179,11 @@ def _sums(maps: Tensor) -> Tensor:
     return maps.flatten(2).sum(2, dtype=torch.float64) if maps.ndim > 2 else maps.double()
 
 
-def _each(given: int | Sequence[int] | None, strengths: Tensor, what: str, there: str) -> Tensor:
+def _each(given: int | Sequence[int] | None, strengths: Tensor, what: str) -> Tensor:
     """One index for each image, (N,). strengths: (N, indices), of which None takes the largest."""
     count, among = strengths.shape
-    if given is None:
-        return strengths.argmax(1)
-    asked = [given] * count if isinstance(given, int) else list(given)
-    if len(asked) != count:
-        raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
-    for one in map(int, asked):
-        if not 0 <= one < among:
-            raise InputError(f"{there} 0 to {among - 1}; there is no {what} {one}")
-    return torch.tensor([int(one) for one in asked], device=strengths.device)
+    asked = strengths.argmax(1) if given is None else given
+    return torch.tensor(one_each(asked, count, what, range(among)), device=strengths.device)
 
 
 def _verdict(found: Occlusion) -> str:

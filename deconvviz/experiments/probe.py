@@ -128,8 +128,8 @@ class _Store:
         with contextlib.ExitStack() as stack:
             bar = stack.enter_context(tqdm(total=total, unit="image", desc="features", disable=not progress))
             files: dict[str, BinaryIO] = {}
-            stack.enter_context(torch.random.fork_rng(devices=[]))  # loaders draw a seed
-            for batch in batches(data, self.net.preprocess, batch_size, lambda number: True, workers):
+            loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers)
+            for batch in stack.enter_context(loading):
                 self.broken += [Broken(n, name_of_item(data, n), reason) for n, reason in batch.broken]
                 bar.update(len(batch.numbers) + len(batch.broken))
                 if batch.images is None:

@@ -8,12 +8,11 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.images import to_input
+from deconvviz.images import brightness
 
 Transform = Callable[[Tensor, Any], Tensor]  # images (N, C, ...) and t -> images of the same number
 
@@ -127,22 +126,11 @@ def border(fill: str | float, preprocess: Any, x: Tensor) -> list[float]:
         if fill not in BRIGHTNESS:
             raise InputError(f"a fill is 'black', 'grey', 'white' or a number, not {fill!r}")
         if preprocess is not None:
-            return _preprocessed(BRIGHTNESS[fill], preprocess, channels)
+            return brightness(BRIGHTNESS[fill], preprocess, x).tolist()
         return [BRIGHTNESS[fill]] * channels
     if not math.isfinite(fill):
         raise InputError(f"a fill is 'black', 'grey', 'white' or a finite number, not {fill!r}")
     return [float(fill)] * channels
-
-
-def _preprocessed(brightness: float, preprocess: Any, channels: int) -> list[float]:
-    if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        found = [(brightness - mean) / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True)]
-    else:
-        plain = Image.new("RGB", (64, 64), (round(255 * brightness),) * 3)
-        found = to_input(plain, preprocess)[0].flatten(1).mean(1).tolist()
-    if len(found) != channels:
-        raise InputError(f"the input has {channels} channels, and the network's preprocess makes {len(found)}")
-    return found
 
 
 def applied(chosen: Chosen, images: Tensor, t: Any) -> Tensor:

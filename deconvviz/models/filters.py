@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+from deconvviz.errors import InputError, unknown_layer
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -43,9 +43,7 @@ def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: Sequence[str]
     else:
         for name in layers:
             if name not in modules:
-                raise UnknownLayerError(
-                    f"there is no layer {name!r} in {type(model).__name__}{did_you_mean(name, modules)}"
-                )
+                raise unknown_layer(model, name, modules)
         chosen = {name: modules[name] for name in layers}
     clipped = 0
     for name, module in chosen.items():

@@ -1,0 +1,48 @@
+"""Networks to compare methods on: one computation, whose rectifiers Captum sees, does not see, and sees thrice."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Modules(nn.Module):
+    """Three rectifiers, each a module of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.relu1, self.relu2, self.relu3 = nn.ReLU(), nn.ReLU(), nn.ReLU()
+        self.pool, self.hidden, self.last = nn.MaxPool2d(2), nn.Linear(6, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.pool(self.relu1(self.first(x)))
+        x = self.relu2(self.second(x))
+        return self.last(self.relu3(self.hidden(x.mean((2, 3)))))
+
+
+class Functions(Modules):
+    """The same network, which calls its rectifiers as functions."""
+
+    def forward(self, x):
+        x = self.pool(F.relu(self.first(x)))
+        x = F.relu(self.second(x))
+        return self.last(F.relu(self.hidden(x.mean((2, 3)))))
+
+
+class Reused(Modules):
+    """The same network with one rectifier, called three times."""
+
+    def forward(self, x):
+        x = self.pool(self.relu1(self.first(x)))
+        x = self.relu1(self.second(x))
+        return self.last(self.relu1(self.hidden(x.mean((2, 3)))))
+
+
+def double(model):
+    return model.double().eval()
+
+
+def image(channels=3, size=12):
+    return torch.rand(1, channels, size, size + 4, dtype=torch.float64)
