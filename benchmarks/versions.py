@@ -67,7 +67,7 @@ def tested(combination: Combination, folder: Path) -> dict[str, Any]:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", pins, "-e", f"{checkout}[dev]"], check=True)
     found = versions(python)
     print(", ".join(f"{name} {version}" for name, version in found.items()), flush=True)
-    run = [python, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    run = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not slow", "-p", "no:cacheprovider"]
     if combination.floors:  # old packages warn of what newer ones, which they were not made with, will do
         run += ["-W", "ignore::DeprecationWarning"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -28,9 +28,10 @@ from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.data.identity import identity_of
-from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, short_name
-from deconvviz.errors import DataError, InputError
+from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, none_readable, short_name
+from deconvviz.errors import DataError
 from deconvviz.fingerprints import fingerprint
+from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.scanner import Scanner, named, unpacked
@@ -69,13 +70,11 @@ def scan(
     of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, where no item
     can be read, or where a process that loads images ended.
     """
-    for name, number in (("k", k), ("batch_size", batch_size), ("per_image", per_image), ("workers", workers)):
-        least = 0 if name == "workers" else 1
-        if not isinstance(number, int) or number < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
+    check_counts(k=k, batch_size=batch_size, per_image=per_image)
+    check_counts(0, workers=workers)
     ranks, data = Ranks(), as_dataset(dataset)
     if is_indexed(data) and not len(data):
-        raise DataError("the dataset is empty; there is nothing to scan")
+        raise none_readable([])
     options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": named(layers)}
     identity = {} if state is None else options | identity_of(net.model, data, net.preprocess)
     kept = ScanState(state, identity, ranks.rank)
@@ -108,10 +107,6 @@ def scan(
             others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
             bar.update(others if total is None else min(others, total - bar.n))
     kept.save(now=True)
-    whole = kept.whole(ranks)
-    if not whole.count:
-        some = "; ".join(f"{name_of_item(data, number)}: {reason}" for number, reason in [*whole.broken.items()][:3])
-        raise DataError(f"none of the {len(whole.broken)} items could be read: {some}")
     provenance = ScanProvenance(
         type(net.model).__name__,
         fingerprint(net.model),
@@ -120,10 +115,15 @@ def scan(
         per_image,
         {"deconvviz": __version__, "torch": str(torch.__version__)},
     )
-    return _result(whole, data, provenance)
+    return _result(kept.whole(ranks), data, provenance)
 
 
 def _result(whole: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:
+    broken = tuple(
+        Broken(number, name_of_item(data, number), reason) for number, reason in sorted(whole.broken.items())
+    )
+    if not whole.count:
+        raise none_readable(broken)
     tallies = whole.tallies
     edges = bin_edges()
     return TopActivations(
@@ -137,6 +137,6 @@ def _result(whole: Progress, data: Any, provenance: ScanProvenance) -> TopActiva
             for layer, tally in tallies.items()
         },
         whole.count,
-        tuple(Broken(number, name_of_item(data, number), reason) for number, reason in sorted(whole.broken.items())),
+        broken,
         provenance,
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deconvviz.errors import InputError
 from deconvviz.geometry import channel_axis
 from deconvviz.images import brightness
+from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Watcher
@@ -67,8 +68,7 @@ class Occluder:
     """
 
     def __init__(self, net: DeconvNet, x: Tensor, layers: Collection[str], colours: Tensor, batch_size: int) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size!r}")
+        check_counts(batch_size=batch_size)
         self.model, self.x, self.colours, self.batch_size = net.model, x, colours, batch_size
         trace = net.trace(x[:1].expand(1 + (batch_size > 1), *x.shape[1:]), list(layers))
         self.axes = {}

@@ -1,6 +1,6 @@
 """Rules for operations of one's own: a custom operator, and a `torch.autograd.Function`.
 
-    python examples/custom_operation.py
+    python examples/custom_operation.py --out custom_operation.png
 
 Without a rule, an operation that has a derivative is linearised: its mirror is its vector-Jacobian product, and every
 result lists it. With a rule, it is treated as the rule says. `rules.check` says whether the rule is right.
@@ -8,11 +8,18 @@ result lists it. With a rule, it is treated as the rule says. `rules.check` says
 
 from __future__ import annotations
 
+import argparse
+
+import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz import rules
+from deconvviz.data import mnist_test
+from deconvviz.images import as_rgb, signed_as_rgb
+from deconvviz.models import mnist_cnn
 
 # A custom operator: a 3 x 3 box filter. torch has no derivative for it, so without a rule it would be refused.
 
@@ -63,25 +70,50 @@ def thresholded_mirror(op: rules.Step, signal: Tensor) -> Tensor:
     return signal.clamp(min=0)
 
 
-class Network(nn.Module):
+class Altered(nn.Module):
+    """The reference network up to conv2 with all three: images filtered, relu1 replaced, and its output rounded."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+        self.plain = mnist_cnn()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = Thresholded.apply(self.first(box_filter(x)))
-        return self.second(Rounded.apply(x * 8) / 8)
+        x = self.plain.pool1(Thresholded.apply(self.plain.conv1(box_filter(x))))
+        return self.plain.conv2(Rounded.apply(x * 8) / 8)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="custom_operation.png")
+    given = parser.parse_args()
+
     torch.manual_seed(0)
     print("the box filter:", rules.check(box_filter, torch.randn(2, 3, 8, 8).double(), against="adjoint"))
     relu_of_signal = rules.check(
         Thresholded.apply, torch.randn(2, 3).double(), "deconvnet", against=lambda x, signal: signal.clamp(min=0)
     )
     print("the rectifier:", relu_of_signal)
-    projection = dv.DeconvNet(Network()).project(torch.rand(1, 1, 16, 16), "second", 0)
-    print("linearised:", ", ".join(projection.provenance.linearised))
+
+    digit, net = mnist_test()[0][3:4], dv.DeconvNet(mnist_cnn())
+    channels = net.trace(digit, "conv2").activations["conv2"].amax((0, 2, 3)).topk(5).indices.tolist()
+    plain = net.project(digit, "conv2", channels)
+    altered = dv.DeconvNet(Altered()).project(digit, "plain.conv2", channels)
+    print("linearised:", ", ".join(altered.provenance.linearised))
+    drawn(digit, {"reference network": plain, "own operations": altered}).savefig(given.out, dpi=150)
+
+
+def drawn(digit: Tensor, projections: dict[str, dv.results.Projection]) -> Figure:
+    """One row for each network: the digit, and what made each channel fire."""
+    figure, rows = plt.subplots(len(projections), 6, figsize=(8, 2.9), layout="constrained")
+    for axes, (name, found) in zip(rows, projections.items(), strict=True):
+        axes[0].imshow(as_rgb(digit[0]).numpy())
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for place, unit, pixels in zip(axes[1:], found.units, found.pixels, strict=True):
+            place.imshow(signed_as_rgb(pixels).numpy())
+            place.set_title(f"channel {unit.channel}", fontsize="small")
+    for place in rows.flat:
+        place.set(xticks=[], yticks=[])
+    return figure
 
 
 if __name__ == "__main__":

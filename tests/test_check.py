@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import deconvviz as dv
@@ -61,23 +63,28 @@ def test_what_cannot_be_checked():
         rules.check(lambda x: torch.zeros(3), X)
 
 
-def test_the_example_of_custom_operations(registry, capsys):
+def test_the_example_of_custom_operations(registry, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["custom_operation.py", "--out", str(tmp_path / "own.png")])
     scope = runpy.run_path(str(EXAMPLE))
     scope["main"]()
-    printed = capsys.readouterr().out
-    assert "linearised: <run_path>.Rounded in output" in printed
-    network, x = scope["Network"]().double(), torch.rand(2, 1, 12, 12, dtype=torch.float64)
-    net = dv.DeconvNet(network)
-    found = net.project(x, "second", 0, seed="one")
-    with torch.no_grad():  # by hand: the second filter, straight through, relu, the first filter, the box
+    assert "linearised: <run_path>.Rounded in output" in capsys.readouterr().out
+    with Image.open(tmp_path / "own.png") as picture:
+        assert picture.width > 600
+    network, x = scope["Altered"]().double(), torch.rand(2, 1, 28, 28, dtype=torch.float64)
+    found = dv.DeconvNet(network).project(x, "plain.conv2", 3, seed="one")
+    plain, kernel = network.plain, torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
+    one, two = plain.conv1, plain.conv2
+    with torch.no_grad():  # by hand: filters, straight through the rounding, switches, relu, filters, the box
+        maps = one(nn.functional.conv2d(x, kernel, padding=1))
+        pooled, switches = nn.functional.max_pool2d(maps * (maps > 0.1), 2, return_indices=True)
         for unit, pixels in zip(found.units, found.pixels, strict=True):
-            seed = torch.zeros(1, 2, 6 + 2, 6 + 2, dtype=torch.float64)
-            seed[(0, 0, *unit.position)] = 1
-            signal = nn.functional.conv_transpose2d(seed, network.second.weight).clamp(min=0)
-            signal = nn.functional.conv_transpose2d(signal, network.first.weight)
-            kernel = torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
+            seed = torch.zeros_like(two(pooled[:1]))
+            seed[(0, 3, *unit.position)] = 1
+            signal = nn.functional.conv_transpose2d(seed, two.weight, padding=two.padding)
+            signal = nn.functional.max_unpool2d(signal, switches[unit.sample][None], 2).clamp(min=0)
+            signal = nn.functional.conv_transpose2d(signal, one.weight, padding=one.padding)
             assert torch.allclose(pixels, nn.functional.conv2d(signal, kernel, padding=1)[0], rtol=1e-10, atol=1e-15)
-    assert dv.DeconvNet(network, "gradient").project(x, "second", 0).provenance.linearised == (
+    assert dv.DeconvNet(network, "gradient").project(x, "plain.conv2", 0).provenance.linearised == (
         "<run_path>.Rounded in output",
         "<run_path>.Thresholded in output",
     )

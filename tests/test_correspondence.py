@@ -218,10 +218,10 @@ EYES = {"eye": PARTS["eye"]}
         ({"parts": {"eye": [(1, 1)] * 4}, "size": 0}, "the size is one integer of 1 or more"),
         ({"parts": {"eye": [(1, 1, 2)] * 4}}, "a place is a box .* or a point"),
         ({"within": [(0, 0, 3, 3)] * 4}, r"part 'eye' of image 0, 4 x 4 pixels, has no room within \(0, 0, 3, 3\)"),
-        ({"draws": 0}, "the control needs 1 draw or more, not 0"),
+        ({"draws": 0}, "draws must be a whole number of at least 1, not 0"),
         ({"fill": "black"}, "a fill is 'grey', 'mean' or a finite number, not 'black'"),
         ({"layers": []}, "there is no layer to record"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
     ],
 )
 def test_mistakes_are_one_sentence(options, message):

@@ -252,7 +252,7 @@ def test_bad_input_is_one_sentence():
     refused("a class is given by its number, not by 0.5", targets=[0.5] * 4)
     refused("a fill is 'black', 'grey', 'white' or a number, not 'mean'", fill="mean")
     refused("a finite number, not inf", fill=math.inf)
-    refused("batch_size must be at least 1", batch_size=0)
+    refused("batch_size must be a whole number of at least 1", batch_size=0)
     refused("one batch of images", given=(x, x))
     one_axis = dv.DeconvNet(nn.Sequential(nn.Conv1d(1, 2, 3)))
     refused("images \\(N, C, H, W\\), not an input of shape", "0", given=torch.rand(2, 1, 9), model=one_axis)

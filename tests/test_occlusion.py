@@ -257,7 +257,7 @@ ONE_OUTPUT = nn.Sequential(nn.Conv2d(3, 1, (9, 11)), nn.Flatten()).double()
         ({"target": 3}, "there is no class 3; give one from 0 to 2"),
         ({"target": [0]}, "give one class, or one for each of the 2 images, not 1"),
         ({"channel": -1}, "there is no channel -1; give one from 0 to 4"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
         ({"classes": ["cat"]}, "there are 1 names of classes and 3 classes"),
     ],
 )

@@ -21,6 +21,7 @@ from deconvviz.atlas.wiring import inputs_of
 from deconvviz.data.items import as_dataset, classes_of, is_indexed, label_of, name_of_item, prepared_image, short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
+from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
 from deconvviz.units import layer_names
@@ -59,24 +60,8 @@ def build_atlas(
     """
     judge = Judge(net) if evidence else None
     data = as_dataset(dataset)
-    if not is_indexed(data):
-        raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
-    if not isinstance(top, TopActivations):
-        raise InputError(f"an atlas shows what `scan` found, a TopActivations, not a {type(top).__name__}")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
-    if top.provenance.fingerprint != fingerprint(net.model):
-        model = type(net.model).__name__
-        raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
-    if top.count + len(top.broken) != len(data):
-        raise InputError(
-            f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
-        )
-    asked = layer_names(layers)
-    chosen = list(top.layers) if asked is None else asked
-    for name in [*chosen, *(channels or ())]:
-        if name not in top.layers:
-            raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
+    check_counts(batch_size=batch_size)
+    chosen = _checked_layers(net, data, top, layers, channels)
     pictures = _Pictures(net, data)
     first = next(number for number in range(len(data)) if number not in {one.image for one in top.broken})
     x = pictures.load(first)[0][None]
@@ -106,6 +91,33 @@ def build_atlas(
                 places = _project(net, judge, pictures, name, wanted[name], batch_size, spool, bar)
                 site.add_layer(layer, _channels(pictures, top, name, links, spool, places))
     return str(site.finish(pictures.shown))
+
+
+def _checked_layers(
+    net: DeconvNet,
+    data: Any,
+    top: TopActivations,
+    layers: Sequence[str] | None,
+    channels: Mapping[str, Collection[int]] | None,
+) -> list[str]:
+    """The layers to show, where all that was given goes together."""
+    if not is_indexed(data):
+        raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
+    if not isinstance(top, TopActivations):
+        raise InputError(f"an atlas shows what `scan` found, a TopActivations, not a {type(top).__name__}")
+    if top.provenance.fingerprint != fingerprint(net.model):
+        model = type(net.model).__name__
+        raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
+    if top.count + len(top.broken) != len(data):
+        raise InputError(
+            f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
+        )
+    asked = layer_names(layers)
+    chosen = list(top.layers) if asked is None else asked
+    for name in [*chosen, *(channels or ())]:
+        if name not in top.layers:
+            raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
+    return chosen
 
 
 def _linearised(operations: Sequence[str], layer: str) -> tuple[str, ...]:

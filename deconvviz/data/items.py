@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
 from deconvviz.errors import DataError, InputError
+from deconvviz.results import Broken
 
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
 LABEL_KEYS = ("label", "labels", "target", "y")
@@ -241,6 +242,12 @@ def name_of_item(dataset: Any, index: int) -> str:
     """The file name of an item, where the dataset has names; otherwise its number."""
     names = getattr(dataset, "names", None) or [str(sample[0]) for sample in getattr(dataset, "samples", None) or ()]
     return names[index] if index < len(names) else str(index)
+
+
+def none_readable(broken: Sequence[Broken]) -> DataError:
+    """The error for a dataset of which nothing could be used."""
+    some = "; ".join(f"{one.name}: {one.reason}" for one in broken[:3])
+    return DataError(f"none of the {len(broken)} items could be read: {some}" if some else "the dataset is empty")
 
 
 def classes_of(dataset: Any) -> list[str]:

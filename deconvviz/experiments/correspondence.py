@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from deconvviz.errors import InputError
 from deconvviz.images import displayed
-from deconvviz.inputs import images_of
+from deconvviz.inputs import check_counts, images_of
 from deconvviz.net import DeconvNet
 from deconvviz.occluding import Box, Occluder, fill_colours, pixels
 from deconvviz.results import Correspondence
@@ -62,8 +62,7 @@ def correspondence(
         raise InputError(f"correspondence compares two images or more, not {len(x)}")
     if not parts:
         raise InputError("there is no part to cover; name at least one, with a place for each image")
-    if draws < 1:
-        raise InputError(f"the control needs 1 draw or more, not {draws}")
+    check_counts(draws=draws)
     boxes = {name: _boxes(places, f"part {name!r}", x, size) for name, places in parts.items()}
     around = [(0, 0, *x.shape[2:])] * len(x) if within is None else _boxes(within, "within", x, None)
     random = torch.Generator().manual_seed(seed)

@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item
-from deconvviz.errors import DataError, DeconvVizError, InputError, unknown_layer
+from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, none_readable
+from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.experiments.features import shown_at
 from deconvviz.inputs import misfit
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
@@ -71,7 +71,7 @@ def diagnose(
         )
     dataset = as_dataset(data)
     if is_indexed(dataset) and not len(dataset):
-        raise DataError("the dataset is empty; there is nothing to diagnose")
+        raise none_readable([])
     watched: list[_Watched] = []
     broken: list[Broken] = []
     count = 0
@@ -88,8 +88,7 @@ def diagnose(
                 watched = watched or _found(net, x[:1], layers, batch_size > 1)
                 _look(net.model, x, watched)
     if not count:
-        some = "; ".join(f"{one.name}: {one.reason}" for one in broken[:3])
-        raise DataError(f"none of the {len(broken)} items could be read: {some}")
+        raise none_readable(broken)
     facts = tuple(one.facts() for one in watched)
     first = next((one for one in watched if isinstance(one.module, FILTERED)), watched[0])
     flags = tuple(flag for one in watched for flag in one.flags(similar, outlier, rms_limit if one is first else None))

@@ -22,7 +22,7 @@ from deconvviz.errors import InputError
 from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
 from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
 from deconvviz.images import displayed
-from deconvviz.inputs import check_finite, prepared
+from deconvviz.inputs import check_counts, check_finite, prepared
 from deconvviz.net import DeconvNet
 from deconvviz.results.invariance import Invariance, mean_and_deviation
 from deconvviz.units import one_each
@@ -64,8 +64,7 @@ def invariance(
     >>> bool((found.relative["relu3"][1] < found.relative["relu1"][1]).all())
     True
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1, not {batch_size}")
+    check_counts(batch_size=batch_size)
     call = prepared(x, net.preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
         raise InputError("invariance is for networks that take one batch of images")

@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deconvviz.data.items import as_dataset, batches, classes_of, is_indexed, name_of_item
-from deconvviz.errors import DataError, DependencyError, InputError
+from deconvviz.data.items import as_dataset, batches, classes_of, is_indexed, name_of_item, none_readable
+from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments.features import features, hidden_layers, named_layers
-from deconvviz.inputs import check_finite
+from deconvviz.inputs import check_counts, check_finite
 from deconvviz.net import DeconvNet
 from deconvviz.results.mined import Broken
 from deconvviz.results.probe import Probe
@@ -71,14 +71,8 @@ def probe(
     >>> float(found.accuracy.mean()) > 0.9
     True
     """
-    for name, number, least in (
-        ("pool", pool, 1),
-        ("folds", folds, 2),
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-    ):
-        if number is not None and number < least:
-            raise InputError(f"{name} must be at least {least}, not {number}")
+    check_counts(epochs=epochs, batch_size=batch_size, **({} if pool is None else {"pool": pool}))
+    check_counts(2, folds=folds)
     named = named_layers(layers)
     selection = _sklearn("sklearn.model_selection")
     with tempfile.TemporaryDirectory(prefix="deconvviz-probe-") as folder:
@@ -141,10 +135,7 @@ class _Store:
                     files = {name: stack.enter_context(open(self._file(name), "wb")) for name in self.layers}
                 self._write(images, files)
         if not self.labels:
-            some = "; ".join(f"{one.name}: {one.reason}" for one in self.broken[:3])
-            raise DataError(
-                f"none of the {len(self.broken)} items could be read: {some}" if some else "the dataset is empty"
-            )
+            raise none_readable(self.broken)
 
     def _label(self, data: Any, numbers: Sequence[int], labels: Sequence[int | None]) -> None:
         for number, label in zip(numbers, labels, strict=True):
