@@ -122,7 +122,7 @@ class Scanner:
             self.model(x)
         for name in self.layers:
             found, recorded = looker.found.get(name), trace.activations[name]
-            if found is None or found.shape != recorded.shape or not torch.allclose(found, recorded, 1e-3, 1e-5):
+            if found is None or found.shape != recorded.shape or not torch.allclose(found, recorded, 1e-3, 1e-5, True):
                 raise InputError(
                     f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
                     f"scan a module around it"

@@ -334,6 +334,9 @@ def test_what_is_refused(net, digits):
     nets.model[0].weight.data[1] = 1e38
     with pytest.raises(InputError, match="'0' are not all finite on image 2"):
         dv.scan(nets, torch.cat([torch.zeros(2, 1, 5, 5), torch.full((1, 1, 5, 5), 100.0)]), progress=False)
+    nets.model[0].weight.data[1] = torch.nan  # from the first image on, on which names are checked
+    with pytest.raises(InputError, match="'0' are not all finite on image 0"):
+        dv.scan(nets, digits[:3], progress=False)
 
 
 def test_nothing_is_left_on_the_model(digits):
