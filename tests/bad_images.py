@@ -111,7 +111,11 @@ CASES: list[Case] = [
     gives("grey with opacity", read("a.png", Image.new("LA", (1, 1), (100, 0))), ("L", [[100]])),
     gives("colours with opacity", read("a.png", Image.new("RGBA", (1, 1), (255, 0, 9, 0))), ("RGB", [[[255, 0, 9]]])),
     gives("CMYK", read("a.tif", Image.new("CMYK", (1, 1), (0, 255, 255, 0))), ("RGB", [[[255, 0, 0]]])),
-    gives("YCbCr", read("a.tif", Image.new("YCbCr", (1, 1), (128, 128, 128))), ("RGB", [[[128, 128, 128]]])),
+    gives(
+        "YCbCr",
+        read("a.tif", Image.new("YCbCr", (1, 1), (128, 128, 128)), compression="tiff_lzw"),
+        ("RGB", [[[128, 128, 128]]]),
+    ),
     gives("a palette", read("a.png", GREY.convert("P")), ("RGB", [[[v] * 3 for v in row] for row in ROWS])),
     gives(
         "a palette with a transparent entry",

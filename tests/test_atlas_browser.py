@@ -11,6 +11,8 @@ import pytest
 from atlas_example import channels, firing, header, layer, units, write
 from chromium import CHROMIUM, Watched, until
 
+from deconvviz.atlas.site import Site
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
 
@@ -398,4 +400,22 @@ def test_an_incomplete_atlas_says_so(browser: Any, tmp_path: Path) -> None:
     page.goto("about:blank")
     page.goto(f"{page_file.as_uri()}#/a/1")
     playwright.expect(page.get_by_role("alert")).to_contain_text("(data/0-0.js). Build it again")
+    page.close()
+
+
+def test_an_older_atlas_is_shown_while_a_new_one_is_built(browser: Any, tmp_path: Path) -> None:
+    about = header(size=(28, 28), k=1, images=5)
+    page_file = write(tmp_path, [layer("older layer", 2, (5, 5))], about)
+    Site(tmp_path, about)  # begun, and never finished
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    playwright.expect(page.locator("main")).to_contain_text("older layer")
+    page.goto(f"{page_file.as_uri()}#/older layer/1")
+    shown = page.locator("main img, main [style*=background-image]")
+    playwright.expect(shown.first).to_be_visible()
+    assert "older/sheets/0-0.webp" in page.content()
+    write(tmp_path, [layer("newer layer", 2, (5, 5))], about)
+    page.goto("about:blank")
+    page.goto(page_file.as_uri())
+    playwright.expect(page.locator("main")).to_contain_text("newer layer")
     page.close()

@@ -241,6 +241,24 @@ def test_the_manifest_is_last_and_building_again_repairs(tmp_path: Path) -> None
     assert everything(out) == whole
 
 
+def test_an_older_atlas_is_shown_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    write(tmp_path, [layer("a", 40, (3, 3)), layer("b", 10, (3, 3))], SMALL)
+    old, page = everything(tmp_path), (tmp_path / "index.html").read_text()
+    for _ in range(2):  # stopped, and stopped again
+        site = Site(tmp_path, replace(SMALL, title="the new one"))
+        site.add_layer(layer("a", 20, (3, 3)), channels(layer("a", 20, (3, 3)), SMALL))
+        now = everything(tmp_path)
+        kept = {name: now[f"older/{name}"] for name in old if "/" in name}
+        assert kept == {name: content for name, content in old.items() if "/" in name}
+        assert now["index.html"].decode() == page.replace('="assets/', '="older/assets/')
+        assert "manifest.json" not in now
+    write(tmp_path, [layer("a", 20, (3, 3))], replace(SMALL, title="the new one"))
+    found = everything(tmp_path)
+    assert not (tmp_path / "older").exists()
+    write(tmp_path / "elsewhere", [layer("a", 20, (3, 3))], replace(SMALL, title="the new one"))
+    assert found == everything(tmp_path / "elsewhere")
+
+
 def test_stale_files_go_and_foreign_files_stay(tmp_path: Path) -> None:
     write(tmp_path, [layer("a", 80, (3, 3)), layer("b", 10, (3, 3))], SMALL)
     foreign = ["notes.txt", "data/mine.json", "data/notes.js", "sheets/photo.png", "images/cat.webp", "deep/0.js"]

@@ -54,7 +54,8 @@ def build_atlas(
     evidence: whether channels get numbers that say if their projections may be believed, and each projection its
         like from random weights. It takes about twice the time, and ``pip install 'deconvviz[evidence]'``.
 
-    A folder that holds an older or broken atlas is rebuilt; until the end the page says that it is incomplete.
+    A folder that holds an older or broken atlas is rebuilt; until the end the page shows the older one, or says that it
+    is incomplete.
     Raises InputError for a scan of another model or dataset, inputs that are no images, and a folder with other
     things in it; UnknownLayerError; DependencyError for evidence without its libraries.
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from deconvviz.files import check_writable, remove, remove_leftovers, replacing,
 
 STATIC = Path(__file__).parent / "static"
 OURS = '<meta name="generator" content="deconvviz atlas">'
-MANIFEST, INDEX = "manifest.json", "data/index.js"
+MANIFEST, INDEX, PAGE = "manifest.json", "data/index.js", "index.html"
+OLDER = "older"  # where an older atlas lies while it is built anew; the page leads there meanwhile
+_HERE, _THERE = '="assets/', f'="{OLDER}/assets/'  # how the page's links begin; data.js looks where it was loaded from
 
 # What this writer makes, with the temporary files that a killed one leaves (`deconvviz.files.replacing`).
 _MADE = {
@@ -30,17 +34,38 @@ _MADE = {
 def claim(out: Path, title: str) -> set[str]:
     """Makes `out` an unfinished atlas: the manifest and the index go, the page and what it needs are written.
 
+    A whole atlas that is there already is copied to a folder in it, to which the page leads until `reveal`.
     Returns the paths in `out` that were written. Raises what `check_folder` raises.
     """
     check_folder(out)
+    if (out / INDEX).is_file() and _HERE in (page := (out / PAGE).read_text("utf-8")):
+        for path in list(_made(out)):
+            if target_of(path) is None:
+                with replacing(out / OLDER / path.relative_to(out)) as beside:
+                    shutil.copyfile(path, beside)
+        write_text(out / PAGE, page.replace(_HERE, _THERE))
     remove(out / name for name in (MANIFEST, INDEX))
-    page = (STATIC / "index.html").read_text("utf-8")
-    write_text(out / "index.html", page.replace("$title", html.escape(well_formed(title))))  # first: the sign of ours
-    written = {"index.html"}
+    if not (out / PAGE).is_file() or _THERE not in (out / PAGE).read_text("utf-8"):
+        reveal(out, title)  # before all else: the sign that the folder is ours
+    written = {PAGE}
     for source in sorted([*STATIC.glob("*.js"), *STATIC.glob("*.css")]):
         write_text(out / "assets" / source.name, source.read_text("utf-8"))
         written.add(f"assets/{source.name}")
     return written
+
+
+def reveal(out: Path, title: str) -> None:
+    """Writes the page, which shows what lies in `out`, or says that it is incomplete."""
+    page = (STATIC / PAGE).read_text("utf-8")
+    write_text(out / PAGE, page.replace("$title", html.escape(well_formed(title))))
+
+
+def remove_older(out: Path) -> None:
+    """Removes what `claim` kept."""
+    remove(list(_made(out / OLDER)))
+    for folder in (*_MADE, ""):
+        with contextlib.suppress(OSError):  # not there, or somebody's files are in it
+            os.rmdir(out / OLDER / folder)
 
 
 def check_folder(out: Path) -> None:
@@ -51,11 +76,11 @@ def check_folder(out: Path) -> None:
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
     if os.path.isdir(out) and not _is_atlas(out):
         raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
-    check_writable(out / "index.html")
+    check_writable(out / PAGE)
 
 
 def _is_atlas(out: Path) -> bool:
-    page = out / "index.html"
+    page = out / PAGE
     if page.is_file():
         with page.open("rb") as file:
             return OURS.encode() in file.read(4096)

@@ -10,6 +10,7 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
 ``data/index.js``, without which the page says that the atlas is incomplete, and then ``manifest.json`` come last.
+While a whole atlas is built anew, the page shows a copy of it in ``older``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deconvviz.atlas.folder import INDEX, MANIFEST, call, claim, remove_stale, rounded, shown_name, write_text
+from deconvviz.atlas.folder import (
+    INDEX,
+    MANIFEST,
+    PAGE,
+    call,
+    claim,
+    remove_older,
+    remove_stale,
+    reveal,
+    rounded,
+    shown_name,
+    write_text,
+)
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
@@ -43,8 +56,9 @@ T = TypeVar("T")
 class Site:
     """An atlas being written: layers one by one, then `finish`.
 
-    out: a new or empty folder, or an atlas of any age and state. From the start until `finish` has ended, it is
-    marked as incomplete. Files in it that no atlas has are left alone.
+    out: a new or empty folder, or an atlas of any age and state. Until `finish` has written the last file, its page
+    shows the older atlas, if that was whole, and otherwise says that it is incomplete. Files in it that no atlas has
+    are left alone.
 
     Raises InputError where `out` is a file or a folder with other things in it.
     """
@@ -103,9 +117,11 @@ class Site:
         described = {**self._described(), "layers": self._layers, "picture": _size(fit)}
         remove_stale(self.out, self._written)
         write_text(self.out / INDEX, call("index", described))
+        reveal(self.out, self.header.title)
         manifest = {"format": "deconvviz atlas", "version": FORMAT, "files": len(self._written) + 2, **described}
         write_text(self.out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        return self.out / "index.html"
+        remove_older(self.out)
+        return self.out / PAGE
 
     def write_sheet(self, name: str, pixels: Tile, lossless: bool) -> None:
         """Writes a sheet and remembers it as this build's; name: its path in the folder."""

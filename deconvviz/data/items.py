@@ -240,7 +240,8 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
 
 def name_of_item(dataset: Any, index: int) -> str:
     """The file name of an item, where the dataset has names; otherwise its number."""
-    names = getattr(dataset, "names", None) or [str(sample[0]) for sample in getattr(dataset, "samples", None) or ()]
+    own = None if isinstance(dataset, Tensor) else getattr(dataset, "names", None)  # a tensor's are of its axes
+    names = own or [str(sample[0]) for sample in getattr(dataset, "samples", None) or ()]
     return names[index] if index < len(names) else str(index)
 
 

@@ -3,6 +3,7 @@
 // script that calls `atlas.receive` with its key.
 
 const atlas = (() => {
+  const root = document.currentScript.src.replace(/assets\/data\.js$/, ""); // elsewhere while the atlas is built anew
   const arrived = new Map();
   const asked = new Map();
 
@@ -22,7 +23,7 @@ const atlas = (() => {
             ? "This atlas is incomplete: building it was interrupted or is still going on. Build it again to repair it."
             : `A part of this atlas is missing (data/${key}.js). Build it again to repair it.`));
         };
-        script.src = `data/${key}.js`;
+        script.src = `${root}data/${key}.js`;
         script.onerror = failed;
         script.onload = () => (arrived.has(key) ? resolve(arrived.get(key)) : failed());
         script.addEventListener("load", () => script.remove());
@@ -69,7 +70,7 @@ const atlas = (() => {
   /** A channel's mosaic in the grid; kind: "t" projections, "p" patches. */
   function cell(layer, channel, kind) {
     const sheet = Math.floor(channel / index.across ** 2);
-    const file = `sheets/${layer.number}-${kind}${sheet}.webp`;
+    const file = `${root}sheets/${layer.number}-${kind}${sheet}.webp`;
     return inSheet(file, sheet * index.across ** 2, channel, layer.channels, layer.cell[0], layer.cell[1]);
   }
 
@@ -81,7 +82,7 @@ const atlas = (() => {
     const [down, across] = [height + index.gutter, width + index.gutter];
     const [name, rows, row] = part === 2 ? [`r${block}`, 1, 0] : [block, 2, part];
     return {
-      file: `sheets/${layer.number}-${name}.webp`,
+      file: `${root}sheets/${layer.number}-${name}.webp`,
       sheet: [rows * channels * down, index.k * across + index.gutter],
       at: [(rows * (channel % layer.block) + row) * down, unit * across],
       size: [height, width],
@@ -99,7 +100,7 @@ const atlas = (() => {
     }
     const sheet = Math.floor(low / index.across ** 2);
     const [height, width] = index.picture;
-    return inSheet(`images/${sheet}.webp`, sheet * index.across ** 2, low, numbers.length, height, width);
+    return inSheet(`${root}images/${sheet}.webp`, sheet * index.across ** 2, low, numbers.length, height, width);
   }
 
   return { receive, load, open, details, cell, tile, picture, layer: (name) => byName.get(name), get index() { return index; } };
