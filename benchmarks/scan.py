@@ -69,7 +69,7 @@ def overhead(model: nn.Module, count: int, size: int = 16) -> dict[str, Any]:
                     features[:-2](x)
                     bare.append(time.perf_counter() - started)
                 else:
-                    batch = Batch(number, torch.arange(number * size, (number + 1) * size), x, ())
+                    batch = Batch(number, torch.arange(number * size, (number + 1) * size), x, (), ())
                     scanner.run(batch, tallies)
                     scanned.append(time.perf_counter() - started)
     ratios = sorted(b / a for a, b in zip(bare, scanned, strict=True))
