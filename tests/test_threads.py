@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import connection
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from reference import randomised, untouched
 from torch import Tensor, nn
 
 import deconvviz as dv
+from deconvviz.data.items import batches
 from deconvviz.errors import DataError, InputError, UnsupportedOperation
 from deconvviz.experiments import probe
 
@@ -334,6 +336,28 @@ def test_a_process_that_dies_while_features_are_read_is_reported_too():
     net = dv.DeconvNet(nn.Conv2d(3, 2, 3))
     with pytest.raises(DataError, match=r"^one of the 2 processes that load images ended with exit status 3"):
         probe(net, Labelled(3), ["output"], batch_size=4, workers=2, progress=False)
+    assert not multiprocessing.active_children()
+
+
+class DiesWhenTold(Dies):
+    def __init__(self, told):
+        super().__init__(3)
+        self.told = told
+
+    def __getitem__(self, index):
+        assert index < 20 or self.told.wait(60)
+        return super().__getitem__(index)
+
+
+def test_a_death_is_reported_where_items_are_awaited_and_never_in_other_work():
+    told = multiprocessing.get_context("fork").Event()
+    with batches(DiesWhenTold(told), None, 20, lambda number: True, workers=1) as found:
+        next(found)
+        told.set()
+        [worker] = multiprocessing.active_children()
+        assert connection.wait([worker.sentinel], timeout=30)  # torch's own handler of signals would raise here
+        with pytest.raises(DataError, match=r"^the process that loads images ended with exit status 3"):
+            next(found)
     assert not multiprocessing.active_children()
 
 

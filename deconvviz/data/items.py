@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
+import signal
 import sys
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
@@ -134,7 +136,7 @@ def batches(
     Raises InputError where images of one batch have different shapes, DataError where a process that loads dies.
     """
     found = _batches(dataset, preprocess, size, wanted, workers, pin)
-    with torch.random.fork_rng(devices=[]), _deaths_explained(workers), contextlib.closing(found):
+    with torch.random.fork_rng(devices=[]), contextlib.closing(found):
         yield found
 
 
@@ -173,41 +175,47 @@ def _quiet(worker: int) -> None:
 
 
 def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
-    iterator = iter(loader)
+    iterator = None
     try:
+        iterator = iter(loader)
+        _awaited_only(iterator)
         yield from iterator
-    except (EOFError, OSError) as error:
-        if not loader.num_workers:
+    except (EOFError, OSError, RuntimeError) as error:
+        workers = getattr(iterator, "_workers", None)
+        if not workers or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)):
             raise
-        # A connection to a process broke: by its end torch learns from the system what happened, and raises that.
-        time.sleep(1)
-        raise RuntimeError("DataLoader worker (pid unknown) exited unexpectedly") from error
+        how = _ended(workers) or f"cannot be heard any more ({error or type(error).__name__})"
+        one = "the process that loads" if len(workers) == 1 else f"one of the {len(workers)} processes that load"
+        raise DataError(f"{one} images {how}; use fewer, or none to see what happens") from error
     finally:
         # torch ends them when its iterator is forgotten, which an error that remembers where it happened can delay.
         getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
-@contextlib.contextmanager
-def _deaths_explained(workers: int) -> Iterator[None]:
-    """Inside, the death of a process that loads images is a DataError that says how it ended.
+def _awaited_only(iterator: Any) -> None:
+    """Let torch report the death of a process where its items are awaited, within 5 seconds, and nowhere else.
 
-    torch raises from a signal handler, at whatever the main thread is doing.
+    Its signal handler would raise at once, but from whatever the main thread is doing: in the middle of a file it
+    writes, or in a finaliser, where Python swallows the error.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
-            raise
-        said = f"{error} {error.__cause__}"
-        if killed := re.search(r"killed by signal: ([\w ]+)", said):
-            memory = {"Killed": ", as when memory runs out", "Bus error": ", as when shared memory runs out"}
-            how = f"was killed by the system ({killed[1].strip()}{memory.get(killed[1].strip(), '')})"
-        else:
-            status = re.search(r"exit code (\d+)", said)
-            how = f"ended with exit status {status[1]}" if status else "ended unexpectedly"
-        raise DataError(
-            f"one of the {workers} processes that load images {how}; use fewer, or none to see what happens"
-        ) from error
+    if getattr(iterator, "_worker_pids_set", False):
+        _remove_worker_pids(id(iterator))  # there is no public way
+        iterator._worker_pids_set = False
+
+
+def _ended(workers: list[BaseProcess]) -> str:
+    """How the first of the processes that ended did so, if one did."""
+    gone = connection.wait([worker.sentinel for worker in workers], timeout=5)  # connections break a moment earlier
+    for worker in workers:
+        if worker.sentinel in gone:
+            worker.join(timeout=5)  # and its status comes a moment later
+    status = next((worker.exitcode for worker in workers if worker.exitcode is not None), None)
+    if status is None:
+        return ""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    out = {signal.SIGKILL.value: ", as when memory runs out", signal.SIGBUS.value: ", as when shared memory runs out"}
+    return f"was killed by the system ({signal.strsignal(-status)}{out.get(-status, '')})"
 
 
 def is_indexed(dataset: Any) -> bool:
