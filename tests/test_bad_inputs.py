@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import bad_calls
@@ -117,7 +118,8 @@ def test_ctrl_c_while_the_model_runs(tmp_path):
         "        print('running', flush=True)\n"
         "        time.sleep(300)\n"
     )
-    with started("layers", "slow.py:Slow", cwd=tmp_path, stdout=subprocess.PIPE) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # jobs in a shell's background do not hear Ctrl-C
+    with started("layers", "slow.py:Slow", cwd=tmp_path, stdout=subprocess.PIPE, preexec_fn=heard) as process:
         assert process.stdout.readline() == "running\n"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=100)
