@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ class Listed:
         if isinstance(self.items[index], BaseException):
             raise self.items[index]
         return self.items[index]
+
+
+class Dying(Listed):
+    """A dataset that ends the process that loads an item of it."""
+
+    def __getitem__(self, index: int) -> Any:
+        if torch.utils.data.get_worker_info():
+            os._exit(3)
+        return super().__getitem__(index)
 
 
 def scan(data: Any = IMAGES, **options: Any) -> TopActivations:
@@ -176,6 +186,12 @@ CASES: list[Case] = [
         lambda _: scan(Listed(IMAGES[0], OSError("bad")), strict=True),
         DataError,
         "item 1 cannot be read: OSError: bad",
+    ),
+    refused(
+        "a process that dies while it loads images",
+        lambda _: scan(Dying(*IMAGES), workers=2),
+        DataError,
+        "one of the 2 processes that load images ended with exit status 3; use fewer, or none to see what happens",
     ),
     refused("Ctrl-C while an item is read", lambda _: scan(Listed(KeyboardInterrupt())), KeyboardInterrupt, ""),
     gives(
