@@ -20,7 +20,7 @@ that of one uninterrupted process with the same batch size. Ties go to the lower
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -34,9 +34,10 @@ from deconvviz.fingerprints import fingerprint
 from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
-from deconvviz.scanner import Scanner, named, unpacked
+from deconvviz.scanner import Scanner, unpacked
 from deconvviz.scanstate import Progress, Ranks, ScanState
 from deconvviz.tally import bin_edges
+from deconvviz.units import layer_names
 from deconvviz.untouched import as_it_was, on_the_cpu
 
 
@@ -44,7 +45,7 @@ from deconvviz.untouched import as_it_was, on_the_cpu
 def scan(
     net: DeconvNet,
     dataset: Any,
-    layers: str | Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     k: int = 9,
     batch_size: int = 64,
     state: str | os.PathLike[str] | None = None,
@@ -72,10 +73,11 @@ def scan(
     """
     check_counts(k=k, batch_size=batch_size, per_image=per_image)
     check_counts(0, workers=workers)
+    asked = layer_names(layers, "scan; name at least one, or give layers=None for all convolutions")
     ranks, data = Ranks(), as_dataset(dataset)
     if is_indexed(data) and not len(data):
         raise none_readable([])
-    options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": named(layers)}
+    options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": asked}
     identity = {} if state is None else options | identity_of(net.model, data, net.preprocess)
     kept = ScanState(state, identity, ranks.rank)
     done = kept.done
@@ -98,7 +100,7 @@ def scan(
             if batch.images is not None:
                 # Batch by batch, so that other threads can use a model between them.
                 with as_it_was(net.model), torch.inference_mode():
-                    scanner = scanner or Scanner(net, layers, batch.images[:1], k, per_image, batch_size > 1)
+                    scanner = scanner or Scanner(net, asked, batch.images[:1], k, per_image, batch_size > 1)
                     scanner.run(batch, kept.own.tallies)
             kept.own.count += len(batch.numbers)
             kept.own.broken.update(batch.broken)

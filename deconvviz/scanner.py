@@ -22,18 +22,11 @@ from deconvviz.net import DeconvNet
 from deconvviz.results import LayerInfo
 from deconvviz.tally import Tally
 from deconvviz.trace import Trace
-from deconvviz.units import layer_names, sample_shape
+from deconvviz.units import sample_shape
 from deconvviz.untouched import on_the_cpu
 from deconvviz.watcher import Enough, Watcher
 
 SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
-
-
-def named(layers: str | Sequence[str] | None) -> list[str] | None:
-    """The layers asked for, each once; None for the default ones."""
-    if layers is not None and not layers:
-        raise InputError("there is no layer to scan; name at least one, or give layers=None for all convolutions")
-    return layer_names(layers)
 
 
 # Positions as one number each, so that their order is that of the map
@@ -70,11 +63,12 @@ class _Seen:
 class Scanner:
     """Runs a model on batches and enters what its layers show into tallies.
 
+    layers: names; None for all convolutions and linear modules.
     sample: (1, C, ...), an input to learn the layers from. batched: whether batches hold several samples.
     """
 
     def __init__(
-        self, net: DeconvNet, layers: str | Sequence[str] | None, sample: Tensor, k: int, per_image: int, batched: bool
+        self, net: DeconvNet, layers: Sequence[str] | None, sample: Tensor, k: int, per_image: int, batched: bool
     ) -> None:
         self.model, self.k, self.per_image = net.model, k, per_image
         self.device = next(net.model.parameters(), sample).device
@@ -82,7 +76,7 @@ class Scanner:
         with torch.inference_mode(False), torch.no_grad():
             x = sample.clone().expand(1 + batched, *sample.shape[1:])
             trace = net.trace(x)
-            asked = named(layers) or self._default(trace)
+            asked = layers or self._default(trace)
             for name in asked:
                 if name not in trace.tape.layers:
                     raise unknown_layer(self.model, name, trace.tape.layers)

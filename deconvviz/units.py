@@ -17,8 +17,14 @@ from deconvviz.results import Unit
 Position = str | Sequence[int] | Tensor
 
 
-def layer_names(layers: Any) -> list[str] | None:
-    """The names of the layers that are asked for, each once; None for None. Raises InputError for what is no name."""
+def layer_names(layers: Any, none: str = "") -> list[str] | None:
+    """The names of the layers that are asked for, each once; None for None.
+
+    layers: a name, or any iterable of names, which is read once: what comes back is what to work with.
+    none: how the error goes on where no layer is named, "scan; name at least one"; without it, the list is empty.
+
+    Raises InputError for what is no name.
+    """
     if layers is None:
         return None
     several = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes, nn.Module))
@@ -26,6 +32,8 @@ def layer_names(layers: Any) -> list[str] | None:
     for name in names:
         if not isinstance(name, str):
             raise InputError(f"a layer is given by its name, as `layers` lists it, not as {type(name).__name__}")
+    if none and not names:
+        raise InputError(f"there is no layer to {none}")
     return list(dict.fromkeys(names))
 
 
@@ -61,7 +69,7 @@ def choose_units(
     check_finite(layer, activations)
     indices = _map_indices(activations.shape, samples, channel_axis)
     dims = tuple(indices.shape[1:])
-    channels = _channels(channel, len(indices), layer)
+    channels = channels_of(channel, len(indices), layer)
     indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
     values = activations.reshape(samples, -1).cpu()[:, indices]  # (samples, channels, positions)
     if isinstance(position, str) and position == "all":
@@ -91,7 +99,7 @@ def places_of(
     shape: of the layer for one sample, (1, channels, *positions). position: an index, indices, or "all".
     """
     count, dims = shape[1], tuple(shape[2:])
-    channels = _channels(channel, count, layer)
+    channels = channels_of(channel, count, layer)
     if isinstance(position, str) and position == "all":
         flat = torch.arange(torch.Size(dims).numel()).expand(samples, -1)
     else:
@@ -161,7 +169,8 @@ def check_finite(layer: str, activations: Tensor) -> None:
         raise InputError(f"the activations of layer {layer!r} are not all finite on this input")
 
 
-def _channels(channel: Any, count: int, layer: str) -> list[int]:
+def channels_of(channel: Any, count: int, layer: str) -> list[int]:
+    """The channels asked for, of `count`: one, several, or all for None. Raises InputError for what is none."""
     if channel is None:
         return list(range(count))
     several = isinstance(channel, (list, tuple, range)) or (isinstance(channel, (Tensor, np.ndarray)) and channel.ndim)

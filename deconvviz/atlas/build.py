@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from deconvviz.fingerprints import fingerprint
 from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
-from deconvviz.units import layer_names
+from deconvviz.units import channels_of, layer_names
 
 BINS = 48  # bars of a histogram, at most
 AT_ONCE = 256  # units whose projections are held together
@@ -36,8 +36,8 @@ def build_atlas(
     dataset: Any,
     top: TopActivations,
     out: str | os.PathLike[str] = "atlas",
-    layers: Sequence[str] | None = None,
-    channels: Mapping[str, Collection[int]] | None = None,
+    layers: str | Iterable[str] | None = None,
+    channels: Mapping[str, int | Iterable[int]] | None = None,
     batch_size: int = 16,
     title: str | None = None,
     progress: bool = True,
@@ -70,9 +70,9 @@ def build_atlas(
         raise InputError(f"an atlas shows images (C, H, W), and the inputs are of shape {tuple(x.shape[1:])}")
     trace = net.trace(x)
     table = net.layers(trace)
-    site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title, evidence))
     wanted = {name: _wanted(top, name, None if channels is None else channels.get(name)) for name in chosen}
     total = sum(map(len, wanted.values()))
+    site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title, evidence))
     with tqdm(total=total, unit="unit", desc="atlas", disable=not progress, smoothing=0.05) as bar:
         for name in chosen:
             bar.set_postfix_str(name)
@@ -98,8 +98,8 @@ def _checked_layers(
     net: DeconvNet,
     data: Any,
     top: TopActivations,
-    layers: Sequence[str] | None,
-    channels: Mapping[str, Collection[int]] | None,
+    layers: str | Iterable[str] | None,
+    channels: Mapping[str, int | Iterable[int]] | None,
 ) -> list[str]:
     """The layers to show, where all that was given goes together."""
     if not is_indexed(data):
@@ -113,7 +113,7 @@ def _checked_layers(
         raise InputError(
             f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
         )
-    asked = layer_names(layers)
+    asked = layer_names(layers, "show; name at least one, or give layers=None for all that were scanned")
     chosen = list(top.layers) if asked is None else asked
     for name in [*chosen, *(channels or ())]:
         if name not in top.layers:
@@ -150,12 +150,13 @@ def _header(
     )
 
 
-def _wanted(top: TopActivations, layer: str, channels: Collection[int] | None) -> list[Found]:
+def _wanted(top: TopActivations, layer: str, channels: int | Iterable[int] | None) -> list[Found]:
     """The units of a layer that fire, by image."""
     values, numbers, positions = top.values[layer], top.images[layer], top.positions[layer]
-    if channels is not None and (odd := [c for c in channels if not 0 <= c < len(values)]):
-        raise InputError(f"layer {layer!r} has channels 0 to {len(values) - 1}, not {odd[0]}")
-    asked = range(len(values)) if channels is None else sorted(set(channels))
+    given = channels
+    if isinstance(channels, Iterable) and not isinstance(channels, (Tensor, np.ndarray)):
+        given = list(channels)
+    asked = [] if given == [] else sorted(set(channels_of(given, len(values), layer)))
     return sorted(
         (int(numbers[channel, rank]), channel, rank, tuple(positions[channel, rank].tolist()))
         for channel in asked

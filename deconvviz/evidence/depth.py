@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,17 +14,19 @@ from deconvviz.evidence.methods import score
 from deconvviz.evidence.random_weights import randomise
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Clarity
+from deconvviz.units import layer_names
 
 
-def clarity(net: DeconvNet, x: Any, layers: Sequence[str] | None = None, seed: int = 0) -> Clarity:
+def clarity(net: DeconvNet, x: Any, layers: str | Iterable[str] | None = None, seed: int = 0) -> Clarity:
     """The correlation (Pearson) of each layer's reconstruction with the input, over an image's pixels and channels.
 
     x: images, as for `DeconvNet.trace`. layers: None for all convolutions. seed: of the random weights.
 
     Raises InputError for a network without convolutions, where no layers are named.
     """
+    asked = layer_names(layers, "look at; name at least one, or give layers=None for all convolutions")
     trace = net.trace(x)
-    names = list(layers or (info.name for info in net.layers(trace) if info.kind.startswith("Conv")))
+    names = asked or [info.name for info in net.layers(trace) if info.kind.startswith("Conv")]
     if not names:
         raise InputError(f"the model {type(net.model).__name__} has no convolution; name the layers to look at")
     model = copy.deepcopy(net.model)

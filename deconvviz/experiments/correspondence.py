@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -18,7 +18,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.occluding import Box, Occluder, fill_colours, pixels
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
-from deconvviz.units import check_finite
+from deconvviz.units import check_finite, layer_names
 
 SURE = 0.05  # of a control as low by chance
 
@@ -27,7 +27,7 @@ def correspondence(
     net: DeconvNet,
     images: Any,
     parts: Mapping[str, Sequence[Sequence[int]]],
-    layers: str | Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     size: int | tuple[int, int] | None = None,
     within: Sequence[Sequence[int]] | None = None,
     draws: int = 20,
@@ -71,7 +71,8 @@ def correspondence(
         for same in (False, True)
     )
     colours = fill_colours(fill, x, net.preprocess)
-    names = [layers] if isinstance(layers, str) else list(_weighted(net, x) if layers is None else layers)
+    asked = layer_names(layers, "compare; name at least one, or give layers=None for all convolutions")
+    names = asked or _weighted(net, x)
     changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
     with tqdm(
         total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", disable=not progress
@@ -80,7 +81,7 @@ def correspondence(
         drawn = {part: changes.under(places, bar) for part, places in controls.items()}
         same = {part: changes.under(places, bar)[0] for part, places in aligned.items()}
     result = Correspondence(
-        tuple(dict.fromkeys(names)),
+        tuple(names),
         {part: differences[:, 0] for part, (differences, _) in own.items()},
         {part: differences for part, (differences, _) in drawn.items()},
         same,

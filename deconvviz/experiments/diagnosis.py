@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, f
 from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 from deconvviz.scanner import Scanner
+from deconvviz.units import layer_names
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Enough, Watcher
 
@@ -49,7 +50,7 @@ TOGETHER = 8  # samples whose maps are looked at together
 def diagnose(
     net: DeconvNet,
     data: Any,
-    layers: str | Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     similar: float = 0.98,
     outlier: float = 3.0,
     rms_limit: float | None = None,
@@ -69,6 +70,7 @@ def diagnose(
             f"similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar={similar}, "
             f"outlier={outlier}, rms_limit={rms_limit}, batch_size={batch_size}"
         )
+    asked = layer_names(layers, "diagnose; name at least one, or give layers=None for all convolutions")
     dataset = as_dataset(data)
     if is_indexed(dataset) and not len(dataset):
         raise none_readable([])
@@ -85,7 +87,7 @@ def diagnose(
             bar.update(len(batch.numbers) + len(batch.broken))
             if batch.images is not None:
                 x = batch.images.to(next(net.model.parameters(), batch.images).device)
-                watched = watched or _found(net, x[:1], layers, batch_size > 1)
+                watched = watched or _found(net, x[:1], asked, batch_size > 1)
                 _look(net.model, x, watched)
     if not count:
         raise none_readable(broken)
@@ -102,11 +104,10 @@ def diagnose(
 # Which layers, and where they are looked at
 
 
-def _found(net: DeconvNet, sample: Tensor, layers: str | Sequence[str] | None, batched: bool) -> list[_Watched]:
+def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched: bool) -> list[_Watched]:
     tape = net.trace(sample).tape
     modules = dict(net.model.named_modules())
     called = {name: modules.get(name) or modules.get(re.sub(r"_\d+$", "", name)) for name in tape.layers}
-    asked = [layers] if isinstance(layers, str) else layers
     if asked is None:
         asked = [name for name, module in called.items() if isinstance(module, FILTERED)]
     if not asked:

@@ -53,8 +53,8 @@ def evolution(
     net: DeconvNet,
     checkpoints: str | os.PathLike[str] | Mapping[Any, Mapping[str, Tensor]] | Iterable[Any],
     data: Any,
-    layers: str | Sequence[str] | None = None,
-    channels: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    layers: str | Iterable[str] | None = None,
+    channels: Iterable[int] | Mapping[str, Iterable[int]] | None = None,
     batch_size: int = 64,
     progress: bool = True,
 ) -> Evolution:
@@ -182,6 +182,8 @@ class _Study:
 
     def __init__(self, net: DeconvNet, dataset: Any, batch_size: int, layers: Any, channels: Any) -> None:
         self.net, self.dataset, self.batch_size = net, dataset, batch_size
+        if not isinstance(channels, Mapping) and isinstance(channels, Iterable):
+            channels = list(channels)  # each layer reads them
         self.final = self._scanned(layers)
         self.layers = list(self.final.layers) if layers is not None else _thinned(self.final)
         self.shown: dict[str, list[int]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from deconvviz.geometry import channel_axis
 from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS
 from deconvviz.tape import Tape
 from deconvviz.trace import Trace
+from deconvviz.units import layer_names
 
 FILTERS = ("aten.convolution", "torch.nn.functional.linear", "aten.addmm", "aten.mm")
 POOLS: Mapping[int, Callable[..., Tensor]] = {
@@ -22,11 +23,9 @@ POOLS: Mapping[int, Callable[..., Tensor]] = {
 }
 
 
-def named_layers(layers: str | Sequence[str] | None) -> list[str] | None:
+def named_layers(layers: str | Iterable[str] | None) -> list[str] | None:
     """The layers asked for, each once; None for the default ones. Raises InputError where none is named."""
-    if layers is not None and not layers:
-        raise InputError("there is no layer to look at; name at least one, or give layers=None for the hidden ones")
-    return [layers] if isinstance(layers, str) else None if layers is None else list(dict.fromkeys(layers))
+    return layer_names(layers, "look at; name at least one, or give layers=None for the hidden ones")
 
 
 def hidden_layers(trace: Trace) -> list[str]:

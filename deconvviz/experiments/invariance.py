@@ -12,7 +12,7 @@ pass for an invariant one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ EXAMPLES = 7  # pictures of the first image, at most
 def invariance(
     net: DeconvNet,
     x: Any,
-    layers: str | Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     transform: str | Transform = "translation",
     values: Sequence[float] | None = None,
     targets: int | Sequence[int] | None = None,

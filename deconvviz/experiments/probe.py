@@ -15,7 +15,7 @@ import contextlib
 import importlib
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,7 +39,7 @@ READ = 2**22  # numbers read at once
 def probe(
     net: DeconvNet,
     data: Any,
-    layers: str | Sequence[str] | None = None,
+    layers: str | Iterable[str] | None = None,
     pool: int | None = 6,
     folds: int = 5,
     epochs: int = 20,

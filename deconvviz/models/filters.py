@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is th
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: Sequence[str] | None = None) -> int:
+def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterable[str] | None = None) -> int:
     """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did while they trained.
 
     A filter is all weights of one output channel. Call it behind each step of the optimiser; returns how many filters
@@ -41,10 +41,11 @@ def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: Sequence[str]
     if layers is None:
         chosen = {name: module for name, module in modules.items() if isinstance(module, FILTERED)}
     else:
-        for name in layers:
+        names = [layers] if isinstance(layers, str) else list(layers)
+        for name in names:
             if name not in modules:
                 raise unknown_layer(model, name, modules)
-        chosen = {name: modules[name] for name in layers}
+        chosen = {name: modules[name] for name in names}
     clipped = 0
     for name, module in chosen.items():
         if not isinstance(module, FILTERED):
