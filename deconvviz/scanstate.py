@@ -26,7 +26,7 @@ from deconvviz.files import check_writable, remove_leftovers
 from deconvviz.tally import NAMES, Tally
 from deconvviz.tensorfiles import DAMAGE, checked, manifest_of, write_tensors
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST = {
     "identity": dict[str, Any],
     "layers": tuple[str, ...],

@@ -2,7 +2,7 @@
 
 Every number here is exact and independent of the order in which images arrive, so that ranks and interrupted runs
 can be merged to the same bits: the strongest images are ordered by value and then by number, sums of values are kept
-as integers per binary exponent, and histograms are counts.
+as integers per binary exponent, over the whole range of float64, and histograms are counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from torch import Tensor
 
 LOWEST, OCTAVES, PER_OCTAVE = -20, 48, 4  # the histogram: 2^-21 to 2^27, four bins to an octave, either sign
 BINS = 2 * OCTAVES * PER_OCTAVE + 1  # negative from large to small, zero, positive from small to large
-SHIFT, TOGETHER = 152, 8  # float32's binary exponents, shifted to count from zero, are summed in groups of eight
-GROUPS = 280 // TOGETHER + 1
+PIECE = 16  # bits of a mantissa that are summed together, in groups of as many exponents: 2^32 images fit an integer
+PIECES = 4  # of the 53 bits of a float64
+SHIFT = 1073 + 4 * PIECE  # float64's least exponent, of a mantissa's last piece, becomes zero
+GROUPS = (SHIFT + 1024) // PIECE + 1
 NAMES = ("values", "images", "positions", "fired", "sums", "histogram", "maximum", "dimensions")
 
 
@@ -58,13 +60,18 @@ class Tally:
 
     def count(self, values: Tensor) -> None:
         """Statistics of the strongest unit of each image, (N, channels)."""
-        values = values.float().T
+        values = values.double().T
         self.fired += (values > 0).sum(1)
-        self.maximum = torch.maximum(self.maximum, values.amax(1).double())
+        self.maximum = torch.maximum(self.maximum, values.amax(1))
         mantissa, exponent = torch.frexp(values)
         exponent = exponent.long()
-        shifted = (exponent + SHIFT).clamp(0, GROUPS * TOGETHER - 1)
-        self.sums.scatter_add_(1, shifted // TOGETHER, (mantissa * 2**24).long() << shifted % TOGETHER)
+        rest, place = mantissa, exponent + SHIFT
+        for _ in range(PIECES):  # float32's 24 bits fill the first two
+            piece = (rest * 2**PIECE).trunc()
+            self.sums.scatter_add_(1, place // PIECE, piece.long() << place % PIECE)
+            rest, place = rest * 2**PIECE - piece, place - PIECE
+            if not rest.any():
+                break
         octave = (exponent - LOWEST).clamp(0, OCTAVES - 1)
         fine = octave * PER_OCTAVE + ((mantissa.abs() * 2 - 1) * PER_OCTAVE).long().clamp(0, PER_OCTAVE - 1)
         side = torch.where(values > 0, OCTAVES * PER_OCTAVE + 1 + fine, OCTAVES * PER_OCTAVE - 1 - fine)
@@ -80,9 +87,13 @@ class Tally:
         self.maximum = torch.maximum(self.maximum, other.maximum)
 
     def mean(self, count: int) -> Tensor:
-        """The mean of the strongest unit over `count` images, (channels,)."""
-        scale = torch.ldexp(torch.ones(GROUPS, dtype=torch.float64), torch.arange(GROUPS) * TOGETHER - SHIFT - 24)
-        return (self.sums.double() * scale).sum(1) / max(1, count)
+        """The mean of the strongest unit over `count` images, (channels,), rounded once."""
+        totals = [0] * len(self.sums)
+        occupied = self.sums.nonzero()
+        for (channel, group), held in zip(occupied.tolist(), self.sums[tuple(occupied.T)].tolist(), strict=True):
+            totals[channel] += held << group * PIECE
+        whole = max(1, count) << SHIFT + PIECE
+        return torch.tensor([total / whole for total in totals], dtype=torch.float64)
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in NAMES}

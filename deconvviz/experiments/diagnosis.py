@@ -171,7 +171,8 @@ class _Watched:
         channels = len(self.weight)
         self.count = 0
         self.above = torch.zeros(channels, dtype=torch.long)
-        self.low, self.high = torch.full((channels,), torch.inf), torch.full((channels,), -torch.inf)
+        self.low = torch.full((channels,), torch.inf, dtype=torch.float64)
+        self.high = -self.low
         self.middle: Tensor | None = None
         self.sums = torch.zeros(channels, dtype=torch.float64)
         self.products = torch.zeros(channels, channels, dtype=torch.float64)
@@ -180,15 +181,16 @@ class _Watched:
     def add(self, maps: Tensor) -> None:
         """Maps (N, ...), channels along the layer's axis."""
         for part in maps.split(TOGETHER):
-            values = part.movedim(self.axis, 0).flatten(1).float()
+            values = part.movedim(self.axis, 0).flatten(1)
+            values = values.to(torch.promote_types(values.dtype, torch.float32))
             if not bool(torch.isfinite(values).all()):
                 raise InputError(f"the activations of layer {self.seen_at!r} are not all finite on this data")
             if self.middle is None:
                 self.middle = values.mean(1, keepdim=True)
             self.count += values.shape[1]
             self.above += (values > 0).sum(1).cpu()
-            self.low = torch.minimum(self.low, values.amin(1).cpu())
-            self.high = torch.maximum(self.high, values.amax(1).cpu())
+            self.low = torch.minimum(self.low, values.amin(1).double().cpu())
+            self.high = torch.maximum(self.high, values.amax(1).double().cpu())
             values = values - self.middle
             self.sums += values.sum(1).double().cpu()
             self.products += (values @ values.T).double().cpu()

@@ -304,7 +304,8 @@ def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> S
 
 def _unit_length(pixels: Tensor) -> Tensor:
     """(units, pixels), each of length one; empty ones stay empty."""
-    flat = pixels.detach().flatten(1).float().cpu()
+    flat = pixels.detach().flatten(1).cpu()
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
     flat = flat / flat.abs().amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)  # squares of small numbers
     return torch.nn.functional.normalize(flat)
 
