@@ -11,22 +11,30 @@ import errno
 import os
 import re
 import stat
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from deconvviz.errors import DeconvVizError, OutputError
 
-_HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.\w+)?")  # a dot, the target's name, something random, its ending
+if sys.platform != "win32":
+    import fcntl
+
+# A dot, the target's name, whose file it is, something random, the target's ending.
+_HALF_WRITTEN = re.compile(r"\.(.+)\.deconvviz-[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], agreed: Callable[[], object] | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The bytes are flushed to the disk before the rename and the folder after it, so `path` holds the old content or the
     new one, never a part, and once the block has ended the new one, also after a power cut. When the block raises, the
-    temporary file is removed and `path` is as it was. Folders on the way to it are made.
+    temporary file is removed and `path` is as it was. Folders on the way to it are made. The temporary file is held
+    (`hold`) as long as this process writes it.
+
+    agreed: called at the last moment before the rename; what it raises leaves `path` as it was.
     Raises OutputError where `path` cannot be written, as on a full disk, or is no file, as a folder or a device.
 
     >>> import pathlib, tempfile
@@ -37,35 +45,76 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('done', 1)
     """
     target = Path(path)
-    with _explained(path):
+    with explained(path):
         _check_replaceable(target)
         make_folder(target.parent)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=target.suffix)
-        os.close(handle)
-        try:
-            yield Path(name)
-            with open(name, "rb+") as written:
-                os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-                os.fsync(written.fileno())
-            os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(OSError):  # what went wrong first is what is said
-                os.unlink(name)
-            raise
+        with _temporary(target, target.parent) as name:
+            try:
+                yield Path(name)
+                with open(name, "rb+") as written:
+                    os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+                    os.fsync(written.fileno())
+                if agreed:
+                    agreed()
+                os.replace(name, target)
+            except BaseException:
+                with contextlib.suppress(OSError):  # what went wrong first is what is said
+                    os.unlink(name)
+                raise
     _sync_folder(target.parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError where `path` could not be written, before the work is done whose result goes there."""
+    """Raise OutputError where `path` could not be written, before the work is done whose result goes there.
+
+    What killed writers of `path` left beside it is removed.
+    """
     target = Path(path)
-    with _explained(path):
+    with explained(path):
         _check_replaceable(target)
         folder = target.parent
         while not folder.exists():
             folder = folder.parent
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:32]}.", suffix=target.suffix)
-        os.close(handle)
-        os.unlink(name)
+        with _temporary(target, folder) as name:
+            os.unlink(name)
+        for one in folder.glob(".*"):
+            if target_of(one) == target.name[:32] and (one.suffix == target.suffix):
+                _remove_left(one, held=True)
+
+
+@contextlib.contextmanager
+def _temporary(target: Path, folder: Path) -> Iterator[str]:
+    """A new file in `folder` for what will be `target`, held until the block ends; whoever made it removes it."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:32]}.deconvviz-", suffix=target.suffix)
+        if sys.platform == "win32":
+            os.close(handle)  # an open file cannot be renamed there
+            yield name
+            return
+        try:
+            hold(handle)
+            if os.path.lexists(name):  # and was not taken for a dead writer's before it was held
+                yield name
+                return
+        finally:
+            os.close(handle)
+
+
+def hold(handle: int) -> bool | None:
+    """Whether this process now holds an open file alone; None where that cannot be known.
+
+    The system lets go of it when the file is closed or the process dies, however it dies. Network disks pass this on
+    between machines (NFS, CephFS, Lustre with ``flock``); where a disk knows no locks, and on Windows, it is None.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def safe_name(text: str) -> str:
@@ -79,7 +128,7 @@ def safe_name(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
     """Says which file cannot be written, and why."""
     try:
         yield
@@ -116,8 +165,9 @@ def remove(paths: Iterable[Path]) -> None:
 def target_of(path: Path) -> str | None:
     """The name of the file that a killed `replacing` was writing to `path`, at most 32 letters of it; else None.
 
-    >>> target_of(Path("out/.rank-0.safetensors.ab12_x9z.safetensors")), target_of(Path("out/rank-0.safetensors"))
-    ('rank-0.safetensors', None)
+    >>> target_of(Path("out/.rank-0.safetensors.deconvviz-ab12_x9z.safetensors"))
+    'rank-0.safetensors'
+    >>> target_of(Path("out/.rank-0.safetensors.20261127.safetensors"))  # somebody's copy
     """
     half = _HALF_WRITTEN.fullmatch(path.name)
     return half[1] if half else None
@@ -126,19 +176,39 @@ def target_of(path: Path) -> str | None:
 def remove_leftovers(folder: Path, pattern: str) -> None:
     """Remove the temporary files that killed writers of files called `pattern`, a regular expression, left in `folder`.
 
-    Only for names that no other process can be writing now.
+    One that a living process holds stays. Where a disk knows no locks all go, so only for names that no other process
+    can be writing now.
     """
-    hidden = list(folder.glob(".*"))
-    remove(path for path in hidden if re.fullmatch(pattern, target_of(path) or "") and not path.is_dir())
+    for path in list(folder.glob(".*")):
+        if re.fullmatch(pattern, target_of(path) or ""):
+            _remove_left(path)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those on the way to it, those that are missing, so that they stay after a power cut."""
+def _remove_left(path: Path, held: bool = False) -> None:
+    """Remove a temporary file unless its writer lives. held: only where that is known."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            free = hold(handle)
+        finally:
+            os.close(handle)
+        if free if held else free is not False:
+            remove([path])
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those on the way to it, so that they stay after a power cut; those that were missing.
+
+    The innermost is the first of them.
+    """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     if missing:
         os.makedirs(folder, exist_ok=True)
     for one in missing:
         _sync_folder(one.parent)
+    return missing
 
 
 def _sync_folder(folder: Path) -> None:

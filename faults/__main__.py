@@ -24,6 +24,7 @@ import torch
 
 from deconvviz.errors import DeconvVizError
 from deconvviz.files import target_of
+from deconvviz.locks import LOCK
 from faults.operations import Operation, Watched, faults_of
 from faults.power import Tree, states
 from faults.workloads import WORKLOADS, Workload
@@ -95,7 +96,7 @@ class Trial:
         killed = "killed" in fault
         if status != (-signal.SIGKILL if killed else REFUSED):
             return f"it ended with {status}: {said}"
-        if not killed and self.log[at].kind != "remove" and (left := [one for one in found if target_of(Path(one))]):
+        if not killed and self.log[at].kind != "remove" and (left := [*filter(_passing, found)]):
             return f"it left {left[0]}"
         return self._faulty(found) or self._again()
 
@@ -133,7 +134,7 @@ class Trial:
         found = _read(self.root)
         if _shown(found) != _shown(self.after):
             return f"started again it gave something else: {_difference(found, self.after)}"
-        left = [one for one in found if target_of(Path(one)) and one.startswith(self.workload.swept)]
+        left = [one for one in found if _passing(one) and one.startswith(self.workload.swept)]
         return f"started again it left {left[0]}" if left and self.workload.swept else ""
 
     def _run(self, at: int = -1, fault: str = "", size: int = 0) -> tuple[int, str, list[Operation]]:
@@ -190,8 +191,13 @@ def _read(root: Path) -> Tree:
 
 
 def _shown(tree: Mapping[str, bytes]) -> Tree:
-    """Without folders and temporary files."""
-    return {p: content for p, content in tree.items() if not p.endswith("/") and target_of(Path(p)) is None}
+    """Without folders, and files that are there while a command runs."""
+    return {p: content for p, content in tree.items() if not p.endswith("/") and not _passing(p)}
+
+
+def _passing(path: str) -> bool:
+    """Whether a file is there only while a command runs: a temporary one, or a lock."""
+    return target_of(Path(path)) is not None or Path(path).name == LOCK
 
 
 def _difference(found: Tree, wanted: Tree) -> str:

@@ -11,6 +11,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +26,7 @@ import deconvviz as dv
 from deconvviz.cli.shared import write_figure
 from deconvviz.demo import build_demo
 from deconvviz.errors import CheckpointError, InputError, OutputError
+from deconvviz.locks import alone
 from deconvviz.models import TrainingSettings, save_weights, train
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -112,6 +114,12 @@ def started_again(folder: Path) -> Any:
         atlas("site")
     atlas("site")
     return Path("site/manifest.json").is_file(), Path("site/data/index.js").is_file()
+
+
+def while_another_writes(write: Callable[[], Any]) -> Any:
+    """As a second thread, which is refused as another process would be."""
+    with alone("site"), ThreadPoolExecutor() as threads:
+        return threads.submit(write).result()
 
 
 def over_a_device(folder: Path) -> Any:
@@ -240,6 +248,18 @@ CASES: list[Case] = [
         lambda _: (Image.new("L", (1, 1)).save("a.png"), atlas(".")),
         InputError,
         "'.' has other files in it; give a new folder, an empty one or an older atlas",
+    ),
+    refused(
+        "an atlas where another job builds one",
+        lambda _: while_another_writes(lambda: atlas("site")),
+        OutputError,
+        "another job (process …) is writing to 'site'; wait until it ends, or name another folder",
+    ),
+    refused(
+        "a training where another job trains",
+        lambda _: while_another_writes(lambda: checkpoints("site")),
+        OutputError,
+        "another job (process …) is writing to 'site'; wait until it ends, or name another folder",
     ),
     refused(
         "the demonstration in a file",

@@ -265,7 +265,7 @@ def test_stale_files_go_and_foreign_files_stay(tmp_path: Path) -> None:
     for name in foreign:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
-    half = tmp_path / "sheets/.9-0.webp.ab12cd_9.webp"
+    half = tmp_path / "sheets/.9-0.webp.deconvviz-ab12cd_9.webp"
     half.write_text("a killed build left this")
     (tmp_path / "assets/older.js").write_text("of an older version")
 

@@ -98,7 +98,7 @@ def test_the_folder_holds_each_epoch_and_nothing_that_runs(samples, tmp_path: Pa
     network = model()
     folder = tmp_path / "run"
     run(network, samples, folder, patience=None)
-    (folder / ".state.pt.x1y2z3w4.pt").write_bytes(b"left by a killed run")
+    (folder / ".state.pt.deconvviz-x1y2z3w4.pt").write_bytes(b"left by a killed run")
     (folder / "notes.txt").write_text("mine")
     run(model(), samples, folder, patience=None)
     epochs = [f"epoch-00{epoch}.safetensors" for epoch in range(1, 5)]

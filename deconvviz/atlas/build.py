@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import images
+from deconvviz.atlas.folder import check_folder
 from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
@@ -22,6 +24,7 @@ from deconvviz.data.items import as_dataset, classes_of, is_indexed, label_of, n
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
 from deconvviz.inputs import check_counts
+from deconvviz.locks import alone
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
 from deconvviz.units import channels_of, layer_names
@@ -57,8 +60,27 @@ def build_atlas(
     A folder that holds an older or broken atlas is rebuilt; until the end the page shows the older one, or says that it
     is incomplete.
     Raises InputError for a scan of another model or dataset, inputs that are no images, and a folder with other
-    things in it; UnknownLayerError; DependencyError for evidence without its libraries.
+    things in it; OutputError where another job builds there; UnknownLayerError; DependencyError for evidence without
+    its libraries.
     """
+    check_folder(Path(out))
+    with alone(out):
+        return _built(net, dataset, top, out, layers, channels, batch_size, title, progress, evidence)
+
+
+def _built(
+    net: DeconvNet,
+    dataset: Any,
+    top: TopActivations,
+    out: str | os.PathLike[str],
+    layers: str | Iterable[str] | None,
+    channels: Mapping[str, int | Iterable[int]] | None,
+    batch_size: int,
+    title: str | None,
+    progress: bool,
+    evidence: bool,
+) -> str:
+    """See `build_atlas`."""
     judge = Judge(net) if evidence else None
     data = as_dataset(dataset)
     check_counts(batch_size=batch_size)

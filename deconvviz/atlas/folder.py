@@ -15,6 +15,7 @@ from typing import Any
 
 from deconvviz.errors import InputError
 from deconvviz.files import check_writable, remove, remove_leftovers, replacing, target_of
+from deconvviz.locks import LOCK
 
 STATIC = Path(__file__).parent / "static"
 OURS = '<meta name="generator" content="deconvviz atlas">'
@@ -84,7 +85,7 @@ def _is_atlas(out: Path) -> bool:
     if page.is_file():
         with page.open("rb") as file:
             return OURS.encode() in file.read(4096)
-    return all(path.name.startswith(".index.html.") for path in out.iterdir())
+    return all(path.name == LOCK or path.name.startswith(".index.html.deconvviz-") for path in out.iterdir())
 
 
 def remove_stale(out: Path, written: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -49,8 +50,13 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
-    """The network, the dataset, what was found in it, and whether this is the process that says so."""
+def _rank() -> int:
+    """The number of this process in a distributed job, which writes where it is 0; 0 where there is no such job."""
+    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+
+
+def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
+    """The network, the dataset, and what was found in it."""
     import torch
 
     from deconvviz.data.loading import load_data
@@ -59,7 +65,7 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
 
     if not re.fullmatch(r"cpu|cuda(:\d+)?", given.device):
         raise InputError(f"--device is cpu, cuda or cuda:N, not {given.device!r}")
-    rank, device = int(os.environ.get("RANK", "0")), given.device
+    device = given.device
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu" and not torch.cuda.is_available():
@@ -70,20 +76,20 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any, bool]:
     net.model.to(device)
     data = load_data(given.data, given.root)
     if saved := getattr(given, "top", None):
-        return net, data, TopActivations.load(saved), True
+        return net, data, TopActivations.load(saved)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
     names = ("layers", "k", "batch_size", "state", "per_image", "workers", "strict")
     top = scan(net, data, **{name: getattr(given, name) for name in names}, progress=bars())
-    return net, data, top, rank == 0
+    return net, data, top
 
 
 def _scan(given: argparse.Namespace) -> None:
     from deconvviz.files import check_writable
 
     check_writable(given.out)
-    _, _, top, first = _scanned(given)
-    if first:
+    _, _, top = _scanned(given)
+    if _rank() == 0:
         list_broken(top)
         report(given, top, top.save(given.out))
 
@@ -92,15 +98,20 @@ def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
     from deconvviz.atlas.folder import check_folder
     from deconvviz.atlas.judging import check_installed
+    from deconvviz.locks import alone
 
     if given.evidence:
         check_installed()
+    builds = _rank() == 0
+    if given.top and not builds:  # nothing to scan, and one process writes
+        return
     check_folder(Path(given.out))
-    net, data, top, first = _scanned(given)
-    if first:
-        page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)
-        list_broken(top)
-        print(page)
+    with alone(given.out) if builds else contextlib.nullcontext():
+        net, data, top = _scanned(given)
+        if builds:
+            page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)
+            list_broken(top)
+            print(page)
 
 
 MINING = {

@@ -12,6 +12,7 @@ state names the settings, the data and the model that it belongs to; others are 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import io
@@ -27,6 +28,7 @@ from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
 from deconvviz.files import check_writable, remove_leftovers, replacing
+from deconvviz.locks import alone
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, save_weights
 from deconvviz.tensorfiles import checked
@@ -109,6 +111,10 @@ class CheckpointFolder:
         if os.path.exists(path) and not self.path.is_dir():
             raise CheckpointError(f"{os.fspath(path)!r} is a file; checkpoints need a folder")
         check_writable(self.path / STATE)
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """The folder for this job alone. Raises OutputError where another one trains there."""
+        return alone(self.path)
 
     def save(
         self, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]

@@ -100,7 +100,8 @@ def train(
     ``torch.use_deterministic_algorithms(True)``.
 
     Raises what `checked_samples` raises, before any training; CheckpointError where the folder holds another
-    run; InputError where the loss is no longer finite, as with too large a learning rate.
+    run; OutputError where another job trains there; InputError where the loss is no longer finite, as with too large a
+    learning rate.
     """
     settings = settings or TrainingSettings()
     images, checked = checked_samples(model, images, labels, settings.unlabelled)
@@ -113,9 +114,16 @@ def train(
         settings,
     )
     folder = CheckpointFolder(checkpoints, run_identity(model, images, checked, settings)) if checkpoints else None
+    with folder.alone() if folder else contextlib.nullcontext():
+        return _trained(run, folder, progress)
+
+
+def _trained(run: _Run, folder: CheckpointFolder | None, progress: bool) -> TrainingResult:
+    """Train from where the folder is, to the end."""
+    model, settings = run.model, run.settings
     done = folder.resume(model, run.optimiser) if folder else Progress()
-    if done.epoch > settings.epochs:
-        raise CheckpointError(f"{os.fspath(checkpoints or '')!r} is at epoch {done.epoch}, past {settings.epochs}")
+    if folder and done.epoch > settings.epochs:
+        raise CheckpointError(f"{os.fspath(folder.path)!r} is at epoch {done.epoch}, past {settings.epochs}")
     with (
         keeping_modes(model),
         torch.enable_grad(),
