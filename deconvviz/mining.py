@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.data.identity import identity_of
-from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, none_readable, short_name
+from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.naming import name_of_item, short_name
 from deconvviz.errors import DataError
 from deconvviz.fingerprints import fingerprint
 from deconvviz.inputs import check_counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,19 @@ class Dying(Listed):
         if torch.utils.data.get_worker_info():
             os._exit(3)
         return super().__getitem__(index)
+
+
+class Endless(Listed):
+    """A dataset that cannot say how long it is."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError("who knows")
+
+
+def failing() -> Iterator[torch.Tensor]:
+    """An iterable that raises behind its second image."""
+    yield from IMAGES[:2]
+    raise OSError("bad")
 
 
 def scan(data: Any = IMAGES, **options: Any) -> TopActivations:
@@ -150,6 +163,30 @@ CASES: list[Case] = [
         lambda _: scan(Listed(IMAGES[0], IMAGES[0, :, :7])),
         InputError,
         f"images 0 and 1 have shapes (1, 8, 8) and (1, 7, 8), {ALIKE}",
+    ),
+    refused(
+        "images of two types",
+        lambda _: scan(Listed(IMAGES[0], IMAGES[1].half())),
+        InputError,
+        "images 0 and 1 are torch.float32 on cpu and torch.float16 on cpu, which cannot be one batch; make them alike",
+    ),
+    refused(
+        "an image without numbers",
+        lambda _: scan([IMAGES[0].to("meta")]),
+        InputError,
+        "an image must come as a floating-point tensor (C, H, W), not a tensor without numbers, on the device meta",
+    ),
+    refused(
+        "a dataset without a length",
+        lambda _: scan(Endless()),
+        InputError,
+        "the dataset Endless does not say how long it is: NotImplementedError: who knows",
+    ),
+    refused(
+        "an iterable that fails",
+        lambda _: scan(failing()),
+        DataError,
+        "the dataset cannot be read behind its first 2 items: OSError: bad",
     ),
     refused(
         "images with other channels",

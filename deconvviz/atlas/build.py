@@ -20,7 +20,8 @@ from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
 from deconvviz.atlas.wiring import inputs_of
-from deconvviz.data.items import as_dataset, classes_of, is_indexed, label_of, name_of_item, prepared_image, short_name
+from deconvviz.data.items import as_dataset, is_indexed, label_of, prepared_image
+from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
 from deconvviz.inputs import check_counts
@@ -86,7 +87,8 @@ def _built(
     check_counts(batch_size=batch_size)
     chosen = _checked_layers(net, data, top, layers, channels)
     pictures = _Pictures(net, data)
-    first = next(number for number in range(len(data)) if number not in {one.image for one in top.broken})
+    broken = {one.image for one in top.broken}
+    first = next(number for number in range(len(data)) if number not in broken)
     x = pictures.load(first)[0][None]
     if x.ndim != 4:
         raise InputError(f"an atlas shows images (C, H, W), and the inputs are of shape {tuple(x.shape[1:])}")

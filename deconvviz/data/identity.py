@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from deconvviz.data.digests import Digest
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.items import image_of, is_indexed, label_of, prepared_image
 
@@ -36,32 +35,34 @@ def _dataset(dataset: Any) -> str:
     kind = type(dataset).__name__
     if not is_indexed(dataset):
         return kind
-    digest = hashlib.sha256()
+    digest = Digest()
     if isinstance(dataset, Tensor):
-        digest.update(_bytes(dataset))
+        digest.add(dataset)
     elif isinstance(dataset, TensorDataset):
         for tensor in dataset.tensors:
-            digest.update(_bytes(tensor))
+            digest.add(tensor)
     elif isinstance(dataset, ImageFolder):
         for name in dataset.names:
-            digest.update(f"{name} {(dataset.root / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+            digest.add(name)
+            digest.add((dataset.root / name).stat().st_size)
     else:
         for item in _spread(dataset):
-            digest.update(b"broken" if item is None else _bytes(image_of(item)) + str(label_of(item)).encode())
-    return f"{kind} of {len(dataset)} items, {digest.hexdigest()[:16]}"
+            digest.add(None if item is None else image_of(item))
+            digest.add(None if item is None else label_of(item))
+    return f"{kind} of {len(dataset)} items, {digest.text}"
 
 
 def _transform(dataset: Any, preprocess: Callable[[Any], Tensor] | None) -> str:
     if preprocess is None:
         return "none"
     named = re.sub(r" at 0x[0-9a-f]+", "", repr(preprocess))  # where a function lies in memory is no identity
-    digest = hashlib.sha256()
+    digest = Digest()
     for item in _spread(dataset) if is_indexed(dataset) else []:
-        try:
-            digest.update(b"broken" if item is None else _bytes(prepared_image(item, preprocess)))
-        except Exception:  # a broken item is found again, and reported, when its turn comes
-            digest.update(b"broken")
-    return f"{named}, {digest.hexdigest()[:16]}"
+        made = None
+        with contextlib.suppress(Exception):  # a broken item is found again, and reported, when its turn comes
+            made = None if item is None else prepared_image(item, preprocess)
+        digest.add(made)
+    return f"{named}, {digest.text}"
 
 
 def _spread(dataset: Any) -> list[Any]:
@@ -76,18 +77,8 @@ def _spread(dataset: Any) -> list[Any]:
 
 
 def _digest_of_tensors(tensors: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
+    digest = Digest()
     for name, tensor in tensors.items():
-        digest.update(name.encode("utf-8", "surrogatepass") + (_bytes(tensor) if isinstance(tensor, Tensor) else b""))
-    return digest.hexdigest()[:16]
-
-
-def _bytes(image: Any) -> bytes:
-    """What an image or tensor holds, with its shape and type."""
-    if isinstance(image, Tensor):
-        whole = image.detach().cpu().contiguous()
-        return f"{tuple(whole.shape)} {whole.dtype}".encode() + whole.flatten().view(torch.uint8).numpy().tobytes()
-    if isinstance(image, (Image.Image, np.ndarray)):
-        array = np.asarray(image)
-        return f"{array.shape} {array.dtype}".encode() + array.tobytes()
-    return repr(type(image)).encode()
+        digest.add(name)
+        digest.add(tensor)
+    return digest.text

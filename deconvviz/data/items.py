@@ -10,18 +10,20 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _remove_worker_pids
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
-from deconvviz.errors import DataError, InputError
+from deconvviz.errors import DataError, DeconvVizError, InputError
 from deconvviz.results import Broken
 
+_ARRAYS = (Tensor, np.ndarray)
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
 LABEL_KEYS = ("label", "labels", "target", "y")
 
@@ -49,15 +51,35 @@ def as_dataset(data: Any) -> Any:
     """A dataset from what a user gives: a folder of images, a tensor (N, C, ...), (images, labels), or one already."""
     if isinstance(data, (str, os.PathLike)):
         return ImageFolder(data)
-    if isinstance(data, (tuple, list)) and [getattr(part, "ndim", 0) > 0 for part in data] == [True, True]:
+    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
         images, labels = data
         if labels.ndim == 1 < images.ndim and len(images) == len(labels):
-            return TensorDataset(images, labels)
-    if isinstance(data, Tensor) and not data.ndim:
+            whole = isinstance(images, Tensor) and isinstance(labels, Tensor)
+            return TensorDataset(images, labels) if whole else Pairs(images, labels)
+    if isinstance(data, _ARRAYS) and not data.ndim:
         raise InputError("a dataset of one number has no images; give a tensor (N, C, H, W)")
+    if is_indexed(data):
+        try:
+            len(data)
+        except Exception as error:
+            raise InputError(f"the dataset {type(data).__name__} does not say how long it is: {said(error)}") from error
+        return data
     if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         return data
     raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
+
+
+class Pairs(Dataset[tuple[Any, Any]]):
+    """Images and labels of which at least one is no tensor, such as arrays of NumPy, as items (image, label)."""
+
+    def __init__(self, images: Any, labels: Any) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.images[index], self.labels[index]
 
 
 def image_of(item: Any) -> Any:
@@ -71,15 +93,15 @@ def image_of(item: Any) -> Any:
 
 
 def label_of(item: Any) -> int | None:
-    """The label in an item, if it has one that is a number."""
+    """The label in an item, if it has one that is a number; a dataset's labels may be anything."""
     given = None
-    if isinstance(item, Mapping):
-        given = next((item[key] for key in LABEL_KEYS if key in item), None)
-    elif isinstance(item, (tuple, list)) and len(item) > 1:
-        given = item[1]
     try:
+        if isinstance(item, Mapping):
+            given = next((item[key] for key in LABEL_KEYS if key in item), None)
+        elif isinstance(item, (tuple, list)) and len(item) > 1:
+            given = item[1]
         return None if given is None or int(given) < 0 else int(given)
-    except (TypeError, ValueError):
+    except Exception:
         return None
 
 
@@ -92,10 +114,22 @@ def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Ten
                 f"the dataset gives a {type(image).__name__}, and the network has no preprocess to make a tensor of it"
             )
         image = preprocess(image)
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
-        raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {kind}")
+    if unfit := _unfit(image):
+        raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {unfit}")
     return image
+
+
+def _unfit(image: Any) -> str:
+    """What keeps an image from being a network's input, or ''."""
+    if not isinstance(image, Tensor):
+        return type(image).__name__
+    if image.is_nested or image.layout != torch.strided:
+        return "a nested tensor" if image.is_nested else f"a tensor of layout {image.layout}"
+    return "a tensor without numbers, on the device meta" if image.is_meta else _wrong_type(image.dtype)
+
+
+def _wrong_type(dtype: torch.dtype) -> str:
+    return "" if dtype in _NUMBERS else str(dtype)
 
 
 class _Numbered(Dataset[Item]):
@@ -115,10 +149,18 @@ def _item(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
     except InputError as error:
         return Item(index, None, error)  # not raised, since a process that loads would wrap it
     except Exception as error:
-        return Item(index, None, f"{type(error).__name__}: {error}".partition("\n")[0])
+        return Item(index, None, said(error))
     if not bool(torch.isfinite(image).all()):
         return Item(index, None, "it holds values that are NaN or infinite")
     return Item(index, image, "", label_of(item))
+
+
+def said(error: Exception) -> str:
+    """What an error of somebody's code says, on one line."""
+    try:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    except Exception:  # it may be unable to say it
+        return type(error).__name__
 
 
 def _collated(items: list[Item]) -> list[Item]:
@@ -144,21 +186,18 @@ def _batches(
     dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int, pin: bool
 ) -> Generator[Batch, None, None]:
     if is_indexed(dataset):
-        count = len(dataset)
-        numbers = [number for number in range(-(-count // size)) if wanted(number)]
-        samples = [list(range(number * size, min((number + 1) * size, count))) for number in numbers]
-        numbered = _Numbered(dataset, preprocess)
+        numbered, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
         quiet = _quiet if workers else None
         loader = DataLoader(
             numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
         )
         with contextlib.closing(_loaded(loader)) as every:
-            for number, loaded in zip(numbers, every, strict=True):
-                yield _batch(number, loaded, pin)
+            for loaded in every:
+                yield _batch(loaded[0].number // size, loaded, pin)
         return
     gathered: list[Item] = []
     number = 0
-    for index, item in enumerate(dataset):
+    for index, item in enumerate(_read(dataset)):
         if wanted(number):
             gathered.append(_item(index, partial(_same, item), preprocess))
         if (index + 1) % size == 0:
@@ -167,6 +206,30 @@ def _batches(
             gathered, number = [], number + 1
     if gathered:
         yield _batch(number, gathered, pin)
+
+
+class _Samples(Sampler[list[int]]):
+    """The items of each batch that is wanted, one batch at a time: there may be many millions."""
+
+    def __init__(self, count: int, size: int, wanted: Callable[[int], bool]) -> None:
+        self.count, self.size, self.wanted = count, size, wanted
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in range(-(-self.count // self.size)):
+            if self.wanted(number):
+                yield list(range(number * self.size, min((number + 1) * self.size, self.count)))
+
+
+def _read(dataset: Any) -> Iterator[Any]:
+    """The items of an iterable. Raises DataError where it fails on the way, since no item comes behind that."""
+    number = -1
+    try:
+        for number, item in enumerate(dataset):  # noqa: B007
+            yield item
+    except DeconvVizError:
+        raise
+    except Exception as error:
+        raise DataError(f"the dataset cannot be read behind its first {number + 1} items: {said(error)}") from error
 
 
 def _quiet(worker: int) -> None:
@@ -220,6 +283,8 @@ def _ended(workers: list[BaseProcess]) -> str:
 
 def is_indexed(dataset: Any) -> bool:
     """Whether a dataset has a length and items by number; otherwise it is read from its start to its end."""
+    if isinstance(dataset, IterableDataset):  # which inherits an `[index]` that it does not have, and may have a length
+        return False
     return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
 
 
@@ -239,6 +304,13 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
             f"images {first} and {second} have shapes {one} and {other}, which cannot be one batch; give the network a "
             f"preprocess that makes them alike, such as deconvviz.images.Preprocess(size=224), or batch_size=1"
         )
+    kinds = {(image.dtype, image.device): index for index, image in images}
+    if len(kinds) > 1:
+        (a, first), (b, second), *_ = kinds.items()
+        raise InputError(
+            f"images {first} and {second} are {a[0]} on {a[1]} and {b[0]} on {b[1]}, which cannot be one batch; make "
+            f"them alike"
+        )
     stacked = torch.stack([image for _, image in images]) if images else None
     if stacked is not None and pin:
         stacked = stacked.pin_memory()
@@ -246,27 +318,7 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
     return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)
 
 
-def name_of_item(dataset: Any, index: int) -> str:
-    """The file name of an item, where the dataset has names; otherwise its number."""
-    own = None if isinstance(dataset, Tensor) else getattr(dataset, "names", None)  # a tensor's are of its axes
-    names = own or [str(sample[0]) for sample in getattr(dataset, "samples", None) or ()]
-    return names[index] if index < len(names) else str(index)
-
-
 def none_readable(broken: Sequence[Broken]) -> DataError:
     """The error for a dataset of which nothing could be used."""
     some = "; ".join(f"{one.name}: {one.reason}" for one in broken[:3])
     return DataError(f"none of the {len(broken)} items could be read: {some}" if some else "the dataset is empty")
-
-
-def classes_of(dataset: Any) -> list[str]:
-    """The names of the labels, where the dataset has them."""
-    return [str(name) for name in getattr(dataset, "classes", None) or ()]
-
-
-def short_name(dataset: Any) -> str:
-    """What to call a dataset in one line: its own name, that of its folder, or of its type."""
-    if name := getattr(dataset, "name", None):
-        return str(name)
-    root = getattr(dataset, "root", None)
-    return Path(root).resolve().name if root is not None else type(dataset).__name__

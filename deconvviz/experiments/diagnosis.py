@@ -32,7 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deconvviz.data.items import as_dataset, batches, is_indexed, name_of_item, none_readable
+from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.naming import name_of_item
 from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.experiments.features import shown_at
 from deconvviz.inputs import misfit

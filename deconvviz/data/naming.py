@@ -1,0 +1,76 @@
+"""What a dataset calls its items, its labels and itself.
+
+Attributes such as `names`, `samples` and `root` are a custom, not a promise: what does not look as expected is left
+aside, and nothing here raises, since it is asked after the work is done. One item is looked up at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+
+def name_of_item(dataset: Any, index: int) -> str:
+    """The file name of an item, where the dataset has one for each of its items; otherwise its number.
+
+    >>> class Photos(list):
+    ...     names = ["a.png", "b.png"]
+    >>> name_of_item(Photos([0, 0]), 1), name_of_item([0, 0], 1), name_of_item(Photos([0, 0, 0]), 1)
+    ('b.png', '1', '1')
+    """
+    for attribute in ("names", "samples"):
+        try:
+            held = _listed(dataset, attribute)
+            if held is None or len(held) != len(dataset):
+                continue
+            named = held[index]
+            if attribute == "samples" and isinstance(named, (tuple, list)):
+                named = named[0]  # of (path, label)
+            if isinstance(named, (str, bytes, os.PathLike)) and (name := os.fsdecode(named)):
+                return name
+        except Exception:
+            continue
+    return str(index)
+
+
+def classes_of(dataset: Any) -> list[str]:
+    """The names of the labels, where the dataset has them."""
+    try:
+        held = _listed(dataset, "classes")
+        return [] if held is None else [str(held[label]) for label in range(len(held))]
+    except Exception:
+        return []
+
+
+def short_name(dataset: Any) -> str:
+    """What to call a dataset in one line: its own name, that of its folder, or of its type."""
+    name, root = _attribute(dataset, "name"), _attribute(dataset, "root")
+    try:
+        if isinstance(name, str) and name:
+            return str(name)
+        if isinstance(root, (str, os.PathLike)) and (folder := Path(root).resolve().name):
+            return folder
+    except Exception:  # there are paths without an absolute one
+        pass
+    return type(dataset).__name__
+
+
+def _attribute(dataset: Any, name: str) -> Any:
+    try:
+        return None if isinstance(dataset, Tensor) else getattr(dataset, name, None)  # a tensor's are of its axes
+    except Exception:
+        return None
+
+
+def _listed(dataset: Any, name: str) -> Any:
+    """An attribute that has entries by number, or None."""
+    held = _attribute(dataset, name)
+    if isinstance(held, (list, tuple, np.ndarray)):
+        return held
+    by_number = hasattr(held, "__len__") and hasattr(held, "__getitem__")
+    return held if by_number and not isinstance(held, (str, bytes, Mapping, Tensor)) else None
