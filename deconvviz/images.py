@@ -16,11 +16,22 @@ from deconvviz.errors import ImageFileError, InputError, MissingFileError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# The formats of image files that are read, whatever a file is called. Pillow knows more, and hands PostScript to
+# another program, Ghostscript.
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+LARGEST = 2**30  # bytes that an image may take as floating-point numbers
+STRIP = 2**20  # pixels of a deep image that are scaled at once
+
+Image.init()
+_READ = [name for name in FORMATS if name in Image.OPEN]  # what this Pillow was built with
+ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().items() if name in _READ)
+
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
     """The image in a file, upright (EXIF orientation applied), as RGB or, where the file has no colours, as L.
 
-    Raises MissingFileError where there is no such file, ImageFileError where it is no image that Pillow reads whole.
+    Raises MissingFileError where there is no such file, ImageFileError where it is no image in one of `FORMATS` that
+    Pillow reads whole, or has so many pixels that they would take more than 1 GiB as floating-point numbers.
     """
     shown = os.fspath(path)
     if not os.path.exists(path):
@@ -28,11 +39,10 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     if not os.path.isfile(path):
         raise ImageFileError(f"{shown!r} is {'a folder' if os.path.isdir(path) else 'a device or pipe'}, no image file")
     try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            deep = upright.mode.startswith(("I", "F"))  # 16 and 32 bits: scaled, where `convert` would clip
-            grey = upright.mode in ("1", "L", "LA") or deep
-            return _eight_bits(upright) if deep else upright.convert("L" if grey else "RGB")
+        with Image.open(path, formats=_READ) as opened:
+            _check_size(opened)
+            ImageOps.exif_transpose(opened, in_place=True)
+            return _converted(opened)
     except UnidentifiedImageError as error:
         raise ImageFileError(f"{shown!r} is no image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
@@ -41,12 +51,61 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageFileError(f"{shown!r} cannot be read as an image: {error}") from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("it holds values that are NaN or infinite")
-    highest = max(65535.0 if image.mode.startswith("I") else 1.0, float(values.max()))
-    return Image.fromarray((values / highest * 255).clip(0, 255).round().astype(np.uint8))
+def _check_size(image: Image.Image) -> None:
+    """Raise DecompressionBombError, before any pixel is decoded, where the widest copy of the pixels is too large."""
+    channels = 1 if _is_grey(image) else 3
+    most = LARGEST // (4 * channels)  # float32
+    if image.width * image.height > most:
+        raise Image.DecompressionBombError(
+            f"Image size ({image.width * image.height} pixels) exceeds limit of {most} pixels"
+        )
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La") or _is_deep(image)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith(("I", "F"))  # 16 and 32 bits, whole numbers and floating point
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """An image as RGB or, where it has no colours, as L: pixels of 16 or 32 bits are scaled, not clipped.
+
+    Whole numbers are out of 65,535, floating-point numbers out of 1, or out of the highest where that is more. Opacity
+    is left out. Raises ImageFileError for an image that is closed, damaged, or cannot be converted.
+    """
+    try:
+        return _converted(image)
+    except Exception as error:  # closed, damaged, or of a mode that Pillow does not convert
+        raise ImageFileError(f"the image of mode {image.mode} cannot be made RGB or grey: {error}") from error
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    if _is_deep(image):
+        return _scaled(image)
+    if isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # which Pillow asks for with a warning
+    kind = "L" if _is_grey(image) else "RGB"
+    return image.copy() if image.mode == kind else image.convert(kind)
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    """A deep image in 8 bits, strip by strip: the numbers take more memory than the image."""
+    image.load()
+    rows = max(1, STRIP // image.width)
+    boxes = [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
+    highest = 65535.0 if image.mode.startswith("I") else 1.0
+    for box in boxes:
+        values = np.asarray(image.crop(box))
+        if not np.isfinite(values).all():
+            raise ValueError("it holds values that are NaN or infinite")
+        highest = max(highest, float(values.max()))
+    scaled = Image.new("L", image.size)
+    for box in boxes:
+        values = np.asarray(image.crop(box), dtype=np.float64)
+        scaled.paste(Image.fromarray((values / highest * 255).clip(0, 255).round().astype(np.uint8)), box[:2])
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -81,12 +140,17 @@ class Preprocess:
             )
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """(C, H, W) from a PIL image, which is made grey or coloured as `mean` has one channel or three."""
+        """(C, H, W) from a PIL image, which is made grey or coloured as `mean` has one channel or three.
+
+        Images of 16 and 32 bits are scaled as `read_image` scales files.
+        """
         if len(self.mean) not in (1, 3):
             raise InputError(
                 f"an image has one channel or three, and the network takes {len(self.mean)}; give it tensors"
             )
-        image = image.convert("L" if len(self.mean) == 1 else "RGB")
+        if not isinstance(image, Image.Image):
+            raise InputError(f"preprocess takes a PIL image, not {type(image).__name__}")
+        image = eight_bits(image).convert("L" if len(self.mean) == 1 else "RGB")
         if self.size is not None:
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
@@ -121,7 +185,7 @@ def to_input(given: Any, preprocess: Any) -> Tensor:
             "an image or a path was given, but the network has no preprocess; give it one, such as "
             "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)"
         )
-    tensors = [preprocess(item if isinstance(item, Image.Image) else read_image(item)) for item in items]
+    tensors = [preprocess(eight_bits(item) if isinstance(item, Image.Image) else read_image(item)) for item in items]
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise InputError(f"preprocess must return a tensor (C, H, W), not {type(tensor).__name__}")

@@ -156,6 +156,10 @@ def _mining() -> list[Command]:
             "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is no image file that "
             "Pillow can read"
         ),
+        "scan mnist torchvision:LSUN --root .": (
+            "torchvision's LSUN unpickles a file of the current folder, which can run any code; give its images as a "
+            "folder"
+        ),
         "scan nets.py:two images": "an image has one channel or three, and the network takes 2; give it tensors",
         "scan nets.py:Raises images": f"ValueError: my own fault {SHOWS}",
         "scan nets.py:Silent images": "Silent runs no convolution or linear layers; name layers to scan",

@@ -14,7 +14,7 @@ from bad_cases import Case, gives, picture, refused
 from PIL import Image
 
 from deconvviz.errors import ImageFileError, MissingFileError
-from deconvviz.images import read_image
+from deconvviz.images import Preprocess, read_image
 
 GREY = Image.fromarray(np.array([[0, 50, 100], [150, 200, 250]], dtype=np.uint8))
 ROWS = [[0, 50, 100], [150, 200, 250]]
@@ -147,6 +147,18 @@ CASES: list[Case] = [
     *(
         gives(f"orientation {number}", read("a.png", GREY, exif=turned(number)), ("L", rows))
         for number, rows in UPRIGHT.items()
+    ),
+    refused(
+        "an image of a mode that nothing converts",
+        lambda _: Preprocess(8)(Image.new("La", (2, 2))),
+        ImageFileError,
+        "the image of mode La cannot be made RGB or grey: conversion from La to L not supported",
+    ),
+    refused(
+        "PostScript called .png",
+        written("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n"),
+        ImageFileError,
+        "'a.png' is no image file that Pillow can read",
     ),
     gives("one pixel", read("a.png", Image.new("L", (1, 1), 7)), ("L", [[7]])),
     gives(

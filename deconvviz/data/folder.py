@@ -8,9 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from deconvviz.errors import DataError, MissingFileError
-from deconvviz.images import read_image
-
-ENDINGS = frozenset(Image.registered_extensions())
+from deconvviz.images import ENDINGS, read_image
 
 
 class ImageFolder:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
 from deconvviz.errors import DataError, DeconvVizError, InputError
+from deconvviz.images import eight_bits
 from deconvviz.results import Broken
 
 _ARRAYS = (Tensor, np.ndarray)
@@ -113,7 +115,7 @@ def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Ten
             raise InputError(
                 f"the dataset gives a {type(image).__name__}, and the network has no preprocess to make a tensor of it"
             )
-        image = preprocess(image)
+        image = preprocess(eight_bits(image) if isinstance(image, Image.Image) else image)
     if unfit := _unfit(image):
         raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {unfit}")
     return image

@@ -10,15 +10,23 @@ import inspect
 import os
 from typing import Any
 
+from PIL import EpsImagePlugin
+
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.mnist import MnistTest
 from deconvviz.errors import DataError, DependencyError, InputError, did_you_mean
+from deconvviz.images import read_image
+
+# Data sets of torchvision that unpickle a file which nothing vouches for: a cache in the current folder. CIFAR10 and
+# CIFAR100 unpickle, too, but compare their files with the published MD5 sums first.
+UNPICKLE = ("LSUN", "LSUNClass")
 
 
 def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
     """The dataset that `spec` names: mnist (the bundled test images), torchvision:NAME, or a folder of images.
 
     root: the folder that holds a torchvision dataset; nothing is downloaded. Where it has parts, the one for testing.
+        Its images are opened by `read_image` where the dataset lets others open them, and never by Ghostscript.
 
     Raises InputError, DataError, DependencyError, and MissingFileError for a folder that does not exist.
     """
@@ -36,11 +44,19 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
     known = [each for each in datasets.__all__ if inspect.isclass(getattr(datasets, each))]
     if name not in known:
         raise InputError(f"torchvision has no dataset {name!r}{did_you_mean(name, known)}")
+    if name in UNPICKLE:
+        raise InputError(
+            f"torchvision's {name} unpickles a file of the current folder, which can run any code; "
+            f"give its images as a folder"
+        )
     made = getattr(datasets, name)
     parameters = inspect.signature(made).parameters
     if "root" not in parameters:
         raise InputError(f"torchvision's {name} is not read from a folder, so there is nothing to scan")
-    options = {"train": False} if "train" in parameters else {}
+    options: dict[str, Any] = {"train": False} if "train" in parameters else {}
+    if "loader" in parameters:
+        options["loader"] = read_image
+    EpsImagePlugin.gs_binary = False  # Pillow would hand it PostScript in files of any name
     try:
         return made(os.fspath(root), **options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
