@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -81,13 +80,6 @@ def images_of(given: Any, preprocess: Any, what: str) -> Tensor:
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
         raise InputError(f"{what} is for networks that take one batch of images (N, C, H, W)")
     return call.first.detach()
-
-
-def check_counts(least: int = 1, **given: Any) -> None:
-    """Raise InputError for an option, by name, that is no whole number of at least `least`."""
-    for name, number in given.items():
-        if isinstance(number, bool) or not isinstance(number, Integral) or int(number) < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
 
 
 def check_finite(tensor: Tensor, name: str = "the input") -> None:

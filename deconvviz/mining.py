@@ -27,12 +27,12 @@ import torch
 from tqdm import tqdm
 
 from deconvviz import __version__
+from deconvviz.arguments import check_counts
 from deconvviz.data.identity import identity_of
 from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import name_of_item, short_name
 from deconvviz.errors import DataError
 from deconvviz.fingerprints import fingerprint
-from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.scanner import Scanner, unpacked

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
+from deconvviz.arguments import once
 from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
 from deconvviz.fingerprints import fingerprint, state_of
@@ -162,6 +163,7 @@ class DeconvNet:
         """
         layer_names([layer])
         _check_options(seed, window)
+        channel, position = once(channel), once(position)
         if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
             x = prepared(x, self.preprocess, finite=False)
             if template := self._template(x, layer):

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import check_counts
 from deconvviz.errors import InputError
 from deconvviz.geometry import channel_axis
 from deconvviz.images import brightness
-from deconvviz.inputs import check_counts
 from deconvviz.net import DeconvNet
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Watcher

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import index
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import described, is_whole, listed, whole
 from deconvviz.errors import InputError
 from deconvviz.mirror import Seeds
 from deconvviz.results import Unit
@@ -42,16 +42,20 @@ def one_each(given: Any, count: int, what: str, there: Sequence[int] | None = No
 
     there: indices from the first to below the last, if they are to be checked. Raises InputError for what does not fit.
     """
-    asked = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
-    asked = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked] * count
+    several = listed(given)
+    asked = [given] * count if several is None else several
     if len(asked) != count:
         raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
-    for one in asked:
-        if isinstance(one, bool) or not isinstance(one, (int, np.integer)):
-            raise InputError(f"a {what} is given by its number, not by {one!r}")
-        if there is not None and one not in there:
-            raise InputError(f"there is no {what} {one}; give one from {there[0]} to {there[-1]}")
-    return [int(one) for one in asked]
+    return [_one(one, what, there) for one in asked]
+
+
+def _one(given: Any, what: str, there: Sequence[int] | None) -> int:
+    number = whole(given)
+    if number is None:
+        raise InputError(f"a {what} is given by its number, not by {described(given)}")
+    if there is not None and number not in there:
+        raise InputError(f"there is no {what} {number}; give one from {there[0]} to {there[-1]}")
+    return number
 
 
 def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
@@ -128,16 +132,26 @@ def units_at(
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
     found = []
-    try:
-        for sample, channel, position in units or ():
-            found.append((index(sample), index(channel), tuple(map(index, position))))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            "units are a list of (sample, channel, position), whole numbers and a tuple of them, such as (0, 5, (3, 4))"
-        ) from error
+    for unit in [] if units is None else _items(units):
+        parts = listed(unit)
+        place = listed(parts[2]) if parts and len(parts) == 3 else None
+        numbers = [whole(one) for one in (*parts[:2], *place)] if parts and place is not None else [None]
+        sample, channel, *position = (one if one is not None else _no_units() for one in numbers)
+        found.append((sample, channel, tuple(position)))
     if not found:
         raise InputError("there is no unit to project; give at least one (sample, channel, position)")
     return found
+
+
+def _items(units: Any) -> list[Any]:
+    found = listed(units)
+    return _no_units() if found is None else found
+
+
+def _no_units() -> NoReturn:
+    raise InputError(
+        "units are a list of (sample, channel, position), whole numbers and a tuple of them, such as (0, 5, (3, 4))"
+    )
 
 
 def check_units(
@@ -170,41 +184,35 @@ def check_finite(layer: str, activations: Tensor) -> None:
 
 
 def channels_of(channel: Any, count: int, layer: str) -> list[int]:
-    """The channels asked for, of `count`: one, several, or all for None. Raises InputError for what is none."""
+    """The channels that are asked for: one, several in their order, or None for all of the `count` that there are.
+
+    Raises InputError for what is none, as a mask is: its numbers are ``mask.nonzero().flatten()``.
+    """
     if channel is None:
         return list(range(count))
-    several = isinstance(channel, (list, tuple, range)) or (isinstance(channel, (Tensor, np.ndarray)) and channel.ndim)
-    asked = list(channel) if several else [channel.item() if isinstance(channel, (Tensor, np.ndarray)) else channel]
+    several = listed(channel)
+    asked = [channel] if several is None else several
     if not asked:
         raise InputError(f"there is no channel to project; layer {layer!r} has channels 0 to {count - 1}")
-    for number in asked:
-        whole = isinstance(number, (int, np.integer)) or (
-            isinstance(number, Tensor) and number.ndim == 0 and not number.is_floating_point()
-        )
-        if isinstance(number, bool) or not whole or not 0 <= number < count:
-            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {_shown(number)}")
-    return [int(number) for number in asked]
+    numbers = [whole(one) for one in asked]
+    for one, number in zip(asked, numbers, strict=True):
+        if number is None or not 0 <= number < count:
+            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {described(one)}")
+    return [number for number in numbers if number is not None]
 
 
 def _flat_positions(position: Any, dims: tuple[int, ...], samples: int, layer: str) -> Tensor:
     """One index into the flattened map for each sample."""
-    described = f"layer {layer!r} has maps of size {dims}" if dims else f"layer {layer!r} has channels but no positions"
+    maps = f"layer {layer!r} has maps of size {dims}" if dims else f"layer {layer!r} has channels but no positions"
     wanted = f"a position is 'max', 'all', {len(dims)} integers, or an integer tensor ({samples}, {len(dims)})"
-    try:
-        given = position if isinstance(position, Tensor) else torch.tensor([list(position)] * samples)
-    except (TypeError, ValueError, RuntimeError):
-        given = torch.empty(0)
-    given = given if given.numel() else given.long()
-    unfit = given.is_floating_point() or given.dtype == torch.bool or tuple(given.shape) != (samples, len(dims))
-    if isinstance(position, str) or unfit:
-        raise InputError(f"{described}; {wanted}, not {_shown(position)}")
-    strides = []
-    for axis, size in enumerate(dims):
-        if not 0 <= int(given[:, axis].min()) <= int(given[:, axis].max()) < size:
-            raise InputError(f"{described}; the position {_shown(position)} lies outside")
-        strides.append(torch.Size(dims[axis + 1 :]).numel())
-    return (given.cpu().long() * torch.tensor(strides, dtype=torch.long)).sum(1)
-
-
-def _shown(given: Any) -> str:
-    return f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) and given.ndim else repr(given)
+    if isinstance(position, Tensor) and is_whole(position) and tuple(position.shape) == (samples, len(dims)):
+        rows = position.tolist()
+    else:
+        items = listed(position)
+        numbers = [None] if items is None else list(map(whole, items))
+        if None in numbers or len(numbers) != len(dims):
+            raise InputError(f"{maps}; {wanted}, not {described(position)}")
+        rows = [[number for number in numbers if number is not None]] * samples
+    if any(not 0 <= at < size for row in rows for at, size in zip(row, dims, strict=True)):
+        raise InputError(f"{maps}; the position {described(position)} lies outside")
+    return torch.tensor([int(np.ravel_multi_index(row, dims)) if dims else 0 for row in rows])

@@ -10,6 +10,8 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.errors import InputError, UnknownLayerError
+from deconvviz.evidence import deletion, localisation
+from deconvviz.experiments import correspondence
 
 HAS = "layer '3' has channels 0 to 4, not "
 MAPS = "layer '3' has maps of size (4, 4); "
@@ -121,6 +123,43 @@ CASES: list[Case] = [
             f"{MAPS}the position {position!r} lies outside",
         )
         for position in ((-1, 0), (4, 0), (2**62, 0))
+    ),
+    refused(
+        "a mask for a channel",
+        lambda _: net().project(x(), "3", torch.tensor([True, False, False, False, False])),
+        InputError,
+        f"{HAS}tensor(True)",
+    ),
+    refused(
+        "truth values for the channels of images",
+        lambda _: deletion(net(), x(), "3", [True, False]),
+        InputError,
+        "a channel is given by its number, not by True",
+    ),
+    refused(
+        "boxes that are a list",
+        lambda _: localisation(net(), x(), [[[0, 2], [0, 2]]] * 2, "3"),
+        InputError,
+        "boxes are of shape (2, 2, 2), one for each image, not [[[0, 2], [0, 2]], [[0, 2], [0, 2]]]",
+    ),
+    refused(
+        "boxes outside the image",
+        lambda _: localisation(net(), x(), torch.tensor([[[0, 2], [0, 2]], [[0, 9], [0, 2]]]), "3"),
+        InputError,
+        "boxes are whole numbers: per axis the first pixel of the object and one past its last, in images of 8 x 8 "
+        "pixels; that of image 1 is none",
+    ),
+    refused(
+        "a point with a fraction",
+        lambda _: correspondence(net(), x(), {"eye": [(1.5, 2), (1, 2)]}),
+        InputError,
+        "part 'eye' of image 0: a place is a box (top, left, bottom, right) or a point (row, column), not (1.5, 2)",
+    ),
+    refused(
+        "a part that is a number",
+        lambda _: correspondence(net(), x(), {"eye": 3}),
+        InputError,
+        "part 'eye' is a list of places, one for each image, not 3",
     ),
     refused(
         "a seed that is neither",

@@ -257,7 +257,7 @@ def test_mistakes_in_python(tmp_path, monkeypatch):
     refused(InputError, "checkpoint 1 is a Sequential; it must be a state dict", [good, model])
     refused(UnknownLayerError, "there is no layer '1.weight' in Sequential", layers=["1.weight"])
     refused(InputError, "layer '0' has channels 0 to 1, not 2", channels=[0, 2])
-    refused(InputError, "layer '0' has channels 0 to 1, not none", channels=[])
+    refused(InputError, "there is no channel to project; layer '0' has channels 0 to 1", channels=[])
     refused(InputError, "channels are given for layer '2', which is not among", layers="0", channels={"2": [0]})
     refused(DataError, "the dataset is empty", data=lines()[:0])
     refused(InputError, "give a dataset with items by number", data=iter(lines()))

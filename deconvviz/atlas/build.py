@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import images
+from deconvviz.arguments import check_counts
 from deconvviz.atlas.folder import check_folder
 from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
@@ -24,7 +25,6 @@ from deconvviz.data.items import as_dataset, is_indexed, label_of, prepared_imag
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
-from deconvviz.inputs import check_counts
 from deconvviz.locks import alone
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import once
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.similarity import Box, cut, edges, heatmap, interval
 from deconvviz.geometry import channel_axis, receptive_fields
@@ -90,6 +91,7 @@ class Judged:
             raise InputError(f"layer {layer!r} does not have channels behind the batch axis, as evidence needs")
         strongest = activations.flatten(2).amax(2) if activations.ndim > 2 else activations
         channels = one_each(strongest.argmax(1) if channel is None else channel, len(activations), "channel")
+        position = once(position)
         parts = [
             choose_units(layer, activations[n : n + 1], 1, 1, one, position)[0][0] for n, one in enumerate(channels)
         ]

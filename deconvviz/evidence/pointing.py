@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import described, is_whole
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
@@ -42,9 +43,7 @@ def localisation(
     Raises InputError and UnknownLayerError for what is not there.
     """
     judged = Judged(net, x, layer, channel, position)
-    if boxes.shape != (len(judged.x), 2, 2):
-        raise InputError(f"boxes are of shape {(len(judged.x), 2, 2)}, one for each image, not {tuple(boxes.shape)}")
-    boxes = boxes.long().cpu()
+    boxes = _checked_boxes(boxes, judged.x)
     points, hits = {}, {}
     for name, method in {**chosen(methods), **BASELINES}.items():
         heat = heatmap(method(net.model, judged.x, layer, judged.places))
@@ -55,6 +54,22 @@ def localisation(
     chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
     shown = displayed(judged.x, net.preprocess)
     return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance))
+
+
+def _checked_boxes(given: Any, x: Tensor) -> Tensor:
+    """Boxes as whole numbers on the CPU. Raises InputError where they are none, empty, or lie outside the images."""
+    shape = (len(x), 2, 2)
+    if not isinstance(given, Tensor) or tuple(given.shape) != shape:
+        shown = tuple(given.shape) if isinstance(given, Tensor) else described(given)
+        raise InputError(f"boxes are of shape {shape}, one for each image, not {shown}")
+    boxes = given.cpu().long() if is_whole(given) else torch.zeros(shape, dtype=torch.long)
+    inside = (boxes[..., 0] >= 0) & (boxes[..., 0] < boxes[..., 1]) & (boxes[..., 1] <= torch.tensor(x.shape[2:]))
+    if not inside.all():
+        raise InputError(
+            f"boxes are whole numbers: per axis the first pixel of the object and one past its last, in images of "
+            f"{x.shape[2]} x {x.shape[3]} pixels; that of image {int((~inside).flatten(1).any(1).nonzero()[0])} is none"
+        )
+    return boxes
 
 
 def _verdict(hits: Mapping[str, Score], chance: float) -> str:

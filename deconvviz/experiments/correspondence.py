@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from deconvviz.arguments import check_counts, described, listed, whole
 from deconvviz.errors import InputError
 from deconvviz.images import displayed
-from deconvviz.inputs import check_counts, images_of
+from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
 from deconvviz.occluding import Box, Occluder, fill_colours, pixels
 from deconvviz.results import Correspondence
@@ -140,13 +141,22 @@ def _weighted(net: DeconvNet, x: Tensor) -> list[str]:
 
 
 def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tuple[int, int] | None) -> list[Box]:
-    if len(places) != len(x):
-        raise InputError(f"{what} has {len(places)} places for {len(x)} images; give one for each")
-    return [_box([int(one) for one in place], f"{what} of image {n}", x, size) for n, place in enumerate(places)]
+    found = listed(places)
+    if found is None:
+        raise InputError(f"{what} is a list of places, one for each image, not {described(places)}")
+    if len(found) != len(x):
+        raise InputError(f"{what} has {len(found)} places for {len(x)} images; give one for each")
+    return [_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(found)]
 
 
-def _box(place: Sequence[int], what: str, x: Tensor, size: int | tuple[int, int] | None) -> Box:
+def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> Box:
     height, width = x.shape[2:]
+    numbers = list(map(whole, listed(given) or ()))
+    place = [number for number in numbers if number is not None]
+    if len(place) < len(numbers) or len(place) not in (2, 4):
+        raise InputError(
+            f"{what}: a place is a box (top, left, bottom, right) or a point (row, column), not {described(given)}"
+        )
     if len(place) == 4:
         top, left, bottom, right = place
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
@@ -155,8 +165,6 @@ def _box(place: Sequence[int], what: str, x: Tensor, size: int | tuple[int, int]
                 f"{height} x {width} pixels"
             )
         return top, left, bottom, right
-    if len(place) != 2:
-        raise InputError(f"{what}: a place is a box (top, left, bottom, right) or a point (row, column), not {place!r}")
     row, column = place
     if not (0 <= row < height and 0 <= column < width):
         raise InputError(f"{what}: the point {(row, column)} lies outside the image of {height} x {width} pixels")

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deconvviz.arguments import once
 from deconvviz.data.items import as_dataset, is_indexed, prepared_image
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.mining import scan
@@ -45,6 +46,7 @@ from deconvviz.models.weights import Weights, copy_weights, read_weights
 from deconvviz.net import DeconvNet
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
+from deconvviz.units import channels_of
 
 LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each, channels measured of each, at most
 
@@ -182,8 +184,7 @@ class _Study:
 
     def __init__(self, net: DeconvNet, dataset: Any, batch_size: int, layers: Any, channels: Any) -> None:
         self.net, self.dataset, self.batch_size = net, dataset, batch_size
-        if not isinstance(channels, Mapping) and isinstance(channels, Iterable):
-            channels = list(channels)  # each layer reads them
+        channels = once(channels)  # each layer reads them
         self.final = self._scanned(layers)
         self.layers = list(self.final.layers) if layers is not None else _thinned(self.final)
         self.shown: dict[str, list[int]] = {}
@@ -277,11 +278,7 @@ def _chosen(layer: str, strongest: Tensor, asked: Any) -> tuple[list[int], list[
     count = len(strongest)
     if asked is None:
         return sorted(strongest.topk(min(ROWS, count)).indices.tolist()), _evenly(count, MEASURED)
-    given = [asked] if isinstance(asked, int) else list(asked)
-    for channel in given or [None]:
-        if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < count:
-            said = "none" if channel is None else repr(channel)
-            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {said}")
+    given = channels_of(asked, count, layer)
     return given, list(dict.fromkeys(given))
 
 

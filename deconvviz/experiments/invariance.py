@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deconvviz.arguments import check_counts
 from deconvviz.errors import InputError
 from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
 from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
 from deconvviz.images import displayed
-from deconvviz.inputs import check_counts, check_finite, prepared
+from deconvviz.inputs import check_finite, prepared
 from deconvviz.net import DeconvNet
 from deconvviz.results.invariance import Invariance, mean_and_deviation
 from deconvviz.units import one_each

@@ -24,11 +24,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from deconvviz.arguments import check_counts
 from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments.features import features, hidden_layers, named_layers
-from deconvviz.inputs import check_counts, check_finite
+from deconvviz.inputs import check_finite
 from deconvviz.net import DeconvNet
 from deconvviz.results.mined import Broken
 from deconvviz.results.probe import Probe
