@@ -138,15 +138,18 @@ class Ledger:
         geometry = Geometry.of(tensor)
         if (value := state.current(geometry)) is not None:
             return value
-        if state.root is None or state.root[0].dtype != geometry.dtype:
-            raise UnsupportedOperation(
-                f"in {self.where()!r} a tensor is read that shares memory with one written in place in a way that "
-                f"cannot be followed; make that operation out of place"
-            )
+        if state.root is None or not state.root[0].shares_numbers(geometry):
+            raise self._shares_memory()
         value = self._new_value(tensor, tracked=True)
         self._insert(reread, (state.root[1], state.root[0], geometry), value)
         state.define(geometry, value)
         return value
+
+    def _shares_memory(self) -> UnsupportedOperation:
+        return UnsupportedOperation(
+            f"in {self.where()!r} a tensor is read that shares memory with one written in place in a way that "
+            f"cannot be followed; make that operation out of place"
+        )
 
     def define(self, tensor: Tensor, value: Value, written: bool) -> None:
         """From now on `tensor` holds `value`."""
@@ -162,7 +165,8 @@ class Ledger:
         if not written:
             state.define(geometry, value)
         elif not state.write(geometry, value):
-            assert state.root is not None
+            if state.root is None or not state.root[0].shares_numbers(geometry):
+                raise self._shares_memory()
             root_geometry, root = state.root
             self.ids += 1
             newest = Value(self.ids, root.shape, root.dtype, root.device, tracked=True)

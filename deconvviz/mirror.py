@@ -198,7 +198,7 @@ def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> 
         pairs: Iterable[tuple[Value, Tensor]] = [(_only(carriers, operation), result)]
     else:
         pairs = [(value, part) for value, part in result if isinstance(value, Value) and value.carries_signal]
-    found = [(value, part if part.dtype == value.dtype else part.to(value.dtype)) for value, part in pairs]
+    found = [(value, op.typed(part, value)) for value, part in pairs]
     if rule.listed:
         (met.linearised if found else met.stopped)[str(operation)] = None
     return found

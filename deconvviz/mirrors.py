@@ -49,6 +49,11 @@ def values_in(item: Any) -> list[Value]:
     return [value for value in items if isinstance(value, Value)]
 
 
+def conjugated(number: Any) -> Any:
+    """A factor, a tensor or a number of Python, as it stands on the way back."""
+    return number.conj() if isinstance(number, Tensor) else number.conjugate()
+
+
 # Filtering
 
 
@@ -140,7 +145,7 @@ def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -
 @mirror(F.linear, applies=only("input"), batchwise=lambda operation, samples: len(operation["input"].shape) > 1)
 def features_transposed(op: Step, signal: Tensor) -> Signals:
     """Product with the transposed weights, without bias."""
-    return signal @ op.data(op["weight"])
+    return signal @ op.data(op["weight"]).conj()
 
 
 @mirror(aten.mm, applies=only("self"), batchwise=lambda operation, samples: operation["self"].tracked)
@@ -150,7 +155,7 @@ def weights_transposed(op: Step, signal: Tensor) -> Signals:
 
 @mirror(aten.addmm, applies=only("mat1"), batchwise=lambda operation, samples: operation["mat1"].tracked)
 def weights_transposed_after_bias(op: Step, signal: Tensor) -> Signals:
-    through: Tensor = (signal @ op.data(op["mat2"]).mH) * op["alpha"]
+    through: Tensor = (signal @ op.data(op["mat2"]).mH) * conjugated(op["alpha"])
     return through
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.mirrors import has_batch, one_factor, only, values_in
+from deconvviz.mirrors import conjugated, has_batch, one_factor, only, values_in
 from deconvviz.registry import Signals, Step, adjoint, masks_and_indices, mirror
-from deconvviz.storage import overwritten, reread
-from deconvviz.tape import Operation
+from deconvviz.storage import common, overwritten, reread, shown, stored
+from deconvviz.tape import Operation, Value
 
 aten: Any = torch.ops.aten
 
@@ -23,12 +23,13 @@ aten: Any = torch.ops.aten
 
 @mirror(aten.add)
 def distribute(op: Step, signal: Tensor) -> Signals:
-    return [op.fitted(op["self"], signal), op.fitted(op["other"], signal if op["alpha"] == 1 else signal * op["alpha"])]
+    alpha = op["alpha"].conjugate()
+    return [op.fitted(op["self"], signal), op.fitted(op["other"], signal if alpha == 1 else signal * alpha)]
 
 
 @mirror(aten.sub)
 def distribute_difference(op: Step, signal: Tensor) -> Signals:
-    return [op.fitted(op["self"], signal), op.fitted(op["other"], -op["alpha"] * signal)]
+    return [op.fitted(op["self"], signal), op.fitted(op["other"], -op["alpha"].conjugate() * signal)]
 
 
 @mirror(aten.neg)
@@ -40,7 +41,7 @@ def negate(op: Step, signal: Tensor) -> Signals:
 def times(op: Step, signal: Tensor) -> Signals:
     factor, other = ("self", "other") if op["self"].carries_signal else ("other", "self")
     number = op.operand(other, op.made)
-    return [op.fitted(op[factor], signal * (number.conj() if isinstance(number, Tensor) else number))]
+    return [op.fitted(op[factor], signal * conjugated(number))]
 
 
 @mirror(
@@ -50,7 +51,7 @@ def times(op: Step, signal: Tensor) -> Signals:
 )
 def divide(op: Step, signal: Tensor) -> Signals:
     number = op.operand("other", op.made)
-    return [op.fitted(op["self"], signal / (number.conj() if isinstance(number, Tensor) else number))]
+    return [op.fitted(op["self"], signal / conjugated(number))]
 
 
 # Shapes and places
@@ -76,14 +77,13 @@ def same(op: Step, signal: Tensor) -> Signals:
 
 @mirror(aten._to_copy, applies=lambda operation: not operation["self"].dtype.is_complex, batchwise=True)
 def same_in_its_type(op: Step, signal: Tensor) -> Signals:
-    return (signal.real if signal.is_complex() else signal).to(op["self"].dtype).to(op["self"].device)
+    return op.typed(signal, op["self"]).to(op["self"].device)
 
 
 @mirror(aten.copy, keeps=masks_and_indices, batchwise=lambda operation, samples: _one_rank(operation))
 def copied(op: Step, signal: Tensor) -> Signals:
     """What was written over gets nothing."""
-    value, fitted = op.fitted(op["src"], signal)
-    return [(value, fitted.to(value.dtype))]
+    return [op.fitted(op["src"], signal)]
 
 
 def _one_rank(operation: Operation) -> bool:
@@ -136,13 +136,27 @@ mirror(
     keeps=masks_and_indices,
 )(adjoint)
 mirror(aten.tril, aten.triu, batchwise=lambda operation, samples: len(operation["self"].shape) > 2)(adjoint)
-mirror(
-    *(aten.repeat, aten.masked_scatter, aten.index_put, aten.take, aten.view_as_real, aten.view_as_complex),
-    *(aten.real, aten.imag),
-    keeps=masks_and_indices,
-    batchwise=False,
-)(adjoint)
+mirror(*(aten.repeat, aten.masked_scatter, aten.index_put, aten.take), keeps=masks_and_indices, batchwise=False)(
+    adjoint
+)
 mirror(aten.dot, aten.mv, applies=one_factor, batchwise=False)(adjoint)
+
+
+# Complex numbers
+
+
+mirror(aten._conj, aten._conj_physical, aten._neg_view, batchwise=True)(adjoint)
+mirror(aten.resolve_conj, aten.resolve_neg, aten.real, aten.imag, batchwise=True)(adjoint)
+
+
+@mirror(aten.view_as_real, batchwise=lambda operation, samples: len(operation["self"].shape) > 0)
+def parts_joined(op: Step, signal: Tensor) -> Signals:
+    return torch.view_as_complex(signal.contiguous())
+
+
+@mirror(aten.view_as_complex, batchwise=lambda operation, samples: len(operation["self"].shape) > 1)
+def in_parts(op: Step, signal: Tensor) -> Signals:
+    return torch.view_as_real(signal.resolve_conj())
 
 
 # Storage that was written in place: see deconvviz.storage
@@ -150,7 +164,7 @@ mirror(aten.dot, aten.mv, applies=one_factor, batchwise=False)(adjoint)
 
 def _per_sample(operation: Operation, samples: int) -> Tensor | None:
     """Where a sample's elements lie in that sample's part of the root, (elements,); None where samples mix."""
-    root, asked = operation["root_geometry"], operation["geometry"]
+    root, asked = common(operation["root_geometry"], operation["geometry"])
     index = asked.within(root)
     length = torch.Size(root.size).numel()
     if not asked.size or asked.size[0] % samples or not root.size or root.size[0] % samples:
@@ -167,8 +181,8 @@ def _samples_alike(operation: Operation, samples: int) -> bool:
 def _lengths(op: Step) -> tuple[int, Tensor]:
     """How many samples the signal holds, and where each has the elements that were read or written."""
     if op.samples is None:
-        index = op["geometry"].within(op["root_geometry"])
-        return 1, index.flatten()
+        root, asked = common(op["root_geometry"], op["geometry"])
+        return 1, asked.within(root).flatten()
     index = _per_sample(op.operation, op.tape.samples)
     assert index is not None
     return len(op.samples), index
@@ -179,10 +193,19 @@ def put_back(op: Step, signal: Tensor) -> Signals:
     """Each element to where it was read; what was read outside of the root is constant."""
     samples, index = _lengths(op)
     index = index.to(signal.device)
-    root = signal.new_zeros(
-        (samples, torch.Size(op["root_geometry"].size).numel() // (op.tape.samples if op.samples is not None else 1))
+    root, asked = op["root_geometry"], op["geometry"]
+    numbers = stored(signal, asked, root).reshape(samples, -1)
+    whole = common(root, asked)[0].size
+    content = numbers.new_zeros(
+        (samples, torch.Size(whole).numel() // (op.tape.samples if op.samples is not None else 1))
     )
-    return root.index_add_(1, index.clamp(min=0), signal.reshape(samples, -1) * (index >= 0)).view(op.shape(op["root"]))
+    content.index_add_(1, index.clamp(min=0), numbers * (index >= 0))
+    return shown(_laid_out(op, content, op["root"], whole), root, asked)
+
+
+def _laid_out(op: Step, numbers: Tensor, value: Value, size: tuple[int, ...]) -> Tensor:
+    """Flat numbers in the shape of signals at `value`, with the parts of complex ones last where `size` has them."""
+    return numbers.view((*op.shape(value), *size[len(value.shape) :]))
 
 
 @mirror(overwritten, batchwise=_samples_alike)
@@ -190,11 +213,14 @@ def split_off(op: Step, signal: Tensor) -> Signals:
     """The part that was written, and the rest, which is zero there."""
     samples, index = _lengths(op)
     index = index.to(signal.device)
-    flat = signal.reshape(samples, -1)
-    part = flat.index_select(1, index).view(op.shape(op["part"]))
+    root, asked = op["root_geometry"], op["geometry"]
+    whole, written = (geometry.size for geometry in common(root, asked))
+    flat = stored(signal, root, asked).reshape(samples, -1)
+    part = shown(_laid_out(op, flat.index_select(1, index), op["part"], written), asked, root)
     if op["root"] is None:
         return [(op["part"], part)]
-    return [(op["part"], part), (op["root"], flat.index_fill(1, index, 0).view(op.shape(op["root"])))]
+    rest = shown(_laid_out(op, flat.index_fill(1, index, 0), op["root"], whole), root, asked)
+    return [(op["part"], part), (op["root"], rest)]
 
 
 def _index_behind_batch(operation: Operation, samples: int) -> bool:
@@ -218,8 +244,17 @@ mirror(
     *(aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa),
     *(aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d),
     *(aten.adaptive_avg_pool1d, aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d),
-    *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.native_channel_shuffle, aten.im2col),
+    *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle, aten.im2col),
     batchwise=has_batch,
 )(adjoint)
+
+
+@mirror(aten.native_channel_shuffle, batchwise=has_batch)
+def shuffled_back(op: Step, signal: Tensor) -> Signals:
+    """Channels to where they came from; torch has no derivative for this form."""
+    unshuffled: Tensor = signal.unflatten(1, (-1, op["groups"])).transpose(1, 2).flatten(1, 2)
+    return unshuffled
+
+
 mirror(aten.col2im, batchwise=lambda operation, samples: len(operation["self"].shape) == 3)(adjoint)
 mirror(aten.grid_sampler_2d, aten.grid_sampler_3d, applies=only("input"), batchwise=False)(adjoint)

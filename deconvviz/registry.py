@@ -91,6 +91,12 @@ class Step:
             signal = signal.sum_to_size(self.shape(value))
         return value, signal
 
+    def typed(self, signal: Tensor, value: Value) -> Tensor:
+        """A signal in the type of `value`: of a real number that was made complex, the real part."""
+        if signal.dtype == value.dtype:
+            return signal
+        return (signal.real if signal.is_complex() and not value.dtype.is_complex else signal).to(value.dtype)
+
 
 def _is_range(samples: Tensor) -> bool:
     return bool((samples == torch.arange(len(samples), device=samples.device)).all())
@@ -289,8 +295,15 @@ def batchwise_by_schema(operation: Operation, samples: int) -> bool:
 
 
 def linearised(op: Step, *signals: Tensor | None) -> Signals:
-    """The vector-Jacobian product of the operation at its recorded inputs."""
-    return _pulled_back(op, signals, lambda value: op.data(value).detach())
+    """The vector-Jacobian product of the operation at its recorded inputs.
+
+    Those are made contiguous, and so is the signal: some of torch's own derivatives, as those of instance and batch
+    normalisation of one sample, are wrong where either lies otherwise.
+    """
+    if torch.Tag.pointwise in getattr(op.operation.func, "tags", ()):
+        return _pulled_back(op, signals, lambda value: op.data(value).detach())
+    contiguous = tuple(None if signal is None else signal.contiguous() for signal in signals)
+    return _pulled_back(op, contiguous, lambda value: op.data(value).detach().contiguous())
 
 
 def adjoint(op: Step, *signals: Tensor | None) -> Signals:

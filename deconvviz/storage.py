@@ -19,16 +19,22 @@ V = TypeVar("V")
 
 
 class Geometry(NamedTuple):
-    """Where a tensor's elements lie in its storage, in elements of its dtype."""
+    """Where a tensor's elements lie in its storage, in elements of its dtype.
+
+    conj, neg: whether the tensor shows the conjugate, or the negative, of what lies there.
+    """
 
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+    conj: bool = False
+    neg: bool = False
 
     @classmethod
     def of(cls, tensor: Tensor) -> Geometry:
-        return cls(int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        place = int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(), tensor.dtype
+        return cls(*place, tensor.is_conj(), tensor.is_neg())
 
     @classmethod
     def whole(cls, tensor: Tensor) -> Geometry:
@@ -49,12 +55,19 @@ class Geometry(NamedTuple):
         """Whether both have the same elements, in whatever order."""
         if self == other:
             return True
-        same = (self.offset, self.size and torch.Size(self.size).numel(), self.dtype)
-        return (
-            same == (other.offset, other.size and torch.Size(other.size).numel(), other.dtype)
-            and self.dense()
-            and other.dense()
-        )
+        extents = [(g.offset, torch.Size(g.size).numel(), g.dtype, g.conj, g.neg) for g in (self, other)]
+        return extents[0] == extents[1] and self.dense() and other.dense()
+
+    def shares_numbers(self, other: Geometry) -> bool:
+        """Whether what is written by one can be read by the other: a complex number is two real ones."""
+        return self.dtype.to_real() == other.dtype.to_real()
+
+    def real(self) -> Geometry:
+        """The real numbers that make up complex ones; itself for others."""
+        if not self.dtype.is_complex:
+            return self
+        doubled = tuple(2 * stride for stride in self.stride)
+        return Geometry(2 * self.offset, (*self.size, 2), (*doubled, 1), self.dtype.to_real())
 
     def positions(self) -> Tensor:
         """Position in the storage of every element, a long tensor of this geometry's size."""
@@ -72,17 +85,47 @@ class Geometry(NamedTuple):
         return index[asked]
 
 
+def common(root: Geometry, geometry: Geometry) -> tuple[Geometry, Geometry]:
+    """Both in the same numbers: real ones, where just one is complex."""
+    return (root, geometry) if root.dtype == geometry.dtype else (root.real(), geometry.real())
+
+
+def stored(tensor: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
+    """What lies in the storage where a tensor of `geometry` shows `tensor`, in the numbers common with `other`."""
+    numbers = _turned(tensor, geometry)
+    return torch.view_as_real(numbers.resolve_conj()) if _in_parts(geometry, other) else numbers
+
+
+def shown(numbers: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
+    """What a tensor of `geometry` shows where `numbers` lie: the reverse of `stored`, and its adjoint."""
+    return _turned(torch.view_as_complex(numbers.contiguous()) if _in_parts(geometry, other) else numbers, geometry)
+
+
+def _in_parts(geometry: Geometry, other: Geometry) -> bool:
+    return geometry.dtype.is_complex and geometry.dtype != other.dtype
+
+
+def _turned(tensor: Tensor, geometry: Geometry) -> Tensor:
+    turned = tensor.conj() if geometry.conj else tensor
+    return -turned if geometry.neg else turned
+
+
 def reread(root: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
     """What a tensor of `geometry` reads from a storage whose content is `root` (0 outside of it)."""
-    index = geometry.within(root_geometry).to(root.device)
-    return root.flatten()[index.clamp(min=0)] * (index >= 0)
+    whole, asked = common(root_geometry, geometry)
+    index = asked.within(whole).to(root.device)
+    numbers = stored(root, root_geometry, geometry).flatten()[index.clamp(min=0)] * (index >= 0)
+    return shown(numbers, geometry, root_geometry)
 
 
 def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
     """The content `root` (zeros for a constant one) after `part` was written into its `geometry`."""
-    content = part.new_zeros(root_geometry.size) if root is None else root
-    index = geometry.within(root_geometry).flatten().to(part.device)
-    return content.flatten().index_copy(0, index, part.flatten()).view(root_geometry.size)
+    whole, asked = common(root_geometry, geometry)
+    content = part.new_zeros(root_geometry.size, dtype=root_geometry.dtype) if root is None else root
+    index = asked.within(whole).flatten().to(part.device)
+    numbers = stored(content, root_geometry, geometry).flatten()
+    numbers = numbers.index_copy(0, index, stored(part, geometry, root_geometry).flatten())
+    return shown(numbers.view(whole.size), root_geometry, geometry)
 
 
 class StorageState(Generic[V]):

@@ -88,9 +88,10 @@ def everything(operation: Operation, value: Value, made: Value, rows: Windows) -
 
 
 _COPIES = (aten.clone, aten.detach, aten.alias, aten.lift_fresh, aten._to_copy, aten.copy, aten.expand)
+_CONJUGATES = (aten._conj, aten._conj_physical, aten._neg_view, aten.resolve_conj, aten.resolve_neg)
 
 
-@passes(*BATCH_NORMS, *RECTIFIERS, *_COPIES, F.local_response_norm)
+@passes(*BATCH_NORMS, *RECTIFIERS, *_COPIES, *_CONJUGATES, F.local_response_norm)
 def same(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
     """Pointwise, with the axes aligned at the end as in broadcasting."""
     inside = everything_seen(len(rows), len(value.shape))

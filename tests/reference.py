@@ -90,6 +90,41 @@ class _LeftOut(torch.autograd.Function):
         return None, signal
 
 
+def _instance_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
+):
+    if not use_input_stats:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    return _normalised(x, tuple(range(2, x.ndim)), weight, bias, eps)
+
+
+def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    if not training and running_mean is not None:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    return _normalised(x, (0, *range(2, x.ndim)), weight, bias, eps)
+
+
+def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    grouped = x.unflatten(1, (num_groups, -1))
+    normalised = _normalised(grouped, tuple(range(2, grouped.ndim)), None, None, eps).flatten(1, 2)
+    return _affine(normalised, weight, bias)
+
+
+def _normalised(x, axes, weight, bias, eps=1e-5):
+    centred = x - x.mean(axes, keepdim=True)
+    return _affine(centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt(), weight, bias)
+
+
+def _affine(x, weight, bias):
+    shape = (-1, *[1] * (x.ndim - 2))
+    x = x if weight is None else x * weight.view(shape)
+    return x if bias is None else x + bias.view(shape)
+
+
+# torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
+WRITTEN_OUT = {F.instance_norm: _instance_norm, F.batch_norm: _batch_norm, F.group_norm: _group_norm}
+
+
 class _Replaced(TorchFunctionMode):
     def __init__(self, style: str) -> None:
         super().__init__()
@@ -99,6 +134,8 @@ class _Replaced(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in (Tensor.detach, torch.detach):
             return args[0].view_as(args[0])  # the identity on the way back, too
+        if func in WRITTEN_OUT:
+            return WRITTEN_OUT[func](kwargs.pop("input") if "input" in kwargs else args[0], *args[1:], **kwargs)
         if self.style == "gradient":
             return func(*args, **kwargs)
         if func in RECTIFIERS or func in IN_PLACE:
