@@ -34,9 +34,8 @@ place does not change the caller's tensor.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from threading import get_ident
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -44,6 +43,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.errors import ModelError, UnsupportedOperation
+from deconvviz.interception import functions_applied
 from deconvviz.ledger import Begun, Ledger, storage_of, tensors_in
 from deconvviz.tape import Kept, Layer, Operation, Tape
 from deconvviz.untouched import as_it_was, unwrapped
@@ -78,7 +78,7 @@ def record(
         tape = recorder.ledger.tape
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
-        with recorder.watching(), recorder.autograd_functions(), _Operations(recorder):
+        with recorder.watching(), functions_applied(recorder.applied), _Operations(recorder):
             try:
                 model(*args, **copied)
             except Enough:
@@ -179,51 +179,33 @@ class _Recorder(Watcher):
                 self.ledger.keep_data(value, tensor)
         return value is not None
 
-    @contextlib.contextmanager
-    def autograd_functions(self) -> Iterator[None]:
-        """Inside, a `torch.autograd.Function` is one operation, since it may have a backward of its own.
-
-        torch has no hook for them, so their `forward` is wrapped for the time of the run. One that is handed
-        something to call, as checkpointing is, or that runs modules, is looked through.
-        """
-
-        def wrapped(kind: Any, original: Any) -> Any:
-            def forward(*args: Any) -> Any:
-                given = args[1:] if kind.setup_context is torch.autograd.Function.setup_context else args
-                through = self.suspended or get_ident() != self.thread or any(map(callable, given))
-                begun = None if through else self.ledger.begin(kind, given, {}, [])
-                if begun is None:
-                    return original(*args)
-                self.ledger.keep_inputs(begun)  # now: it may work in place
-                versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
-                operations, modules_run = self.ledger.tape.operations, self.modules_run
-                mark = len(operations)
-                result = original(*args)
-                if modules_run == self.modules_run:
-                    del operations[mark:]
-                    changed = [t for t in tensors_in(result) if versions.get(storage_of(t), t._version) != t._version]
-                    self.ledger.end(begun._replace(written=changed), result)
-                return result
-
-            return staticmethod(forward)
-
-        patched = []
-        try:
-            for kind in _subclasses(torch.autograd.Function):
-                original = kind.__dict__.get("forward")
-                if isinstance(original, staticmethod):
-                    patched.append((kind, original))
-                    kind.forward = wrapped(kind, original.__func__)
-            yield
-        finally:
-            for kind, original in patched:
-                kind.forward = original
+    def applied(self, kind: Any, forward: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """An autograd function is one operation, since it may have a backward of its own."""
+        given = args[1:] if kind.setup_context is torch.autograd.Function.setup_context else args
+        begun = None if self.suspended else self.ledger.begin(kind, given, {}, [])
+        if begun is None:
+            return forward(*args)
+        self.ledger.keep_inputs(begun)  # now: it may work in place
+        versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
+        operations, modules_run = self.ledger.tape.operations, self.modules_run
+        mark = len(operations)
+        result = forward(*args)
+        calls = modules_run != self.modules_run or any(map(callable, given))
+        if not (calls and _recomputes(kind)):
+            del operations[mark:]
+            changed = [t for t in tensors_in(result) if versions.get(storage_of(t), t._version) != t._version]
+            self.ledger.end(begun._replace(written=changed), result)
+        return result
 
 
-def _subclasses(kind: Any) -> Iterator[Any]:
-    for sub in kind.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
+def _recomputes(kind: Any) -> bool:
+    """Whether an autograd function's backward runs again what its forward ran, as that of checkpointing does.
+
+    It then says what the operations inside say, and they are recorded in its place.
+    """
+    backward = inspect.unwrap(kind.backward if kind.vjp is torch.autograd.Function.vjp else kind.vjp)
+    code = getattr(getattr(backward, "__func__", backward), "__code__", None)
+    return code is not None and not {"enable_grad", "set_grad_enabled"}.isdisjoint(code.co_names)
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -340,10 +341,26 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
     ]
     if not pairs:
         return []
-    gradients = torch.autograd.grad(
-        [r for r, _ in pairs], [leaf for _, leaf in leaves], [s for _, s in pairs], allow_unused=True
-    )
+    with _gradients_untouched(op):
+        gradients = torch.autograd.grad(
+            [r for r, _ in pairs], [leaf for _, leaf in leaves], [s for _, s in pairs], allow_unused=True
+        )
     return [(value, g) for (value, _), g in zip(leaves, gradients, strict=True) if g is not None]
+
+
+@contextmanager
+def _gradients_untouched(op: Step) -> Iterator[None]:
+    """Inside, parameters have no `grad`, to which the backward of an autograd function may add; then the old one."""
+    is_function = isinstance(op.operation.func, type)
+    tensors = [tensor for tensor, *_ in op.tape.constants.values()] if is_function else []
+    before = {id(tensor): (tensor, tensor.grad) for tensor in tensors if tensor.is_leaf and tensor.requires_grad}
+    try:
+        for tensor, _ in before.values():
+            tensor.grad = None
+        yield
+    finally:
+        for tensor, gradient in before.values():
+            tensor.grad = gradient
 
 
 def _run(func: Any, args: Any, kwargs: Any) -> Any:

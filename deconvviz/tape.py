@@ -76,10 +76,10 @@ class Operation:
 
 def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
     """Names and defaults of what `func` can be called with, in order."""
-    return _parameters_of(func) if isinstance(func, nn.Module) else _known_parameters(func)
+    return _parameters_of(func) if isinstance(func, (nn.Module, type)) else _known_parameters(func)
 
 
-@functools.cache  # not for modules, which it would hold forever
+@functools.cache  # not for modules and for classes made in a forward, which it would hold forever
 def _known_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
     return _parameters_of(func)
 
