@@ -24,6 +24,16 @@ _UNSEEN = frozenset(
     )
 )
 
+# What only looks at a part of a storage, each element once and in its type. Where the storage has been written since,
+# it is not recorded either: what it shows is read when it is used, without reading the whole first.
+_LOOKS = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("select", "slice", "view", "permute", "transpose", "t", "squeeze", "unsqueeze"),
+        *("split", "split_with_sizes", "unbind", "diagonal"),
+    )
+)
+
 
 class Begun(NamedTuple):
     """An operation that is about to run, with the tensors it is given and their values."""
@@ -62,6 +72,9 @@ class Ledger:
         """The operation about to run, or None where it touches nothing that depends on the input."""
         tensors = list(tensors_in((args, kwargs)))
         if func in _UNSEEN or not any(storage_of(tensor) in self.storages for tensor in tensors):
+            return None
+        looks = getattr(func, "overloadpacket", None) in _LOOKS and "dtype" not in func._overloadname
+        if looks and self.storages[storage_of(tensors[0])].outdated(Geometry.of(tensors[0])):
             return None
         values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
         replacements = iter(values)

@@ -150,6 +150,10 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
         spread: set[int] = set()  # values whose signal fills most of the map, and those before them
+
+        def taken(value: Value) -> Tensor | None:
+            return signals.pop(value.id, None) if value.id in writable else None
+
         for operation in reversed(tape.operations):
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]
             if all(part is None for part in arriving):
@@ -158,7 +162,7 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             free = all(value is None or value.id in writable for value in operation.outputs)
             if not spread.isdisjoint(value.id for value in operation.outputs if value):
                 spread.update(value.id for value in operation.inputs)
-            for value, part in _mirrored(rule, Step(operation, tape, samples, free, spread), arriving, met):
+            for value, part in _mirrored(rule, Step(operation, tape, samples, free, spread, taken), arriving, met):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part

@@ -6,6 +6,8 @@ out; the others leave it to `adjoint`, and only say when samples stay apart.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from deconvviz.mirrors import conjugated, has_batch, one_factor, only, values_in
 from deconvviz.registry import Signals, Step, adjoint, masks_and_indices, mirror
-from deconvviz.storage import common, overwritten, reread, shown, stored
+from deconvviz.storage import Place, common, overwritten, place_in, reread, shown, stored, whole_place
 from deconvviz.tape import Operation, Value
 
 aten: Any = torch.ops.aten
@@ -126,10 +128,29 @@ def _along_others(operation: Operation, samples: int) -> bool:
     return operation["start"] in (None, 0) and (operation["end"] or 1 << 62) > 1 << 60 and operation["step"] == 1
 
 
-mirror(aten.slice, batchwise=_along_others)(adjoint)
+def _put_into(op: Step, signal: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
+    """The signal in its part of what has arrived at the input so far, or of zeros."""
+    whole = op.taken(op["self"])
+    if whole is None:
+        whole = signal.new_zeros(op.shape(op["self"]))
+    place = part(whole)
+    place += signal
+    return whole
+
+
+@mirror(aten.slice, batchwise=_along_others, own=True)
+def put_slice_back(op: Step, signal: Tensor) -> Signals:
+    return _put_into(op, signal, lambda whole: aten.slice(whole, op["dim"], op["start"], op["end"], op["step"]))
+
+
+@mirror(aten.select, own=True)
+def put_one_back(op: Step, signal: Tensor) -> Signals:
+    return _put_into(op, signal, lambda whole: whole.select(op["dim"], op["index"]))
+
+
 mirror(aten.permute, batchwise=lambda operation, samples: operation["dims"][0] % len(operation["dims"]) == 0)(adjoint)
 mirror(
-    *(aten.select, aten.split, aten.unsafe_split, aten.split_with_sizes, aten.unbind, aten.transpose, aten.t),
+    *(aten.split, aten.unsafe_split, aten.split_with_sizes, aten.unbind, aten.transpose, aten.t),
     *(aten.flip, aten.roll, aten.unfold, aten.diagonal, aten.index_select, aten.gather, aten.cumsum),
     *(aten.slice_scatter, aten.select_scatter, aten.scatter, aten.scatter_add, aten.index_add, aten.index_copy),
     *(aten.sum, aten.mean, aten.where, aten.rsub),
@@ -162,65 +183,54 @@ def in_parts(op: Step, signal: Tensor) -> Signals:
 # Storage that was written in place: see deconvviz.storage
 
 
-def _per_sample(operation: Operation, samples: int) -> Tensor | None:
-    """Where a sample's elements lie in that sample's part of the root, (elements,); None where samples mix."""
-    root, asked = common(operation["root_geometry"], operation["geometry"])
-    index = asked.within(root)
-    length = torch.Size(root.size).numel()
-    if not asked.size or asked.size[0] % samples or not root.size or root.size[0] % samples:
-        return None
-    rows = index.reshape(samples, -1) - torch.arange(samples)[:, None] * (length // samples)
-    alike = (index >= 0).all() and (rows == rows[0]).all() and (rows[0] < length // samples).all()
-    return rows[0] if alike else None
-
-
 def _samples_alike(operation: Operation, samples: int) -> bool:
-    return _per_sample(operation, samples) is not None
+    return place_in(*common(operation["root_geometry"], operation["geometry"]), samples) is not None
 
 
-def _lengths(op: Step) -> tuple[int, Tensor]:
+def _placed(op: Step) -> tuple[int, Place]:
     """How many samples the signal holds, and where each has the elements that were read or written."""
+    root, asked = common(op["root_geometry"], op["geometry"])
     if op.samples is None:
-        root, asked = common(op["root_geometry"], op["geometry"])
-        return 1, asked.within(root).flatten()
-    index = _per_sample(op.operation, op.tape.samples)
-    assert index is not None
-    return len(op.samples), index
+        return 1, whole_place(root, asked)
+    place = place_in(root, asked, op.tape.samples)
+    assert place is not None
+    return len(op.samples), place
 
 
-@mirror(reread, batchwise=_samples_alike)
+@mirror(reread, batchwise=_samples_alike, own=True)
 def put_back(op: Step, signal: Tensor) -> Signals:
     """Each element to where it was read; what was read outside of the root is constant."""
-    samples, index = _lengths(op)
-    index = index.to(signal.device)
+    samples, place = _placed(op)
     root, asked = op["root_geometry"], op["geometry"]
-    numbers = stored(signal, asked, root).reshape(samples, -1)
-    whole = common(root, asked)[0].size
-    content = numbers.new_zeros(
-        (samples, torch.Size(whole).numel() // (op.tape.samples if op.samples is not None else 1))
-    )
-    content.index_add_(1, index.clamp(min=0), numbers * (index >= 0))
-    return shown(_laid_out(op, content, op["root"], whole), root, asked)
+    numbers = stored(signal, asked, root)
+    arrived = op.taken(op["root"])
+    if arrived is None:
+        flat = numbers.new_zeros((samples, math.prod(place.rows)))
+    else:
+        flat = place.laid_out(stored(arrived, root, asked), samples)
+    place.add(flat, numbers)
+    return shown(place.as_root(flat, _shape(op, op["root"], common(root, asked)[0].size)), root, asked)
 
 
-def _laid_out(op: Step, numbers: Tensor, value: Value, size: tuple[int, ...]) -> Tensor:
-    """Flat numbers in the shape of signals at `value`, with the parts of complex ones last where `size` has them."""
-    return numbers.view((*op.shape(value), *size[len(value.shape) :]))
+def _shape(op: Step, value: Value, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of signals at `value`, with the parts of complex numbers last where `size` has them."""
+    return (*op.shape(value), *size[len(value.shape) :])
 
 
-@mirror(overwritten, batchwise=_samples_alike)
+@mirror(overwritten, batchwise=_samples_alike, own=True)
 def split_off(op: Step, signal: Tensor) -> Signals:
     """The part that was written, and the rest, which is zero there."""
-    samples, index = _lengths(op)
-    index = index.to(signal.device)
+    samples, place = _placed(op)
     root, asked = op["root_geometry"], op["geometry"]
     whole, written = (geometry.size for geometry in common(root, asked))
-    flat = stored(signal, root, asked).reshape(samples, -1)
-    part = shown(_laid_out(op, flat.index_select(1, index), op["part"], written), asked, root)
+    flat = place.laid_out(stored(signal, root, asked), samples)
+    part = shown(place.read(flat).view(_shape(op, op["part"], written)), asked, root)
     if op["root"] is None:
         return [(op["part"], part)]
-    rest = shown(_laid_out(op, flat.index_fill(1, index, 0), op["root"], whole), root, asked)
-    return [(op["part"], part), (op["root"], rest)]
+    if flat.data_ptr() == signal.data_ptr() and not op.writable:
+        flat = flat.clone()
+    place.write(flat, 0)
+    return [(op["part"], part), (op["root"], shown(place.as_root(flat, _shape(op, op["root"], whole)), root, asked))]
 
 
 def _index_behind_batch(operation: Operation, samples: int) -> bool:

@@ -25,6 +25,8 @@ class Step:
         None, and the signal has the recorded shape.
     writable: whether the arriving signals may be written over, being read nowhere else.
     spread: ids of values whose signals are known to fill most of the map; a rule may add those it met.
+    taken: for an input, takes the signal that has arrived there so far, for a rule that adds to it and returns the
+        sum; None where none has, or it is read elsewhere. Only for rules that are `own`.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class Step:
         samples: Tensor | None,
         writable: bool = False,
         spread: set[int] | None = None,
+        taken: Callable[[Value], Tensor | None] = lambda value: None,
     ) -> None:
         self.operation, self.tape, self.samples, self.writable = operation, tape, samples, writable
         self.spread = set() if spread is None else spread
+        self.taken = taken
 
     def __getitem__(self, name: str) -> Any:
         return self.operation[name]

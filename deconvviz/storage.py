@@ -4,11 +4,14 @@ A tensor is a *geometry* (offset, size, stride) over a storage. For each storage
 depends on the input, a `StorageState` knows the newest complete content (the *root*) and the value of every
 geometry that was defined since the last write. A tensor whose geometry was defined before that write is read
 from the root by `reread`; a write through a part of the storage makes a new root by `overwritten`. Both are
-put on the tape like any operation, so that the way back goes through them.
+put on the tape like any operation, so that the way back goes through them. A `Place` says where a geometry lies
+in a root: by offset, size and stride, so that a write costs what it writes and not what the storage holds.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -51,11 +54,30 @@ class Geometry(NamedTuple):
                 expected *= size
         return True
 
+    def disjoint(self) -> bool:
+        """Whether no two elements lie at one place, as far as sizes and strides tell."""
+        reach = 0
+        for stride, size in sorted(zip(self.stride, self.size, strict=True)):
+            if size != 1:
+                if stride <= reach:
+                    return False
+                reach += stride * (size - 1)
+        return True
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.size)
+
+    @property
+    def end(self) -> int:
+        """One past the last position that holds an element."""
+        return self.offset + 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
+
     def covers(self, other: Geometry) -> bool:
         """Whether both have the same elements, in whatever order."""
         if self == other:
             return True
-        extents = [(g.offset, torch.Size(g.size).numel(), g.dtype, g.conj, g.neg) for g in (self, other)]
+        extents = [(g.offset, g.numel, g.dtype, g.conj, g.neg) for g in (self, other)]
         return extents[0] == extents[1] and self.dense() and other.dense()
 
     def shares_numbers(self, other: Geometry) -> bool:
@@ -110,22 +132,117 @@ def _turned(tensor: Tensor, geometry: Geometry) -> Tensor:
     return -turned if geometry.neg else turned
 
 
+class Place(NamedTuple):
+    """Where the elements of one geometry lie in a root, in each of the samples that stand along axis 0 of both.
+
+    A sample of the root is laid out in memory with its axes in `order`. There the elements are a strided view, or
+    are `listed` one by one where that is not possible: where some lie at one place, or outside of the root (-1).
+
+    rows: (axis 0, ...), one sample's part of the root. size, stride, offset: of a sample's elements.
+    """
+
+    rows: tuple[int, ...]
+    order: tuple[int, ...]
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    listed: Tensor | None = None
+
+    def laid_out(self, root: Tensor, samples: int) -> Tensor:
+        """Numbers of the root, (samples, elements) as they lie in memory; a view where they do."""
+        return root.reshape(samples, *self.rows).permute(0, *(1 + axis for axis in self.order)).flatten(1)
+
+    def as_root(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What `laid_out` made, in the shape of the root again; a view where that is possible."""
+        apart = flat.view(len(flat), *(self.rows[axis] for axis in self.order))
+        back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        return apart.permute(0, *(1 + axis for axis in back)).reshape(shape)
+
+    def view(self, flat: Tensor) -> Tensor:
+        """The elements in what `laid_out` made, (samples, *size), sharing its memory; only where none is listed."""
+        return flat.as_strided(
+            (len(flat), *self.size), (flat.stride(0), *self.stride), flat.storage_offset() + self.offset
+        )
+
+    def read(self, flat: Tensor) -> Tensor:
+        """The elements, (samples, *size), in memory of their own; 0 outside of the root."""
+        if self.listed is None:
+            return self.view(flat).clone(memory_format=torch.contiguous_format)
+        index = self.listed.to(flat.device)
+        return (flat[:, index.clamp(min=0)] * (index >= 0)).view(len(flat), *self.size)
+
+    def write(self, flat: Tensor, numbers: Tensor | int) -> None:
+        """Put the elements, or one number for all of them, into what `laid_out` made."""
+        if self.listed is None:
+            view = self.view(flat)
+            view.copy_(numbers.reshape(view.shape)) if isinstance(numbers, Tensor) else view.fill_(numbers)
+            return
+        index = self.listed.to(flat.device)
+        inside = index >= 0
+        flat[:, index[inside]] = numbers.reshape(len(flat), -1)[:, inside] if isinstance(numbers, Tensor) else numbers
+
+    def add(self, flat: Tensor, numbers: Tensor) -> None:
+        """Add to the elements; where several lie at one place, all of them."""
+        if self.listed is None:
+            view = self.view(flat)
+            view += numbers.reshape(view.shape)
+            return
+        index = self.listed.to(flat.device)
+        flat.index_add_(1, index.clamp(min=0), numbers.reshape(len(flat), -1) * (index >= 0))
+
+
+def place_in(root: Geometry, asked: Geometry, samples: int) -> Place | None:
+    """Where the elements `asked` lie in a root of so many samples; None where they are not in each sample alike."""
+    if not all(geometry.size and geometry.size[0] % samples == 0 for geometry in (root, asked)):
+        return None
+    rows, part = (g._replace(size=(g.size[0] // samples, *g.size[1:])) for g in (root, asked))
+    step = rows.size[0] * root.stride[0]
+    if samples > 1 and part.numel and part.size[0] * asked.stride[0] != step:
+        return None
+    inside = not part.numel or (rows.offset <= part.offset and part.end <= rows.offset + rows.numel)
+    if not inside or not rows.dense() or (samples > 1 and step < rows.numel):
+        found = _listed(root, asked, samples)
+        order: Iterable[int] = range(len(rows.size))
+        return None if found is None else Place(rows.size, tuple(order), 0, part.size, part.stride, found)
+    order = sorted(range(len(rows.size)), key=lambda axis: (-rows.stride[axis], -rows.size[axis]))
+    place = Place(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
+    return place if part.disjoint() else place._replace(listed=(part.positions() - rows.offset).flatten())
+
+
+def _listed(root: Geometry, asked: Geometry, samples: int) -> Tensor | None:
+    """For each element of a sample its index in the sample's flattened part of the root; None where samples mix."""
+    length = root.numel // samples
+    found = asked.within(root).reshape(samples, -1)
+    if samples == 1:
+        return found[0]
+    within = found - torch.arange(samples, device="cpu")[:, None] * length
+    alike = (found >= 0).all() and (within == within[0]).all() and (within[0] < length).all()
+    return within[0] if alike else None
+
+
+def whole_place(root: Geometry, asked: Geometry) -> Place:
+    """Where the elements `asked` lie in the root, all samples together."""
+    root, asked = (g if g.size else g._replace(size=(1,), stride=(1,)) for g in (root, asked))
+    place = place_in(root, asked, 1)
+    assert place is not None
+    return place
+
+
 def reread(root: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
     """What a tensor of `geometry` reads from a storage whose content is `root` (0 outside of it)."""
-    whole, asked = common(root_geometry, geometry)
-    index = asked.within(whole).to(root.device)
-    numbers = stored(root, root_geometry, geometry).flatten()[index.clamp(min=0)] * (index >= 0)
-    return shown(numbers, geometry, root_geometry)
+    place = whole_place(*common(root_geometry, geometry))
+    numbers = place.read(place.laid_out(stored(root, root_geometry, geometry), 1))
+    return shown(numbers.view(common(root_geometry, geometry)[1].size), geometry, root_geometry)
 
 
 def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
     """The content `root` (zeros for a constant one) after `part` was written into its `geometry`."""
     whole, asked = common(root_geometry, geometry)
-    content = part.new_zeros(root_geometry.size, dtype=root_geometry.dtype) if root is None else root
-    index = asked.within(whole).flatten().to(part.device)
-    numbers = stored(content, root_geometry, geometry).flatten()
-    numbers = numbers.index_copy(0, index, stored(part, geometry, root_geometry).flatten())
-    return shown(numbers.view(whole.size), root_geometry, geometry)
+    place = whole_place(whole, asked)
+    content = part.new_zeros(root_geometry.size, dtype=root_geometry.dtype) if root is None else root.clone()
+    flat = place.laid_out(stored(content, root_geometry, geometry), 1)
+    place.write(flat, stored(part, geometry, root_geometry))
+    return shown(place.as_root(flat, whole.size), root_geometry, geometry)
 
 
 class StorageState(Generic[V]):
@@ -142,6 +259,10 @@ class StorageState(Generic[V]):
         """The value of `geometry`, if it was defined since the last write."""
         version, value = self.values.get(geometry, (-1, None))
         return value if version == self.version else None
+
+    def outdated(self, geometry: Geometry) -> bool:
+        """Whether it was written since `geometry` was defined, so that it must be read again."""
+        return self.root is not None and self.root[0].dtype == geometry.dtype and self.current(geometry) is None
 
     def define(self, geometry: Geometry, value: V) -> None:
         self.values[geometry] = (self.version, value)
