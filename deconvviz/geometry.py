@@ -10,6 +10,7 @@ LayerGeometry(channel_axis=1, stride=(4.0, 4.0), offset=(0, 0), receptive_field=
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deconvviz.reach import Key, Lines, lines_to, seen
 from deconvviz.tape import Layer, Operation, Tape, Value
 from deconvviz.windows import Windows, axis_groups, everything_seen, nothing_seen, permutation, windows_at_inputs
 
@@ -24,6 +26,8 @@ _CHANNELS_SECOND = ("aten.convolution", "aten.native_batch_norm", "aten.cudnn_ba
 _CHANNELS_LAST = ("torch.nn.functional.linear", "aten.mm", "aten.addmm", "aten.native_layer_norm")
 _RECURRENT = ("aten.mkldnn_rnn_layer", "aten._cudnn_rnn", "aten.lstm", "aten.gru")
 _RESHAPED = ("aten.view", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+
+BLOCK = 64  # layers whose windows are carried back together, where they have to be
 
 
 class LayerGeometry(NamedTuple):
@@ -35,37 +39,52 @@ class LayerGeometry(NamedTuple):
     receptive_field: tuple[int, ...] | None
 
 
-def channel_axis(tape: Tape, layer: Value, makers: dict[int, Operation] | None = None) -> int:
+def channel_axis(
+    tape: Tape, layer: Value, makers: dict[int, Operation] | None = None, known: dict[int, int] | None = None
+) -> int:
     """The axis along which a layer's channels lie: that of the convolution, linear layer or norm they come from.
 
     Followed back through pointwise operations, permutations and reshapes; 1 where nothing tells.
+    known: axes of values by their ids, read and added to; to share where many layers are asked for.
     """
-    makers = makers or tape.makers()
+    makers = tape.makers() if makers is None else makers
+    known = {} if known is None else known
+    way, value = [layer], layer
+    while value.id not in known and (source := _source(makers.get(value.id), value)) is not None:
+        value = source
+        way.append(value)
+    axis = known.get(value.id)
+    for value in reversed(way if axis is None else way[:-1]):
+        axis = known[value.id] = _axis_through(makers.get(value.id), value, axis)
+    return known[layer.id] or min(1, len(layer.shape) - 1)  # along axis 0 lie the samples
 
-    def followed(value: Value) -> int:
-        operation = makers.get(value.id)
-        rank = len(value.shape)
-        if operation is None or operation.label in _CHANNELS_SECOND:
-            return min(1, rank - 1)
-        if operation.label in _CHANNELS_LAST + _RECURRENT:
-            return rank - 1
-        source = operation.inputs[0]
-        if operation.label == "aten.stack":
-            before = followed(source)
-            return before + int(operation["dim"] % rank <= before)
-        if operation.label in ("aten.permute", "aten.transpose"):
-            return permutation(operation).index(followed(source))
-        if operation.label in _RESHAPED:
-            before = followed(source)
-            for old, new in axis_groups(source.shape, value.shape):
-                if before in old and new:
-                    return new[min(old.index(before), len(new) - 1)]
-            return min(1, rank - 1)
-        if len(source.shape) == rank:
-            return followed(source)
+
+def _source(operation: Operation | None, value: Value) -> Value | None:
+    """The value whose axis of channels tells that of `value`; None where the operation itself tells."""
+    if operation is None or operation.label in _CHANNELS_SECOND + _CHANNELS_LAST + _RECURRENT:
+        return None
+    source = operation.inputs[0]
+    moves = operation.label in ("aten.stack", "aten.permute", "aten.transpose", *_RESHAPED)
+    return source if moves or len(source.shape) == len(value.shape) else None
+
+
+def _axis_through(operation: Operation | None, value: Value, before: int | None) -> int:
+    """The axis of channels of what an operation made, from that of its source, where it has one."""
+    rank = len(value.shape)
+    if operation is not None and operation.label in _CHANNELS_LAST + _RECURRENT:
+        return rank - 1
+    if operation is None or before is None:
         return min(1, rank - 1)
-
-    return followed(layer) or min(1, len(layer.shape) - 1)  # along axis 0 lie the samples
+    if operation.label == "aten.stack":
+        return before + int(operation["dim"] % rank <= before)
+    if operation.label in ("aten.permute", "aten.transpose"):
+        return permutation(operation).index(before)
+    if operation.label in _RESHAPED:
+        for old, new in axis_groups(operation.inputs[0].shape, value.shape):
+            if before in old and new:
+                return new[min(old.index(before), len(new) - 1)]
+        return min(1, rank - 1)
+    return before
 
 
 def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]]) -> NDArray[np.int64]:
@@ -87,24 +106,66 @@ def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int 
 
 
 def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
-    """Stride, offset and receptive field of each layer, unclipped, over all channels; one walk for all layers."""
-    makers = tape.makers()
-    channels = [channel_axis(tape, layer.value, makers) for layer in layers]
+    """Stride, offset and receptive field of each layer, unclipped, over all channels."""
+    makers, known = tape.makers(), dict[int, int]()
+    channels = [channel_axis(tape, layer.value, makers, known) for layer in layers]
     probes = [_probes(layer.value.shape, channel) for layer, channel in zip(layers, channels, strict=True)]
+    image, spatial = _image(tape)
+    keys = [_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
+    lines = lines_to(tape, image, itertools.chain.from_iterable(keys))
+    found = [
+        _followed(lines[one], lines[whole], positions, spatial)
+        for (one, whole), positions in zip(keys, probes, strict=True)
+    ]
+    missing = [number for number, windows in enumerate(found) if windows is None]
+    for start in range(0, len(missing), BLOCK):
+        part = missing[start : start + BLOCK]
+        walked = _walked(tape, [layers[number].value for number in part], [probes[number] for number in part])
+        for number, windows in zip(part, walked, strict=True):
+            found[number] = windows[:, spatial:]
+    return [
+        _summary(windows, positions, channel)
+        for windows, positions, channel in zip(found, probes, channels, strict=True)
+        if windows is not None
+    ]
+
+
+def _followed(
+    one: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
+) -> Windows | None:
+    """The windows at the image of the units of one channel, and, last, of all channels; None where lines end."""
+    if one is None or whole is None:
+        return None
+    places = [(0, *(index or 0 for index in position)) for position in positions]
+    windows = [seen(lines, place) for lines, place in zip([one] * (len(places) - 1) + [whole], places, strict=True)]
+    return np.array(windows, dtype=np.float64)[:, spatial:]
+
+
+def _keys(layer: Value, channel: int) -> tuple[Key, Key]:
+    """For `lines_to`: windows that move along all axes but batch and channels; of the first channel, and of all."""
+    everything = (-math.inf, math.inf)
+    axes = range(len(layer.shape))
+    one, whole = (
+        tuple(everything if axis == 0 else window if axis == channel else None for axis in axes)
+        for window in ((0.0, 0.0), everything)
+    )
+    return (layer.id, one), (layer.id, whole)
+
+
+def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int | None, ...]]]) -> list[Windows]:
+    """The windows at the image of units of several layers, carried back together."""
     count = sum(map(len, probes))
     starts: dict[int, Windows] = {}
     row = 0
     for layer, positions in zip(layers, probes, strict=True):
-        rows = starts.setdefault(layer.value.id, nothing_seen(count, len(layer.value.shape)))
+        rows = starts.setdefault(layer.id, nothing_seen(count, len(layer.shape)))
         for position in positions:
             rows[row, 0] = (-math.inf, math.inf)
             for axis, index in enumerate(position, 1):
                 rows[row, axis] = (-math.inf, math.inf) if index is None else (index, index)
             row += 1
-    image, spatial = _image(tape)
-    seen = windows_at_inputs(tape, starts)[image.id][:, spatial:]
-    ends = np.cumsum([0, *map(len, probes)])
-    return [_summary(seen[ends[i] : ends[i + 1]], probes[i], channels[i]) for i in range(len(layers))]
+    at_image = windows_at_inputs(tape, starts)[_image(tape)[0].id]
+    return np.split(at_image, np.cumsum([len(positions) for positions in probes])[:-1])
 
 
 def _image(tape: Tape) -> tuple[Value, int]:

@@ -13,7 +13,7 @@ operation that is not known to be local sees everything.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,9 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
         for made in operation.outputs:
             if made is None or made.id not in windows:
                 continue
-            rows = windows[made.id]
+            rows = windows.pop(made.id)
             empty = (rows[..., 0] > rows[..., 1]).any(axis=1)
-            rule = _rule_for(operation)
+            rule = rule_for(operation)
             for value in dict.fromkeys(operation.inputs):
                 inside = rule(operation, value, made, rows)
                 inside[empty | (inside[..., 0] > inside[..., 1]).any(axis=1)] = (math.inf, -math.inf)
@@ -65,7 +65,8 @@ def nothing_seen(rows: int, axes: int) -> Windows:
 # How windows pass through operations: (operation, input, output, windows at the output) -> windows at the input
 
 
-def _rule_for(operation: Operation) -> WindowRule:
+def rule_for(operation: Operation) -> WindowRule:
+    """How windows pass through an operation."""
     func = operation.func
     for key in (func, getattr(func, "overloadpacket", None)):
         if key in _RULES:
@@ -347,3 +348,26 @@ def channels_mixed(operation: Operation, value: Value, made: Value, rows: Window
     inside = rows.copy()
     inside[:, 1] = (-math.inf, math.inf)
     return inside
+
+
+# Where the ends of a window move in equal steps
+
+
+_STRAIGHT = {everything, same, pooled, reshaped, permuted, sliced, selected, split, padded, reduced}
+_STRAIGHT |= {along_an_axis, along_the_last, channels_mixed}
+
+
+def straight(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
+    """Whether windows that move along these axes of the output move along with it in the input, by equal steps.
+
+    False where positions are rounded, or windows cut at the ends of a map.
+    """
+    rule = rule_for(operation)
+    if rule is filtered:
+        return not operation["transposed"] or set(operation["stride"]) == {1}
+    if rule is joined:
+        return operation["dim"] % len(made.shape) not in moving
+    if rule is adaptively_pooled:
+        sizes = zip(value.shape, made.shape, strict=True)
+        return all(before % after == 0 for before, after in sizes)
+    return rule in _STRAIGHT
