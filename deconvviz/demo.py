@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import time
 import warnings
@@ -21,17 +20,24 @@ from tqdm import tqdm
 
 from deconvviz import __version__, figures
 from deconvviz.atlas.build import build_atlas
+from deconvviz.atlas.folder import check_folder
 from deconvviz.atlas.judging import installed
 from deconvviz.data import MnistTest
-from deconvviz.errors import InputError
+from deconvviz.errors import InputError, OutputError
 from deconvviz.files import check_writable, replacing
+from deconvviz.locks import alone
 from deconvviz.mining import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
+from deconvviz.ownership import UNSIGNED, is_ours, picture_of, signed
 from deconvviz.results import Projection, TopActivations
 
 LAYERS = ("conv1", "conv2")
 K = 9
+PICTURES = (
+    *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
+    *("reconstructions", "captum"),
+)
 DIGITS = (0, 1, 2, 3)  # indices of test images for reconstructions: a 7, a 2, a 1 and a 0
 
 
@@ -50,12 +56,25 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
 
     The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network. The atlas has
     evidence where ``deconvviz[evidence]`` is installed.
-    Raises InputError where `out` is a file.
+    Pictures, page and atlas that are there already are replaced where the library wrote them and nobody has changed
+    them. Raises InputError where `out` is a file, OutputError where another job writes there or one of the files is
+    somebody's, and what `deconvviz.build_atlas` raises for the folder of the atlas.
     """
     folder = Path(out)
     if os.path.isfile(out):
         raise InputError(f"{os.fspath(out)!r} is a file; name a folder to write the demonstration to")
-    check_writable(folder / "index.html")
+    for name in ("index.html", *(f"{picture}.png" for picture in PICTURES)):
+        check_writable(folder / name)
+        if os.path.lexists(folder / name) and not is_ours(folder / name):
+            shown = os.fspath(folder / name)
+            raise OutputError(f"{shown!r} was not written by deconvviz, or was changed since; name another folder")
+    check_folder(folder / "atlas")
+    with alone(folder):
+        return _built(folder, progress)
+
+
+def _built(folder: Path, progress: bool) -> Path:
+    """See `build_demo`."""
     started = time.monotonic()
     model, data = mnist_cnn(), MnistTest()
     images, labels = data.tensors
@@ -73,11 +92,10 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
         sections.extend(step())
     pictures = []
     for section in tqdm(sections, desc="pictures", unit="picture", disable=not progress):
-        png = io.BytesIO()
-        section.figure.savefig(png, format="png", dpi=130)
+        png = picture_of(section.figure, "png", dpi=130)
         with replacing(folder / f"{section.name}.png") as beside:
-            beside.write_bytes(png.getvalue())
-        pictures.append({**vars(section), "png": base64.b64encode(png.getvalue()).decode()})
+            beside.write_bytes(png)
+        pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
     build_atlas(net, data, top, folder / "atlas", title=title, progress=progress, evidence=installed())
     template = resources.files("deconvviz").joinpath("templates/demo.html").read_text("utf-8")
@@ -86,6 +104,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
         .from_string(template)
         .render(
             title=title,
+            generator=UNSIGNED,
             introduction=(
                 "A network of two convolutions and two linear layers reads handwritten digits. One forward pass was "
                 "recorded and walked back, in the manner of Zeiler and Fergus: unpool, rectify, filter with the "
@@ -99,7 +118,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
         )
     )
     with replacing(folder / "index.html") as beside:
-        beside.write_text(page, "utf-8")
+        beside.write_bytes(signed(page.encode()))
     return folder / "index.html"
 
 

@@ -13,7 +13,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deconvviz.errors import DeconvVizError, OutputError
@@ -26,15 +26,13 @@ _HALF_WRITTEN = re.compile(r"\.(.+)\.deconvviz-[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], agreed: Callable[[], object] | None = None) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The bytes are flushed to the disk before the rename and the folder after it, so `path` holds the old content or the
     new one, never a part, and once the block has ended the new one, also after a power cut. When the block raises, the
     temporary file is removed and `path` is as it was. Folders on the way to it are made. The temporary file is held
     (`hold`) as long as this process writes it.
-
-    agreed: called at the last moment before the rename; what it raises leaves `path` as it was.
     Raises OutputError where `path` cannot be written, as on a full disk, or is no file, as a folder or a device.
 
     >>> import pathlib, tempfile
@@ -54,8 +52,6 @@ def replacing(path: str | os.PathLike[str], agreed: Callable[[], object] | None 
                 with open(name, "rb+") as written:
                     os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
                     os.fsync(written.fileno())
-                if agreed:
-                    agreed()
                 os.replace(name, target)
             except BaseException:
                 with contextlib.suppress(OSError):  # what went wrong first is what is said
@@ -149,6 +145,14 @@ def _check_replaceable(target: Path) -> None:
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a device or pipe"
             raise OutputError(f"{os.fspath(target)!r} is {kind}; name a file to write")
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a file, on the disk when this returns; a power cut before may leave a part of `content`."""
+    with explained(path), path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def remove(paths: Iterable[Path]) -> None:

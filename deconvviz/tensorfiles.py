@@ -21,6 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 
 from deconvviz.files import replacing
+from deconvviz.ownership import UNSIGNED, signed
+
+WRITER = "written by"  # the metadata entry with the mark
 
 # What reading a damaged or made-up file can raise; RecursionError is a RuntimeError, as is a shape that overflows.
 DAMAGE = (SafetensorError, KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
@@ -29,11 +32,23 @@ DAMAGE = (SafetensorError, KeyError, TypeError, AttributeError, ValueError, Inde
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> Path:
-    """Write a safetensors file, whole or not at all. Raises OSError where the disk cannot take it."""
-    content = save(dict(tensors), dict(metadata))  # `save_file` leaves files with names of its own when it is killed
+    """Write a safetensors file, whole or not at all, with the library's mark (`deconvviz.ownership`) in its metadata.
+
+    The same tensors and metadata give the same bytes. Raises OSError where the disk cannot take it.
+    """
+    content = signed(_described(save(dict(tensors)), metadata))  # `save_file` leaves files of its own when it is killed
     with replacing(path) as beside:
         beside.write_bytes(content)
     return Path(path)
+
+
+def _described(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with metadata, the entries by name; the safetensors library writes them in any order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    entries = {WRITER: UNSIGNED, **dict(sorted(metadata.items()))}
+    header = json.dumps({"__metadata__": entries, **json.loads(content[8:end])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(content)[end:]))
 
 
 def manifest_of(stored: Any, key: str) -> Any:

@@ -20,6 +20,10 @@ Each command is a thin call of the Python function of the same purpose. It exits
 something is wrong (`--debug` shows where), with 130 after Ctrl-C. What was found goes to standard output, as JSON with
 `--json`; remarks and progress go to standard error, and progress is shown on a terminal only.
 
+A file that is there already is replaced only where `--out` names it, deconvviz wrote it, and nobody has changed it
+since; any other file only with `--force`. Under a default name nothing is replaced. What a command reads is never
+written over, nor is anything put where the next run would read it ([robustness](robustness.md)).
+
 For a shell to complete commands and options, put one of these lines into its start-up file:
 
 ```sh

@@ -1,8 +1,9 @@
 """Disturbs every operation of the commands that write, starts them again, and compares: `python -m faults`.
 
 An undisturbed run is recorded first. Then each of its operations on files is disturbed in every way that it can be, in
-a run of its own, and the disk is put into every state that a power cut may leave. After each the files are looked at,
-and the same call is made again: it must end with the bytes of the undisturbed run.
+a run of its own, a second job is started before it, and the disk is put into every state that a power cut may leave.
+After each the files are looked at, and the same call is made again: it must end with the bytes of the undisturbed run.
+Files of somebody, which lie beside those of the command, must be as they were all the time.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from pathlib import Path
 
 import torch
 
+from deconvviz.atlas.inventory import JOURNAL
 from deconvviz.errors import DeconvVizError
 from deconvviz.files import target_of
 from deconvviz.locks import LOCK
-from faults.operations import Operation, Watched, faults_of
+from faults.operations import TWO, Operation, Watched, faults_of
 from faults.power import Tree, states
 from faults.workloads import WORKLOADS, Workload
 
@@ -62,10 +64,13 @@ class Trial:
         self.workload, self.scratch, self.root = workload, scratch, scratch / "root"
         self._put({})
         assert _in_child(lambda: workload.before(self.root))[0] == DONE
+        self.others = {path: f"mine: {path}".encode() for path in workload.others}
+        self._put(_read(self.root) | self.others)
         self.before = _read(self.root)
         status, said, self.log = self._run()
         assert status == DONE, said
         self.after = _read(self.root)
+        assert not self._hurt(self.after), self._hurt(self.after)
         self.committed = {(path, content) for path, content in [*self.before.items(), *self.after.items()]}
         self.committed |= {(one.target, one.content) for one in self.log if one.kind == "rename"}
 
@@ -80,6 +85,9 @@ class Trial:
                 if (wrong := self._disturbed(at, fault, size))
                 else "",
             )
+        for at in range(0, len(self.log) if self.workload.alone else 0, every):
+            wrong = self._two(at)
+            yield TWO, f"before {self.log[at].kind} {self.log[at].path}: {wrong}" if wrong else ""
         seen: set[bytes] = set()
         for done in sorted({*range(0, len(self.log), every), len(self.log)}):
             for tree in states(self.before, self.log, done):
@@ -96,9 +104,32 @@ class Trial:
         killed = "killed" in fault
         if status != (-signal.SIGKILL if killed else REFUSED):
             return f"it ended with {status}: {said}"
-        if not killed and self.log[at].kind != "remove" and (left := [*filter(_passing, found)]):
+        if (
+            not killed
+            and self.log[at].kind != "remove"
+            and (left := [one for one in found if _passing(one) and Path(one).name != JOURNAL])
+        ):
             return f"it left {left[0]}"
         return self._faulty(found) or self._again()
+
+    def _two(self, at: int) -> str:
+        """A second job that begins before the operation `at` of the first, and ends before it, too."""
+        self._put(self.before)
+        status, said, _ = self._run(at, TWO)
+        if status != DONE:
+            return f"it ended with {status}: {said}"
+        status, said = pickle.loads((self.scratch / "second").read_bytes())
+        if status != DONE and not (status == REFUSED and "another job" in said):
+            return f"the second ended with {status}: {said}"
+        found = _read(self.root)
+        if _shown(found) != _shown(self.after):
+            return f"the two gave something else: {_difference(found, self.after)}"
+        return self._hurt(found) or next((f"they left {one}" for one in found if _passing(one)), "")
+
+    def _hurt(self, found: Tree) -> str:
+        """What happened to somebody's files."""
+        wrong = [path for path, content in self.others.items() if found.get(path) != content]
+        return f"somebody's {wrong[0]} is {'changed' if wrong[0] in found else 'gone'}" if wrong else ""
 
     def _cut(self, tree: Tree, ended: bool) -> str:
         self._put(tree)
@@ -108,6 +139,8 @@ class Trial:
 
     def _faulty(self, found: Tree) -> str:
         """What is wrong with the files that a fault left, before anything is started again."""
+        if hurt := self._hurt(found):
+            return hurt
         for path, content in _shown(found).items():
             if (path, content) not in self.committed:
                 return f"{path} is neither what it was nor what it shall be"
@@ -121,7 +154,10 @@ class Trial:
             if wholes[0] not in wholes[1:]:
                 return f"it says that it is complete, and is not: {_difference(found, self.after)}"
         if markers:
-            seen, before, after = (self.workload.seen(_shown(one)) for one in (found, self.before, self.after))
+            seen, before, after = (
+                self.workload.seen({path: content for path, content in _shown(one).items() if path not in self.others})
+                for one in (found, self.before, self.after)
+            )
             if seen not in (before, after) and (before or seen):
                 return "what is seen is neither what it was nor what it shall be"
         lost = [path for path in self.before if path in self.after and path not in found]
@@ -134,6 +170,8 @@ class Trial:
         found = _read(self.root)
         if _shown(found) != _shown(self.after):
             return f"started again it gave something else: {_difference(found, self.after)}"
+        if hurt := self._hurt(found):
+            return f"started again: {hurt}"
         left = [one for one in found if _passing(one) and one.startswith(self.workload.swept)]
         return f"started again it left {left[0]}" if left and self.workload.swept else ""
 
@@ -143,6 +181,13 @@ class Trial:
 
         def run() -> None:
             watched = Watched(self.root, at, fault, size)
+
+            def second() -> None:
+                watched.at = -1
+                ended = _in_child(lambda: self.workload.run(self.root))
+                (self.scratch / "second").write_bytes(pickle.dumps(ended))
+
+            watched.meanwhile = second
             watched.start()
             self.workload.run(self.root)
             path.write_bytes(pickle.dumps(watched.log))
@@ -196,8 +241,8 @@ def _shown(tree: Mapping[str, bytes]) -> Tree:
 
 
 def _passing(path: str) -> bool:
-    """Whether a file is there only while a command runs: a temporary one, or a lock."""
-    return target_of(Path(path)) is not None or Path(path).name == LOCK
+    """Whether a file is there only while a command runs: a temporary one, a lock, or the journal of an atlas."""
+    return target_of(Path(path)) is not None or Path(path).name in (LOCK, JOURNAL)
 
 
 def _difference(found: Tree, wanted: Tree) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HALF = "half written, then killed"
+TWO = "a second job"
 WRITING = ("full disk", "size limit")  # faults of what follows a create, if anything is written
 FAULTS = {  # what can go wrong in an operation, by its kind
     "make folder": ("killed", "EIO", "ENOSPC"),
@@ -46,7 +47,9 @@ class Watched:
     def __init__(self, root: Path, at: int = -1, fault: str = "", size: int = 0) -> None:
         self.root, self.at, self.fault, self.size = os.fspath(root), at, fault, size
         self.log: list[Operation] = []
+        self.meanwhile: Callable[[], object] = lambda: None  # what happens before that operation where it has no fault
         self._real: dict[str, Callable[..., Any]] = {}
+        self._synced: dict[str, bytes] = {}
 
     def start(self) -> None:
         """Wrap the functions of `os`, for the rest of this process's life."""
@@ -68,7 +71,9 @@ class Watched:
         path = os.readlink(f"/proc/self/fd/{handle}")
         if self._ours(path) or path == self.root:
             folder = os.path.isdir(path)
-            self._note("sync folder" if folder else "sync file", path, content=b"" if folder else _content(path))
+            content = b"" if folder else _content(path)
+            self._note("sync folder" if folder else "sync file", path, content=content)
+            self._synced[path] = content
         self._real["fsync"](handle)
 
     def replace(self, source: Any, target: Any) -> None:
@@ -102,8 +107,12 @@ class Watched:
         if number != self.at:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             return False
-        if self.fault == HALF:
-            os.truncate(path, len(content) // 2)
+        if self.fault == TWO:
+            self.meanwhile()
+            return False
+        if self.fault == HALF:  # of what was written since it was synced, if that was added to it
+            before = self._synced.get(os.fspath(path), b"")
+            os.truncate(path, (len(content) + (len(before) if content.startswith(before) else 0)) // 2)
         if self.fault in ("killed", HALF):
             os.kill(os.getpid(), signal.SIGKILL)
         if hasattr(errno, self.fault):

@@ -2,12 +2,13 @@
 
 What POSIX promises and no more: the content of a file is on the disk once the file was synced, and a name (made,
 renamed, removed) once the folder was synced after it. What is pending may be there or not, each on its own, except
-that a rename is one change; and a file that was not synced may be empty, cut off, full of zeros or whole.
+that a rename is one change; and a file that was not synced may be empty, cut off, full of zeros or whole. Where
+something was added to a file that had been synced, this holds for what was added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from faults.operations import Operation
@@ -70,7 +71,14 @@ def _combined(
             if settled[number] or number in kept:
                 applied.update(change)
         for write in (lambda _: b"", lambda b: b[: len(b) // 2], lambda b: bytes(len(b)), lambda b: b):
-            yield _tree(applied, contents | {number: write(content) for number, content in unsynced.items()})
+            written = {number: _added(contents[number], content, write) for number, content in unsynced.items()}
+            yield _tree(applied, contents | written)
+
+
+def _added(synced: bytes, content: bytes, write: Callable[[bytes], bytes]) -> bytes:
+    """`content` as far as it may be on the disk, of which `synced` is, where it is a beginning of it."""
+    kept = len(synced) if content.startswith(synced) else 0
+    return content[:kept] + write(content[kept:])
 
 
 def _change(operation: Operation, current: dict[str, int | None], contents: dict[int, bytes]) -> dict[str, int | None]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import scanstate
-from deconvviz.cli.shared import write_figure
-from deconvviz.models import MnistCNN, TrainingSettings, save_weights, train
+from deconvviz import cli, scanstate
+from deconvviz.errors import DeconvVizError
 from deconvviz.results import TopActivations
 from faults.power import Tree
 
@@ -25,6 +27,8 @@ class Workload(NamedTuple):
 
     complete: files whose presence says that the folder they are in is whole. seen: what a user sees of a tree; None
     where that says itself that it is incomplete. swept: folders in which a restart leaves no temporary file.
+    others: files of somebody, put there before; whatever happens, they stay as they are. alone: whether a second job is
+    refused while one runs.
     """
 
     before: Callable[[Path], object]
@@ -32,6 +36,8 @@ class Workload(NamedTuple):
     complete: tuple[str, ...] = ()
     seen: Callable[[Tree], Tree | None] = lambda tree: tree
     swept: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    alone: bool = True
 
 
 def _network() -> dv.DeconvNet:
@@ -68,26 +74,41 @@ def _atlas_seen(tree: Tree) -> Tree | None:
 
 
 def _train(folder: Path, epochs: int) -> None:
-    torch.manual_seed(0)
-    model = MnistCNN(channels=(2, 3), width=4, dropout=0.0)
+    """The command, on 20 images of noise."""
+    labels = torch.arange(20) % 10
     images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    settings = TrainingSettings(epochs=epochs, batch_size=8, schedule="constant", patience=3, threads=1)
-    result = train(model, images, torch.arange(20) % 10, settings, checkpoints=folder / "checkpoints", progress=False)
-    save_weights(model, folder / "mnist_cnn.safetensors")
-    result.curves.save(folder / "curves.safetensors")
-    write_figure(result.curves.figure(), folder / "curves.png")
+    words = f"train --root none --epochs {epochs} --batch-size 8 --patience 3 --threads 1 --channels 2 3 --width 4"
+    with (
+        mock.patch("deconvviz.data.load_mnist", return_value=(images, labels)),
+        mock.patch("deconvviz.data.mnist_test", return_value=(images, labels)),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as said,
+    ):
+        if cli.main([*words.split(), "--dropout", "0", "--out", str(folder)]):
+            raise DeconvVizError(said.getvalue())
 
 
 def _nothing(folder: Path) -> None:
     pass
 
 
+_BESIDE = ("atlas/notes.txt", "atlas/assets/custom.css", "atlas/data/mine.json", "atlas/older/mine.txt")
+_RUNS = ("notes.txt", "checkpoints/notes.txt", "checkpoints/best.safetensors", "checkpoints/.state.pt.20261127.pt")
+
 WORKLOADS = {
-    "scan": Workload(lambda f: _scan(f, k=2, state=False), _scan, swept=("state/",)),
-    "atlas": Workload(_nothing, lambda f: _atlas(f, ("0", "3")), ATLAS_COMPLETE, _atlas_seen, ("atlas/",)),
-    "atlas, again": Workload(
-        lambda f: _atlas(f, ("0", "3")), lambda f: _atlas(f, ("3",)), ATLAS_COMPLETE, _atlas_seen, ("atlas/",)
+    "scan": Workload(
+        *(lambda f: _scan(f, k=2, state=False), _scan),
+        swept=("state/",),
+        others=("notes.txt", "state/notes.txt", "state/.rank-0.safetensors.20261127.safetensors"),
+        alone=False,
     ),
-    "train": Workload(_nothing, lambda f: _train(f, 2), swept=("checkpoints/",)),
-    "train, further": Workload(lambda f: _train(f, 1), lambda f: _train(f, 2), swept=("checkpoints/",)),
+    "atlas": Workload(
+        *(_nothing, lambda f: _atlas(f, ("0", "3")), ATLAS_COMPLETE, _atlas_seen, ("atlas/",)), others=("notes.txt",)
+    ),
+    "atlas, again": Workload(
+        *(lambda f: _atlas(f, ("0", "3")), lambda f: _atlas(f, ("3",)), ATLAS_COMPLETE, _atlas_seen, ("atlas/",)),
+        others=_BESIDE,
+    ),
+    "train": Workload(_nothing, lambda f: _train(f, 2), swept=("",), others=_RUNS),
+    "train, further": Workload(lambda f: _train(f, 1), lambda f: _train(f, 2), swept=("",), others=_RUNS),
 }

@@ -158,6 +158,7 @@ def workshop(folder: Path) -> None:
     (folder / "quits.py").write_text("import sys\nsys.exit(0)\n")
     (folder / "images" / "cats").mkdir(parents=True)
     (folder / "empty").mkdir()
+    (folder / "photo-conv2.png").write_text("mine")
     picture().save(folder / "images" / "cats" / "good.png")
     (folder / "images" / "cats" / "bad.png").write_text("no image")
     picture().save(folder / "photo.png")

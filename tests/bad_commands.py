@@ -126,6 +126,18 @@ def _pictures() -> list[Command]:
         f"{digit} --out {'x' * 300}.png": (
             f"'{'x' * 300}.png' cannot be written: File name too long; nothing there was changed"
         ),
+        f"{digit} --out photo.png": (
+            "'photo.png' was not written by deconvviz, or was changed since, or its format cannot say so; name another "
+            "place with --out, or replace it with --force"
+        ),
+        "project mnist photo.png --layer conv2": (
+            "'photo-conv2.png' is there already, and a default name replaces nothing; give another place with "
+            "--out, or "
+            "name this one with it to replace what deconvviz wrote there"
+        ),
+        "project mnist photo.png --layer conv1 --out photo.png": (
+            "'photo.png' is read by this command; name another file to write"
+        ),
         "demo --out text.txt": "'text.txt' is a file; name a folder to write the demonstration to",
         "demo --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
         "demo --out /proc/x": f"'/proc/x/index.html' {SEALED}",
@@ -163,11 +175,21 @@ def _mining() -> list[Command]:
         "scan nets.py:two images": "an image has one channel or three, and the network takes 2; give it tensors",
         "scan nets.py:Raises images": f"ValueError: my own fault {SHOWS}",
         "scan nets.py:Silent images": "Silent runs no convolution or linear layers; name layers to scan",
+        "scan mnist images --out images/cats/bad.png": (
+            "'images/cats/bad.png' would lie among the files of 'images', which this command reads; name a "
+            "place outside "
+            "with --out"
+        ),
         "scan mnist images --out empty": "'empty' is a folder; name a file to write",
         "scan mnist images --out text.txt/x": f"'text.txt/x' {IN_THE_WAY}",
         "scan mnist images --out /proc/x": f"'/proc/x' {SEALED}",
         "scan mnist images --state text.txt": "the state 'text.txt' is a file; name a folder",
         "scan mnist images --state text.txt/x": f"'text.txt/x/rank-0.safetensors' {IN_THE_WAY}",
+        "atlas mnist images --out images/cats/at": (
+            "the atlas 'images/cats/at' and the folder of images 'images' lie one in the other; name a folder "
+            "outside of "
+            "the images"
+        ),
         "atlas mnist images --out text.txt": "the atlas is written to a folder, and 'text.txt' is a file",
         "atlas mnist images --out images": (
             "'images' has other files in it; give a new folder, an empty one or an older atlas"

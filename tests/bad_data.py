@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from bad_cases import Case, gives, grey, refused
@@ -89,7 +90,23 @@ ALIKE = (
 )
 NONE_READ = "it holds values that are NaN or infinite"
 
+
+def unlisted(_: Path) -> Any:
+    """A folder that may not be listed, as root, who may do all."""
+    Path("photos/cats").mkdir(parents=True)
+    with mock.patch("os.scandir", side_effect=PermissionError(13, "Permission denied")):
+        return ImageFolder("photos")
+
+
 CASES: list[Case] = [
+    refused(
+        "a folder of images without permission",
+        unlisted,
+        DataError,
+        "the folder 'photos', which belongs to a folder of images, cannot be listed: Permission denied; "
+        "make it readable, "
+        "or move it away",
+    ),
     *(
         refused(
             f"a dataset that is {type(data).__name__}",

@@ -116,6 +116,11 @@ def started_again(folder: Path) -> Any:
     return Path("site/manifest.json").is_file(), Path("site/data/index.js").is_file()
 
 
+def written(path: str) -> None:
+    """Somebody's file."""
+    Path(path).write_text("mine")
+
+
 def while_another_writes(write: Callable[[], Any]) -> Any:
     """As a second thread, which is refused as another process would be."""
     with alone("site"), ThreadPoolExecutor() as threads:
@@ -248,6 +253,49 @@ CASES: list[Case] = [
         lambda _: (Image.new("L", (1, 1)).save("a.png"), atlas(".")),
         InputError,
         "'.' has other files in it; give a new folder, an empty one or an older atlas",
+    ),
+    refused(
+        "an atlas over one that was changed",
+        lambda _: (atlas("site"), written("site/data/0.js"), atlas("site")),
+        OutputError,
+        "'site/data/0.js' was not written by an atlas, or was changed since; move it away, or name another folder",
+    ),
+    refused(
+        "an atlas through a link",
+        lambda _: (atlas("site"), Path("site/older").symlink_to("."), atlas("site")),
+        OutputError,
+        "'site/older' is a link, and an atlas follows none; move it away, or name another folder",
+    ),
+    refused(
+        "an atlas over one without a list of its files",
+        lambda _: (atlas("site"), Path("site/manifest.json").unlink(), atlas("site")),
+        InputError,
+        "'site' holds an atlas whose list of files is missing or was changed, or an older version's; remove "
+        "it, or give "
+        "a new folder",
+    ),
+    refused(
+        "an atlas among its images",
+        lambda _: (
+            Path("photos").mkdir(),
+            Image.new("L", (8, 8)).save("photos/a.png"),
+            dv.build_atlas(grey(), "photos", scan(), "photos/at", evidence=False),
+        ),
+        InputError,
+        "the atlas 'photos/at' and the folder of images 'photos' lie one in the other; name a folder "
+        "outside of the images",
+    ),
+    refused(
+        "a training over somebody's weights",
+        lambda _: (Path("runs").mkdir(), written("runs/epoch-001.safetensors"), checkpoints("runs")),
+        CheckpointError,
+        "'runs/epoch-001.safetensors' is not of this run, or was changed; choose another folder",
+    ),
+    refused(
+        "the demonstration over somebody's page",
+        lambda _: (Path("demo").mkdir(), written("demo/index.html"), build_demo("demo")),
+        OutputError,
+        "'demo/index.html' was not written by deconvviz, or was changed since; name another folder",
     ),
     refused(
         "an atlas where another job builds one",

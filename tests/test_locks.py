@@ -166,16 +166,6 @@ def test_a_temporary_file_that_was_swept_before_it_was_held_is_made_again(tmp_pa
     assert (tmp_path / "a").read_text() == "new"
 
 
-def test_what_is_not_agreed_to_at_the_last_moment_is_not_replaced(tmp_path):
-    def refused() -> None:
-        raise OutputError("no")
-
-    (tmp_path / "a").write_text("old")
-    with pytest.raises(OutputError, match="no"), replacing(tmp_path / "a", refused) as beside:
-        beside.write_text("new")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
-
-
 # Commands
 
 

@@ -21,6 +21,7 @@ from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
 from deconvviz.atlas.wiring import inputs_of
+from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.items import as_dataset, is_indexed, label_of, prepared_image
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
@@ -65,6 +66,9 @@ def build_atlas(
     its libraries.
     """
     check_folder(Path(out))
+    images_in = dataset.root if isinstance(dataset, ImageFolder) else dataset
+    if isinstance(images_in, (str, os.PathLike)):
+        check_apart(out, images_in)
     with alone(out):
         return _built(net, dataset, top, out, layers, channels, batch_size, title, progress, evidence)
 

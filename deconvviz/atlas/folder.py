@@ -7,103 +7,109 @@ import html
 import json
 import math
 import os
-import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER, PAGE, STATIC, Inventory, strange
 from deconvviz.errors import InputError
-from deconvviz.files import check_writable, remove, remove_leftovers, replacing, target_of
+from deconvviz.files import check_writable, target_of
 from deconvviz.locks import LOCK
 
-STATIC = Path(__file__).parent / "static"
 OURS = '<meta name="generator" content="deconvviz atlas">'
-MANIFEST, INDEX, PAGE = "manifest.json", "data/index.js", "index.html"
-OLDER = "older"  # where an older atlas lies while it is built anew; the page leads there meanwhile
+INDEX = "data/index.js"
 _HERE, _THERE = '="assets/', f'="{OLDER}/assets/'  # how the page's links begin; data.js looks where it was loaded from
 
-# What this writer makes, with the temporary files that a killed one leaves (`deconvviz.files.replacing`).
-_MADE = {
-    "data": re.compile(r"(index|images|\d+(-\d+)?)\.js"),
-    "sheets": re.compile(r"\d+-[prt]?\d+\.webp"),
-    "images": re.compile(r"\d+\.webp"),
-    "assets": re.compile(r"\w+\.(js|css)"),
-}
 
-
-def claim(out: Path, title: str) -> set[str]:
+def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
     """Makes `out` an unfinished atlas: the manifest and the index go, the page and what it needs are written.
 
     A whole atlas that is there already is copied to a folder in it, to which the page leads until `reveal`.
-    Returns the paths in `out` that were written. Raises what `check_folder` raises.
+    Returns what the folder holds of ours, and the paths in it that were written. Raises what `check_folder` raises.
     """
     check_folder(out)
-    if (out / INDEX).is_file() and _HERE in (page := (out / PAGE).read_text("utf-8")):
-        for path in list(_made(out)):
-            if target_of(path) is None:
-                with replacing(out / OLDER / path.relative_to(out)) as beside:
-                    shutil.copyfile(path, beside)
-        write_text(out / PAGE, page.replace(_HERE, _THERE))
-    remove(out / name for name in (MANIFEST, INDEX))
-    if not (out / PAGE).is_file() or _THERE not in (out / PAGE).read_text("utf-8"):
-        reveal(out, title)  # before all else: the sign that the folder is ours
+    inventory = Inventory(out)
+    inventory.begin()
+    page = (out / PAGE).read_text("utf-8") if inventory.ours(PAGE) else ""
+    if inventory.ours(INDEX) and _HERE in page:
+        for name in sorted(inventory.known):
+            if not name.startswith(OLDER) and name != PAGE:
+                inventory.write(f"{OLDER}/{name}", (out / name).read_bytes())
+        page = page.replace(_HERE, _THERE)
+        inventory.write(PAGE, page.encode())
+    inventory.remove(MANIFEST, INDEX)
+    if _THERE not in page:
+        reveal(inventory, title)  # before all else: the sign that the folder is ours
     written = {PAGE}
-    for source in sorted([*STATIC.glob("*.js"), *STATIC.glob("*.css")]):
-        write_text(out / "assets" / source.name, source.read_text("utf-8"))
-        written.add(f"assets/{source.name}")
-    return written
+    for name in ASSETS:
+        inventory.write(f"assets/{name}", (STATIC / name).read_bytes())
+        written.add(f"assets/{name}")
+    return inventory, written
 
 
-def reveal(out: Path, title: str) -> None:
-    """Writes the page, which shows what lies in `out`, or says that it is incomplete."""
+def reveal(inventory: Inventory, title: str) -> None:
+    """Writes the page, which shows what lies in its folder, or says that it is incomplete."""
     page = (STATIC / PAGE).read_text("utf-8")
-    write_text(out / PAGE, page.replace("$title", html.escape(well_formed(title))))
+    inventory.write(PAGE, page.replace("$title", html.escape(well_formed(title))).encode())
 
 
-def remove_older(out: Path) -> None:
+def remove_older(inventory: Inventory) -> None:
     """Removes what `claim` kept."""
-    remove(list(_made(out / OLDER)))
-    for folder in (*_MADE, ""):
-        with contextlib.suppress(OSError):  # not there, or somebody's files are in it
-            os.rmdir(out / OLDER / folder)
+    inventory.remove(*(name for name in inventory.known if name.startswith(OLDER)))
+    for folder in reversed([name for name in FOLDERS if name.startswith(OLDER)]):
+        with contextlib.suppress(OSError):  # not there, a link, or somebody's files are in it
+            os.rmdir(inventory.out / folder)
 
 
 def check_folder(out: Path) -> None:
     """Raise InputError where `out` is a file, or a folder with something in it that is no atlas; OutputError where
-    nothing can be written to it.
+    nothing can be written to it, or something that is not the atlas's is in the place of one of its files.
     """
     if os.path.exists(out) and not out.is_dir():
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
-    if os.path.isdir(out) and not _is_atlas(out):
-        raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
+    if os.path.isdir(out):
+        inventory = Inventory(out)
+        if not inventory.listed:
+            _check_unlisted(out)
+        elif (stranger := next(inventory.strange(), None)) is not None:
+            raise strange(stranger)
     check_writable(out / PAGE)
 
 
-def _is_atlas(out: Path) -> bool:
-    page = out / PAGE
-    if page.is_file():
-        with page.open("rb") as file:
-            return OURS.encode() in file.read(4096)
-    return all(path.name == LOCK or path.name.startswith(".index.html.deconvviz-") for path in out.iterdir())
+def left_alone(out: Path) -> list[str]:
+    """What else is in an atlas's folder: neither replaced nor removed by one that is built there."""
+    inventory, ours = Inventory(out), {*FOLDERS, PAGE, MANIFEST, JOURNAL, LOCK}
+    found = []
+    for folder in ("", *FOLDERS):
+        for path in sorted((out / folder).glob("*") if inventory.link_to(f"{folder}/x") is None else ()):
+            name = path.relative_to(out).as_posix()
+            if name not in ours and name not in inventory.known and target_of(path) is None:
+                found.append(name)
+    return found
 
 
-def remove_stale(out: Path, written: set[str]) -> None:
-    """Removes what an earlier build made and this one, which made `written` (paths in `out`), did not."""
-    remove_leftovers(out, r"index\.html|manifest\.json")
-    remove(path for path in list(_made(out)) if path.relative_to(out).as_posix() not in written)
+def _check_unlisted(out: Path) -> None:
+    """Raise InputError for a folder without a list of an atlas's files, unless there is nothing in it."""
+    if not [path for path in out.iterdir() if path.name != LOCK and target_of(path) is None]:
+        return
+    if _has_page(out):
+        raise InputError(
+            f"{str(out)!r} holds an atlas whose list of files is missing or was changed, or an older version's; remove "
+            "it, or give a new folder"
+        )
+    raise InputError(f"{str(out)!r} has other files in it; give a new folder, an empty one or an older atlas")
 
 
-def _made(out: Path) -> Iterator[Path]:
-    for folder, pattern in _MADE.items():
-        for path in (out / folder).glob("*"):
-            if pattern.fullmatch(target_of(path) or path.name) and not path.is_dir():
-                yield path
+def _has_page(out: Path) -> bool:
+    if not (out / PAGE).is_file():
+        return False
+    with (out / PAGE).open("rb") as file:
+        return OURS.encode() in file.read(4096)
 
 
-def write_text(path: Path, text: str) -> None:
-    with replacing(path) as beside:
-        beside.write_text(text, "utf-8", newline="\n")
+def remove_stale(inventory: Inventory, written: set[str]) -> None:
+    """Removes what an earlier build made and this one, which made `written` (paths in the folder), did not."""
+    inventory.remove(*(name for name in inventory.known if name not in written and not name.startswith(OLDER)))
+    inventory.sweep()
 
 
 def call(key: str, value: Any) -> str:

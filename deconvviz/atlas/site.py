@@ -15,33 +15,21 @@ While a whole atlas is built anew, the page shows a copy of it in ``older``.
 
 from __future__ import annotations
 
-import json
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deconvviz.atlas.folder import (
-    INDEX,
-    MANIFEST,
-    PAGE,
-    call,
-    claim,
-    remove_older,
-    remove_stale,
-    reveal,
-    rounded,
-    shown_name,
-    write_text,
-)
+from deconvviz.atlas.folder import INDEX, call, claim, remove_older, remove_stale, reveal, rounded, shown_name
+from deconvviz.atlas.inventory import PAGE
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
-FORMAT = 1
 TILE = 112  # pixels, the largest side of a patch or projection; whole blocks of 16, as lossy WebP has them
 CELL = 96  # of a channel's mosaic in the grid
 PICTURE = 96  # of a full image
@@ -57,10 +45,10 @@ class Site:
     """An atlas being written: layers one by one, then `finish`.
 
     out: a new or empty folder, or an atlas of any age and state. Until `finish` has written the last file, its page
-    shows the older atlas, if that was whole, and otherwise says that it is incomplete. Files in it that no atlas has
-    are left alone.
+    shows the older atlas, if that was whole, and otherwise says that it is incomplete. Other files in it stay.
 
-    Raises InputError where `out` is a file or a folder with other things in it.
+    Raises InputError where `out` is a file or a folder with other things in it, OutputError where a file that is not
+    the atlas's, or a link, is where an atlas may write.
     """
 
     def __init__(self, out: str | os.PathLike[str], header: AtlasHeader) -> None:
@@ -68,7 +56,7 @@ class Site:
             raise InputError(f"an atlas needs k of 1 or more and images, not {header.k} and {header.input_shape}")
         self.out = Path(out)
         self.header = header
-        self._written = claim(self.out, header.title)
+        self._inventory, self._written = claim(self.out, header.title)
         self._layers: list[dict[str, Any]] = []
         self._images: set[int] = set()
 
@@ -115,22 +103,25 @@ class Site:
             self.write_sheet(f"images/{index}.webp", sheet(cells, ACROSS), fit.lossless)
         self._script("images", numbers)
         described = {**self._described(), "layers": self._layers, "picture": _size(fit)}
-        remove_stale(self.out, self._written)
-        write_text(self.out / INDEX, call("index", described))
-        reveal(self.out, self.header.title)
-        manifest = {"format": "deconvviz atlas", "version": FORMAT, "files": len(self._written) + 2, **described}
-        write_text(self.out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-        remove_older(self.out)
+        remove_stale(self._inventory, self._written)
+        self._put(INDEX, call("index", described).encode())
+        reveal(self._inventory, self.header.title)
+        self._inventory.write_manifest(described, self._written)
+        remove_older(self._inventory)
+        self._inventory.end()
         return self.out / PAGE
 
     def write_sheet(self, name: str, pixels: Tile, lossless: bool) -> None:
         """Writes a sheet and remembers it as this build's; name: its path in the folder."""
-        write_webp(self.out / name, pixels, lossless)
-        self._written.add(name)
+        write_webp(content := io.BytesIO(), pixels, lossless)
+        self._put(name, content.getvalue())
 
     def _script(self, key: str, value: Any) -> None:
-        write_text(self.out / "data" / f"{key}.js", call(key, value))
-        self._written.add(f"data/{key}.js")
+        self._put(f"data/{key}.js", call(key, value).encode())
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._inventory.write(name, content)
+        self._written.add(name)
 
     def _described(self) -> dict[str, Any]:
         header = self.header

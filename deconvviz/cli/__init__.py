@@ -6,7 +6,9 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from deconvviz import __version__
 from deconvviz.cli.completion import COMPLETION
@@ -42,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = None
     try:
         given = build_parser(arguments[0]).parse_args(arguments)
-        given.run(given)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", message="of the folder .* were left out")
+            warnings.showwarning = _show
+            given.run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -59,6 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _failed(error)
     return 0
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """The library's own warnings as remarks, without the line of the code."""
+    if category.__module__.startswith("deconvviz."):
+        print(f"note: {' '.join(str(message).splitlines())}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 
 
 def _failed(error: Exception) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deconvviz.cli.outputs import Outputs, out_argument
 from deconvviz.cli.shared import (
     Command,
     batch,
-    check_picture,
+    check_ending,
     image,
     json_argument,
     loaded,
@@ -18,7 +19,6 @@ from deconvviz.cli.shared import (
     picture_name,
     report,
     say,
-    write_figure,
 )
 from deconvviz.errors import InputError
 
@@ -33,7 +33,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channel", type=int, metavar="C", help="its channel (the strongest)")
     parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="some of the methods, as the table names them")
-    parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-compared.png)")
+    out_argument(parser, "the picture to write", "IMAGE-compared.png", "FILE")
     json_argument(parser)
 
 
@@ -41,11 +41,12 @@ def _compare(given: argparse.Namespace) -> None:
     from deconvviz.comparison import compare
 
     out = Path(given.out or picture_name(given.image, "compared"))
-    check_picture(out)
+    check_ending(out)
+    outputs = Outputs(given, out)
     net, _ = loaded(given)
     position = "max" if given.position is None else given.position
     found = compare(net, image(given.image), given.target, given.layer, given.channel, position, given.methods)
-    write_figure(found.figure(), out)
+    outputs.write_figure(found.figure(), out)
     report(given, found, out)
 
 
@@ -70,14 +71,21 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MEASURES,
         help=f"some of: {', '.join(MEASURES)} (all; localisation is the built-in benchmark of the model mnist)",
     )
-    parser.add_argument("--out", default="evidence", metavar="DIR", help="folder for figures and results (%(default)s)")
+    out_argument(parser, "folder for figures and results", "evidence")
     json_argument(parser)
 
 
 def _evidence(given: argparse.Namespace) -> None:
     from deconvviz import evidence
-    from deconvviz.files import check_writable
 
+    if given.model != "mnist" and "localisation" in (given.measures or ()):
+        raise InputError(
+            "localisation needs to know where the object is: on the command line it is the benchmark of the model "
+            "mnist; for others call deconvviz.evidence.localisation with boxes"
+        )
+    wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
+    out = Path(given.out or "evidence")
+    outputs = Outputs(given, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
     layer, unit = given.layer, (given.channel, "max" if given.position is None else given.position)
@@ -93,20 +101,12 @@ def _evidence(given: argparse.Namespace) -> None:
         "localisation": benchmark,
         "clarity": lambda: evidence.clarity(net, x),
     }
-    if given.model != "mnist" and "localisation" in (given.measures or ()):
-        raise InputError(
-            "localisation needs to know where the object is: on the command line it is the benchmark of the model "
-            "mnist; for others call deconvviz.evidence.localisation with boxes"
-        )
-    wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
-    out = Path(given.out)
-    check_writable(out / f"{wanted[0]}.png")
     facts: dict[str, Any] = {}
     for name in wanted:
         found = questions[name]()
         files = out / f"{name}.png", out / f"{name}.safetensors"
-        write_figure(found.figure(), files[0])
-        found.save(files[1])
+        outputs.write_figure(found.figure(), files[0])
+        outputs.save(found, files[1])
         facts[name] = {**found.as_json(), "files": files}
         if not given.json:
             print(f"{name}\n{found}\n", flush=True)  # each takes a while

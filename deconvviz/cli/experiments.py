@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deconvviz.cli.outputs import Outputs, out_argument
 from deconvviz.cli.shared import (
     Command,
     bars,
@@ -16,7 +17,6 @@ from deconvviz.cli.shared import (
     loaded,
     model_arguments,
     report,
-    write_figure,
 )
 from deconvviz.errors import InputError, did_you_mean
 
@@ -30,23 +30,22 @@ def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = 
     """What all of them take: a model, images, and the folder to write to."""
     model_arguments(parser, style)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
-    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    out_argument(parser, "folder for the figure and the result", name)
     json_argument(parser)
 
 
-def _check_out(given: argparse.Namespace, name: str) -> None:
-    """Raise OutputError where `_write` could not write, before minutes of work."""
-    from deconvviz.files import check_writable
+def _outputs(given: argparse.Namespace, name: str) -> Outputs:
+    """The figure and the result in the folder, checked before minutes of work."""
+    folder = Path(given.out or name)
+    return Outputs(given, folder / f"{name}.png", folder / f"{name}.safetensors")
 
-    check_writable(Path(given.out) / f"{name}.png")
 
-
-def _write(given: argparse.Namespace, found: Finding, name: str) -> None:
+def _write(given: argparse.Namespace, found: Finding, outputs: Outputs) -> None:
     """The figure and the result into the folder, the table and the verdict printed."""
-    files = Path(given.out) / f"{name}.png", Path(given.out) / f"{name}.safetensors"
-    write_figure(found.figure(), files[0])
-    found.save(files[1])
-    report(given, found, *files)
+    figure, result = outputs.files
+    outputs.write_figure(found.figure(), figure)
+    outputs.save(found, result)
+    report(given, found, *outputs.files)
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -55,7 +54,7 @@ def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="names that `deconvviz layers MODEL` lists")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
-    parser.add_argument("--out", default=name, metavar="DIR", help="folder for the figure and the result (%(default)s)")
+    out_argument(parser, "folder for the figure and the result", name)
     json_argument(parser)
 
 
@@ -96,7 +95,7 @@ def _occlude(given: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
     names = _lines(given.classes) if given.classes else ()
-    _check_out(given, "occlude")
+    outputs = _outputs(given, "occlude")
     net, _ = loaded(given)
     patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
     found = occlusion(
@@ -106,7 +105,7 @@ def _occlude(given: argparse.Namespace) -> None:
         classes=names,
         progress=bars(),
     )
-    _write(given, found, "occlude")
+    _write(given, found, outputs)
 
 
 # invariance
@@ -133,12 +132,12 @@ def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
 def _invariance(given: argparse.Namespace) -> None:
     from deconvviz.experiments import invariance
 
-    _check_out(given, "invariance")
+    outputs = _outputs(given, "invariance")
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
     targets = given.targets[0] if given.targets and len(given.targets) == 1 else given.targets
     found = invariance(net, x, given.layers, given.transform, given.values, targets, _fill(given), given.batch_size)
-    _write(given, found, "invariance")
+    _write(given, found, outputs)
 
 
 # correspond
@@ -159,20 +158,20 @@ def _correspond(given: argparse.Namespace) -> None:
     from deconvviz.data import read_parts
     from deconvviz.experiments import correspondence
 
+    outputs = _outputs(given, "correspond")
     net, _ = loaded(given)
     names = image_names(given.images)
     parts = read_parts(given.parts, names, net.preprocess)
     if given.within is not None and given.within not in parts:
         raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
     within = None if given.within is None else parts.pop(given.within)
-    _check_out(given, "correspond")
     size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
     found = correspondence(
         *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
         fill=_fill(given),
         progress=bars(),
     )
-    _write(given, found, "correspond")
+    _write(given, found, outputs)
 
 
 # evolve
@@ -192,13 +191,13 @@ def _evolve(given: argparse.Namespace) -> None:
     from deconvviz.experiments import evolution
     from deconvviz.models.checkpoints import checkpoint_files
 
+    outputs = _outputs(given, "evolve")
     files = checkpoint_files(given.checkpoints)
-    _check_out(given, "evolve")
     given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
     found = evolution(net, given.checkpoints, data, given.layers, given.channels, given.batch_size, bars())
-    _write(given, found, "evolve")
+    _write(given, found, outputs)
 
 
 # diagnose
@@ -218,11 +217,11 @@ def _diagnose(given: argparse.Namespace) -> None:
     from deconvviz.data.loading import load_data
     from deconvviz.experiments import diagnose
 
-    _check_out(given, "diagnose")
+    outputs = _outputs(given, "diagnose")
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
     limits = given.similar, given.outlier, given.rms_limit
-    _write(given, diagnose(net, data, given.layers, *limits, given.batch_size, bars()), "diagnose")
+    _write(given, diagnose(net, data, given.layers, *limits, given.batch_size, bars()), outputs)
 
 
 # probe
@@ -243,9 +242,7 @@ def _probe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and training (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
-    parser.add_argument(
-        "--out", default="probe", metavar="DIR", help="folder for the figure and the result (%(default)s)"
-    )
+    out_argument(parser, "folder for the figure and the result", "probe")
     json_argument(parser)
 
 
@@ -253,13 +250,13 @@ def _probe(given: argparse.Namespace) -> None:
     from deconvviz.data.loading import load_data
     from deconvviz.experiments import probe
 
-    _check_out(given, "probe")
+    outputs = _outputs(given, "probe")
     net, _ = loaded(given)
     names = ("layers", "folds", "epochs", "seed", "batch_size", "workers")
     options = {name: getattr(given, name) for name in names}
     found = probe(net, load_data(given.data, given.root), pool=given.pool or None, progress=bars(), **options)
     list_broken(found)
-    _write(given, found, "probe")
+    _write(given, found, outputs)
 
 
 EXPERIMENTS: dict[str, Command] = {

@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.shared import Command, bars, json_argument, list_broken, loaded, model_arguments, report
+from deconvviz.cli.outputs import Outputs, at_default_name, check_apart, out_argument
+from deconvviz.cli.shared import Command, bars, json_argument, list_broken, listed, loaded, model_arguments, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,13 +36,13 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
-    parser.add_argument("--out", default="top.safetensors", metavar="FILE", help="what is found (%(default)s)")
+    out_argument(parser, "what is found", "top.safetensors", "FILE")
     json_argument(parser)
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
-    parser.add_argument("--out", default="atlas", metavar="DIR", help="folder for the site (%(default)s)")
+    parser.add_argument("--out", metavar="DIR", help="folder for the site (atlas)")
     parser.add_argument("--top", metavar="FILE", help="what `deconvviz scan` found, in place of a new scan")
     parser.add_argument(
         "--evidence",
@@ -85,18 +87,19 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
 
 
 def _scan(given: argparse.Namespace) -> None:
-    from deconvviz.files import check_writable
-
-    check_writable(given.out)
+    out = Path(given.out or "top.safetensors")
+    outputs = Outputs(given, out)
     _, _, top = _scanned(given)
     if _rank() == 0:
         list_broken(top)
-        report(given, top, top.save(given.out))
+        outputs.save(top, out)
+        report(given, top, out)
 
 
 def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
-    from deconvviz.atlas.folder import check_folder
+    from deconvviz.atlas.folder import check_folder, left_alone
+    from deconvviz.atlas.inventory import MANIFEST
     from deconvviz.atlas.judging import check_installed
     from deconvviz.locks import alone
 
@@ -105,11 +108,17 @@ def _atlas(given: argparse.Namespace) -> None:
     builds = _rank() == 0
     if given.top and not builds:  # nothing to scan, and one process writes
         return
-    check_folder(Path(given.out))
-    with alone(given.out) if builds else contextlib.nullcontext():
+    out = Path(given.out or "atlas")
+    if given.out is None and os.path.lexists(out / MANIFEST):
+        raise at_default_name(out)
+    check_folder(out)
+    check_apart(given, out)
+    with alone(out) if builds else contextlib.nullcontext():
+        if builds and (others := left_alone(out)):
+            print(f"note: what is no part of the atlas in {str(out)!r} stays: {listed(others)}", file=sys.stderr)
         net, data, top = _scanned(given)
         if builds:
-            page = build_atlas(net, data, top, given.out, given.layers, progress=bars(), evidence=given.evidence)
+            page = build_atlas(net, data, top, out, given.layers, progress=bars(), evidence=given.evidence)
             list_broken(top)
             print(page)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
+from deconvviz.cli.outputs import Outputs, at_default_name, out_argument
 from deconvviz.cli.shared import (
     Command,
     bars,
-    check_picture,
+    check_ending,
     image,
     json_argument,
     loaded,
@@ -17,22 +19,22 @@ from deconvviz.cli.shared import (
     picture_name,
     report,
     say,
-    write_figure,
 )
 
 # ruff: noqa: PLC0415
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out", default="demo", metavar="DIR", help="folder for the pictures and index.html (%(default)s)"
-    )
+    parser.add_argument("--out", metavar="DIR", help="folder for the pictures and index.html (demo)")
 
 
 def _demo(given: argparse.Namespace) -> None:
     from deconvviz.demo import build_demo
 
-    print(build_demo(given.out, progress=bars()))
+    out = Path(given.out or "demo")
+    if given.out is None and os.path.lexists(out / "index.html"):
+        raise at_default_name(out / "index.html")
+    print(build_demo(out, progress=bars()))
 
 
 def _layers_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,19 +57,20 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images, not cut to the receptive field")
-    parser.add_argument("--out", metavar="FILE", help="the picture to write (IMAGE-LAYER.png)")
+    out_argument(parser, "the picture to write", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
 
 def _project(given: argparse.Namespace) -> None:
     out = Path(given.out or picture_name(given.image, given.layer))
-    check_picture(out)
+    check_ending(out)
+    outputs = Outputs(given, out)
     net, _ = loaded(given)
     trace = net.trace(image(given.image), given.layer)
     channels = given.channel or _strongest(trace.activations[given.layer], 9)
     position = "max" if given.position is None else given.position
     projection = net.project(trace, given.layer, channels, position, given.seed)
-    write_figure(projection.figure(crop=not given.whole), out)
+    outputs.write_figure(projection.figure(crop=not given.whole), out)
     linearised = projection.provenance.linearised
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []

@@ -84,6 +84,14 @@ def list_broken(found: Any) -> None:
         print(f"left out: {len(found.broken) - 20} more", file=sys.stderr)
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    from deconvviz.results.base import printable
+
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(map(printable, names[:5]))}{more}"
+
+
 def bars() -> bool:
     """Whether somebody watches: progress bars are for a terminal, and would only fill a log."""
     return sys.stderr.isatty()
@@ -126,6 +134,14 @@ def batch(given: Sequence[str], preprocess: Any) -> Any:
     return torch.cat(parts)
 
 
+def picture_name(image: str, rest: str) -> Path:
+    """What the picture made of an image is called where nothing is said: a file in the current folder."""
+    from deconvviz.files import safe_name
+
+    stem = Path(image.replace(":", "-")).stem
+    return Path(f"{safe_name(f'{stem}-{rest}')}.png")
+
+
 def check_ending(out: Path) -> str:
     """The format that a picture's ending names. Raises InputError for one that cannot be written."""
     from matplotlib.figure import Figure
@@ -138,26 +154,16 @@ def check_ending(out: Path) -> str:
     return kind
 
 
-def check_picture(out: Path) -> None:
-    """Raise InputError or OutputError where a picture cannot be written to `out`, before the work that draws it."""
-    from deconvviz.files import check_writable
+def write_figure(figure: Any, out: Path, agreed: Callable[[Path], None] | None = None) -> None:
+    """Write a figure, whole or not at all, in the format that the file's ending names.
 
-    check_ending(out)
-    check_writable(out)
-
-
-def picture_name(image: str, rest: str) -> Path:
-    """What the picture made of an image is called where nothing is said: a file in the current folder."""
-    from deconvviz.files import safe_name
-
-    stem = Path(image.replace(":", "-")).stem
-    return Path(f"{safe_name(f'{stem}-{rest}')}.png")
-
-
-def write_figure(figure: Any, out: Path) -> None:
-    """Write a figure, whole or not at all, in the format that the file's ending names."""
+    agreed: is asked about `out` when the figure is drawn, and raises where it may not be written.
+    """
     from deconvviz.files import replacing
+    from deconvviz.ownership import picture_of
 
-    kind = check_ending(out)
+    content = picture_of(figure, check_ending(out), dpi=150)
+    if agreed:
+        agreed(out)
     with replacing(out) as beside:
-        figure.savefig(beside, dpi=150, format=kind)
+        beside.write_bytes(content)

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from deconvviz.cli.shared import Command, bars, write_figure
+from deconvviz.cli.outputs import Outputs, out_argument
+from deconvviz.cli.shared import Command, bars
 
 # ruff: noqa: PLC0415
 
@@ -18,12 +19,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         "--root", required=True, metavar="DIR", help="folder with MNIST's training images and labels (IDX)"
     )
     parser.add_argument("--download", action="store_true", help="let torchvision download them into --root first")
-    parser.add_argument(
-        "--out",
-        default="trained",
-        metavar="DIR",
-        help="weights, curves and a checkpoint per epoch; goes on from there (%(default)s)",
-    )
+    out_argument(parser, "weights, curves and a checkpoint per epoch; goes on from there", "trained")
     parser.add_argument(
         "--reference", action="store_true", help="the settings of the bundled weights, unless given below"
     )
@@ -44,31 +40,36 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from deconvviz.data import load_mnist, mnist_test
-    from deconvviz.files import check_writable
+    from deconvviz.locks import alone
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
+    from deconvviz.models.checkpoints import STATE
 
     asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
     chosen = {name: value for name, value in asked.items() if value is not None}
     settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
     architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
-    out = Path(given.out)
-    check_writable(out / "mnist_cnn.safetensors")
-    images, labels = load_mnist(given.root, given.download)
-    model, result = train_mnist(
-        images,
-        labels,
-        settings,
-        checkpoints=out / "checkpoints",
-        progress=bars(),
-        **{name: value for name, value in architecture.items() if value is not None},
-    )
-    test = evaluate(model, *mnist_test())
-    save_trained(model, out / "mnist_cnn.safetensors", result, test)
-    result.curves.save(out / "curves.safetensors")
-    write_figure(result.curves.figure(), out / "curves.png")
+    out = Path(given.out or "trained")
+    resumed = (out / "checkpoints" / STATE).is_file()  # what the run wrote is its own, whatever its folder is called
+    weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
+    outputs = Outputs(given, weights, curves, figure, named=given.out is not None or resumed)
+    with alone(out):
+        images, labels = load_mnist(given.root, given.download)
+        model, result = train_mnist(
+            images,
+            labels,
+            settings,
+            checkpoints=out / "checkpoints",
+            progress=bars(),
+            **{name: value for name, value in architecture.items() if value is not None},
+        )
+        test = evaluate(model, *mnist_test())
+        outputs.check(weights)
+        save_trained(model, weights, result, test)
+        outputs.save(result.curves, curves)
+        outputs.write_figure(result.curves.figure(), figure)
     print(result.curves.diagnosis)
     print(f"test accuracy {test.accuracy:.2%} on {test.count:,} images")
-    print(out / "mnist_cnn.safetensors")
+    print(weights)
 
 
 TRAINING = {"train": Command("train the reference network on MNIST, and watch how it learns", _train_arguments, _train)}

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from deconvviz.errors import DataError, MissingFileError
+from deconvviz.errors import DataError, InputError, MissingFileError
 from deconvviz.images import ENDINGS, read_image
+from deconvviz.ownership import lies_in
+
+SHOWN = 5  # of what is left out, in the warning
+
+
+class ImageFolderWarning(UserWarning):
+    """Something in a folder of images was left out of the dataset."""
 
 
 class ImageFolder:
@@ -17,7 +26,12 @@ class ImageFolder:
     ``folder[i]`` is (image, label): a PIL image and the index of its sub-folder in `classes`, -1 for a file that
     lies in `root` itself. What counts is the file's ending; a file that then cannot be read raises ImageFileError.
 
-    Raises MissingFileError where there is no such folder, DataError where it holds no image.
+    Links to files and to folders elsewhere count as what they lead to. Left out, in `left_out` with the reason and with
+    an ImageFolderWarning, are hidden images and folders, links that lead back into the folder, and what has an image's
+    name and is no file, such as a broken link.
+
+    Raises MissingFileError where there is no such folder, DataError where it holds no image or one of its folders
+    cannot be listed.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -33,12 +47,42 @@ class ImageFolder:
         self.root = Path(root)
         if not os.path.isdir(root):
             raise MissingFileError(f"there is no folder {os.fspath(root)!r} of images")
-        found = (path for path in self.root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-        self.names = sorted(path.relative_to(self.root).as_posix() for path in found)
+        self.left_out: dict[str, str] = {}
+        self.names = sorted(self._found(self.root, "", (_identity(self.root),)))
+        if self.left_out:
+            shown = [f"{name} ({why})" for name, why in sorted(self.left_out.items())]
+            more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+            message = f"of the folder {os.fspath(root)!r} were left out: {', '.join(shown[:SHOWN])}{more}"
+            warnings.warn(message, ImageFolderWarning, stacklevel=2)
         if not self.names:
             raise DataError(f"the folder {os.fspath(root)!r} holds no image files")
         self.classes = sorted({name.split("/")[0] for name in self.names if "/" in name})
         self._labels = {name: number for number, name in enumerate(self.classes)}
+
+    def _found(self, folder: Path, inside: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+        """The images in a folder and those in it. inside: the names on the way to it. above: it and those around it."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(
+                f"the folder {str(folder)!r}, which belongs to a folder of images, cannot be listed: {error.strerror}; "
+                "make it readable, or move it away"
+            ) from error
+        for entry in entries:
+            path, name, image = Path(entry.path), f"{inside}{entry.name}", _is_named_image(entry.name)
+            if entry.name.startswith("."):
+                if image or path.is_dir():
+                    self.left_out[name] = "hidden"
+            elif path.is_dir():
+                back = lies_in(path, self.root) or lies_in(self.root, path) or _identity(path) in above
+                if entry.is_symlink() and back:
+                    self.left_out[name] = "a link back into the folder"
+                else:
+                    yield from self._found(path, f"{name}/", (*above, _identity(path)))
+            elif image and path.is_file():
+                yield name
+            elif image:
+                self.left_out[name] = "a broken link" if entry.is_symlink() else "no file"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -50,3 +94,24 @@ class ImageFolder:
 
     def __repr__(self) -> str:
         return f"ImageFolder({os.fspath(self.root)!r})"
+
+
+def check_apart(out: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Raise InputError where the atlas `out` lies in the folder of images `root`, or the other way round.
+
+    The next scan would count the atlas's pictures, and its next build might replace images.
+    """
+    if lies_in(out, root) or lies_in(root, out):
+        raise InputError(
+            f"the atlas {os.fspath(out)!r} and the folder of images {os.fspath(root)!r} lie one in the other; name a "
+            "folder outside of the images"
+        )
+
+
+def _is_named_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino

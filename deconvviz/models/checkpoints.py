@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import inspect
 import io
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -30,11 +31,13 @@ from deconvviz.errors import CheckpointError, MissingFileError
 from deconvviz.files import check_writable, remove_leftovers, replacing
 from deconvviz.locks import alone
 from deconvviz.models.settings import TrainingSettings
-from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, save_weights
+from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, read_weights, save_weights
+from deconvviz.ownership import is_ours
 from deconvviz.tensorfiles import checked
 
 FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"
+RUN = "run"  # the metadata entry of an epoch's weights that says of which run they are
 ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
 PARTS = {  # of the state
     "deconvviz": int,
@@ -108,6 +111,7 @@ class CheckpointFolder:
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, str]) -> None:
         self.path = Path(path)
         self.identity = dict(identity)
+        self.run = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
         if os.path.exists(path) and not self.path.is_dir():
             raise CheckpointError(f"{os.fspath(path)!r} is a file; checkpoints need a folder")
         check_writable(self.path / STATE)
@@ -120,7 +124,7 @@ class CheckpointFolder:
         self, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]
     ) -> None:
         """Write the weights of the epoch just done, then the state."""
-        save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", metadata)
+        save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", {**metadata, RUN: self.run})
         state = {
             "deconvviz": FORMAT,
             "identity": self.identity,
@@ -138,9 +142,11 @@ class CheckpointFolder:
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
         """Bring model and optimiser to where the run in this folder is; nothing done where there is none.
 
-        Raises CheckpointError for a state that cannot be read or belongs to another run.
+        Raises CheckpointError for a state that cannot be read or belongs to another run, and for weights in the place
+        of a later epoch that are not of this run, or were changed.
         """
         if not (self.path / STATE).exists():
+            self._check_later(0)
             self._remove_leftovers()
             return Progress()
         state = self._read()
@@ -160,10 +166,21 @@ class CheckpointFolder:
         name = repr(os.fspath(self.path / STATE))
         check_fit(model, state["best_weights"] or state["weights"], name)
         entries = self._optimiser_entries(state["optimiser"], optimiser)
+        self._check_later(len(state["curves"]["validation_loss"]))
         copy_weights(model, state["weights"], name)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
         self._remove_leftovers()
         return Progress(state["curves"], state["best_weights"])
+
+    def _check_later(self, epoch: int) -> None:
+        """Raise CheckpointError where weights of an epoch after `epoch` are there that this run did not write."""
+        for path in sorted(self.path.glob("epoch-*.safetensors")):
+            number = path.stem.removeprefix("epoch-")
+            if number.isdecimal() and int(number) > epoch and not self._is_own(path):
+                raise CheckpointError(f"{os.fspath(path)!r} is not of this run, or was changed; choose another folder")
+
+    def _is_own(self, path: Path) -> bool:
+        return is_ours(path) and read_weights(path)[1].get(RUN) == self.run
 
     def _read(self) -> dict[str, Any]:
         path = self.path / STATE

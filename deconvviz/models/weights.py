@@ -20,7 +20,7 @@ from safetensors import safe_open
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.tensorfiles import DAMAGE, write_tensors
+from deconvviz.tensorfiles import DAMAGE, WRITER, write_tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
@@ -96,7 +96,8 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
 def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
     try:
         with safe_open(name, framework="pt") as stored:
-            return {key: stored.get_tensor(key) for key in stored.keys()}, dict(stored.metadata() or {})  # noqa: SIM118  not a mapping
+            metadata = {name: text for name, text in (stored.metadata() or {}).items() if name != WRITER}
+            return {key: stored.get_tensor(key) for key in stored.keys()}, metadata  # noqa: SIM118  not a mapping
     except (OSError, *DAMAGE) as error:
         raise CheckpointError(f"{name!r} is truncated or no safetensors file ({error})") from error
 

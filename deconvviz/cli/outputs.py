@@ -1,0 +1,161 @@
+"""What a command may write over: nothing under a default name, its own files where they are named, never what it reads.
+
+One rule for all commands, checked before any work and once more at the last moment:
+
+- a file under the default name of a command replaces nothing;
+- under a name given with ``--out`` it replaces a file that the library wrote and nobody has changed since
+  (`deconvviz.ownership`), and with ``--force`` any file;
+- no file that the command reads is replaced, by whatever link it is reached, and no picture or checkpoint is put where
+  the next run would read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deconvviz.cli.shared import write_figure
+from deconvviz.errors import InputError, OutputError
+
+# ruff: noqa: PLC0415
+
+
+def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metavar: str = "DIR") -> None:
+    """``--out`` and ``--force``. default: what stands in the help; `None` is what the command gets."""
+    parser.add_argument("--out", metavar=metavar, help=f"{what} ({default})")
+    parser.add_argument(
+        "--force", action="store_true", help="replace files that deconvviz did not write, or at the default name"
+    )
+
+
+class Outputs:
+    """The files that a command writes.
+
+    files: all of them. named: whether the user named the place, and so agrees that the library's files there are
+    replaced.
+    Raises InputError or OutputError where one of them may not be written.
+    """
+
+    def __init__(self, given: argparse.Namespace, *files: Path, named: bool | None = None) -> None:
+        self.files = files
+        self.force = bool(getattr(given, "force", False))
+        self.named = given.out is not None if named is None else named
+        self.read = list(_files_read(given))
+        self.folders = list(_folders_read(given))
+        for path in files:
+            self.check(path)
+
+    def check(self, path: Path) -> None:
+        """Raise InputError or OutputError where `path` may not be written."""
+        from deconvviz.files import check_writable
+
+        self._check_read(path)
+        check_writable(path)
+        self._check_there(path)
+
+    def _check_read(self, path: Path) -> None:
+        """Raise InputError for what the command reads."""
+        shown = os.fspath(path)
+        for one in self.read:
+            if _same(path, one):
+                raise InputError(f"{shown!r} is read by this command; name another file to write")
+        for folder in self.folders:
+            if folder.would_hold(path):
+                raise InputError(
+                    f"{shown!r} would lie among the files of {folder.shown!r}, which this command reads; name a place "
+                    "outside with --out"
+                )
+
+    def _check_there(self, path: Path) -> None:
+        """Raise OutputError for a file that may not be replaced."""
+        from deconvviz.ownership import is_ours
+
+        shown = os.fspath(path)
+        if not os.path.lexists(path) or self.force:
+            return
+        if not self.named:
+            raise at_default_name(path)
+        if not is_ours(path):
+            raise OutputError(
+                f"{shown!r} was not written by deconvviz, or was changed since, or its format cannot say so; name "
+                "another place with --out, or replace it with --force"
+            )
+
+    def write_figure(self, figure: Any, path: Path) -> None:
+        """Write a figure, whole or not at all, in the format that the file's ending names."""
+        write_figure(figure, path, self._check_there)
+
+    def save(self, result: Any, path: Path) -> None:
+        """Save a result."""
+        self._check_there(path)
+        result.save(path)
+
+
+def at_default_name(path: Path) -> OutputError:
+    """The error for what is at a command's default name already."""
+    return OutputError(
+        f"{os.fspath(path)!r} is there already, and a default name replaces nothing; give another place with --out, or "
+        "name this one with it to replace what deconvviz wrote there"
+    )
+
+
+def check_apart(given: argparse.Namespace, out: Path) -> None:
+    """Raise InputError where an atlas would lie among the images that it is of, or around them."""
+    from deconvviz.data.folder import check_apart
+
+    if os.path.isdir(given.data):
+        check_apart(out, given.data)
+
+
+class _Folder(NamedTuple):
+    """A folder that a command reads. deep: with those in it. endings: of what it reads there."""
+
+    shown: str
+    deep: bool
+    endings: frozenset[str]
+
+    def would_hold(self, path: Path) -> bool:
+        """Whether the next run would read `path`."""
+        if path.suffix.lower() not in self.endings:
+            return False
+        from deconvviz.ownership import lies_in
+
+        place = os.path.realpath(path.parent)
+        return any(lies_in(place, root) if self.deep else place == root for root in self._roots())
+
+    def _roots(self) -> Iterator[str]:
+        """The folder, and those to which links in it lead."""
+        yield os.path.realpath(self.shown)
+        if self.deep:
+            with os.scandir(self.shown) as entries:
+                yield from (os.path.realpath(one.path) for one in entries if one.is_symlink() and one.is_dir())
+
+
+def _files_read(given: argparse.Namespace) -> Iterator[str]:
+    """The files that the arguments of any command name to be read."""
+    names = [str(getattr(given, "model", "")).rpartition(":")[0], *(getattr(given, "images", None) or ())]
+    names += [getattr(given, name, None) for name in ("weights", "image", "parts", "classes", "top")]
+    yield from (str(name) for name in names if name and os.path.isfile(name))
+
+
+def _folders_read(given: argparse.Namespace) -> Iterator[_Folder]:
+    from deconvviz.images import ENDINGS
+    from deconvviz.models.checkpoints import ENDINGS as WEIGHTS
+
+    for name in (getattr(given, "data", None), *(getattr(given, "images", None) or ())):
+        if name and os.path.isdir(name):
+            yield _Folder(str(name), True, ENDINGS)
+    for name in (getattr(given, "checkpoints", None), getattr(given, "state", None)):
+        if name:
+            yield _Folder(str(name), False, frozenset(WEIGHTS))
+
+
+def _same(path: Path, other: str) -> bool:
+    """Whether both are one file, by whatever links."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
