@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from deconvviz.errors import UnsupportedOperation
-from deconvviz.storage import Geometry, StorageState, overwritten, reread
-from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of, paths
+from deconvviz.storage import Geometry, StorageState, overwritten, reread, storage_of
+from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of, tensors_in
 
 # Not recorded: what a factory returns depends on the shape of its argument only, and what a raw view shows is
 # read from the storage when it is used.
@@ -49,7 +49,7 @@ class Ledger:
 
     keep: asked for each operation which of its inputs and outputs must keep their numbers.
     where: gives the layer that is running.
-    own: the model's parameters and buffers, whose content goes to `restore` before something writes them.
+    own: the model's parameters and buffers. written: receives those that are written, with their old content.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Ledger:
         keep: Callable[[Operation], Kept],
         where: Callable[[], str],
         own: list[Tensor],
-        restore: list[tuple[Tensor, Tensor]],
+        written: list[tuple[Tensor, Tensor]],
     ) -> None:
         self.tape = Tape()
-        self.keep, self.where, self.restore = keep, where, restore
+        self.keep, self.where, self.written = keep, where, written
         self.ids = 0
         self.storages: dict[int, StorageState[Value]] = {}  # those that hold tracked values
         self.kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
-        self.own = {storage_of(tensor): tensor for tensor in own}
+        self.own = {id(tensor): storage_of(tensor) for tensor in own}
 
     # Operations
 
@@ -190,6 +190,9 @@ class Ledger:
     def constant(self, tensor: Tensor) -> Value:
         """A value for a tensor that does not depend on the input, which is kept."""
         value = self._new_value(tensor, tracked=False)
+        if self.own.get(id(tensor), storage_of(tensor)) != storage_of(tensor):
+            self.keep_data(value, tensor.detach())  # the model has given it other data, for this run
+            return value
         version = 0 if tensor.is_inference() else tensor._version
         self.tape.constants[value.id] = (tensor, version, self.where())
         self.keep_data(value, tensor)
@@ -211,9 +214,6 @@ class Ledger:
         for identity in self.kept_in.pop(key, ()):
             self.tape.data[identity] = self.tape.data[identity].clone()
             self.tape.constants.pop(identity, None)
-        if key in self.own:
-            whole = self.own.pop(key)
-            self.restore.append((whole, whole.clone()))
 
     def spoil(self, tensor: Tensor) -> None:
         """`tensor` was written by something that is not recorded."""
@@ -221,21 +221,9 @@ class Ledger:
             state.spoil()
 
     def finished(self) -> Tape:
-        for tensor, _ in self.restore:  # what shares a buffer that gets its old content back
+        for tensor, _ in self.written:  # what shares a buffer that gets its old content back
             self.protect(tensor)
         return self.tape
-
-
-def storage_of(tensor: Tensor) -> int:
-    """The address of a tensor's storage; 0 for tensors without one."""
-    if tensor.layout != torch.strided or tensor.is_nested:
-        return 0
-    return int(tensor.untyped_storage()._cdata)
-
-
-def tensors_in(item: Any) -> Iterator[Tensor]:
-    """The tensors in `item`, in the order of `mapped`."""
-    return (tensor for _, tensor in paths(item))
 
 
 def _refuse_what_cannot_be_followed(operation: Operation, made: list[Any]) -> None:

@@ -15,7 +15,7 @@ torch.Size([4, 1, 28, 28])
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,16 +26,17 @@ from deconvviz import __version__, images
 from deconvviz.arguments import once
 from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
-from deconvviz.fingerprints import fingerprint, state_of
+from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared, unbound
 from deconvviz.inputs import check_finite as check_finite_input
-from deconvviz.mirror import Met, Seeds, changed_since, keep_for, project, reconstruct, samples_apart
+from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import uses_batch_statistics
 from deconvviz.recorder import record
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.rules import Style, opaque, rule_for, style_of
-from deconvviz.tape import Kept, Operation, Tape
+from deconvviz.tape import Tape
+from deconvviz.templates import template
 from deconvviz.trace import Trace
 from deconvviz.units import (
     Position,
@@ -83,11 +84,6 @@ class DeconvNet:
             raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(preprocess).__name__}")
         self.preprocess = preprocess
         self.strict = strict
-        self._templates: dict[Hashable, Tape] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy in another process needs: templates are of this model, here."""
-        return {**vars(self), "_templates": {}}
 
     @on_the_cpu
     def layers(self, x: Any) -> LayerTable:
@@ -166,10 +162,10 @@ class DeconvNet:
         channel, position = once(channel), once(position)
         if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
             x = prepared(x, self.preprocess, finite=False)
-            if template := self._template(x, layer):
-                shape = template.layers[layer].value.shape
+            if tape := self._template(x, layer):
+                shape = tape.layers[layer].value.shape
                 units = places_of(layer, shape, len(x.first), channel, position)
-                projection, window = self._on_crops(template, x, layer, units, seed)
+                projection, window = self._on_crops(tape, x, layer, units, seed)
                 if projection:
                     return projection
         trace = self._traced(x, layer)
@@ -198,8 +194,8 @@ class DeconvNet:
         units = checked_units(units)
         if not isinstance(x, Trace) and window == "auto":
             x = prepared(x, self.preprocess, finite=False)
-            if template := self._template(x, layer):
-                projection, window = self._on_crops(template, x, layer, units, seed)
+            if tape := self._template(x, layer):
+                projection, window = self._on_crops(tape, x, layer, units, seed)
                 if projection:
                     return projection
         trace = self._traced(x, layer)
@@ -246,28 +242,20 @@ class DeconvNet:
         if call.kwargs or len(call.args) != 1 or not isinstance(call.args[0], Tensor) or call.first.ndim < 3:
             return None
         x = call.first
-        key = (layer, tuple(x.shape[1:]), x.dtype, x.device, state_of(self.model))
-        tape = self._templates.get(key)
-        if tape is None or changed_since(tape):
-            if len(self._templates) >= 8:
-                self._templates.clear()
-            tape = self._record(Call((x[:1],), {}), [layer], keep=lambda operation: Kept())
-            tape.data.pop(tape.layers[layer].value.id, None)
-            own = {tensor.data_ptr() for tensor in (*self.model.parameters(), *self.model.buffers())}
-            # What is computed from the parameters, as under weight normalisation, is what it is in this run alone.
-            if all(tensor.data_ptr() in own for tensor in tape.data.values()):
-                self._templates[key] = tape
+        tape = template(self.model, x[:1], layer, opaque())
+        if tape is None or not tape.layers[layer].value.carries_signal:
+            return None
         value = tape.layers[layer].value
         local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
 
     def _on_crops(
-        self, template: Tape, call: Call, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str
+        self, tape: Tape, call: Call, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str
     ) -> tuple[Projection | None, str]:
         """Project on crops, forward and back; None where that is not possible or more work, and the window for then."""
-        value, x = template.layers[layer].value, call.first
+        value, x = tape.layers[layer].value, call.first
         check_units(layer, value.shape, len(x), units)
-        windowed = windows_of(template, self.style, value, units)
+        windowed = windows_of(tape, self.style, value, units)
         if windowed is None:
             return None, "full"
         if not windowed.less_both_ways(len(x)):
@@ -286,7 +274,7 @@ class DeconvNet:
                 Unit(sample, layer, channel, tuple(map(int, position)), activation)
                 for (sample, channel, position), activation in zip(units, activations.tolist(), strict=True)
             ),
-            torch.from_numpy(receptive_fields(template, value, places)),
+            torch.from_numpy(receptive_fields(tape, value, places)),
             images.displayed(x, self.preprocess),
             self._provenance(layer, seed, met),
         )
@@ -339,10 +327,8 @@ class DeconvNet:
             parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, *options)))
         return Projection.joined(parts, torch.cat([part.images for _, part in parts]))
 
-    def _record(
-        self, call: Call, wanted: Collection[str] | None, keep: Callable[[Operation], Kept] | None = None
-    ) -> Tape:
-        keep = keep or keep_for(self.style)
+    def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
+        keep = keep_for(self.style)
         try:
             tape = record(self.model, *call.args, kwargs=call.kwargs, keep=keep, layers=wanted, opaque=opaque())
         except DeconvVizError:

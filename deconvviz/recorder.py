@@ -34,6 +34,7 @@ place does not change the caller's tensor.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -44,8 +45,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.errors import ModelError, UnsupportedOperation
 from deconvviz.interception import functions_applied
-from deconvviz.ledger import Begun, Ledger, storage_of, tensors_in
-from deconvviz.tape import Kept, Layer, Operation, Tape
+from deconvviz.ledger import Begun, Ledger
+from deconvviz.restoring import Restored
+from deconvviz.storage import storage_of
+from deconvviz.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
 from deconvviz.untouched import as_it_was, unwrapped
 from deconvviz.watcher import Enough, Watcher
 
@@ -71,14 +74,29 @@ def record(
     Raises ModelError where the model is no `nn.Module` or gets no floating-point tensor, UnsupportedOperation
     where a tensor on the way is sparse, quantised or nested, and whatever the model itself raises.
     """
+
+    return run(functools.partial(Recorder, keep=keep), model, args, kwargs or {}, layers, opaque)
+
+
+def run(
+    recorder_of: Callable[..., Recorder],
+    model: nn.Module,
+    args: Any,
+    kwargs: Mapping[str, Any],
+    layers: Collection[str] | None,
+    opaque: Collection[Any],
+) -> Tape:
+    """As `record`, by a recorder that is made of the model, the layers, what is opaque, and `EvalMode.written`."""
     model = unwrapped(model)
-    with as_it_was(model) as restore, torch.inference_mode(False), torch.no_grad():
-        recorder = _Recorder(model, keep, layers, opaque, restore)
-        args, copied = recorder.ledger.take_inputs(args, kwargs or {})
+    with as_it_was(model) as running:
+        running.enter_context(torch.inference_mode(False))
+        running.enter_context(torch.no_grad())
+        recorder = recorder_of(model, layers, opaque, running.written)
+        args, copied = recorder.ledger.take_inputs(args, kwargs)
         tape = recorder.ledger.tape
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
-        with recorder.watching(), functions_applied(recorder.applied), _Operations(recorder):
+        with Restored(recorder.watching(), functions_applied(recorder.applied), _Operations(recorder)):
             try:
                 model(*args, **copied)
             except Enough:
@@ -94,7 +112,7 @@ def record(
 class _Operations(TorchDispatchMode):
     """Hands ATen operations to a recorder."""
 
-    def __init__(self, recorder: _Recorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
@@ -102,31 +120,37 @@ class _Operations(TorchDispatchMode):
         return self.recorder.operation(func, args, kwargs or {})
 
 
-class _Recorder(Watcher):
+class Recorder(Watcher):
+    """Writes one run of a model onto the tape of its ledger; arguments as for `record`.
+
+    written: receives parameters and buffers that the run writes, with their old content.
+    """
+
     def __init__(
         self,
         model: nn.Module,
-        keep: Callable[[Operation], Kept],
         layers: Collection[str] | None,
         opaque: Collection[Any],
-        restore: list[tuple[Tensor, Tensor]],
+        written: list[tuple[Tensor, Tensor]],
+        keep: Callable[[Operation], Kept] = lambda operation: Kept(),
     ) -> None:
         super().__init__(model, layers)
         self.keep_all = layers is None
-        self.ledger = Ledger(keep, lambda: self.where, [*model.parameters(), *model.buffers()], restore)
+        self.ledger = Ledger(keep, lambda: self.where, [*model.parameters(), *model.buffers()], written)
         self.opaque_modules = tuple(item for item in opaque if isinstance(item, type) and issubclass(item, nn.Module))
         self.opaque_functions = frozenset(opaque) - frozenset(self.opaque_modules)
         self.suspended = False  # inside an opaque function or module
+        self.in_function = False  # inside the forward of an autograd function
         self.opened: tuple[nn.Module, Begun] | None = None  # that module
         self.astray: str | None = None  # a module that took part in this run from another thread
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
-        written = _written(func, args, kwargs)
+        written = written_by(func, args, kwargs)
         followed = [] if func.overloadpacket in _SCRATCH else written
         begun = None if self.suspended else self.ledger.begin(func, args, kwargs, followed)
         for tensor in written:
             self.ledger.protect(tensor)
-        result = func(*args, **kwargs)
+        result = self.result(func, args, kwargs, written)
         if begun is not None:
             operation = self.ledger.end(begun, result)
             if self.in_script():  # where its operations are the layers
@@ -139,6 +163,14 @@ class _Recorder(Watcher):
                 self.ledger.spoil(tensor)
         return result
 
+    def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
+        """What an ATen operation returns."""
+        return func(*args, **kwargs)
+
+    def opaque_result(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What a function returns that is recorded as one operation."""
+        return func(*args, **kwargs)
+
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:
         return func(*args, **kwargs) if self.suspended else super().function(func, args, kwargs)
 
@@ -146,7 +178,7 @@ class _Recorder(Watcher):
         begun = self.ledger.begin(func, args, kwargs, []) if func in self.opaque_functions else None
         self.suspended = begun is not None
         try:
-            result = func(*args, **kwargs)
+            result = func(*args, **kwargs) if begun is None else self.opaque_result(func, args, kwargs)
         finally:
             self.suspended = False
         if begun is not None:
@@ -189,7 +221,11 @@ class _Recorder(Watcher):
         versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
         operations, modules_run = self.ledger.tape.operations, self.modules_run
         mark = len(operations)
-        result = forward(*args)
+        before, self.in_function = self.in_function, True
+        try:
+            result = forward(*args)
+        finally:
+            self.in_function = before
         calls = modules_run != self.modules_run or any(map(callable, given))
         if not (calls and _recomputes(kind)):
             del operations[mark:]
@@ -206,17 +242,3 @@ def _recomputes(kind: Any) -> bool:
     backward = inspect.unwrap(kind.backward if kind.vjp is torch.autograd.Function.vjp else kind.vjp)
     code = getattr(getattr(backward, "__func__", backward), "__code__", None)
     return code is not None and not {"enable_grad", "set_grad_enabled"}.isdisjoint(code.co_names)
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """The arguments whose content the operation changes, by its schema."""
-    if func is torch.ops.aten.native_batch_norm.default:  # whose schema does not say it
-        return [tensor for tensor in args[3:5] if args[5] and tensor is not None]
-    if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
-        return []
-    found: list[Tensor] = []
-    for index, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[index] if index < len(args) else kwargs.get(argument.name)
-            found.extend(tensors_in(given))
-    return found

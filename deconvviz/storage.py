@@ -245,15 +245,27 @@ def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geom
     return shown(place.as_root(flat, whole.size), root_geometry, geometry)
 
 
+def storage_of(tensor: Tensor) -> int:
+    """The address of a tensor's storage; 0 for tensors without one."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return 0
+    return int(tensor.untyped_storage()._cdata)
+
+
 class StorageState(Generic[V]):
     """The values that live in one storage."""
 
     def __init__(self, tensor: Tensor, root: V, geometry: Geometry | None = None) -> None:
         # The weak reference keeps the storage's address from being given to another one.
         self.reference = StorageWeakRef(tensor.untyped_storage())
+        self.address = tensor.untyped_storage().data_ptr()
         self.version = 0
         self.root: tuple[Geometry, V] | None = (geometry or Geometry.of(tensor), root)
         self.values: dict[Geometry, tuple[int, V]] = {self.root[0]: (0, root)}
+
+    def is_memory_of(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies in this memory, also where it came by a way that torch does not know, as by DLPack."""
+        return self.address == tensor.untyped_storage().data_ptr() and not self.reference.expired()
 
     def current(self, geometry: Geometry) -> V | None:
         """The value of `geometry`, if it was defined since the last write."""

@@ -173,3 +173,22 @@ def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif dataclasses.is_dataclass(item) and not isinstance(item, type):
         for field_ in dataclasses.fields(item):
             yield from paths(getattr(item, field_.name), f"{path}[{field_.name}]")
+
+
+def tensors_in(item: Any) -> Iterator[Tensor]:
+    """The tensors in `item`, in the order of `mapped`."""
+    return (tensor for _, tensor in paths(item))
+
+
+def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The arguments whose content an ATen operation changes, by its schema."""
+    if func is torch.ops.aten.native_batch_norm.default:  # whose schema does not say it
+        return [tensor for tensor in args[3:5] if args[5] and tensor is not None]
+    if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
+        return []
+    found: list[Tensor] = []
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[index] if index < len(args) else kwargs.get(argument.name)
+            found.extend(tensors_in(given))
+    return found

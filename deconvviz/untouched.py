@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deconvviz.errors import InputError, ModelError
+from deconvviz.evalmode import EvalMode
+from deconvviz.restoring import Restored
 
 
 class _Process:
@@ -67,13 +68,12 @@ def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         device = torch.empty(0).device  # torch 2.6 cannot say it after set_default_device(None)
         if device.type == "cpu":
-            return function(*args, **kwargs)
-        before, _default.device = _default.device, device
-        try:
-            with torch.device("cpu"):
+            with Restored():
                 return function(*args, **kwargs)
-        finally:
-            _default.device = before
+        with Restored(torch.device("cpu")) as settings:
+            settings.callback(setattr, _default, "device", _default.device)
+            _default.device = device
+            return function(*args, **kwargs)
 
     return called
 
@@ -91,43 +91,27 @@ def unwrapped(model: Any) -> nn.Module:
             raise ModelError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
 
 
-@contextlib.contextmanager
-def as_it_was(model: nn.Module) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Eval mode inside; modes, random state and whatever the list receives (tensor, old content) put back.
+class as_it_was(EvalMode):
+    """Eval mode inside; modes, attributes, parameters, buffers and random state put back, also after an interrupt.
 
     Inside, torch also takes no shortcuts in which operations would go unseen: neither compiled code nor the fused
     fast path of its transformer layers. The default device is the caller's. Another thread that enters waits until
-    this one has left.
+    this one has left. What else is set for the run goes through `enter_context` and `callback`.
     """
-    home = contextlib.nullcontext() if _default.device is None else _default.device
-    check_threads()
-    with _Process.turn, torch.random.fork_rng(devices=_devices(model)), torch.compiler.set_stance("force_eager"), home:
-        modes = [(module, module.training) for module in model.modules()]
-        buffers = [
-            (module, dict(module._buffers))
-            for module, _ in modes
-            if not isinstance(module, torch.jit.ScriptModule) and module._buffers
-        ]
-        fast = torch.backends.mha.get_fastpath_enabled()
-        written: list[tuple[Tensor, Tensor]] = []
-        try:
-            torch.backends.mha.set_fastpath_enabled(False)
-            _set_modes((module, False) for module, _ in modes)
-            yield written
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
-            _set_modes(modes)
-            for module, before in buffers:
-                module._buffers.update(before)
-            with torch.no_grad():
-                for tensor, content in written:
-                    tensor.copy_(content)
 
-
-def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
-    for module, training in modes:
-        if module.training != training:  # to set an attribute of a module takes much longer than to read it
-            module.training = training
+    def set_up(self) -> None:
+        check_threads()
+        turn = _Process.turn
+        while not turn.acquire(timeout=0.1):
+            self.hear_signals()
+        self.callback(turn.release)
+        self.enter_context(torch.random.fork_rng(devices=_devices(self.model)))
+        self.enter_context(torch.compiler.set_stance("force_eager"))
+        if _default.device is not None:
+            self.enter_context(_default.device)
+        self.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        super().set_up()
 
 
 def _devices(model: nn.Module) -> list[int]:

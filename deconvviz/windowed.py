@@ -5,7 +5,6 @@ The numbers are those of whole maps: see `deconvviz.crops` for how borders are k
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz import local  # noqa: F401  registers how operations run on windows
+from deconvviz.blanks import zeros
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
 from deconvviz.inputs import check_finite
 from deconvviz.mirror import Met, check_constants, keep_for, out_of_memory, undisturbed, walk
@@ -227,16 +227,6 @@ def worth_a_look(tape: Tape, units: int) -> bool:
     """Whether there is an operation that is more work than to write it on a tape of crops: else windows cannot pay."""
     made = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
     return any(units * _cost(operation, shape[2:]) > LAYING for operation, shape in made if len(shape) > 2)
-
-
-def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, on the host from memory that the system clears when it is touched, in small pages: most of it never is."""
-    length = torch.Size(shape).numel() * dtype.itemsize
-    if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE") or length < mmap.PAGESIZE:
-        return torch.zeros(tuple(shape), dtype=dtype, device=device)
-    memory = mmap.mmap(-1, length)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype).view(tuple(shape))
 
 
 def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> None:

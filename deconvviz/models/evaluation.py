@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from deconvviz.errors import InputError, ModelError
-from deconvviz.models.modes import keeping_modes
+from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import forked, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
 
@@ -58,8 +58,7 @@ def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch
 def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> Evaluation:
     """What `evaluate` does, for samples that are known to be good."""
     total, right = 0.0, []
-    with keeping_modes(model), torch.no_grad():
-        model.eval()
+    with EvalMode(model), torch.no_grad():
         for some, wanted in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
             logits = model(as_input(some, model))
             wanted = wanted.to(logits.device)  # noqa: PLW2901
@@ -91,8 +90,7 @@ def mc_dropout_predict(
         raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
     device = first_parameter(model).device
     means, deviations = [], []
-    with keeping_modes(model), forked(device), torch.no_grad():
-        model.eval()
+    with EvalMode(model), forked(device), torch.no_grad():
         for dropout in dropouts:
             dropout.train()
         seed_global(device, seed, "Monte-Carlo dropout")

@@ -10,10 +10,12 @@ from torch import nn
 
 @contextlib.contextmanager
 def keeping_modes(model: nn.Module) -> Iterator[None]:
-    """Whatever happens in the block, each module of the model is in train or eval mode as before."""
+    """Whatever happens in the block, each module of the model is in train or eval mode as before, and told so."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield
     finally:
+        if model.training != modes[0][1]:
+            model.train(modes[0][1])
         for module, training in modes:
             module.training = training

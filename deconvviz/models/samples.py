@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from deconvviz.errors import DataError, InputError, ModelError
-from deconvviz.models.modes import keeping_modes
+from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import generator
 
 NO_LABEL = -1
@@ -71,8 +71,7 @@ def first_parameter(model: nn.Module) -> nn.Parameter:
 def count_classes(model: nn.Module, images: torch.Tensor) -> int:
     """How many logits per image the model gives, tried on the first image; modes as found."""
     try:
-        with keeping_modes(model), torch.no_grad():
-            model.eval()
+        with EvalMode(model), torch.no_grad():
             logits = cast(object, model(as_input(images[:1], model)))
     except RuntimeError as error:
         shape = " x ".join(map(str, images.shape[1:]))

@@ -1,0 +1,179 @@
+"""What is set for a time, and put back whatever ends it, Ctrl-C at any moment included.
+
+Python raises KeyboardInterrupt between any two steps of the main thread: also after something was set and before that
+is noted, or in the middle of putting it back. `Restored` closes these gaps. As long as one is open, a signal that
+arrives while things are set or put back waits until that is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch.overrides import _get_current_function_mode_stack as function_modes
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatch_modes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+# Those by which a program is interrupted, where somebody has set a function for them, as Python does for the first.
+INTERRUPTS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGBREAK") if hasattr(signal, name)
+]
+
+
+class Restored(contextlib.ExitStack):
+    """A stack of contexts and of calls that put things back, which no signal gets in between.
+
+    contexts: entered first. `enter_context` and `callback` add others: first the call that puts something back, then
+    the setting. At the end torch's modes, gradients and autocast are what they were for this thread, too, also where an
+    interrupt kept torch's own contexts from putting them back.
+    """
+
+    def __init__(self, *contexts: contextlib.AbstractContextManager[Any]) -> None:
+        super().__init__()
+        self.contexts = contexts
+
+    def __enter__(self) -> Self:
+        _Interrupts.hold(sys._getframe(1))
+        try:
+            super().__enter__()
+            self.callback(_Modes().put_back)
+            for context in self.contexts:
+                super().enter_context(context)
+            self.set_up()
+            _Interrupts.deliver()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def set_up(self) -> None:
+        """What is done on entering, to be overridden."""
+
+    @staticmethod
+    def hear_signals() -> None:
+        """For who waits while entering: let a signal end it."""
+        _Interrupts.deliver()
+
+    def enter_context(self, cm: contextlib.AbstractContextManager[T, Any]) -> T:
+        entered = super().enter_context(cm)
+        _Interrupts.deliver()  # entered, it will be left
+        return entered
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:  # no exception is hidden
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            _Interrupts.release()
+
+
+class _Interrupts:
+    """Signals that arrive while a `Restored` is open."""
+
+    holders: ClassVar[list[tuple[FrameType, int]]] = []  # frames with an open block, and the line of their `with`
+    handlers: ClassVar[dict[int, Any]] = {}  # what was set for the signals
+    waiting: ClassVar[list[int]] = []
+
+    @classmethod
+    def hold(cls, holder: FrameType) -> None:
+        if threading.get_ident() != threading.main_thread().ident:
+            return  # signals are handled in the main thread alone
+        if not cls.holders:
+            for number in INTERRUPTS:
+                handler = signal.getsignal(number)
+                if callable(handler) and handler != cls.arrived:
+                    cls.handlers[number] = handler
+                    signal.signal(number, cls.arrived)
+        cls.holders.append((holder, holder.f_lineno))
+
+    @classmethod
+    def release(cls) -> None:
+        if threading.get_ident() != threading.main_thread().ident or not cls.holders:
+            return
+        cls.holders.pop()
+        if not cls.holders:
+            for number, handler in cls.handlers.items():
+                if signal.getsignal(number) == cls.arrived:
+                    signal.signal(number, handler)
+        cls.deliver()
+
+    @classmethod
+    def deliver(cls) -> None:
+        """Do now what a signal that has waited would have done."""
+        if threading.get_ident() == threading.main_thread().ident:
+            while cls.waiting:
+                number = cls.waiting.pop(0)
+                cls.handlers[number](number, sys._getframe(1))
+
+    @classmethod
+    def arrived(cls, number: int, frame: FrameType | None) -> None:
+        if cls.must_wait(frame):
+            cls.waiting.append(number)
+        else:
+            cls.handlers[number](number, frame)
+
+    @classmethod
+    def must_wait(cls, frame: FrameType | None) -> bool:
+        if any(frame is holder and frame.f_lineno == line for holder, line in cls.holders):
+            return True  # on its way in or out
+        while frame is not None:
+            if frame.f_code in _UNDISTURBED:
+                return True
+            frame = frame.f_back
+        return False
+
+
+_UNDISTURBED = {
+    function.__code__
+    for function in (
+        *(Restored.__enter__, Restored.__exit__, Restored.enter_context),
+        *(getattr(_Interrupts, name).__func__ for name in ("hold", "release", "deliver", "arrived", "must_wait")),
+    )
+}
+
+
+class _Modes:
+    """What torch has set for this thread."""
+
+    def __init__(self) -> None:
+        self.functions, self.operations = function_modes(), dispatch_modes()
+        self.grad, self.autocast = torch.is_grad_enabled(), self._autocast()
+
+    @staticmethod
+    def _autocast() -> tuple[Any, ...]:
+        kinds = ((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda"))
+        return torch.is_autocast_cache_enabled(), *kinds
+
+    def put_back(self) -> None:
+        if not _same(function_modes(), self.functions):
+            while function_modes():
+                torch.overrides._pop_mode()
+            for mode in self.functions:
+                torch.overrides._push_mode(mode)
+        if not _same(dispatch_modes(), self.operations):
+            while dispatch_modes():
+                torch.utils._python_dispatch._pop_mode()
+            for mode in self.operations:
+                torch.utils._python_dispatch._push_mode(mode)
+        torch._C._set_grad_enabled(self.grad)
+        if self._autocast() != self.autocast:
+            cached, *kinds = self.autocast
+            torch.set_autocast_cache_enabled(cached)
+            for kind, enabled, dtype in kinds:
+                torch.set_autocast_enabled(kind, enabled)
+                torch.set_autocast_dtype(kind, dtype)
+            torch.clear_autocast_cache()
+
+
+def _same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
