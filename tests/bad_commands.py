@@ -185,6 +185,9 @@ def _mining() -> list[Command]:
         "scan mnist images --out /proc/x": f"'/proc/x' {SEALED}",
         "scan mnist images --state text.txt": "the state 'text.txt' is a file; name a folder",
         "scan mnist images --state text.txt/x": f"'text.txt/x/rank-0.safetensors' {IN_THE_WAY}",
+        "atlas mnist images --out at --state at/state": (
+            "the state 'at/state' would lie in the atlas 'at'; name another folder"
+        ),
         "atlas mnist images --out images/cats/at": (
             "the atlas 'images/cats/at' and the folder of images 'images' lie one in the other; name a folder "
             "outside of "

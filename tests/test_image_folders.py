@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def test_linked_classes_and_files_count(photos):
     put(photos / "elsewhere" / "deep" / "c.png")
     Path("photos/birds").symlink_to("../elsewhere")
     Path("photos/cats/d.png").symlink_to("../../elsewhere/deep/c.png")
+    Path("photos/dogs/self").symlink_to("self")  # neither an image nor a folder
+    deep = Path("photos") / Path(*["d"] * 600)
+    put(deep / "e.png")
+    assert read()[0].pop(-2) == f"{'d/' * 600}e.png"
+    shutil.rmtree("photos/d")
     names, left_out, _ = read()
     assert names == ["birds/deep/c.png", "cats/a.png", "cats/d.png", "dogs/b.png"]
     assert left_out == {}
@@ -143,6 +149,13 @@ def test_no_atlas_is_built_among_its_images_nor_around_them(data, out, photos, c
     assert cli.main(["atlas", "mnist", data, "--no-evidence", *(["--out", out] if out else [])]) == 2
     assert capsys.readouterr().err == f"deconvviz: {APART.format(out or 'atlas', data)}\n"
     assert sorted(photos.rglob("*")) == before
+
+
+def test_the_state_of_a_scan_does_not_lie_in_the_atlas(photos, capsys):
+    assert cli.main(["atlas", "mnist", "photos", "--no-evidence", "--out", "at", "--state", "at/state"]) == 2
+    said = "deconvviz: the state 'at/state' would lie in the atlas 'at'; name another folder\n"
+    assert capsys.readouterr().err == said
+    assert not Path("at").exists()
 
 
 def test_a_data_set_in_an_older_atlas_is_not_shown_there(photos, capsys):

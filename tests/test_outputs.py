@@ -136,6 +136,8 @@ AMONG = "{!r} would lie among the files of {!r}, which this command reads; name 
         ("scan mnist photos --state state --out state/rank-0.safetensors",
          AMONG.format("state/rank-0.safetensors", "state")),
         ("scan mnist linked --out photos/deep/new.jpg", AMONG.format("photos/deep/new.jpg", "linked")),
+        ("scan mnist torchvision:MNIST --root mnist --out mnist/raw/t10k", READ.format("mnist/raw/t10k")),
+        ("train --root mnist --out mnist", READ.format("mnist/curves.png")),
         ("diagnose mnist photos --out photos", AMONG.format("photos/diagnose.png", "photos")),
         ("diagnose mnist .", AMONG.format("diagnose/diagnose.png", ".")),
         ("probe mnist outer --out photos", AMONG.format("photos/probe.png", "outer")),
@@ -150,6 +152,9 @@ def test_what_is_read_is_never_written(arguments, sentence, force, folder, capsy
     Path("outer").mkdir()
     Path("outer/class").symlink_to("../photos")
     Path("net.py").write_text("")
+    Path("mnist/raw").mkdir()
+    for name in ("mnist/raw/t10k", "mnist/curves.png"):
+        Path(name).write_text("data")
     before = everything(folder)
     assert run(capsys, *arguments.split(), *force) == (2, sentence)
     assert everything(folder) == before
@@ -295,3 +300,33 @@ def test_a_training_replaces_no_checkpoint_but_its_own(tmp_path):
         trained(tmp_path, epochs=1, seed=3)
     assert (tmp_path / "epoch-001.safetensors").read_bytes() == own
     trained(tmp_path)
+
+
+# The demonstration
+
+
+@pytest.mark.parametrize("name", ["index.html", "filters-conv1.png", "captum.png", "atlas/mine.txt"])
+@pytest.mark.parametrize("named", [[], ["--out", "demo"]])
+def test_the_demonstration_checks_all_its_files_before_it_begins(name, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("deconvviz.demo.scan", lambda *_, **__: pytest.fail("the work began"))
+    path = Path("demo") / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    status, said = run(capsys, "demo", *named)
+    assert status == 2
+    assert f"'{path.parent if 'atlas' in name else path}'" in said
+    assert everything(tmp_path) == {f"demo/{name}": b"mine"}
+
+
+def test_a_whole_demonstration_is_replaced_where_it_is_named_and_a_killed_one_goes_on(tmp_path, monkeypatch, capsys):
+    def began(*_, **__):
+        raise InputError("the work began")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("deconvviz.demo.scan", began)
+    put_ours(Path("demo/captum.png"))
+    assert run(capsys, "demo") == (2, "the work began")
+    Path("demo/index.html").write_bytes(signed(f"<meta content='{UNSIGNED}'>".encode()))
+    assert "a default name replaces nothing" in run(capsys, "demo")[1]
+    assert run(capsys, "demo", "--out", "demo") == (2, "the work began")

@@ -13,7 +13,7 @@ from typing import Any
 from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER, PAGE, STATIC, Inventory, strange
 from deconvviz.errors import InputError
 from deconvviz.files import check_writable, target_of
-from deconvviz.locks import LOCK
+from deconvviz.locks import LOCK, alone
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"
@@ -62,17 +62,24 @@ def remove_older(inventory: Inventory) -> None:
 
 def check_folder(out: Path) -> None:
     """Raise InputError where `out` is a file, or a folder with something in it that is no atlas; OutputError where
-    nothing can be written to it, or something that is not the atlas's is in the place of one of its files.
+    nothing can be written to it, another job builds there, or something that is not the atlas's is in the place of one
+    of its files.
     """
     if os.path.exists(out) and not out.is_dir():
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
+    # Where another job is at work its lock is what to speak of, and not the files that come and go.
+    with alone(out) if os.path.lexists(out / LOCK) else contextlib.nullcontext():
+        _check_contents(out)
+    check_writable(out / PAGE)
+
+
+def _check_contents(out: Path) -> None:
     if os.path.isdir(out):
         inventory = Inventory(out)
         if not inventory.listed:
             _check_unlisted(out)
         elif (stranger := next(inventory.strange(), None)) is not None:
             raise strange(stranger)
-    check_writable(out / PAGE)
 
 
 def left_alone(out: Path) -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from deconvviz.cli.outputs import Outputs, out_argument
+from deconvviz.cli.outputs import Outputs, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     batch,
@@ -40,7 +39,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(given: argparse.Namespace) -> None:
     from deconvviz.comparison import compare
 
-    out = Path(given.out or picture_name(given.image, "compared"))
+    out = place(given, picture_name(given.image, "compared"))
     check_ending(out)
     outputs = Outputs(given, out)
     net, _ = loaded(given)
@@ -84,7 +83,7 @@ def _evidence(given: argparse.Namespace) -> None:
             "mnist; for others call deconvviz.evidence.localisation with boxes"
         )
     wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
-    out = Path(given.out or "evidence")
+    out = place(given, "evidence")
     outputs = Outputs(given, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)

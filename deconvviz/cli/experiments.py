@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deconvviz.cli.outputs import Outputs, out_argument
+from deconvviz.cli.outputs import Outputs, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     bars,
@@ -36,7 +36,7 @@ def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = 
 
 def _outputs(given: argparse.Namespace, name: str) -> Outputs:
     """The figure and the result in the folder, checked before minutes of work."""
-    folder = Path(given.out or name)
+    folder = place(given, name)
     return Outputs(given, folder / f"{name}.png", folder / f"{name}.safetensors")
 
 

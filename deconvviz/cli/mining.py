@@ -7,10 +7,9 @@ import contextlib
 import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.outputs import Outputs, at_default_name, check_apart, out_argument
+from deconvviz.cli.outputs import Outputs, at_default_name, check_apart, out_argument, place
 from deconvviz.cli.shared import Command, bars, json_argument, list_broken, listed, loaded, model_arguments, report
 from deconvviz.errors import InputError
 
@@ -87,7 +86,7 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
 
 
 def _scan(given: argparse.Namespace) -> None:
-    out = Path(given.out or "top.safetensors")
+    out = place(given, "top.safetensors")
     outputs = Outputs(given, out)
     _, _, top = _scanned(given)
     if _rank() == 0:
@@ -108,11 +107,12 @@ def _atlas(given: argparse.Namespace) -> None:
     builds = _rank() == 0
     if given.top and not builds:  # nothing to scan, and one process writes
         return
-    out = Path(given.out or "atlas")
-    if given.out is None and os.path.lexists(out / MANIFEST):
-        raise at_default_name(out)
-    check_folder(out)
-    check_apart(given, out)
+    out = place(given, "atlas")
+    if builds:
+        if given.out is None and os.path.lexists(out / MANIFEST):
+            raise at_default_name(out)
+        check_folder(out)
+        check_apart(given, out)
     with alone(out) if builds else contextlib.nullcontext():
         if builds and (others := left_alone(out)):
             print(f"note: what is no part of the atlas in {str(out)!r} stays: {listed(others)}", file=sys.stderr)

@@ -31,6 +31,11 @@ def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metav
     )
 
 
+def place(given: argparse.Namespace, default: str | Path) -> Path:
+    """Where to write: what ``--out`` names, or the default."""
+    return Path(default if given.out is None else given.out)
+
+
 class Outputs:
     """The files that a command writes.
 
@@ -44,6 +49,7 @@ class Outputs:
         self.force = bool(getattr(given, "force", False))
         self.named = given.out is not None if named is None else named
         self.read = list(_files_read(given))
+        self.root = getattr(given, "root", None)  # of torchvision's data sets, which read what they like in it
         self.folders = list(_folders_read(given))
         for path in files:
             self.check(path)
@@ -58,10 +64,14 @@ class Outputs:
 
     def _check_read(self, path: Path) -> None:
         """Raise InputError for what the command reads."""
+        from deconvviz.ownership import is_ours, lies_in
+
         shown = os.fspath(path)
         for one in self.read:
             if _same(path, one):
                 raise InputError(f"{shown!r} is read by this command; name another file to write")
+        if self.root and os.path.lexists(path) and lies_in(path, self.root) and not is_ours(path):
+            raise InputError(f"{shown!r} is read by this command; name another file to write")
         for folder in self.folders:
             if folder.would_hold(path):
                 raise InputError(
@@ -103,9 +113,12 @@ def at_default_name(path: Path) -> OutputError:
 
 
 def check_apart(given: argparse.Namespace, out: Path) -> None:
-    """Raise InputError where an atlas would lie among the images that it is of, or around them."""
+    """Raise InputError where an atlas would lie among the images that it is of, or around them or the scan's state."""
     from deconvviz.data.folder import check_apart
+    from deconvviz.ownership import lies_in
 
+    if given.state and lies_in(given.state, out):
+        raise InputError(f"the state {given.state!r} would lie in the atlas {os.fspath(out)!r}; name another folder")
     if os.path.isdir(given.data):
         check_apart(out, given.data)
 

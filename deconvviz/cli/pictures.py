@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
-from deconvviz.cli.outputs import Outputs, at_default_name, out_argument
+from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     bars,
@@ -31,7 +30,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 def _demo(given: argparse.Namespace) -> None:
     from deconvviz.demo import build_demo
 
-    out = Path(given.out or "demo")
+    out = place(given, "demo")
     if given.out is None and os.path.lexists(out / "index.html"):
         raise at_default_name(out / "index.html")
     print(build_demo(out, progress=bars()))
@@ -62,7 +61,7 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(given: argparse.Namespace) -> None:
-    out = Path(given.out or picture_name(given.image, given.layer))
+    out = place(given, picture_name(given.image, given.layer))
     check_ending(out)
     outputs = Outputs(given, out)
     net, _ = loaded(given)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 
-from deconvviz.cli.outputs import Outputs, out_argument
+from deconvviz.cli.outputs import Outputs, out_argument, place
 from deconvviz.cli.shared import Command, bars
 
 # ruff: noqa: PLC0415
@@ -48,7 +47,7 @@ def _train(given: argparse.Namespace) -> None:
     chosen = {name: value for name, value in asked.items() if value is not None}
     settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
     architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
-    out = Path(given.out or "trained")
+    out = place(given, "trained")
     resumed = (out / "checkpoints" / STATE).is_file()  # what the run wrote is its own, whatever its folder is called
     weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
     outputs = Outputs(given, weights, curves, figure, named=given.out is not None or resumed)

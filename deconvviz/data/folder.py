@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -48,7 +48,7 @@ class ImageFolder:
         if not os.path.isdir(root):
             raise MissingFileError(f"there is no folder {os.fspath(root)!r} of images")
         self.left_out: dict[str, str] = {}
-        self.names = sorted(self._found(self.root, "", (_identity(self.root),)))
+        self.names = sorted(self._found())
         if self.left_out:
             shown = [f"{name} ({why})" for name, why in sorted(self.left_out.items())]
             more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
@@ -59,30 +59,29 @@ class ImageFolder:
         self.classes = sorted({name.split("/")[0] for name in self.names if "/" in name})
         self._labels = {name: number for number, name in enumerate(self.classes)}
 
-    def _found(self, folder: Path, inside: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-        """The images in a folder and those in it. inside: the names on the way to it. above: it and those around it."""
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise DataError(
-                f"the folder {str(folder)!r}, which belongs to a folder of images, cannot be listed: {error.strerror}; "
-                "make it readable, or move it away"
-            ) from error
-        for entry in entries:
-            path, name, image = Path(entry.path), f"{inside}{entry.name}", _is_named_image(entry.name)
-            if entry.name.startswith("."):
-                if image or path.is_dir():
-                    self.left_out[name] = "hidden"
-            elif path.is_dir():
-                back = lies_in(path, self.root) or lies_in(self.root, path) or _identity(path) in above
-                if entry.is_symlink() and back:
+    def _found(self) -> Iterator[str]:
+        """The names of the images below the root."""
+        # Folders, the names on the way to them, and which they lie in.
+        waiting: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(self.root, "", (_identity(self.root),))]
+        while waiting:
+            folder, inside, above = waiting.pop()
+            for entry in _listed(folder):
+                name, image, is_folder = f"{inside}{entry.name}", _is_named_image(entry.name), _is(entry.is_dir)
+                if entry.name.startswith("."):
+                    if image or is_folder:
+                        self.left_out[name] = "hidden"
+                elif is_folder and entry.is_symlink() and self._leads_back(entry.path, above):
                     self.left_out[name] = "a link back into the folder"
-                else:
-                    yield from self._found(path, f"{name}/", (*above, _identity(path)))
-            elif image and path.is_file():
-                yield name
-            elif image:
-                self.left_out[name] = "a broken link" if entry.is_symlink() else "no file"
+                elif is_folder:
+                    waiting.append((Path(entry.path), f"{name}/", (*above, _identity(entry.path))))
+                elif image and _is(entry.is_file):
+                    yield name
+                elif image:
+                    self.left_out[name] = "a broken link" if entry.is_symlink() else "no file"
+
+    def _leads_back(self, link: str, above: tuple[tuple[int, int], ...]) -> bool:
+        """Whether images behind a link to a folder are counted already, or would be without end."""
+        return lies_in(link, self.root) or lies_in(self.root, link) or _identity(link) in above
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,6 +111,26 @@ def _is_named_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
+def _is(asked: Callable[[], bool]) -> bool:
+    """What an entry says of itself, which takes no look at the disk but for links; no where a link goes in a circle."""
+    try:
+        return asked()
+    except OSError:
+        return False
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder. Raises DataError where that may not be known."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(
+            f"the folder {str(folder)!r}, which belongs to a folder of images, cannot be listed: {error.strerror}; "
+            "make it readable, or move it away"
+        ) from error
+
+
+def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    found = os.stat(folder)
     return found.st_dev, found.st_ino
