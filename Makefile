@@ -56,7 +56,7 @@ package: $(INSTALLED)
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m pytest tests/test_packaging.py
 
-# A fault in every operation on files of scan, atlas and train, about 15 minutes: see docs/robustness.md.
+# A fault in every operation on files of scan, atlas and train, about 6,000: see docs/robustness.md.
 faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m faults
 
