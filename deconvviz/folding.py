@@ -18,7 +18,7 @@ from deconvviz.tape import Operation, Tape, Value, mapped
 
 def folded(tape: Tape, style: Style, layer: Value) -> Tape:
     """The tape, to be walked back from `layer` under `style`."""
-    data = dict(tape.data)
+    data = tape.data.copy()
     readers = Counter(value.id for operation in tape.operations for value in operation.inputs)
     normalised: dict[int, Operation] = {}  # by the id of what is normalised, and nothing else is done with
     for operation in tape.operations:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.images import to_input
+from deconvviz.precision import wide
 from deconvviz.tape import mapped, paths
 
 
@@ -64,9 +65,7 @@ def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
         raise InputError("there is no floating-point tensor among the arguments, so there is nothing to project to")
     for path, tensor in tensors.items():
         name = f"argument {path}" if len(tensors) > 1 else "the input"
-        if tensor.layout != torch.strided or tensor.is_nested:
-            kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
-            raise InputError(f"{name} is a {kind} tensor; give a dense one, such as x.to_dense() makes")
+        check_dense(tensor, name)
         if 0 in tensor.shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
         if finite:
@@ -84,11 +83,43 @@ def images_of(given: Any, preprocess: Any, what: str) -> Tensor:
 
 def check_finite(tensor: Tensor, name: str = "the input") -> None:
     """Raise InputError where a tensor holds NaN or infinity."""
-    # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
-    if tensor.is_meta or bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
+    if is_finite(tensor):
         return
     bad = int((~torch.isfinite(tensor)).sum())
     raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor, if it has numbers, holds neither NaN nor infinity."""
+    # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
+    if tensor.dtype.itemsize == 1 or tensor.dtype == torch.complex32:  # in which torch does not calculate
+        tensor = tensor.to(wide(tensor.dtype))
+    return tensor.is_meta or bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
+
+
+def check_dense(tensor: Tensor, name: str) -> None:
+    """Raise InputError for a sparse, nested or quantised tensor."""
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        kind = str(tensor.layout).removeprefix("torch.").removeprefix("_")
+        kind = "nested" if tensor.is_nested else "quantised" if tensor.is_quantized else kind
+        cure = "x.dequantize()" if tensor.is_quantized else "x.to_dense()"
+        raise InputError(f"{name} is a {kind} tensor; give a dense one, such as {cure} makes")
+
+
+def checked_signal(signal: Any, activations: Tensor, layer: str) -> Tensor:
+    """A signal for a whole layer in the type of its activations. Raises InputError for what cannot be sent back."""
+    if not isinstance(signal, Tensor):
+        raise InputError(f"the signal is a tensor of the shape of layer {layer!r}, not {type(signal).__name__}")
+    check_dense(signal, "the signal")
+    if signal.shape != activations.shape:
+        shapes = tuple(signal.shape), tuple(activations.shape)
+        raise InputError(f"the signal has shape {shapes[0]} and layer {layer!r} {shapes[1]}; they must be equal")
+    if signal.is_meta:
+        raise InputError("the signal is on the device meta, which holds no numbers; give one that holds some")
+    if signal.is_complex() and not activations.is_complex():
+        raise InputError(f"the signal is complex and the activations of layer {layer!r} are not; give a real one")
+    check_finite(signal, "the signal")
+    return signal.detach().to(activations.device, wide(activations.dtype))
 
 
 def _check_single(x: Tensor) -> None:
@@ -130,5 +161,10 @@ def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
         if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
             return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"
     said = str(error).partition("\n")[0]
+    if '" not implemented for ' in said:
+        return (
+            f"the model does not run in {x.dtype} on the device {x.device.type} ({said}); "
+            f"give model and input in a wider type, such as model.float() makes"
+        )
     sizes = re.search(r"size|shape|dimension", said, re.IGNORECASE)
     return f"the model does not take an input of shape {shape}: {said}" if sizes else ""

@@ -20,6 +20,8 @@ from torch import Tensor
 from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.folding import folded
+from deconvviz.inputs import is_finite
+from deconvviz.precision import WideTape, widened
 from deconvviz.registry import Rule, Signals, Step, Style, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
 from deconvviz.untouched import check_threads
@@ -91,6 +93,7 @@ def project(
     where the model's parameters were changed since the run was recorded.
     """
     check_constants(tape)
+    tape, layer = widened(tape, style, layer)
     met = Met()
     inputs = [value for value in tape.inputs if value.carries_signal]
     shapes = [v.shape[1:] if v.shape[:1] == (tape.samples,) else v.shape for v in inputs]
@@ -129,8 +132,9 @@ def project(
 def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple[list[Tensor], Met]:
     """Send back a signal at all units of a layer at once, per input as `project`."""
     check_constants(tape)
+    tape, layer = widened(tape, style, layer)
     met = Met()
-    arrived = walk(tape, style, layer, signal, None, met)
+    arrived = walk(tape, style, layer, signal.to(layer.dtype), None, met)
     inputs = [value for value in tape.inputs if value.carries_signal]
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 
@@ -145,7 +149,11 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 
 
 def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
-    """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id."""
+    """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id.
+
+    Raises InputError where they are not finite.
+    """
+    before = tape.before if isinstance(tape, WideTape) else {}
     with undisturbed(layer.device):
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
@@ -162,7 +170,11 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             free = all(value is None or value.id in writable for value in operation.outputs)
             if not spread.isdisjoint(value.id for value in operation.outputs if value):
                 spread.update(value.id for value in operation.inputs)
-            for value, part in _mirrored(rule, Step(operation, tape, samples, free, spread, taken), arriving, met):
+            if operation in before and isinstance(tape, WideTape):  # a user's rule, which sees what was recorded
+                step = Step(before[operation], tape.recorded, samples)
+            else:
+                step = Step(operation, tape, samples, free, spread, taken)
+            for value, part in _mirrored(rule, step, arriving, met):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part
@@ -175,7 +187,18 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has "
             f"neither a mirror nor a derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)"
         )
+    for part in signals.values():
+        _check_arrived(part)
     return signals
+
+
+def _check_arrived(signal: Tensor) -> None:
+    if not is_finite(signal):
+        raise InputError(
+            f"what arrives at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or infinite: "
+            f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
+            f"to the input, or give model and input in a wider type, such as model.double() makes"
+        )
 
 
 def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:
@@ -192,6 +215,10 @@ def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> 
             else part
             for part, value in zip(arriving, operation.outputs, strict=True)
         ]
+    arriving = [
+        part.to(value.dtype) if part is not None and value is not None and part.dtype != value.dtype else part
+        for part, value in zip(arriving, operation.outputs, strict=True)
+    ]
     try:
         result: Signals = rule.function(op, *arriving)
     except (RuntimeError, NotImplementedError) as error:

@@ -28,8 +28,7 @@ from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
 from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
-from deconvviz.inputs import AXES, CONVOLUTIONS, Call, misfit, prepared, unbound
-from deconvviz.inputs import check_finite as check_finite_input
+from deconvviz.inputs import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
 from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
 from deconvviz.mirrors import uses_batch_statistics
 from deconvviz.recorder import record
@@ -241,6 +240,8 @@ class DeconvNet:
         """What runs on one image of this shape, without numbers; None where the model takes more than an image."""
         if call.kwargs or len(call.args) != 1 or not isinstance(call.args[0], Tensor) or call.first.ndim < 3:
             return None
+        if call.first.is_meta:
+            return None
         x = call.first
         tape = template(self.model, x[:1], layer, opaque())
         if tape is None or not tape.layers[layer].value.carries_signal:
@@ -291,14 +292,9 @@ class DeconvNet:
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
-        if signal is not None and not isinstance(signal, Tensor):
-            raise InputError(f"the signal is a tensor of the shape of layer {layer!r}, not {type(signal).__name__}")
-        if signal is not None and signal.shape != trace.activations[layer].shape:
-            shapes = tuple(signal.shape), tuple(trace.activations[layer].shape)
-            raise InputError(f"the signal has shape {shapes[0]} and layer {layer!r} {shapes[1]}; they must be equal")
-        sent = trace.activations[layer] if signal is None else signal.to(trace.activations[layer])
+        sent = trace.activations[layer]
         if signal is not None:
-            check_finite_input(sent, "the signal")
+            sent = checked_signal(signal, sent, layer)
         pixels, met = reconstruct(trace.tape, self.style, value, sent)
         self._check_strict(met)
         shown = images.displayed(trace.call.first, self.preprocess)

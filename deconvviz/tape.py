@@ -141,7 +141,7 @@ class Tape:
         return {value.id: operation for operation in self.operations for value in operation.outputs if value}
 
 
-def mapped(item: Any, replace: Callable[[Any], Any], kind: type = Tensor) -> Any:
+def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ...] = Tensor) -> Any:
     """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
         return replace(item)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deconvviz.arguments import described, is_whole, listed, whole
 from deconvviz.errors import InputError
 from deconvviz.mirror import Seeds
+from deconvviz.precision import wide
 from deconvviz.results import Unit
 
 Position = str | Sequence[int] | Tensor
@@ -180,7 +181,15 @@ def check_finite(layer: str, activations: Tensor) -> None:
     if activations.is_meta:
         raise InputError(f"the activations of layer {layer!r} are on the device meta, which holds no numbers")
     if not bool(torch.isfinite(activations).all()):
-        raise InputError(f"the activations of layer {layer!r} are not all finite on this input")
+        raise InputError(f"the activations of layer {layer!r} are not all finite on this input{overflow(activations)}")
+
+
+def overflow(numbers: Tensor) -> str:
+    """A clause for half precision, in which numbers soon grow too large; empty for other types."""
+    if numbers.dtype == wide(numbers.dtype):
+        return ""
+    largest = torch.finfo(numbers.dtype).max
+    return f"; {numbers.dtype} ends at {largest:.6g}, give model and input in a wider type, as model.float() makes"
 
 
 def channels_of(channel: Any, count: int, layer: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -86,9 +87,23 @@ def unwrapped(model: Any) -> nn.Module:
         elif hasattr(model, "_orig_mod"):
             model = model._orig_mod
         elif isinstance(model, nn.Module):
+            _check_whole(model)
             return model
         else:
             raise ModelError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Raise ModelError for a model whose weights are spread over processes."""
+    distributed = sys.modules.get("torch.distributed.tensor")  # nothing is spread where nobody has loaded it
+    if distributed is None:
+        return
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, distributed.DTensor):
+            raise ModelError(
+                f"the weights of {type(model).__name__} are spread over processes ({name!r} is a DTensor, as of "
+                f"fully_shard); give a model that has the whole of them, as full_tensor() of each makes"
+            )
 
 
 class as_it_was(EvalMode):

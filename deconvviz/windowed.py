@@ -17,8 +17,9 @@ from torch import Tensor
 from deconvviz import local  # noqa: F401  registers how operations run on windows
 from deconvviz.blanks import zeros
 from deconvviz.crops import Crops, NotLocal, Region, Starts, cropped, phases, regions
-from deconvviz.inputs import check_finite
+from deconvviz.inputs import check_finite, is_finite
 from deconvviz.mirror import Met, check_constants, keep_for, out_of_memory, undisturbed, walk
+from deconvviz.precision import wide, widened
 from deconvviz.registry import Style
 from deconvviz.tape import Operation, Tape, Value, mapped
 
@@ -121,7 +122,7 @@ class Windowed:
     def _project(
         self, x: Tensor, one: bool, prepared: Callable[[Crops, Tensor], Tensor], met: Met
     ) -> tuple[Tensor, Tensor]:
-        pixels = zeros((len(self.samples), *x.shape[1:]), x.dtype, x.device)
+        pixels = zeros((len(self.samples), *x.shape[1:]), wide(x.dtype), x.device)
         activations = torch.zeros(len(self.samples), dtype=self.layer.dtype)
         per_unit = sum(
             torch.Size((made.shape[1], *self.found[made.id].size)).numel() * made.dtype.itemsize
@@ -181,10 +182,13 @@ class Windowed:
         with undisturbed(self.layer.device):
             activations = prepared(crops, samples)
             values = activations.flatten(1)[torch.arange(len(part), device=pixels.device), channels]
+            if not is_finite(values):  # told by who knows the layer's name
+                return values.cpu()
             signal = torch.zeros_like(activations, memory_format=torch.contiguous_format)
             seeds = torch.ones_like(values) if one else values
             signal.flatten(1).scatter_(1, channels[:, None], seeds[:, None])
-        arrived = walk(crops.tape, self.style, crops.values[self.layer.id], signal, None, met)
+        tape, layer = widened(crops.tape, self.style, crops.values[self.layer.id])
+        arrived = walk(tape, self.style, layer, signal.to(layer.dtype), None, met)
         image = crops.tape.inputs[0]
         if image.id in arrived:
             _put_back(arrived[image.id], crops.origins[image.id][1], part, pixels)

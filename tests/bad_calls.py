@@ -29,6 +29,9 @@ def whole_input(given: Any) -> Any:
 NO_INPUT = "an input is a tensor, a PIL image, a path or a list of these, not "
 FIRST = "the first convolution, '0', takes (N, 3, H, W)"
 TYPE = "the input is {}; convert it to floating point, scaled as the model expects"
+DENSE = "give a dense one, such as x.to_dense() makes"
+NO_NUMBERS = "the signal is on the device meta, which holds no numbers; give one that holds some"
+REAL = "the signal is complex and the activations of layer '3' are not; give a real one"
 EMPTY = "the input has shape {}, which is empty; give at least one sample"
 
 CASES: list[Case] = [
@@ -107,6 +110,37 @@ CASES: list[Case] = [
         whole_input(x().to_sparse()),
         InputError,
         "the input is a sparse_coo tensor; give a dense one, such as x.to_dense() makes",
+    ),
+    *(
+        refused(
+            f"a signal that is {name}",
+            lambda _, given=given: net().reconstruct(x(), "3", signal=given(torch.ones(2, 5, 4, 4))),
+            InputError,
+            sentence,
+        )
+        for name, given, sentence in (
+            ("sparse", torch.Tensor.to_sparse, f"the signal is a sparse_coo tensor; {DENSE}"),
+            (
+                "nested",
+                lambda s: torch.nested.nested_tensor(list(s), layout=torch.jagged),
+                f"the signal is a nested tensor; {DENSE}",
+            ),
+            ("on the device meta", lambda s: s.to("meta"), NO_NUMBERS),
+            ("complex", torch.Tensor.cfloat, REAL),
+        )
+    ),
+    refused(
+        "a model in eight bits",
+        lambda _: dv.DeconvNet(plain().to(torch.float8_e5m2)).project(x().to(torch.float8_e5m2), "3", 0),
+        InputError,
+        "the model does not run in torch.float8_e5m2 on the device cpu (…); give model and input in a wider type, "
+        "such as model.float() makes",
+    ),
+    refused(
+        "a place on the device meta",
+        lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", 0, position=(0, 0)),
+        InputError,
+        "the activations of layer '3' are on the device meta, which holds no numbers",
     ),
     refused(
         "an input on the device meta",

@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from bad_calls import NAN
 from bad_cases import Case, Raises, Returns, gives, net, plain, refused, x
-from torch import nn
+from torch import distributed, nn
 
 import deconvviz as dv
 from deconvviz.errors import DependencyError, InputError, ModelError, RuleError, UnknownLayerError, UnsupportedOperation
@@ -35,6 +35,27 @@ class Rounds(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.conv(x).round().argmax(1).float()
+
+
+class RootOfNothing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 0).sqrt()
+
+
+def half_with_large_weights() -> nn.Module:
+    model = plain()
+    with torch.no_grad():
+        model[0].weight.mul_(1e6).clamp_(0, 6e4)
+    return model.half()
+
+
+def spread() -> Any:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
+        return dv.DeconvNet(distributed.tensor.distribute_module(plain(), mesh))
+    finally:
+        distributed.destroy_process_group()
 
 
 def with_nan() -> nn.Module:
@@ -116,6 +137,28 @@ CASES: list[Case] = [
         lambda _: dv.DeconvNet(with_nan()).project(x(), "0", 0),
         InputError,
         "the activations of layer '0' are not all finite on this input",
+    ),
+    refused(
+        "weights that are too large for half precision",
+        lambda _: dv.DeconvNet(half_with_large_weights()).project(x().half(), "0", 0, position=(1, 1)),
+        InputError,
+        "the activations of layer '0' are not all finite on this input; torch.float16 ends at 65504, give model and "
+        "input in a wider type, as model.float() makes",
+    ),
+    refused(
+        "a derivative that is infinite",
+        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), RootOfNothing()), "gradient").project(x(), "1", 0),
+        InputError,
+        "what arrives at the input holds … values that are NaN or infinite: a derivative on the way is not finite, "
+        "or a number too large for torch.float32; look at a layer nearer to the input, or give model and input in a "
+        "wider type, such as model.double() makes",
+    ),
+    refused(
+        "weights spread over processes",
+        lambda _: spread(),
+        ModelError,
+        "the weights of Sequential are spread over processes ('0.weight' is a DTensor, as of fully_shard); give a "
+        "model that has the whole of them, as full_tensor() of each makes",
     ),
     refused(
         "an operation without a derivative",

@@ -132,7 +132,7 @@ def test_pruned_and_parametrised_weights(change, x):
 def test_low_precision_is_as_right_as_its_rounding(plain, x, dtype, tolerance):
     rounded = [parameter.to(dtype).float() for parameter in plain.parameters()]
     low = project(plain.to(dtype), x.to(dtype), "4")
-    assert low.dtype == dtype
+    assert low.dtype == torch.float32  # what arrives can be larger than a half holds
     for parameter, value in zip(plain.float().parameters(), rounded, strict=True):
         parameter.data.copy_(value)
     assert relative_error(low.float(), project(plain, x.to(dtype).float(), "4")) < tolerance
