@@ -12,6 +12,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import geometry, reach
+from deconvviz.atlas.wiring import inputs_of
 from deconvviz.recorder import record
 
 
@@ -111,3 +112,29 @@ def test_what_is_composed_is_what_is_walked(number):
         probes = geometry._probes(layer.value.shape, one.channel_axis)
         alone = geometry._walked(tape, [layer.value], [probes])[0][:, 2:]
         assert repr(geometry._summary(alone, probes, one.channel_axis)) == repr(one)
+
+
+class Doubling(nn.Module):
+    """A thousand times the sum of a value with itself rectified, between two convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        for _ in range(600):
+            x = 0.5 * (x + x.relu())
+        return self.last(x)
+
+
+def test_what_feeds_a_channel_is_found_through_a_thousand_sums():
+    model = Doubling()
+    tape = record(model, torch.zeros(1, 1, 2, 2))
+    found = inputs_of(model, tape, "last", ["first", "last"])
+    weights = model.last.weight.detach()[:, :, 0, 0]
+    for channel, row in enumerate(found):
+        assert {(layer, at): weight for layer, at, weight in row} == {
+            ("first", at): pytest.approx(float(weights[channel, at])) for at in (0, 1)
+        }
+        assert len(row) == 2

@@ -6,7 +6,8 @@ that leave channels where they are: rectifiers, poolings, norms, dropout, sums, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,9 +46,7 @@ def inputs_of(
         return []
     with torch.no_grad():
         weights = _strengths(module)  # (channels, input channels)
-    sources = list(
-        _sources(tape, tape.makers(), maker.inputs[0], {tape.layers[name].value.id: name for name in layers})
-    )
+    sources = _sources(tape, tape.makers(), maker.inputs[0], {tape.layers[name].value.id: name for name in layers})
     columns = [
         (source.layer, source.first + at, weights[:, begin : begin + source.each])
         for source in sources
@@ -81,27 +80,46 @@ def _joined(kernels: Tensor) -> Tensor:
     return norms.where(kernels.sum(-1) >= 0, -norms)
 
 
-def _sources(tape: Tape, makers: dict[int, Operation], value: Value, known: dict[int, str]) -> Iterator[Source]:
-    """The layers whose channels a value's channels are."""
-    axis = channel_axis(tape, value, makers)
-    count = value.shape[axis]
+def _sources(tape: Tape, makers: dict[int, Operation], value: Value, known: dict[int, str]) -> tuple[Source, ...]:
+    """The layers whose channels a value's channels are, each once."""
+    axes: dict[int, int] = {}
+    found: dict[int, tuple[Source, ...]] = {}
+    waiting = [value]
+    while waiting:
+        here = waiting[-1]
+        count = here.shape[channel_axis(tape, here, makers, axes)] if here.shape else 0
+        parts = () if here.id in known else _parts(tape, makers, here, count, axes)
+        missing = [part for part, _, _ in parts if part.id not in found]
+        if missing:
+            waiting.extend(missing)
+            continue
+        waiting.pop()
+        through = (
+            Source(one.layer, one.start * each + start, one.stop * each + start, one.first, one.each * each)
+            for part, start, each in parts
+            for one in found[part.id]
+        )
+        own = [Source(known[here.id], 0, count, 0, 1)] if here.id in known else []
+        found[here.id] = tuple(dict.fromkeys([*own, *through]))
+    return found[value.id]
+
+
+def _parts(
+    tape: Tape, makers: dict[int, Operation], value: Value, count: int, axes: dict[int, int]
+) -> tuple[tuple[Value, int, int], ...]:
+    """The values whose channels a value has among its `count`: each, where they start, how many it has for one."""
     operation = makers.get(value.id)
-    if value.id in known:
-        yield Source(known[value.id], 0, count, 0, 1)
-    elif operation is None or operation.label in _MIXING:
-        return
-    elif operation.label == "aten.cat" and operation["dim"] % len(value.shape) == axis:
-        start = 0
-        for part in operation.inputs:
-            for source in _sources(tape, makers, part, known):
-                yield source._replace(start=source.start + start, stop=source.stop + start)
-            start += part.shape[axis]
-    else:
-        for part in operation.inputs:
-            channels = part.shape[channel_axis(tape, part, makers)] if part.shape else 0
-            if channels == count or (operation.label in _FLATTENED and channels and count % channels == 0):
-                each = count // channels
-                for source in _sources(tape, makers, part, known):
-                    yield Source(
-                        source.layer, source.start * each, source.stop * each, source.first, source.each * each
-                    )
+    if operation is None or operation.label in _MIXING:
+        return ()
+    parts = tuple(
+        (part, part.shape[channel_axis(tape, part, makers, axes)] if part.shape else 0) for part in operation.inputs
+    )
+    if operation.label == "aten.cat" and operation["dim"] % len(value.shape) == channel_axis(tape, value, makers, axes):
+        starts = itertools.accumulate((channels for _, channels in parts), initial=0)
+        return tuple((part, start, 1) for (part, _), start in zip(parts, starts, strict=False))
+    flattened = operation.label in _FLATTENED
+    return tuple(
+        (part, 0, count // channels)
+        for part, channels in parts
+        if channels and (channels == count or (flattened and count % channels == 0))
+    )
