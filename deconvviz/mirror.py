@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,7 +154,6 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
 
     Raises InputError where they are not finite.
     """
-    before = tape.before if isinstance(tape, WideTape) else {}
     with undisturbed(layer.device):
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
@@ -170,11 +170,7 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             free = all(value is None or value.id in writable for value in operation.outputs)
             if not spread.isdisjoint(value.id for value in operation.outputs if value):
                 spread.update(value.id for value in operation.inputs)
-            if operation in before and isinstance(tape, WideTape):  # a user's rule, which sees what was recorded
-                step = Step(before[operation], tape.recorded, samples)
-            else:
-                step = Step(operation, tape, samples, free, spread, taken)
-            for value, part in _mirrored(rule, step, arriving, met):
+            for value, part in _mirrored(rule, _step(operation, tape, samples, free, spread, taken), arriving, met):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part
@@ -187,13 +183,19 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has "
             f"neither a mirror nor a derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)"
         )
-    for part in signals.values():
-        _check_arrived(part)
+    _check_arrived(signals.values())
     return signals
 
 
-def _check_arrived(signal: Tensor) -> None:
-    if not is_finite(signal):
+def _step(operation: Operation, tape: Tape, samples: Tensor | None, *ways: Any) -> Step:
+    """An operation for its rule; a user's own sees what was recorded, where signals are wider than that."""
+    if isinstance(tape, WideTape) and operation in tape.before:
+        return Step(tape.before[operation], tape.recorded, samples)
+    return Step(operation, tape, samples, *ways)
+
+
+def _check_arrived(signals: Iterable[Tensor]) -> None:
+    if (signal := next((one for one in signals if not is_finite(one)), None)) is not None:
         raise InputError(
             f"what arrives at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or infinite: "
             f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
