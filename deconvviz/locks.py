@@ -22,6 +22,20 @@ LOCK = ".deconvviz-lock"
 _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 
 _mine: dict[str, tuple[int, int]] = {}  # folders that are held: by which process and thread
+_handles: set[int] = set()  # of their locks
+
+
+def _forked() -> None:
+    """A process that loads images must not keep its parent's locks when that dies."""
+    for handle in _handles:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+    _mine.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextlib.contextmanager
@@ -48,6 +62,7 @@ def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
         made = make_folder(root)
         handle = _taken(root)
     _mine[key] = me
+    _handles.add(handle)
     try:
         yield
     except BaseException:
@@ -58,7 +73,8 @@ def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
         with explained(root / LOCK):
             _let_go(root, handle, made)
     finally:
-        del _mine[key]
+        _mine.pop(key, None)
+        _handles.discard(handle)
 
 
 def _taken(root: Path) -> int:

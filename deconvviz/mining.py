@@ -19,24 +19,29 @@ that of one uninterrupted process with the same batch size. Ties go to the lower
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.arguments import check_counts
-from deconvviz.data.identity import identity_of
-from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.identity import difference, identity_of
+from deconvviz.data.items import as_dataset, batches, none_readable
 from deconvviz.data.naming import name_of_item, short_name
-from deconvviz.errors import DataError
+from deconvviz.data.source import Source, content_of
+from deconvviz.errors import DataError, InputError
 from deconvviz.fingerprints import fingerprint
+from deconvviz.locks import alone
 from deconvviz.net import DeconvNet
+from deconvviz.ranks import Ranks
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.scanner import Scanner, unpacked
-from deconvviz.scanstate import Progress, Ranks, ScanState
+from deconvviz.scanstate import Progress, ScanState, checked_folder
 from deconvviz.tally import bin_edges
 from deconvviz.units import layer_names
 from deconvviz.untouched import as_it_was, on_the_cpu
@@ -74,42 +79,52 @@ def scan(
     """
     check_counts(k=k, batch_size=batch_size, per_image=per_image)
     check_counts(0, workers=workers)
+    k, batch_size, per_image, workers = int(k), int(batch_size), int(per_image), int(workers)
     asked = layer_names(layers, "scan; name at least one, or give layers=None for all convolutions")
-    ranks, data = Ranks(), as_dataset(dataset)
-    if is_indexed(data) and not len(data):
+    ranks, source = Ranks(), Source(as_dataset(dataset))
+    if source.indexed and not source.count:
         raise none_readable([])
     options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": asked}
-    identity = {} if state is None else options | identity_of(net.model, data, net.preprocess)
-    kept = ScanState(state, identity, ranks.rank)
-    done = kept.done
-    scanner: Scanner | None = None
-    total = len(data) if is_indexed(data) else None
-    seen = kept.own.count + len(kept.own.broken)
-    shown = progress and ranks.rank == 0
-    bar = tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05)
-    loading = batches(
-        *(data, net.preprocess, batch_size),
-        lambda number: number % ranks.world == ranks.rank and number not in done,
-        workers,
-        next(net.model.parameters(), torch.empty(0)).is_cuda,
-    )
-    with bar, loading as found:
-        for batch in found:
-            if strict and batch.broken:
-                number, reason = batch.broken[0]
-                raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
-            if batch.images is not None:
-                # Batch by batch, so that other threads can use a model between them.
-                with as_it_was(net.model), torch.inference_mode():
-                    scanner = scanner or Scanner(net, asked, batch.images[:1], k, per_image, batch_size > 1)
-                    scanner.run(batch, kept.own.tallies)
-            kept.own.count += len(batch.numbers)
-            kept.own.broken.update(batch.broken)
-            kept.own.done.add(batch.number)
-            kept.save()
-            others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
-            bar.update(others if total is None else min(others, total - bar.n))
-    kept.save(now=True)
+    data, streamed = source.data, state is not None and not source.indexed
+
+    def learnt(images: Tensor) -> Scanner:
+        with as_it_was(net.model), torch.inference_mode():
+            return Scanner(net, asked, images[:1], k, per_image, batch_size > 1)
+
+    with contextlib.ExitStack() as held:
+        scanner, kept = _begun(net, source, ranks, state, options, learnt, held)
+        done = kept.done
+        seen = kept.own.count + len(kept.own.broken)
+        total = source.count if source.indexed else None
+        shown = progress and ranks.rank == 0
+        bar = tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05)
+        loading = batches(
+            *(source.items(), net.preprocess, batch_size),
+            lambda n: (n % ranks.world == ranks.rank and n not in done) or kept.comes_again(n),
+            workers,
+            next(net.model.parameters(), torch.empty(0)).is_cuda,
+        )
+        with bar, loading as found:
+            for batch in found:
+                content = content_of(batch) if streamed else 0
+                if kept.comes_again(batch.number):
+                    kept.compare(batch.number, content)
+                    continue
+                if strict and batch.broken:
+                    number, reason = batch.broken[0]
+                    raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
+                if batch.images is not None:
+                    scanner = scanner or learnt(batch.images)
+                    # Batch by batch, so that other threads can use a model between them.
+                    with as_it_was(net.model), torch.inference_mode():
+                        scanner.run(batch, kept.own.tallies)
+                kept.own.add(batch, content)
+                kept.save()
+                others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
+                bar.update(others if total is None else min(others, total - bar.n))
+        kept.compared()
+        kept.save(now=True)
+        whole = kept.whole(ranks, source.count, batch_size)
     provenance = ScanProvenance(
         type(net.model).__name__,
         fingerprint(net.model),
@@ -118,7 +133,46 @@ def scan(
         per_image,
         {"deconvviz": __version__, "torch": str(torch.__version__)},
     )
-    return _result(kept.whole(ranks), data, provenance)
+    return _result(whole, data, provenance)
+
+
+def _begun(
+    net: DeconvNet,
+    source: Source,
+    ranks: Ranks,
+    state: str | os.PathLike[str] | None,
+    options: dict[str, Any],
+    learnt: Callable[[Tensor], Scanner],
+    held: contextlib.ExitStack,
+) -> tuple[Scanner | None, ScanState]:
+    """What an earlier scan left, where all processes of the job, and that scan, do the same.
+
+    held: keeps the folder of the state for this job.
+    """
+    if state is None and ranks.world == 1:
+        return None, ScanState(None, {}, ranks)
+    scanners: list[Scanner] = []
+
+    def identity() -> dict[str, Any]:
+        if state is not None and ranks.rank == 0:
+            held.enter_context(alone(checked_folder(state)))
+        kept = {"state": "kept" if state is not None else "none"}
+        found = options | kept | identity_of(net.model, source, net.preprocess)
+        first = source.first(net.preprocess)
+        if first is not None:
+            scanners.append(learnt(first[None]))
+        return found | {"layers on the first image": scanners[0].shown if scanners else None}
+
+    identities = ranks.each(identity)
+    for rank, other in enumerate(identities):
+        if what := difference(identities[0], other):
+            raise InputError(
+                f"the processes of this job do different scans: the {what[0]} is {what[1]} in process 0 and {what[2]} "
+                f"in process {rank}; give all of them the same model, weights, data and options"
+            )
+    states: list[ScanState] = []
+    ranks.each(lambda: states.append(ScanState(state, identities[0], ranks, not source.indexed)))
+    return next(iter(scanners), None), states[0]
 
 
 def _result(whole: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:

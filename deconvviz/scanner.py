@@ -20,6 +20,7 @@ from deconvviz.geometry import channel_axis
 from deconvviz.inputs import misfit
 from deconvviz.net import DeconvNet
 from deconvviz.results import LayerInfo
+from deconvviz.rounding import sampled
 from deconvviz.tally import Tally
 from deconvviz.trace import Trace
 from deconvviz.units import sample_shape
@@ -65,6 +66,7 @@ class Scanner:
 
     layers: names; None for all convolutions and linear modules.
     sample: (1, C, ...), an input to learn the layers from. batched: whether batches hold several samples.
+    shown: what each layer makes of it, `deconvviz.rounding.sampled`.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class Scanner:
                     raise unknown_layer(self.model, name, trace.tape.layers)
             table = net.layers(trace)
             self.layers = {name: self._learnt(trace, table[name]) for name in asked}
-            self._check_names(trace, x)
+            found = self._check_names(trace, x)
+            self.shown = {name: sampled(maps.unflatten(0, (len(x), -1))[0].squeeze(0)) for name, maps in found.items()}
 
     def _default(self, trace: Trace) -> list[str]:
         modules = dict(self.model.named_modules())
@@ -110,8 +113,10 @@ class Scanner:
             hides = tuple(size / 2 / step for size, step in zip(row.receptive_field, row.stride, strict=True))
         return _Seen(axis, hides)
 
-    def _check_names(self, trace: Trace, x: Tensor) -> None:
-        """See that the layers are the recorded ones: functional calls are counted, also those apart from the input."""
+    def _check_names(self, trace: Trace, x: Tensor) -> dict[str, Tensor]:
+        """What the layers return for the input, when they are run and not recorded.
+
+        Sees that the layers are the recorded ones: functional calls are counted, also those apart from the input."""
         with (looker := _Looker(self.model, self.layers)).watching(), contextlib.suppress(Enough):
             self.model(x)
         for name in self.layers:
@@ -121,6 +126,7 @@ class Scanner:
                     f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
                     f"scan a module around it"
                 )
+        return {name: looker.found[name] for name in self.layers}
 
     def run(self, batch: Batch, tallies: dict[str, Tally]) -> None:
         """Enter one batch. Raises InputError where it does not fit the model or makes it overflow."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from bad_cases import Case, gives, grey, refused
 from PIL import Image
 
 import deconvviz as dv
+from deconvviz.cli import mining
 from deconvviz.data import ImageFolder
 from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
+from deconvviz.ranks import Ranks
 from deconvviz.results import TopActivations
+from deconvviz.scanstate import Progress
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 NAN = float("nan")
@@ -83,6 +87,64 @@ def stated(change: Callable[[], Any], **options: Any) -> Callable[[Path], Any]:
     return how
 
 
+def copied() -> None:
+    shutil.copy("state/rank-0.safetensors", "state/rank-1.safetensors")
+
+
+def beside(other: Callable[[Any], Any], **options: Any) -> Callable[[Path], Any]:
+    """A scan beside another process of the job, which has what `other` makes of what this one has."""
+
+    class Two(Ranks):
+        def __init__(self) -> None:
+            self.rank, self.world = 0, 2
+
+        def gathered(self, mine: Any) -> list[Any]:
+            return [mine, other(mine)]
+
+    def how(_: Path) -> Any:
+        with mock.patch("deconvviz.mining.Ranks", Two):
+            return scan(**options)
+
+    return how
+
+
+def gone(_: Path) -> Any:
+    """A scan whose other process dies."""
+    ranks = Ranks()
+    ranks.world = 2
+    with mock.patch("torch.distributed.all_gather_object", side_effect=RuntimeError("Connection closed by peer")):
+        return ranks.gathered(None)
+
+
+def unreadable(_: Path) -> Any:
+    """A state that may not be read."""
+    scan(state="state")
+    with mock.patch("deconvviz.scanstate.safe_open", side_effect=PermissionError(13, "Permission denied")):
+        return scan(state="state")
+
+
+def counted_wrong() -> None:
+    """Changes how many images a state says it has."""
+    path = Path("state/rank-0.safetensors")
+    progress, identity = Progress.load(path)
+    progress.count += 3
+    progress.save(path, identity)
+
+
+def in_environment(call: Callable[[], Any], **variables: str) -> Callable[[Path], Any]:
+    def how(_: Path) -> Any:
+        with mock.patch.dict(os.environ, variables):
+            return call()
+
+    return how
+
+
+def alone_in_a_job() -> None:
+    with mock.patch("torch.distributed.init_process_group", side_effect=RuntimeError("nobody\nis there")):
+        mining._join()
+
+
+DIFFERENT = "the processes of this job do different scans: the k is 9 in process 0 and 8 in process 1; give all of them"
 NO_NUMBER = "{} must be a whole number of at least {}, not {!r}"
 ALIKE = (
     "which cannot be one batch; give the network a preprocess that makes them alike, such as "
@@ -298,6 +360,82 @@ CASES: list[Case] = [
         InputError,
         "the state in 'state' belongs to another scan: its k was 9 and is now 2; name another folder, or "
         "remove this one to start anew",
+    ),
+    refused(
+        "a state with a copy",
+        stated(copied),
+        InputError,
+        "the state in 'state' would count images twice: 'rank-0.safetensors' and 'rank-1.safetensors' both have batch "
+        "0; remove the one that is a copy, or both",
+    ),
+    refused(
+        "a state with something else in it",
+        stated(lambda: Path("state/rank-zero.safetensors").touch()),
+        DataError,
+        "the state in 'state' holds 'rank-zero.safetensors', which no scan wrote; remove it",
+    ),
+    refused(
+        "a state that does not add up",
+        stated(counted_wrong),
+        DataError,
+        "the state in 'state' does not add up: it has seen 9 of 6 items; remove it and scan again",
+    ),
+    refused(
+        "a state that may not be read",
+        unreadable,
+        DataError,
+        "the state 'state/rank-0.safetensors' cannot be read (Permission denied)",
+    ),
+    refused(
+        "a state of another iterable",
+        lambda _: (scan(iter(IMAGES[:5]), state="state"), scan(iter(IMAGES), state="state")),
+        InputError,
+        "the state in 'state' belongs to another scan: the iterable gave other images, or more or fewer, than it does "
+        "now; name another folder, or remove this one to start anew",
+    ),
+    refused(
+        "a process of a job with another k",
+        beside(lambda mine: ({**mine[0], "k": 8}, None)),
+        InputError,
+        f"{DIFFERENT} the same model, weights, data and options",
+    ),
+    refused(
+        "a process of a job that cannot take part",
+        beside(lambda mine: (None, "there is no folder 'nowhere' of images")),
+        InputError,
+        "process 1 of this job cannot take part: there is no folder 'nowhere' of images",
+    ),
+    refused(
+        "a process of a job with a longer iterable",
+        beside(lambda mine: (mine[0], 7) if isinstance(mine[1], int) else mine, data=iter(IMAGES)),
+        InputError,
+        "the iterables of this job give 6 items in process 0 and 7 in process 1; give all processes the same one",
+    ),
+    refused(
+        "a process of a job that dies",
+        gone,
+        DataError,
+        "another process of this job ended before it had sent what it found; start the job again: with a state it goes "
+        "on",
+    ),
+    refused(
+        "a number of processes that is none",
+        in_environment(mining._rank, WORLD_SIZE="two"),
+        InputError,
+        "the environment variable WORLD_SIZE is a whole number from 0, not 'two'",
+    ),
+    refused(
+        "processes without a place to meet",
+        in_environment(mining._rank, WORLD_SIZE="2", RANK="1", MASTER_ADDR="", MASTER_PORT=""),
+        InputError,
+        "the environment says WORLD_SIZE=2, so this is one of several processes, but not MASTER_ADDR; start them with "
+        "torchrun, or unset WORLD_SIZE",
+    ),
+    refused(
+        "processes that do not meet",
+        in_environment(alone_in_a_job, WORLD_SIZE="2", RANK="1", MASTER_ADDR="nowhere", MASTER_PORT="1"),
+        InputError,
+        "process 1 of this job does not meet the others at nowhere:1 (nobody)",
     ),
     refused(
         "a state that is damaged",

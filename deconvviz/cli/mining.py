@@ -52,8 +52,41 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rank() -> int:
-    """The number of this process in a distributed job, which writes where it is 0; 0 where there is no such job."""
-    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0
+    """The number of this process in a distributed job, which writes where it is 0; 0 where there is no such job.
+
+    Raises InputError where the environment does not say one or the other.
+    """
+    found = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
+    for name in ("WORLD_SIZE", "RANK"):
+        if found[name] and not found[name].isdecimal():
+            raise InputError(f"the environment variable {name} is a whole number from 0, not {found[name]!r}")
+    if int(found["WORLD_SIZE"] or 1) < 2:
+        return 0
+    if missing := [name for name, value in found.items() if not value]:
+        raise InputError(
+            f"the environment says WORLD_SIZE={found['WORLD_SIZE']}, so this is one of several processes, but not "
+            f"{missing[0]}; start them with torchrun, or unset WORLD_SIZE"
+        )
+    return int(found["RANK"])
+
+
+def _join() -> None:
+    """Meet the other processes of a distributed job, where this is one; say so where only a part of one is left."""
+    import torch
+
+    rank, several = _rank(), int(os.environ.get("WORLD_SIZE") or 1) > 1
+    if not several:
+        if os.environ.get("RANK", "0") not in ("0", ""):
+            said = f"RANK={os.environ['RANK']} is set, but WORLD_SIZE says of no other process"
+            print(f"note: {said}; this one scans everything, and writes", file=sys.stderr)
+        return
+    if not torch.distributed.is_initialized():
+        try:
+            torch.distributed.init_process_group("gloo")
+        except (RuntimeError, ValueError) as error:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            said = str(error).partition("\n")[0]
+            raise InputError(f"process {rank} of this job does not meet the others at {where} ({said})") from error
 
 
 def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
@@ -78,8 +111,7 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     data = load_data(given.data, given.root)
     if saved := getattr(given, "top", None):
         return net, data, TopActivations.load(saved)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
+    _join()
     names = ("layers", "k", "batch_size", "state", "per_image", "workers", "strict")
     top = scan(net, data, **{name: getattr(given, name) for name in names}, progress=bars())
     return net, data, top

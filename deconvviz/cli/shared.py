@@ -44,9 +44,13 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
 
 def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
     """The model that was asked for, and the shape of its input without the batch axis."""
+    import torch
+
     from deconvviz.models.loading import load_model
     from deconvviz.net import DeconvNet
 
+    # Where weights are random they are the same in each process and each time.
+    torch.manual_seed(0)
     found = load_model(given.model, given.weights, given.pretrained, given.size)
     if found.remark:
         print(f"note: {found.remark}", file=sys.stderr)

@@ -1,84 +1,118 @@
-"""What tells one scan from another: digests of a model, a dataset and a transform, each with a name of its own."""
+"""What tells one scan from another: a model, a dataset and a transform as plain values, each with a name of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from deconvviz.data.digests import Digest
 from deconvviz.data.folder import ImageFolder
-from deconvviz.data.items import image_of, is_indexed, label_of, prepared_image
+from deconvviz.data.items import image_of, label_of, prepared_image
+from deconvviz.data.source import Source
+from deconvviz.rounding import differing
 
-LOOKED_AT = 16  # items, evenly spread, of datasets that are not known from their files
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # where something lies in memory is no identity
 
 
-def identity_of(model: nn.Module, dataset: Any, preprocess: Callable[[Any], Tensor] | None) -> dict[str, Any]:
+def identity_of(model: nn.Module, source: Source, preprocess: Callable[[Any], Tensor] | None) -> dict[str, Any]:
     """Model, dataset and transform as plain values that are equal where those are the same.
 
-    Every weight counts. Of a tensor every number counts, of a folder every name and file size; of other datasets the
-    length and 16 items. A transform counts by its name or repr, and by what it makes of up to 16 items.
+    Every weight and buffer counts, and what the model prints of its modules. Of a tensor every number counts, of a
+    folder every name and file size; of other datasets the length and 16 items, of an iterable its first image. A
+    transform counts by its name or repr, and by what it makes of up to 16 items.
     """
+    items = source.spread()
     return {
-        "model": f"{type(model).__name__} {_digest_of_tensors(dict(model.state_dict()))}",
-        "dataset": _dataset(dataset),
-        "transform": _transform(dataset, preprocess),
+        "model": f"{type(model).__name__} {_digest_of_tensors(model)}",
+        "structure": _structure(model),
+        "dataset": _dataset(source, items, preprocess),
+        "transform": _transform(items, preprocess),
     }
 
 
-def _dataset(dataset: Any) -> str:
-    kind = type(dataset).__name__
-    if not is_indexed(dataset):
-        return kind
-    digest = Digest()
-    if isinstance(dataset, Tensor):
-        digest.add(dataset)
-    elif isinstance(dataset, TensorDataset):
-        for tensor in dataset.tensors:
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The first thing that tells one identity from another: its name, and how it was and is, in words.
+
+    Of a structure it is the line that differs; numbers that layers gave are compared within rounding.
+
+    >>> difference({"k": 3}, {"k": 4})
+    ('k', '3', '4')
+    """
+    for name, value in now.items():
+        held = before.get(name)
+        if name == "layers on the first image":
+            if found := _layer_differing(held, value):
+                return found
+        elif name == "structure" and held != value:
+            lines = itertools.zip_longest(str(held).split("\n"), str(value).split("\n"), fillvalue="")
+            one, other = next((one, other) for one, other in lines if one != other)
+            return name, repr(one.strip()), repr(other.strip())
+        elif held != value:
+            return name, repr(held), repr(value)
+    return None
+
+
+def _layer_differing(before: Any, now: Any) -> tuple[str, str, str] | None:
+    if before is None or now is None:  # none of the items that were tried could be read
+        return None
+    if list(before) != list(now):
+        return "layers", repr(list(before)), repr(list(now))
+    for layer, shown in now.items():
+        if found := differing(before[layer], shown):
+            return f"output of layer {layer!r} on the first image", *found
+    return None
+
+
+def _structure(model: nn.Module) -> str:
+    try:
+        return _ADDRESS.sub("", repr(model))
+    except Exception:  # a module of somebody's own may not be able to say it
+        return type(model).__name__
+
+
+def _dataset(source: Source, items: Sequence[Any], preprocess: Any) -> str:
+    data, digest = source.data, Digest()
+    kind = type(data).__name__
+    if not source.indexed:
+        return f"an iterable that begins with {Digest(source.first(preprocess)).text}"
+    if isinstance(data, Tensor):
+        digest.add(data)
+    elif isinstance(data, TensorDataset):
+        for tensor in data.tensors:
             digest.add(tensor)
-    elif isinstance(dataset, ImageFolder):
-        for name in dataset.names:
+    elif isinstance(data, ImageFolder):
+        for name in data.names:
             digest.add(name)
-            digest.add((dataset.root / name).stat().st_size)
+            digest.add((data.root / name).stat().st_size)
     else:
-        for item in _spread(dataset):
+        for item in items:
             digest.add(None if item is None else image_of(item))
             digest.add(None if item is None else label_of(item))
-    return f"{kind} of {len(dataset)} items, {digest.text}"
+    return f"{kind} of {len(data)} items, {digest.text}"
 
 
-def _transform(dataset: Any, preprocess: Callable[[Any], Tensor] | None) -> str:
+def _transform(items: Sequence[Any], preprocess: Callable[[Any], Tensor] | None) -> str:
     if preprocess is None:
         return "none"
-    named = re.sub(r" at 0x[0-9a-f]+", "", repr(preprocess))  # where a function lies in memory is no identity
     digest = Digest()
-    for item in _spread(dataset) if is_indexed(dataset) else []:
+    for item in items:
         made = None
         with contextlib.suppress(Exception):  # a broken item is found again, and reported, when its turn comes
             made = None if item is None else prepared_image(item, preprocess)
         digest.add(made)
-    return f"{named}, {digest.text}"
+    return f"{_ADDRESS.sub('', repr(preprocess))}, {digest.text}"
 
 
-def _spread(dataset: Any) -> list[Any]:
-    """Up to 16 items, None for those that cannot be read."""
-    items = []
-    for index in sorted({round(place) for place in np.linspace(0, len(dataset) - 1, LOOKED_AT)}):
-        try:
-            items.append(dataset[index])
-        except Exception:
-            items.append(None)
-    return items
-
-
-def _digest_of_tensors(tensors: dict[str, Any]) -> str:
+def _digest_of_tensors(model: nn.Module) -> str:
     digest = Digest()
-    for name, tensor in tensors.items():
+    # Buffers that are not saved count, too.
+    for name, tensor in {**model.state_dict(), **dict(model.named_buffers(remove_duplicate=False))}.items():
         digest.add(name)
         digest.add(tensor)
     return digest.text

@@ -141,10 +141,11 @@ class _Numbered(Dataset[Item]):
         self.dataset, self.preprocess = dataset, preprocess
 
     def __getitem__(self, index: int) -> Item:
-        return _item(index, lambda: self.dataset[index], self.preprocess)
+        return numbered(index, lambda: self.dataset[index], self.preprocess)
 
 
-def _item(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
+def numbered(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
+    """An item by its number, which says what keeps it from being read instead of raising."""
     try:
         item = load()
         image = prepared_image(item, preprocess)
@@ -188,10 +189,10 @@ def _batches(
     dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int, pin: bool
 ) -> Generator[Batch, None, None]:
     if is_indexed(dataset):
-        numbered, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
+        items, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
         quiet = _quiet if workers else None
         loader = DataLoader(
-            numbered, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
+            items, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
         )
         with contextlib.closing(_loaded(loader)) as every:
             for loaded in every:
@@ -199,9 +200,9 @@ def _batches(
         return
     gathered: list[Item] = []
     number = 0
-    for index, item in enumerate(_read(dataset)):
+    for index, item in enumerate(read(dataset)):
         if wanted(number):
-            gathered.append(_item(index, partial(_same, item), preprocess))
+            gathered.append(numbered(index, partial(_same, item), preprocess))
         if (index + 1) % size == 0:
             if wanted(number):
                 yield _batch(number, gathered, pin)
@@ -222,7 +223,7 @@ class _Samples(Sampler[list[int]]):
                 yield list(range(number * self.size, min((number + 1) * self.size, self.count)))
 
 
-def _read(dataset: Any) -> Iterator[Any]:
+def read(dataset: Any) -> Iterator[Any]:
     """The items of an iterable. Raises DataError where it fails on the way, since no item comes behind that."""
     number = -1
     try:

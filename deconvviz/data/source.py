@@ -1,0 +1,89 @@
+"""A dataset as a scan reads it: looked at before it is read, and an iterable's items given again and counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvviz.data.digests import Digest
+from deconvviz.data.items import Batch, Item, is_indexed, numbered, read
+from deconvviz.errors import InputError
+
+LOOKED_AT = 16  # items, evenly spread, or of an iterable the first
+
+
+class Source:
+    """A dataset, which may be an iterable that can be read only once.
+
+    Random numbers that reading draws are drawn as if it had not been looked at before.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.indexed = data, is_indexed(data)
+        self.count = len(data) if self.indexed else 0  # items; of an iterable those that have been read
+        self._taken: list[Any] = []
+        self._rest: Iterator[Any] = iter(()) if self.indexed else read(data)
+        self._first: Item | None = None
+
+    def items(self) -> Any:
+        """What to read: the dataset itself, or the items of an iterable, from the first."""
+        return self.data if self.indexed else self._counted()
+
+    def spread(self) -> list[Any]:
+        """Up to 16 items of a dataset with items by number, None for those that cannot be read; else none."""
+        items: list[Any] = []
+        with torch.random.fork_rng(devices=[]):
+            for index in self._looked_at():
+                try:
+                    items.append(self.data[index])
+                except Exception:
+                    items.append(None)
+        return items
+
+    def first(self, preprocess: Any) -> Tensor | None:
+        """The network's input (C, ...) from the first item that can be read; None where none of 16 can.
+
+        Raises InputError for what is no image, DataError where an iterable fails.
+        """
+        if self._first is None:
+            with torch.random.fork_rng(devices=[]):
+                for item in self._tried(preprocess):
+                    self._first = item
+                    if isinstance(item.error, InputError):
+                        raise item.error
+                    if item.image is not None:
+                        break
+        return None if self._first is None else self._first.image
+
+    def _tried(self, preprocess: Any) -> Iterator[Item]:
+        if self.indexed:
+            for index in self._looked_at():
+                yield numbered(index, partial(self.data.__getitem__, index), preprocess)
+            return
+        for index, given in enumerate(itertools.islice(self._rest, LOOKED_AT)):
+            self._taken.append(given)
+            yield numbered(index, lambda given=given: given, preprocess)  # type: ignore[misc]
+
+    def _looked_at(self) -> list[int]:
+        spread = np.linspace(0, self.count - 1, LOOKED_AT) if self.indexed else ()
+        return sorted({round(place) for place in spread})
+
+    def _counted(self) -> Iterator[Any]:
+        for item in itertools.chain(self._taken, self._rest):
+            self.count += 1
+            yield item
+
+
+def content_of(batch: Batch) -> int:
+    """What a batch holds, as a number below 2^64: those of several batches add up in any order."""
+    found = sum(Digest(number, "broken").number for number, _ in batch.broken)
+    if batch.images is not None:
+        for number, image in zip(batch.numbers.tolist(), batch.images, strict=True):
+            found += Digest(number, image).number
+    return found % 2**64

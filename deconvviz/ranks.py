@@ -1,0 +1,56 @@
+"""This process among those of a distributed job: what each of them has, brought to all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch.distributed
+
+from deconvviz.errors import DataError, DeconvVizError, InputError
+
+PATIENCE = timedelta(days=30)  # that one rank has with another
+T = TypeVar("T")
+
+
+class Ranks:
+    """This process's number and how many there are, by torch.distributed; one where there is no such job."""
+
+    def __init__(self) -> None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank, self.world = 0, 1
+        if distributed:
+            self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        # Through the host's memory, whatever the job's own backend is: a rank that dies is noticed at once, since its
+        # connections close, and one that is only slow may take its time.
+        self._group: Any = torch.distributed.new_group(backend="gloo", timeout=PATIENCE) if self.world > 1 else None
+
+    def gathered(self, mine: T) -> list[T]:
+        """What all ranks have, by rank. Raises DataError where one of them is gone."""
+        if self.world == 1:
+            return [mine]
+        parts: list[Any] = [None] * self.world
+        try:
+            torch.distributed.all_gather_object(parts, mine, group=self._group)
+        except RuntimeError as error:
+            raise DataError(
+                "another process of this job ended before it had sent what it found; start the job again: with a state "
+                "it goes on"
+            ) from error
+        return parts
+
+    def each(self, prepare: Callable[[], T]) -> list[T]:
+        """What `prepare` returns in each rank, by rank. Where it raises an error of the library in one, all raise."""
+        mine, failed = None, None
+        try:
+            mine = prepare()
+        except DeconvVizError as error:
+            failed = error
+        parts: list[Any] = self.gathered((mine, None if failed is None else str(failed)))
+        if failed is not None:
+            raise failed
+        for rank, (_, said) in enumerate(parts):
+            if said is not None:
+                raise InputError(f"process {rank} of this job cannot take part: {said}")
+        return [part for part, _ in parts]
