@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,6 +13,7 @@ from unittest import mock
 import torch
 from bad_cases import Case, gives, grey, refused
 from PIL import Image
+from torch import nn
 
 import deconvviz as dv
 from deconvviz.cli import mining
@@ -64,6 +66,18 @@ def failing() -> Iterator[torch.Tensor]:
 
 def scan(data: Any = IMAGES, **options: Any) -> TopActivations:
     return dv.scan(grey(), data, progress=False, **options)
+
+
+SIZES = [IMAGES[0], IMAGES[1, :, :7], IMAGES[2]]
+
+
+def wide() -> dv.DeconvNet:
+    torch.manual_seed(0)
+    return dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))
+
+
+def atlas(data: Any, top: TopActivations, given: dv.DeconvNet | None = None) -> str:
+    return dv.build_atlas(given or grey(), data, top, "out", progress=False, evidence=False)
 
 
 def scanned(data: Any, **options: Any) -> Callable[[Path], Any]:
@@ -379,6 +393,44 @@ CASES: list[Case] = [
         stated(counted_wrong),
         DataError,
         "the state in 'state' does not add up: it has seen 9 of 6 items; remove it and scan again",
+    ),
+    refused(
+        "an atlas of another dataset",
+        lambda _: atlas(IMAGES.flip(0), scan()),
+        InputError,
+        "in image … the scan found … for channel … of layer '…', and now it is …: the dataset or the network is "
+        "another one; scan again",
+    ),
+    refused(
+        "an atlas of more images",
+        lambda _: atlas(IMAGES, scan(IMAGES[:5])),
+        InputError,
+        "the scan is of 5 items, and the dataset has 6; scan again",
+    ),
+    refused(
+        "an atlas of other weights",
+        lambda _: atlas(IMAGES, replace(scan(), provenance=replace(scan().provenance, fingerprint="0"))),
+        InputError,
+        "the scan is of a Sequential with other weights than this Sequential; scan again",
+    ),
+    refused(
+        "an atlas of a scan that was changed",
+        lambda _: atlas(IMAGES, replace(scan(), positions={})),
+        InputError,
+        "what the scan says of layer '0' does not fit together: a part is missing; scan again",
+    ),
+    refused(
+        "an atlas of no layers",
+        lambda _: atlas(IMAGES, replace(scan(), values={})),
+        InputError,
+        "the scan has no layers; scan again",
+    ),
+    refused(
+        "an atlas of images of two sizes",
+        lambda _: atlas(SIZES, dv.scan(wide(), SIZES, batch_size=1, progress=False), wide()),
+        InputError,
+        "images 0 and 1 have shapes (1, 8, 8) and (1, 7, 8), and an atlas shows images of one size; give the network a "
+        "preprocess that makes them alike and scan again",
     ),
     refused(
         "a state that may not be read",

@@ -18,18 +18,20 @@ from deconvviz import images
 from deconvviz.arguments import check_counts
 from deconvviz.atlas.folder import check_folder
 from deconvviz.atlas.judging import Judge, Verdict, of_channel
+from deconvviz.atlas.matching import check_channels, check_recomputed, check_whole
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
 from deconvviz.atlas.wiring import inputs_of
 from deconvviz.data.folder import ImageFolder, check_apart
-from deconvviz.data.items import as_dataset, is_indexed, label_of, prepared_image
+from deconvviz.data.items import as_dataset, is_indexed, numbered
 from deconvviz.data.naming import classes_of, name_of_item, short_name
-from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+from deconvviz.errors import DataError, InputError, UnknownLayerError, did_you_mean
 from deconvviz.fingerprints import fingerprint
+from deconvviz.geometry import channel_axis
 from deconvviz.locks import alone
 from deconvviz.net import DeconvNet
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
-from deconvviz.units import channels_of, layer_names
+from deconvviz.units import channels_of, layer_names, units_at
 
 BINS = 48  # bars of a histogram, at most
 AT_ONCE = 256  # units whose projections are held together
@@ -61,6 +63,7 @@ def build_atlas(
 
     A folder that holds an older or broken atlas is rebuilt; until the end the page shows the older one, or says that it
     is incomplete.
+    Each unit must be as strong as the scan found it, within rounding.
     Raises InputError for a scan of another model or dataset, inputs that are no images, and a folder with other
     things in it; OutputError where another job builds there; UnknownLayerError; DependencyError for evidence without
     its libraries.
@@ -100,6 +103,7 @@ def _built(
     table = net.layers(trace)
     wanted = {name: _wanted(top, name, None if channels is None else channels.get(name)) for name in chosen}
     total = sum(map(len, wanted.values()))
+    _check_strongest(net, pictures, top, wanted)
     site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title, evidence))
     with tqdm(total=total, unit="unit", desc="atlas", disable=not progress, smoothing=0.05) as bar:
         for name in chosen:
@@ -117,7 +121,7 @@ def _built(
             )
             links = inputs_of(net.model, trace.tape, name, chosen) or [()] * count
             with tempfile.TemporaryFile() as spool:  # what is projected image by image is shown channel by channel
-                places = _project(net, judge, pictures, name, wanted[name], batch_size, spool, bar)
+                places = _project(net, judge, pictures, top, name, wanted[name], batch_size, spool, bar)
                 site.add_layer(layer, _channels(pictures, top, name, links, spool, places))
     return str(site.finish(pictures.shown))
 
@@ -141,12 +145,27 @@ def _checked_layers(
         raise InputError(
             f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
         )
+    check_whole(top, len(data))
     asked = layer_names(layers, "show; name at least one, or give layers=None for all that were scanned")
     chosen = list(top.layers) if asked is None else asked
     for name in [*chosen, *(channels or ())]:
         if name not in top.layers:
             raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
     return chosen
+
+
+def _check_strongest(
+    net: DeconvNet, pictures: _Pictures, top: TopActivations, wanted: Mapping[str, list[Found]]
+) -> None:
+    """Run the image of each layer's strongest unit, before anything is written, and see that it is as strong."""
+    for layer, units in wanted.items():
+        if units:
+            image, channel, rank, position = max(units, key=lambda unit: float(top.values[layer][unit[1], unit[2]]))
+            trace = net.trace(pictures.load(image)[0][None], layer)
+            axis = channel_axis(trace.tape, trace.layer(layer).value)
+            check_channels(top, layer, trace.activations[layer].shape[axis])
+            (unit,), _ = units_at(layer, trace.activations[layer], 1, axis, [(0, channel, position)])
+            check_recomputed(top, layer, pictures.dtype, [(image, channel, rank, unit.activation)])
 
 
 def _linearised(operations: Sequence[str], layer: str) -> tuple[str, ...]:
@@ -199,14 +218,30 @@ class _Pictures:
     def __init__(self, net: DeconvNet, data: Any) -> None:
         self.net, self.data = net, data
         self.classes = classes_of(data)
-        self.device = next(net.model.parameters(), torch.empty(0)).device
+        tensor = next(net.model.parameters(), torch.empty(0))
+        self.device, self.dtype = tensor.device, tensor.dtype
+        self.first: tuple[int, tuple[int, ...]] | None = None  # image, and its shape
 
     def load(self, number: int) -> tuple[Tensor, str]:
-        """The network's input (C, H, W), and the label."""
-        item = self.data[number]
-        label = label_of(item)
+        """The network's input (C, H, W), and the label.
+
+        Raises DataError for an item that cannot be read, InputError for one of another size than the first.
+        """
+        item = numbered(number, lambda: self.data[number], self.net.preprocess)
+        if isinstance(item.error, InputError):
+            raise item.error
+        if item.image is None:
+            raise DataError(f"item {name_of_item(self.data, number)} cannot be read: {item.error}")
+        shape = tuple(item.image.shape)
+        self.first = self.first or (number, shape)
+        if shape != self.first[1]:
+            raise InputError(
+                f"images {self.first[0]} and {number} have shapes {self.first[1]} and {shape}, and an atlas shows "
+                f"images of one size; give the network a preprocess that makes them alike and scan again"
+            )
+        label = item.label
         named = "" if label is None else self.classes[label] if label < len(self.classes) else str(label)
-        return prepared_image(item, self.net.preprocess).to(self.device), named
+        return item.image.to(self.device), named
 
     def shown(self, number: int) -> Picture:
         return self.looks(self.load(number)[0][None])[0]
@@ -238,6 +273,7 @@ def _project(
     net: DeconvNet,
     judge: Judge | None,
     pictures: _Pictures,
+    top: TopActivations,
     layer: str,
     wanted: list[Found],
     batch_size: int,
@@ -256,6 +292,10 @@ def _project(
         for at in range(0, len(found), AT_ONCE):
             part = found[at : at + AT_ONCE]
             projection = net.project_units(trace, layer, [(row, channel, where) for row, _, channel, _, where in part])
+            now = zip(part, projection.units, strict=True)
+            check_recomputed(
+                top, layer, pictures.dtype, [(image, c, rank, unit.activation) for (_, image, c, rank, _), unit in now]
+            )
             wholes, verdicts = [projection.pixels.cpu()], [Verdict()] * len(part)
             if judge:
                 wholes.append(judge.from_random_weights(x, projection))
