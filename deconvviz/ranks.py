@@ -10,7 +10,8 @@ import torch.distributed
 
 from deconvviz.errors import DataError, DeconvVizError, InputError
 
-PATIENCE = timedelta(days=30)  # that one rank has with another
+START = timedelta(minutes=30)  # within which all ranks must have come
+PATIENCE = timedelta(days=30)  # that one rank has with another at work
 T = TypeVar("T")
 
 
@@ -22,9 +23,16 @@ class Ranks:
         self.rank, self.world = 0, 1
         if distributed:
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        # Through the host's memory, whatever the job's own backend is: a rank that dies is noticed at once, since its
-        # connections close, and one that is only slow may take its time.
-        self._group: Any = torch.distributed.new_group(backend="gloo", timeout=PATIENCE) if self.world > 1 else None
+        self._group: Any = None
+        if self.world > 1:
+            # Through the host's memory, whatever the job's own backend is: a rank that dies is noticed at once, since
+            # its connections close, and one that is only slow may take its time. One that never comes is not waited
+            # for as long: the first group says that all are there.
+            try:
+                for timeout in (START, PATIENCE):
+                    self._group = torch.distributed.new_group(backend="gloo", timeout=timeout)
+            except RuntimeError as error:
+                raise _gone() from error
 
     def gathered(self, mine: T) -> list[T]:
         """What all ranks have, by rank. Raises DataError where one of them is gone."""
@@ -34,10 +42,7 @@ class Ranks:
         try:
             torch.distributed.all_gather_object(parts, mine, group=self._group)
         except RuntimeError as error:
-            raise DataError(
-                "another process of this job ended before it had sent what it found; start the job again: with a state "
-                "it goes on"
-            ) from error
+            raise _gone() from error
         return parts
 
     def each(self, prepare: Callable[[], T]) -> list[T]:
@@ -54,3 +59,10 @@ class Ranks:
             if said is not None:
                 raise InputError(f"process {rank} of this job cannot take part: {said}")
         return [part for part, _ in parts]
+
+
+def _gone() -> DataError:
+    return DataError(
+        "another process of this job ended before it had sent what it found; start the job again: with a state it goes "
+        "on"
+    )

@@ -121,7 +121,10 @@ def death(folder: Path) -> None:
     state, meeting = str(folder / "death"), str(folder / "meeting-death")
     slow = [0.001, 0.004, 0.001]
     children = [forked(state, folder / f"dead-{rank}", slow[rank], rank, 3, meeting) for rank in range(3)]
-    time.sleep(1.5)
+    for _ in range(12000):  # until it has seen something, however slow the machine is; a minute at most
+        if (Path(state) / "rank-1.safetensors").exists():
+            break
+        time.sleep(0.005)
     os.kill(children[1], signal.SIGKILL)
     started = time.monotonic()
     codes = [ended(child) for child in children]
