@@ -27,7 +27,8 @@ class Source:
     def __init__(self, data: Any) -> None:
         self.data, self.indexed = data, is_indexed(data)
         self.count = len(data) if self.indexed else 0  # items; of an iterable those that have been read
-        self._taken: list[Any] = []
+        self._taken: list[Any] = []  # of an iterable
+        self._spread: list[Any] = []
         self._rest: Iterator[Any] = iter(()) if self.indexed else read(data)
         self._first: Item | None = None
 
@@ -37,14 +38,14 @@ class Source:
 
     def spread(self) -> list[Any]:
         """Up to 16 items of a dataset with items by number, None for those that cannot be read; else none."""
-        items: list[Any] = []
-        with torch.random.fork_rng(devices=[]):
-            for index in self._looked_at():
-                try:
-                    items.append(self.data[index])
-                except Exception:
-                    items.append(None)
-        return items
+        if not self._spread:
+            with torch.random.fork_rng(devices=[]):
+                for index in self._looked_at():
+                    try:
+                        self._spread.append(self.data[index])
+                    except Exception:
+                        self._spread.append(None)
+        return self._spread
 
     def first(self, preprocess: Any) -> Tensor | None:
         """The network's input (C, ...) from the first item that can be read; None where none of 16 can.
@@ -59,16 +60,18 @@ class Source:
                         raise item.error
                     if item.image is not None:
                         break
+            self._spread = []  # they may be large
         return None if self._first is None else self._first.image
 
     def _tried(self, preprocess: Any) -> Iterator[Item]:
         if self.indexed:
-            for index in self._looked_at():
-                yield numbered(index, partial(self.data.__getitem__, index), preprocess)
+            for index, given in zip(self._looked_at(), self.spread(), strict=True):
+                if given is not None:
+                    yield numbered(index, partial(_same, given), preprocess)
             return
         for index, given in enumerate(itertools.islice(self._rest, LOOKED_AT)):
             self._taken.append(given)
-            yield numbered(index, lambda given=given: given, preprocess)  # type: ignore[misc]
+            yield numbered(index, partial(_same, given), preprocess)
 
     def _looked_at(self) -> list[int]:
         spread = np.linspace(0, self.count - 1, LOOKED_AT) if self.indexed else ()
@@ -78,6 +81,10 @@ class Source:
         for item in itertools.chain(self._taken, self._rest):
             self.count += 1
             yield item
+
+
+def _same(item: Any) -> Any:
+    return item
 
 
 def content_of(batch: Batch) -> int:
