@@ -128,18 +128,18 @@ def test_several_units_of_one_image_keep_apart_by_their_receptive_fields(digits)
 def test_channels_last_finds_the_same(digits):
     torch.manual_seed(5)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU())
+    for parameter in model.parameters():  # of few bits, so that sums are exact in whatever order they are added
+        parameter.data = (parameter.data * 64).round() / 64
     images = digits[:60].repeat_interleave(2, 0)  # ties between images, and between positions that are all zero
+    images = (images * 16).round() / 16
     straight = dv.scan(dv.DeconvNet(model), images, ["2", "3"], k=70, batch_size=16, progress=False)
     turned = model.to(memory_format=torch.channels_last)
     turned[2].register_forward_hook(lambda module, args, output: output.contiguous(memory_format=torch.channels_last))
     last = dv.scan(dv.DeconvNet(turned), images, ["2", "3"], k=70, batch_size=16, progress=False)
     for layer in ("2", "3"):
-        assert torch.allclose(straight.values[layer], last.values[layer], 1e-5)
-        same = straight.values[layer] == last.values[layer]
-        assert same.float().mean() > 0.2  # elsewhere rounding may have chosen
-        assert torch.equal(
-            straight.positions["3"][straight.values["3"] == 0], last.positions["3"][last.values["3"] == 0]
-        )
+        assert torch.equal(straight.values[layer], last.values[layer])
+        assert torch.equal(straight.images[layer], last.images[layer])
+        assert torch.equal(straight.positions[layer], last.positions[layer])
 
 
 def test_fewer_images_than_k(net, digits):
