@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from deconvviz.errors import UnsupportedOperation
-from deconvviz.storage import Geometry, StorageState, overwritten, reread, storage_of
+from deconvviz.storage import Geometry, StorageState, overwritten, reread, separated, storage_of
 from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of, tensors_in
+
+aten: Any = torch.ops.aten
 
 # Not recorded: what a factory returns depends on the shape of its argument only, and what a raw view shows is
 # read from the storage when it is used.
@@ -33,6 +36,13 @@ _LOOKS = frozenset(
         *("split", "split_with_sizes", "unbind", "diagonal"),
     )
 )
+
+
+class Hidden(NamedTuple):
+    """Of a value that was made without gradients: what autograd takes it for, None for a constant; where."""
+
+    before: Value | None
+    where: str
 
 
 class Begun(NamedTuple):
@@ -65,6 +75,11 @@ class Ledger:
         self.storages: dict[int, StorageState[Value]] = {}  # those that hold tracked values
         self.kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
         self.own = {id(tensor): storage_of(tensor) for tensor in own}
+        self.gradients = True  # as the model wants them: not inside its `no_grad`
+        self.hidden: dict[int, Hidden] = {}  # values that were made without
+        self.shown: dict[int, Value] = {}  # what stands for them outside
+        self.families: dict[int, list[int]] = {}  # storage: all that are the same memory
+        self.parents: dict[int, int] = {}  # storage: the one that it was separated from
 
     # Operations
 
@@ -74,7 +89,7 @@ class Ledger:
         if func in _UNSEEN or not any(storage_of(tensor) in self.storages for tensor in tensors):
             return None
         looks = getattr(func, "overloadpacket", None) in _LOOKS and "dtype" not in func._overloadname
-        if looks and self.storages[storage_of(tensors[0])].outdated(Geometry.of(tensors[0])):
+        if looks and self.gradients and self.storages[storage_of(tensors[0])].outdated(Geometry.of(tensors[0])):
             return None
         values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
         replacements = iter(values)
@@ -108,7 +123,9 @@ class Ledger:
         self.tape.operations.append(operation)
         for item, value in zip(made, operation.outputs, strict=True):
             if value is not None:
-                self.define(item, value, any(item is tensor for tensor in begun.written))
+                written = any(item is tensor for tensor in begun.written)
+                self.hide(value, [v for t, v in zip(begun.tensors, begun.values, strict=True) if written and t is item])
+                self.define(item, value, written)
         for index in self.keep(operation).outputs:
             if (value := operation.outputs[index]) is not None:
                 self.keep_data(value, made[index])
@@ -121,10 +138,22 @@ class Ledger:
             if value.id in wanted:
                 self.keep_data(value, tensor)
 
-    def _insert(self, func: Any, args: tuple[Any, ...], made: Value) -> None:
+    def _insert(self, func: Any, args: tuple[Any, ...], made: Value, where: str = "") -> None:
         """An operation that did not run as such: how one value in a shared storage follows from another."""
         inputs = tuple(item for item in args if isinstance(item, Value))
-        self.tape.operations.append(Operation(func, args, {}, inputs, (made,), self.where()))
+        self.tape.operations.append(Operation(func, args, {}, inputs, (made,), where or self.where()))
+
+    def forget(self, mark: int, known: list[tuple[StorageState[Value], StorageState[Value]]]) -> None:
+        """Take the operations from `mark` on off the tape, and what they said about storages: see `remembered`."""
+        del self.tape.operations[mark:]
+        for state, before in known:
+            if state.version == before.version:  # else it was written, which the caller puts on the tape
+                state.values = before.values
+
+    def remembered(self, begun: Begun) -> list[tuple[StorageState[Value], StorageState[Value]]]:
+        """What is known about the storages of the operation's arguments, for `forget`."""
+        keys = {storage_of(tensor) for tensor in begun.tensors} & self.storages.keys()
+        return [(self.storages[key], self.storages[key].copy()) for key in keys]
 
     # Values
 
@@ -150,11 +179,15 @@ class Ledger:
             return None
         geometry = Geometry.of(tensor)
         if (value := state.current(geometry)) is not None:
-            return value
+            if (seen := self.from_outside(value)) is not value:
+                state.define(geometry, seen)
+            return seen
         if state.root is None or not state.root[0].shares_numbers(geometry):
             raise self._shares_memory()
+        state.root = (state.root[0], self.from_outside(state.root[1]))
         value = self._new_value(tensor, tracked=True)
         self._insert(reread, (state.root[1], state.root[0], geometry), value)
+        self.hide(value)
         state.define(geometry, value)
         return value
 
@@ -181,11 +214,14 @@ class Ledger:
             if state.root is None or not state.root[0].shares_numbers(geometry):
                 raise self._shares_memory()
             root_geometry, root = state.root
-            self.ids += 1
-            newest = Value(self.ids, root.shape, root.dtype, root.device, tracked=True)
-            self._insert(overwritten, (root if root.tracked else None, value, root_geometry, geometry), newest)
+            newest = self._like(root)
+            before = self.from_outside(root) if root.tracked else None
+            self._insert(overwritten, (before, value, root_geometry, geometry), newest)
+            self.hide(newest, [root])
             state.root = (root_geometry, newest)
             state.define(root_geometry, newest)
+        if written:
+            self._tell_others(key)
 
     def constant(self, tensor: Tensor) -> Value:
         """A value for a tensor that does not depend on the input, which is kept."""
@@ -202,6 +238,84 @@ class Ledger:
         self.ids += 1
         return Value(self.ids, tuple(tensor.shape), tensor.dtype, tensor.device, tracked)
 
+    def _like(self, value: Value) -> Value:
+        self.ids += 1
+        return Value(self.ids, value.shape, value.dtype, value.device, tracked=True)
+
+    # What is detached
+
+    def hide(self, value: Value, overwrites: Sequence[Value] = ()) -> None:
+        """`value` was made while the model wants no gradients; in the place of others, if it overwrites them."""
+        if not self.gradients:
+            known = [self.hidden.get(old.id, Hidden(old, "")).before for old in overwrites if old.tracked]
+            self.hidden[value.id] = Hidden(known[0] if known else None, self.where())
+
+    def from_outside(self, value: Value) -> Value:
+        """What the model sees of `value`: with gradients, what was made without is detached.
+
+        A write without gradients is not seen by autograd, which goes on from what was there before.
+        """
+        made = self.hidden.get(value.id)
+        if made is None or not self.gradients or not value.carries_signal:
+            return value
+        if value.id not in self.shown:
+            seen = self.shown[value.id] = self._like(value)
+            if made.before is None:
+                self._insert(aten.detach.default, (value,), seen, made.where)
+            else:
+                self._insert(aten.alias.default, (made.before,), seen, made.where)
+        return self.shown[value.id]
+
+    def detaches(self, begun: Begun) -> bool:
+        """Whether what the operation returns may be the same memory as its arguments, and is detached from them."""
+        func = begun.operation.func
+        if func is aten.detach.default or isinstance(func, type):
+            return True
+        plain = not begun.written and torch.Tag.inplace_view not in getattr(func, "tags", ())
+        return plain and not self.gradients and any(value.id not in self.hidden for value in begun.operation.inputs)
+
+    def apart_from(self, begun: Begun, result: Any) -> Any:
+        """The result, which is detached from the arguments: what shares memory with them by a storage of its own."""
+        given = {storage_of(tensor) for tensor in begun.tensors} & self.storages.keys()
+
+        def taken(tensor: Tensor) -> Tensor:
+            key = storage_of(tensor)
+            if key not in given:
+                return tensor
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
+                made = separated(tensor)
+            self.families.setdefault(key, [key]).append(storage_of(made))
+            self.families[storage_of(made)] = self.families[key]
+            self.parents[storage_of(made)] = key
+            return made
+
+        return mapped(result, taken)
+
+    def _tell_others(self, key: int) -> None:
+        """A storage was written: what that means where the same memory is looked at through a detach."""
+        for other in self.families.get(key, ()):
+            there, here = self.storages.get(other), self.storages[key]
+            if other == key or there is None or there.root is None or there.reference.expired():
+                continue
+            if self._descends(key, other):  # autograd does not see it there
+                geometry, source, func = *there.root, aten.alias.default
+            elif self._descends(other, key) and here.root is not None:
+                geometry, source, func = *here.root, aten.detach.default
+            else:
+                there.spoil()
+                continue
+            newest = self._like(source)
+            self._insert(func, (source,), newest)
+            self.hide(newest, [source])
+            there.replace(geometry, newest)
+
+    def _descends(self, key: int, ancestor: int) -> bool:
+        while key in self.parents:
+            key = self.parents[key]
+            if key == ancestor:
+                return True
+        return False
+
     # Numbers
 
     def keep_data(self, value: Value, tensor: Tensor) -> None:
@@ -211,14 +325,17 @@ class Ledger:
     def protect(self, tensor: Tensor) -> None:
         """Before `tensor` is written: what shares its storage and was kept gets a copy of its own."""
         key = storage_of(tensor)
-        for identity in self.kept_in.pop(key, ()):
-            self.tape.data[identity] = self.tape.data[identity].clone()
-            self.tape.constants.pop(identity, None)
+        for same in self.families.get(key, [key]):
+            for identity in self.kept_in.pop(same, ()):
+                self.tape.data[identity] = self.tape.data[identity].clone()
+                self.tape.constants.pop(identity, None)
 
     def spoil(self, tensor: Tensor) -> None:
         """`tensor` was written by something that is not recorded."""
-        if state := self.storages.get(storage_of(tensor)):
-            state.spoil()
+        key = storage_of(tensor)
+        for same in self.families.get(key, [key]):
+            if state := self.storages.get(same):
+                state.spoil()
 
     def finished(self) -> Tape:
         for tensor, _ in self.written:  # what shares a buffer that gets its old content back

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deconvviz.crops import Crops, NotLocal, Region, Starts, local
 from deconvviz.mirrors import BATCH_NORMS, RECTIFIERS, uses_batch_statistics
 from deconvviz.tape import Operation, Value, mapped
-from deconvviz.windows import per_axis, scale_factors
+from deconvviz.windows import nearest_sources, per_axis, scale_factors
 
 aten: Any = torch.ops.aten
 
@@ -165,6 +165,11 @@ def _factors(operation: Operation) -> list[int]:
     asked = [given or factor for given, factor in zip(scale_factors(operation), factors, strict=True)]
     if asked != factors or any(new % old for old, new in zip(before, after, strict=True)) or operation["align_corners"]:
         raise NotLocal(str(operation))
+    if not _is_linear(operation):
+        sources = nearest_sources(False, before, after, tuple(scale_factors(operation)))
+        for old, factor, found in zip(before, factors, sources, strict=True):
+            if (found != np.repeat(np.arange(old), factor)[:, None]).any():  # rounded, as for some large factors
+                raise NotLocal(str(operation))
     return factors
 
 

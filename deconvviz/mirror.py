@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import mirrors, plumbing  # noqa: F401  they register the library's rules
+from deconvviz.detaching import detaches, stopping
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.folding import folded
 from deconvviz.inputs import is_finite
@@ -33,10 +34,11 @@ WORTH_FOLDING = 4  # units that travel at once
 
 @dataclass
 class Met:
-    """What walks met on their way: operations they linearised, and operations where a part of a signal ended."""
+    """What walks met: operations they linearised, those where a part of a signal ended, and detaches they passed."""
 
     linearised: dict[str, None] = field(default_factory=dict)
     stopped: dict[str, None] = field(default_factory=dict)
+    detached: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
         spread: set[int] = set()  # values whose signal fills most of the map, and those before them
+        stops = stopping(tape, layer)
 
         def taken(value: Value) -> Tensor | None:
             return signals.pop(value.id, None) if value.id in writable else None
@@ -166,6 +169,10 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             arriving = [signals.pop(value.id, None) if value else None for value in operation.outputs]
             if all(part is None for part in arriving):
                 continue
+            if detaches(operation):
+                if operation in stops:
+                    continue
+                met.detached[str(operation)] = None
             rule = rule_for(operation, style)
             free = all(value is None or value.id in writable for value in operation.outputs)
             if not spread.isdisjoint(value.id for value in operation.outputs if value):

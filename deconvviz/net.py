@@ -364,6 +364,7 @@ class DeconvNet:
             tuple(met.linearised),
             tuple(met.stopped),
             {"deconvviz": __version__, "torch": str(torch.__version__)},
+            tuple(met.detached),
         )
 
 

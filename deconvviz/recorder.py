@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.errors import ModelError, UnsupportedOperation
-from deconvviz.interception import functions_applied
+from deconvviz.interception import functions_applied, gradients_switched
 from deconvviz.ledger import Begun, Ledger
 from deconvviz.restoring import Restored
 from deconvviz.storage import storage_of
@@ -96,7 +96,8 @@ def run(
         tape = recorder.ledger.tape
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
-        with Restored(recorder.watching(), functions_applied(recorder.applied), _Operations(recorder)):
+        applied, switched = functions_applied(recorder.applied), gradients_switched(recorder.switched)
+        with Restored(recorder.watching(), applied, switched, _Operations(recorder)):
             try:
                 model(*args, **copied)
             except Enough:
@@ -142,6 +143,7 @@ class Recorder(Watcher):
         self.suspended = False  # inside an opaque function or module
         self.in_function = False  # inside the forward of an autograd function
         self.opened: tuple[nn.Module, Begun] | None = None  # that module
+        self.recomputed = False  # the next `no_grad` is that of a checkpoint
         self.astray: str | None = None  # a module that took part in this run from another thread
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -151,6 +153,8 @@ class Recorder(Watcher):
         for tensor in written:
             self.ledger.protect(tensor)
         result = self.result(func, args, kwargs, written)
+        if begun is not None and self.ledger.detaches(begun):
+            result = self.ledger.apart_from(begun, result)
         if begun is not None:
             operation = self.ledger.end(begun, result)
             if self.in_script():  # where its operations are the layers
@@ -215,23 +219,41 @@ class Recorder(Watcher):
         """An autograd function is one operation, since it may have a backward of its own."""
         given = args[1:] if kind.setup_context is torch.autograd.Function.setup_context else args
         begun = None if self.suspended else self.ledger.begin(kind, given, {}, [])
-        if begun is None:
-            return forward(*args)
+        recomputes = _recomputes(kind)
+        if begun is None:  # what it makes of other tensors than its arguments is constant to autograd
+            before = self.switched(False)
+            try:
+                return forward(*args)
+            finally:
+                self.switched(before)
         self.ledger.keep_inputs(begun)  # now: it may work in place
         versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
-        operations, modules_run = self.ledger.tape.operations, self.modules_run
-        mark = len(operations)
-        before, self.in_function = self.in_function, True
+        mark, modules_run = len(self.ledger.tape.operations), self.modules_run
+        known = self.ledger.remembered(begun)
+        before, self.in_function, self.recomputed = self.in_function, True, recomputes
         try:
             result = forward(*args)
         finally:
-            self.in_function = before
-        calls = modules_run != self.modules_run or any(map(callable, given))
-        if not (calls and _recomputes(kind)):
-            del operations[mark:]
-            changed = [t for t in tensors_in(result) if versions.get(storage_of(t), t._version) != t._version]
-            self.ledger.end(begun._replace(written=changed), result)
+            self.in_function, self.recomputed = before, False
+        modules = modules_run != self.modules_run
+        if recomputes and (modules or any(map(callable, given))):
+            return result
+        if not modules:  # whose outputs are layers, too
+            self.ledger.forget(mark, known)
+        changed = [t for t in tensors_in(result) if versions.get(storage_of(t), t._version) != t._version]
+        if not changed:
+            result = self.ledger.apart_from(begun, result)
+        self.ledger.end(begun._replace(written=changed), result)
         return result
+
+    def switched(self, gradients: bool) -> bool:
+        """The model wants gradients from here on, or none; whether it did before."""
+        before = self.ledger.gradients
+        if self.recomputed and not gradients:  # of a forward whose backward computes it again, with gradients
+            self.recomputed = False
+        else:
+            self.ledger.gradients = gradients
+        return before
 
 
 def _recomputes(kind: Any) -> bool:

@@ -10,6 +10,7 @@ in a root: by offset, size and stride, so that a write costs what it writes and 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.dlpack import from_dlpack
 
 V = TypeVar("V")
 
@@ -105,6 +107,18 @@ class Geometry(NamedTuple):
         index = torch.full((highest + 1,), -1, device="cpu")
         index[held] = torch.arange(held.numel(), device="cpu")
         return index[asked]
+
+
+def separated(tensor: Tensor) -> Tensor:
+    """The same memory by a storage of its own, so that who looks at it from here can be told from who looked before."""
+    if not tensor.untyped_storage().nbytes():
+        return tensor
+    flat = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+    storage = from_dlpack(flat).untyped_storage()
+    place = int(tensor.storage_offset()), tensor.shape, tensor.stride()
+    made = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, *place)
+    conjugated = made.conj() if tensor.is_conj() else made
+    return torch._neg_view(conjugated) if tensor.is_neg() else conjugated
 
 
 def common(root: Geometry, geometry: Geometry) -> tuple[Geometry, Geometry]:
@@ -267,6 +281,11 @@ class StorageState(Generic[V]):
         """Whether a tensor lies in this memory, also where it came by a way that torch does not know, as by DLPack."""
         return self.address == tensor.untyped_storage().data_ptr() and not self.reference.expired()
 
+    def copy(self) -> StorageState[V]:
+        copied = copy.copy(self)
+        copied.values = dict(self.values)
+        return copied
+
     def current(self, geometry: Geometry) -> V | None:
         """The value of `geometry`, if it was defined since the last write."""
         version, value = self.values.get(geometry, (-1, None))
@@ -287,6 +306,12 @@ class StorageState(Generic[V]):
             self.root = (geometry, value)
             return True
         return False
+
+    def replace(self, geometry: Geometry, value: V) -> None:
+        """The whole content is another now, and lies in `geometry`."""
+        self.version += 1
+        self.root = (geometry, value)
+        self.define(geometry, value)
 
     def spoil(self) -> None:
         """It was written by something that was not recorded: nothing known about the content is true now."""

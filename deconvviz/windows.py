@@ -12,6 +12,7 @@ operation that is not known to be local sees everything.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -183,14 +184,58 @@ def interpolated(operation: Operation, value: Value, made: Value, rows: Windows)
     inside = rows.copy()
     for axis in range(2, rank + 2):
         size, target, factor = value.shape[axis], made.shape[axis], factors[axis - 2]
+        if nearest:
+            sources = nearest_sources(exact, value.shape[2:], made.shape[2:], tuple(factors))
+            inside[:, axis] = _nearest(rows[:, axis], sources[axis - 2], size)
+            continue
         ratio = 1 / factor if factor else size / target
-        shift = 0.0 if nearest and not exact else 0.5 * ratio - (0.0 if exact else 0.5)
+        shift = 0.5 * ratio - 0.5
         if operation["align_corners"]:
             ratio, shift = (size - 1) / max(1, target - 1), 0.0
         first, last = np.floor(rows[:, axis] * max(ratio, 1e-9) + shift).T
         inside[:, axis, 0] = first - (1 if cubic else 0)
-        inside[:, axis, 1] = last + (0 if nearest else 2 if cubic else 1)
+        inside[:, axis, 1] = last + (2 if cubic else 1)
     return inside
+
+
+Factors = tuple[float | None, ...]
+
+
+@functools.lru_cache(64)
+def nearest_sources(
+    exact: bool, sizes: tuple[int, ...], targets: tuple[int, ...], factors: Factors
+) -> list[NDArray[np.float64]]:
+    """Per axis (target, 2): the first and the last position that nearest interpolation may take each position from.
+
+    torch is asked, since it multiplies by a ratio that is rounded, in single or double precision as the layout may be,
+    and not at all where no size changes.
+    """
+    rank = len(sizes)
+    function = getattr(aten, f"{'_upsample_nearest_exact' if exact else 'upsample_nearest'}{rank}d").default
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}.get(rank, torch.contiguous_format)
+    found = []
+    for axis, size in enumerate(sizes):
+        places = torch.arange(size, device="cpu").view(-1, *[1] * (rank - 1 - axis)).expand(1, 2, *sizes)
+        kinds = (
+            (torch.float32, torch.contiguous_format),
+            (torch.float64, torch.contiguous_format),
+            (torch.float32, last),
+        )
+        taken = torch.stack(
+            [function(places.to(t).contiguous(memory_format=m), targets, *factors).double() for t, m in kinds]
+        )
+        along = taken[:, 0, 0].movedim(axis + 1, 1).flatten(2)[:, :, 0]
+        found.append(np.stack([along.amin(0).numpy(), along.amax(0).numpy()], 1))
+    return found
+
+
+def _nearest(rows: NDArray[np.float64], sources: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Windows (rows, 2) as windows of the sources; outside of the map they go on as inside."""
+    target = len(sources)
+    finite = np.where(np.isfinite(rows), rows, 0).astype(np.int64)
+    inside = np.clip(finite, 0, target - 1)
+    found = np.stack([sources[inside[:, 0], 0], sources[inside[:, 1], 1]], 1)
+    return np.where(np.isfinite(rows), found + np.floor((finite - inside) * size / target), rows)
 
 
 # Places

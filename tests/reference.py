@@ -126,14 +126,14 @@ WRITTEN_OUT = {F.instance_norm: _instance_norm, F.batch_norm: _batch_norm, F.gro
 
 
 class _Replaced(TorchFunctionMode):
-    def __init__(self, style: str) -> None:
+    def __init__(self, style: str, through_detach: bool = False) -> None:
         super().__init__()
-        self.style = style
+        self.style, self.through_detach = style, through_detach
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if func in (Tensor.detach, torch.detach):
-            return args[0].view_as(args[0])  # the identity on the way back, too
+        if self.through_detach and func in (Tensor.detach, torch.detach):
+            return args[0].view_as(args[0])
         if func in WRITTEN_OUT:
             return WRITTEN_OUT[func](kwargs.pop("input") if "input" in kwargs else args[0], *args[1:], **kwargs)
         if self.style == "gradient":
@@ -189,10 +189,17 @@ class ReferenceRun:
         try:
             torch.backends.mha.set_fastpath_enabled(False)
             model.eval().requires_grad_(False)
-            for name, of_module in wanted.items():
-                handles.append(modules[name].register_forward_hook(self._catching(of_module)))
-            with torch.enable_grad(), _Replaced(style):
-                model(self._x.clone())  # a first layer may work in place
+            for through_detach in (False, True):  # through it only where nothing arrives else, as from a frozen network
+                self.times.clear()
+                for name, of_module in wanted.items():
+                    missing = [call for call in of_module if call not in self.activations]
+                    handles.append(modules[name].register_forward_hook(self._catching(name, missing)))
+                with torch.enable_grad(), _Replaced(style, through_detach):
+                    model(self._x.clone())  # a first layer may work in place
+                while handles:
+                    handles.pop().remove()
+                if self.activations.keys() >= set(calls):
+                    break
         finally:
             for handle in handles:
                 handle.remove()
@@ -202,9 +209,7 @@ class ReferenceRun:
             for parameter, required in frozen:
                 parameter.requires_grad_(required)
 
-    def _catching(self, calls: list[Call]) -> Callable[..., None]:
-        name = calls[0].module
-
+    def _catching(self, name: str, calls: list[Call]) -> Callable[..., None]:
         def catch(module: nn.Module, args: object, output: Any) -> None:
             for call in calls:
                 if call.number == self.times[name]:

@@ -325,3 +325,28 @@ def test_a_function_that_raises_leaves_torch_as_it_was():
     with pytest.raises(KeyError, match="inside"):
         dv.DeconvNet(Model(lambda net, h: Raises.apply(h))).project(torch.randn(1, 1, 7, 6), "last", 0)
     assert "__getattribute__" not in vars(type(torch.autograd.Function))
+
+
+def test_views_and_layers_within_a_function():
+    class Reading(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, module, x):
+            return module(x[:, :1].expand_as(x)) if module else x[:, :1] * 3 + x.view(x.shape)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return None, gradient * 5
+
+    def function(net: nn.Module, h: Tensor) -> Tensor:
+        left = h[:, :1]
+        return Reading.apply(None, h) * h + left.sin() + Reading.apply(net.middle, h)
+
+    model, x = Model(function).double(), torch.randn(1, 1, 7, 6, dtype=torch.float64)
+    net = dv.DeconvNet(model, "gradient")
+    found = net.project(x, "last", 1, position=(2, 1), seed="one").pixels
+    expected = by_autograd(model, x, (0, 1, 2, 1))
+    assert (found - expected).norm() <= 1e-10 * expected.norm()
+    inside = net.project(x, "middle", 1, position=(2, 1), seed="one").pixels
+    leaf = x.clone().requires_grad_()
+    model.middle(model.first(leaf)[:, :1].expand(-1, 2, -1, -1))[0, 1, 2, 1].backward()
+    assert (inside - leaf.grad).norm() <= 1e-10 * leaf.grad.norm()

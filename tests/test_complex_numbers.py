@@ -26,6 +26,7 @@ MATRIX, BATCH, VECTOR, FILTERS, OTHER = (
     numbers(2, 2, 1, 1),
     numbers(2, 6, 6),
 )
+TURNED = torch.tensor(1 + 0.5j, dtype=torch.complex128)  # so that no part of a number is zero
 MASK = torch.rand(6, 6, generator=_generator) > 0.5
 LINEAR = nn.Linear(6, 6, dtype=torch.complex128)
 CONVOLUTION = nn.Conv2d(2, 2, 3, padding=1, dtype=torch.complex128)
@@ -152,7 +153,7 @@ class Spectral(nn.Module):
         self.convolution, self.function = nn.Conv2d(1, 2, 3, dtype=torch.float64), function
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.function(torch.fft.fft(self.convolution(x)) * (1 + 0.5j))
+        y = self.function(torch.fft.fft(self.convolution(x)) * TURNED)
         return y.real + 0.3 * y.imag if y.is_complex() else y
 
 

@@ -70,10 +70,11 @@ def _project(given: argparse.Namespace) -> None:
     position = "max" if given.position is None else given.position
     projection = net.project(trace, given.layer, channels, position, given.seed)
     outputs.write_figure(projection.figure(crop=not given.whole), out)
-    linearised = projection.provenance.linearised
+    linearised, detached = projection.provenance.linearised, projection.provenance.detached
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
-    facts = {"units": projection.units, "linearised": linearised, "files": [out]}
+    lines += [f"passed, though detached: {', '.join(detached)}"] if detached else []
+    facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [out]}
     say(given, "\n".join([*lines, str(out)]), facts)
 
 

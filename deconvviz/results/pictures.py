@@ -37,6 +37,7 @@ class Provenance:
     linearised: tuple[str, ...]  # operations without a mirror, as "aten.sigmoid in features.3"
     stopped: tuple[str, ...]  # operations where a part of the signal ended: comparisons, integer casts
     versions: dict[str, str]  # of deconvviz and torch
+    detached: tuple[str, ...] = ()  # detaches that the signal was passed through, where autograd would have stopped
 
 
 @dataclass(frozen=True)
