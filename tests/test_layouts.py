@@ -166,8 +166,20 @@ def alone(case: Case) -> bool:
     return len(case.shape) > 1
 
 
+def _names() -> list[object]:
+    """All cases, but of the many settings of filters, pools and interpolation three of four among the slow tests."""
+    seen: dict[str, int] = {}
+    names: list[object] = []
+    for name in ALL:
+        family = name.split()[0].rstrip("123d")
+        seen[family] = seen.get(family, -1) + 1
+        many = family.startswith(("conv", "max_pool", "avg_pool", "interpolate", "pad"))
+        names.append(pytest.param(name, marks=pytest.mark.slow) if many and seen[family] % 4 else name)
+    return names
+
+
 @pytest.mark.parametrize("samples", [1, 3])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", _names())
 def test_signals_and_recordings_of_every_layout(name, samples):
     case = ALL[name]
     if samples == 1 and not alone(case):
@@ -184,7 +196,7 @@ def test_signals_and_recordings_of_every_layout(name, samples):
         assert torch.isclose(left, right, rtol=1e-6, atol=1e-7 * float(tangent.norm() * sent.norm())), what
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", _names())
 def test_units_in_a_batch_of_every_layout(name):
     """The units of several samples travel together: each against finite differences of its own sample."""
     case = ALL[name]
