@@ -22,7 +22,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="faults are put in by
 
 @linux
 def test_a_command_that_is_disturbed_gives_the_same_when_it_is_started_again():
-    call = [sys.executable, "-m", "faults", "scan", "train", "atlas, again", "--every", "27"]
+    call = [sys.executable, "-m", "faults", "scan", "train", "atlas, again", "--every", "53"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
