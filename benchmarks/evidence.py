@@ -63,6 +63,7 @@ def reference_network(count: int) -> dict[str, Question]:
         "mnist-randomisation-conv2": lambda: randomisation(net, x, "conv2"),
         "mnist-independent-fc2": lambda: randomisation(net, x, "fc2", mode="independent"),
         "mnist-selectivity-conv2": lambda: selectivity(net, x, "conv2"),
+        "mnist-selectivity-relu2": lambda: selectivity(net, x, "relu2"),
         "mnist-selectivity-fc2": lambda: selectivity(net, x, "fc2"),
         "mnist-localisation": lambda: localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist()),
         "mnist-clarity": lambda: clarity(net, x, ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]),

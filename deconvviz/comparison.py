@@ -163,6 +163,8 @@ class _Run:
         gradient, right = (self.picture(known) for known in ("Saliency", style))
         factor = self.image if product == "input" else self._cam() if product == "cam" else torch.ones(())
         theirs = self.known[name]
+        if not right.any():
+            return f"blank, as {style} is" if not self.known[name].any() else f"{style} is blank here"
         rectifies = _difference(gradient, right) > SAME
         where = f"of layer {self.cam}; " if product == "cam" else ""
         if rectifies and _difference(theirs, gradient * factor) < 1e-6:

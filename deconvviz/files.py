@@ -113,6 +113,14 @@ def hold(handle: int) -> bool | None:
     return True
 
 
+def may_hang(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a device, a pipe or a socket: who reads from it may wait for ever."""
+    with contextlib.suppress(OSError, ValueError):
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
 def safe_name(text: str) -> str:
     """`text` as the name of a file, without what could lead to another folder or is no name anywhere.
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from deconvviz import __version__, images
 from deconvviz.arguments import once
@@ -73,6 +74,12 @@ class DeconvNet:
             raise ModelError(
                 f"the model {type(self.model).__name__} is quantised, and quantised operations have no mirror; "
                 f"project the floating-point model that was quantised"
+            )
+        named = (*self.model.named_parameters(), *self.model.named_buffers())
+        if lazy := next((name for name, one in named if is_lazy(one)), None):
+            raise ModelError(
+                f"the model {type(self.model).__name__} has lazy modules, and {lazy!r} has no shape yet; "
+                f"run the model once on an input of the kind that it is for"
             )
         if next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
             raise ModelError(

@@ -23,7 +23,7 @@ from safetensors import safe_open
 from deconvviz.data.identity import difference
 from deconvviz.data.items import Batch
 from deconvviz.errors import DataError, InputError
-from deconvviz.files import check_writable, remove_leftovers
+from deconvviz.files import check_writable, may_hang, remove_leftovers
 from deconvviz.ranks import Ranks
 from deconvviz.tally import NAMES, Tally
 from deconvviz.tensorfiles import DAMAGE, checked, manifest_of, write_tensors
@@ -140,6 +140,8 @@ class Progress:
     @classmethod
     def load(cls, path: Path) -> tuple[Progress, dict[str, Any]]:
         """What `save` wrote, and what it belongs to. Raises DataError for any other file."""
+        if may_hang(path):
+            raise DataError(f"{os.fspath(path)!r} is no state of a scan (it is a device, pipe or socket); remove it")
         try:
             with safe_open(path, framework="pt") as stored:
                 manifest = manifest_of(stored, "scan")

@@ -70,6 +70,13 @@ def without_timm(_: Path) -> Any:
 
 
 CASES: list[Case] = [
+    refused(
+        "a model of lazy modules",
+        lambda _: dv.DeconvNet(nn.Sequential(nn.LazyConv2d(4, 3))),
+        ModelError,
+        "the model Sequential has lazy modules, and '0.weight' has no shape yet; run the model once on an input of the "
+        "kind that it is for",
+    ),
     *(
         refused(
             f"a model that is {type(model).__name__}",

@@ -115,8 +115,8 @@ def small(model, tmp_path, x=None, **options):
 def test_what_cannot_be_judged_has_no_number(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
-    nn.init.constant_(model[0].weight, 1)
-    model[0].bias.data = torch.tensor([-100.0, 0])
+    model[0].weight.data[:] = torch.arange(1.0, 10).view(3, 3)
+    model[0].bias.data = torch.tensor([-100000.0, 0])
     found = small(model, tmp_path)
     assert (found["gain"][0], found["alike"][0]) == (None, None), "a dead channel"
     assert found["gain"][1][1] == found["alike"][1][1] == 2

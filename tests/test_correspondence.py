@@ -220,7 +220,7 @@ EYES = {"eye": PARTS["eye"]}
         ({"within": [(0, 0, 3, 3)] * 4}, r"part 'eye' of image 0, 4 x 4 pixels, has no room within \(0, 0, 3, 3\)"),
         ({"draws": 0}, "draws must be a whole number of at least 1, not 0"),
         ({"fill": "black"}, "a fill is 'grey', 'mean' or a finite number, not 'black'"),
-        ({"layers": []}, "there is no layer to record"),
+        ({"layers": []}, "there is no layer to compare"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
     ],
 )

@@ -277,7 +277,7 @@ def test_the_pointing_game_on_the_network_that_reads_one_patch():
     elsewhere = localisation(reads_one_patch(), x, boxes - 4, "0")
     assert all(elsewhere.hits[name].mean == 0 for name in METHODS)
     nothing = localisation(reads_one_patch(0.0), x, boxes - boxes[..., :1], "0")  # an empty picture points nowhere
-    assert nothing.hits["deconvnet"].mean == 0
+    assert nothing.hits["deconvnet"].images == 0
 
 
 def test_digits_among_distractors():

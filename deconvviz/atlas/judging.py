@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     """Of one unit's projection; NaN where it cannot be judged."""
 
     gain: float = NONE  # insertion above a random ranking
-    alike: float = NONE  # rank correlation with projections of other channels at the same place
+    alike: float = NONE  # rank correlation with projections of other channels at the same place, those not blank
 
 
 class Judge:

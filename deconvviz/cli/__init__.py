@@ -34,6 +34,7 @@ All commands: deconvviz --help"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         print(START)
@@ -79,6 +80,13 @@ def _show(
         print(f"note: {' '.join(str(message).splitlines())}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
+
+
+def _open_streams() -> None:
+    """Where a standard stream is closed, as by ``>&-``, let it lead nowhere: files would else get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  as long as the program runs
 
 
 def _failed(error: Exception) -> int:

@@ -85,6 +85,10 @@ def _fill(given: argparse.Namespace) -> str | float:
 
 
 def _lines(path: str) -> list[str]:
+    from deconvviz.files import may_hang
+
+    if may_hang(path):
+        raise InputError(f"{path!r} cannot be read as text: it is a device, pipe or socket")
     try:
         return Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ other digits, on a canvas that the reference network reads at every place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from deconvviz.arguments import described, is_whole
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
-from deconvviz.evidence.similarity import heatmap
+from deconvviz.evidence.similarity import enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
@@ -38,7 +39,8 @@ def localisation(
     """On how many images the pixel that a method ranks first lies in the known object.
 
     x, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's first
-    pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty misses.
+    pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty points nowhere:
+    it is left out and counted.
 
     Raises InputError and UnknownLayerError for what is not there.
     """
@@ -48,12 +50,13 @@ def localisation(
     for name, method in {**chosen(methods), **BASELINES}.items():
         heat = heatmap(method(net.model, judged.x, layer, judged.places))
         point = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
-        inside = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1) & (heat.flatten(1).amax(1) > 0)
-        points[name], hits[name] = point, score(inside.double())
+        inside, empty = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1), heat.flatten(1).amax(1) == 0
+        points[name] = torch.where(empty[:, None], -1, point)
+        hits[name] = score(torch.where(empty, torch.nan, inside.double()))
     sides = boxes[..., 1] - boxes[..., 0]
     chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
     shown = displayed(judged.x, net.preprocess)
-    return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance))
+    return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance, len(judged.x)))
 
 
 def _checked_boxes(given: Any, x: Tensor) -> Tensor:
@@ -72,20 +75,26 @@ def _checked_boxes(given: Any, x: Tensor) -> Tensor:
     return boxes
 
 
-def _verdict(hits: Mapping[str, Score], chance: float) -> str:
+def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
     said = []
     for name, one in hits.items():
         if name in BASELINES:
             continue
+        if not enough(one.images, images):
+            said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
+            continue
+        left = "" if one.images == images else f" (without {images - one.images} on which its picture is empty)"
         edge = hits["edges"]
-        if one.low > max(edge.high, chance):
+        most = chance if math.isnan(edge.high) else max(edge.high, chance)
+        if one.low > most:
             means = "more than edges do"
         elif one.low > chance:
             means = "more than chance, but no more than edges can"
         else:
             means = "which chance would do, too"
-        said.append(f"{name} points at the object on {one.mean:.0%} of the images, {means}")
-    return f"{'; '.join(said)} (edges {hits['edges'].mean:.0%}, a random pixel {chance:.0%})."
+        said.append(f"{name} points at the object on {one.mean:.0%} of the images{left}, {means}")
+    edges = "" if math.isnan(hits["edges"].mean) else f"edges {hits['edges'].mean:.0%}, "
+    return f"{'; '.join(said)} ({edges}a random pixel {chance:.0%})."
 
 
 # The built-in benchmark

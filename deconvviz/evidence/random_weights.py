@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, score
-from deconvviz.evidence.similarity import spearman, ssim
+from deconvviz.evidence.similarity import enough, spearman, ssim
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Randomisation, Score
 from deconvviz.tape import Value, mapped
@@ -57,14 +57,12 @@ def randomisation(
         randomise(model, [name], seed + step)
         for method in asked:
             for n, heat in enumerate(judged.heatmaps(asked[method], model)):
-                pair = heat, originals[method][n]
-                empty = not (heat.any() and originals[method][n].any())
-                ranks[method][step, n] = float("nan") if empty else spearman(*pair)
-                structures[method][step, n] = float("nan") if empty else ssim(*pair)
+                ranks[method][step, n] = spearman(heat, originals[method][n])
+                structures[method][step, n] = ssim(heat, originals[method][n])
     half = -(-len(names) // 2)
     upper = {name: one[half - 1] if mode == "cascading" else one[:half].nanmean(0) for name, one in ranks.items()}
     kept = {name: score(one) for name, one in upper.items()}
-    return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode))
+    return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode, shape[1]))
 
 
 def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
@@ -105,18 +103,22 @@ def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
             weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 
-def _verdict(kept: Mapping[str, Score], mode: str) -> str:
+def _verdict(kept: Mapping[str, Score], mode: str, images: int) -> str:
     what = "With the upper half of the layers random" if mode == "cascading" else "With one upper layer random"
     said = []
     for name, one in kept.items():
         if not one.images:
             said.append(f"the {name} picture is empty")
             continue
+        if not enough(one.images, images):
+            said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
+            continue
+        left = "" if one.images == images else f" (without {images - one.images} images on which it is empty)"
         if one.mean > 0.5:
             means = "it depends weakly on these layers"
         elif one.mean > 0.2:
             means = "it depends on these layers in part"
         else:
             means = "it depends on these layers"
-        said.append(f"the {name} picture keeps a rank correlation of {one} with itself: {means}")
+        said.append(f"the {name} picture keeps a rank correlation of {one} with itself: {means}{left}")
     return f"{what}, {'; '.join(said)}."

@@ -9,6 +9,7 @@ pixels of equal rank are deleted in random order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
-from deconvviz.evidence.similarity import Box, cut, heatmap
+from deconvviz.evidence.similarity import Box, cut, enough, heatmap
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Deletion, Score
 from deconvviz.units import Position
@@ -79,14 +80,15 @@ def deletion(
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     deleted, inserted = {}, {}
     for name, method in {**chosen(methods), **BASELINES}.items():
-        order = [_ranked(heat) for heat in judged.heatmaps(method)]
-        curves = [_curves(judged, n, order[n], blank[n], fractions, batch_size) for n in range(len(order))]
+        heats = judged.heatmaps(method)
+        curves = [_curves(judged, n, heat, blank[n], fractions, batch_size) for n, heat in enumerate(heats)]
         deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
     without = {name: score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
     areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
     scores = {name: score(one) for name, one in areas.items()}
     gains = {name: score(one - areas["random"]) for name, one in areas.items()}
-    verdict = _verdict(scores, gains, len(judged.units))
+    beyond = {name: float((one - areas["edges"]).nanmean()) for name, one in areas.items()}
+    verdict = _verdict(scores, gains, beyond, len(judged.units))
     return Deletion(judged.units, baseline, fractions, deleted, inserted, without, scores, gains, verdict)
 
 
@@ -103,7 +105,7 @@ def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: 
     """Areas under the curves of deletion and insertion with zeros, (images,) each, for heatmaps that are known."""
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     blank = torch.zeros_like(judged.x[0])
-    curves = [_curves(judged, n, _ranked(heat), blank, fractions, batch_size) for n, heat in enumerate(heats)]
+    curves = [_curves(judged, n, heat, blank, fractions, batch_size) for n, heat in enumerate(heats)]
     deleted, inserted = (torch.trapezoid(torch.stack(each), fractions) for each in zip(*curves, strict=True))
     return deleted, inserted
 
@@ -121,7 +123,8 @@ def gains(
     """Insertion into zeros above a random ranking, for heatmaps that are there already; NaN where nothing can be said.
 
     x, places, boxes, heats: per unit its image, its place, its receptive field, and a heatmap cut to that. The numbers
-    are those of `deletion` on each image alone.
+    are those of `deletion` on each image alone. Nothing can be said of a heatmap that is empty, nor where the unit does
+    not fire more on the image than without it.
     """
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     found: list[float] = []
@@ -137,16 +140,18 @@ def gains(
             none, whole = risen[:1], risen[steps : steps + 1]
             by_lot = torch.cat([none, risen[steps + 1 :], whole])
             areas = [torch.trapezoid(_scaled(one, none, whole), fractions) for one in (risen[: steps + 1], by_lot)]
-            found.append(float(areas[0] - areas[1]))
+            found.append(float(areas[0] - areas[1]) if heats[len(found)].any() else float("nan"))
     return found
 
 
 def _curves(
-    judged: Judged, n: int, ranks: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
+    judged: Judged, n: int, heat: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Deletion and insertion of one image, (steps + 1,) each."""
+    """Deletion and insertion of one image, (steps + 1,) each; NaN where the heatmap is empty, and so ranks nothing."""
+    if not heat.any():
+        return torch.full_like(fractions, torch.nan), torch.full_like(fractions, torch.nan)
     image = judged.x[n]
-    mask = _first(image, judged.box(n), ranks, fractions)
+    mask = _first(image, judged.box(n), _ranked(heat), fractions)
     batch = torch.cat([torch.where(mask, blank, image), _inserted(image, blank, mask, mask[-1])])
     values = activations(judged.net, batch, judged.layer, [judged.places[n]] * len(batch), batch_size)
     fallen, risen = values[: len(fractions)], values[len(fractions) :]
@@ -188,23 +193,34 @@ def _flat(index: Sequence[int], shape: Sequence[int]) -> int:
     return int(np.ravel_multi_index(tuple(index), tuple(shape)))
 
 
-def _verdict(insertion: Mapping[str, Score], gains: Mapping[str, Score], images: int) -> str:
-    judged = next(iter(insertion.values())).images
-    if not judged:
+def _verdict(
+    insertion: Mapping[str, Score], gains: Mapping[str, Score], beyond: Mapping[str, float], images: int
+) -> str:
+    """beyond: by how much each method inserts more than edges do, on average; NaN where these are no measure."""
+    fires = insertion["random"].images
+    if not fires:
         return f"None of the {images} units fires more on its image than on the baseline, so nothing can be said."
+    if not enough(fires, images):
+        return f"Only {fires} of {images} units fire more on their image than on the baseline, too few to say."
     said = []
     for name, gain in gains.items():
         if name in BASELINES:
             continue
-        above, edge = insertion[name].mean - insertion["random"].mean, insertion[name].mean - insertion["edges"].mean
-        if gain.low > 0:
-            beats = "and more than an edge detector" if edge > 0 else "but no more than an edge detector"
-            said.append(
-                f"{name} finds pixels that make the unit fire ({above:+.2f} above chance), {beats} ({edge:+.2f})"
-            )
-        elif gain.high < 0:
-            said.append(f"{name} ranks pixels worse than chance ({above:+.2f})")
+        if not enough(gain.images, fires):
+            said.append(f"the {name} picture is empty on {fires - gain.images} of {fires} images, too many to say")
         else:
-            said.append(f"{name} cannot be told from a random ranking ({above:+.2f})")
-    left = "" if judged == images else f" Judged on {judged} of {images} images, where the unit fires."
+            said.append(_judged(name, gain, beyond[name]))
+            if gain.images < fires:
+                said[-1] += f", without {fires - gain.images} images on which its picture is empty"
+    left = "" if fires == images else f" Judged on {fires} of {images} images, where the unit fires."
     return f"{'; '.join(said)}.{left}"
+
+
+def _judged(name: str, gain: Score, beyond: float) -> str:
+    if gain.low > 0:
+        edges = "and more than an edge detector" if beyond > 0 else "but no more than an edge detector"
+        than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"
+        return f"{name} finds pixels that make the unit fire ({gain.mean:+.2f} above chance){than}"
+    if gain.high < 0:
+        return f"{name} ranks pixels worse than chance ({gain.mean:+.2f})"
+    return f"{name} cannot be told from a random ranking ({gain.mean:+.2f})"

@@ -49,28 +49,36 @@ def cut(heat: Tensor, box: Box | None) -> Tensor:
     return heat if box is None else heat[tuple(slice(first, last) for first, last in box)]
 
 
+def blank(heat: Tensor) -> bool:
+    """Whether a heatmap shows nothing: it is the same everywhere, as where the unit's picture is empty."""
+    return not heat.numel() or bool(heat.min() == heat.max())
+
+
 def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two heatmaps, in [-1, 1]; ties get their mean rank. 0 where one of them is constant."""
+    """Rank correlation of two heatmaps, in [-1, 1]; ties get their mean rank. NaN where one of them is blank."""
+    if blank(a) or blank(b):
+        return float("nan")
     first, second = (heat.flatten().numpy() for heat in (a, b))
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
     return float(library("scipy.stats").spearmanr(first, second).statistic)
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of two heatmaps in [0, 1], with windows of 7 pixels or as fit."""
+    """Structural similarity (Wang et al. 2004) of two heatmaps in [0, 1], with windows of 7 pixels or as fit.
+
+    NaN where one of them is blank, or too small to have a structure.
+    """
+    metrics = library("skimage.metrics")
     side = min(WINDOW, *a.shape)
     size = side - (side + 1) % 2
-    if size < 3:
-        return float("nan")  # too small to have a structure
-    metrics = library("skimage.metrics")
+    if size < 3 or blank(a) or blank(b):
+        return float("nan")
     return float(metrics.structural_similarity(a.numpy(), b.numpy(), data_range=1.0, win_size=size))
 
 
 def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> float:
-    """How much of the strongest `share` of pixels two heatmaps have in common, in [0, 1]. 0 where one is empty."""
-    if not a.any() or not b.any():
-        return 0.0
+    """How much of the strongest `share` of pixels two heatmaps have in common, in [0, 1]. NaN where one is blank."""
+    if blank(a) or blank(b):
+        return float("nan")
     count = max(1, round(share * a.numel()))
     first, second = (set(heat.flatten().topk(count).indices.tolist()) for heat in (a, b))
     return len(first & second) / count
@@ -81,6 +89,21 @@ def edges(images: Tensor) -> Tensor:
     sobel = library("skimage.filters").sobel
     grey = images.detach().double().cpu().mean(1).numpy()
     return torch.from_numpy(np.stack([sobel(image) for image in grey]))[:, None]
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """The mean without NaN; NaN where there is nothing else."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def enough(judged: int, asked: int) -> bool:
+    """Whether so many of what was asked could be judged that the rest may be left out: at least half.
+
+    >>> enough(5, 10), enough(4, 10), enough(0, 0)
+    (True, False, False)
+    """
+    return judged > 0 and 2 * judged >= asked
 
 
 def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:

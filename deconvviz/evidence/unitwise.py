@@ -6,6 +6,7 @@ On each image several channels are taken at one position, so that all see the sa
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
-from deconvviz.evidence.similarity import spearman, ssim
+from deconvviz.evidence.similarity import enough, mean_of_known, spearman, ssim
 from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Score, Selectivity
 
@@ -23,6 +24,8 @@ def selectivity(
     net: DeconvNet, x: Any, layer: str, count: int = 6, methods: Sequence[str] | Mapping[str, Attribution] | None = None
 ) -> Selectivity:
     """How alike the pictures of different units of `layer` are on the same image.
+
+    Pairs in which a picture is blank, as those of silent units are, are left out and counted.
 
     x, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest, the
     channels that are strongest there.
@@ -37,12 +40,18 @@ def selectivity(
     compared = [_at_one_place(strongest, n, count) for n in range(len(strongest.x))]
     ranks: dict[str, Score] = {}
     structures: dict[str, Score] = {}
+    left_out: dict[str, int] = {}
+    count_of_pairs = 0
     for name, method in {**chosen(methods), "random": noise}.items():
         pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
-        ranks[name] = score([sum(spearman(a, b) for a, b in each) / len(each) for each in pairs])
-        structures[name] = score([sum(ssim(a, b) for a, b in each) / len(each) for each in pairs])
+        found = [[spearman(a, b) for a, b in each] for each in pairs]
+        ranks[name] = score(list(map(mean_of_known, found)))
+        structures[name] = score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
+        left_out[name] = sum(math.isnan(one) for each in found for one in each)
+        count_of_pairs = sum(map(len, found))
     units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
-    return Selectivity(units, ranks, structures, _verdict(ranks))
+    verdict = _verdict(ranks, left_out, count_of_pairs)
+    return Selectivity(units, ranks, structures, verdict, count_of_pairs, left_out)
 
 
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
@@ -63,16 +72,22 @@ def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> li
 
 
 def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
-    """Mean rank correlation of a unit's heatmap with those of others; NaN without others, or of a single pixel."""
-    if not others or heat.numel() < 2:
-        return float("nan")
-    return sum(spearman(heat, other) for other in others) / len(others)
+    """Mean rank correlation of a unit's heatmap with those of others that are not blank.
+
+    NaN where that is fewer than half of them, or the heatmap is blank itself.
+    """
+    known = [value for value in (spearman(heat, other) for other in others) if not math.isnan(value)]
+    return sum(known) / len(known) if enough(len(known), len(others)) else float("nan")
 
 
-def _verdict(alike: Mapping[str, Score]) -> str:
+def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -> str:
     said = []
     for name, one in alike.items():
         if name == "random":
+            continue
+        left_out = f"{blank[name]} of {pairs} pairs of {name} pictures have a blank one"
+        if not enough(pairs - blank[name], pairs):
+            said.append(f"{left_out}, and too few are left to say")
             continue
         if one.mean > 0.7:
             means = "it shows the image more than the unit"
@@ -80,5 +95,6 @@ def _verdict(alike: Mapping[str, Score]) -> str:
             means = "it shows the unit in part"
         else:
             means = "it shows the unit"
-        said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}")
+        without = f" ({left_out} and are left out)" if blank[name] else ""
+        said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}{without}")
     return f"{'; '.join(said)}."

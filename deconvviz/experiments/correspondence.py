@@ -206,6 +206,9 @@ def _verdict(found: Correspondence) -> str:
             found.average(found.control, part)[-1],
             found.average(found.aligned, part)[-1],
         )
+        if not float(found.changed[part][-1]) and not float(found.control_changed[part][-1]):
+            said.append(f"covering {part} changes nothing, nor does covering random places, so nothing can be said")
+            continue
         means = "no more alike than random places do"
         if chance(random, delta) <= SURE:
             means = "more alike than random places do, but no more than one place that is the same in all of them does"

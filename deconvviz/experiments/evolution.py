@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -243,7 +244,9 @@ class _Study:
             jumps[layer] = torch.stack([distance(a.strongest[layer], b.strongest[layer]) for a, b in pairs], 1)
             moves[layer] = torch.stack([distance(a.fixed[layer], b.fixed[layer]) for a, b in pairs], 1)
             remaining[layer] = torch.stack([distance(one.fixed[layer], self.last.fixed[layer]) for one in seen], 1)
-            settled[layer] = times[_settled(remaining[layer].mean(0))]
+            drawn = torch.stack([one.fixed[layer].any(1) for one in seen]).any(0)  # channels with a picture at all
+            silent = not bool(drawn.any())
+            settled[layer] = math.nan if silent else times[_settled(remaining[layer][drawn].mean(0))]
         grids = {layer: tuple(zip(*(one.rows[layer] for one in seen), strict=True)) for layer in self.layers}
         return Evolution(
             tuple(names),
@@ -331,8 +334,14 @@ def _settled(remaining: Tensor) -> int:
 
 
 def _verdict(settled: Mapping[str, float]) -> str:
+    blank = [layer for layer, time in settled.items() if math.isnan(time)]
+    settled = {layer: time for layer, time in settled.items() if layer not in blank}
+    empty = f"the pictures of {', '.join(blank)} are blank at every checkpoint"
+    if not settled:
+        return f"Nothing was measured: {empty}."
     listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
     said = f"Half of the way to the final projections is done, for good: {listed}"
+    said += f"; {empty}" if blank else ""
     pairs = list(itertools.combinations(settled.values(), 2))
     first, later = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
     if not pairs:

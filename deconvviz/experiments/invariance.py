@@ -20,6 +20,7 @@ from torch import Tensor
 
 from deconvviz.arguments import check_counts
 from deconvviz.errors import InputError
+from deconvviz.evidence.similarity import enough
 from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
 from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
 from deconvviz.images import displayed
@@ -151,8 +152,11 @@ class _Measure:
         alone = len(images) < 2
         return (
             distances,
-            {name: one / norms[name] for name, one in distances.items()},
-            {name: torch.full_like(one, torch.nan) if alone else one / norms[name] for name, one in others.items()},
+            {name: _share(one, norms[name]) for name, one in distances.items()},
+            {
+                name: torch.full_like(one, torch.nan) if alone else _share(one, norms[name])
+                for name, one in others.items()
+            },
             probability,
             changed,
         )
@@ -168,6 +172,11 @@ def _distance(layer: str, found: Tensor, plain: Tensor, t: Any) -> Tensor:
     return distance.cpu()
 
 
+def _share(distance: Tensor, norm: Tensor) -> Tensor:
+    """Of the features' norm; NaN where that is zero."""
+    return torch.where(norm > 0, distance / norm, torch.nan)
+
+
 def _verdict(
     wanted: Chosen, relative: dict[str, Tensor], others: dict[str, Tensor], probability: Tensor | None, changed: Tensor
 ) -> str:
@@ -177,12 +186,18 @@ def _verdict(
     (first, early), *_, (last, late) = [*means.items()] * 2
     said = []
     for name in dict.fromkeys([first, last]):
+        silent = int(means[name].isnan().sum())
+        if not enough(len(means[name]) - silent, len(means[name])):
+            said.append(f"{name} is zero on {silent} of {len(means[name])} images, too many to say how far it moves")
+            continue
         between, _ = mean_and_deviation(others[name])
+        left = f" (without {silent} images on which it is zero)" if silent else ""
         beside = "" if math.isnan(between) else f" (another image is {between:.2f} away)"
-        said.append(f"{name} moves by {mean_and_deviation(means[name])[0]:.2f} of its norm{beside}")
+        said.append(f"{name} moves by {mean_and_deviation(means[name])[0]:.2f} of its norm{beside}{left}")
     verdict = f"Under {wanted.name}, on average over values that change the image, {' and '.join(said)}"
-    if first != last:
-        verdict += f"; {last} moves less than {first} on {int((late < early).sum())} of {len(early)} images"
+    both = int((~(late + early).isnan()).sum())
+    if first != last and enough(both, len(early)):
+        verdict += f"; {last} moves less than {first} on {int((late < early).sum())} of {both} images"
     if probability is not None:
         lowest = probability.mean(1)
         worst = int(lowest.argmin())

@@ -188,25 +188,40 @@ def _each(given: int | Sequence[int] | None, strengths: Tensor, what: str) -> Te
 
 def _verdict(found: Occlusion) -> str:
     whole, lowest = float(found.whole_probability.mean()), float(found.probability.flatten(1).amin(1).mean())
-    count, layer = len(found.targets), found.projection.provenance.layer
-    distance = (found.lowest(found.probability) - found.lowest(found.activation)).abs()
-    meeting = int((distance < torch.tensor(found.patch)).all(1).sum())
+    count = len(found.targets)
     matters = "No place matters much: at the worst one" if lowest > 0.8 * whole else "At the worst place"
     size = " x ".join(map(str, found.patch))
     mean = f" (means over {count} images)" if count > 1 else ""
-    where = f"in {meeting} of {count} images" if count > 1 else "here" if meeting else "not here"
-    changed, chance = float(found.changed.mean()), _by_chance(found)
     return (
         f"{matters} a patch of {size} pixels lowers the probability of the class from {whole:.2f} to {lowest:.2f}"
-        f"{mean}, and the most probable class is another at {changed:.0%} of the places; the patches that weaken the "
-        f"map of {layer} and the class most overlap {where} ({chance:.0%} of places would by chance)."
+        f"{mean}, and the most probable class is another at {float(found.changed.mean()):.0%} of the places; "
+        f"{_meeting(found)}."
     )
 
 
-def _by_chance(found: Occlusion) -> float:
-    """The share of places whose patch overlaps the one that weakens the class most."""
+def _meeting(found: Occlusion) -> str:
+    """Whether the patches that weaken the map and the class most overlap, on images where places differ in both."""
+    layer = found.projection.provenance.layer
+    vary = [maps.flatten(1).amax(1) > maps.flatten(1).amin(1) for maps in (found.probability, found.activation)]
+    known = vary[0] & vary[1]
+    count, all_of = int(known.sum()), len(known)
+    if not count:
+        what = f"the map of {layer}" if vary[0].any() else "the class"
+        return f"no place weakens {what} more than another, so where it weakens most cannot be said"
+    distance = (found.lowest(found.probability) - found.lowest(found.activation)).abs()
+    meeting = int(((distance < torch.tensor(found.patch)).all(1) & known).sum())
+    where = f"in {meeting} of {count} images" if all_of > 1 else "here" if meeting else "not here"
+    left = "" if count == all_of else f", without {all_of - count} on which no place differs from another"
+    return (
+        f"the patches that weaken the map of {layer} and the class most overlap {where} "
+        f"({float(_by_chance(found)[known].mean()):.0%} of places would by chance{left})"
+    )
+
+
+def _by_chance(found: Occlusion) -> Tensor:
+    """Per image the share of places whose patch overlaps the one that weakens the class most, (images,)."""
     worst = found.lowest(found.probability)
     shares = []
     for axis, starts in enumerate((found.tops, found.lefts)):
         shares.append(((starts[None] - worst[:, axis, None]).abs() < found.patch[axis]).double().mean(1))
-    return float((shares[0] * shares[1]).mean())
+    return shares[0] * shares[1]

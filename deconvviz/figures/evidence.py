@@ -112,7 +112,7 @@ def _(result: Selectivity, **options: Any) -> Figure:
     figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.2)
     for axes, scores, name in ((panels[0], result.spearman, "rank correlation"), (panels[1], result.ssim, "SSIM")):
         _bars(axes, scores, name)
-        axes.set_xlim(min(0, *(one.mean for one in scores.values())), 1)
+        axes.set_xlim(min(0, *(one.mean for one in scores.values() if not np.isnan(one.mean)), 0), 1)
     return figure
 
 
@@ -135,6 +135,8 @@ def _(result: Localisation, **options: Any) -> Figure:
         one.add_patch(frame)
         for name, points in result.points.items():
             row, column = points[n].tolist()
+            if row < 0:
+                continue  # a blank picture points nowhere
             one.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
         one.axis("off")
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)

@@ -85,7 +85,8 @@ def _curves(figure: Figure, places: Any, result: Evolution) -> None:
         left = result.remaining[layer].numpy()
         remaining.plot(result.times, left.mean(0), "o-", ms=3, color=colour, label=layer)
         remaining.fill_between(result.times, *np.quantile(left, [0.25, 0.75], axis=0), color=colour, alpha=0.15, lw=0)
-        remaining.axvline(result.settled[layer], color=colour, linestyle=":", lw=1.2)
+        if not math.isnan(result.settled[layer]):
+            remaining.axvline(result.settled[layer], color=colour, linestyle=":", lw=1.2)
         moves.plot(result.times[1:], result.moves[layer].numpy().mean(0), "o-", ms=3, color=colour, label="one image")
         moves.plot(result.times[1:], result.jumps[layer].numpy().mean(0), "s--", ms=3, color=colour, alpha=0.6)
         changed.plot(result.times[1:], result.changed[layer].numpy(), "o-", ms=3, color=colour)

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
+from deconvviz.files import may_hang
 from deconvviz.tensorfiles import DAMAGE, WRITER, write_tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
@@ -82,6 +83,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
     name = os.fspath(path)
     if not os.path.exists(path):
         raise MissingFileError(f"there is no file {name!r} to load weights from")
+    _check_readable(path)
     try:
         with Path(path).open("rb") as file:
             start = file.read(9)
@@ -124,6 +126,7 @@ def load_plain(path: str | os.PathLike[str]) -> object:
 
     Raises CheckpointError for everything else, also for a file that would run code when unpickled.
     """
+    _check_readable(path)
     try:
         _refuse_bombs(path)
         return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
@@ -138,6 +141,11 @@ def load_plain(path: str | os.PathLike[str]) -> object:
         raise CheckpointError(
             f"{os.fspath(path)!r} is truncated or neither a safetensors file nor a torch checkpoint"
         ) from error
+
+
+def _check_readable(path: str | os.PathLike[str]) -> None:
+    if may_hang(path):
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be read (it is a device, pipe or socket)")
 
 
 def _refuse_bombs(path: str | os.PathLike[str]) -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from deconvviz.errors import DataError, MissingFileError
+from deconvviz.files import may_hang
 from deconvviz.tensorfiles import DAMAGE, check_fields, manifest_of, write_tensors
 
 FORMAT = 1  # raised when a saved result can no longer be read by older code
@@ -91,6 +92,8 @@ class Result:
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
         """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
+        if may_hang(path):
+            raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz (it is a device, pipe or socket)")
         if not os.path.isfile(path):
             raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
         try:

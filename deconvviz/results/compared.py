@@ -42,7 +42,7 @@ class Comparison(Tabular):
     image: (C, H, W), for display. unit: a class is a unit of the layer "output".
     receptive_field: (2, 2), rows and columns that the unit sees: first pixel and one past the last.
     agreement: "Spearman", "SSIM" and "overlap", each (methods, methods), of heatmaps in the receptive field; NaN for
-        methods that failed. The overlap is that of the strongest tenth of the pixels.
+        methods that failed or whose picture is blank there. The overlap is that of the strongest tenth of the pixels.
     scores: numbers per method by the name of the score, such as Captum's infidelity and sensitivity.
     settings: in words, how methods and scores were computed.
     """

@@ -44,7 +44,8 @@ class Evolution(Finding):
     jumps: per layer (measured, T - 1), distance from a picture of the grid to the next one of its row.
     moves: per layer (measured, T - 1), the same on one image and place for all checkpoints.
     remaining: per layer (measured, T), distance of these to the last one.
-    settled: per layer, the time from which on the mean of `remaining` stays at most half of what it is at the start.
+    settled: per layer, the time from which on the mean of `remaining` stays at most half of what it is at the start;
+        NaN where all pictures of the layer are blank, at every checkpoint.
     """
 
     drawn_by = "deconvviz.figures.evolution"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class Deletion(Judgement):
 
     fractions: (steps,), of the pixels in the receptive field, from 0 to 1.
     deletion, insertion: per method (images, steps), the unit's activation: 1 on the whole image, 0 on the baseline;
-        NaN where the unit does not fire more on the image than on the baseline.
+        NaN where the unit does not fire more on the image than on the baseline, or the method's picture is blank.
     baseline: what stands for a deleted pixel: "zero", "mean" or "blur".
     deletion_scores, insertion_scores: areas under these curves; 0.5 is what chance gives on a linear unit.
     gains: insertion above a random ranking of the same images.
@@ -108,16 +108,25 @@ class Selectivity(Judgement):
     """How alike the pictures of different units on the same image are; near one they show the image, not the unit.
 
     units: those compared, of all images. spearman, ssim: per method, means over the pairs of each image.
+    pairs: how many there are. blank: per method, how many of them were left out, since one of the two shows nothing.
     """
 
     units: tuple[Unit, ...]
     spearman: dict[str, Score]
     ssim: dict[str, Score]
     verdict: str
+    pairs: int = 0
+    blank: dict[str, int] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, Any]]:
         return [
-            {"method": name, "rank correlation": score, "SSIM": self.ssim[name]}
+            {
+                "method": name,
+                "rank correlation": score,
+                "SSIM": self.ssim[name],
+                "pairs": self.pairs,
+                "with a blank picture": self.blank.get(name, 0),
+            }
             for name, score in self.spearman.items()
         ]
 
@@ -127,8 +136,8 @@ class Localisation(Judgement):
     """The pointing game: on how many images the strongest pixel lies in the known object.
 
     images: (images, C, H, W), what was shown. boxes: (images, spatial dimensions, 2), first pixel of the object and
-        one past the last. points: per method (images, spatial dimensions), the strongest pixel. chance: a random
-        pixel's.
+        one past the last. points: per method (images, spatial dimensions), the strongest pixel, -1 where the picture is
+        blank, which then counts neither way. chance: a random pixel's.
     """
 
     images: torch.Tensor
@@ -147,7 +156,8 @@ class Localisation(Judgement):
 class Clarity(Judgement):
     """How well a layer's whole reconstruction shows the image, with trained and with random weights.
 
-    trained, random: (layers, images), correlation of the reconstruction's pixels with the input's.
+    trained, random: (layers, images), correlation of the reconstruction's pixels with the input's; NaN where the
+        image or its reconstruction is the same everywhere.
     """
 
     layers: tuple[str, ...]

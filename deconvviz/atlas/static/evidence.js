@@ -12,8 +12,8 @@ const evidence = (() => {
   const UNJUDGED = {
     dead: "The channel never fires on these images, so there is no picture to judge.",
     empty: "There are no pictures of this channel to judge.",
-    gain: "None of its strongest units could be judged: they fire no more on their images than without them, or are no places in a map of channels.",
-    alike: "None of its strongest units could be judged: there is no other channel to compare with, or a single pixel to compare.",
+    gain: "None of its strongest units could be judged: their pictures are blank, they fire no more on their images than without them, or they are no places in a map of channels.",
+    alike: "None of its strongest units could be judged: their pictures or those of the other channels are blank, or there is no other channel.",
   };
 
   /** Insertion above chance: [text, kind, explanation]. */
