@@ -6,15 +6,23 @@ lets them pass for 0 and 1: a mask given for indices would choose the first two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from numbers import Integral
-from typing import Any
+import functools
+import inspect
+import io
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from numbers import Integral, Real
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deconvviz.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def whole(given: Any) -> int | None:
@@ -43,6 +51,15 @@ def is_whole(given: Tensor) -> bool:
     return counts and not (given.is_meta or given.is_quantized or given.is_nested or given.layout != torch.strided)
 
 
+def without_values(given: Tensor) -> str:
+    """What a tensor is whose numbers cannot be read: "a sparse tensor", "one on the device meta", ...; else ''."""
+    if given.is_meta:
+        return "one on the device meta, which holds no numbers"
+    kind = "nested" if given.is_nested else "quantised" if given.is_quantized else ""
+    kind = kind or ("sparse" if given.layout != torch.strided else "")
+    return f"a {kind} tensor" if kind else ""
+
+
 def listed(given: Any) -> list[Any] | None:
     """The items of what has several in an order, each once read: a list, an array, a generator; None for anything else.
 
@@ -55,13 +72,18 @@ def listed(given: Any) -> list[Any] | None:
         return None
     if isinstance(given, (Tensor, np.ndarray)):
         return list(given) if given.ndim else None
-    unordered = isinstance(given, (str, bytes, bytearray, memoryview, Mapping, Set))
+    unordered = isinstance(given, (str, bytes, bytearray, memoryview, Mapping, Set, io.IOBase, nn.Module))
     return list(given) if isinstance(given, Iterable) and not unordered else None
+
+
+def known(given: Any, names: Iterable[str]) -> bool:
+    """Whether a text is one of some names."""
+    return isinstance(given, str) and given in names
 
 
 def once(given: Any) -> Any:
     """What can be read several times: the items of an iterator in a list, anything else as it is."""
-    return list(given) if isinstance(given, Iterator) else given
+    return list(given) if isinstance(given, Iterator) and not isinstance(given, io.IOBase) else given
 
 
 def described(given: Any) -> str:
@@ -83,3 +105,143 @@ def check_counts(least: int = 1, **given: Any) -> None:
     for name, number in given.items():
         if not _counts(number) or not least <= int(number) < 2**63:
             raise InputError(f"{name} must be a whole number of at least {least}, not {described(number)}")
+
+
+# Kinds of arguments, checked at the door
+
+
+class Kind(NamedTuple):
+    """What an argument is, in words behind "NAME is", and what is made of one, in a tuple; None where it is none."""
+
+    wanted: str
+    made: Callable[[Any], Any]
+
+
+def takes(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Checks arguments of a function, by name, before it runs. Raises InputError for one that is not of its kind.
+
+    >>> @takes(count=whole_from(1))
+    ... def twice(count):
+    ...     return 2 * count
+    >>> twice(np.int8(100))
+    200
+    >>> twice("a")
+    Traceback (most recent call last):
+    deconvviz.errors.InputError: count is a whole number from 1, not 'a'
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs)
+            for name in kinds.keys() & given.arguments.keys():
+                given.arguments[name] = checked_as(kinds[name], name, given.arguments[name])
+            return function(*given.args, **given.kwargs)
+
+        return checked
+
+    return decorate
+
+
+def checked_as(kind: Kind, name: str, given: Any) -> Any:
+    """An argument as its kind makes it. Raises InputError where it is none."""
+    try:
+        found = kind.made(given)
+    except Exception:  # what is given may fail in any way when it is looked at
+        found = None
+    if found is None:
+        raise InputError(f"{name} is {kind.wanted}, not {described(given)}")
+    return found[0]
+
+
+def _of(*types: type) -> Callable[[Any], Any]:
+    return lambda given: (given,) if isinstance(given, types) else None
+
+
+def _number(given: Any) -> tuple[float] | None:
+    real = isinstance(given, Real) and not isinstance(given, (bool, np.bool_))
+    return (float(given),) if real and math.isfinite(float(given)) else None
+
+
+def _whole(given: Any) -> tuple[int] | None:
+    number = whole(given)
+    return None if number is None else (number,)
+
+
+def whole_from(least: int, below: int = 2**31) -> Kind:
+    """A whole number in a range."""
+    words = f"a whole number from {least}" + ("" if below == 2**31 else f" to {below - 1:,}")
+    return Kind(words, lambda given: found if (found := _whole(given)) and least <= found[0] < below else None)
+
+
+def instance(wanted: str, *types: type) -> Kind:
+    """An object of one of some types."""
+    return Kind(wanted, _of(*types))
+
+
+def optional(kind: Kind) -> Kind:
+    """The same, or None."""
+    return Kind(f"{kind.wanted} or None", lambda given: (None,) if given is None else kind.made(given))
+
+
+def several(kind: Kind, of: str) -> Kind:
+    """A list, an array or a generator of one kind; `of`: what they are, in words."""
+
+    def made(given: Any) -> tuple[list[Any]] | None:
+        found = listed(given)
+        parts = [kind.made(one) for one in found or ()]
+        return None if found is None or None in parts else ([part[0] for part in parts],)
+
+    return Kind(f"a list of {of}", made)
+
+
+def mapping_of(kind: type, wanted: str) -> Kind:
+    """A mapping from names to values of one type."""
+
+    def made(given: Any) -> tuple[Any] | None:
+        fits = isinstance(given, Mapping) and all(isinstance(a, str) and isinstance(b, kind) for a, b in given.items())
+        return (given,) if fits else None
+
+    return Kind(wanted, made)
+
+
+def _has(*names: str) -> Callable[[Any], Any]:
+    def made(given: Any) -> tuple[Any] | None:
+        return (given,) if not isinstance(given, type) and all(hasattr(given, name) for name in names) else None
+
+    return made
+
+
+def _methods(given: Any) -> tuple[Any] | None:
+    if given is None:
+        return (None,)
+    if isinstance(given, Mapping):
+        return (given,) if all(isinstance(name, str) and callable(method) for name, method in given.items()) else None
+    found = [given] if isinstance(given, str) else listed(given)
+    return (found,) if found is not None and all(isinstance(name, str) for name in found) else None
+
+
+def _path(given: Any) -> tuple[Any] | None:
+    return (given,) if isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str) else None
+
+
+def _dense(given: Any) -> tuple[Tensor] | None:
+    if not isinstance(given, Tensor) or given.is_nested or given.layout != torch.strided:
+        return None
+    return None if given.is_meta or given.is_complex() else (given,)
+
+
+WHOLE = Kind("a whole number", _whole)
+SEED = whole_from(0, 2**32)
+NUMBER = Kind("a finite number", _number)
+FLAG = Kind("True or False", lambda given: (bool(given),) if isinstance(given, (bool, np.bool_)) else None)
+TEXT = instance("a text", str)
+PATH = Kind("a path", _path)
+TENSOR = Kind("a dense tensor of real numbers", _dense)
+MODULE = instance("a torch.nn.Module", nn.Module)
+NET = Kind("a DeconvNet", _has("model", "style", "preprocess", "trace"))
+MAPPING = instance("a mapping", Mapping)
+METHODS = Kind("None, a list of names of methods, or a mapping from names to functions", _methods)
+FUNCTION = Kind("a function", lambda given: (given,) if callable(given) else None)

@@ -25,6 +25,7 @@ from captum.attr import GradientAttribution, NeuronAttribution
 from captum.log import log_usage
 from torch import Tensor, nn
 
+from deconvviz.arguments import FLAG, checked_as, described
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.net import DeconvNet
 from deconvviz.recorder import record
@@ -61,9 +62,9 @@ class DeconvNetAttribution(GradientAttribution):
         def select(output: Tensor) -> Tensor:
             try:
                 selected: Tensor = _select_targets(output, target)
-            except (AssertionError, IndexError, RuntimeError) as error:
+            except Exception as error:  # Captum takes it apart in its own way
                 raise InputError(
-                    f"the target {target!r} does not fit the output of shape {tuple(output.shape)}: {error}"
+                    f"the target {described(target)} does not fit the output of shape {tuple(output.shape)}: {error}"
                 ) from error
             if target is None and selected.ndim and selected[0].numel() != 1:
                 raise InputError(f"the output has shape {tuple(output.shape)}: give the target that is meant")
@@ -109,7 +110,7 @@ class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
 
         Raises InputError where inputs or selector do not fit, UnknownLayerError where there is no such layer.
         """
-        if attribute_to_neuron_input:
+        if checked_as(FLAG, "attribute_to_neuron_input", attribute_to_neuron_input):
             raise InputError("the input of a layer has no name here: choose the layer that makes it instead")
         call = _Call(self.net, inputs, additional_forward_args)
 
@@ -118,9 +119,9 @@ class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
                 return neuron_selector(output)
             try:
                 return _verify_select_neuron((output,), neuron_selector)
-            except (AssertionError, IndexError, TypeError) as error:
+            except Exception as error:  # Captum takes it apart in its own way
                 raise InputError(
-                    f"the selector {neuron_selector!r} does not fit the output of layer {self._name!r}, "
+                    f"the selector {described(neuron_selector)} does not fit the output of layer {self._name!r}, "
                     f"of shape {tuple(output.shape)}: {error}"
                 ) from error
 

@@ -21,6 +21,7 @@ from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
+from deconvviz.arguments import METHODS, TEXT, described, optional, takes
 from deconvviz.captum_adapter import NeuronDeconvNetAttribution
 from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, STEPS, Method, aimed, explained, grad_cam, patch
 from deconvviz.errors import InputError, did_you_mean
@@ -45,6 +46,7 @@ SAME = 1e-4  # relative difference of equal pictures in float32
 Explain = Callable[[Tensor], Tensor]  # (N, C, H, W) to attributions of that shape
 
 
+@takes(layer=optional(TEXT), methods=METHODS)
 def compare(
     model: nn.Module | DeconvNet,
     x: Any,
@@ -71,9 +73,11 @@ def compare(
     net = _handle(model, preprocess)
     image = _one_image(x, net)
     if layer is not None and target is not None:
-        raise InputError(f"a target is a class; give the class {target} or a unit of layer {layer!r}, not both")
+        raise InputError(
+            f"a target is a class; give the class {described(target)} or a unit of layer {layer!r}, not both"
+        )
     if layer is None and channel is not None:
-        raise InputError(f"channel {channel} of which layer? give the layer, or the class as target")
+        raise InputError(f"channel {described(channel)} of which layer? give the layer, or the class as target")
     name = layer or "output"
     chosen = _methods(methods, OF_A_CLASS if name == "output" else OF_A_NEURON)
     trace = net.trace(image, name)

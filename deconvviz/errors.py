@@ -31,7 +31,10 @@ from typing import Any
 
 
 class DeconvVizError(Exception):
-    """The root of the library's own errors."""
+    """The root of the library's own errors: each says one line, whatever lines are in what it names."""
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(" ".join(one.splitlines()) if isinstance(one, str) else one for one in said))
 
 
 class InputError(DeconvVizError, ValueError):

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from deconvviz.arguments import PATH, described, takes
 from deconvviz.errors import ImageFileError, InputError, MissingFileError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,6 +28,7 @@ _READ = [name for name in FORMATS if name in Image.OPEN]  # what this Pillow was
 ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().items() if name in _READ)
 
 
+@takes(path=PATH)
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
     """The image in a file, upright (EXIF orientation applied), as RGB or, where the file has no colours, as L.
 
@@ -127,16 +129,17 @@ class Preprocess:
     std: Sequence[float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if self.size is not None and (not isinstance(self.size, (int, np.integer)) or self.size < 1):
-            raise InputError(f"the size of an input is a whole number from 1, not {self.size!r}")
+        if self.size is not None and (not isinstance(self.size, (int, np.integer)) or not 1 <= self.size <= 2**16):
+            raise InputError(f"the size of an input is a whole number from 1, not {described(self.size)}")
         try:
-            mean, std = np.asarray(self.mean, float), np.asarray(self.std, float)
+            mean, std = (np.asarray(one).astype(float, casting="same_kind") for one in (self.mean, self.std))
         except (TypeError, ValueError):
             mean = std = np.empty(0)
         finite = bool(np.isfinite([*mean.flat, *std.flat]).all())
         if mean.ndim != 1 or mean.shape != std.shape or not len(mean) or not finite or not (std > 0).all():
             raise InputError(
-                f"mean and std are one finite number for each channel, std above 0, not {self.mean!r} and {self.std!r}"
+                f"mean and std are one finite number for each channel, std above 0, "
+                f"not {described(self.mean)} and {described(self.std)}"
             )
 
     def __call__(self, image: Image.Image) -> Tensor:

@@ -78,6 +78,8 @@ def images_of(given: Any, preprocess: Any, what: str) -> Tensor:
     call = prepared(given, preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
         raise InputError(f"{what} is for networks that take one batch of images (N, C, H, W)")
+    if call.first.is_meta:
+        raise InputError(f"{what} needs numbers, and the input is on the device meta, which holds none")
     return call.first.detach()
 
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import __version__
-from deconvviz.arguments import check_counts
+from deconvviz.arguments import FLAG, NET, PATH, check_counts, optional, takes
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.items import as_dataset, batches, none_readable
 from deconvviz.data.naming import name_of_item, short_name
@@ -47,6 +47,7 @@ from deconvviz.units import layer_names
 from deconvviz.untouched import as_it_was, on_the_cpu
 
 
+@takes(net=NET, state=optional(PATH), strict=FLAG, progress=FLAG)
 @on_the_cpu
 def scan(
     net: DeconvNet,

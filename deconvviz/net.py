@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from deconvviz import __version__, images
-from deconvviz.arguments import once
+from deconvviz.arguments import FLAG, described, known, once, takes
 from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
 from deconvviz.fingerprints import fingerprint
@@ -66,6 +66,7 @@ class DeconvNet:
     is unknown.
     """
 
+    @takes(strict=FLAG)
     def __init__(
         self, model: nn.Module, style: str | Style = "deconvnet", preprocess: Any = None, strict: bool = False
     ) -> None:
@@ -376,7 +377,7 @@ class DeconvNet:
 
 
 def _check_options(seed: str, window: str) -> None:
-    if seed not in ("activation", "one"):
-        raise InputError(f"the seed is 'activation' or 'one', not {seed!r}")
-    if window not in ("auto", "full"):
-        raise InputError(f"the window is 'auto' or 'full', not {window!r}")
+    if not known(seed, ("activation", "one")):
+        raise InputError(f"the seed is 'activation' or 'one', not {described(seed)}")
+    if not known(window, ("auto", "full")):
+        raise InputError(f"the window is 'auto' or 'full', not {described(window)}")

@@ -6,14 +6,13 @@ The layers asked for are read in that same run, by the names that a recorded run
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import check_counts
+from deconvviz.arguments import NUMBER, check_counts, described, known, listed, whole
 from deconvviz.errors import InputError
 from deconvviz.geometry import channel_axis
 from deconvviz.images import brightness
@@ -29,9 +28,9 @@ Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and i
 
 def pixels(given: Any, what: str) -> tuple[int, int]:
     """Height and width from one integer or two. Raises InputError for what is neither, or below 1."""
-    both = (given, given) if isinstance(given, int) else tuple(given) if isinstance(given, (tuple, list)) else ()
-    if len(both) != 2 or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in both):
-        raise InputError(f"the {what} is one integer of 1 or more, or two (height, width), not {given!r}")
+    both = tuple(map(whole, listed(given) or [given] * 2))
+    if len(both) != 2 or both[0] is None or both[1] is None or min(both[0], both[1]) < 1:
+        raise InputError(f"the {what} is one integer of 1 or more, or two (height, width), not {described(given)}")
     return both[0], both[1]
 
 
@@ -42,13 +41,15 @@ def fill_colours(fill: str | float, x: Tensor, preprocess: Any) -> Tensor:
         input leaves [0, 1], halfway from the image's lowest to its highest value; "mean", each image's mean colour; or
         a number, for all channels of the network's input.
     """
-    if fill == "mean":
+    if known(fill, ("mean",)):
         return x.mean((2, 3), keepdim=True)
-    if fill == "grey":
+    if known(fill, ("grey",)):
         return _grey(x, preprocess)
-    if isinstance(fill, (str, bool)) or not isinstance(fill, (int, float)) or not math.isfinite(fill):
-        raise InputError(f"a fill is 'grey', 'mean' or a finite number, not {fill!r}")
-    return x.new_full((*x.shape[:2], 1, 1), fill)
+    most = torch.finfo(x.dtype).max
+    found = NUMBER.made(fill)
+    if found is None or not -most <= found[0] <= most:
+        raise InputError(f"a fill is 'grey', 'mean' or a finite number, not {described(fill)}")
+    return x.new_full((*x.shape[:2], 1, 1), found[0])
 
 
 def _grey(x: Tensor, preprocess: Any) -> Tensor:
@@ -69,6 +70,7 @@ class Occluder:
 
     def __init__(self, net: DeconvNet, x: Tensor, layers: Collection[str], colours: Tensor, batch_size: int) -> None:
         check_counts(batch_size=batch_size)
+        batch_size = min(batch_size, 2**16)  # the buffer has so many rows
         self.model, self.x, self.colours, self.batch_size = net.model, x, colours, batch_size
         trace = net.trace(x[:1].expand(1 + (batch_size > 1), *x.shape[1:]), list(layers))
         self.axes = {}

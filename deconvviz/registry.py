@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import MAPPING, TEXT, checked_as
 from deconvviz.errors import RuleError, did_you_mean
 from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of
 
@@ -124,6 +125,8 @@ class Style:
     choices: Mapping[str, str]
 
     def __post_init__(self) -> None:
+        checked_as(TEXT, "the name of a style", self.name)
+        checked_as(MAPPING, "choices", self.choices)
         object.__setattr__(self, "choices", MappingProxyType(dict(self.choices)))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping that cannot be written cannot be pickled

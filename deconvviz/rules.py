@@ -41,6 +41,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import FUNCTION, NUMBER, TENSOR, described, known, takes
 from deconvviz.errors import RuleError
 from deconvviz.mirror import Met, keep_for, samples_apart, walk
 from deconvviz.recorder import record
@@ -90,6 +91,7 @@ class Checked(NamedTuple):
     samples_apart: bool
 
 
+@takes(function=FUNCTION, x=TENSOR, tolerance=NUMBER)
 def check(
     function: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -123,6 +125,8 @@ def check(
     made = tape.data[layer.id]
     signal = torch.randn_like(made)
     found = _sent_back(tape, chosen, layer, signal, None)
+    if not callable(against) and not known(against, ("adjoint", "autograd")):
+        raise RuleError(f"a rule is held against 'autograd', 'adjoint' or a function, not {described(against)}")
     if against == "adjoint":
         with torch.no_grad():
             linear = made - function(torch.zeros_like(x))

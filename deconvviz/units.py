@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -28,7 +29,8 @@ def layer_names(layers: Any, none: str = "") -> list[str] | None:
     """
     if layers is None:
         return None
-    several = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes, nn.Module))
+    no_list = (str, bytes, nn.Module, Tensor, io.IOBase)
+    several = isinstance(layers, Iterable) and not isinstance(layers, no_list)
     names = list(layers) if several else [layers]
     for name in names:
         if not isinstance(name, str):

@@ -125,6 +125,12 @@ CASES: list[Case] = [
         for position in ((-1, 0), (4, 0), (2**62, 0))
     ),
     refused(
+        "a model where its net is wanted",
+        lambda _: deletion(plain()[0], x(), "3"),
+        InputError,
+        "net is a DeconvNet, not Conv2d(…)",
+    ),
+    refused(
         "a mask for a channel",
         lambda _: net().project(x(), "3", torch.tensor([True, False, False, False, False])),
         InputError,

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deconvviz import images
-from deconvviz.arguments import check_counts
+from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
 from deconvviz.atlas.folder import check_folder
 from deconvviz.atlas.judging import Judge, Verdict, of_channel
 from deconvviz.atlas.matching import check_channels, check_recomputed, check_whole
@@ -38,6 +38,7 @@ AT_ONCE = 256  # units whose projections are held together
 Found = tuple[int, int, int, tuple[int, ...]]  # image, channel, rank, position
 
 
+@takes(net=NET, out=PATH, channels=optional(MAPPING), title=optional(TEXT), evidence=FLAG, progress=FLAG)
 def build_atlas(
     net: DeconvNet,
     dataset: Any,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from deconvviz.arguments import PATH, takes
 from deconvviz.errors import DataError, InputError, MissingFileError
 from deconvviz.images import ENDINGS, read_image
 from deconvviz.ownership import lies_in
@@ -43,6 +44,7 @@ class ImageFolder:
     (['cats', 'dogs'], ['cats/a.png', 'dogs/b.png'], 1)
     """
 
+    @takes(root=PATH)
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         if not os.path.isdir(root):

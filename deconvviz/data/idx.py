@@ -18,12 +18,14 @@ from typing import IO
 
 import torch
 
+from deconvviz.arguments import PATH, TEXT, instance, takes, whole_from
 from deconvviz.errors import DataError, MissingFileError
 
 UNSIGNED_BYTE = 8
 LARGEST = 2**30  # values in a file; MNIST has 47 million, its largest relative 640 million
 
 
+@takes(path=PATH, dimensions=whole_from(0, 256))
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
     """The values of an IDX file, gzipped or not, as an unsigned byte tensor of `dimensions` dimensions.
 
@@ -39,6 +41,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
         raise DataError(f"{os.fspath(path)!r} cannot be read ({error.strerror})") from error
 
 
+@takes(content=instance("bytes", bytes), dimensions=whole_from(0, 256), name=TEXT)
 def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.Tensor:
     r"""The values of an IDX file held in memory; `name` is what an error calls it. See `read_idx`.
 

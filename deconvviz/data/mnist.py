@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import TensorDataset
 
+from deconvviz.arguments import FLAG, PATH, takes
 from deconvviz.data.idx import parse_idx, read_idx
 from deconvviz.errors import DataError, DependencyError, MissingFileError
 
@@ -49,6 +50,7 @@ class MnistTest(TensorDataset):
         super().__init__(*mnist_test())
 
 
+@takes(root=PATH, download=FLAG)
 def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """MNIST's training images and labels from the folder `root`.
 

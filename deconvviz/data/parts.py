@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deconvviz.arguments import PATH, several, takes
 from deconvviz.errors import DataError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
 from deconvviz.tensorfiles import json_of
@@ -23,6 +24,7 @@ Place = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, co
 BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 
 
+@takes(path=PATH, images=several(PATH, "paths"))
 def read_parts(
     path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], preprocess: Preprocess | None = None
 ) -> dict[str, list[Place]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deconvviz.arguments import NET, SEED, takes
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import score
 from deconvviz.evidence.random_weights import randomise
@@ -21,6 +22,7 @@ from deconvviz.units import layer_names
 ALONE = 0.05  # by how much correlations differ that are told apart on a single image
 
 
+@takes(net=NET, seed=SEED)
 def clarity(net: DeconvNet, x: Any, layers: str | Iterable[str] | None = None, seed: int = 0) -> Clarity:
     """The correlation (Pearson) of each layer's reconstruction with the input, over an image's pixels and channels.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import described, is_whole
+from deconvviz.arguments import METHODS, NET, SEED, TEXT, WHOLE, described, is_whole, takes
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
@@ -27,6 +27,7 @@ from deconvviz.units import Position
 SIDE = 28  # pixels of a digit
 
 
+@takes(net=NET, layer=TEXT, methods=METHODS)
 def localisation(
     net: DeconvNet,
     x: Any,
@@ -109,6 +110,7 @@ class DigitBenchmark(NamedTuple):
     boxes: Tensor
 
 
+@takes(count=WHOLE, distractors=WHOLE, side=WHOLE, seed=SEED)
 def digit_benchmark(count: int = 100, distractors: int = 6, side: int = 84, seed: int = 0) -> DigitBenchmark:
     """Test digits among distractors, and the reference network made to read a canvas: its class scores are those of the
     28 x 28 window where they are highest.

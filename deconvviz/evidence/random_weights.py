@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deconvviz.arguments import METHODS, NET, SEED, TEXT, takes
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, score
 from deconvviz.evidence.similarity import enough, spearman, ssim
@@ -25,6 +26,7 @@ from deconvviz.tape import Value, mapped
 from deconvviz.units import Position
 
 
+@takes(net=NET, layer=TEXT, methods=METHODS, mode=TEXT, seed=SEED)
 def randomisation(
     net: DeconvNet,
     x: Any,

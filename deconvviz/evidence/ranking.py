@@ -18,6 +18,7 @@ import torch
 import torchvision.transforms.functional as TF
 from torch import Tensor
 
+from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes, whole_from
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
 from deconvviz.evidence.similarity import Box, cut, enough, heatmap
@@ -42,6 +43,7 @@ FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@takes(net=NET, layer=TEXT, methods=METHODS, baseline=TEXT, steps=WHOLE, batch_size=whole_from(1))
 def deletion(
     net: DeconvNet,
     x: Any,

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
 from deconvviz.evidence.similarity import enough, mean_of_known, spearman, ssim
@@ -20,6 +21,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.results.judged import Score, Selectivity
 
 
+@takes(net=NET, layer=TEXT, count=WHOLE, methods=METHODS)
 def selectivity(
     net: DeconvNet, x: Any, layer: str, count: int = 6, methods: Sequence[str] | Mapping[str, Attribution] | None = None
 ) -> Selectivity:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from deconvviz.arguments import check_counts, described, listed, whole
+from deconvviz.arguments import FLAG, MAPPING, NET, SEED, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
 from deconvviz.images import displayed
 from deconvviz.inputs import images_of
@@ -24,6 +24,7 @@ from deconvviz.units import check_finite, layer_names
 SURE = 0.05  # of a control as low by chance
 
 
+@takes(net=NET, parts=MAPPING, seed=SEED, progress=FLAG)
 def correspondence(
     net: DeconvNet,
     images: Any,

@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deconvviz.arguments import FLAG, NET, NUMBER, WHOLE, optional, takes
 from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import DeconvVizError, InputError, unknown_layer
@@ -48,6 +49,7 @@ from deconvviz.watcher import Enough, Watcher
 TOGETHER = 8  # samples whose maps are looked at together
 
 
+@takes(net=NET, similar=NUMBER, outlier=NUMBER, rms_limit=optional(NUMBER), batch_size=WHOLE, progress=FLAG)
 def diagnose(
     net: DeconvNet,
     data: Any,

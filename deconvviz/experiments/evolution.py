@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import itertools
 import math
 import os
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deconvviz.arguments import once
+from deconvviz.arguments import FLAG, NET, described, once, takes
 from deconvviz.data.items import as_dataset, is_indexed, prepared_image
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.mining import scan
@@ -52,6 +53,7 @@ from deconvviz.units import channels_of
 LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each, channels measured of each, at most
 
 
+@takes(net=NET, progress=FLAG)
 def evolution(
     net: DeconvNet,
     checkpoints: str | os.PathLike[str] | Mapping[Any, Mapping[str, Tensor]] | Iterable[Any],
@@ -120,6 +122,8 @@ def _checkpoints(given: Any) -> list[_Checkpoint]:
         ]
     else:
         where = "what was given"
+        if not isinstance(given, Iterable) or isinstance(given, (bytes, Tensor, Projection, io.IOBase)):
+            raise InputError(f"checkpoints are a folder, or state dicts in their order, not {described(given)}")
         items = given.items() if isinstance(given, Mapping) else given
         found = [_in_memory(number, item) for number, item in enumerate(items)]
     if len(found) < 2:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.arguments import check_counts
+from deconvviz.arguments import NET, check_counts, takes, without_values
 from deconvviz.errors import InputError
 from deconvviz.evidence.similarity import enough
 from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
@@ -32,6 +32,7 @@ from deconvviz.units import one_each
 EXAMPLES = 7  # pictures of the first image, at most
 
 
+@takes(net=NET)
 def invariance(
     net: DeconvNet,
     x: Any,
@@ -70,6 +71,8 @@ def invariance(
     call = prepared(x, net.preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
         raise InputError("invariance is for networks that take one batch of images")
+    if odd := without_values(call.first):
+        raise InputError(f"invariance needs images with numbers, not {odd}")
     images = call.first.detach()
     wanted = chosen(transform, values, images, fill, net.preprocess)
     measure = _Measure(net, images, named_layers(layers), targets)

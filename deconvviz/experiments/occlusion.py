@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from deconvviz.arguments import FLAG, NET, TEXT, optional, several, takes
 from deconvviz.errors import InputError
 from deconvviz.experiments.features import class_scores, shown_at
 from deconvviz.images import displayed
@@ -21,6 +22,7 @@ from deconvviz.tape import Tape
 from deconvviz.units import check_finite, one_each
 
 
+@takes(net=NET, layer=optional(TEXT), classes=several(TEXT, "names"), progress=FLAG)
 def occlusion(
     net: DeconvNet,
     x: Any,

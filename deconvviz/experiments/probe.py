@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deconvviz.arguments import check_counts
+from deconvviz.arguments import FLAG, NET, SEED, check_counts, takes, whole_from
 from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
@@ -38,6 +38,7 @@ PENALTY = 1e-4
 READ = 2**22  # numbers read at once
 
 
+@takes(net=NET, seed=SEED, workers=whole_from(0), progress=FLAG)
 def probe(
     net: DeconvNet,
     data: Any,

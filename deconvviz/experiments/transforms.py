@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from deconvviz.arguments import NUMBER, checked_as, described, listed
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.images import brightness
 
@@ -82,11 +82,10 @@ def chosen(
             raise InputError("a transform of one's own has no usual values; give values=[...]")
         name = getattr(transform, "__name__", type(transform).__name__).strip("<>")
         return Chosen(name, name, given, transform)
-    if transform not in TRANSFORMS:
-        listed = ", ".join(map(repr, TRANSFORMS))
-        raise InputError(
-            f"a transform is one of {listed} or a function, not {transform!r}{did_you_mean(str(transform), TRANSFORMS)}"
-        )
+    if not isinstance(transform, str) or transform not in TRANSFORMS:
+        names = ", ".join(map(repr, TRANSFORMS))
+        close = did_you_mean(transform, TRANSFORMS) if isinstance(transform, str) else ""
+        raise InputError(f"a transform is one of {names} or a function, not {described(transform)}{close}")
     if x.ndim != 4:
         raise InputError(
             f"{transform} is for images (N, C, H, W), not an input of shape {tuple(x.shape)}; give a function"
@@ -106,12 +105,15 @@ def chosen(
 
 
 def _numbers(values: Any) -> list[Any]:
-    found = values.tolist() if hasattr(values, "tolist") else list(values)
+    several = listed(values)
+    found = several and [one.item() if getattr(one, "ndim", None) == 0 else one for one in several]
+    if found is None:
+        raise InputError(f"the values to transform by are a list of finite numbers, not {described(values)}")
     if not found:
         raise InputError("there are no values to transform by; give at least one")
     for t in found:
-        if not isinstance(t, Real) or not torch.isfinite(torch.tensor(float(t))):
-            raise InputError(f"the values to transform by are finite numbers, not {t!r}")
+        if isinstance(t, bool) or not isinstance(t, Real) or not math.isfinite(t):
+            raise InputError(f"the values to transform by are finite numbers, not {described(t)}")
     return found
 
 
@@ -128,9 +130,10 @@ def border(fill: str | float, preprocess: Any, x: Tensor) -> list[float]:
         if preprocess is not None:
             return brightness(BRIGHTNESS[fill], preprocess, x).tolist()
         return [BRIGHTNESS[fill]] * channels
-    if not math.isfinite(fill):
-        raise InputError(f"a fill is 'black', 'grey', 'white' or a finite number, not {fill!r}")
-    return [float(fill)] * channels
+    try:
+        return [checked_as(NUMBER, "a fill", fill)] * channels
+    except InputError:
+        raise InputError(f"a fill is 'black', 'grey', 'white' or a finite number, not {described(fill)}") from None
 
 
 def applied(chosen: Chosen, images: Tensor, t: Any) -> Tensor:

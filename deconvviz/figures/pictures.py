@@ -18,9 +18,27 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from deconvviz.arguments import (
+    FLAG,
+    MAPPING,
+    TENSOR,
+    TEXT,
+    checked_as,
+    described,
+    instance,
+    known,
+    optional,
+    several,
+    takes,
+    whole_from,
+)
 from deconvviz.errors import InputError
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
+
+COLUMNS = optional(whole_from(1))
+ENLARGE = whole_from(1, 1001)
+PROJECTION = instance("a Projection", Projection)
 
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
 TILE = 96  # pixels that a figure's tile is enlarged to, at least
@@ -35,6 +53,7 @@ def draw(result: Any, **options: Any) -> Figure:
 # Grids of tiles
 
 
+@takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, title=TEXT)
 def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
     """Filters (out, in, H, W) as a grid, numbered by output channel.
 
@@ -44,6 +63,7 @@ def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each",
     return _tile_figure(tiles, columns, title or f"{len(tiles)} filters, {_by(weight.shape[2:])} pixels")
 
 
+@takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def filter_image(weight: Tensor, columns: int | None = None, scale: str = "each", enlarge: int = 3) -> Image.Image:
     """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
     return _tile_image(_filter_tiles(weight, scale), columns, enlarge)
@@ -62,6 +82,7 @@ def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
     return blocks
 
 
+@takes(maps=TENSOR, columns=COLUMNS, title=TEXT)
 def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -> Figure:
     """The feature maps (C, H, W) of one image as a grid, numbered by channel, on one scale with a colour bar.
 
@@ -73,6 +94,7 @@ def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -
     return figure
 
 
+@takes(maps=TENSOR, columns=COLUMNS, enlarge=ENLARGE)
 def activation_image(maps: Tensor, columns: int | None = None, enlarge: int = 2) -> Image.Image:
     """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
     return _tile_image(_activation_tiles(maps)[0], columns, enlarge)
@@ -90,6 +112,7 @@ def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
 # Projections
 
 
+@takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, title=TEXT)
 def projection_grid(
     projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, title: str = ""
 ) -> Figure:
@@ -103,6 +126,7 @@ def projection_grid(
     return _tile_figure(pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels)
 
 
+@takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
 def projection_image(
     projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, enlarge: int = 2
 ) -> Image.Image:
@@ -111,6 +135,7 @@ def projection_image(
     return _tile_image(pairs, columns, enlarge)
 
 
+@takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def top_image(
     projections: Sequence[Projection], columns: int = 4, scale: str = "each", enlarge: int = 2
 ) -> Image.Image:
@@ -122,6 +147,7 @@ def top_image(
     return _tile_image(tiles, columns, enlarge, gap=3 * GAP)
 
 
+@takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, title=TEXT)
 def top_grid(projections: Sequence[Projection], columns: int = 4, scale: str = "each", title: str = "") -> Figure:
     """`top_image` as a figure, labelled by channel and strongest activation."""
     labels = [f"channel {p.units[0].channel}: {max(u.activation for u in p.units):.3g}" for p in projections]
@@ -171,6 +197,7 @@ def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) ->
 # Strips: one row of pictures per image
 
 
+@takes(reconstructions=several(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
 def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str = "") -> Figure:
     """Images and what each layer's whole activation sends back: one row per image, one column per layer."""
     if not reconstructions:
@@ -184,10 +211,11 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
     return _strip(columns, title)
 
 
+@takes(image=TENSOR, attributions=MAPPING, title=TEXT)
 def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], title: str = "") -> Figure:
     """An image (C, H, W) and what several methods say about it, each on its own symmetric scale."""
-    shown = [(name, [signed_as_rgb(pixels)]) for name, pixels in attributions.items()]
-    return _strip([("input", [as_rgb(image)]), *shown], title)
+    shown = [(str(name), [signed_as_rgb(_check_picture(f"{name}", one))]) for name, one in attributions.items()]
+    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title)
 
 
 def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str) -> Figure:
@@ -209,6 +237,7 @@ def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str) -> Figur
 # Curves
 
 
+@takes(curves=instance("LearningCurves", LearningCurves), title=TEXT)
 def learning_curves(curves: LearningCurves, title: str = "") -> Figure:
     """Loss and accuracy on training and validation images per epoch, with the diagnosis below."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -228,6 +257,7 @@ def learning_curves(curves: LearningCurves, title: str = "") -> Figure:
     return figure
 
 
+@takes(top=instance("a TopActivations", TopActivations), title=TEXT)
 def firing_rates(top: TopActivations, title: str = "") -> Figure:
     """How often the channels of each layer fire, sorted; and how many are dead or fire on every image."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -265,14 +295,21 @@ def _(result: Reconstruction, **options: Any) -> Figure:
 # What the grids share
 
 
+def _check_picture(what: str, given: Any) -> Tensor:
+    """An image or attributions (C, H, W). Raises InputError for what is none."""
+    picture: Tensor = checked_as(TENSOR, what, given)
+    _check_dimensions(what, picture, 3, "(C, H, W)")
+    return picture
+
+
 def _check_dimensions(what: str, given: Tensor, dimensions: int, wanted: str) -> None:
     if given.ndim != dimensions or 0 in given.shape:
         raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(given.shape)}")
 
 
 def _shared_scale(pictures: Tensor, scale: str) -> float | None:
-    if scale not in ("each", "shared"):
-        raise InputError(f"the scale is 'each' or 'shared', not {scale!r}")
+    if not known(scale, ("each", "shared")):
+        raise InputError(f"the scale is 'each' or 'shared', not {described(scale)}")
     return max(map(display_scale, pictures)) if scale == "shared" else None
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from deconvviz.arguments import MODULE, SEED, TENSOR, described, takes, whole_from
 from deconvviz.errors import InputError, ModelError
 from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import forked, seed_global
@@ -41,6 +42,7 @@ class DropoutPrediction:
     entropy: torch.Tensor
 
 
+@takes(model=MODULE, batch_size=whole_from(1))
 def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 500) -> Evaluation:
     """Loss and accuracy of `model`, in eval mode, on images (N, C, H, W) with labels (N,).
 
@@ -69,6 +71,7 @@ def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_si
     return Evaluation(total / len(images), correct.double().mean().item(), len(images), wrong)
 
 
+@takes(model=MODULE, images=TENSOR, seed=SEED, batch_size=whole_from(1))
 def mc_dropout_predict(
     model: nn.Module, images: torch.Tensor, samples: int = 50, seed: int = 0, batch_size: int = 500
 ) -> DropoutPrediction:
@@ -81,7 +84,7 @@ def mc_dropout_predict(
     InputError for images that are no (N, C, H, W) tensor or fewer than one sample.
     """
     if not isinstance(samples, int) or samples < 1:
-        raise InputError(f"samples is a whole number from 1, not {samples!r}")
+        raise InputError(f"samples is a whole number from 1, not {described(samples)}")
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or not len(images):
         shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         raise InputError(f"images have the shape (N, C, H, W) with N from 1, not {shape}")

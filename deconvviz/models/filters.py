@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from deconvviz.arguments import MODULE, NUMBER, described, listed, takes
 from deconvviz.errors import InputError, unknown_layer
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+@takes(model=MODULE, limit=NUMBER)
 def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterable[str] | None = None) -> int:
     """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did while they trained.
 
@@ -41,7 +43,9 @@ def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterabl
     if layers is None:
         chosen = {name: module for name, module in modules.items() if isinstance(module, FILTERED)}
     else:
-        names = [layers] if isinstance(layers, str) else list(layers)
+        names = [layers] if isinstance(layers, str) else listed(layers)
+        if names is None or not all(isinstance(name, str) for name in names):
+            raise InputError(f"layers are given by their names, not by {described(layers)}")
         for name in names:
             if name not in modules:
                 raise unknown_layer(model, name, modules)

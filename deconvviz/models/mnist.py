@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deconvviz.arguments import FLAG, NUMBER, PATH, WHOLE, described, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.models.weights import check_fit, copy_weights, read_weights
 
@@ -42,13 +43,15 @@ class MnistCNN(nn.Module):
     torch.Size([2, 10])
     """
 
+    @takes(width=WHOLE, batch_norm=FLAG, dropout=NUMBER)
     def __init__(
         self, channels: tuple[int, int] = (24, 48), width: int = 128, batch_norm: bool = False, dropout: float = 0.4
     ) -> None:
         super().__init__()
         sizes = (*channels, width) if isinstance(channels, (tuple, list)) else ()
         if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise InputError(f"channels are two whole numbers from 1 and width is one, not {channels!r} and {width!r}")
+            shown = f"{described(channels)} and {described(width)}"
+            raise InputError(f"channels are two whole numbers from 1 and width is one, not {shown}")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is a share in [0, 1), not {dropout!r}")
         self.architecture: dict[str, Any] = {
@@ -95,6 +98,7 @@ class MnistCNN(nn.Module):
         return values
 
 
+@takes(pretrained=FLAG, weights=optional(PATH))
 def mnist_cnn(pretrained: bool = True, weights: str | os.PathLike[str] | None = None) -> MnistCNN:
     """The reference network in eval mode: with the bundled weights, from a file, or untrained.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from deconvviz.arguments import MODULE, PATH, SEED, takes
 from deconvviz.models.evaluation import Evaluation
 from deconvviz.models.mnist import BUNDLED, MnistCNN, architecture_metadata
 from deconvviz.models.randomness import forked, seed_global
@@ -41,6 +42,7 @@ REFERENCE = TrainingSettings(
 """What the bundled weights were trained with, on MNIST's 60,000 training images, 5,000 of them held out."""
 
 
+@takes(seed=SEED)
 def initialised(seed: int, **architecture: Any) -> MnistCNN:
     """An untrained `MnistCNN` whose weights depend on `seed` alone; global random numbers are left alone.
 
@@ -72,6 +74,7 @@ def train_mnist(
     return model.eval(), result
 
 
+@takes(model=MODULE, path=PATH)
 def save_trained(
     model: MnistCNN, path: str | os.PathLike[str], result: TrainingResult, test: Evaluation | None = None
 ) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from deconvviz.arguments import without_values
 from deconvviz.errors import DataError, InputError, ModelError
 from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import generator
@@ -83,6 +84,8 @@ def count_classes(model: nn.Module, images: torch.Tensor) -> int:
 
 
 def _check_images(images: torch.Tensor) -> None:
+    if isinstance(images, torch.Tensor) and (odd := without_values(images)):
+        raise InputError(f"images are a tensor of floating-point numbers, not {odd}")
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
         raise InputError(f"images are a tensor of floating-point numbers, not {kind}")

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from deconvviz.arguments import described, known
 from deconvviz.errors import InputError
 
 OPTIMISERS = ("gradient-descent", "mini-batch", "stochastic", "momentum", "rmsprop", "adam")
@@ -68,20 +69,20 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("unlabelled", UNLABELLED)):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
+            if not known(getattr(self, name), choices):
+                raise InputError(f"{name} is one of {', '.join(choices)}, not {described(getattr(self, name))}")
         for name in ("batch_size", "epochs", "patience", "threads"):
             value = getattr(self, name)
             optional = name in ("patience", "threads")
             if not (optional and value is None) and (not _is_whole(value) or value < 1):
-                raise InputError(f"{name} is a whole number from 1{' or None' * optional}, not {value!r}")
+                raise InputError(f"{name} is a whole number from 1{' or None' * optional}, not {described(value)}")
         for name in ("seed", "translation"):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < 0:
-                raise InputError(f"{name} is a whole number from 0, not {getattr(self, name)!r}")
+                raise InputError(f"{name} is a whole number from 0, not {described(getattr(self, name))}")
         for name in ("learning_rate", "momentum", "validation", "warm_up", "l1", "l2", "rotation"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise InputError(f"{name} is a finite number, not {value!r}")
+                raise InputError(f"{name} is a finite number, not {described(value)}")
         for name, good, wanted in (
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
@@ -92,7 +93,7 @@ class TrainingSettings:
             ("rotation", 0 <= self.rotation <= 180, "in [0, 180] degrees"),
         ):
             if not good:
-                raise InputError(f"{name} is a number {wanted}, not {getattr(self, name)!r}")
+                raise InputError(f"{name} is a number {wanted}, not {described(getattr(self, name))}")
 
     @property
     def augments(self) -> bool:

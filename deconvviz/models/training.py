@@ -33,6 +33,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.models.augmentation import augment
 from deconvviz.models.checkpoints import CheckpointFolder, Progress, run_identity, snapshot
@@ -44,6 +45,8 @@ from deconvviz.models.randomness import forked, generator, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter, split
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.results import LearningCurves
+
+SETTINGS = instance("a TrainingSettings", TrainingSettings)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class _Run:
         return first_parameter(self.model).device
 
 
+@takes(
+    model=MODULE,
+    settings=optional(instance("a TrainingSettings", TrainingSettings)),
+    checkpoints=optional(PATH),
+    progress=FLAG,
+)
 def train(
     model: nn.Module,
     images: torch.Tensor,

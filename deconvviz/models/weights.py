@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from deconvviz.arguments import MODULE, PATH, mapping_of, optional, takes
 from deconvviz.errors import CheckpointError, MissingFileError
 from deconvviz.files import may_hang
 from deconvviz.tensorfiles import DAMAGE, WRITER, write_tensors
@@ -29,8 +30,10 @@ PICKLES = 5  # in a file as torch wrote them before 1.6
 SHOWN = 3  # how many of the names that do not fit an error lists
 
 Weights = dict[str, torch.Tensor]
+WORDS = mapping_of(str, "a mapping from names to texts")
 
 
+@takes(model=MODULE, path=PATH, metadata=optional(WORDS))
 def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write the model's parameters and buffers to the safetensors file `path`, whole or not at all."""
     # One copy each: safetensors refuses tensors that share memory, such as tied weights.
@@ -38,6 +41,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
     write_tensors(path, tensors, metadata or {})
 
 
+@takes(model=MODULE, path=PATH)
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Copy the weights in the file `path` into `model`, which stays on its device and in its number type.
 
@@ -75,6 +79,7 @@ def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
     return given
 
 
+@takes(path=PATH)
 def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
     """The tensors of a weights file by name, on the CPU, and its metadata (empty for a torch checkpoint).
 

@@ -32,6 +32,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from deconvviz.arguments import takes, whole_from
+
 
 class ZFNet(nn.Module):
     """The network of Zeiler and Fergus: images (N, 3, 224, 224) to logits (N, num_classes).
@@ -42,6 +44,7 @@ class ZFNet(nn.Module):
     (torch.Size([1, 256, 6, 6]), torch.Size([2, 1000]))
     """
 
+    @takes(num_classes=whole_from(1))
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
         self.features = nn.Sequential(

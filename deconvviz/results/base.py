@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.files import may_hang
 from deconvviz.tensorfiles import DAMAGE, check_fields, manifest_of, write_tensors
@@ -83,6 +84,7 @@ class Result:
         encoded = base64.b64encode(self._png()).decode()
         return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{encoded}">'
 
+    @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
         tensors: dict[str, torch.Tensor] = {}
@@ -92,6 +94,7 @@ class Result:
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
         """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
+        checked_as(PATH, "path", path)
         if may_hang(path):
             raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz (it is a device, pipe or socket)")
         if not os.path.isfile(path):
