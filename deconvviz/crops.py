@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvviz.mirrors import BATCH_NORMS
+from deconvviz.mirrors import BATCH_NORMS, POOLS
 from deconvviz.registry import Style, rule_for
 from deconvviz.tape import Operation, Tape, Value, mapped
 
@@ -147,12 +147,17 @@ def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> dict[i
         known = [found[value.id] for value in operation.outputs if value is not None and value.id in found]
         if not known:
             continue
+        switches = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
+        if switches is not None and switches.id in found:
+            raise NotLocal(f"the places in the whole map that {operation} returns")
         region = known[0]
         for other in known[1:]:
             region = region.hull(other)
         region = region.clipped(operation.made.shape)
         found.update({value.id: region for value in operation.outputs if value is not None})
         how = local_for(operation)
+        if operation.drawn is not None:
+            raise NotLocal(f"the random numbers of {operation}")
         if not rule_for(operation, style).function.__module__.startswith("deconvviz."):
             raise NotLocal(str(operation))
         for value in dict.fromkeys(operation.inputs):
@@ -248,10 +253,14 @@ class Crops:
         return self.operation(where, aten.constant_pad_nd.default, (value, _pads(-less[0], -less[1])), {}, made)
 
     def argument(self, operation: Operation, old: Value) -> Value:
-        """An argument that does not depend on the input. Raises NotLocal where it differs from place to place."""
+        """An argument that does not depend on the input.
+
+        Raises NotLocal where it differs from place to place or from sample to sample.
+        """
         rank = len(self.tape.inputs[0].shape) - 2
         by_channel = getattr(operation.func, "overloadpacket", None) in BATCH_NORMS
-        if not by_channel and any(size > 1 for size in old.shape[-rank:]):
+        of_samples = len(old.shape) == rank + 2 and old.shape[0] > 1
+        if not by_channel and (of_samples or any(size > 1 for size in old.shape[-rank:])):
             raise NotLocal(str(operation))
         self.kept(old)
         return old

@@ -36,7 +36,7 @@ class EvalMode(Restored):
 
     def set_up(self) -> None:
         modules = list(self.model.modules())
-        modes = [(module, module.training) for module in modules]
+        modes = [(module, module.training) for module in modules if hasattr(module, "training")]  # no frozen script
         scripted = torch.jit.ScriptModule
         held = [_Held(module) for module in modules if not isinstance(module, scripted)]
         tensors = [_Tensor(tensor) for tensor in itertools.chain(self.model.parameters(), self.model.buffers())]
@@ -49,7 +49,7 @@ class EvalMode(Restored):
             if any(map(_has_its_own, modules)):
                 with writes:
                     self.model.eval()
-            _set_modes((module, False) for module in modules)
+            _set_modes((module, False) for module, _ in modes)
         self.enter_context(writes)
 
     def _put_back(self, modes: list[tuple[nn.Module, bool]], held: list[_Held], tensors: list[_Tensor]) -> None:
@@ -82,12 +82,15 @@ def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
 class _Writes(TorchDispatchMode):
     """Keeps the content of a model's own tensors before something writes them."""
 
+    supports_higher_order_operators = True  # `torch.cond` and its like, which write nothing
+
     def __init__(self, own: dict[int, Tensor], written: list[tuple[Tensor, Tensor]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.own, self.written = own, written
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in written_by(func, args, kwargs or {}):
+        higher = isinstance(func, torch._ops.HigherOrderOperator)
+        for tensor in () if higher else written_by(func, args, kwargs or {}):
             whole = self.own.pop(storage_of(tensor), None)
             if whole is not None:
                 self.written.append((whole, whole.detach().clone()))

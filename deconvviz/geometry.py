@@ -107,6 +107,10 @@ def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int 
 
 def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
     """Stride, offset and receptive field of each layer, unclipped, over all channels."""
+    if single := {layer.value.id for layer in layers if not layer.value.shape}:  # a loss, or the like
+        others = iter(layer_geometry(tape, [layer for layer in layers if layer.value.id not in single]))
+        nothing = LayerGeometry(0, None, None, None)
+        return [nothing if layer.value.id in single else next(others) for layer in layers]
     makers, known = tape.makers(), dict[int, int]()
     channels = [channel_axis(tape, layer.value, makers, known) for layer in layers]
     probes = [_probes(layer.value.shape, channel) for layer, channel in zip(layers, channels, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -93,11 +94,13 @@ class Ledger:
             return None
         values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
         replacements = iter(values)
-        new_args = mapped(args, lambda tensor: next(replacements))
+        new_args = _one_for_each_axis(func, mapped(args, lambda tensor: next(replacements)))
         new_kwargs = mapped(kwargs, lambda tensor: next(replacements))
         if written or torch.Tag.inplace_view in getattr(func, "tags", ()):
+            for argument in func._schema.arguments:
+                if argument.is_out:
+                    new_kwargs.pop(argument.name, None)
             func = _functional(func, self.where())
-        new_kwargs.pop("out", None)
         inputs = tuple(value for value in values if value.tracked)
         begun = Begun(Operation(func, new_args, new_kwargs, inputs, (), self.where()), tensors, values, written)
         if written:  # what the operation is about to overwrite
@@ -319,6 +322,9 @@ class Ledger:
     # Numbers
 
     def keep_data(self, value: Value, tensor: Tensor) -> None:
+        if tensor.is_inference():  # autograd refuses those that are made under torch.inference_mode
+            with torch.inference_mode(False):
+                tensor = tensor.clone()
         self.tape.data[value.id] = tensor
         self.kept_in[storage_of(tensor)].add(value.id)
 
@@ -357,14 +363,50 @@ def _refuse_what_cannot_be_followed(operation: Operation, made: list[Any]) -> No
             )
 
 
+@functools.cache
+def _lists(func: Any) -> tuple[tuple[int, int | None], ...]:
+    """Which arguments have a number for each axis, and of how many axes; None for as many as the weight has."""
+    filters = func.overloadpacket is torch.ops.aten.convolution
+    return tuple(
+        (position, argument.N)
+        for position, argument in enumerate(func._schema.arguments)
+        if str(argument.type) == "List[int]" and (filters or (argument.N or 1) > 1)
+    )
+
+
+def _one_for_each_axis(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, each with a number for every axis: torch hands on ``stride=(2,)`` as it is."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return args
+    full = list(args)
+    for position, axes in _lists(func):
+        if position < len(args) and isinstance(args[position], (list, tuple)) and len(args[position]) == 1:
+            full[position] = list(args[position]) * (axes or len(args[1].shape) - 2)
+    return tuple(full)
+
+
+# Where the plain form has another name than the one that writes.
+_PLAIN_NAMES = {
+    **{f"__i{name}__": f"__{name}__" for name in ("and", "or", "xor", "lshift", "rshift")},
+    "normal_": "normal_functional",
+}
+
+
 def _functional(func: Any, where: str) -> Any:
-    """The operation without its side effect: `relu` for `relu_`, the plain overload for one with `out=`."""
+    """The operation without its side effect: `relu` for `relu_`, the plain overload for one with `out=`.
+
+    Of several overloads it is the one that takes arguments of the same names and types.
+    """
     name = func.overloadpacket._qualified_op_name.split("::")[1]
-    plain = getattr(getattr(torch.ops, func.namespace), name.removesuffix("_"), func.overloadpacket)
-    expected = [argument.name for argument in func._schema.arguments if not argument.is_out]
+    home = getattr(torch.ops, func.namespace)
+    plain = getattr(home, _PLAIN_NAMES.get(name, name.removesuffix("_")), func.overloadpacket)
+    expected = [(argument.name, str(argument.type)) for argument in func._schema.arguments if not argument.is_out]
     for overload in plain.overloads():
         candidate = getattr(plain, overload)
-        if not candidate._schema.is_mutable and [a.name for a in candidate._schema.arguments] == expected:
+        arguments = candidate._schema.arguments
+        changes = bool(arguments) and arguments[0].alias_info is not None and arguments[0].alias_info.is_write
+        returns = not changes and not any(argument.is_out for argument in arguments)
+        if returns and [(argument.name, str(argument.type)) for argument in arguments] == expected:
             return candidate
     raise UnsupportedOperation(
         f"{name_of(func)} in {where} writes into its arguments and has no form that does not; "

@@ -89,7 +89,7 @@ def scan(
     data, streamed = source.data, state is not None and not source.indexed
 
     def learnt(images: Tensor) -> Scanner:
-        with as_it_was(net.model), torch.inference_mode():
+        with as_it_was(net.model), torch.no_grad():
             return Scanner(net, asked, images[:1], k, per_image, batch_size > 1)
 
     with contextlib.ExitStack() as held:
@@ -117,7 +117,7 @@ def scan(
                 if batch.images is not None:
                     scanner = scanner or learnt(batch.images)
                     # Batch by batch, so that other threads can use a model between them.
-                    with as_it_was(net.model), torch.inference_mode():
+                    with as_it_was(net.model), torch.no_grad():
                         scanner.run(batch, kept.own.tallies)
                 kept.own.add(batch, content)
                 kept.save()

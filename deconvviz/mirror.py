@@ -24,7 +24,7 @@ from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.folding import folded
 from deconvviz.inputs import is_finite
 from deconvviz.precision import WideTape, widened
-from deconvviz.registry import Rule, Signals, Step, Style, rule_for
+from deconvviz.registry import Rule, Signals, Step, Style, adjoint, linearised, rule_for
 from deconvviz.tape import Kept, Operation, Tape, Value
 from deconvviz.untouched import check_threads
 
@@ -74,9 +74,10 @@ def samples_apart(tape: Tape, style: Style) -> frozenset[int]:
     """
     apart = {value.id for value in tape.inputs if value.shape[:1] == (tape.samples,)}
     for operation in tape.operations:
-        if all(value.id in apart for value in operation.inputs) and rule_for(operation, style).batchwise(
-            operation, tape.samples
-        ):
+        rule = rule_for(operation, style)
+        if operation.drawn is not None and rule.function is linearised:
+            continue  # it runs again, and draws for the recorded batch
+        if all(value.id in apart for value in operation.inputs) and rule.batchwise(operation, tape.samples):
             apart.update(value.id for value in operation.outputs if value is not None)
     return frozenset(apart)
 
@@ -231,7 +232,7 @@ def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> 
     try:
         result: Signals = rule.function(op, *arriving)
     except (RuntimeError, NotImplementedError) as error:
-        if not rule.listed or out_of_memory(error):
+        if rule.function not in (linearised, adjoint) or out_of_memory(error):
             raise
         raise UnsupportedOperation(f"{operation} has neither a mirror nor a derivative: {error}") from error
     if isinstance(result, Tensor):
@@ -266,8 +267,7 @@ def _bytes_per_unit(tape: Tape, layer: Value) -> int:
     """A bound on what one unit's signals take: four maps of the size of the largest."""
     largest = max(
         torch.Size(value.shape).numel() * value.dtype.itemsize
-        for operation in tape.operations
-        for value in operation.inputs
+        for value in (layer, *(value for operation in tape.operations for value in operation.inputs))
         if value.id <= layer.id
     )
     return max(1, 4 * largest // tape.samples)

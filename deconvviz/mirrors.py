@@ -8,7 +8,7 @@ a deconvnet is built (convolution, unpooling, rectification), and the plain ones
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,9 +26,21 @@ aten: Any = torch.ops.aten
 def only(*names: str) -> Callable[[Operation], bool]:
     """Nothing but these arguments carries a signal, so that the operation is linear in what does."""
 
-    def holds(operation: Operation) -> bool:
-        allowed = {id(value) for name in names for value in values_in(operation[name])}
-        return all(id(value) in allowed for value in operation.inputs if value.carries_signal)
+    def holds(operation: Operation) -> bool:  # counted, since one value may stand in several places
+        return _count(operation.inputs) == _count(value for name in names for value in values_in(operation[name]))
+
+    def _count(values: Iterable[Value]) -> int:
+        return sum(value.carries_signal for value in values)
+
+    return holds
+
+
+def samples_in(*names: str) -> Callable[[Operation, int], bool]:
+    """For `batchwise`: each sample is treated alone where nothing else than these arguments depends on the input."""
+
+    def holds(operation: Operation, samples: int) -> bool:
+        given = [value for name in names for value in values_in(operation[name]) if value.tracked]
+        return len(operation.inputs) == len(given)
 
     return holds
 
@@ -142,18 +154,22 @@ def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -
     return F.pad(larger, (-padding[1], ends[1], -padding[0], ends[0]))
 
 
-@mirror(F.linear, applies=only("input"), batchwise=lambda operation, samples: len(operation["input"].shape) > 1)
+def _rows(operation: Operation, samples: int) -> bool:
+    return len(operation["input"].shape) > 1 and samples_in("input")(operation, samples)
+
+
+@mirror(F.linear, applies=only("input"), batchwise=_rows)
 def features_transposed(op: Step, signal: Tensor) -> Signals:
     """Product with the transposed weights, without bias."""
     return signal @ op.data(op["weight"]).conj()
 
 
-@mirror(aten.mm, applies=only("self"), batchwise=lambda operation, samples: operation["self"].tracked)
+@mirror(aten.mm, applies=only("self"), batchwise=samples_in("self"))
 def weights_transposed(op: Step, signal: Tensor) -> Signals:
     return signal @ op.data(op["mat2"]).mH
 
 
-@mirror(aten.addmm, applies=only("mat1"), batchwise=lambda operation, samples: operation["mat1"].tracked)
+@mirror(aten.addmm, applies=only("mat1"), batchwise=samples_in("mat1"))
 def weights_transposed_after_bias(op: Step, signal: Tensor) -> Signals:
     through: Tensor = (signal @ op.data(op["mat2"]).mH) * conjugated(op["alpha"])
     return through
@@ -239,6 +255,13 @@ BATCH_NORMS = (
 )
 
 
+@mirror(aten.native_dropout, keeps=outputs(1), batchwise=True)
+def as_it_was_dropped(op: Step, signal: Tensor, _: Tensor | None) -> Signals:
+    """Times the mask that was drawn, and the factor that makes up for it."""
+    kept = 1 - op["p"] if op["train"] is not False else 1.0
+    return signal * op.data(op.output(1)) / kept if kept else torch.zeros_like(signal)
+
+
 def uses_batch_statistics(operation: Operation) -> bool:
     """Whether it is a batch normalisation that does not use running statistics."""
     normalises = getattr(operation.func, "overloadpacket", None) in BATCH_NORMS
@@ -264,7 +287,8 @@ def factor(op: Step) -> Tensor:
     return found if op["weight"] is None else found * op.data(op["weight"])
 
 
-_has_batch = lambda operation, samples: len(operation.inputs[0].shape) >= 3  # noqa: E731
+def _has_batch(operation: Operation, samples: int) -> bool:
+    return len(operation["input"].shape) >= 3 and samples_in("input")(operation, samples)
 
 
 @mirror(F.local_response_norm, when=("lrn", "identity"), batchwise=_has_batch)
@@ -285,13 +309,16 @@ mirror(F.group_norm, F.instance_norm, applies=never, batchwise=_has_batch)(linea
 mirror(
     aten.native_layer_norm,
     applies=never,
-    batchwise=lambda operation, samples: len(operation["normalized_shape"]) < len(operation["input"].shape),
+    batchwise=lambda operation, samples: (
+        len(operation["normalized_shape"]) < len(operation["input"].shape) and samples_in("input")(operation, samples)
+    ),
 )(linearised)
 mirror(F.multi_head_attention_forward, applies=never, batchwise=False)(linearised)
 mirror(
     F.scaled_dot_product_attention,
     applies=never,
     batchwise=lambda operation, samples: (
-        len({value.shape[0] for value in operation.inputs}) == 1 and len(operation["query"].shape) == 4
+        len({value.shape[0] for value in operation.inputs}) == 1
+        and all(len(value.shape) == 4 for value in operation.inputs)
     ),
 )(linearised)

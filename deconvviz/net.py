@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from deconvviz import __version__, images
+from deconvviz.alone import check_alone, check_statistics
 from deconvviz.arguments import FLAG, described, known, once, takes
 from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
@@ -31,7 +32,6 @@ from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
 from deconvviz.inputs import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
 from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
-from deconvviz.mirrors import uses_batch_statistics
 from deconvviz.recorder import record
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.rules import Style, opaque, rule_for, style_of
@@ -82,7 +82,8 @@ class DeconvNet:
                 f"the model {type(self.model).__name__} has lazy modules, and {lazy!r} has no shape yet; "
                 f"run the model once on an input of the kind that it is for"
             )
-        if next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
+        frozen = isinstance(self.model, torch.jit.ScriptModule)  # whose parameters may have become constants
+        if not frozen and next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
             raise ModelError(
                 f"the model {type(self.model).__name__} has no parameters: there is no network to look into"
             )
@@ -213,7 +214,7 @@ class DeconvNet:
             parts = []
             for n, members in itertools.groupby(order, key=lambda place: units[place][0]):
                 here = [(0, *units[place][1:]) for place in members]
-                parts.append((n, self.project_units(trace.call.sample(n, samples), layer, here, seed, window)))
+                parts.append((n, self.project_units(self._alone(trace, layer, n), layer, here, seed, window)))
             joined = Projection.joined(parts, images.displayed(trace.call.first, self.preprocess))
             return joined[torch.tensor(order).argsort()]
         axis = channel_axis(trace.tape, value)
@@ -300,6 +301,7 @@ class DeconvNet:
         trace = self._traced(x, layer)
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
+        self.check_samples(trace, layer)
         sent = trace.activations[layer]
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
@@ -318,18 +320,26 @@ class DeconvNet:
 
     def _one_by_one(self, trace: Trace, layer: str, *arguments: Any) -> Projection:
         """Project where a layer mixes the batch axis with others: every sample is recorded alone."""
-        if coupling := next((op for op in trace.tape.operations if uses_batch_statistics(op)), None):
-            raise InputError(
-                f"{coupling} normalises with the statistics of the batch, so no sample of this batch of "
-                f"{trace.tape.samples} has an activation of its own; give one sample at a time"
-            )
         channel, position, *options = arguments
         parts = []
         samples = trace.tape.samples
         for n in range(samples):
             here = position[n : n + 1] if isinstance(position, Tensor) else position
-            parts.append((n, self.project(trace.call.sample(n, samples), layer, channel, here, *options)))
+            parts.append((n, self.project(self._alone(trace, layer, n), layer, channel, here, *options)))
         return Projection.joined(parts, torch.cat([part.images for _, part in parts]))
+
+    def check_samples(self, trace: Trace, layer: str) -> None:
+        """Raise InputError where a sample of the batch comes out of `layer` otherwise than it does alone."""
+        if trace.layer(layer).value.id not in trace.apart:
+            for n in range(trace.tape.samples if trace.tape.samples > 1 else 0):
+                self._alone(trace, layer, n)
+
+    def _alone(self, trace: Trace, layer: str, number: int) -> Trace:
+        """A sample of the batch recorded alone, which must make no difference to it."""
+        check_statistics(trace.tape)
+        alone = self.trace(trace.call.sample(number, trace.tape.samples), layer)
+        check_alone(layer, trace.activations[layer], alone.activations[layer], number, trace.tape.samples)
+        return alone
 
     def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
         keep = keep_for(self.style)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.mirrors import conjugated, has_batch, one_factor, only, values_in
+from deconvviz.mirrors import conjugated, has_batch, one_factor, only, samples_in, values_in
 from deconvviz.registry import Signals, Step, adjoint, masks_and_indices, mirror
 from deconvviz.storage import Place, common, overwritten, place_in, reread, shown, stored, whole_place
 from deconvviz.tape import Operation, Value
@@ -93,9 +93,10 @@ def _one_rank(operation: Operation) -> bool:
     return len({(len(value.shape), value.shape[:1]) for value in values}) == 1
 
 
-@mirror(aten.fill, aten.zero, batchwise=True)
+@mirror(aten.fill, aten.zero, batchwise=samples_in("self"))
 def erased(op: Step, signal: Tensor) -> Signals:
-    return []
+    """What was written over gets nothing, and a value that was written everywhere gets the sum."""
+    return [op.fitted(op["value"], signal)]
 
 
 @mirror(aten.masked_fill, applies=only("self"), keeps=masks_and_indices, own=True)

@@ -85,7 +85,9 @@ def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> t
 
     Where nothing is seen of the input, a line is `NOTHING`.
     """
-    rule = windows.rule_for(operation)
+    if not fixed:  # a single number
+        return None
+    rule = windows.rule_for(operation, value)
     if rule is windows.same and value.shape == made.shape:
         return fixed, tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(len(fixed)))
     moving = [axis for axis, window in enumerate(fixed) if window is None]

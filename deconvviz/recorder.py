@@ -46,14 +46,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deconvviz.errors import ModelError, UnsupportedOperation
 from deconvviz.interception import functions_applied, gradients_switched
 from deconvviz.ledger import Begun, Ledger
+from deconvviz.randomness import RandomState, generators_in, may_draw
 from deconvviz.restoring import Restored
 from deconvviz.storage import storage_of
 from deconvviz.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
 from deconvviz.untouched import as_it_was, unwrapped
 from deconvviz.watcher import Enough, Watcher
 
-# These write running statistics or noise into an argument beside what they return.
-_SCRATCH = (torch.ops.aten.native_batch_norm, torch.ops.aten._native_batch_norm_legit, torch.ops.aten.rrelu_with_noise)
+# These write running statistics or noise into an argument beside what they return or change.
+_SCRATCH = {
+    torch.ops.aten.native_batch_norm: 0,
+    torch.ops.aten._native_batch_norm_legit: 0,
+    torch.ops.aten.rrelu_with_noise: 0,
+    torch.ops.aten.rrelu_with_noise_: 1,
+}
 
 
 def record(
@@ -94,6 +100,7 @@ def run(
         recorder = recorder_of(model, layers, opaque, running.written)
         args, copied = recorder.ledger.take_inputs(args, kwargs)
         tape = recorder.ledger.tape
+        running.callback(recorder.put_generators_back)
         if not any(value.carries_signal for value in tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
         applied, switched = functions_applied(recorder.applied), gradients_switched(recorder.switched)
@@ -142,17 +149,22 @@ class Recorder(Watcher):
         self.opaque_functions = frozenset(opaque) - frozenset(self.opaque_modules)
         self.suspended = False  # inside an opaque function or module
         self.in_function = False  # inside the forward of an autograd function
+        self.within: Begun | None = None  # that function or module, or an autograd function
+        self.generators: dict[torch.Generator, Tensor] = {}  # those that were given, as they were before the run
         self.opened: tuple[nn.Module, Begun] | None = None  # that module
         self.recomputed = False  # the next `no_grad` is that of a checkpoint
         self.astray: str | None = None  # a module that took part in this run from another thread
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         written = written_by(func, args, kwargs)
-        followed = [] if func.overloadpacket in _SCRATCH else written
+        followed = written[: _SCRATCH.get(func.overloadpacket)]
         begun = None if self.suspended else self.ledger.begin(func, args, kwargs, followed)
         for tensor in written:
             self.ledger.protect(tensor)
-        result = self.result(func, args, kwargs, written)
+        if may_draw(func):
+            result = self.drawn_result(begun, func, args, kwargs, written)
+        else:
+            result = self.result(func, args, kwargs, written)
         if begun is not None and self.ledger.detaches(begun):
             result = self.ledger.apart_from(begun, result)
         if begun is not None:
@@ -175,16 +187,36 @@ class Recorder(Watcher):
         """What a function returns that is recorded as one operation."""
         return func(*args, **kwargs)
 
+    def drawn_result(self, begun: Begun | None, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
+        """The same of one that may draw random numbers: it, and what it runs in, keep the state they come from."""
+        given = generators_in(args, kwargs)
+        before = RandomState(given)
+        for generator, state in before.given:
+            self.generators.setdefault(generator, state)
+        result = self.result(func, args, kwargs, written)
+        if before.passed():
+            for one in (begun, self.within):
+                if one is not None and one.operation.drawn is None:
+                    one.operation.drawn = before
+        return result
+
+    def put_generators_back(self) -> None:
+        for generator, state in self.generators.items():
+            generator.set_state(state)
+
     def function(self, func: Any, args: Any, kwargs: Any) -> Any:
         return func(*args, **kwargs) if self.suspended else super().function(func, args, kwargs)
 
     def called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            return _in_turn(func, self.where, args, kwargs)
         begun = self.ledger.begin(func, args, kwargs, []) if func in self.opaque_functions else None
-        self.suspended = begun is not None
+        self.suspended, before = begun is not None, self.within
+        self.within = begun or before
         try:
             result = func(*args, **kwargs) if begun is None else self.opaque_result(func, args, kwargs)
         finally:
-            self.suspended = False
+            self.suspended, self.within = False, before
         if begun is not None:
             self.ledger.end(begun, result)
         return result
@@ -194,11 +226,11 @@ class Recorder(Watcher):
         if opaque and (begun := self.ledger.begin(module, args, kwargs, [])):
             for tensor in [*module.parameters(), *module.buffers()]:
                 self.ledger.constant(tensor)
-            self.opened, self.suspended = (module, begun), True
+            self.opened, self.suspended, self.within = (module, begun), True, begun
 
     def left(self, module: nn.Module, result: Any) -> None:
         if self.opened is not None and self.opened[0] is module:
-            self.suspended = False
+            self.suspended, self.within = False, None
             self.ledger.end(self.opened[1], result)
             self.opened = None
 
@@ -221,20 +253,22 @@ class Recorder(Watcher):
         begun = None if self.suspended else self.ledger.begin(kind, given, {}, [])
         recomputes = _recomputes(kind)
         if begun is None:  # what it makes of other tensors than its arguments is constant to autograd
-            before = self.switched(False)
+            wanted = self.switched(False)
             try:
                 return forward(*args)
             finally:
-                self.switched(before)
+                self.switched(wanted)
         self.ledger.keep_inputs(begun)  # now: it may work in place
         versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
         mark, modules_run = len(self.ledger.tape.operations), self.modules_run
         known = self.ledger.remembered(begun)
-        before, self.in_function, self.recomputed = self.in_function, True, recomputes
+        before = self.in_function, self.within
+        self.in_function, self.within, self.recomputed = True, begun, recomputes
         try:
             result = forward(*args)
         finally:
-            self.in_function, self.recomputed = before, False
+            self.in_function, self.within = before
+            self.recomputed = False
         modules = modules_run != self.modules_run
         if recomputes and (modules or any(map(callable, given))):
             return result
@@ -264,3 +298,22 @@ def _recomputes(kind: Any) -> bool:
     backward = inspect.unwrap(kind.backward if kind.vjp is torch.autograd.Function.vjp else kind.vjp)
     code = getattr(getattr(backward, "__func__", backward), "__code__", None)
     return code is not None and not {"enable_grad", "set_grad_enabled"}.isdisjoint(code.co_names)
+
+
+def _in_turn(func: Any, where: str, args: Any, kwargs: Any) -> Any:
+    """What `torch.cond` and the like return. What these two run is called from here, so that it is seen."""
+    if func is torch.ops.higher_order.cond:
+        chosen, otherwise, operands = args[1:4]
+        return (chosen if args[0] else otherwise)(*operands)
+    if func is torch.ops.higher_order.while_loop:
+        goes_on, step, carried, others = args[:4]
+        while goes_on(*carried, *others):
+            carried = tuple(step(*carried, *others))
+        return carried
+    try:
+        return func(*args, **kwargs)
+    except NotImplementedError as error:
+        raise UnsupportedOperation(
+            f"{func.name()} in {where} runs the functions that it is given where they cannot be seen; "
+            f"call them in a plain loop"
+        ) from error

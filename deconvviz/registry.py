@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -187,7 +187,14 @@ class Rule(NamedTuple):
 
 
 _RULES: dict[Any, list[Rule]] = {}
-_ALWAYS: dict[bool, Callable[[Operation, int], bool]] = {True: lambda *_: True, False: lambda *_: False}
+
+
+def _always(operation: Operation, samples: int) -> bool:
+    return True
+
+
+def _never(operation: Operation, samples: int) -> bool:
+    return False
 
 
 def no_numbers(operation: Operation) -> Kept:
@@ -227,8 +234,9 @@ def mirror(
     applies: whether the rule is right for an operation as it was recorded; elsewhere it is linearised.
     keeps: which recorded numbers the rule reads: `no_numbers`, `all_inputs`, `masks_and_indices`, `outputs`.
     batchwise: whether each sample along axis 0 is treated alike and alone, so that the units of many samples
-        can travel as one batch: yes, no, or a predicate of (operation, number of samples). None: decided by
-        the operator's schema, and no where that does not tell.
+        can travel as one batch: yes, no, or a predicate of (operation, number of samples). None: yes for pointwise
+        operators and for those of torch that are known to work along the axes they are given, if that is not axis 0;
+        else no. Yes is said of the rule, and does not hold where it does not apply; a predicate is asked there, too.
     own: whether what is returned lies in memory of its own (or in that of a signal that is `Step.writable`), and
         so may be written over by the rule that comes next.
 
@@ -240,7 +248,8 @@ def mirror(
     Traceback (most recent call last):
     deconvviz.errors.RuleError: aten.relu already has a mirror (rectify)
     """
-    decided = _ALWAYS[batchwise] if isinstance(batchwise, bool) else batchwise or batchwise_by_schema
+    promised = {True: _always, False: _never, None: batchwise_by_schema}
+    decided = promised[batchwise] if batchwise is None or isinstance(batchwise, bool) else batchwise
 
     def register(function: F) -> F:
         for operation in operations:
@@ -263,7 +272,8 @@ def rule_for(operation: Operation, style: Style) -> Rule:
             if rule.when is None or style.choices.get(rule.when[0]) == rule.when[1]:
                 if rule.applies(operation):
                     return rule
-                return rule._replace(function=linearised, keeps=all_inputs, listed=True)
+                apart = batchwise_by_schema if rule.batchwise is _always else rule.batchwise
+                return rule._replace(function=linearised, keeps=all_inputs, batchwise=apart, own=False, listed=True)
     return LINEARISED
 
 
@@ -275,10 +285,30 @@ def opaque() -> list[Any]:
 # Whether the samples along axis 0 stay apart
 
 
-def batchwise_by_schema(operation: Operation, samples: int) -> bool:
-    """Whether an ATen operation treats each sample along axis 0 alike and alone, as far as its schema tells.
+# They work along the axes that they are given, and treat the others alike. Of other operations a `dim` may be the one
+# that is kept, as of `renorm` and weight norms, or the one along which all others are compared, as of `unique_dim`.
+_ALONG_THEIR_AXES = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("_softmax", "_log_softmax", "_safe_softmax", "_softmax_backward_data", "_log_softmax_backward_data", "glu"),
+        *("sum", "mean", "prod", "nansum", "std", "std_mean", "var", "var_mean"),
+        *("norm", "linalg_vector_norm", "logsumexp"),
+        *("amax", "amin", "aminmax", "max", "min", "argmax", "argmin", "all", "any", "count_nonzero"),
+        *("median", "nanmedian", "mode", "kthvalue", "sort", "topk"),
+        *("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_logcumsumexp"),
+        *("cat", "select", "slice", "split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "unbind"),
+        *("flip", "roll", "rot90", "transpose", "diagonal", "unfold", "squeeze", "linalg_cross"),
+        *("gather", "scatter", "scatter_add", "scatter_reduce", "select_scatter", "slice_scatter", "diagonal_scatter"),
+        *("index_select", "index_add", "index_copy", "index_fill", "index_reduce"),
+        *("_fft_r2c", "_fft_c2c", "_fft_c2r"),
+    )
+)
 
-    It does where it is pointwise over tensors of one rank, or works along a `dim` that is not axis 0.
+
+def batchwise_by_schema(operation: Operation, samples: int) -> bool:
+    """Whether an ATen operation is known to treat each sample along axis 0 alike and alone.
+
+    It does where it is pointwise over tensors of one rank, or one of `_ALONG_THEIR_AXES` and none of these is axis 0.
     """
     made = [value for value in operation.outputs if value is not None]
     values = [*operation.inputs, *made]
@@ -286,8 +316,16 @@ def batchwise_by_schema(operation: Operation, samples: int) -> bool:
         return False
     if any(not value.shape or value.shape[0] % samples for value in values):
         return False
+    rows = values[0].shape[0]
     if torch.Tag.pointwise in operation.func.tags:
         return len({(len(value.shape), value.shape[0]) for value in values}) == 1
+    if operation.func.overloadpacket not in _ALONG_THEIR_AXES or any(value.shape[0] != rows for value in values):
+        return False
+    rank = len(operation.inputs[0].shape)
+    constants: list[Value] = []
+    mapped((operation.args, dict(operation.kwargs)), constants.append, Value)
+    if any(len(value.shape) == rank > 1 and value.shape[0] != rows for value in constants):
+        return False  # an index of one row, or the like
     names = {argument.name for argument in operation.func._schema.arguments}
     dims: list[int] = []
     for name in names & {"dim", "dims", "dim0", "dim1", "dim2", "dimension"}:
@@ -295,11 +333,12 @@ def batchwise_by_schema(operation: Operation, samples: int) -> bool:
         if given is None or given == []:
             return False
         dims.extend(given if isinstance(given, (list, tuple)) else [given])
-    rank = len(operation.inputs[0].shape)
     return bool(dims) and all(dim % rank for dim in dims)
 
 
 # Two mirrors that serve any operation
+
+_PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")
 
 
 def linearised(op: Step, *signals: Tensor | None) -> Signals:
@@ -326,7 +365,9 @@ def adjoint(op: Step, *signals: Tensor | None) -> Signals:
 def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[Value], Tensor]) -> Signals:
     """The signals at the inputs, by autograd through this one operation at `point`."""
     leaves: list[tuple[Value, Tensor]] = []
-    weights = [op[name] for name in ("weight", "bias", "running_mean", "running_var")]
+    # What a pointwise operation calls a weight is as large as what it makes.
+    names = () if torch.Tag.pointwise in getattr(op.operation.func, "tags", ()) else _PER_CHANNEL
+    weights = [op[name] for name in names]
     made = op.made
 
     def numbers(item: Any) -> Any:
@@ -339,7 +380,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
         follows = item.tracked or (along_batch and not any(item is weight for weight in weights))
         return op.rows(recorded) if follows else recorded
 
-    with torch.enable_grad():
+    with torch.enable_grad(), op.operation.drawn.again() if op.operation.drawn else nullcontext():
         args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
         result = _run(op.operation.func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]

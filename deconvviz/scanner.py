@@ -110,7 +110,10 @@ class Scanner:
         dimensions = len(rest) - 1 + (rows > 1)
         hides = (math.inf,) * dimensions
         if row.stride and row.receptive_field and len(row.stride) == dimensions and axis == 1:
-            hides = tuple(size / 2 / step for size, step in zip(row.receptive_field, row.stride, strict=True))
+            hides = tuple(
+                size / 2 / step if step else math.inf
+                for size, step in zip(row.receptive_field, row.stride, strict=True)
+            )
         return _Seen(axis, hides)
 
     def _check_names(self, trace: Trace, x: Tensor) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.dlpack import from_dlpack
 
@@ -260,8 +261,8 @@ def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geom
 
 
 def storage_of(tensor: Tensor) -> int:
-    """The address of a tensor's storage; 0 for tensors without one."""
-    if tensor.layout != torch.strided or tensor.is_nested:
+    """The address of a tensor's storage; 0 for those without one, as in `torch.vmap`: the real ones run below."""
+    if tensor.layout != torch.strided or tensor.is_nested or is_functorch_wrapped_tensor(tensor):
         return 0
     return int(tensor.untyped_storage()._cdata)
 

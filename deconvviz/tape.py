@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deconvviz.randomness import RandomState
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
@@ -44,6 +46,7 @@ class Operation:
     inputs: the tracked values in `args` and `kwargs`, one entry per occurrence.
     outputs: one per tensor returned; None for what is no tensor.
     where: the layer in which it ran: module or functional call, with the suffix of a repeated call.
+    drawn: where it drew random numbers, the state of the generators before.
     """
 
     func: Any
@@ -52,6 +55,7 @@ class Operation:
     inputs: tuple[Value, ...]
     outputs: tuple[Value | None, ...]
     where: str
+    drawn: RandomState | None = None
 
     @property
     def made(self) -> Value:

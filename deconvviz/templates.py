@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
 from deconvviz.blanks import blank_result
+from deconvviz.randomness import may_draw
 from deconvviz.recorder import Recorder, run
 from deconvviz.storage import StorageState, storage_of
 from deconvviz.tape import Tape, Value, tensors_in
@@ -85,6 +86,8 @@ class _Template(Recorder):
         return blank_result(func, args, kwargs)
 
     def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
+        if may_draw(func):  # for one image, and so other numbers than for a batch
+            self.give_up()
         if not self.follows((args, kwargs)) and not self.suspended:
             if any(state.is_memory_of(tensor) for tensor in tensors_in((args, kwargs)) for state in self.states):
                 self.give_up()

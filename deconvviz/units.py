@@ -74,7 +74,7 @@ def choose_units(
     Raises InputError for channels or positions that the layer does not have.
     """
     check_finite(layer, activations)
-    indices = _map_indices(activations.shape, samples, channel_axis)
+    indices = _map_indices(layer, activations.shape, samples, channel_axis)
     dims = tuple(indices.shape[1:])
     channels = channels_of(channel, len(indices), layer)
     indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
@@ -120,7 +120,7 @@ def units_at(
 ) -> tuple[tuple[Unit, ...], Seeds]:
     """Units by sample, channel and position, in the order given. Raises InputError for one that is not there."""
     check_finite(layer, activations)
-    indices = _map_indices(activations.shape, samples, channel_axis)
+    indices = _map_indices(layer, activations.shape, samples, channel_axis)
     check_units(layer, (1, *indices.shape), samples, wanted)
     flat = [int(indices[(channel, *position)]) for _, channel, position in wanted]
     owners, chosen = torch.tensor([unit[0] for unit in wanted]), torch.tensor(flat)
@@ -171,11 +171,14 @@ def check_units(
             )
 
 
-def _map_indices(shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:
+def _map_indices(layer: str, shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:
     """(channels, *positions): where each unit lies in its sample's flattened part of the layer's tensor."""
+    if not shape:
+        raise InputError(f"layer {layer!r} returns a single number, which has no channels; reconstruct from it instead")
     part = sample_shape(shape, samples)
     indices = torch.arange(torch.Size(part).numel()).view(part).movedim(channel_axis, 0)
-    return indices.squeeze(1) if part[0] == 1 else indices  # one row per sample: no position of its own
+    # One row per sample is no position of its own; one number per sample is its only channel.
+    return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
 
 
 def check_finite(layer: str, activations: Tensor) -> None:

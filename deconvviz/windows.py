@@ -42,9 +42,8 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
                 continue
             rows = windows.pop(made.id)
             empty = (rows[..., 0] > rows[..., 1]).any(axis=1)
-            rule = rule_for(operation)
             for value in dict.fromkeys(operation.inputs):
-                inside = rule(operation, value, made, rows)
+                inside = rule_for(operation, value)(operation, value, made, rows)
                 inside[empty | (inside[..., 0] > inside[..., 1]).any(axis=1)] = (math.inf, -math.inf)
                 known = windows.get(value.id)
                 windows[value.id] = inside if known is None else _hull(known, inside)
@@ -63,10 +62,19 @@ def nothing_seen(rows: int, axes: int) -> Windows:
     return np.tile(np.array([math.inf, -math.inf]), (rows, axes, 1))
 
 
+def _is_weight(operation: Operation, value: Value) -> bool:
+    """Whether it serves, perhaps beside something else, as a weight that all positions share."""
+    if torch.Tag.pointwise in getattr(operation.func, "tags", ()):
+        return False
+    return any(operation[name] is value for name in ("weight", "bias", "running_mean", "running_var"))
+
+
 # How windows pass through operations: (operation, input, output, windows at the output) -> windows at the input
 
 
-def rule_for(operation: Operation) -> WindowRule:
+def rule_for(operation: Operation, value: Value) -> WindowRule:
+    if _is_weight(operation, value):
+        return everything
     """How windows pass through an operation."""
     func = operation.func
     for key in (func, getattr(func, "overloadpacket", None)):
@@ -407,7 +415,7 @@ def straight(operation: Operation, value: Value, made: Value, moving: Sequence[i
 
     False where positions are rounded, or windows cut at the ends of a map.
     """
-    rule = rule_for(operation)
+    rule = rule_for(operation, value)
     if rule is filtered:
         return not operation["transposed"] or set(operation["stride"]) == {1}
     if rule is joined:

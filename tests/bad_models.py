@@ -58,6 +58,22 @@ def spread() -> Any:
         distributed.destroy_process_group()
 
 
+class Summed(Rounds):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).sum()
+
+
+class Centred(Rounds):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.conv(x)
+        return made - made.mean(0)
+
+
+class Mapped(Rounds):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch._higher_order_ops.map(torch.sin, self.conv(x))
+
+
 def with_nan() -> nn.Module:
     model = plain()
     model[0].weight.data.fill_(NAN)
@@ -166,6 +182,34 @@ CASES: list[Case] = [
         ModelError,
         "the weights of Sequential are spread over processes ('0.weight' is a DTensor, as of fully_shard); give a "
         "model that has the whole of them, as full_tensor() of each makes",
+    ),
+    refused(
+        "a layer that is one number",
+        lambda _: dv.DeconvNet(Summed()).project(x(1, 3, 8, 8), "output"),
+        InputError,
+        "layer 'output' returns a single number, which has no channels; reconstruct from it instead",
+    ),
+    refused(
+        "a layer that mixes the samples of a batch",
+        lambda _: dv.DeconvNet(Centred()).project(x(), "output"),
+        InputError,
+        "layer 'output' has other activations for sample 0 alone than in this batch of 2, whose samples are mixed or "
+        "share random numbers; give one sample at a time",
+    ),
+    refused(
+        "a norm by the statistics of a batch",
+        lambda _: dv.DeconvNet(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+        ).reconstruct(x(), "1"),
+        InputError,
+        "aten.native_batch_norm in 1 normalises with the statistics of the batch, so no sample of this batch of 2 has "
+        "an activation of its own; give one sample at a time",
+    ),
+    refused(
+        "a function of functions that cannot be followed",
+        lambda _: dv.DeconvNet(Mapped()).project(x(), "output"),
+        UnsupportedOperation,
+        "map_impl in map_impl runs the functions that it is given where they cannot be seen; call them in a plain loop",
     ),
     refused(
         "an operation without a derivative",

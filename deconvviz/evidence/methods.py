@@ -86,6 +86,7 @@ class Judged:
         """channel: one for all images, one for each, or None for each image's strongest."""
         self.net, self.layer, self.x = net, layer, images_of(x, net.preprocess, "evidence")
         trace = net.trace(self.x, layer)
+        net.check_samples(trace, layer)
         self.activations = activations = trace.activations[layer]
         if channel_axis(trace.tape, trace.layer(layer).value) != 1 or len(activations) != len(self.x):
             raise InputError(f"layer {layer!r} does not have channels behind the batch axis, as evidence needs")

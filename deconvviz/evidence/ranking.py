@@ -184,7 +184,10 @@ def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[Place], 
     """What a unit of each image does, (N,) in float64."""
     parts = []
     for start in range(0, len(x), batch_size):
-        found = net.trace(x[start : start + batch_size], layer).activations[layer]
+        trace = net.trace(x[start : start + batch_size], layer)
+        if trace.layer(layer).value.id not in trace.apart and batch_size > 1:
+            return activations(net, x, layer, places, 1)
+        found = trace.activations[layer]
         units = [(channel, *position) for channel, position in places[start : start + batch_size]]
         flat = torch.tensor([_flat(unit, found.shape[1:]) for unit in units], device=found.device)
         parts.append(found.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())

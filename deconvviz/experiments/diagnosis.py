@@ -130,7 +130,7 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
     looker = _Looker(model, watched)
     try:
-        with torch.inference_mode(), looker.watching(), contextlib.suppress(Enough):
+        with torch.no_grad(), looker.watching(), contextlib.suppress(Enough):
             model(x)
     except DeconvVizError:
         raise

@@ -1,0 +1,61 @@
+"""What an operation draws at random, so that the way back has the numbers of the run.
+
+A mask that an operation returns is kept like any other output. Where the numbers stay inside, as in attention with
+dropout, the state of the generators before the operation is kept instead, and the operation is run again from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_UNTAGGED = (torch.ops.aten.rrelu_with_noise,)
+
+
+def may_draw(func: Any) -> bool:
+    """Whether an ATen operation can draw random numbers."""
+    return torch.Tag.nondeterministic_seeded in func.tags or func.overloadpacket in _UNTAGGED
+
+
+class RandomState:
+    """The states of the generators that an operation can draw from, as they are now: torch's own, and those given."""
+
+    def __init__(self, given: Iterable[torch.Generator]) -> None:
+        self.given = [(generator, generator.get_state()) for generator in given]
+        self.cpu = torch.get_rng_state()
+        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+    def passed(self) -> bool:
+        """Whether something has been drawn since."""
+        now = RandomState(generator for generator, _ in self.given)
+        return not all(torch.equal(one, other) for one, other in zip(self._all(), now._all(), strict=True))
+
+    def _all(self) -> list[Tensor]:
+        return [self.cpu, *self.cuda, *(state for _, state in self.given)]
+
+    def put_back(self) -> None:
+        """Let the generators continue from here."""
+        torch.set_rng_state(self.cpu)
+        for device, state in enumerate(self.cuda):
+            torch.cuda.set_rng_state(state, device)
+        for generator, state in self.given:
+            generator.set_state(state)
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, what is drawn is what was drawn from this state; afterwards the generators are as they were."""
+        now = RandomState(generator for generator, _ in self.given)
+        try:
+            self.put_back()
+            yield
+        finally:
+            now.put_back()
+
+
+def generators_in(args: Any, kwargs: Any) -> list[torch.Generator]:
+    """The generators that an operation is given."""
+    return [item for item in (*args, *kwargs.values()) if isinstance(item, torch.Generator)]
