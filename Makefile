@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults fuzz newcomer docs linkcheck package check format clean install
+.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults interrupts fuzz newcomer docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -59,6 +59,10 @@ package: $(INSTALLED)
 # A fault in every operation on files of scan, atlas and train, about 6,000: see docs/robustness.md.
 faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m faults
+
+# 5,000 interrupts at random moments of calls of every kind, about half an hour: see docs/robustness.md.
+interrupts: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -W ignore -m faults.interrupts
 
 # Changed files for every reader of files, guided by which lines run, for SECONDS in all: see docs/robustness.md.
 SECONDS ?= 600

@@ -16,7 +16,8 @@ torch.Size([2, 1, 28, 28])
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from deconvviz.arguments import FLAG, checked_as, described
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.net import DeconvNet
 from deconvviz.recorder import record
+from deconvviz.restoring import Restored
 from deconvviz.rules import Style
 
 Inputs = Tensor | tuple[Tensor, ...]
@@ -147,11 +149,8 @@ class _Call:
     def last_call(self, module: nn.Module, name: str) -> str:
         """The layer name of a module's last call, which is the one that Captum's hook is left with."""
         calls: list[None] = []
-        handle = module.register_forward_hook(lambda *_: calls.append(None))
-        try:
+        with Restored(_hooked(module, lambda *_: calls.append(None))):
             record(self.net.model, *self.arguments)
-        finally:
-            handle.remove()
         return f"{name}_{len(calls) - 1}" if len(calls) > 1 else name
 
     def attributed(self, layer: str, select: Select) -> Inputs:
@@ -162,9 +161,18 @@ class _Call:
         return pixels if isinstance(self.inputs, tuple) else pixels[0]
 
 
+@contextlib.contextmanager
+def _hooked(module: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _gradient(output: Tensor, select: Select) -> Tensor:
     """The gradient of the sum of what is selected, with respect to the whole output."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with Restored(torch.inference_mode(False), torch.enable_grad()):
         leaf = output.detach().clone().requires_grad_()
         selected = select(leaf)
         if not isinstance(selected, Tensor) or not selected.requires_grad:

@@ -32,6 +32,8 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError
+from deconvviz.evalmode import EvalMode, has_its_own_train
+from deconvviz.restoring import Restored
 from deconvviz.watcher import Enough, Watcher
 
 STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
@@ -96,7 +98,8 @@ class _Whole(nn.Module):
 
 def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim:
     """A copy of the model, in eval mode, to explain a unit of one of its layers. cam: a module's name, or ''."""
-    twin = copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()}).eval()
+    shared = {} if any(map(has_its_own_train, model.modules())) else {id(one): one for one in model.parameters()}
+    twin = copy.deepcopy(model, shared).eval()
     weighed = twin.get_submodule(cam) if cam else None
     if layer == "output":
         return Aim(twin, twin, index, weighed)
@@ -106,7 +109,7 @@ def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim
 
 def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
     """What a method gives for x (N, C, H, W), of the same shape. Raises whatever the method raises."""
-    with warnings.catch_warnings(), torch.inference_mode(False):
+    with Restored(warnings.catch_warnings(), torch.inference_mode(False), EvalMode(aim.model)):
         warnings.simplefilter("ignore")  # that hooks and gradients are set
         found = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
     if found.shape != x.shape:

@@ -25,6 +25,7 @@ from deconvviz.arguments import METHODS, TEXT, described, optional, takes
 from deconvviz.captum_adapter import NeuronDeconvNetAttribution
 from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, STEPS, Method, aimed, explained, grad_cam, patch
 from deconvviz.errors import InputError, did_you_mean
+from deconvviz.evalmode import EvalMode
 from deconvviz.evidence.methods import Judged
 from deconvviz.evidence.ranking import areas
 from deconvviz.evidence.similarity import Box, cut, heatmap, library, overlap, spearman, ssim
@@ -32,6 +33,7 @@ from deconvviz.fingerprints import fingerprint
 from deconvviz.geometry import channel_axis, receptive_fields
 from deconvviz.inputs import prepared
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results import Attributed, Comparison, Provenance, Unit
 from deconvviz.tape import Tape, Value
 from deconvviz.trace import Trace
@@ -124,7 +126,7 @@ class _Run:
     def _captum(self, method: Method) -> Explain:
         aim = aimed(self.net.model, self.layer, self.index, self.cam)
         if not self.checked:
-            with torch.no_grad():
+            with Restored(EvalMode(aim.model), torch.no_grad()):
                 found = float(aim.model(self.image)[(0, *self.index)])
             if not math.isclose(found, self.activation, rel_tol=1e-3, abs_tol=1e-6):
                 # As where a function that is numbered is also called on what does not depend on the image.
@@ -190,7 +192,7 @@ class _Run:
         if method.pixels is None:
             return math.nan
         try:
-            with torch.random.fork_rng(devices=[self.image.device] if self.image.is_cuda else []):
+            with Restored(torch.random.fork_rng(devices=[self.image.device] if self.image.is_cuda else [])):
                 torch.manual_seed(SEED)
                 return float(SCORES[score](self, method.name))
         except Exception as error:  # as where a model takes one image at a time only

@@ -44,9 +44,9 @@ class EvalMode(Restored):
         writes = _Writes({storage_of(one.tensor): one.tensor for one in tensors}, self.written)
         if any(training for _, training in modes):
             for module, training in reversed(modes):
-                if training and _has_its_own(module):
+                if training and has_its_own_train(module):
                     self.callback(_train, module, writes)
-            if any(map(_has_its_own, modules)):
+            if any(map(has_its_own_train, modules)):
                 with writes:
                     self.model.eval()
             _set_modes((module, False) for module, _ in modes)
@@ -63,7 +63,7 @@ class EvalMode(Restored):
                 own.copy_(content)
 
 
-def _has_its_own(module: nn.Module) -> bool:
+def has_its_own_train(module: nn.Module) -> bool:
     """Whether a module does something of its own when the mode changes."""
     return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
 

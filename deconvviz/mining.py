@@ -39,6 +39,7 @@ from deconvviz.fingerprints import fingerprint
 from deconvviz.locks import alone
 from deconvviz.net import DeconvNet
 from deconvviz.ranks import Ranks
+from deconvviz.restoring import Restored
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.scanner import Scanner, unpacked
 from deconvviz.scanstate import Progress, ScanState, checked_folder
@@ -89,7 +90,7 @@ def scan(
     data, streamed = source.data, state is not None and not source.indexed
 
     def learnt(images: Tensor) -> Scanner:
-        with as_it_was(net.model), torch.no_grad():
+        with Restored(as_it_was(net.model), torch.no_grad()):
             return Scanner(net, asked, images[:1], k, per_image, batch_size > 1)
 
     with contextlib.ExitStack() as held:
@@ -105,7 +106,8 @@ def scan(
             workers,
             next(net.model.parameters(), torch.empty(0)).is_cuda,
         )
-        with bar, loading as found:
+        with bar, Restored() as settings:
+            found = settings.enter_context(loading)
             for batch in found:
                 content = content_of(batch) if streamed else 0
                 if kept.comes_again(batch.number):
@@ -117,7 +119,7 @@ def scan(
                 if batch.images is not None:
                     scanner = scanner or learnt(batch.images)
                     # Batch by batch, so that other threads can use a model between them.
-                    with as_it_was(net.model), torch.no_grad():
+                    with Restored(as_it_was(net.model), torch.no_grad()):
                         scanner.run(batch, kept.own.tallies)
                 kept.own.add(batch, content)
                 kept.save()

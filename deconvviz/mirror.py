@@ -10,8 +10,8 @@ the whole recorded batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from deconvviz.folding import folded
 from deconvviz.inputs import is_finite
 from deconvviz.precision import WideTape, widened
 from deconvviz.registry import Rule, Signals, Step, Style, adjoint, linearised, rule_for
+from deconvviz.restoring import Restored
 from deconvviz.tape import Kept, Operation, Tape, Value
 from deconvviz.untouched import check_threads
 
@@ -143,13 +144,11 @@ def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 
 
-@contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
+def undisturbed(device: torch.device) -> Restored:
     """Without gradients, inference tensors and autocast: types are those of the tape."""
     check_threads()
     cast = torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
-    with torch.inference_mode(False), torch.no_grad(), cast:
-        yield
+    return Restored(torch.inference_mode(False), torch.no_grad(), cast)
 
 
 def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:

@@ -17,6 +17,7 @@ from deconvviz.errors import InputError
 from deconvviz.geometry import channel_axis
 from deconvviz.images import brightness
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.untouched import as_it_was
 from deconvviz.watcher import Watcher
 
@@ -103,14 +104,14 @@ class Occluder:
 
     def sweep(self, jobs: Sequence[Job], seen: Seen, done: Callable[[int], Any] = lambda count: None) -> None:
         """Run all jobs in batches, and hand each layer's maps to `seen` as it runs; `done` hears how many are done."""
-        with as_it_was(self.model), torch.inference_mode(False), torch.no_grad():
+        with Restored(as_it_was(self.model), torch.inference_mode(False), torch.no_grad()):
             for start in range(0, len(jobs), self.batch_size):
                 batch = jobs[start : start + self.batch_size]
                 shown, rows = self.buffer[: len(batch)], slice(start, start + len(batch))
                 self._cover(batch)
                 version = self.buffer._version
                 reader = _Reader(self.model, self.axes, rows, seen)
-                with reader.watching():
+                with Restored(reader.watching()):
                     self.model(shown)
                 if missing := self.axes.keys() - reader.found:
                     raise InputError(f"layer {min(missing)!r} does not run on every covered image; choose another")

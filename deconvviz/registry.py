@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import MAPPING, TEXT, checked_as
 from deconvviz.errors import RuleError, did_you_mean
+from deconvviz.evalmode import EvalMode
+from deconvviz.restoring import Restored
 from deconvviz.tape import Kept, Operation, Tape, Value, mapped, name_of
 
 Signals = Tensor | Iterable[tuple[Any, Tensor]]
@@ -389,7 +391,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
     ]
     if not pairs:
         return []
-    with _gradients_untouched(op):
+    with Restored(_gradients_untouched(op)):
         gradients = torch.autograd.grad(
             [r for r, _ in pairs], [leaf for _, leaf in leaves], [s for _, s in pairs], allow_unused=True
         )
@@ -417,12 +419,8 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         return func.apply(*args, **kwargs)  # type: ignore[attr-defined]
     if not isinstance(func, nn.Module):
         return func(*args, **kwargs)
-    modes = [(module, module.training) for module in func.modules()]
-    try:
-        return func.eval()(*args, **kwargs)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with EvalMode(func):
+        return func(*args, **kwargs)
 
 
 LINEARISED = Rule(linearised, None, lambda operation: True, all_inputs, batchwise_by_schema, listed=True)

@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 import threading
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -40,15 +41,17 @@ class Restored(contextlib.ExitStack):
     def __init__(self, *contexts: contextlib.AbstractContextManager[Any]) -> None:
         super().__init__()
         self.contexts = contexts
+        self.inside: _Modes | None = None
 
     def __enter__(self) -> Self:
-        _Interrupts.hold(sys._getframe(1))
+        self.held = _Interrupts.hold(sys._getframe(1))
         try:
             super().__enter__()
             self.callback(_Modes().put_back)
             for context in self.contexts:
                 super().enter_context(context)
             self.set_up()
+            self.inside = _Modes()
             _Interrupts.deliver()
         except BaseException:
             self.__exit__(*sys.exc_info())
@@ -65,6 +68,7 @@ class Restored(contextlib.ExitStack):
 
     def enter_context(self, cm: contextlib.AbstractContextManager[T, Any]) -> T:
         entered = super().enter_context(cm)
+        self.inside = _Modes()
         _Interrupts.deliver()  # entered, it will be left
         return entered
 
@@ -72,35 +76,46 @@ class Restored(contextlib.ExitStack):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:  # no exception is hidden
         try:
+            if self.inside is not None:
+                self.inside.put_back_stacks()  # what contexts that are left now expect
             super().__exit__(kind, error, traceback)
         finally:
-            _Interrupts.release()
+            _Interrupts.release(self.held)
+
+
+@dataclass(eq=False)
+class _Holder:
+    """A frame with an open block, and the line of its `with`."""
+
+    frame: FrameType
+    line: int
 
 
 class _Interrupts:
     """Signals that arrive while a `Restored` is open."""
 
-    holders: ClassVar[list[tuple[FrameType, int]]] = []  # frames with an open block, and the line of their `with`
+    holders: ClassVar[list[_Holder]] = []
     handlers: ClassVar[dict[int, Any]] = {}  # what was set for the signals
     waiting: ClassVar[list[int]] = []
 
     @classmethod
-    def hold(cls, holder: FrameType) -> None:
+    def hold(cls, frame: FrameType) -> _Holder | None:
         if threading.get_ident() != threading.main_thread().ident:
-            return  # signals are handled in the main thread alone
+            return None  # signals are handled in the main thread alone
         if not cls.holders:
             for number in INTERRUPTS:
                 handler = signal.getsignal(number)
                 if callable(handler) and handler != cls.arrived:
                     cls.handlers[number] = handler
                     signal.signal(number, cls.arrived)
-        cls.holders.append((holder, holder.f_lineno))
+        cls.holders.append(_Holder(frame, frame.f_lineno))
+        return cls.holders[-1]
 
     @classmethod
-    def release(cls) -> None:
-        if threading.get_ident() != threading.main_thread().ident or not cls.holders:
+    def release(cls, held: _Holder | None) -> None:
+        if held is None:
             return
-        cls.holders.pop()
+        cls.holders = [other for other in cls.holders if other is not held]
         if not cls.holders:
             for number, handler in cls.handlers.items():
                 if signal.getsignal(number) == cls.arrived:
@@ -124,7 +139,7 @@ class _Interrupts:
 
     @classmethod
     def must_wait(cls, frame: FrameType | None) -> bool:
-        if any(frame is holder and frame.f_lineno == line for holder, line in cls.holders):
+        if any(frame is held.frame and frame.f_lineno == held.line for held in cls.holders):
             return True  # on its way in or out
         while frame is not None:
             if frame.f_code in _UNDISTURBED:
@@ -155,6 +170,18 @@ class _Modes:
         return torch.is_autocast_cache_enabled(), *kinds
 
     def put_back(self) -> None:
+        self.put_back_stacks()
+        if torch.is_grad_enabled() != self.grad:
+            torch._C._set_grad_enabled(self.grad)
+        if self._autocast() != self.autocast:
+            cached, *kinds = self.autocast
+            torch.set_autocast_cache_enabled(cached)
+            for kind, enabled, dtype in kinds:
+                torch.set_autocast_enabled(kind, enabled)
+                torch.set_autocast_dtype(kind, dtype)
+            torch.clear_autocast_cache()
+
+    def put_back_stacks(self) -> None:
         if not _same(function_modes(), self.functions):
             while function_modes():
                 torch.overrides._pop_mode()
@@ -165,14 +192,6 @@ class _Modes:
                 torch.utils._python_dispatch._pop_mode()
             for mode in self.operations:
                 torch.utils._python_dispatch._push_mode(mode)
-        torch._C._set_grad_enabled(self.grad)
-        if self._autocast() != self.autocast:
-            cached, *kinds = self.autocast
-            torch.set_autocast_cache_enabled(cached)
-            for kind, enabled, dtype in kinds:
-                torch.set_autocast_enabled(kind, enabled)
-                torch.set_autocast_dtype(kind, dtype)
-            torch.clear_autocast_cache()
 
 
 def _same(one: list[Any], other: list[Any]) -> bool:

@@ -61,6 +61,7 @@ from deconvviz.registry import (
     rule_for,
     style_of,
 )
+from deconvviz.restoring import Restored
 from deconvviz.tape import Tape, Value
 
 __all__ = [
@@ -128,7 +129,7 @@ def check(
     if not callable(against) and not known(against, ("adjoint", "autograd")):
         raise RuleError(f"a rule is held against 'autograd', 'adjoint' or a function, not {described(against)}")
     if against == "adjoint":
-        with torch.no_grad():
+        with Restored(torch.no_grad()):
             linear = made - function(torch.zeros_like(x))
         left, right = (linear * signal).sum(), (x * found).sum()
         error = float((left - right).abs() / (linear.norm() * signal.norm()))
@@ -164,7 +165,7 @@ def _sent_back(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: 
 
 
 def _autograd(function: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:
-    with torch.enable_grad():
+    with Restored(torch.enable_grad()):
         leaf = x.detach().clone().requires_grad_()
         return torch.autograd.grad(function(leaf), leaf, signal)[0]
 

@@ -19,6 +19,7 @@ from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.geometry import channel_axis
 from deconvviz.inputs import misfit
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results import LayerInfo
 from deconvviz.rounding import sampled
 from deconvviz.tally import Tally
@@ -75,7 +76,7 @@ class Scanner:
         self.model, self.k, self.per_image = net.model, k, per_image
         self.device = next(net.model.parameters(), sample).device
         sample = sample.to(self.device)
-        with torch.inference_mode(False), torch.no_grad():
+        with Restored(torch.inference_mode(False), torch.no_grad()):
             x = sample.clone().expand(1 + batched, *sample.shape[1:])
             trace = net.trace(x)
             asked = layers or self._default(trace)
@@ -120,7 +121,7 @@ class Scanner:
         """What the layers return for the input, when they are run and not recorded.
 
         Sees that the layers are the recorded ones: functional calls are counted, also those apart from the input."""
-        with (looker := _Looker(self.model, self.layers)).watching(), contextlib.suppress(Enough):
+        with Restored((looker := _Looker(self.model, self.layers)).watching()), contextlib.suppress(Enough):
             self.model(x)
         for name in self.layers:
             found, recorded = looker.found.get(name), trace.activations[name]
@@ -137,7 +138,7 @@ class Scanner:
         x = batch.images.to(self.device, non_blocking=True)
         reducer = _Reducer(self, batch.numbers, tallies)
         try:
-            with reducer.watching(), contextlib.suppress(Enough):
+            with Restored(reducer.watching()), contextlib.suppress(Enough):
                 self.model(x)
         except DeconvVizError:
             raise

@@ -254,3 +254,25 @@ def test_writes_that_cannot_be_followed_are_refused():
 
     with pytest.raises(UnsupportedOperation, match="_foreach_add in foreach_add writes into its arguments"):
         record(Model(), torch.zeros(1, 2))
+
+
+def test_what_is_called_inside_an_autograd_function_is_no_layer():
+    class Rooted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.sqrt(x.abs()) + 1
+
+        @staticmethod
+        def backward(ctx, signal):
+            return signal
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3)
+
+        def forward(self, x):
+            return self.two(Rooted.apply(self.one(x)))
+
+    table = dv.DeconvNet(Model()).layers(torch.randn(1, 1, 9, 9))
+    assert [row.name for row in table] == ["one", "two", "output"]

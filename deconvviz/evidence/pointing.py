@@ -21,6 +21,7 @@ from deconvviz.evidence.similarity import enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results.judged import Localisation, Score
 from deconvviz.units import Position
 
@@ -179,7 +180,7 @@ def _as_convolution(linear: nn.Module, side: int) -> nn.Conv2d:
     """A linear layer over maps of side x side as a convolution, which reads them at every place."""
     assert isinstance(linear, nn.Linear)
     convolution = nn.Conv2d(linear.in_features // side**2, linear.out_features, side)
-    with torch.no_grad():
+    with Restored(torch.no_grad()):
         convolution.weight.copy_(linear.weight.view(convolution.weight.shape))
         if convolution.bias is not None:
             convolution.bias.copy_(linear.bias)

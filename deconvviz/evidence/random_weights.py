@@ -21,6 +21,7 @@ from deconvviz.errors import InputError
 from deconvviz.evidence.methods import Attribution, Judged, chosen, score
 from deconvviz.evidence.similarity import enough, spearman, ssim
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results.judged import Randomisation, Score
 from deconvviz.tape import Value, mapped
 from deconvviz.units import Position
@@ -97,7 +98,7 @@ def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
     size that the layers behind expect. Filters and matrices have the mean zero, as all initialisations have; gains and
     biases keep theirs.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
         torch.manual_seed(seed)
         for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
             spread = weight.float().std(correction=0)

@@ -40,6 +40,7 @@ from deconvviz.experiments.features import shown_at
 from deconvviz.inputs import misfit
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 from deconvviz.scanner import Scanner
 from deconvviz.units import layer_names
@@ -83,7 +84,8 @@ def diagnose(
     total = len(dataset) if is_indexed(dataset) else None
     loading = batches(dataset, net.preprocess, batch_size, lambda _: True)
     bar = tqdm(total=total, unit="image", desc="diagnose", disable=not progress)
-    with bar, as_it_was(net.model), loading as loaded:
+    with bar, Restored(as_it_was(net.model)) as settings:
+        loaded = settings.enter_context(loading)
         for batch in loaded:
             broken += [Broken(number, name_of_item(dataset, number), reason) for number, reason in batch.broken]
             count += len(batch.numbers)
@@ -130,7 +132,7 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
     looker = _Looker(model, watched)
     try:
-        with torch.no_grad(), looker.watching(), contextlib.suppress(Enough):
+        with Restored(torch.no_grad(), looker.watching()), contextlib.suppress(Enough):
             model(x)
     except DeconvVizError:
         raise

@@ -46,6 +46,7 @@ from deconvviz.mining import scan
 from deconvviz.models.checkpoints import checkpoint_files
 from deconvviz.models.weights import Weights, copy_weights, read_weights
 from deconvviz.net import DeconvNet
+from deconvviz.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
 from deconvviz.units import channels_of
@@ -87,7 +88,7 @@ def evolution(
             "evolution goes through the data once for each checkpoint; give a dataset with items by number"
         )
     found = _checkpoints(checkpoints)
-    with _weights_kept(net.model):
+    with Restored(_weights_kept(net.model)):
         for one in found:  # before hours of work
             one.load_into(net.model)
         study = _Study(net, dataset, batch_size, layers, channels)

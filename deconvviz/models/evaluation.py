@@ -13,6 +13,7 @@ from deconvviz.errors import InputError, ModelError
 from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import forked, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
+from deconvviz.restoring import Restored
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch
 def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> Evaluation:
     """What `evaluate` does, for samples that are known to be good."""
     total, right = 0.0, []
-    with EvalMode(model), torch.no_grad():
+    with Restored(EvalMode(model), torch.no_grad()):
         for some, wanted in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
             logits = model(as_input(some, model))
             wanted = wanted.to(logits.device)  # noqa: PLW2901
@@ -93,7 +94,7 @@ def mc_dropout_predict(
         raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
     device = first_parameter(model).device
     means, deviations = [], []
-    with EvalMode(model), forked(device), torch.no_grad():
+    with Restored(EvalMode(model), forked(device), torch.no_grad()):
         for dropout in dropouts:
             dropout.train()
         seed_global(device, seed, "Monte-Carlo dropout")

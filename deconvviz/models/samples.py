@@ -11,6 +11,7 @@ from deconvviz.arguments import without_values
 from deconvviz.errors import DataError, InputError, ModelError
 from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import generator
+from deconvviz.restoring import Restored
 
 NO_LABEL = -1
 
@@ -72,7 +73,7 @@ def first_parameter(model: nn.Module) -> nn.Parameter:
 def count_classes(model: nn.Module, images: torch.Tensor) -> int:
     """How many logits per image the model gives, tried on the first image; modes as found."""
     try:
-        with EvalMode(model), torch.no_grad():
+        with Restored(EvalMode(model), torch.no_grad()):
             logits = cast(object, model(as_input(images[:1], model)))
     except RuntimeError as error:
         shape = " x ".join(map(str, images.shape[1:]))

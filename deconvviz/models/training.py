@@ -44,6 +44,7 @@ from deconvviz.models.modes import keeping_modes
 from deconvviz.models.randomness import forked, generator, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter, split
 from deconvviz.models.settings import TrainingSettings
+from deconvviz.restoring import Restored
 from deconvviz.results import LearningCurves
 
 SETTINGS = instance("a TrainingSettings", TrainingSettings)
@@ -133,13 +134,8 @@ def _trained(run: _Run, folder: CheckpointFolder | None, progress: bool) -> Trai
     done = folder.resume(model, run.optimiser) if folder else Progress()
     if folder and done.epoch > settings.epochs:
         raise CheckpointError(f"{os.fspath(folder.path)!r} is at epoch {done.epoch}, past {settings.epochs}")
-    with (
-        keeping_modes(model),
-        torch.enable_grad(),
-        forked(run.device),
-        _threads(settings.threads),
-        _bar(run, done, progress) as bar,
-    ):
+    settled = Restored(keeping_modes(model), torch.enable_grad(), forked(run.device), _threads(settings.threads))
+    with settled, _bar(run, done, progress) as bar:
         while done.epoch < settings.epochs and not _exhausted(done, settings):
             _train_epoch(run, done.epoch + 1, bar)
             _measure(run, done)
