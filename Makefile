@@ -19,10 +19,18 @@ test-all: $(INSTALLED)
 line-coverage: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" -q --cov=deconvviz --cov-branch --cov-report=term-missing:skip-covered
 
-# Hundreds of architectures against autograd, into docs/coverage.md: fetches timm and transformers, then about 40 minutes.
+# Hundreds of architectures against autograd, into docs/coverage.md and docs/packages.md: fetches the packages, then hours.
+# nnU-Net's networks ask for an older timm and need none, so they come without what they ask for.
 coverage-table: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[coverage]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps dynamic-network-architectures==0.4.4
 	$(RUN) -m benchmarks.coverage --redo .
+
+# COUNT random networks against autograd and finite differences, in all styles: see docs/robustness.md.
+COUNT ?= 10000
+.PHONY: random-networks
+random-networks: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -m benchmarks.random_networks --count $(COUNT)
 
 # Times and memory beside Captum and zennit, about an hour: see docs/performance.md.
 bench: $(INSTALLED)

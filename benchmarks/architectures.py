@@ -12,8 +12,10 @@ import torchvision
 from torch import nn
 
 from benchmarks.names import DETECTORS, TIMM, TRANSFORMERS
+from benchmarks.zoo import ZOO, zoo
 
 FAMILIES = {"torchvision": "torchvision", "timm": "timm", "transformers": "Hugging Face transformers"}
+PACKAGES = {family: title for family, (title, _) in ZOO.items()}  # in a table of their own
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Architecture:
 
 def architectures() -> dict[str, Architecture]:
     """All rows by their key, in the table's order."""
-    return {row.key: row for row in (*_torchvision(), *_timm(), *_transformers())}
+    return {row.key: row for row in (*_torchvision(), *_timm(), *_transformers(), *_packages())}
 
 
 # torchvision
@@ -108,3 +110,11 @@ def _from_config(model: str, config: str, options: dict[str, Any]) -> nn.Module:
         for key, value in options.items()
     }
     return getattr(transformers, model)(getattr(transformers, config)(**options))
+
+
+# Other people's packages
+
+
+def _packages() -> Iterator[Architecture]:
+    for entry in zoo():
+        yield Architecture(entry.family, "networks", entry.name, entry.build, entry.shape)

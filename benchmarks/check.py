@@ -208,10 +208,10 @@ def _layer(net: dv.DeconvNet, trace: Any, run: ReferenceRun, name: str, call: Ca
     if len(activations) % trace.tape.samples:  # a module that runs once for each sample
         return None
     axis = channel_axis(trace.tape, trace.layer(name).value)
-    for channel in _alive(activations, axis, trace.tape.samples):
+    for channel in alive(activations, axis, trace.tape.samples):
         projection = net.project(trace, name, channel=channel)
         trace.stopped_at.extend(projection.provenance.stopped)
-        units = [_index(unit, activations, axis, trace.tape.samples) for unit in projection.units]
+        units = [index_of(unit, activations, axis, trace.tape.samples) for unit in projection.units]
         wholes = [run.pixels(call, unit) for unit in units]
         pixels = torch.stack([whole[unit.sample] for whole, unit in zip(wholes, projection.units, strict=True)])
         values = torch.tensor([unit.activation for unit in projection.units])
@@ -228,7 +228,7 @@ def _layer(net: dv.DeconvNet, trace: Any, run: ReferenceRun, name: str, call: Ca
     return None
 
 
-def _alive(activations: Tensor, axis: int, samples: int, count: int = 4) -> list[int]:
+def alive(activations: Tensor, axis: int, samples: int, count: int = 4) -> list[int]:
     """A few channels that fire in every sample, from the middle of their ranking outwards."""
     apart = activations.unflatten(0, (samples, -1)).movedim(axis + 1, 1)
     strongest = apart.flatten(2).amax(2)
@@ -240,13 +240,13 @@ def _alive(activations: Tensor, axis: int, samples: int, count: int = 4) -> list
     return [firing[place] for place in {len(firing) // 2: 0, len(firing) // 4: 0, 0: 0, len(firing) - 1: 0}][:count]
 
 
-def _index(unit: dv.Unit, activations: Tensor, axis: int, samples: int) -> tuple[int, ...]:
-    """Where a unit lies in its layer's tensor."""
+def index_of(unit: dv.Unit, activations: Tensor, axis: int, samples: int, sample: int | None = None) -> tuple[int, ...]:
+    """Where a unit lies in its layer's tensor; of another sample than its own, if that is given."""
     rows = len(activations) // samples
     position = list(unit.position)
     row = position.pop(0) if rows > 1 else 0
     position.insert(axis - 1, unit.channel)
-    return (unit.sample * rows + row, *position)
+    return ((unit.sample if sample is None else sample) * rows + row, *position)
 
 
 def in_double(model: nn.Module, x: Tensor, found: list[Compared]) -> Row:

@@ -1,11 +1,11 @@
-"""Check projections on hundreds of architectures against autograd, and write the table docs/coverage.md.
+"""Check projections on hundreds of architectures against autograd, and write docs/coverage.md and docs/packages.md.
 
     python -m benchmarks.coverage                          every row that is not in the cache, or was wrong
     python -m benchmarks.coverage --only 'resnet' --redo . rows whose key matches, again
-    python -m benchmarks.coverage --only '^$'              only write the document from the cache
+    python -m benchmarks.coverage --only '^$'              only write the documents from the cache
 
-Each row runs in a worker process with a time limit, one at a time. Needs timm and transformers beside what the
-library needs; no weights are loaded. Exit status 1 where a row is wrong or could not be checked.
+Each row runs in a worker process with limits of time and memory, one at a time. Needs the packages of the extra
+`coverage`; no weights are loaded. Exit status 1 where a row is wrong or could not be checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import sys
+import tempfile
 import traceback
 import warnings
 from multiprocessing.connection import Connection
@@ -24,14 +26,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 THREADS = 2
+MEMORY = 12 * 2**30  # bytes that a row may address
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the rows asked for, write the cache after each and the document at the end."""
     os.environ["PYTORCH_JIT"] = "0"  # the reference sees what Python calls, so nothing may be scripted
+    os.environ["YOLO_CONFIG_DIR"] = os.environ["MPLCONFIGDIR"] = tempfile.gettempdir()
     try:
         from benchmarks import report  # noqa: PLC0415  torch reads the variable when it is imported
-        from benchmarks.architectures import architectures  # noqa: PLC0415
+        from benchmarks.architectures import PACKAGES, architectures  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         print(f"{missing}: pip install -e '.[coverage]', or run: make coverage-table", file=sys.stderr)
         return 2
@@ -51,7 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         worker.stop()
     known = {key: (row, cache[key]) for key, row in rows.items() if key in cache}
-    given.out.write_text(report.document(known))
+    packages = {key: both for key, both in known.items() if both[0].family in PACKAGES}
+    models = {key: both for key, both in known.items() if key not in packages}
+    for document, kinds, name in ((report.document, models, "coverage.md"), (report.packages, packages, "packages.md")):
+        if kinds:
+            (given.out / name).write_text(document(kinds))
     print(report.summary(known))
     return int(any(report.is_wrong(cache[key]) for key in asked if key in cache))
 
@@ -61,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.coverage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="REGEX", help="rows whose key (family/group/name) matches")
-    parser.add_argument("--family", default="all", choices=("all", "torchvision", "timm", "transformers"))
+    parser.add_argument("--family", default="all", help="of one family only, such as timm or monai")
     parser.add_argument("--redo", metavar="REGEX", help="check these again although they are in the cache")
     parser.add_argument("--cache", type=Path, default=ROOT / "out" / "coverage.json", metavar="FILE")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "coverage.md", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="FOLDER")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for one row (default: 300)")
     return parser
 
@@ -110,15 +118,17 @@ def _work(connection: Connection) -> None:
     warnings.simplefilter("ignore")
     import torch  # noqa: PLC0415  after the environment was set
 
-    from benchmarks.architectures import architectures  # noqa: PLC0415
-    from benchmarks.check import check  # noqa: PLC0415
+    from benchmarks import check, thorough  # noqa: PLC0415
+    from benchmarks.architectures import PACKAGES, architectures  # noqa: PLC0415
 
-    torch.set_num_threads(THREADS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", THREADS)))
     rows = architectures()
     while True:
         key = connection.recv()
         try:
-            connection.send(check(rows[key]))
+            kind = thorough if rows[key].family in PACKAGES else check
+            connection.send(kind.check(rows[key]))
         except Exception as error:  # one row must not stop the others
             traceback.print_exc()
             connection.send({"status": "failed", "reason": f"{type(error).__name__}: {error}"})

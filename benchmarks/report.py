@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import platform
 from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
 import deconvviz
-from benchmarks.architectures import FAMILIES, Architecture
+from benchmarks.architectures import FAMILIES, PACKAGES, Architecture
 from benchmarks.check import NOT_THE_LAST_CALL
+from benchmarks.zoo import LEFT_OUT, ZOO, zoo
 
 Row = dict[str, Any]
 Known = dict[str, tuple[Architecture, Row]]
@@ -28,6 +30,7 @@ layer table six layers are taken, spread evenly from the first to the last; in e
 position, in both samples of a batch. The projection in style `deconvnet` is compared with the gradient that torch's own
 autograd gives for the same network when the backward passes of its rectifiers are replaced by relu(signal), and that of
 local response normalisation by the identity. That reference (`tests/reference.py`) shares no code with the library.
+Networks of other packages, checked in more ways, have [a page of their own](packages.md).
 
 **What the columns say.** *Error* is the largest ||a - b|| / ||b|| over these layers, in float32; up to 1e-5 counts as
 exact. Deep networks whose numbers grow from layer to layer lose more than that to rounding; there the comparison is
@@ -50,6 +53,11 @@ def in_one_line(key: str, row: Row) -> str:
     """For the progress of a run."""
     if "layers" not in row:
         return f"{key}: {row['status'].upper()} {row['reason']}"
+    if "captum" not in row:
+        told = (
+            f"{row['projections']} projections, {row['seconds']:.1f} s{', ' + row['reason'] if 'reason' in row else ''}"
+        )
+        return f"{key}: {row['status']} {row['error']:.1e} {told}"
     seconds = f"{row['seconds']:.1f}+{row['captum_seconds']:.1f} s"
     return (
         f"{key}: {row['status']} {row['error']:.1e} {row['layers']} layers, captum {captum(row['captum'])}, {seconds}"
@@ -74,19 +82,24 @@ def _seconds(row: Row) -> float:
 def document(known: Known) -> str:
     """The whole page."""
     rows = [row for _, row in known.values()]
-    packages = ("torch", "torchvision", "timm", "transformers", "captum")
-    versions = ", ".join(
-        [f"deconvviz {deconvviz.__version__}", f"Python {platform.python_version()}"]
-        + [f"{name} {version(name).partition('+')[0]}" for name in packages]
-    )
-    minutes = sum(map(_seconds, rows)) / 60
-    date = datetime.datetime.now(datetime.timezone.utc).date()
-    parts = [INTRODUCTION.format(rows=len(rows), date=date, versions=versions, minutes=minutes), _counts(known)]
+    names = ("torch", "torchvision", "timm", "transformers", "captum")
+    parts = [INTRODUCTION.format(rows=len(rows), **_circumstances(names, rows)), _counts(known)]
     for family, title in FAMILIES.items():
         members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]
         if members:
             parts.append(f"## {title}\n\n{_table(members)}")
     return "\n".join(parts)
+
+
+def _circumstances(names: Iterable[str], rows: list[Row]) -> dict[str, Any]:
+    versions = [f"deconvviz {deconvviz.__version__}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name).partition('+')[0]}" for name in names]
+    minutes = sum(map(_seconds, rows)) / 60
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date(),
+        "versions": ", ".join(versions),
+        "minutes": minutes,
+    }
 
 
 # Counts
@@ -194,3 +207,80 @@ def _remark(row: Row) -> str:
 def _cell(text: str, length: int) -> str:
     text = " ".join(text.replace("|", "\\|").split())
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+# Other people's packages
+
+PACKAGES_INTRODUCTION = """\
+# Other packages
+
+<!-- Written by `python -m benchmarks.coverage`; edit that, not this. -->
+
+The projections of deconvviz, compared with autograd on {rows} networks of {count} packages, in more ways than in
+[Coverage](coverage.md).
+
+**What was checked.** Each network is built small, with random weights; its norms get random statistics, and what
+starts as zero or one is drawn anew. Three layers are taken, spread from the first to the last, and in each one
+channel. Its units are projected in the styles `deconvnet`, `guided` and `gradient`, each in six ways: two images as a
+batch on whole maps; the same on windows; all units at once, as a reconstruction; another image alone on whole maps;
+one image alone on windows, forward and back; and after that two other images, on windows. Windows are used wherever
+they are possible, also where they are more work. The reference is torch's autograd with the backward passes of
+rectifiers replaced, and with all norms written out, because torch's own backward of some norms is wrong for one
+sample in some layouts (`tests/reference.py`). All is in float64, where at most 1e-10 counts as exact; networks that
+bring numbers in float32 of their own are checked in that, with at most 1e-5.
+
+**What the columns say.** *Error* is the largest ||a - b|| / ||b||. *Windows* is in how many of the projections
+windows could be used. *Unsure* are projections that differ from the reference by no more than it moves itself where
+the image changes in its twelfth digit, as where two values in a pooling window are equal, or where numbers cancel;
+they count neither as exact nor as wrong. They are in the largest error. *Linearised* counts the operations that have
+no mirror, per kind.
+
+Checked on {date} with {versions}.
+To run it again: `make coverage-table`; {minutes:.0f} minutes on one core that was busy with other things.
+"""
+
+
+def packages(known: Known) -> str:
+    """The page about other people's packages."""
+    rows = [row for _, row in known.values()]
+    names = [
+        "torch",
+        *(name for family, (_, name) in ZOO.items() if any(a.family == family for a, _ in known.values())),
+    ]
+    facts = _circumstances(names, rows)
+    parts = [PACKAGES_INTRODUCTION.format(rows=len(rows), count=len(names) - 1, **facts)]
+    lines = ["| | networks | exact | refused | wrong | projections | on windows | unsure |", "|---|" + "---:|" * 7]
+    for family, title in [*PACKAGES.items(), ("", "all")]:
+        members = [row for architecture, row in known.values() if family in ("", architecture.family)]
+        if members:
+            states = Counter("wrong" if is_wrong(row) else row["status"] for row in members)
+            sums = [sum(row.get(name, 0) for row in members) for name in ("projections", "windows", "unsure")]
+            numbers = [len(members), states["exact"], states["refused"], states["wrong"], *sums]
+            lines.append(f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+    parts.append("## In numbers\n\n" + "\n".join(lines) + "\n")
+    if missing := sum(1 for _ in zoo()) - len(rows):
+        parts.append(
+            f"{missing} more stand in `benchmarks/zoo.py`; they were not run, or not to the end, for this page.\n"
+        )
+    parts.append("Left out of the list:\n\n" + "\n".join(f"- {line}" for line in LEFT_OUT) + "\n")
+    for family, title in PACKAGES.items():
+        members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]
+        if members:
+            parts.append(f"## {title}\n\n{_packages_table(members)}")
+    return "\n".join(parts)
+
+
+def _packages_table(members: list[tuple[Architecture, Row]]) -> str:
+    lines = ["| network | input | error | windows | linearised | remark |", "|---|---|---:|---:|---|---|"]
+    for architecture, row in members:
+        shape = " x ".join(map(str, architecture.shape))
+        if "error" not in row:
+            lines.append(f"| {architecture.name} | {shape} | {row['status']} | | | {_cell(row['reason'], 300)} |")
+            continue
+        error = f"{row['error']:.0e}" if row["status"] == "exact" else f"**{row['error']:.0e}**"
+        unsure = f"{row['unsure']} unsure" if row["unsure"] else ""
+        remark = "; ".join(filter(None, [unsure, _remark(row)]))
+        windows = f"{row['windows']} of {row['projections']}"
+        cells = [architecture.name, shape, error, windows, linearised(row["linearised"]), _cell(remark, 200)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

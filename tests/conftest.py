@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from chromium import browser, page, watched  # noqa: F401  fixtures
+from forced import windows_forced
 
 import deconvviz.rules  # noqa: F401  registers the library's rules
-from deconvviz import windowed
 from deconvviz.registry import _RULES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -33,22 +33,10 @@ def registry():
 
 
 @pytest.fixture
-def used(monkeypatch):
+def used():
     """Windows wherever they are possible, whatever is less work; how often they were used, and how."""
-    kinds = []
-    for name in ("from_images", "from_trace"):
-        original = getattr(windowed.Windowed, name)
-
-        def noted(self, *arguments, name=name, original=original):
-            result = original(self, *arguments)
-            kinds.append(name)
-            return result
-
-        monkeypatch.setattr(windowed.Windowed, name, noted)
-    for name in ("less_back", "less_both_ways"):
-        monkeypatch.setattr(windowed.Windowed, name, lambda *_: True)
-    monkeypatch.setattr(windowed, "worth_a_look", lambda *_: True)
-    return kinds
+    with windows_forced() as kinds:
+        yield kinds
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
+from written_norms import NORMS
 
 # Each with the number of its arguments, after the input and before `inplace`, that shape the function.
 RECTIFIERS = {
@@ -55,6 +56,8 @@ IN_PLACE = {
     },
 }
 
+TO_OTHERS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)  # they hand numbers to other libraries
+
 
 class _Rectified(torch.autograd.Function):
     @staticmethod
@@ -90,39 +93,8 @@ class _LeftOut(torch.autograd.Function):
         return None, signal
 
 
-def _instance_norm(
-    x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
-):
-    if not use_input_stats:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    return _normalised(x, tuple(range(2, x.ndim)), weight, bias, eps)
-
-
-def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    if not training and running_mean is not None:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    return _normalised(x, (0, *range(2, x.ndim)), weight, bias, eps)
-
-
-def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
-    grouped = x.unflatten(1, (num_groups, -1))
-    normalised = _normalised(grouped, tuple(range(2, grouped.ndim)), None, None, eps).flatten(1, 2)
-    return _affine(normalised, weight, bias)
-
-
-def _normalised(x, axes, weight, bias, eps=1e-5):
-    centred = x - x.mean(axes, keepdim=True)
-    return _affine(centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt(), weight, bias)
-
-
-def _affine(x, weight, bias):
-    shape = (-1, *[1] * (x.ndim - 2))
-    x = x if weight is None else x * weight.view(shape)
-    return x if bias is None else x + bias.view(shape)
-
-
 # torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
-WRITTEN_OUT = {F.instance_norm: _instance_norm, F.batch_norm: _batch_norm, F.group_norm: _group_norm}
+WRITTEN_OUT = NORMS
 
 
 class _Replaced(TorchFunctionMode):
@@ -136,6 +108,9 @@ class _Replaced(TorchFunctionMode):
             return args[0].view_as(args[0])
         if func in WRITTEN_OUT:
             return WRITTEN_OUT[func](kwargs.pop("input") if "input" in kwargs else args[0], *args[1:], **kwargs)
+        if func in TO_OTHERS:  # which refuse a tensor that requires gradients
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(args[0].detach(), *args[1:], **kwargs)
         if self.style == "gradient":
             return func(*args, **kwargs)
         if func in RECTIFIERS or func in IN_PLACE:
@@ -227,6 +202,10 @@ class ReferenceRun:
         """The projection (samples, C, ...) of one unit (index into the call's output), by default its activation."""
         seed = torch.zeros_like(self.activations[call])
         seed[unit] = self.activations[call][unit] if value is None else value
+        return self.sent_back(call, seed)
+
+    def sent_back(self, call: Call, seed: Tensor) -> Tensor:
+        """What arrives at the input, for a signal of the shape of the call's output."""
         (pixels,) = torch.autograd.grad((self._edges[call],), self._x, seed, retain_graph=True, allow_unused=True)
         return torch.zeros_like(self._x) if pixels is None else pixels
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from random_networks import RandomNetwork
 from reference import randomised, relative_error
 from torch import nn
 
@@ -232,30 +231,6 @@ def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeyp
         found = net.project(given, "3", position="all").pixels
         assert float((found - whole).abs().max()) <= 1e-10 * float(whole.abs().max())
     assert used == ["from_images", "from_trace"]
-
-
-def test_random_networks_on_windows(used):
-    """Those of the property test, wherever their last layers are local."""
-    compared, interpolated = 0, {"aten.upsample_nearest2d": 0, "aten.upsample_bilinear2d": 0}
-    for seed in range(200):
-        model = randomised(RandomNetwork(seed)).double()
-        x = torch.randn(model.shape, dtype=torch.float64)
-        net = dv.DeconvNet(model)
-        table = [layer for layer in net.layers(x[:1]) if len(layer.shape) == 4 and layer.shape[0] == 1]
-        for layer in table[-3:]:
-            units = spots(layer.shape, len(x))
-            before = len(used)
-            found = net.project_units(x, layer.name, units)
-            if len(used) > before:
-                whole = net.project_units(x, layer.name, units, window="full")
-                scale = whole.pixels.abs().max().clamp(min=1e-12)
-                assert float((found.pixels - whole.pixels).abs().max() / scale) < 1e-10, (seed, layer.name)
-                compared += 1
-                for label in {operation.label for operation in net.trace(x, layer.name).tape.operations}:
-                    if label in interpolated:
-                        interpolated[label] += 1
-    assert compared > 40
-    assert min(interpolated.values()) > 3
 
 
 def test_running_out_of_memory_halves_the_batch(used, monkeypatch):

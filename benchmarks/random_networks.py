@@ -1,0 +1,83 @@
+"""Check random networks against the reference, many more than the tests do: see docs/robustness.md.
+
+    python -m benchmarks.random_networks --count 10000 --processes 2
+
+Each network is checked in all three styles. For each that fails a program that shows it, with as few steps as
+possible, is written to out/random-networks/. Exit status 1 where one is wrong, refused or ends in an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.random_networks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--count", type=int, default=10_000, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--processes", type=int, default=2, metavar="N")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "random-networks", metavar="FOLDER")
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    seeds = range(given.first, given.first + given.count)
+    started, total, slowest = time.monotonic(), Counter[str](), (0.0, -1)
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        for seed, counts, seconds, reports in tqdm(pool.imap_unordered(_checked, seeds, 4), total=len(seeds)):
+            total += counts
+            slowest = max(slowest, (seconds, seed))
+            for style, text in reports.items():
+                (given.out / f"{seed}-{style}.py").write_text(text)
+                print("\n".join(text.splitlines()[:2]), flush=True)
+    for name in NAMES:
+        print(f"{total[name]:>9,} {name}")
+    print(f"in {(time.monotonic() - started) / 60:.0f} minutes; the slowest, {slowest[1]}, took {slowest[0]:.1f} s")
+    return int(any(total[name] for name in ("wrong", "refused", "errors")))
+
+
+NAMES = (
+    *("networks", "steps", "checks", "exact", "wrong", "refused", "errors", "not decided"),
+    *("judged by finite differences", "with windows", "for one sample only"),
+)
+
+
+def _checked(seed: int) -> tuple[int, Counter[str], float, dict[str, str]]:
+    from random_check import STYLES, check, report  # noqa: PLC0415  what the tests use
+    from random_networks import random_network  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    started = time.monotonic()
+    network = random_network(seed)
+    counts = Counter({"networks": 1, "steps": len(network.steps), "for one sample only": int(network.alone)})
+    reports = {}
+    for style in STYLES:
+        found = check(network, style)
+        counts["checks"] += 1
+        counts["judged by finite differences"] += found.judged
+        counts["with windows"] += found.windows > 0
+        kinds = {fault.split()[0] for fault in found.faults}
+        if kinds:
+            counts["wrong" if kinds & {"wrong", "reference:"} else "errors" if "error" in kinds else "refused"] += 1
+            reports[style] = report(network, style)
+        else:
+            counts["not decided" if found.unstable else "exact"] += 1
+    return seed, counts, time.monotonic() - started, reports
+
+
+if __name__ == "__main__":
+    sys.exit(main())
