@@ -175,9 +175,9 @@ class Place(NamedTuple):
 
     def view(self, flat: Tensor) -> Tensor:
         """The elements in what `laid_out` made, (samples, *size), sharing its memory; only where none is listed."""
-        return flat.as_strided(
-            (len(flat), *self.size), (flat.stride(0), *self.stride), flat.storage_offset() + self.offset
-        )
+        step = flat.stride(1)  # 2 where it is the real part of complex numbers
+        strides = (flat.stride(0), *(step * stride for stride in self.stride))
+        return flat.as_strided((len(flat), *self.size), strides, flat.storage_offset() + step * self.offset)
 
     def read(self, flat: Tensor) -> Tensor:
         """The elements, (samples, *size), in memory of their own; 0 outside of the root."""
