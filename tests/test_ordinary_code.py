@@ -220,7 +220,7 @@ def test_a_frozen_script():
 
 def test_a_lazy_module_is_run_once_first():
     model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
-    with pytest.raises(ModelError, match="'0.weight' has no shape yet; run the model once on an input"):
+    with pytest.raises(ModelError, match=r"'0\.weight' has no shape yet; run the model once on an input"):
         dv.DeconvNet(model)
     model(torch.zeros(1, 3, 8, 8))
     assert dv.DeconvNet(model).project(torch.rand(1, 3, 8, 8), "1").pixels.shape == (4, 3, 8, 8)
