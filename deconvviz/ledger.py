@@ -147,8 +147,13 @@ class Ledger:
         self.tape.operations.append(Operation(func, args, {}, inputs, (made,), where or self.where()))
 
     def forget(self, mark: int, known: list[tuple[StorageState[Value], StorageState[Value]]]) -> None:
-        """Take the operations from `mark` on off the tape, and what they said about storages: see `remembered`."""
+        """Take the operations from `mark` on off the tape, with the layers among what they made, and what they said
+        about storages: see `remembered`.
+        """
+        made = {value.id for operation in self.tape.operations[mark:] for value in operation.outputs if value}
         del self.tape.operations[mark:]
+        for name in [name for name, layer in self.tape.layers.items() if layer.value.id in made]:
+            del self.tape.layers[name]
         for state, before in known:
             if state.version == before.version:  # else it was written, which the caller puts on the tape
                 state.values = before.values
