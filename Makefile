@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults interrupts fuzz newcomer docs linkcheck package check format clean install
+.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults interrupts random-networks fuzz newcomer docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -28,7 +28,6 @@ coverage-table: $(INSTALLED)
 
 # COUNT random networks against autograd and finite differences, in all styles: see docs/robustness.md.
 COUNT ?= 10000
-.PHONY: random-networks
 random-networks: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m benchmarks.random_networks --count $(COUNT)
 

@@ -156,7 +156,7 @@ class _Call:
     def attributed(self, layer: str, select: Select) -> Inputs:
         """Send back the gradient of what is selected from a layer's output: one for each neuron, if it is an index."""
         trace = self.net.trace(self.arguments, layer)
-        found = self.net.reconstruct(trace, layer, _gradient(trace.activations[layer], select))
+        found = self.net.sent_back(trace, layer, _gradient(trace.activations[layer], select))
         pixels = (found.pixels, *(found.others[f"[{number}]"] for number in range(1, len(self.given))))
         return pixels if isinstance(self.inputs, tuple) else pixels[0]
 

@@ -130,7 +130,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.size is not None and (not isinstance(self.size, (int, np.integer)) or not 1 <= self.size <= 2**16):
-            raise InputError(f"the size of an input is a whole number from 1, not {described(self.size)}")
+            raise InputError(f"the size of an input is a whole number from 1 to {2**16}, not {described(self.size)}")
         try:
             mean, std = (np.asarray(one).astype(float, casting="same_kind") for one in (self.mean, self.std))
         except (TypeError, ValueError):

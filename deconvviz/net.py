@@ -299,9 +299,13 @@ class DeconvNet:
         """
         layer_names([layer])
         trace = self._traced(x, layer)
+        self.check_samples(trace, layer)
+        return self.sent_back(trace, layer, signal)
+
+    def sent_back(self, trace: Trace, layer: str, signal: Tensor | None = None) -> Reconstruction:
+        """As `reconstruct`, of a recorded batch together, also where a model mixes its samples."""
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
-        self.check_samples(trace, layer)
         sent = trace.activations[layer]
         if signal is not None:
             sent = checked_signal(signal, sent, layer)

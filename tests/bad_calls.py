@@ -206,7 +206,7 @@ CASES: list[Case] = [
             f"preprocess of size {size!r}",
             lambda _, size=size: Preprocess(size),
             InputError,
-            f"the size of an input is a whole number from 1, not {size!r}",
+            f"the size of an input is a whole number from 1 to 65536, not {size!r}",
         )
         for size in (0, -3, 2.5, "8")
     ),

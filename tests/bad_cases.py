@@ -132,6 +132,10 @@ FACTORIES = """
         def forward(self, x):
             sys.exit(3)
 
+    class Fills(Raises):
+        def forward(self, x):
+            raise MemoryError
+
     class Silent(Raises):
         def forward(self, x):
             return None

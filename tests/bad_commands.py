@@ -55,14 +55,13 @@ def _models() -> list[Command]:
         "typo.py:f": f"SyntaxError: … {SHOWS}",
         "needs.py:f": f"ModuleNotFoundError: No module named 'no_such_thing' {SHOWS}",
         "nets.py:Raises": f"ValueError: my own fault {SHOWS}",
+        "nets.py:Fills": "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch",
         "nets.py:Quits": "the code of the model ended the program (exit status 3)",
         "mnist --size 0": "the size of the input is a whole number from 1, not 0",
         "mnist --size 29": "the model mnist takes 28 x 28 pixels, not 29 x 29",
         f"{TINY} --size -5": "the size of the input is a whole number from 1, not -5",
         f"{TINY} --size 1": "the model does not take an input of shape (1, 3, 1, 1): …",
-        f"{TINY} --size 99999999": (
-            "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch"
-        ),
+        f"{TINY} --size 99999999": "the size of an input is a whole number from 1 to 65536, not 99999999",
         f"{TINY} --pretrained": (
             f"there are no weights to download for '{TINY}', but for torchvision:NAME and timm:NAME"
         ),

@@ -209,13 +209,17 @@ def test_scan_then_atlas_from_the_command_line(tmp_path, capsys, monkeypatch):
     assert units[0][2].startswith("kind ")
     assert units[0][3] == units[0][2].split("/")[0]
     assert cli.main(["atlas", *asked, "--out", "again", "--batch-size", "5"]) == 0
+    other = ["--out", "other.safetensors"]
     for bad, sentence in (
-        (["scan", "mnist", "nowhere"], "there is no folder 'nowhere' of images"),
-        (["scan", "mnist", "torchvision:MNIST"], "torchvision:MNIST needs the folder that holds it: --root DIR"),
-        (["scan", "mnist", "torchvision:MNISD", "--root", "."], "did you mean 'MNIST'"),
-        (["scan", "mnist", "torchvision:MNIST", "--root", "."], "cannot be read from '.'"),
-        (["scan", *asked, "--strict"], "item broken.png cannot be read"),
-        (["scan", *asked, "--k", "4", "--state", "state"], "belongs to another scan: its k was 3 and is now 4"),
+        (["scan", "mnist", "nowhere", *other], "there is no folder 'nowhere' of images"),
+        (
+            ["scan", "mnist", "torchvision:MNIST", *other],
+            "torchvision:MNIST needs the folder that holds it: --root DIR",
+        ),
+        (["scan", "mnist", "torchvision:MNISD", "--root", ".", *other], "did you mean 'MNIST'"),
+        (["scan", "mnist", "torchvision:MNIST", "--root", ".", *other], "cannot be read from '.'"),
+        (["scan", *asked, "--strict", *other], "item broken.png cannot be read"),
+        (["scan", *asked, "--k", "4", "--state", "state", *other], "belongs to another scan: its k was 3 and is now 4"),
         (["atlas", *asked, "--out", "top.safetensors"], "top.safetensors"),
     ):
         capsys.readouterr()
@@ -227,11 +231,13 @@ def test_scan_then_atlas_from_the_command_line(tmp_path, capsys, monkeypatch):
 
 def test_colour_photographs(tmp_path):
     torch.manual_seed(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
     for number in range(3):
-        Image.fromarray((torch.rand(40, 60, 3) * 255).byte().numpy()).save(tmp_path / f"{number}.png")
+        Image.fromarray((torch.rand(40, 60, 3) * 255).byte().numpy()).save(photos / f"{number}.png")
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 5, stride=2)), preprocess=Preprocess(32))
-    top = dv.scan(net, tmp_path, k=2, progress=False)
-    page = dv.build_atlas(net, tmp_path, top, tmp_path / "site", progress=False)
+    top = dv.scan(net, photos, k=2, progress=False)
+    page = dv.build_atlas(net, photos, top, tmp_path / "site", progress=False)
     index = read_script(tmp_path / "site" / "data" / "index.js")
     assert index["input"] == [3, 32, 32]
     assert page.endswith("index.html")

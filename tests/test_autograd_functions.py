@@ -129,7 +129,7 @@ class WithIndices(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         values, indices = x.max(1, keepdim=True)
-        total = x.sum()
+        total = x.flatten(1).sum(1).view(-1, *[1] * (x.ndim - 1))
         ctx.mark_non_differentiable(indices, total)
         ctx.shape = x.shape
         return values, indices, total

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 import torch
 import torch.nn.functional as F
-from random_networks import RandomNetwork
+from random_networks import random_network
 from torch import nn
 
 import deconvviz as dv
@@ -98,15 +98,15 @@ class Many(nn.Module):
 def _case(number):
     if number == "many":
         return Many(), torch.zeros(2, 3, 24, 16)
-    network = RandomNetwork(number)
-    return network, torch.zeros(network.shape, dtype=torch.float64)
+    network = random_network(number)
+    return network.built(), network.images()
 
 
 @pytest.mark.parametrize("number", ["many", *range(12)])
 def test_what_is_composed_is_what_is_walked(number):
     model, x = _case(number)
     tape = record(model, x)
-    layers = [layer for layer in tape.layers.values() if layer.value.carries_signal]
+    layers = [layer for layer in tape.layers.values() if layer.value.carries_signal and layer.value.shape]
     found = geometry.layer_geometry(tape, layers)
     for layer, one in zip(layers, found, strict=True):
         probes = geometry._probes(layer.value.shape, one.channel_axis)

@@ -78,7 +78,7 @@ WRITERS = {
 }
 OTHERS = {  # to memory, and to a temporary folder that goes when the work ends
     ("results/base.py", "savefig"),
-    ("demo.py", "savefig"),
+    ("ownership.py", "savefig"),
     ("experiments/probe.py", "open"),
 }
 

@@ -158,15 +158,15 @@ class Odd(torch.utils.data.Dataset):
     """Images, files, classes and a dataset called so."""
 
     def __init__(self, texts: list[str]) -> None:
-        self.names, self.classes, self.name = texts, texts, " ".join(texts)
+        self.names, self.classes, self.name = [*texts, "broken"], texts, " ".join(texts)
         self.images = torch.rand(len(texts), 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
     def __len__(self) -> int:
-        return len(self.names) + 1
+        return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        if index == len(self.names):
-            raise OSError(" ".join(self.names))
+        if index == len(self.images):
+            raise OSError(" ".join(self.classes))
         return self.images[index], index
 
 
@@ -213,7 +213,7 @@ def test_the_data_of_the_atlas_is_text_and_nothing_else(atlas):
     assert [layer["name"] for layer in index["layers"]] == texts
     assert index["model"] == texts[0]
     assert index["title"] == index["dataset"] == " ".join(texts)
-    assert index["broken"] == [[str(len(texts)), f"OSError: {' '.join(texts)}".partition("\n")[0]]]
+    assert index["broken"] == [["broken", f"OSError: {' '.join(texts)}".partition("\n")[0]]]
     shown = {(unit[2], unit[3]) for key, block in found.items() if "-" in key for one in block for unit in one["units"]}
     assert len(shown) > 3
     assert all(name == label and name in texts for name, label in shown)
@@ -252,16 +252,17 @@ def test_the_atlas_of_a_folder_with_hostile_names(tmp_path, capsys, monkeypatch)
     assert cli.main(["atlas", "mnist", "data", "--out", "site", *options]) == 0
     said = capsys.readouterr()
     assert said.out == "site/index.html\n"
-    assert said.err.startswith("left out: \\udcff\\x1b[31m.png: ImageFileError: ")
-    assert said.err.count("\n") == 1
+    assert "left out: \\udcff\\x1b[31m.png: ImageFileError: " in said.err
+    assert said.err.startswith("note: of the folder 'data' were left out: ")
+    assert said.err.count("\n") == 2
     index = json.loads(re.search(r", (.*)\);\n", (tmp_path / "site/data/index.js").read_text())[1])
-    assert index["images"] == len(names) + 2
+    assert index["images"] == len(names) + 1  # one is hidden
 
 
 def test_the_page_of_the_demonstration():
     template = (Path(dv.__file__).parent / "templates" / "demo.html").read_text("utf-8")
     render = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render
-    texts = dict.fromkeys(("title", "introduction", "atlas", "channels", "footer"), TEXTS["a script"])
+    texts = dict.fromkeys(("title", "introduction", "atlas", "channels", "footer", "generator"), TEXTS["a script"])
 
     def page(text: str) -> Page:
         section = dict.fromkeys(("name", "heading", "words", "png"), text)

@@ -198,8 +198,8 @@ def test_a_second_atlas_command_is_refused_before_it_scans(photos, capsys, monke
 def test_only_the_first_rank_builds_an_atlas_of_what_was_found(photos, capsys, monkeypatch):
     assert cli.main(["scan", "mnist", "photos", "--layers", "conv1", "--out", "top.safetensors"]) == 0
     capsys.readouterr()
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
+    for name, value in (("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "1"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
     assert atlas("--top", "top.safetensors") == 0
     assert capsys.readouterr().out == ""
     assert not (photos / "atlas").exists()
