@@ -72,8 +72,10 @@ SIZES = [IMAGES[0], IMAGES[1, :, :7], IMAGES[2]]
 
 
 def wide() -> dv.DeconvNet:
-    torch.manual_seed(0)
-    return dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)  # so that every image fires
+    return dv.DeconvNet(model)
 
 
 def atlas(data: Any, top: TopActivations, given: dv.DeconvNet | None = None) -> str:

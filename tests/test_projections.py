@@ -25,7 +25,8 @@ def check(model, x, layer, style="deconvnet", channels=3, tolerance=1e-5, **opti
     projection = net.project(x, layer, channel=chosen, **options)
     units = [(unit.sample, unit.channel, *unit.position) for unit in projection.units]
     activations, pixels = reference(model, x, layer, units, style)
-    assert torch.allclose(torch.tensor([unit.activation for unit in projection.units]).to(activations), activations)
+    found = torch.tensor([unit.activation for unit in projection.units]).to(activations)
+    assert (found - activations).norm() <= 1e-5 * activations.norm()  # of crops, added up in another order
     assert pixels.flatten(1).norm(dim=1).min() > 0, "the reference is zero, so the comparison would show nothing"
     error = relative_error(projection.pixels, pixels)
     assert error <= tolerance, f"{layer}: relative error {error:.1e}"
