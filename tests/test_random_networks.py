@@ -108,10 +108,8 @@ def test_templates_that_are_not_asked_again_are_found(monkeypatch):
     original = dv.DeconvNet.project_units
     kept = {}
 
-    def stale(self, x, *arguments, **options):
-        return kept.setdefault(
-            (id(self), x.shape if isinstance(x, torch.Tensor) else "trace"), original(self, x, *arguments, **options)
-        )
+    def stale(self, *arguments, **options):
+        return kept.setdefault("first", original(self, *arguments, **options))
 
     monkeypatch.setattr(dv.DeconvNet, "project_units", stale)
     assert [fault.split()[1] for fault in check(network, "deconvnet").faults] == ["windows_of_another_image"]

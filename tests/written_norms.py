@@ -1,7 +1,8 @@
 """Norms written out in elementary operations, for references: torch's own backward of some is wrong in some layouts.
 
-On the CPU the backward of instance and of batch norm gives wrong signals for one sample whose signal is laid out with
-the channels last or as tokens. `NORMS` maps each function to one with the same arguments.
+On the CPU the backward of instance norm, and of batch norm by the statistics of the batch, gives wrong signals for one
+sample whose signal is laid out with the channels last or as tokens; by running statistics it is right.
+`NORMS` maps each function to one with the same arguments.
 """
 
 from __future__ import annotations
@@ -29,10 +30,6 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return x if bias is None else x + per_channel(bias, x)
 
 
-def _by_statistics(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    return (x - per_channel(mean, x)) / per_channel((variance + eps).sqrt(), x)
-
-
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -45,7 +42,7 @@ def batch_norm(
 ) -> Tensor:
     if training or running_mean is None or running_var is None:
         return _scaled(standardised(input, [axis for axis in range(input.ndim) if axis != 1], eps), weight, bias)
-    return _scaled(_by_statistics(input, running_mean, running_var, eps), weight, bias)
+    return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
 def instance_norm(
@@ -60,7 +57,7 @@ def instance_norm(
 ) -> Tensor:
     if use_input_stats or running_mean is None or running_var is None:
         return _scaled(standardised(input, tuple(range(2, input.ndim)), eps), weight, bias)
-    return _scaled(_by_statistics(input, running_mean, running_var, eps), weight, bias)
+    return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
 def group_norm(
