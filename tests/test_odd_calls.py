@@ -6,6 +6,7 @@ The table is in `odd_calls`: each argument of each function in turn gets everyth
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,35 @@ def called(name: str, argument: str, given: Any) -> Any:
     return call.function(**{**call.more, **right, argument: given})
 
 
+EVERY, OF_HEAVY = 6, 16  # which of the things are tried in each run, others for each argument; all are with -m slow
+
+
+def tried(name: str, argument: str) -> list[tuple[str, Any]]:
+    step = OF_HEAVY if name in HEAVY else EVERY
+    return list(anything().items())[len(name + argument) % step :: step]
+
+
 def test_there_are_many():
-    heavy = sum(name in HEAVY for name, _ in PAIRS)
-    assert (len(PAIRS) - heavy) * len(anything()) + heavy * (len(anything()) // 6) > 4000
+    assert len({what for name, argument in PAIRS for what, _ in tried(name, argument)}) == len(anything())
+    assert sum(len(tried(name, argument)) for name, argument in PAIRS) > 1000
 
 
 @pytest.mark.parametrize(("name", "argument"), PAIRS, ids=lambda part: part)
 def test_what_an_argument_is_not(name, argument):
-    """Refused in one line; and what it may be gives no other error either."""
+    assert answers(name, argument, tried(name, argument)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "argument"), PAIRS, ids=lambda part: part)
+def test_all_that_an_argument_is_not(name, argument):
+    assert answers(name, argument, list(anything().items())) == []
+
+
+def answers(name: str, argument: str, things: list[tuple[str, Any]]) -> list[str]:
+    """What is not refused in one line, or taken and right; what an argument may be gives no other error either."""
     fits = {*KINDS[CALLS[name].arguments[argument][0]].fitting, *CALLS[name].fitting.get(argument, ())}
     wrong = []
-    tried = list(anything().items())
-    for what, given in tried[len(argument) % 6 :: 6] if name in HEAVY else tried:
+    for what, given in things:
         if what in CALLS[name].skipped.get(argument, ()):
             continue
         try:
@@ -54,7 +72,7 @@ def test_what_an_argument_is_not(name, argument):
         else:
             if what not in fits:
                 wrong.append(f"{what}: taken")
-    assert wrong == []
+    return wrong
 
 
 SAME = [(name, argument) for name, argument in PAIRS if KINDS[CALLS[name].arguments[argument][0]].same is not nothing]
@@ -64,8 +82,23 @@ SAME = [(name, argument) for name, argument in PAIRS if KINDS[CALLS[name].argume
 def test_what_stands_for_the_same(name, argument):
     kind, value = CALLS[name].arguments[argument]
     expected = plain(called(name, argument, value))
-    for given in list(KINDS[kind].same(value))[: 1 if name in HEAVY else 3]:
-        assert plain(called(name, argument, given)) == expected, repr(given)
+    for given in list(KINDS[kind].same(value))[: 1 if name in HEAVY else 2]:
+        assert alike(plain(called(name, argument, given)), expected), repr(given)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal, but numbers within rounding: some processors add up in another order from call to call."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return (
+            one == other
+            or math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
+            or (math.isnan(one) and math.isnan(other))
+        )
+    return bool(one == other)
 
 
 def plain(found: Any) -> Any:
@@ -73,13 +106,16 @@ def plain(found: Any) -> Any:
     if isinstance(found, torch.Tensor):
         return found.tolist()
     if dataclasses.is_dataclass(found):
-        return {field.name: plain(getattr(found, field.name)) for field in dataclasses.fields(found)}
+        names = [field.name for field in dataclasses.fields(found) if field.name != "seconds"]
+        return {name: plain(getattr(found, name)) for name in names}
     if isinstance(found, dict):
         return {name: plain(value) for name, value in found.items()}
     if isinstance(found, (list, tuple)):
         return [plain(value) for value in found]
     if isinstance(found, np.integer):
         return int(found)
+    if isinstance(found, np.ndarray):
+        return found.tolist()
     if hasattr(found, "tobytes"):
         return found.tobytes()
     return found if isinstance(found, (str, int, float, bool, type(None))) else type(found)
