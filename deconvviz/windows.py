@@ -232,7 +232,7 @@ def nearest_sources(
         taken = torch.stack(
             [function(places.to(t).contiguous(memory_format=m), targets, *factors).double() for t, m in kinds]
         )
-        along = taken[:, 0, 0].movedim(axis + 1, 1).flatten(2)[:, :, 0]
+        along = taken[:, 0, 0].movedim(axis + 1, 1).reshape(len(kinds), targets[axis], -1)[:, :, 0]
         found.append(np.stack([along.amin(0).numpy(), along.amax(0).numpy()], 1))
     return found
 

@@ -46,6 +46,10 @@ class Checked:
     unstable: bool = False
 
 
+class _WrittenOver(Exception):
+    pass
+
+
 class Expected:
     """The reference on some images."""
 
@@ -63,14 +67,22 @@ class Expected:
             seed = torch.zeros_like(self.activations)
             for place in together.values():
                 seed[units[place]] = self.activations[units[place]]
-            back = self.run.sent_back(self.call, seed)
+            back = self._sent_back(seed)
             for sample, place in together.items():
                 found[place] = back[sample]
             left = [place for place in left if place not in together.values()]
         return torch.stack(found)
 
     def reconstruction(self) -> Tensor:
-        return self.run.sent_back(self.call, self.activations)
+        return self._sent_back(self.activations)
+
+    def _sent_back(self, seed: Tensor) -> Tensor:
+        try:
+            return self.run.sent_back(self.call, seed)
+        except RuntimeError as error:
+            if "modified by an inplace operation" in str(error):
+                raise _WrittenOver from error
+            raise
 
 
 def places(shape: torch.Size, count: int) -> Units:
@@ -83,7 +95,17 @@ def places(shape: torch.Size, count: int) -> Units:
 
 
 def check(network: Network, style: str, first: bool = False, ways: slice = EVERY) -> Checked:
-    """All ways of projecting units of the last layer, or some; only up to the first fault, if asked for."""
+    """All ways of projecting units of the last layer, or some; only up to the first fault, if asked for.
+
+    Where autograd itself refuses to go back, since something that it needs was written over, nothing can be said.
+    """
+    try:
+        return _checked(network, style, first, ways)
+    except _WrittenOver:
+        return Checked(unstable=True)
+
+
+def _checked(network: Network, style: str, first: bool, ways: slice) -> Checked:
     made = Checked()
     with warnings.catch_warnings(), as_written():
         warnings.simplefilter("ignore")
@@ -102,6 +124,8 @@ def check(network: Network, style: str, first: bool = False, ways: slice = EVERY
                 with windows_forced() as kinds:
                     what, error = way()
                 made.windows += len(kinds)
+            except _WrittenOver:
+                raise
             except DeconvVizError as refusal:
                 made.faults.append(f"refused {way.__name__}: {type(refusal).__name__}: {refusal}")
             except Exception as error:

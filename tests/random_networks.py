@@ -33,6 +33,7 @@ PROBE = 3  # channels of the last layer
 LARGEST = 2500  # numbers per sample
 LOCAL = ("filter", "filter", "rectifier", "pool", "sum", "resize")  # families of networks whose units see windows
 GLOBAL = ("linear", "matrix", "dynamic_convolution", "odd_filter", "sampled", "fractional")
+DETACHES = re.compile(r"detach\(\)|parts\.(straight|hard|nearest)")
 OFTEN = {"filter": 5, "rectifier": 3, "norm": 3, "pool": 2, "sum": 2, "gate": 2, "place": 2, "complex": 2, "write": 2}
 NAMES: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "np": np, "parts": random_parts, "checkpoint": checkpoint}
 
@@ -168,6 +169,7 @@ class Draw:
         self.alone_allowed = self.random.random() < 0.15
         self.smooth_only = self.random.random() < 0.5
         self.local = self.random.random() < 0.3
+        self.detached = ""  # how values are detached so far
         self.begin()
 
     def begin(self) -> None:
@@ -251,7 +253,7 @@ class Draw:
             if source is not None and source != value.name and fits:
                 step = Step(f"{family}: {kind}", made, source, 0, 0, "", self._smooth, self._alone, self._loss)
                 result = self._run(step)
-                if result is not None:
+                if result is not None and self._settled(f"{family}: {kind}", source):
                     self.values.append(Value(made, tuple(result.shape)))
                     kept = value.name if result.shape == value.shape else ""
                     return replace(step, channels=result.shape[1], rank=result.ndim - 2, keeps_shape_of=kept)
@@ -262,6 +264,14 @@ class Draw:
             self.modules.pop(name, None)
             self.root._buffers.pop(name, None)
         return None
+
+    def _settled(self, kind: str, source: str) -> bool:
+        """Whether the reference knows what this step's detach does: it cannot stop at one and pass another."""
+        if not DETACHES.search(source):
+            return True
+        found = "cut off" if kind.endswith("cut_off") else "beside another way"
+        self.detached = self.detached or found
+        return self.detached == found
 
     def _run(self, step: Step) -> Tensor | None:
         source, results = "\n".join(step.lines()), []
