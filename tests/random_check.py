@@ -248,6 +248,7 @@ def by_differences(model: nn.Module, expected: Expected) -> float | None:
     """How far directional derivatives of units are off central differences; None where a kink is too near."""
     x, worst = expected.x, 0.0
     units = places(expected.activations.shape, len(x))
+    chosen = tuple(zip(*units, strict=True))
     values = expected.activations[tuple(zip(*units, strict=True))]
     pixels = expected.pixels(units)
     for direction in (constant("first direction", *x.shape), constant("second direction", *x.shape)):
@@ -255,12 +256,12 @@ def by_differences(model: nn.Module, expected: Expected) -> float | None:
         for step in (2e-4, 1e-4):
             with torch.no_grad():
                 ahead, behind = (first_of(model(x + sign * step * direction)) for sign in (1, -1))
-            chosen = tuple(zip(*units, strict=True))
             measured.append((ahead[chosen] - behind[chosen]) / (2 * step))
+            bent = ((ahead[chosen] + behind[chosen] - 2 * values) / step).abs()
         size = pixels.flatten(1).norm(dim=1) / values.abs().clamp(min=1e-12)
         scale = torch.maximum(size, measured[1].abs()).clamp(min=1e-3)
         fine = (4 * measured[1] - measured[0]) / 3
-        if float(((fine - measured[1]).abs() / scale).max()) > 1e-5:
+        if float(((fine - measured[1]).abs() / scale).max()) > BY_DIFFERENCES or float((bent / scale).max()) > 0.05:
             return None
         said = (pixels * direction).flatten(1).sum(1) / torch.where(values == 0, 1.0, values)
         worst = max(worst, float(((said - fine).abs() / scale).max()))

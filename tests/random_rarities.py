@@ -93,11 +93,9 @@ def written(d, v):
             f"t = {x} * 1.0\nt.scatter_(1, torch.zeros_like({x}[:, :1], dtype=torch.long), {y}[:, :1])\nt",
             f"t = {x} * 1.0\nt %= 1.5\nt",
             f"t = {x} * 1.0\nt **= 2\nt.lerp_({y}, 0.3)\nt.clamp_(min=torch.tensor(0.05, dtype=t.dtype))",
-            f"t = torch.empty_like({x})\ntorch.mul({x}, {y}, out=t)\nt",
             f"t = {x} * 1.0\nt.select(1, 0).unsqueeze_(1).add_({y}[:, -1:])\nt",
             f"parts.scan_rows({x})",
             f"parts.filled({x})",
-            f"t = {x} * 1.0\nu = t.detach()\nt[:, 0] = 0.5\nt + u",
         ]
     )
 
@@ -128,6 +126,7 @@ def detached(d, v):
                 f"({x} > 0).to({x}) * {x}",
             ),
             *(f"{x} - {x}.detach() + {x}.round()", f"torch.where({x}.detach() > 0, {x}, 0.2 * {x})"),
+            f"t = {x} * 1.0\nu = t.detach()\nt[:, 0] = 0.5\nt + u",
             *(f"torch.relu({x}.detach()) * {x}", f"{x} + {x}.mean({v.axes}, keepdim=True).detach().round()"),
         ]
     )
@@ -180,7 +179,7 @@ def decided(d, v):
         ]
     )
     step = d.choice([f"t * (0.2 * ({value}))", f"t + 0.1 * ({value})", f"torch.tanh(t) / (1.5 + abs({value}))"])
-    if d.coin() or d.alone():
+    if d.alone():
         return f"t = {x}\n{step}"
     return f"parts.per_sample({x}, lambda t: {step})"
 
