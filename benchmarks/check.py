@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import deconvviz as dv
 from benchmarks.architectures import Architecture
 from deconvviz.errors import DeconvVizError, InputError
-from deconvviz.geometry import channel_axis
+from deconvviz.projection.receptive_field import channel_axis
 
 TOLERANCE = 1e-5  # float32
 DOUBLE_TOLERANCE = 1e-10

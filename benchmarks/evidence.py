@@ -23,7 +23,7 @@ from benchmarks.timing import circumstances
 from deconvviz.data import mnist_test
 from deconvviz.evidence import clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
 from deconvviz.images import to_input
-from deconvviz.models.loading import load_model
+from deconvviz.models.by_name import load_model
 from deconvviz.models.mnist import mnist_cnn
 from deconvviz.results import Judgement
 

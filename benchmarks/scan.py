@@ -21,10 +21,10 @@ import torchvision
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.data.items import Batch
-from deconvviz.scanner import Scanner
-from deconvviz.tally import Tally
-from deconvviz.untouched import as_it_was
+from deconvviz.data.batches import Batch
+from deconvviz.mining.reducer import Scanner
+from deconvviz.mining.tally import Tally
+from deconvviz.recording.isolation import as_it_was
 
 THREADS = 2
 

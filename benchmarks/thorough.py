@@ -16,7 +16,7 @@ import deconvviz as dv
 from benchmarks.architectures import Architecture
 from benchmarks.check import DOUBLE_TOLERANCE, ROUNDING, TOLERANCE, Row, alive, enliven, index_of, module_calls, spread
 from deconvviz.errors import DeconvVizError
-from deconvviz.geometry import channel_axis
+from deconvviz.projection.receptive_field import channel_axis
 
 STYLES = ("deconvnet", "guided", "gradient")
 LAYERS = 3

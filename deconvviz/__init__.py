@@ -13,21 +13,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from deconvviz.atlas.build import build_atlas as build_atlas
-    from deconvviz.captum_adapter import DeconvNetAttribution as DeconvNetAttribution
-    from deconvviz.captum_adapter import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
-    from deconvviz.comparison import compare as compare
-    from deconvviz.mining import scan as scan
+    from deconvviz.captum.attribution import DeconvNetAttribution as DeconvNetAttribution
+    from deconvviz.captum.attribution import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
+    from deconvviz.captum.comparison import compare as compare
+    from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
 
 _HOMES = {
     "DeconvNet": "deconvviz.net",
-    "DeconvNetAttribution": "deconvviz.captum_adapter",
-    "NeuronDeconvNetAttribution": "deconvviz.captum_adapter",
+    "DeconvNetAttribution": "deconvviz.captum.attribution",
+    "NeuronDeconvNetAttribution": "deconvviz.captum.attribution",
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
-    "compare": "deconvviz.comparison",
-    "scan": "deconvviz.mining",
+    "compare": "deconvviz.captum.comparison",
+    "scan": "deconvviz.mining.scan",
 }
 _MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
 

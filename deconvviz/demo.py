@@ -20,16 +20,16 @@ from tqdm import tqdm
 
 from deconvviz import __version__, figures
 from deconvviz.atlas.build import build_atlas
-from deconvviz.atlas.folder import check_folder
-from deconvviz.atlas.judging import installed
+from deconvviz.atlas.evidence import installed
+from deconvviz.atlas.output_folder import check_folder
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, OutputError
-from deconvviz.files import check_writable, replacing
-from deconvviz.locks import alone
-from deconvviz.mining import scan
+from deconvviz.io.atomic import check_writable, replacing
+from deconvviz.io.locks import alone
+from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
+from deconvviz.mining.scan import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
-from deconvviz.ownership import UNSIGNED, is_ours, picture_of, signed
 from deconvviz.results import Projection, TopActivations
 
 LAYERS = ("conv1", "conv2")
@@ -98,7 +98,7 @@ def _built(folder: Path, progress: bool) -> Path:
         pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
     build_atlas(net, data, top, folder / "atlas", title=title, progress=progress, evidence=installed())
-    template = resources.files("deconvviz").joinpath("templates/demo.html").read_text("utf-8")
+    template = resources.files("deconvviz").joinpath("web/demo.html").read_text("utf-8")
     page = (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
         .from_string(template)

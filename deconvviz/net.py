@@ -24,21 +24,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from deconvviz import __version__, images
-from deconvviz.alone import check_alone, check_statistics
 from deconvviz.arguments import FLAG, described, known, once, takes
-from deconvviz.crops import NotLocal
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
-from deconvviz.fingerprints import fingerprint
-from deconvviz.geometry import channel_axis, layer_geometry, receptive_fields
-from deconvviz.inputs import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
-from deconvviz.mirror import Met, Seeds, keep_for, project, reconstruct, samples_apart
-from deconvviz.recorder import record
-from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
-from deconvviz.rules import Style, opaque, rule_for, style_of
-from deconvviz.tape import Tape
-from deconvviz.templates import template
-from deconvviz.trace import Trace
-from deconvviz.units import (
+from deconvviz.operations.regions import NotLocal
+from deconvviz.projection.backward import Met, Seeds, keep_for, project, reconstruct, samples_apart
+from deconvviz.projection.cropped import back_on_windows, windows_of
+from deconvviz.projection.model_call import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
+from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
+from deconvviz.projection.sample_independence import check_alone, check_statistics
+from deconvviz.projection.units import (
     Position,
     check_finite,
     check_units,
@@ -49,8 +43,14 @@ from deconvviz.units import (
     sample_shape,
     units_at,
 )
-from deconvviz.untouched import on_the_cpu, unwrapped
-from deconvviz.windowed import back_on_windows, windows_of
+from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.isolation import on_the_cpu, unwrapped
+from deconvviz.recording.recorder import record
+from deconvviz.recording.tape import Tape
+from deconvviz.recording.templates import template
+from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.rules import Style, opaque, rule_for, style_of
+from deconvviz.trace import Trace
 
 
 class DeconvNet:

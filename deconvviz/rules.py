@@ -26,7 +26,7 @@ overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the 
 =========  ===========================================================================================
 
 Sources: Zeiler and Fergus 2014 (deconvnet), Springenberg et al. 2015 (guided), Simonyan et al. 2014 (gradient).
-The rules that come with the library are in `deconvviz.mirrors` and `deconvviz.plumbing`.
+The rules that come with the library are in `deconvviz.operations.mirrors` and `deconvviz.operations.plumbing`.
 
 A package brings its own rules along by an entry point of the group ``deconvviz.rules`` that names a module; it is
 imported with this one. `check` is an oracle for people who write rules.
@@ -43,9 +43,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FUNCTION, NUMBER, TENSOR, described, known, takes
 from deconvviz.errors import RuleError
-from deconvviz.mirror import Met, keep_for, samples_apart, walk
-from deconvviz.recorder import record
-from deconvviz.registry import (
+from deconvviz.operations.registry import (
     STYLES,
     Signals,
     Step,
@@ -61,8 +59,10 @@ from deconvviz.registry import (
     rule_for,
     style_of,
 )
-from deconvviz.restoring import Restored
-from deconvviz.tape import Tape, Value
+from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.recording.recorder import record
+from deconvviz.recording.restoring import Restored
+from deconvviz.recording.tape import Tape, Value
 
 __all__ = [
     "STYLES",

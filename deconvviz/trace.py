@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
-from deconvviz.inputs import Call
-from deconvviz.mirror import samples_apart
-from deconvviz.mirrors import POOLS
+from deconvviz.operations.mirrors import POOLS
+from deconvviz.projection.backward import samples_apart
+from deconvviz.projection.model_call import Call
+from deconvviz.recording.tape import Layer, Tape
 from deconvviz.rules import Style, rule_for
-from deconvviz.tape import Layer, Tape
 
 
 class Trace:

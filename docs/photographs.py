@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 import deconvviz as dv
 from deconvviz.figures import projection_image
 from deconvviz.images import as_rgb
-from deconvviz.models.loading import load_model
+from deconvviz.models.by_name import load_model
 
 LAYERS = {
     "features.4.expand3x3": "second fire module",

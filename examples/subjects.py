@@ -18,7 +18,7 @@ import deconvviz as dv
 from deconvviz.data import ImageFolder, mnist_test
 from deconvviz.errors import DeconvVizError
 from deconvviz.models import mnist_cnn
-from deconvviz.models.loading import load_model
+from deconvviz.models.by_name import load_model
 from deconvviz.results import Finding
 
 PHOTOGRAPHS = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")  # public domain or CC0

@@ -25,8 +25,8 @@ import torch
 
 from deconvviz.atlas.inventory import JOURNAL
 from deconvviz.errors import DeconvVizError
-from deconvviz.files import target_of
-from deconvviz.locks import LOCK
+from deconvviz.io.atomic import target_of
+from deconvviz.io.locks import LOCK
 from faults.operations import TWO, Operation, Watched, faults_of
 from faults.power import Tree, states
 from faults.workloads import WORKLOADS, Workload

@@ -30,7 +30,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
 import deconvviz as dv
-from deconvviz import evidence, experiments, restoring, untouched
+from deconvviz import evidence, experiments
+
+# Instructions behind which the interpreter looks for signals, by the beginning of their names.
+from deconvviz.recording import isolation, restoring
 
 # Instructions behind which the interpreter looks for signals, by the beginning of their names.
 _DELIVERS = ("RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "CALL", "PRECALL")
@@ -112,7 +115,7 @@ def situation(model: nn.Module) -> dict[str, Any]:
         "autograd functions": (Doubled.__dict__["forward"].__func__, "__getattribute__" in type(Doubled).__dict__),
         "signals": [signal.getsignal(number) for number in restoring.INTERRUPTS],
         "open blocks": (len(restoring._Interrupts.holders), len(restoring._Interrupts.waiting)),
-        "turn": _free(untouched._Process.turn),
+        "turn": _free(isolation._Process.turn),
         "warnings": list(warnings.filters),
         "threads": threading.active_count(),
     }

@@ -18,12 +18,12 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import results
 from deconvviz.data import read_idx, read_parts
+from deconvviz.mining.progress import Progress, Runs
 from deconvviz.models import MnistCNN, mnist_cnn, read_weights, save_weights
 from deconvviz.models.checkpoints import CURVES, CheckpointFolder, snapshot
 from deconvviz.models.checkpoints import Progress as TrainingProgress
 from deconvviz.models.mnist import architecture_metadata
 from deconvviz.results import Result
-from deconvviz.scanstate import Progress, Runs
 
 IMAGES = ("a.png", "b.png")
 

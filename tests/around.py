@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz import windowed
+from deconvviz.projection import cropped
 
 STYLES = ("deconvnet", "guided", "gradient")
 
@@ -114,9 +114,9 @@ class windows_everywhere:
     """Inside, windows are used wherever they are possible, whatever is less work."""
 
     def __enter__(self) -> None:
-        self.before = windowed.Windowed.less_back, windowed.Windowed.less_both_ways, windowed.worth_a_look
-        windowed.Windowed.less_back = windowed.Windowed.less_both_ways = lambda *_: True
-        windowed.worth_a_look = lambda *_: True
+        self.before = cropped.Windowed.less_back, cropped.Windowed.less_both_ways, cropped.worth_a_look
+        cropped.Windowed.less_back = cropped.Windowed.less_both_ways = lambda *_: True
+        cropped.worth_a_look = lambda *_: True
 
     def __exit__(self, *_: object) -> None:
-        windowed.Windowed.less_back, windowed.Windowed.less_both_ways, windowed.worth_a_look = self.before
+        cropped.Windowed.less_back, cropped.Windowed.less_both_ways, cropped.worth_a_look = self.before

@@ -19,9 +19,9 @@ import deconvviz as dv
 from deconvviz.cli import mining
 from deconvviz.data import ImageFolder
 from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
-from deconvviz.ranks import Ranks
+from deconvviz.mining.progress import Progress
+from deconvviz.mining.ranks import Ranks
 from deconvviz.results import TopActivations
-from deconvviz.scanstate import Progress
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 NAN = float("nan")
@@ -118,7 +118,7 @@ def beside(other: Callable[[Any], Any], **options: Any) -> Callable[[Path], Any]
             return [mine, other(mine)]
 
     def how(_: Path) -> Any:
-        with mock.patch("deconvviz.mining.Ranks", Two):
+        with mock.patch("deconvviz.mining.scan.Ranks", Two):
             return scan(**options)
 
     return how
@@ -135,7 +135,7 @@ def gone(_: Path) -> Any:
 def unreadable(_: Path) -> Any:
     """A state that may not be read."""
     scan(state="state")
-    with mock.patch("deconvviz.scanstate.safe_open", side_effect=PermissionError(13, "Permission denied")):
+    with mock.patch("deconvviz.mining.progress.safe_open", side_effect=PermissionError(13, "Permission denied")):
         return scan(state="state")
 
 

@@ -14,7 +14,7 @@ from torch import distributed, nn
 
 import deconvviz as dv
 from deconvviz.errors import DependencyError, InputError, ModelError, RuleError, UnknownLayerError, UnsupportedOperation
-from deconvviz.models.loading import load_model
+from deconvviz.models.by_name import load_model
 
 
 def raised(error: BaseException) -> Any:

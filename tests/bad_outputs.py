@@ -26,7 +26,7 @@ import deconvviz as dv
 from deconvviz.cli.shared import write_figure
 from deconvviz.demo import build_demo
 from deconvviz.errors import CheckpointError, InputError, OutputError
-from deconvviz.locks import alone
+from deconvviz.io.locks import alone
 from deconvviz.models import TrainingSettings, save_weights, train
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])

@@ -11,7 +11,7 @@ from chromium import browser, page, watched  # noqa: F401  fixtures
 from forced import windows_forced
 
 import deconvviz.rules  # noqa: F401  registers the library's rules
-from deconvviz.registry import _RULES
+from deconvviz.operations.registry import _RULES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deconvviz import windowed
+from deconvviz.projection import cropped
 
 
 @contextmanager
@@ -16,15 +16,15 @@ def windows_forced() -> Iterator[list[str]]:
     kinds: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in ("from_images", "from_trace"):
-            original = getattr(windowed.Windowed, name)
+            original = getattr(cropped.Windowed, name)
 
             def noted(self, *arguments, name=name, original=original):
                 result = original(self, *arguments)
                 kinds.append(name)
                 return result
 
-            patch.setattr(windowed.Windowed, name, noted)
+            patch.setattr(cropped.Windowed, name, noted)
         for name in ("less_back", "less_both_ways"):
-            patch.setattr(windowed.Windowed, name, lambda *_: True)
-        patch.setattr(windowed, "worth_a_look", lambda *_: True)
+            patch.setattr(cropped.Windowed, name, lambda *_: True)
+        patch.setattr(cropped, "worth_a_look", lambda *_: True)
         yield kinds

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 import deconvviz as dv
-from deconvviz import scanstate
 from deconvviz.data import mnist_test
-from deconvviz.mining import scan
+from deconvviz.mining import progress
+from deconvviz.mining.scan import scan
 from deconvviz.models import mnist_cnn
 
 IMAGES, BATCH = 1500, 25
@@ -45,7 +45,7 @@ def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, worl
     status = 1
     try:
         torch.set_num_threads(1)
-        scanstate.SECONDS, scanstate.SHARE = 0.0, 0
+        progress.SECONDS, progress.SHARE = 0.0, 0
         if world > 1:
             torch.distributed.init_process_group(
                 "gloo",
@@ -89,7 +89,7 @@ def killed(folder: Path, times: int) -> None:
         os.kill(child, signal.SIGKILL)
         unfinished += ended(child) == -signal.SIGKILL
         if written.exists():
-            got.add(len(scanstate.Progress.load(written)[0].done))
+            got.add(len(progress.Progress.load(written)[0].done))
     assert ended(forked(state, folder / "resumed", 0.0)) == 0
     print(f"killed {unfinished} of {times}, after {sorted(got)} batches")
 

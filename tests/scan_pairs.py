@@ -150,7 +150,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    from deconvviz import scanstate
+    from deconvviz.mining import progress
 
-    scanstate.SECONDS, scanstate.SHARE = 0.0, 0
+    progress.SECONDS, progress.SHARE = 0.0, 0
     main()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.models import mnist_cnn
-from deconvviz.tape import Tape
+from deconvviz.recording.tape import Tape
 from deconvviz.trace import Trace
 
 # Model, channels, sides of images that it takes, a layer with positions

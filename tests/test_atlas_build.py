@@ -15,12 +15,12 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import cli
 from deconvviz.atlas.build import _bars
-from deconvviz.atlas.wiring import inputs_of
+from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.images import Preprocess, as_rgb, signed_as_rgb
 from deconvviz.models import mnist_cnn
-from deconvviz.recorder import record
+from deconvviz.recording.recorder import record
 
 
 def read_script(path):

@@ -19,13 +19,13 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.atlas.judging import JUDGED, OTHERS, STEPS, installed
+from deconvviz.atlas.evidence import JUDGED, OTHERS, STEPS, installed
 from deconvviz.data import MnistTest
 from deconvviz.errors import DependencyError
 from deconvviz.evidence import METHODS, deletion
 from deconvviz.evidence.methods import Judged
-from deconvviz.evidence.random_weights import randomise, weights_of
-from deconvviz.evidence.similarity import spearman
+from deconvviz.evidence.metrics import spearman
+from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.images import signed_as_rgb
 from deconvviz.models import mnist_cnn
 

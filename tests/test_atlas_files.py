@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from atlas_example import channels, header, layer, write
 
-from deconvviz.atlas.folder import left_alone
 from deconvviz.atlas.inventory import _HEADER, JOURNAL, Inventory
+from deconvviz.atlas.output_folder import left_alone
 from deconvviz.atlas.site import Site
 from deconvviz.errors import DeconvVizError, InputError, OutputError
 

@@ -13,7 +13,7 @@ from atlas_example import channels, header, layer, picture, write
 from numpy.typing import NDArray
 from PIL import Image
 
-from deconvviz.atlas.folder import call, rounded
+from deconvviz.atlas.output_folder import call, rounded
 from deconvviz.atlas.site import AtlasChannel, AtlasUnit, Site
 from deconvviz.atlas.tiles import GUTTER, Fit, placed, stretched
 from deconvviz.errors import InputError

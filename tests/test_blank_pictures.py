@@ -14,7 +14,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.evidence import METHODS, clarity, deletion, localisation, randomisation, selectivity
-from deconvviz.evidence.similarity import ssim
+from deconvviz.evidence.metrics import ssim
 from deconvviz.experiments import correspondence, diagnose, evolution, invariance, occlusion
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Selectivity

@@ -92,7 +92,7 @@ def test_the_example_of_custom_operations(registry, capsys, tmp_path, monkeypatc
 
 def test_rules_of_other_packages_are_loaded_by_entry_point(tmp_path, monkeypatch, registry):
     (tmp_path / "their_rules.py").write_text(
-        "import torch\nfrom deconvviz.registry import mirror\n"
+        "import torch\nfrom deconvviz.operations.registry import mirror\n"
         "mirror(torch.ops.aten.erfc)(lambda op, signal: 42 * signal)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

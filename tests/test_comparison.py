@@ -17,8 +17,8 @@ from reference import relative_error, untouched
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import comparison
-from deconvviz.captum_methods import OF_A_CLASS, OF_A_NEURON, aimed, explained
+from deconvviz.captum import comparison
+from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, aimed, explained
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import deletion
 

@@ -9,7 +9,8 @@ from compared import Modules, Reused, double, image
 from PIL import Image
 
 import deconvviz as dv
-from deconvviz import cli, comparison
+from deconvviz import cli
+from deconvviz.captum import comparison
 from deconvviz.data import mnist_test
 from deconvviz.figures import comparison as panels
 from deconvviz.images import signed_as_rgb

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz.storage import Geometry, overwritten, reread
+from deconvviz.recording.aliasing import Geometry, overwritten, reread
 
 _generator = torch.Generator().manual_seed(3)
 

@@ -11,9 +11,9 @@ from random_networks import random_network
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import geometry, reach
-from deconvviz.atlas.wiring import inputs_of
-from deconvviz.recorder import record
+from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.projection import layer_windows, receptive_field
+from deconvviz.recording.recorder import record
 
 
 class Residual(nn.Module):
@@ -52,15 +52,15 @@ def test_a_thousand_additions_are_projected_and_listed():
 
 def test_every_operation_is_looked_at_once_for_all_layers(monkeypatch):
     looked = []
-    original = reach._passage
-    monkeypatch.setattr(reach, "_passage", lambda *given: looked.append(given[0]) or original(*given))
-    monkeypatch.setattr(geometry, "windows_at_inputs", None)
+    original = layer_windows._passage
+    monkeypatch.setattr(layer_windows, "_passage", lambda *given: looked.append(given[0]) or original(*given))
+    monkeypatch.setattr(receptive_field, "windows_at_inputs", None)
     counts, peaks = [], []
     for steps in (20, 40):
         tape = record(Residual(steps), torch.zeros(1, 2, 8, 8))
         looked.clear()
         tracemalloc.start()
-        found = geometry.layer_geometry(tape, list(tape.layers.values()))
+        found = receptive_field.layer_geometry(tape, list(tape.layers.values()))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         counts.append(len(looked))
@@ -107,11 +107,11 @@ def test_what_is_composed_is_what_is_walked(number):
     model, x = _case(number)
     tape = record(model, x)
     layers = [layer for layer in tape.layers.values() if layer.value.carries_signal and layer.value.shape]
-    found = geometry.layer_geometry(tape, layers)
+    found = receptive_field.layer_geometry(tape, layers)
     for layer, one in zip(layers, found, strict=True):
-        probes = geometry._probes(layer.value.shape, one.channel_axis)
-        alone = geometry._walked(tape, [layer.value], [probes])[0][:, 2:]
-        assert repr(geometry._summary(alone, probes, one.channel_axis)) == repr(one)
+        probes = receptive_field._probes(layer.value.shape, one.channel_axis)
+        alone = receptive_field._walked(tape, [layer.value], [probes])[0][:, 2:]
+        assert repr(receptive_field._summary(alone, probes, one.channel_axis)) == repr(one)
 
 
 class Doubling(nn.Module):

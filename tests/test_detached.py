@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz import windowed
 from deconvviz.cli import main
-from deconvviz.detaching import stopping
-from deconvviz.recorder import record
+from deconvviz.projection import cropped
+from deconvviz.recording.detached import stopping
+from deconvviz.recording.recorder import record
 
 Detach = Callable[[Tensor], Tensor]
 
@@ -236,7 +236,7 @@ def test_a_detach_is_passed_where_nothing_else_leads_to_the_layer(kind, function
 @pytest.mark.parametrize("name", ["straight-through", "frozen", "straight-through in a frozen network", "two frozen"])
 def test_batches_crops_and_reconstructions_agree(name, style, monkeypatch):
     function, rule = RULES[name]
-    monkeypatch.setattr(windowed, "LAYING", 0.0)
+    monkeypatch.setattr(cropped, "LAYING", 0.0)
     x = torch.randn(2, 1, 19, 17).double()
     model = Network(function, *[Tensor.detach] * len(rule.split()))
     model.last = nn.Conv2d(2, 2, 3).double()

@@ -14,9 +14,9 @@ import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import METHODS, clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
-from deconvviz.evidence.random_weights import randomise, weighted_layers
-from deconvviz.evidence.ranking import FILLS
-from deconvviz.evidence.similarity import heatmap, spearman
+from deconvviz.evidence.deletion import FILLS
+from deconvviz.evidence.metrics import heatmap, spearman
+from deconvviz.evidence.randomisation import randomise, weighted_layers
 from deconvviz.models.mnist import mnist_cnn
 
 PATCH = ((4, 7), (6, 9))  # rows and columns that the unit reads

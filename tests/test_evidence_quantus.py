@@ -12,7 +12,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.evidence import METHODS, deletion, digit_benchmark, localisation
-from deconvviz.evidence.similarity import heatmap, spearman, ssim
+from deconvviz.evidence.metrics import heatmap, spearman, ssim
 from deconvviz.models.mnist import mnist_cnn
 
 with warnings.catch_warnings():

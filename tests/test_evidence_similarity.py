@@ -9,7 +9,7 @@ import torch
 
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.evidence.methods import METHODS, chosen
-from deconvviz.evidence.similarity import cut, edges, heatmap, interval, overlap, spearman, ssim
+from deconvviz.evidence.metrics import cut, edges, heatmap, interval, overlap, spearman, ssim
 
 
 def test_a_heatmap_is_the_absolute_sum_over_channels_on_a_scale_to_one():

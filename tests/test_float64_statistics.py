@@ -11,7 +11,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.experiments import diagnose
 from deconvviz.experiments.evolution import _unit_length
-from deconvviz.tally import Tally
+from deconvviz.mining.tally import Tally
 
 
 def scaling(*factors):

@@ -9,8 +9,8 @@ from reference import randomised, reference, relative_error
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import mirrors
-from deconvviz.folding import folded
+from deconvviz.operations import mirrors
+from deconvviz.projection.batchnorm_folding import folded
 from deconvviz.rules import STYLES
 
 
@@ -48,7 +48,7 @@ def projected(model, x, layer, style="deconvnet", channels=4):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("layer", ["last", "grouped", "read_twice"])
 def test_folded_norms_change_nothing(style, layer, monkeypatch):
-    monkeypatch.setattr("deconvviz.mirror.WORTH_FOLDING", 1)
+    monkeypatch.setattr("deconvviz.projection.backward.WORTH_FOLDING", 1)
     torch.manual_seed(0)
     model, x = randomised(Norms()).double(), torch.randn(1, 3, 12, 12, dtype=torch.float64)
     found, expected = projected(model, x, layer, style)
@@ -114,7 +114,7 @@ def windowed_filters(monkeypatch):
         calls.append((tuple(shape[2:]), tuple(sizes)))
         return direct(op, signal, weight, shape, starts, sizes)
 
-    monkeypatch.setattr("deconvviz.mirrors._from_windows", counted)
+    monkeypatch.setattr("deconvviz.operations.mirrors._from_windows", counted)
     return calls
 
 
@@ -165,7 +165,7 @@ def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
     calls = windowed_filters(monkeypatch)
     looked, direct = [], mirrors._filled
     monkeypatch.setattr(
-        "deconvviz.mirrors._filled", lambda *a: looked.append(a[0].made.id not in a[0].spread) or direct(*a)
+        "deconvviz.operations.mirrors._filled", lambda *a: looked.append(a[0].made.id not in a[0].spread) or direct(*a)
     )
     torch.manual_seed(3)
     model = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)))
@@ -177,7 +177,7 @@ def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("fold", [1, 100])
 def test_a_signal_that_is_read_elsewhere_is_not_written_over(style, fold, monkeypatch):
-    monkeypatch.setattr("deconvviz.mirror.WORTH_FOLDING", fold)
+    monkeypatch.setattr("deconvviz.projection.backward.WORTH_FOLDING", fold)
     torch.manual_seed(1)
     found, expected = projected(Shared().double(), torch.randn(1, 2, 9, 9, dtype=torch.float64), "c", style, 2)
     assert relative_error(found, expected) <= 1e-10

@@ -10,8 +10,8 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.images import read_image
-from deconvviz.models.loading import load_model
-from deconvviz.precision import wide
+from deconvviz.models.by_name import load_model
+from deconvviz.projection.half_precision import wide
 
 HALVES = [torch.float16, torch.bfloat16]
 

@@ -20,11 +20,11 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.errors import CheckpointError, DataError
+from deconvviz.mining.progress import Progress, Runs
 from deconvviz.models import load_weights, mnist_cnn, read_weights, save_weights
 from deconvviz.models.checkpoints import CheckpointFolder, snapshot
 from deconvviz.models.checkpoints import Progress as CheckpointProgress
 from deconvviz.results import LayerTable, LearningCurves, Result
-from deconvviz.scanstate import Progress, Runs
 
 EIGHT = bytes(8)
 

@@ -20,13 +20,13 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.files import safe_name
 from deconvviz.images import Preprocess
+from deconvviz.io.atomic import safe_name
 from deconvviz.results import Comparison, LayerTable, Localisation, Projection, Reconstruction
 from deconvviz.results.base import Result, printable
-from deconvviz.results.compared import Attributed
-from deconvviz.results.judged import Score
-from deconvviz.results.pictures import LayerInfo, Provenance, Unit
+from deconvviz.results.comparison import Attributed
+from deconvviz.results.evidence import Score
+from deconvviz.results.projections import LayerInfo, Provenance, Unit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Glyph .* missing:UserWarning"),

@@ -144,7 +144,7 @@ APART = "the atlas {!r} and the folder of images {!r} lie one in the other; name
 )
 def test_no_atlas_is_built_among_its_images_nor_around_them(data, out, photos, capsys, monkeypatch):
     Path("linked").symlink_to("photos")
-    monkeypatch.setattr("deconvviz.models.loading.load_model", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr("deconvviz.models.by_name.load_model", lambda *_: pytest.fail("the work began"))
     before = sorted(photos.rglob("*"))
     assert cli.main(["atlas", "mnist", data, "--no-evidence", *(["--out", out] if out else [])]) == 2
     assert capsys.readouterr().err == f"deconvviz: {APART.format(out or 'atlas', data)}\n"

@@ -13,8 +13,8 @@ import pytest
 from PIL import EpsImagePlugin, Image
 from torchvision import datasets
 
+from deconvviz.data.by_name import UNPICKLE, load_data
 from deconvviz.data.folder import ImageFolder
-from deconvviz.data.loading import UNPICKLE, load_data
 from deconvviz.errors import DataError, ImageFileError, InputError
 from deconvviz.images import FORMATS, LARGEST, read_image
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from deconvviz import restoring
-from deconvviz.restoring import Restored
+from deconvviz.recording import restoring
+from deconvviz.recording.restoring import Restored
 from faults import interrupts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def test_real_signals_leave_nothing_changed():
 
 
 UNPROTECTED = """
-from deconvviz import restoring
+from deconvviz.recording import restoring
 from faults import interrupts
 
 restoring._Interrupts.must_wait = classmethod(lambda cls, frame: False)

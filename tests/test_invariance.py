@@ -16,8 +16,8 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.experiments import invariance
-from deconvviz.experiments.features import features, hidden_layers
-from deconvviz.experiments.transforms import border, chosen
+from deconvviz.experiments._layers import features, hidden_layers
+from deconvviz.experiments._transforms import border, chosen
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Invariance

@@ -16,11 +16,11 @@ from reference import reference
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz.mirror import Met, keep_for, samples_apart, walk
-from deconvviz.recorder import record
-from deconvviz.registry import _RULES
+from deconvviz.operations.registry import _RULES
+from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.recording.recorder import record
+from deconvviz.recording.tape import Tape, name_of
 from deconvviz.rules import STYLES, opaque
-from deconvviz.tape import Tape, name_of
 
 GRADIENT = STYLES["gradient"]
 _images, _volumes = (3, 4, 6, 5), (3, 4, 3, 4, 5)

@@ -12,22 +12,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deconvviz import cli, files, locks
+from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import OutputError
-from deconvviz.files import check_writable, remove_leftovers, replacing
-from deconvviz.locks import LOCK, alone
+from deconvviz.io import atomic, locks
+from deconvviz.io.atomic import check_writable, remove_leftovers, replacing
+from deconvviz.io.locks import LOCK, alone
 
 HOLDER = """
 import sys, time
-from deconvviz.locks import alone
+from deconvviz.io.locks import alone
 with alone(sys.argv[1]):
     print("held", flush=True)
     time.sleep(300)
 """
 WRITER = """
 import sys, time
-from deconvviz.files import replacing
+from deconvviz.io.atomic import replacing
 with replacing(sys.argv[1]) as beside:
     beside.write_text("half")
     print("held", flush=True)
@@ -150,7 +151,7 @@ def test_a_link_that_looks_like_a_leftover_is_left_alone(tmp_path):
 
 
 def test_a_temporary_file_that_was_swept_before_it_was_held_is_made_again(tmp_path, monkeypatch):
-    real, taken = files.hold, []
+    real, taken = atomic.hold, []
 
     def late(handle: int) -> bool | None:
         if not taken:
@@ -159,7 +160,7 @@ def test_a_temporary_file_that_was_swept_before_it_was_held_is_made_again(tmp_pa
                 path.unlink()
         return real(handle)
 
-    monkeypatch.setattr(files, "hold", late)
+    monkeypatch.setattr(atomic, "hold", late)
     with replacing(tmp_path / "a") as beside:
         beside.write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -184,7 +185,7 @@ def atlas(*arguments: str) -> int:
 
 
 def test_a_second_atlas_command_is_refused_before_it_scans(photos, capsys, monkeypatch):
-    monkeypatch.setattr("deconvviz.mining.scan", lambda *_, **__: pytest.fail("it scanned"))
+    monkeypatch.setattr("deconvviz.mining.scan.scan", lambda *_, **__: pytest.fail("it scanned"))
     first = started(HOLDER, photos / "at")
     try:
         assert atlas("--out", "at") == 2

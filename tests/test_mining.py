@@ -13,10 +13,10 @@ import deconvviz as dv
 from deconvviz.data import ImageFolder, mnist_test
 from deconvviz.errors import DataError, InputError, UnknownLayerError
 from deconvviz.images import Preprocess
+from deconvviz.mining.tally import BINS, PER_OCTAVE, Tally, bin_edges
 from deconvviz.models import mnist_cnn
-from deconvviz.models.loading import load_model
+from deconvviz.models.by_name import load_model
 from deconvviz.results import TopActivations
-from deconvviz.tally import BINS, PER_OCTAVE, Tally, bin_edges
 
 
 @pytest.fixture(scope="module")

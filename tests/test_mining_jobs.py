@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import scanstate
 from deconvviz.data import mnist_test
 from deconvviz.errors import DataError, InputError
 from deconvviz.images import Preprocess
+from deconvviz.mining import progress
 from deconvviz.models import mnist_cnn
 
 JOBS = Path(__file__).with_name("scan_jobs.py")
@@ -83,8 +83,8 @@ def test_a_finished_state_answers_without_running_the_model_on_the_dataset(digit
 
 
 def test_what_was_seen_is_kept_when_the_dataset_raises(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(scanstate, "SECONDS", 0)
-    monkeypatch.setattr(scanstate, "SHARE", 0)
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    monkeypatch.setattr(progress, "SHARE", 0)
 
     class Fails(list):
         loads = 0

@@ -12,8 +12,8 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import evidence
 from deconvviz.errors import InputError
-from deconvviz.mirror import Met, keep_for, samples_apart, walk
-from deconvviz.recorder import record
+from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.recording.recorder import record
 from deconvviz.rules import STYLES, opaque
 
 ALONE = "give one sample at a time"

@@ -15,9 +15,9 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.experiments import invariance, occlusion
+from deconvviz.experiments._occluder import fill_colours
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
-from deconvviz.occluding import fill_colours
 from deconvviz.results import Occlusion
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 import deconvviz as dv
-from deconvviz.data.items import batches
+from deconvviz.data.batches import batches
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import DataError, InputError
 from deconvviz.experiments import probe

@@ -7,8 +7,8 @@ import torch
 from operations import CASES
 from torch import Tensor, nn
 
-from deconvviz.mirror import Met, keep_for, samples_apart, walk
-from deconvviz.recorder import record
+from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.recording.recorder import record
 from deconvviz.rules import STYLES, opaque
 
 GRADIENT = STYLES["gradient"]

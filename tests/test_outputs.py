@@ -13,10 +13,10 @@ from PIL import Image, PngImagePlugin
 
 from deconvviz import cli
 from deconvviz.errors import CheckpointError, InputError
+from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
+from deconvviz.io.safetensors_files import write_tensors
 from deconvviz.models import MnistCNN, TrainingSettings, save_weights, train
-from deconvviz.ownership import UNSIGNED, is_ours, picture_of, signed
 from deconvviz.results import LearningCurves
-from deconvviz.tensorfiles import write_tensors
 
 # Per command its arguments, and the files that it writes under its default name and with --out chosen/a.png or chosen.
 SINGLE = {
@@ -59,7 +59,7 @@ def folder(tmp_path, monkeypatch):
         raise InputError("the work began")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("deconvviz.models.loading.load_model", reached)
+    monkeypatch.setattr("deconvviz.models.by_name.load_model", reached)
     monkeypatch.setattr("deconvviz.data.load_mnist", reached)
     for name in ("photos", "runs", "mnist", "chosen"):
         Path(name).mkdir()
@@ -257,7 +257,7 @@ def test_a_file_that_comes_while_the_work_is_done_stays(tmp_path, monkeypatch, c
         Path("a.png").write_bytes(b"mine")
         return b"the picture"
 
-    monkeypatch.setattr("deconvviz.ownership.picture_of", slow)
+    monkeypatch.setattr("deconvviz.io.ownership.picture_of", slow)
     status, said = run(capsys, *["project", "mnist", "mnist:0", "--layer", "conv1", "--channel", "1", "--out", "a.png"])
     assert (status, "was not written by deconvviz" in said) == (2, True)
     assert Path("a.png").read_bytes() == b"mine"

@@ -23,7 +23,7 @@ DATA = {
     "data/t10k-labels-idx1-ubyte.gz",
     "data/README.md",
     "models/mnist_cnn.safetensors",
-    "templates/demo.html",
+    "web/demo.html",
 }
 
 
@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         sizes = {item.filename: item.file_size for item in archive.infolist()}
     own = {name.removeprefix("deconvviz/") for name in sizes if name.startswith("deconvviz/")}
     sources = {p.relative_to(ROOT / "deconvviz").as_posix() for p in (ROOT / "deconvviz").rglob("*.py")}
-    static = {f"atlas/static/{path.name}" for path in (ROOT / "deconvviz/atlas/static").iterdir()}
+    static = {f"web/atlas/{path.name}" for path in (ROOT / "deconvviz/web/atlas").iterdir()}
     assert own == sources | static | DATA
     assert {name.split("/")[0] for name in sizes} == {"deconvviz", f"deconvviz-{deconvviz.__version__}.dist-info"}
     assert max(sizes.values()) < 2e6

@@ -18,9 +18,9 @@ import deconvviz as dv
 from deconvviz import cli
 from deconvviz.data import ImageFolder, read_idx, read_parts
 from deconvviz.errors import CheckpointError, DataError, DeconvVizError, ModelError
+from deconvviz.mining.progress import Progress
 from deconvviz.models import load_weights, mnist_cnn
 from deconvviz.results import TopActivations
-from deconvviz.scanstate import Progress
 
 
 @pytest.fixture

@@ -308,7 +308,7 @@ def test_the_command(tmp_path, capsys, folder):
 
 
 def test_photographs_through_squeezenet(assets: Path):
-    from deconvviz.models.loading import load_model
+    from deconvviz.models.by_name import load_model
 
     loaded = load_model("torchvision:squeezenet1_1", assets / "models" / "squeezenet1_1-imagenet.safetensors")
     net = dv.DeconvNet(loaded.model, preprocess=loaded.preprocess)

@@ -13,8 +13,8 @@ from torchvision.models.feature_extraction import get_graph_node_names
 
 import deconvviz as dv
 from deconvviz.errors import ModelError, UnsupportedOperation
-from deconvviz.recorder import record
-from deconvviz.tape import Kept
+from deconvviz.recording.recorder import record
+from deconvviz.recording.tape import Kept
 
 
 def labels(tape):

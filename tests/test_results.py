@@ -12,7 +12,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
-from deconvviz.files import replacing
+from deconvviz.io.atomic import replacing
 from deconvviz.results import LearningCurves, Projection, Reconstruction
 
 

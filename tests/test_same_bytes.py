@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from deconvviz.io.safetensors_files import write_tensors
 from deconvviz.models.weights import load_weights, save_weights
-from deconvviz.tensorfiles import write_tensors
 
 NAMES = ["zeta", "alpha", "architecture", "deconvviz", "é 卷", "x" * 200]
 

@@ -17,13 +17,14 @@ from scan_pairs import IMAGES, Called, net, scan
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import cli, scanstate
+from deconvviz import cli
 from deconvviz.errors import DataError, InputError, OutputError
-from deconvviz.files import replacing
 from deconvviz.images import to_pil
-from deconvviz.locks import alone
-from deconvviz.ranks import Ranks
-from deconvviz.scanstate import Progress, Runs
+from deconvviz.io.atomic import replacing
+from deconvviz.io.locks import alone
+from deconvviz.mining import progress
+from deconvviz.mining.progress import Progress, Runs
+from deconvviz.mining.ranks import Ranks
 
 # A model that does the same
 
@@ -77,8 +78,8 @@ def halfway(images):
 
 
 def test_an_iterable_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(scanstate, "SECONDS", 0)
-    monkeypatch.setattr(scanstate, "SHARE", 0)
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    monkeypatch.setattr(progress, "SHARE", 0)
     with pytest.raises(DataError, match="behind its first 19 items"):
         scan(data=halfway(IMAGES), state=tmp_path)
     assert Progress.load(tmp_path / "rank-0.safetensors")[0].done.runs == [[0, 3]]
@@ -210,7 +211,7 @@ def test_a_second_scan_on_the_folder_is_refused_and_the_first_one_keeps_its_file
 HOLDS = """
 import os, sys, time
 from deconvviz.images import to_pil
-from deconvviz.locks import alone
+from deconvviz.io.locks import alone
 with alone(sys.argv[1]):
     if os.fork() == 0:  # as a process that loads images
         time.sleep(60)

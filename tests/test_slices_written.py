@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.geometry import channel_axis
-from deconvviz.mirror import keep_for
-from deconvviz.recorder import record
-from deconvviz.registry import STYLES
-from deconvviz.storage import Geometry, overwritten, place_in, reread
+from deconvviz.operations.registry import STYLES
+from deconvviz.projection.backward import keep_for
+from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.recording.aliasing import Geometry, overwritten, place_in, reread
+from deconvviz.recording.recorder import record
 
 
 class Network(nn.Module):

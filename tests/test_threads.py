@@ -19,7 +19,7 @@ from reference import randomised, untouched
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz.data.items import batches
+from deconvviz.data.batches import batches
 from deconvviz.errors import DataError, InputError, UnsupportedOperation
 from deconvviz.experiments import probe
 

@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import windowed
 from deconvviz.models import mnist_cnn
+from deconvviz.projection import cropped
 
 
 def test_global_operations_use_whole_maps(used):
@@ -130,12 +130,12 @@ def test_autocast_runs_other_operations(used):
 def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
     calls, looks = [], []
     for name in ("from_images", "from_trace"):
-        original = getattr(windowed.Windowed, name)
+        original = getattr(cropped.Windowed, name)
         monkeypatch.setattr(
-            windowed.Windowed, name, lambda self, *rest, n=name, o=original: calls.append(n) or o(self, *rest)
+            cropped.Windowed, name, lambda self, *rest, n=name, o=original: calls.append(n) or o(self, *rest)
         )
-    regions = windowed.regions
-    monkeypatch.setattr(windowed, "regions", lambda *arguments: looks.append(1) or regions(*arguments))
+    regions = cropped.regions
+    monkeypatch.setattr(cropped, "regions", lambda *arguments: looks.append(1) or regions(*arguments))
     net = dv.DeconvNet(torchvision.models.vgg11(weights=None))
     large, small = torch.rand(4, 3, 224, 224), torch.rand(1, 3, 32, 32)
     everywhere = [(0, 0, (row, column)) for row in (0, 1) for column in (0, 1)]
@@ -158,18 +158,18 @@ def test_each_group_of_units_has_a_tape_to_be_written(monkeypatch):
     trace = net.trace(x, "conv2")
     layer = trace.layer("conv2").value
     middle, apart = [(0, 0, (6, 6)), (0, 1, (6, 8))], [(0, 0, (6, 6)), (0, 1, (0, 0))]
-    alike, unlike = (windowed.windows_of(trace.tape, net.style, layer, units) for units in (middle, apart))
+    alike, unlike = (cropped.windows_of(trace.tape, net.style, layer, units) for units in (middle, apart))
     assert (alike.cost, alike.whole_cost) == (unlike.cost, unlike.whole_cost)
     spared, operations = 2 * (alike.whole_cost - alike.cost), 4  # convolution, rectifier, pooling, convolution
-    monkeypatch.setattr(windowed, "LAYING", 0.99 * spared / operations)
+    monkeypatch.setattr(cropped, "LAYING", 0.99 * spared / operations)
     assert alike.less_back()
     assert not unlike.less_back()
     assert alike.less_both_ways(1)
-    monkeypatch.setattr(windowed, "LAYING", 0.49 * spared / operations)
+    monkeypatch.setattr(cropped, "LAYING", 0.49 * spared / operations)
     assert unlike.less_back()
-    monkeypatch.setattr(windowed, "LAYING", 1.01 * spared / operations)
+    monkeypatch.setattr(cropped, "LAYING", 1.01 * spared / operations)
     assert not alike.less_back()
     # Recording the image, too, is a matter of operations: one tape against the other, and two against it.
-    monkeypatch.setattr(windowed, "LAYING", 1e12)
+    monkeypatch.setattr(cropped, "LAYING", 1e12)
     assert alike.less_both_ways(1)
     assert not unlike.less_both_ways(1)

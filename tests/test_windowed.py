@@ -10,10 +10,10 @@ from reference import randomised, relative_error
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import mirror, windowed
 from deconvviz.errors import InputError
 from deconvviz.models import mnist_cnn
 from deconvviz.models.zfnet import ZFNet
+from deconvviz.projection import backward, cropped
 
 
 def spots(shape, samples):
@@ -117,13 +117,13 @@ def test_in_single_precision_too_but_for_ties_that_rounding_decides(name, used, 
     """Equal to 1e-5 wherever the switches agree; those that do not are counted."""
     net, x, layers = built(name, torch.float32)
     tapes = []
-    cropped = windowed.cropped
+    write = cropped.cropped
 
     def noted(*arguments):
-        tapes.append(cropped(*arguments))
+        tapes.append(write(*arguments))
         return tapes[-1]
 
-    monkeypatch.setattr(windowed, "cropped", noted)
+    monkeypatch.setattr(cropped, "cropped", noted)
     flips = total = 0
     for layer in layers:
         units = spots(net.layers(x[:1])[layer].shape, len(x))
@@ -221,7 +221,7 @@ def test_a_position_for_all_samples_and_all_positions(used):
 )
 def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
     """Also where a window reaches over two borders of a small map."""
-    monkeypatch.setattr(windowed, "ALONE", alone)
+    monkeypatch.setattr(cropped, "ALONE", alone)
     convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
     upsampling = nn.Upsample(scale_factor=factors, mode=mode)
     layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]
@@ -237,7 +237,7 @@ def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
     net, x = dv.DeconvNet(mnist_cnn().double()), torch.rand(8, 1, 28, 28, dtype=torch.float64)
     units = [(n, n, (5, 5)) for n in range(8)]
     whole = net.project_units(x, "conv2", units, window="full")
-    original = mirror.walk
+    original = backward.walk
     sizes = []
 
     def limited(tape, style, layer, signal, *rest):
@@ -246,7 +246,7 @@ def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
             raise torch.OutOfMemoryError("no room")
         return original(tape, style, layer, signal, *rest)
 
-    monkeypatch.setattr(windowed, "walk", limited)
+    monkeypatch.setattr(cropped, "walk", limited)
     found = net.project_units(x, "conv2", units)
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert torch.allclose(found.pixels, whole.pixels, atol=1e-12)

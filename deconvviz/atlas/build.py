@@ -16,22 +16,22 @@ from tqdm import tqdm
 
 from deconvviz import images
 from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
-from deconvviz.atlas.folder import check_folder
-from deconvviz.atlas.judging import Judge, Verdict, of_channel
+from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.atlas.evidence import Judge, Verdict, of_channel
 from deconvviz.atlas.matching import check_channels, check_recomputed, check_whole
+from deconvviz.atlas.output_folder import check_folder
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Picture
 from deconvviz.atlas.site import Site
-from deconvviz.atlas.wiring import inputs_of
+from deconvviz.data.batches import as_dataset, is_indexed, numbered
 from deconvviz.data.folder import ImageFolder, check_apart
-from deconvviz.data.items import as_dataset, is_indexed, numbered
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import DataError, InputError, UnknownLayerError, did_you_mean
-from deconvviz.fingerprints import fingerprint
-from deconvviz.geometry import channel_axis
-from deconvviz.locks import alone
+from deconvviz.io.locks import alone
 from deconvviz.net import DeconvNet
+from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.projection.units import channels_of, layer_names, units_at
+from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
-from deconvviz.units import channels_of, layer_names, units_at
 
 BINS = 48  # bars of a histogram, at most
 AT_ONCE = 256  # units whose projections are held together

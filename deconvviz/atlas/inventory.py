@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from deconvviz.errors import OutputError
-from deconvviz.files import append, remove, remove_leftovers, replacing
-from deconvviz.ownership import UNSIGNED, is_ours, signed
+from deconvviz.io.atomic import append, remove, remove_leftovers, replacing
+from deconvviz.io.ownership import UNSIGNED, is_ours, signed
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "web" / "atlas"
 FORMAT = 2
 PAGE, MANIFEST, JOURNAL = "index.html", "manifest.json", "unfinished.txt"
 _HEADER = b"deconvviz: size, SHA-256 and name of the files of an atlas that is being built\n"

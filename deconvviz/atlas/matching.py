@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 
 from deconvviz.errors import InputError
+from deconvviz.recording.rounding import share_of
 from deconvviz.results import ChannelStatistics, TopActivations
-from deconvviz.rounding import share_of
 
 
 def check_whole(top: TopActivations, items: int) -> None:

@@ -22,8 +22,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deconvviz.atlas.folder import INDEX, call, claim, remove_older, remove_stale, reveal, rounded, shown_name
 from deconvviz.atlas.inventory import PAGE
+from deconvviz.atlas.output_folder import INDEX, call, claim, remove_older, remove_stale, reveal, rounded, shown_name
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError

@@ -37,7 +37,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
-    from deconvviz.comparison import compare
+    from deconvviz.captum.comparison import compare
 
     out = place(given, picture_name(given.image, "compared"))
     check_ending(out)

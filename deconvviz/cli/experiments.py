@@ -85,7 +85,7 @@ def _fill(given: argparse.Namespace) -> str | float:
 
 
 def _lines(path: str) -> list[str]:
-    from deconvviz.files import may_hang
+    from deconvviz.io.atomic import may_hang
 
     if may_hang(path):
         raise InputError(f"{path!r} cannot be read as text: it is a device, pipe or socket")
@@ -191,7 +191,7 @@ def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evolve(given: argparse.Namespace) -> None:
-    from deconvviz.data.loading import load_data
+    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import evolution
     from deconvviz.models.checkpoints import checkpoint_files
 
@@ -218,7 +218,7 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _diagnose(given: argparse.Namespace) -> None:
-    from deconvviz.data.loading import load_data
+    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import diagnose
 
     outputs = _outputs(given, "diagnose")
@@ -251,7 +251,7 @@ def _probe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _probe(given: argparse.Namespace) -> None:
-    from deconvviz.data.loading import load_data
+    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import probe
 
     outputs = _outputs(given, "probe")

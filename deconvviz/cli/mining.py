@@ -93,8 +93,8 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     """The network, the dataset, and what was found in it."""
     import torch
 
-    from deconvviz.data.loading import load_data
-    from deconvviz.mining import scan
+    from deconvviz.data.by_name import load_data
+    from deconvviz.mining.scan import scan
     from deconvviz.results import TopActivations
 
     if not re.fullmatch(r"cpu|cuda(:\d+)?", given.device):
@@ -129,10 +129,10 @@ def _scan(given: argparse.Namespace) -> None:
 
 def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
-    from deconvviz.atlas.folder import check_folder, left_alone
+    from deconvviz.atlas.evidence import check_installed
     from deconvviz.atlas.inventory import MANIFEST
-    from deconvviz.atlas.judging import check_installed
-    from deconvviz.locks import alone
+    from deconvviz.atlas.output_folder import check_folder, left_alone
+    from deconvviz.io.locks import alone
 
     if given.evidence:
         check_installed()

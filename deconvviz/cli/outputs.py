@@ -4,7 +4,7 @@ One rule for all commands, checked before any work and once more at the last mom
 
 - a file under the default name of a command replaces nothing;
 - under a name given with ``--out`` it replaces a file that the library wrote and nobody has changed since
-  (`deconvviz.ownership`), and with ``--force`` any file;
+  (`deconvviz.io.ownership`), and with ``--force`` any file;
 - no file that the command reads is replaced, by whatever link it is reached, and no picture or checkpoint is put where
   the next run would read it.
 """
@@ -56,7 +56,7 @@ class Outputs:
 
     def check(self, path: Path) -> None:
         """Raise InputError or OutputError where `path` may not be written."""
-        from deconvviz.files import check_writable
+        from deconvviz.io.atomic import check_writable
 
         self._check_read(path)
         check_writable(path)
@@ -64,7 +64,7 @@ class Outputs:
 
     def _check_read(self, path: Path) -> None:
         """Raise InputError for what the command reads."""
-        from deconvviz.ownership import is_ours, lies_in
+        from deconvviz.io.ownership import is_ours, lies_in
 
         shown = os.fspath(path)
         for one in self.read:
@@ -81,7 +81,7 @@ class Outputs:
 
     def _check_there(self, path: Path) -> None:
         """Raise OutputError for a file that may not be replaced."""
-        from deconvviz.ownership import is_ours
+        from deconvviz.io.ownership import is_ours
 
         shown = os.fspath(path)
         if not os.path.lexists(path) or self.force:
@@ -115,7 +115,7 @@ def at_default_name(path: Path) -> OutputError:
 def check_apart(given: argparse.Namespace, out: Path) -> None:
     """Raise InputError where an atlas would lie among the images that it is of, or around them or the scan's state."""
     from deconvviz.data.folder import check_apart
-    from deconvviz.ownership import lies_in
+    from deconvviz.io.ownership import lies_in
 
     if given.state and lies_in(given.state, out):
         raise InputError(f"the state {given.state!r} would lie in the atlas {os.fspath(out)!r}; name another folder")
@@ -134,7 +134,7 @@ class _Folder(NamedTuple):
         """Whether the next run would read `path`."""
         if path.suffix.lower() not in self.endings:
             return False
-        from deconvviz.ownership import lies_in
+        from deconvviz.io.ownership import lies_in
 
         place = os.path.realpath(path.parent)
         return any(lies_in(place, root) if self.deep else place == root for root in self._roots())

@@ -46,7 +46,7 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
     """The model that was asked for, and the shape of its input without the batch axis."""
     import torch
 
-    from deconvviz.models.loading import load_model
+    from deconvviz.models.by_name import load_model
     from deconvviz.net import DeconvNet
 
     # Where weights are random they are the same in each process and each time.
@@ -140,7 +140,7 @@ def batch(given: Sequence[str], preprocess: Any) -> Any:
 
 def picture_name(image: str, rest: str) -> Path:
     """What the picture made of an image is called where nothing is said: a file in the current folder."""
-    from deconvviz.files import safe_name
+    from deconvviz.io.atomic import safe_name
 
     stem = Path(image.replace(":", "-")).stem
     return Path(f"{safe_name(f'{stem}-{rest}')}.png")
@@ -163,8 +163,8 @@ def write_figure(figure: Any, out: Path, agreed: Callable[[Path], None] | None =
 
     agreed: is asked about `out` when the figure is drawn, and raises where it may not be written.
     """
-    from deconvviz.files import replacing
-    from deconvviz.ownership import picture_of
+    from deconvviz.io.atomic import replacing
+    from deconvviz.io.ownership import picture_of
 
     content = picture_of(figure, check_ending(out), dpi=150)
     if agreed:

@@ -39,7 +39,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from deconvviz.data import load_mnist, mnist_test
-    from deconvviz.locks import alone
+    from deconvviz.io.locks import alone
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
     from deconvviz.models.checkpoints import STATE
 

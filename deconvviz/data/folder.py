@@ -12,7 +12,7 @@ from PIL import Image
 from deconvviz.arguments import PATH, takes
 from deconvviz.errors import DataError, InputError, MissingFileError
 from deconvviz.images import ENDINGS, read_image
-from deconvviz.ownership import lies_in
+from deconvviz.io.ownership import lies_in
 
 SHOWN = 5  # of what is left out, in the warning
 

@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from deconvviz.data.batches import image_of, label_of, prepared_image
 from deconvviz.data.digests import Digest
 from deconvviz.data.folder import ImageFolder
-from deconvviz.data.items import image_of, label_of, prepared_image
 from deconvviz.data.source import Source
-from deconvviz.rounding import differing
+from deconvviz.recording.rounding import differing
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # where something lies in memory is no identity
 

@@ -18,7 +18,7 @@ from typing import Any
 from deconvviz.arguments import PATH, several, takes
 from deconvviz.errors import DataError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
-from deconvviz.tensorfiles import json_of
+from deconvviz.io.safetensors_files import json_of
 
 Place = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, column)
 BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")

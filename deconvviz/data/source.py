@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deconvviz.data.batches import Batch, Item, is_indexed, numbered, read
 from deconvviz.data.digests import Digest
-from deconvviz.data.items import Batch, Item, is_indexed, numbered, read
 from deconvviz.errors import InputError
 
 LOOKED_AT = 16  # items, evenly spread, or of an iterable the first

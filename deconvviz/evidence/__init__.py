@@ -10,12 +10,12 @@ Each takes a `DeconvNet`, images, and methods by name or as functions (`Attribut
 their intervals over images, a figure, and a verdict in a sentence. They need ``pip install 'deconvviz[evidence]'``.
 """
 
-from deconvviz.evidence.depth import clarity
+from deconvviz.evidence.clarity import clarity
+from deconvviz.evidence.deletion import deletion
+from deconvviz.evidence.localisation import DigitBenchmark, digit_benchmark, localisation
 from deconvviz.evidence.methods import BASELINES, METHODS, Attribution
-from deconvviz.evidence.pointing import DigitBenchmark, digit_benchmark, localisation
-from deconvviz.evidence.random_weights import randomisation
-from deconvviz.evidence.ranking import deletion
-from deconvviz.evidence.unitwise import selectivity
+from deconvviz.evidence.randomisation import randomisation
+from deconvviz.evidence.selectivity import selectivity
 
 __all__ = [
     "BASELINES",

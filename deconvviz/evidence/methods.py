@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import once
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.similarity import Box, cut, edges, heatmap, interval
-from deconvviz.geometry import channel_axis, receptive_fields
-from deconvviz.inputs import images_of
+from deconvviz.evidence.metrics import Box, cut, edges, heatmap, interval
 from deconvviz.net import DeconvNet
-from deconvviz.results.judged import Score
-from deconvviz.units import Position, choose_units, one_each
+from deconvviz.projection.model_call import images_of
+from deconvviz.projection.receptive_field import channel_axis, receptive_fields
+from deconvviz.projection.units import Position, choose_units, one_each
+from deconvviz.results.evidence import Score
 
 Place = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
 

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, MAPPING, NET, SEED, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
+from deconvviz.experiments._occluder import Box, Occluder, fill_colours, pixels
 from deconvviz.images import displayed
-from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
-from deconvviz.occluding import Box, Occluder, fill_colours, pixels
+from deconvviz.projection.model_call import images_of
+from deconvviz.projection.units import check_finite, layer_names
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
-from deconvviz.units import check_finite, layer_names
 
 SURE = 0.05  # of a control as low by chance
 

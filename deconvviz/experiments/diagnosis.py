@@ -33,19 +33,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, NUMBER, WHOLE, optional, takes
-from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import DeconvVizError, InputError, unknown_layer
-from deconvviz.experiments.features import shown_at
-from deconvviz.inputs import misfit
+from deconvviz.experiments._layers import shown_at
+from deconvviz.mining.reducer import Scanner
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
-from deconvviz.restoring import Restored
+from deconvviz.projection.model_call import misfit
+from deconvviz.projection.units import layer_names
+from deconvviz.recording.isolation import as_it_was
+from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
-from deconvviz.scanner import Scanner
-from deconvviz.units import layer_names
-from deconvviz.untouched import as_it_was
-from deconvviz.watcher import Enough, Watcher
 
 TOGETHER = 8  # samples whose maps are looked at together
 

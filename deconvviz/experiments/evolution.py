@@ -40,16 +40,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, described, once, takes
-from deconvviz.data.items import as_dataset, is_indexed, prepared_image
+from deconvviz.data.batches import as_dataset, is_indexed, prepared_image
 from deconvviz.errors import CheckpointError, InputError
-from deconvviz.mining import scan
+from deconvviz.mining.scan import scan
 from deconvviz.models.checkpoints import checkpoint_files
 from deconvviz.models.weights import Weights, copy_weights, read_weights
 from deconvviz.net import DeconvNet
-from deconvviz.restoring import Restored
+from deconvviz.projection.units import channels_of
+from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
-from deconvviz.units import channels_of
 
 LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each, channels measured of each, at most
 

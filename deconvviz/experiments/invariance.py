@@ -20,14 +20,14 @@ from torch import Tensor
 
 from deconvviz.arguments import NET, check_counts, takes, without_values
 from deconvviz.errors import InputError
-from deconvviz.evidence.similarity import enough
-from deconvviz.experiments.features import class_scores, features, hidden_layers, named_layers
-from deconvviz.experiments.transforms import Chosen, Transform, applied, chosen
+from deconvviz.evidence.metrics import enough
+from deconvviz.experiments._layers import class_scores, features, hidden_layers, named_layers
+from deconvviz.experiments._transforms import Chosen, Transform, applied, chosen
 from deconvviz.images import displayed
-from deconvviz.inputs import check_finite, prepared
 from deconvviz.net import DeconvNet
+from deconvviz.projection.model_call import check_finite, prepared
+from deconvviz.projection.units import one_each
 from deconvviz.results.invariance import Invariance, mean_and_deviation
-from deconvviz.units import one_each
 
 EXAMPLES = 7  # pictures of the first image, at most
 

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, TEXT, optional, several, takes
 from deconvviz.errors import InputError
-from deconvviz.experiments.features import class_scores, shown_at
+from deconvviz.experiments._layers import class_scores, shown_at
+from deconvviz.experiments._occluder import Occluder, fill_colours, pixels
 from deconvviz.images import displayed
-from deconvviz.inputs import images_of
 from deconvviz.net import DeconvNet
-from deconvviz.occluding import Occluder, fill_colours, pixels
+from deconvviz.projection.model_call import images_of
+from deconvviz.projection.units import check_finite, one_each
+from deconvviz.recording.tape import Tape
 from deconvviz.results import Occlusion
-from deconvviz.tape import Tape
-from deconvviz.units import check_finite, one_each
 
 
 @takes(net=NET, layer=optional(TEXT), classes=several(TEXT, "names"), progress=FLAG)
@@ -45,7 +45,7 @@ def occlusion(
     patch, stride: pixels, one number or (height, width); None: a fifth of the shorter side, and a quarter of the patch.
         Patches stand at 0, stride, 2 * stride ... as far as they lie in the image whole, and the last one flush with
         the border. So a stride up to the patch's size leaves no pixel that is never covered.
-    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed (`deconvviz.occluding.fill_colours`); "mean",
+    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed (`_occluder.fill_colours`); "mean",
         each image's mean colour; or a number in the network's own input.
     batch_size: covered images that run together. classes: names, for tables and figures.
 

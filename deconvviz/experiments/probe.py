@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, SEED, check_counts, takes, whole_from
-from deconvviz.data.items import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
-from deconvviz.experiments.features import features, hidden_layers, named_layers
-from deconvviz.inputs import check_finite
+from deconvviz.experiments._layers import features, hidden_layers, named_layers
 from deconvviz.net import DeconvNet
-from deconvviz.results.mined import Broken
+from deconvviz.projection.model_call import check_finite
 from deconvviz.results.probe import Probe
+from deconvviz.results.top_activations import Broken
 
 PENALTY = 1e-4
 READ = 2**22  # numbers read at once
@@ -55,7 +55,7 @@ def probe(
 
     data: as for `scan`, with labels: a pair (images, labels), a folder with a sub-folder for each class, a torch
         dataset or an iterable of (image, label) or of mappings. Items that cannot be read are left out and listed.
-    layers: names; None for all hidden layers (`deconvviz.experiments.features.hidden_layers`).
+    layers: names; None for all hidden layers (`deconvviz.experiments._layers.hidden_layers`).
     pool: maps are averaged to so many positions along each axis, where they have more: 6 as in ZF's last maps, so that
         no layer has features by the hundred thousand; None: maps are taken as they are.
     folds: of the cross-validation, stratified. epochs: passes of the training over the images.

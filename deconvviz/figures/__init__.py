@@ -5,7 +5,7 @@
 (69, 48)
 """
 
-from deconvviz.figures.pictures import (
+from deconvviz.figures.projections import (
     activation_grid,
     activation_image,
     attribution_strip,

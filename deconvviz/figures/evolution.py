@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from deconvviz.figures.pictures import same_size
+from deconvviz.figures.projections import same_size
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
 

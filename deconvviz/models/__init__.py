@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from deconvviz.models.diagnosis import diagnose_fit
 from deconvviz.models.evaluation import DropoutPrediction, Evaluation, evaluate, mc_dropout_predict
 from deconvviz.models.filters import clip_filter_rms_
+from deconvviz.models.learning_curve_diagnosis import diagnose_fit
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.models.reference import REFERENCE, initialised, save_trained, train_mnist
 from deconvviz.models.settings import TrainingSettings

@@ -28,12 +28,12 @@ import torch
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.files import check_writable, remove_leftovers, replacing
-from deconvviz.locks import alone
+from deconvviz.io.atomic import check_writable, remove_leftovers, replacing
+from deconvviz.io.locks import alone
+from deconvviz.io.ownership import is_ours
+from deconvviz.io.safetensors_files import checked
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, read_weights, save_weights
-from deconvviz.ownership import is_ours
-from deconvviz.tensorfiles import checked
 
 FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"

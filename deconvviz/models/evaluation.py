@@ -10,10 +10,10 @@ from torch.nn.functional import cross_entropy
 
 from deconvviz.arguments import MODULE, SEED, TENSOR, described, takes, whole_from
 from deconvviz.errors import InputError, ModelError
-from deconvviz.evalmode import EvalMode
 from deconvviz.models.randomness import forked, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
-from deconvviz.restoring import Restored
+from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.restoring import Restored
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,14 @@ from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.models.augmentation import augment
 from deconvviz.models.checkpoints import CheckpointFolder, Progress, run_identity, snapshot
-from deconvviz.models.diagnosis import diagnose_fit
 from deconvviz.models.evaluation import score
+from deconvviz.models.learning_curve_diagnosis import diagnose_fit
 from deconvviz.models.mnist import architecture_metadata
 from deconvviz.models.modes import keeping_modes
 from deconvviz.models.randomness import forked, generator, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter, split
 from deconvviz.models.settings import TrainingSettings
-from deconvviz.restoring import Restored
+from deconvviz.recording.restoring import Restored
 from deconvviz.results import LearningCurves
 
 SETTINGS = instance("a TrainingSettings", TrainingSettings)

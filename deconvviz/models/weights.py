@@ -21,8 +21,8 @@ from torch import nn
 
 from deconvviz.arguments import MODULE, PATH, mapping_of, optional, takes
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.files import may_hang
-from deconvviz.tensorfiles import DAMAGE, WRITER, write_tensors
+from deconvviz.io.atomic import may_hang
+from deconvviz.io.safetensors_files import DAMAGE, WRITER, write_tensors
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name

@@ -6,17 +6,17 @@ that exists is complete), loaded again, drawn with `figure()` and shown in a not
 """
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
-from deconvviz.results.compared import Attributed, Comparison
+from deconvviz.results.comparison import Attributed, Comparison
 from deconvviz.results.correspondence import Correspondence
 from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
+from deconvviz.results.evidence import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
-from deconvviz.results.judged import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
-from deconvviz.results.mined import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.results.learning_curves import LearningCurves
 from deconvviz.results.occlusion import Occlusion
-from deconvviz.results.pictures import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.probe import Probe
-from deconvviz.results.trained import LearningCurves
+from deconvviz.results.projections import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 __all__ = [
     "FORMAT",

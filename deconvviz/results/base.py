@@ -22,8 +22,8 @@ from safetensors import safe_open
 
 from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, MissingFileError
-from deconvviz.files import may_hang
-from deconvviz.tensorfiles import DAMAGE, check_fields, manifest_of, write_tensors
+from deconvviz.io.atomic import may_hang
+from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 
 FORMAT = 1  # raised when a saved result can no longer be read by older code
 

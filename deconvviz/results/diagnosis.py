@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from deconvviz.results.base import Finding, kind
-from deconvviz.results.mined import Broken
+from deconvviz.results.top_activations import Broken
 
 REMEDIES = {
     "dead": "warm up or lower the learning rate, and clip filters that dominate (deconvviz.models.clip_filter_rms_); "

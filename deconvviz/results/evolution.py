@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deconvviz.results.base import Finding, kind
-from deconvviz.results.mined import Broken
+from deconvviz.results.top_activations import Broken
 
 
 @kind

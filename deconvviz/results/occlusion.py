@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deconvviz.results.base import Finding
-from deconvviz.results.pictures import Projection
+from deconvviz.results.projections import Projection
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""deconvviz as attribution methods of Captum, and Captum's methods beside it."""

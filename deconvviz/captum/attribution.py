@@ -1,0 +1,189 @@
+"""deconvviz as attribution methods of Captum, so that all of Captum that takes a method takes these.
+
+`DeconvNetAttribution` stands where Captum's `Deconvolution` and `GuidedBackprop` stand, `NeuronDeconvNetAttribution`
+where `NeuronDeconvolution` and `NeuronGuidedBackprop` do. Targets and selectors are Captum's own; the way back is
+the recorded tape's, so that every rectifier is mirrored, be it a module, a function or an in-place method.
+
+The seed is one, as in Captum. The model is run in eval mode and left as it was: no hooks, no gradients.
+
+>>> import torch
+>>> from deconvviz.models.mnist import mnist_cnn
+>>> from deconvviz.data import mnist_test
+>>> images, labels = mnist_test()
+>>> DeconvNetAttribution(mnist_cnn()).attribute(images[:2], target=labels[:2]).shape
+torch.Size([2, 1, 28, 28])
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from captum._utils.common import _format_additional_forward_args, _select_targets, _verify_select_neuron
+from captum.attr import GradientAttribution, NeuronAttribution
+from captum.log import log_usage
+from torch import Tensor, nn
+
+from deconvviz.arguments import FLAG, checked_as, described
+from deconvviz.errors import InputError, UnknownLayerError
+from deconvviz.net import DeconvNet
+from deconvviz.recording.recorder import record
+from deconvviz.recording.restoring import Restored
+from deconvviz.rules import Style
+
+Inputs = Tensor | tuple[Tensor, ...]
+Select = Callable[[Tensor], Any]
+
+
+class DeconvNetAttribution(GradientAttribution):
+    """The deconvnet, or another style, from the model's output to its inputs.
+
+    model: any `torch.nn.Module` that returns one tensor. style: as for `DeconvNet`.
+
+    Raises ModelError where the model is no module, as when a function is given.
+    """
+
+    def __init__(self, model: nn.Module, style: str | Style = "deconvnet") -> None:
+        self.net = DeconvNet(model, style)
+        GradientAttribution.__init__(self, model)
+
+    @log_usage(part_of_slo=True)
+    def attribute(self, inputs: Inputs, target: Any = None, additional_forward_args: Any = None) -> Inputs:
+        """What the chosen outputs look like in each input, signed, of the inputs' shapes and form.
+
+        inputs: a tensor (N, ...) or a tuple of them. target: as for every method of Captum: an index, a tuple, a tensor
+            or a list with one for each sample; None where the model returns one number for each sample.
+        additional_forward_args: further arguments of the model, which get no attribution.
+
+        Raises InputError where inputs or target do not fit.
+        """
+        call = _Call(self.net, inputs, additional_forward_args)
+
+        def select(output: Tensor) -> Tensor:
+            try:
+                selected: Tensor = _select_targets(output, target)
+            except Exception as error:  # Captum takes it apart in its own way
+                raise InputError(
+                    f"the target {described(target)} does not fit the output of shape {tuple(output.shape)}: {error}"
+                ) from error
+            if target is None and selected.ndim and selected[0].numel() != 1:
+                raise InputError(f"the output has shape {tuple(output.shape)}: give the target that is meant")
+            return selected
+
+        try:
+            return call.attributed("output", select)
+        except UnknownLayerError as error:
+            raise InputError(
+                f"the model does not return one tensor ({error}); "
+                f"name one of them as the layer of NeuronDeconvNetAttribution"
+            ) from error
+
+
+class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
+    """The deconvnet, or another style, from neurons of a layer to the inputs.
+
+    layer: a module of the model, as in Captum, where the last of several calls counts; or the name of a layer, as
+        `DeconvNet.layers` lists them, among them every call of a module (``relu_1``) and functional calls.
+
+    Raises InputError where the module is not one of the model, ModelError where the model is none.
+    """
+
+    def __init__(self, model: nn.Module, layer: nn.Module | str, style: str | Style = "deconvnet") -> None:
+        self.net = DeconvNet(model, style)
+        NeuronAttribution.__init__(self, model, layer)
+        GradientAttribution.__init__(self, model)
+        self._name = layer if isinstance(layer, str) else _name_in(self.net.model, layer)
+
+    @log_usage(part_of_slo=True)
+    def attribute(
+        self,
+        inputs: Inputs,
+        neuron_selector: Any,
+        additional_forward_args: Any = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Inputs:
+        """What the chosen neurons look like in each input, signed, of the inputs' shapes and form.
+
+        inputs, additional_forward_args: as for `DeconvNetAttribution`.
+        neuron_selector: as in Captum: an index or a tuple of indices and slices into the layer's output without its
+            batch axis, where the neurons of a slice are taken together; or a function of the output.
+
+        Raises InputError where inputs or selector do not fit, UnknownLayerError where there is no such layer.
+        """
+        if checked_as(FLAG, "attribute_to_neuron_input", attribute_to_neuron_input):
+            raise InputError("the input of a layer has no name here: choose the layer that makes it instead")
+        call = _Call(self.net, inputs, additional_forward_args)
+
+        def select(output: Tensor) -> Any:
+            if callable(neuron_selector):
+                return neuron_selector(output)
+            try:
+                return _verify_select_neuron((output,), neuron_selector)
+            except Exception as error:  # Captum takes it apart in its own way
+                raise InputError(
+                    f"the selector {described(neuron_selector)} does not fit the output of layer {self._name!r}, "
+                    f"of shape {tuple(output.shape)}: {error}"
+                ) from error
+
+        name = self._name if isinstance(self.layer, str) else call.last_call(self.layer, self._name)
+        return call.attributed(name, select)
+
+
+class _Call:
+    """One call of a model: the inputs that are attributed, and what else it takes."""
+
+    def __init__(self, net: DeconvNet, inputs: Inputs, additional: Any) -> None:
+        self.net, self.inputs = net, inputs
+        self.given = inputs if isinstance(inputs, tuple) else (inputs,)
+        for number, one in enumerate(self.given):
+            if not isinstance(one, Tensor) or not (one.is_floating_point() or one.is_complex()):
+                kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
+                raise InputError(
+                    f"input {number} is {kind}; inputs are floating-point tensors, "
+                    f"and what else the model takes goes into additional_forward_args"
+                )
+        self.arguments = (*self.given, *(_format_additional_forward_args(additional) or ()))
+
+    def last_call(self, module: nn.Module, name: str) -> str:
+        """The layer name of a module's last call, which is the one that Captum's hook is left with."""
+        calls: list[None] = []
+        with Restored(_hooked(module, lambda *_: calls.append(None))):
+            record(self.net.model, *self.arguments)
+        return f"{name}_{len(calls) - 1}" if len(calls) > 1 else name
+
+    def attributed(self, layer: str, select: Select) -> Inputs:
+        """Send back the gradient of what is selected from a layer's output: one for each neuron, if it is an index."""
+        trace = self.net.trace(self.arguments, layer)
+        found = self.net.sent_back(trace, layer, _gradient(trace.activations[layer], select))
+        pixels = (found.pixels, *(found.others[f"[{number}]"] for number in range(1, len(self.given))))
+        return pixels if isinstance(self.inputs, tuple) else pixels[0]
+
+
+@contextlib.contextmanager
+def _hooked(module: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _gradient(output: Tensor, select: Select) -> Tensor:
+    """The gradient of the sum of what is selected, with respect to the whole output."""
+    with Restored(torch.inference_mode(False), torch.enable_grad()):
+        leaf = output.detach().clone().requires_grad_()
+        selected = select(leaf)
+        if not isinstance(selected, Tensor) or not selected.requires_grad:
+            what = "a tensor that does not depend on the layer" if isinstance(selected, Tensor) else repr(selected)
+            raise InputError(f"the selector must return a tensor computed from the layer's output, not {what}")
+        (gradient,) = torch.autograd.grad(selected.sum(), leaf)
+    return gradient
+
+
+def _name_in(model: nn.Module, layer: Any) -> str:
+    for name, module in model.named_modules():
+        if module is layer:
+            return name or "output"
+    raise InputError(f"the layer {type(layer).__name__} is no module of the model {type(model).__name__}")

@@ -1,0 +1,183 @@
+"""Captum's own methods on one unit of a model, each called as its documentation says.
+
+Captum sets hooks, modes and attributes on the model that it is given, and does not always take them back. So each
+method gets a copy of its own (`aimed`), which shares the parameters and nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from captum.attr import (
+    Deconvolution,
+    DeepLift,
+    GuidedBackprop,
+    GuidedGradCam,
+    InputXGradient,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradCam,
+    NeuronDeconvolution,
+    NeuronDeepLift,
+    NeuronGradient,
+    NeuronGuidedBackprop,
+    NeuronIntegratedGradients,
+    Occlusion,
+    Saliency,
+)
+from torch import Tensor, nn
+
+from deconvviz.errors import InputError
+from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
+from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.restoring import Restored
+
+STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
+PARTS = 6  # the square of Occlusion is this part of the image's height and width, and moves by half of itself
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a method explains: `index` (without the batch axis) of what `layer`, a part of `model`, returns.
+
+    For a class, the layer is the model. cam: the layer that Grad-CAM weighs; None where the model has none.
+    """
+
+    model: nn.Module
+    layer: nn.Module
+    index: tuple[int, ...]
+    cam: nn.Module | None
+
+
+Method = Callable[[Aim, Tensor], Tensor]
+
+
+class Until(nn.Module):
+    """A model that ends with a layer and returns what that layer did, also where it is a functional call."""
+
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.model, self.name = model, layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        catcher = _Catcher(self.model, [self.name])
+        try:
+            with catcher.watching():
+                self.model(x)
+        except Enough:
+            pass
+        if catcher.caught is None:
+            raise InputError(f"the layer {self.name!r} did not run")
+        return catcher.caught
+
+
+class _Catcher(Watcher):
+    caught: Tensor | None = None
+
+    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+        if name in self.wanted:
+            self.caught = tensor
+        return True
+
+
+class _Whole(nn.Module):
+    """A model with one layer: Captum's methods for neurons take a model and one of its layers."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        returned: Tensor = self.layer(x)
+        return returned
+
+
+def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim:
+    """A copy of the model, in eval mode, to explain a unit of one of its layers. cam: a module's name, or ''."""
+    shared = {} if any(map(has_its_own_train, model.modules())) else {id(one): one for one in model.parameters()}
+    twin = copy.deepcopy(model, shared).eval()
+    weighed = twin.get_submodule(cam) if cam else None
+    if layer == "output":
+        return Aim(twin, twin, index, weighed)
+    until = Until(twin, layer)
+    return Aim(_Whole(until).eval(), until, index, weighed)
+
+
+def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
+    """What a method gives for x (N, C, H, W), of the same shape. Raises whatever the method raises."""
+    with Restored(warnings.catch_warnings(), torch.inference_mode(False), EvalMode(aim.model)):
+        warnings.simplefilter("ignore")  # that hooks and gradients are set
+        found = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
+    if found.shape != x.shape:
+        raise InputError(f"it returned a tensor of shape {tuple(found.shape)} for inputs of shape {tuple(x.shape)}")
+    return found.to(x.dtype)  # Occlusion gives float32 whatever the model's
+
+
+# The methods
+
+
+def grad_cam(aim: Aim, x: Tensor) -> Tensor:
+    """Grad-CAM of the layer `aim.cam`, rectified, enlarged to the image and shared out equally over its channels."""
+    cam = LayerGradCam(aim.model, _weighed(aim)).attribute(x, aim.index, relu_attributions=True)
+    wide: Tensor = LayerAttribution.interpolate(cam, tuple(x.shape[2:]), "bilinear")
+    return wide.expand_as(x) / x.shape[1]
+
+
+def _guided_grad_cam(aim: Aim, x: Tensor) -> Tensor:
+    method = GuidedGradCam(aim.model, _weighed(aim))
+    found: Tensor = method.attribute(x, aim.index, interpolate_mode="bilinear")
+    return found
+
+
+def _weighed(aim: Aim) -> nn.Module:
+    if aim.cam is None:
+        raise InputError("no layer before the unit has a map of positions to weigh")
+    return aim.cam
+
+
+def _occlusion(aim: Aim, x: Tensor) -> Tensor:
+    height, width = patch(x)
+    found: Tensor = Occlusion(aim.model).attribute(
+        x,
+        (x.shape[1], height, width),
+        (x.shape[1], max(1, height // 2), max(1, width // 2)),
+        target=aim.index,
+        perturbations_per_eval=AT_ONCE,
+    )
+    return found
+
+
+def patch(x: Tensor) -> tuple[int, int]:
+    """Height and width of the square that Occlusion slides."""
+    return max(1, x.shape[2] // PARTS), max(1, x.shape[3] // PARTS)
+
+
+OF_A_CLASS: Mapping[str, Method] = {
+    "Deconvolution": lambda aim, x: Deconvolution(aim.model).attribute(x, aim.index),
+    "GuidedBackprop": lambda aim, x: GuidedBackprop(aim.model).attribute(x, aim.index),
+    "Saliency": lambda aim, x: Saliency(aim.model).attribute(x, aim.index, abs=False),
+    "InputXGradient": lambda aim, x: InputXGradient(aim.model).attribute(x, aim.index),
+    "IntegratedGradients": lambda aim, x: IntegratedGradients(aim.model).attribute(
+        x, target=aim.index, n_steps=STEPS, internal_batch_size=AT_ONCE
+    ),
+    "DeepLift": lambda aim, x: DeepLift(aim.model).attribute(x, target=aim.index),
+    "Occlusion": _occlusion,
+    "GuidedGradCam": _guided_grad_cam,
+    "LayerGradCam": grad_cam,
+}
+OF_A_NEURON: Mapping[str, Method] = {
+    "NeuronDeconvolution": lambda aim, x: NeuronDeconvolution(aim.model, aim.layer).attribute(x, aim.index),
+    "NeuronGuidedBackprop": lambda aim, x: NeuronGuidedBackprop(aim.model, aim.layer).attribute(x, aim.index),
+    "NeuronGradient": lambda aim, x: NeuronGradient(aim.model, aim.layer).attribute(x, aim.index),
+    "InputXGradient": OF_A_CLASS["InputXGradient"],
+    "NeuronIntegratedGradients": lambda aim, x: NeuronIntegratedGradients(aim.model, aim.layer).attribute(
+        x, aim.index, n_steps=STEPS, internal_batch_size=AT_ONCE
+    ),
+    "NeuronDeepLift": lambda aim, x: NeuronDeepLift(aim.model, aim.layer).attribute(x, aim.index),
+    "Occlusion": _occlusion,
+    "LayerGradCam": grad_cam,
+}

@@ -1,0 +1,97 @@
+"""Clarity by depth: how well a layer's whole reconstruction shows the image, trained and with random weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deconvviz.arguments import NET, SEED, takes
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import score
+from deconvviz.evidence.metrics import enough, interval
+from deconvviz.evidence.randomisation import randomise
+from deconvviz.net import DeconvNet
+from deconvviz.projection.units import layer_names
+from deconvviz.results.evidence import Clarity
+
+ALONE = 0.05  # by how much correlations differ that are told apart on a single image
+
+
+@takes(net=NET, seed=SEED)
+def clarity(net: DeconvNet, x: Any, layers: str | Iterable[str] | None = None, seed: int = 0) -> Clarity:
+    """The correlation (Pearson) of each layer's reconstruction with the input, over an image's pixels and channels.
+
+    x: images, as for `DeconvNet.trace`. layers: None for all convolutions. seed: of the random weights.
+    An image that is the same everywhere correlates with nothing: it is left out and counted, as is a reconstruction.
+
+    Raises InputError for a network without convolutions, where no layers are named.
+    """
+    asked = layer_names(layers, "look at; name at least one, or give layers=None for all convolutions")
+    trace = net.trace(x)
+    names = asked or [info.name for info in net.layers(trace) if info.kind.startswith("Conv")]
+    if not names:
+        raise InputError(f"the model {type(net.model).__name__} has no convolution; name the layers to look at")
+    model = copy.deepcopy(net.model)
+    weighted = [name for name, module in model.named_modules() if list(module.parameters(recurse=False))]
+    randomise(model, weighted, seed)
+    images = trace.call.first
+    other = DeconvNet(model, net.style, net.preprocess)
+    random = other.trace(trace.call, names)
+    found = torch.stack([_correlation(net.reconstruct(trace, name).pixels, images) for name in names])
+    chance = torch.stack([_correlation(other.reconstruct(random, name).pixels, images) for name in names])
+    trained, by_chance = (
+        {name: score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)
+    )
+    verdict = _verdict(names, found, chance)
+    return Clarity(tuple(names), net.style.name, found, chance, trained, by_chance, verdict)
+
+
+def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
+    """Of each sample, (N,); NaN where one of the two is constant."""
+    a, b = (one.flatten(1).double().cpu() for one in (pixels, images))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    # Numbers that differ by rounding alone are the same.
+    for one, given in ((a, pixels), (b, images)):
+        one[one.abs().amax(1) <= 1e-6 * given.flatten(1).double().cpu().abs().amax(1)] = 0
+    a, b = (one / one.abs().amax(1, keepdim=True) for one in (a, b))  # squares of small numbers
+    found: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return found
+
+
+def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
+    """trained, random: (layers, images). Where a difference lies within its interval over images it is called none."""
+    images = trained.shape[1]
+    known = ~(trained[0] + trained[-1]).isnan()
+    judged = int(known.sum())
+    if not enough(judged, images):
+        return (
+            f"On {images - judged} of {images} images the image, or what {names[0]} or {names[-1]} make of it, is the "
+            f"same everywhere and correlates with nothing: too many to say how clear the layers are."
+        )
+    first, last = trained[0][known], trained[-1][known]
+    said = f"The reconstruction from {names[-1]} correlates with the image by {float(last.mean()):.2f}"
+    if len(names) > 1:
+        how = {-1: "less clear than", 0: "about as clear as", 1: "clearer than"}[_sign(last - first)]
+        said += f" and is {how} the one from {names[0]} ({float(first.mean()):.2f})"
+    by_chance = random[-1][known]
+    if by_chance.isnan().all():
+        said += "; with random weights the reconstruction is the same everywhere"
+    else:
+        what = {-1: "less", 0: "no more", 1: "more"}[_sign(last.abs() - by_chance.abs())]
+        said += f"; with random weights it is {float(by_chance.nanmean()):.2f}, so the trained network shows {what}"
+        said += " of the image"
+    left = "" if judged == images else f" Judged on {judged} of {images} images; the others correlate with nothing."
+    return f"{said}.{left}"
+
+
+def _sign(differences: Tensor) -> int:
+    """Whether a difference over images (N,) is above zero, below, or neither: its interval, or of one image 0.05."""
+    mean, low, high = interval(differences)
+    if math.isnan(low):
+        low, high = mean - ALONE, mean + ALONE
+    return 1 if low > 0 else -1 if high < 0 else 0

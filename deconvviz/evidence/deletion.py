@@ -1,0 +1,231 @@
+"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421) on the unit's own activation.
+
+Pixels of the unit's receptive field are ranked by a method. Those ranked first are deleted from the image step by step,
+or inserted into a baseline, and the unit's activation is followed: a method that found what the unit reacts to makes it
+fall at once, or rise at once. Deviations: an activation is no probability, so it is scaled to 1 on the whole image and
+0 on the baseline; only the receptive field is ranked, so that no method gains from knowing where a unit looks;
+pixels of equal rank are deleted in random order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision.transforms.functional as TF
+from torch import Tensor
+
+from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes, whole_from
+from deconvviz.errors import InputError, did_you_mean
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
+from deconvviz.evidence.metrics import Box, cut, enough, heatmap
+from deconvviz.net import DeconvNet
+from deconvviz.projection.units import Position
+from deconvviz.results.evidence import Deletion, Score
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Each image so blurred that no structure is left: a Gaussian of a tenth of its smaller side."""
+    sigma = max(1.0, min(x.shape[2:]) / 10)
+    size = 2 * int(2 * sigma) + 1
+    most = 2 * (min(x.shape[2:]) - 1) + 1  # a reflected margin is smaller than the image
+    blurred: Tensor = TF.gaussian_blur(x, [min(size, most - (most + 1) % 2)] * 2, [sigma, sigma])
+    return blurred
+
+
+FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "zero": torch.zeros_like,
+    "mean": lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+    "blur": _blurred,
+}
+
+
+@takes(net=NET, layer=TEXT, methods=METHODS, baseline=TEXT, steps=WHOLE, batch_size=whole_from(1))
+def deletion(
+    net: DeconvNet,
+    x: Any,
+    layer: str,
+    channel: int | Sequence[int] | None = None,
+    position: Position = "max",
+    methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+    baseline: str = "zero",
+    steps: int = 16,
+    batch_size: int = 32,
+) -> Deletion:
+    """Whether the pixels that methods rank first are those that make units fire.
+
+    x: images (N, C, H, W), as for `DeconvNet.trace`; one unit is followed on each.
+    channel: one for all images, one for each, or None for each image's strongest. position: as for `project`.
+    methods: names or functions (`deconvviz.evidence.methods`); an edge detector and a random ranking are added.
+    baseline: what stands for a deleted pixel: "zero" (after preprocessing: the mean colour of the training images),
+        "mean" of the image, or "blur".
+    steps: how many times pixels are taken away. batch_size: images in a forward pass.
+
+    Raises InputError and UnknownLayerError for what is not there.
+
+    >>> from deconvviz.data import mnist_test
+    >>> from deconvviz.models.mnist import mnist_cnn
+    >>> found = deletion(DeconvNet(mnist_cnn()), mnist_test()[0][:8], "fc2", methods=["deconvnet"])
+    >>> found.insertion_scores["deconvnet"].mean > found.insertion_scores["random"].mean
+    True
+    """
+    if baseline not in FILLS:
+        listed = ", ".join(map(repr, FILLS))
+        raise InputError(f"a baseline is one of {listed}, not {baseline!r}{did_you_mean(baseline, FILLS)}")
+    if not isinstance(steps, int) or steps < 1:
+        raise InputError(f"pixels are deleted in one step or more, not {steps!r}")
+    judged = Judged(net, x, layer, channel, position)
+    blank = FILLS[baseline](judged.x)
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    deleted, inserted = {}, {}
+    for name, method in {**chosen(methods), **BASELINES}.items():
+        heats = judged.heatmaps(method)
+        curves = [_curves(judged, n, heat, blank[n], fractions, batch_size) for n, heat in enumerate(heats)]
+        deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
+    without = {name: score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
+    areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
+    scores = {name: score(one) for name, one in areas.items()}
+    gains = {name: score(one - areas["random"]) for name, one in areas.items()}
+    beyond = {name: float((one - areas["edges"]).nanmean()) for name, one in areas.items()}
+    verdict = _verdict(scores, gains, beyond, len(judged.units))
+    return Deletion(judged.units, baseline, fractions, deleted, inserted, without, scores, gains, verdict)
+
+
+def _ranked(heat: Tensor) -> Tensor:
+    """The rank of each pixel, 0 for the first; equals in random order."""
+    lot = torch.randperm(heat.numel(), generator=torch.Generator().manual_seed(1))
+    order = lot[heat.flatten()[lot].argsort(descending=True, stable=True)]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order))
+    return ranks.view(heat.shape)
+
+
+def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: int = 32) -> tuple[Tensor, Tensor]:
+    """Areas under the curves of deletion and insertion with zeros, (images,) each, for heatmaps that are known."""
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    blank = torch.zeros_like(judged.x[0])
+    curves = [_curves(judged, n, heat, blank, fractions, batch_size) for n, heat in enumerate(heats)]
+    deleted, inserted = (torch.trapezoid(torch.stack(each), fractions) for each in zip(*curves, strict=True))
+    return deleted, inserted
+
+
+def gains(
+    net: DeconvNet,
+    x: Tensor,
+    layer: str,
+    places: Sequence[Place],
+    boxes: Sequence[Box],
+    heats: Sequence[Tensor],
+    steps: int = 16,
+    batch_size: int = 32,
+) -> list[float]:
+    """Insertion into zeros above a random ranking, for heatmaps that are there already; NaN where nothing can be said.
+
+    x, places, boxes, heats: per unit its image, its place, its receptive field, and a heatmap cut to that. The numbers
+    are those of `deletion` on each image alone. Nothing can be said of a heatmap that is empty, nor where the unit does
+    not fire more on the image than without it.
+    """
+    fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    found: list[float] = []
+    for units in torch.arange(len(x)).split(max(1, batch_size // (2 * steps))):
+        batch = []
+        for n in units.tolist():
+            lot = cut(heatmap(noise(net.model, x[n : n + 1], layer, [places[n]]))[0], boxes[n])
+            masks = [_first(x[n], boxes[n], _ranked(heat), fractions) for heat in (heats[n], lot)]
+            mask = torch.cat([masks[0], masks[1][1:-1]])  # both begin with nothing and end with all
+            batch.append(_inserted(x[n], torch.zeros_like(x[n]), mask, masks[0][-1]))
+        repeated = [places[n] for n in units.tolist() for _ in range(2 * steps)]
+        for risen in activations(net, torch.cat(batch), layer, repeated, batch_size).split(2 * steps):
+            none, whole = risen[:1], risen[steps : steps + 1]
+            by_lot = torch.cat([none, risen[steps + 1 :], whole])
+            areas = [torch.trapezoid(_scaled(one, none, whole), fractions) for one in (risen[: steps + 1], by_lot)]
+            found.append(float(areas[0] - areas[1]) if heats[len(found)].any() else float("nan"))
+    return found
+
+
+def _curves(
+    judged: Judged, n: int, heat: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """Deletion and insertion of one image, (steps + 1,) each; NaN where the heatmap is empty, and so ranks nothing."""
+    if not heat.any():
+        return torch.full_like(fractions, torch.nan), torch.full_like(fractions, torch.nan)
+    image = judged.x[n]
+    mask = _first(image, judged.box(n), _ranked(heat), fractions)
+    batch = torch.cat([torch.where(mask, blank, image), _inserted(image, blank, mask, mask[-1])])
+    values = activations(judged.net, batch, judged.layer, [judged.places[n]] * len(batch), batch_size)
+    fallen, risen = values[: len(fractions)], values[len(fractions) :]
+    return _scaled(fallen, fallen[-1], fallen[0]), _scaled(risen, fallen[-1], fallen[0])
+
+
+def _first(image: Tensor, box: Box, ranks: Tensor, fractions: Tensor) -> Tensor:
+    """Where the pixels lie that are ranked first, (steps + 1, 1, H, W)."""
+    counts = (fractions * ranks.numel()).round().long()
+    (top, bottom), (left, right) = box
+    first = torch.zeros(len(counts), *image.shape[1:], dtype=torch.bool)
+    first[:, top:bottom, left:right] = ranks < counts[:, None, None]
+    return first[:, None].to(image.device)
+
+
+def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tensor:
+    """Pixels of an image in a baseline. field: what the unit sees; the image stays as it is outside of that."""
+    return torch.where(mask, image, torch.where(field, blank, image))
+
+
+def _scaled(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
+    """Activations with 0 for the baseline and 1 for the whole image; NaN where the unit does not fire more on that."""
+    span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
+    return (values - none) / span
+
+
+def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[Place], batch_size: int) -> Tensor:
+    """What a unit of each image does, (N,) in float64."""
+    parts = []
+    for start in range(0, len(x), batch_size):
+        trace = net.trace(x[start : start + batch_size], layer)
+        if trace.layer(layer).value.id not in trace.apart and batch_size > 1:
+            return activations(net, x, layer, places, 1)
+        found = trace.activations[layer]
+        units = [(channel, *position) for channel, position in places[start : start + batch_size]]
+        flat = torch.tensor([_flat(unit, found.shape[1:]) for unit in units], device=found.device)
+        parts.append(found.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())
+    return torch.cat(parts)
+
+
+def _flat(index: Sequence[int], shape: Sequence[int]) -> int:
+    return int(np.ravel_multi_index(tuple(index), tuple(shape)))
+
+
+def _verdict(
+    insertion: Mapping[str, Score], gains: Mapping[str, Score], beyond: Mapping[str, float], images: int
+) -> str:
+    """beyond: by how much each method inserts more than edges do, on average; NaN where these are no measure."""
+    fires = insertion["random"].images
+    if not fires:
+        return f"None of the {images} units fires more on its image than on the baseline, so nothing can be said."
+    if not enough(fires, images):
+        return f"Only {fires} of {images} units fire more on their image than on the baseline, too few to say."
+    said = []
+    for name, gain in gains.items():
+        if name in BASELINES:
+            continue
+        if not enough(gain.images, fires):
+            said.append(f"the {name} picture is empty on {fires - gain.images} of {fires} images, too many to say")
+        else:
+            said.append(_judged(name, gain, beyond[name]))
+            if gain.images < fires:
+                said[-1] += f", without {fires - gain.images} images on which its picture is empty"
+    left = "" if fires == images else f" Judged on {fires} of {images} images, where the unit fires."
+    return f"{'; '.join(said)}.{left}"
+
+
+def _judged(name: str, gain: Score, beyond: float) -> str:
+    if gain.low > 0:
+        edges = "and more than an edge detector" if beyond > 0 else "but no more than an edge detector"
+        than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"
+        return f"{name} finds pixels that make the unit fire ({gain.mean:+.2f} above chance){than}"
+    if gain.high < 0:
+        return f"{name} ranks pixels worse than chance ({gain.mean:+.2f})"
+    return f"{name} cannot be told from a random ranking ({gain.mean:+.2f})"

@@ -1,0 +1,187 @@
+"""Localisation by the pointing game (Zhang et al. 2016, arXiv 1608.00507): does the strongest pixel lie in the object?
+
+`digit_benchmark` makes images where the object's place is known: a digit among distractors that are made of pieces of
+other digits, on a canvas that the reference network reads at every place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.arguments import METHODS, NET, SEED, TEXT, WHOLE, described, is_whole, takes
+from deconvviz.data import mnist_test
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
+from deconvviz.evidence.metrics import enough, heatmap
+from deconvviz.images import Preprocess, displayed
+from deconvviz.models.mnist import MnistCNN, mnist_cnn
+from deconvviz.net import DeconvNet
+from deconvviz.projection.units import Position
+from deconvviz.recording.restoring import Restored
+from deconvviz.results.evidence import Localisation, Score
+
+SIDE = 28  # pixels of a digit
+
+
+@takes(net=NET, layer=TEXT, methods=METHODS)
+def localisation(
+    net: DeconvNet,
+    x: Any,
+    boxes: Tensor,
+    layer: str = "output",
+    channel: int | Sequence[int] | None = None,
+    position: Position = "max",
+    methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+) -> Localisation:
+    """On how many images the pixel that a method ranks first lies in the known object.
+
+    x, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's first
+    pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty points nowhere:
+    it is left out and counted.
+
+    Raises InputError and UnknownLayerError for what is not there.
+    """
+    judged = Judged(net, x, layer, channel, position)
+    boxes = _checked_boxes(boxes, judged.x)
+    points, hits = {}, {}
+    for name, method in {**chosen(methods), **BASELINES}.items():
+        heat = heatmap(method(net.model, judged.x, layer, judged.places))
+        point = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
+        inside, empty = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1), heat.flatten(1).amax(1) == 0
+        points[name] = torch.where(empty[:, None], -1, point)
+        hits[name] = score(torch.where(empty, torch.nan, inside.double()))
+    sides = boxes[..., 1] - boxes[..., 0]
+    chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
+    shown = displayed(judged.x, net.preprocess)
+    return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance, len(judged.x)))
+
+
+def _checked_boxes(given: Any, x: Tensor) -> Tensor:
+    """Boxes as whole numbers on the CPU. Raises InputError where they are none, empty, or lie outside the images."""
+    shape = (len(x), 2, 2)
+    if not isinstance(given, Tensor) or tuple(given.shape) != shape:
+        shown = tuple(given.shape) if isinstance(given, Tensor) else described(given)
+        raise InputError(f"boxes are of shape {shape}, one for each image, not {shown}")
+    boxes = given.cpu().long() if is_whole(given) else torch.zeros(shape, dtype=torch.long)
+    inside = (boxes[..., 0] >= 0) & (boxes[..., 0] < boxes[..., 1]) & (boxes[..., 1] <= torch.tensor(x.shape[2:]))
+    if not inside.all():
+        raise InputError(
+            f"boxes are whole numbers: per axis the first pixel of the object and one past its last, in images of "
+            f"{x.shape[2]} x {x.shape[3]} pixels; that of image {int((~inside).flatten(1).any(1).nonzero()[0])} is none"
+        )
+    return boxes
+
+
+def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
+    said = []
+    for name, one in hits.items():
+        if name in BASELINES:
+            continue
+        if not enough(one.images, images):
+            said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
+            continue
+        left = "" if one.images == images else f" (without {images - one.images} on which its picture is empty)"
+        edge = hits["edges"]
+        most = chance if math.isnan(edge.high) else max(edge.high, chance)
+        if one.low > most:
+            means = "more than edges do"
+        elif one.low > chance:
+            means = "more than chance, but no more than edges can"
+        else:
+            means = "which chance would do, too"
+        said.append(f"{name} points at the object on {one.mean:.0%} of the images{left}, {means}")
+    edges = "" if math.isnan(hits["edges"].mean) else f"edges {hits['edges'].mean:.0%}, "
+    return f"{'; '.join(said)} ({edges}a random pixel {chance:.0%})."
+
+
+# The built-in benchmark
+
+
+class DigitBenchmark(NamedTuple):
+    """A network, images (N, 1, side, side), the digits' labels (N,), and boxes (N, 2, 2) around them."""
+
+    net: DeconvNet
+    images: Tensor
+    labels: Tensor
+    boxes: Tensor
+
+
+@takes(count=WHOLE, distractors=WHOLE, side=WHOLE, seed=SEED)
+def digit_benchmark(count: int = 100, distractors: int = 6, side: int = 84, seed: int = 0) -> DigitBenchmark:
+    """Test digits among distractors, and the reference network made to read a canvas: its class scores are those of the
+    28 x 28 window where they are highest.
+
+    A distractor is a 14 x 14 piece out of the middle of a digit of another class. count: images. side: of the square
+    canvas in pixels. The same seed makes the same images.
+
+    Raises InputError for a canvas on which the digit and the distractors have no room.
+
+    >>> found = digit_benchmark(count=4)
+    >>> found.images.shape, found.boxes[0].diff().flatten().tolist()
+    (torch.Size([4, 1, 84, 84]), [28, 28])
+    """
+    if side < SIDE or count < 1 or distractors < 0:
+        raise InputError(
+            f"a benchmark has 1 image or more, of {SIDE} pixels or more, and 0 distractors or more, "
+            f"not {count} images of {side} pixels with {distractors}"
+        )
+    random = torch.Generator().manual_seed(seed)
+    digits, labels = mnist_test()
+    order = torch.randperm(len(digits), generator=random)
+    images, boxes = torch.zeros(count, 1, side, side), torch.empty(count, 2, 2, dtype=torch.long)
+    picked = order[:count]
+    for n, digit in enumerate(picked.tolist()):
+        taken = torch.zeros(side, side, dtype=torch.bool)
+        top, left = _free_place(taken, SIDE, random)
+        images[n, 0, top : top + SIDE, left : left + SIDE] = digits[digit, 0]
+        boxes[n] = torch.tensor([[top, top + SIDE], [left, left + SIDE]])
+        others = order[labels[order] != labels[digit]]
+        for other in others[torch.randint(len(others), (distractors,), generator=random)].tolist():
+            top, left = _free_place(taken, SIDE // 2, random)
+            images[n, 0, top : top + SIDE // 2, left : left + SIDE // 2] = digits[other, 0, 7:21, 7:21]
+    net = DeconvNet(Anywhere(mnist_cnn()), preprocess=Preprocess(None, (0.0,), (1.0,)))
+    return DigitBenchmark(net, images, labels[picked], boxes)
+
+
+def _free_place(taken: Tensor, size: int, random: torch.Generator) -> tuple[int, int]:
+    """A square of a canvas that nothing lies in yet, which is then taken."""
+    side = len(taken)
+    for _ in range(1000):
+        top, left = torch.randint(side - size + 1, (2,), generator=random).tolist()
+        if not taken[top : top + size, left : left + size].any():
+            taken[top : top + size, left : left + size] = True
+            return top, left
+    raise InputError(f"a canvas of {side} pixels has no room for so many distractors; make it larger, or them fewer")
+
+
+class Anywhere(nn.Module):
+    """The reference network at every place of a canvas: linear layers as convolutions, the best place per class."""
+
+    def __init__(self, model: MnistCNN) -> None:
+        super().__init__()
+        parts = dict(model.named_children())
+        read, decide = _as_convolution(parts.pop("fc1"), 7), _as_convolution(parts.pop("fc2"), 1)
+        rectifier = parts.pop("relu3")
+        parts.pop("dropout", None)
+        self.scores = nn.Sequential(*parts.values(), read, rectifier, decide)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores (N, 10) of canvases (N, 1, H, W)."""
+        scores: Tensor = self.scores(x)
+        return scores.amax((2, 3))
+
+
+def _as_convolution(linear: nn.Module, side: int) -> nn.Conv2d:
+    """A linear layer over maps of side x side as a convolution, which reads them at every place."""
+    assert isinstance(linear, nn.Linear)
+    convolution = nn.Conv2d(linear.in_features // side**2, linear.out_features, side)
+    with Restored(torch.no_grad()):
+        convolution.weight.copy_(linear.weight.view(convolution.weight.shape))
+        if convolution.bias is not None:
+            convolution.bias.copy_(linear.bias)
+    return convolution

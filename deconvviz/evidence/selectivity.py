@@ -1,0 +1,102 @@
+"""Selectivity: do pictures of different units on the same image differ? (Mahendran and Vedaldi, ECCV 2016.)
+
+On each image several channels are taken at one position, so that all see the same pixels, and their pictures compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
+from deconvviz.evidence.metrics import enough, mean_of_known, spearman, ssim
+from deconvviz.net import DeconvNet
+from deconvviz.results.evidence import Score, Selectivity
+
+
+@takes(net=NET, layer=TEXT, count=WHOLE, methods=METHODS)
+def selectivity(
+    net: DeconvNet, x: Any, layer: str, count: int = 6, methods: Sequence[str] | Mapping[str, Attribution] | None = None
+) -> Selectivity:
+    """How alike the pictures of different units of `layer` are on the same image.
+
+    Pairs in which a picture is blank, as those of silent units are, are left out and counted.
+
+    x, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest, the
+    channels that are strongest there.
+
+    Raises InputError and UnknownLayerError for what is not there.
+    """
+    if not isinstance(count, int) or count < 2:
+        raise InputError(f"units are compared by twos: give a count of 2 or more, not {count!r}")
+    strongest = Judged(net, x, layer)
+    if strongest.activations.shape[1] < 2:
+        raise InputError(f"layer {layer!r} has one channel, so there are no two units to compare")
+    compared = [_at_one_place(strongest, n, count) for n in range(len(strongest.x))]
+    ranks: dict[str, Score] = {}
+    structures: dict[str, Score] = {}
+    left_out: dict[str, int] = {}
+    count_of_pairs = 0
+    for name, method in {**chosen(methods), "random": noise}.items():
+        pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
+        found = [[spearman(a, b) for a, b in each] for each in pairs]
+        ranks[name] = score(list(map(mean_of_known, found)))
+        structures[name] = score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
+        left_out[name] = sum(math.isnan(one) for each in found for one in each)
+        count_of_pairs = sum(map(len, found))
+    units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
+    verdict = _verdict(ranks, left_out, count_of_pairs)
+    return Selectivity(units, ranks, structures, verdict, count_of_pairs, left_out)
+
+
+def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
+    """The channels that are strongest where the layer is on image n."""
+    _, position = strongest.places[n]
+    channels = strongest_at(strongest.activations[n], position, count)
+    x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
+    judged = Judged(strongest.net, x, strongest.layer, channels, position)
+    # Behind joined branches channels see windows of different sizes; all are compared on what any of them sees.
+    judged.boxes[..., 0], judged.boxes[..., 1] = judged.boxes[..., 0].amin(0), judged.boxes[..., 1].amax(0)
+    return judged
+
+
+def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> list[int]:
+    """The channels that are strongest at a place, of one image's activations (C, *positions)."""
+    values = activations.movedim(0, -1)[tuple(position)]
+    return [int(channel) for channel in values.topk(min(count, len(values))).indices]
+
+
+def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
+    """Mean rank correlation of a unit's heatmap with those of others that are not blank.
+
+    NaN where that is fewer than half of them, or the heatmap is blank itself.
+    """
+    known = [value for value in (spearman(heat, other) for other in others) if not math.isnan(value)]
+    return sum(known) / len(known) if enough(len(known), len(others)) else float("nan")
+
+
+def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -> str:
+    said = []
+    for name, one in alike.items():
+        if name == "random":
+            continue
+        left_out = f"{blank[name]} of {pairs} pairs of {name} pictures have a blank one"
+        if not enough(pairs - blank[name], pairs):
+            said.append(f"{left_out}, and too few are left to say")
+            continue
+        if one.mean > 0.7:
+            means = "it shows the image more than the unit"
+        elif one.mean > 0.3:
+            means = "it shows the unit in part"
+        else:
+            means = "it shows the unit"
+        without = f" ({left_out} and are left out)" if blank[name] else ""
+        said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}{without}")
+    return f"{'; '.join(said)}."

@@ -1,0 +1,112 @@
+"""What a layer says of each image, as one vector; and which layers are meant where none are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from deconvviz.errors import InputError
+from deconvviz.operations.mirrors import BATCH_NORMS, RECTIFIERS
+from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.projection.units import layer_names
+from deconvviz.recording.tape import Tape
+from deconvviz.trace import Trace
+
+FILTERS = ("aten.convolution", "torch.nn.functional.linear", "aten.addmm", "aten.mm")
+POOLS: Mapping[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
+
+
+def named_layers(layers: str | Iterable[str] | None) -> list[str] | None:
+    """The layers asked for, each once; None for the default ones. Raises InputError where none is named."""
+    return layer_names(layers, "look at; name at least one, or give layers=None for the hidden ones")
+
+
+def hidden_layers(trace: Trace) -> list[str]:
+    """The hidden layers of a whole recorded run, from the first to the last.
+
+    What rectifiers return, in the order in which they run, and at the end what the last convolution or linear layer
+    reads, which is the last hidden layer of a classifier. Without rectifiers it is what filters return that counts.
+
+    Raises InputError where there is none.
+    """
+    operations = trace.tape.operations
+    filters = [place for place, operation in enumerate(operations) if operation.label in FILTERS]
+    before = operations[: filters[-1]] if filters else operations
+    made = [op.made.id for op in before if getattr(op.func, "overloadpacket", None) in RECTIFIERS]
+    made = made or [op.made.id for op in before if op.label in FILTERS]
+    read = [operations[filters[-1]].inputs[0].id] if filters else []
+    names = _names(trace.tape)
+    found = [names[value] for value in dict.fromkeys(made + read) if value in names]
+    if not found:
+        raise InputError("the model has no hidden layers: neither rectifiers nor two filters; name the layers")
+    return found
+
+
+def _names(tape: Tape) -> dict[int, str]:
+    """The layer that returns each value; of several, the innermost."""
+    names: dict[int, str] = {}
+    for layer in tape.layers.values():
+        names.setdefault(layer.value.id, layer.name)
+    return names
+
+
+def shown_at(tape: Tape, layer: str) -> tuple[str, bool]:
+    """The layer at which a filter's channels show what they do, and whether that is a rectifier.
+
+    It is behind the norm and the rectifier, where these are layers and nothing else reads what stands before them.
+    """
+    names, value, place = _names(tape), tape.layers[layer].value, layer
+    while True:
+        readers = [operation for operation in tape.operations if value in operation.inputs]
+        kind = getattr(readers[0].func, "overloadpacket", None) if len(readers) == 1 else None
+        if kind not in (*RECTIFIERS, *BATCH_NORMS) or readers[0].made.id not in names:
+            return place, False
+        value = readers[0].made
+        place = names[value.id]
+        if kind in RECTIFIERS:
+            return place, True
+
+
+class Scores(NamedTuple):
+    """The layer that says how much a model is for each class, and whether these are probabilities already."""
+
+    layer: str
+    probabilities: bool
+
+    def softmax(self, output: Tensor) -> Tensor:
+        """Probabilities (N, classes), in float64."""
+        scores = output.flatten(1).double()
+        return scores if self.probabilities else scores.softmax(1)
+
+
+def class_scores(tape: Tape) -> Scores | None:
+    """The first output of a whole recorded run that is scores of two classes or more; None where there is none."""
+    for name, layer in tape.layers.items():
+        shape = layer.value.shape
+        if name.split("[")[0] == "output" and len(shape) > 1 and shape[1] > 1 and set(shape[2:]) <= {1}:
+            maker = tape.makers().get(layer.value.id)
+            return Scores(name, maker is not None and maker.label in ("aten._softmax", "aten.softmax"))
+    return None
+
+
+def features(trace: Trace, layer: str, pool: int | None = None) -> Tensor:
+    """The activations of a layer as vectors (N, features), one for each sample of the batch.
+
+    pool: maps larger than this along an axis are averaged to this many positions; None: they are taken as they are.
+
+    Raises InputError where the layer does not keep samples apart.
+    """
+    value, samples = trace.layer(layer).value, trace.tape.samples
+    if samples > 1 and value.id not in trace.apart:
+        raise InputError(f"layer {layer!r} mixes the samples of a batch; give batch_size=1")
+    maps = trace.activations[layer]
+    if pool is not None and maps.ndim - 2 in POOLS and channel_axis(trace.tape, value) == 1:
+        maps = POOLS[maps.ndim - 2](maps, [min(pool, size) for size in maps.shape[2:]])
+    return maps.reshape(samples, -1)

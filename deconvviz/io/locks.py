@@ -1,0 +1,143 @@
+"""One job at a time in a folder: a lock that a killed job does not keep.
+
+The lock is a hidden file in the folder that the job holds open (`atomic.hold`): the system lets go of it when the job
+dies. Where a disk knows no locks the file itself is the lock, with who made it in it: then one that was left behind is
+seen as such on the same machine only, and elsewhere the message says which file to remove.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from deconvviz.errors import OutputError
+from deconvviz.io.atomic import explained, hold, make_folder
+
+LOCK = ".deconvviz-lock"
+_OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+
+_mine: dict[str, tuple[int, int]] = {}  # folders that are held: by which process and thread
+_handles: set[int] = set()  # of their locks
+
+
+def _forked() -> None:
+    """A process that loads images must not keep its parent's locks when that dies."""
+    for handle in _handles:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+    _mine.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Only one thread of one process is in such a block for a folder; within it the same thread may enter again.
+
+    The folder is made where it is missing, and goes again where nothing was put into it.
+    Raises OutputError where another job holds it, or it cannot be written.
+
+    >>> import tempfile
+    >>> where = tempfile.mkdtemp()
+    >>> with alone(where), alone(where):
+    ...     os.listdir(where)
+    ['.deconvviz-lock']
+    >>> os.listdir(where)
+    []
+    """
+    root, me = Path(folder), (os.getpid(), threading.get_ident())
+    key = os.path.realpath(root)
+    if _mine.get(key) == me:
+        yield
+        return
+    with explained(root / LOCK):
+        made = make_folder(root)
+        handle = _taken(root)
+    _mine[key] = me
+    _handles.add(handle)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong first is what is said
+            _let_go(root, handle, made)
+        raise
+    else:
+        with explained(root / LOCK):
+            _let_go(root, handle, made)
+    finally:
+        _mine.pop(key, None)
+        _handles.discard(handle)
+
+
+def _taken(root: Path) -> int:
+    """The open lock file, held by this process."""
+    path = root / LOCK
+    while True:
+        try:
+            handle, new = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            try:
+                handle, new = os.open(path, _OPEN), False
+            except FileNotFoundError:  # let go of in between
+                continue
+        try:
+            if _is_ours(path, handle, new):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _is_ours(path: Path, handle: int, new: bool) -> bool:
+    """Whether the lock is held now; not where the file went in between. Raises OutputError where it is another's."""
+    holder = os.read(handle, 200).decode("utf-8", "replace")
+    free, hint = hold(handle), ""
+    if free is None:
+        free, hint = new or _is_dead(holder), f"; if it is gone, remove {os.fspath(path)!r}"
+    if not free:
+        who = f" ({holder})" if holder and holder.isprintable() else ""
+        shown = os.fspath(path.parent)
+        raise OutputError(f"another job{who} is writing to {shown!r}; wait until it ends, or name another folder{hint}")
+    if not (os.path.lexists(path) and os.path.samestat(os.lstat(path), os.fstat(handle))):
+        return False
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.ftruncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return True
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether a job that left its name is no more, as far as can be seen from here."""
+    words = holder.split()
+    if sys.platform == "win32" or len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _let_go(root: Path, handle: int, made: list[Path]) -> None:
+    if sys.platform == "win32":
+        os.close(handle)  # an open file cannot be removed there
+        os.unlink(root / LOCK)
+    else:
+        try:
+            os.unlink(root / LOCK)
+        finally:
+            os.close(handle)
+    for folder in made:
+        with contextlib.suppress(OSError):  # something is in it
+            os.rmdir(folder)

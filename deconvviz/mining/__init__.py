@@ -1,0 +1,1 @@
+"""Scanning a dataset for the strongest units of every channel."""

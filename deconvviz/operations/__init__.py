@@ -1,0 +1,1 @@
+"""What the library knows about each kind of operation."""

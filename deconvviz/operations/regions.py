@@ -1,0 +1,122 @@
+"""Windows of maps, as crops need them: whole positions, one window for each unit; and how operations work on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deconvviz.recording.tape import Operation, Value
+
+if TYPE_CHECKING:
+    from deconvviz.projection.crops import Crops
+
+Starts = NDArray[np.int64]  # (units, spatial axes)
+
+
+class NotLocal(Exception):
+    """An operation whose output at a position needs more than a window of its input, or one that is not known."""
+
+
+class Region(NamedTuple):
+    """A window for each unit: where it starts along each spatial axis, and one size for all."""
+
+    start: Starts
+    size: tuple[int, ...]
+
+    def hull(self, other: Region) -> Region:
+        start = np.minimum(self.start, other.start)
+        end = np.maximum(self.start + self.size, other.start + other.size)
+        return Region(start, tuple((end - start).max(0).tolist()))
+
+    def crossing(self, shape: Sequence[int]) -> NDArray[np.bool_]:
+        """(units,): which windows reach over the border of a map (samples, channels, *positions)."""
+        over = (self.start < 0) | (self.start + self.size > np.array(shape[2:]))
+        return np.asarray(over.any(axis=1))
+
+    @property
+    def shared(self) -> bool:
+        """Whether all units see the same window, which then ends at the border of the map."""
+        return bool((self.start == self.start[:1]).all())
+
+    def clipped(self, shape: Sequence[int]) -> Region:
+        """What of a shared window lies in the map, at least one position."""
+        if not self.shared:
+            return self
+        extent = np.array(shape[2:])
+        start = np.clip(self.start, 0, extent - 1)
+        end = np.maximum(np.minimum(self.start + self.size, extent), start + 1)
+        return Region(start, tuple((end - start)[0].tolist()))
+
+    def places(self, axis: int, device: torch.device) -> Tensor:
+        """The positions in the map along an axis, (units, 1, ..., size, ..., 1)."""
+        places = torch.from_numpy(self.start[:, axis, None] + np.arange(self.size[axis])).to(device)
+        return places.view(-1, *[size if axis == other else 1 for other, size in enumerate(self.size)])
+
+    def inside(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """(units, 1, *size): which positions lie in the map."""
+        whole = torch.ones(1, 1, *[1] * len(self.size), dtype=torch.bool, device=device)
+        for axis in range(len(self.size)):
+            places = self.places(axis, device)[:, None]
+            whole = whole & (places >= 0) & (places < shape[2 + axis])
+        return whole
+
+    def taken(self, numbers: Tensor, samples: Tensor) -> Tensor:
+        """The windows of recorded numbers (samples, channels, *positions), (units, channels, *size), channels last.
+
+        Outside of the map stands what is nearest in it.
+        """
+        index: list[Any] = [samples.view(-1, *[1] * len(self.size)), slice(None)]
+        for axis in range(len(self.size)):
+            index.append(self.places(axis, numbers.device).clamp(0, numbers.shape[2 + axis] - 1))
+        found: Tensor = numbers[tuple(index)]  # (units, *size, channels)
+        return found.movedim(-1, 1)
+
+
+# Which windows
+
+
+class Local(NamedTuple):
+    """How an operation works on windows.
+
+    needs: the region of an input that makes a region of its output. runs: appends to the tape what makes it.
+    phase: (region, region needed): where the region starts in what is made of the one needed, for what enlarges.
+    """
+
+    needs: Callable[[Operation, Value, Region], Region]
+    runs: Callable[[Crops, Operation, Region], Value]
+    phase: Callable[[Operation, Region, Region], Starts]
+
+
+_LOCAL: dict[Any, Local] = {}
+
+
+def no_phase(operation: Operation, region: Region, needed: Region) -> Starts:
+    return np.zeros_like(region.start)
+
+
+def local(
+    *operations: Any,
+    needs: Callable[[Operation, Value, Region], Region],
+    phase: Callable[[Operation, Region, Region], Starts] = no_phase,
+) -> Callable[[Any], Any]:
+    """Register the decorated function as the way `operations` run on windows; see `Local`."""
+
+    def register(runs: Any) -> Any:
+        _LOCAL.update(dict.fromkeys(operations, Local(needs, runs, phase)))
+        return runs
+
+    return register
+
+
+def local_for(operation: Operation) -> Local:
+    for key in (operation.func, getattr(operation.func, "overloadpacket", None)):
+        if key in _LOCAL:
+            return _LOCAL[key]
+    if torch.Tag.pointwise in getattr(operation.func, "tags", ()):
+        return _LOCAL["pointwise"]
+    raise NotLocal(str(operation))

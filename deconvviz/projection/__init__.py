@@ -1,0 +1,1 @@
+"""The way back: from units of a layer to pixels, on whole maps or on crops."""

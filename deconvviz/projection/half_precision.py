@@ -1,0 +1,77 @@
+"""Half precision: what was recorded in halves is walked back in single precision.
+
+A signal that passes many layers grows and shrinks by many orders of magnitude, and half precision ends at 65504. So
+the tape of a network in half precision, 8-bit floats or complex halves is read as one of float32: values, the numbers
+that were kept, and the types that operations were given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deconvviz.operations.registry import Style, rule_for
+from deconvviz.recording.tape import Operation, Tape, Value, mapped
+
+_SOFTMAXES = ("aten._softmax", "aten._log_softmax")
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which signals at values of this type travel."""
+    if dtype.is_floating_point and dtype.itemsize < 4:
+        return torch.float32
+    return torch.complex64 if dtype == torch.complex32 else dtype
+
+
+class Widened(dict[int, Tensor]):
+    """Recorded numbers, each in its wide type when it is read."""
+
+    def __getitem__(self, key: int) -> Tensor:
+        numbers = super().__getitem__(key)
+        return numbers.to(wide(numbers.dtype))
+
+    def copy(self) -> Widened:
+        return Widened(super().items())
+
+
+@dataclass(eq=False)
+class WideTape(Tape):
+    """A tape whose signals are wider than what was recorded.
+
+    recorded: the tape as it was. before: operations as they were, of which a rule of a user's is to see no others.
+    """
+
+    recorded: Tape = field(default_factory=Tape)
+    before: dict[Operation, Operation] = field(default_factory=dict)
+
+
+def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
+    """The tape and its layer for the way back in single precision; as they are where nothing is narrower."""
+    every = {value for operation in tape.operations for value in (*operation.inputs, *operation.outputs) if value}
+    if all(value.dtype == wide(value.dtype) for value in (*every, *tape.inputs, layer)):
+        return tape, layer
+    known: dict[Value, Value] = {}
+
+    def changed(item: Any) -> Any:
+        if isinstance(item, torch.dtype):
+            return wide(item)
+        if item not in known:
+            known[item] = item if item.dtype == wide(item.dtype) else replace(item, dtype=wide(item.dtype))
+        return known[item]
+
+    made = WideTape([changed(value) for value in tape.inputs], [], {}, Widened(tape.data), dict(tape.constants))
+    made.samples, made.complete, made.recorded = tape.samples, tape.complete, tape
+    for operation in tape.operations:
+        args, kwargs = (mapped(part, changed, (Value, torch.dtype)) for part in (operation.args, operation.kwargs))
+        if operation.label in _SOFTMAXES:  # which make float32 of halves, and of nothing else
+            args = (*args[:2], False)
+        inputs = tuple(changed(value) for value in operation.inputs)
+        outputs = tuple(None if value is None else changed(value) for value in operation.outputs)
+        new = replace(operation, args=args, kwargs=kwargs, inputs=inputs, outputs=outputs)
+        if not rule_for(operation, style).function.__module__.startswith("deconvviz."):
+            made.before[new] = operation
+        made.operations.append(new)
+    return made, changed(layer)

@@ -1,0 +1,151 @@
+"""What windows at each value see of the image, for all values of a tape in one pass.
+
+`operations.windows` carries given windows back. Here it is the way itself that is composed: along most operations the
+window at an input is a straight line of the window at the output,
+
+    first' = slope * first + ahead,    last' = slope * last + behind,
+
+and so is what a value sees of the image, from the lines of the values before it. Each operation is looked at once,
+however many layers lie behind it. Where lines of different slopes meet, or an operation rounds, there is no line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from deconvviz.operations import windows
+from deconvviz.recording.tape import Operation, Tape, Value
+
+Window = tuple[float, float]
+Fixed = tuple[Window | None, ...]  # for each axis of a value the window that is meant, None where it moves
+Key = tuple[int, Fixed]  # a value's id
+
+
+class Line(NamedTuple):
+    """How a window follows from the one along `axis`; -1: it follows from none, and is (ahead, behind)."""
+
+    axis: int
+    slope: float
+    ahead: float
+    behind: float
+
+    def at(self, position: float) -> Window:
+        moved = self.slope * position if self.axis >= 0 else 0.0
+        return moved + self.ahead, moved + self.behind
+
+
+Lines = tuple[Line, ...]  # for each axis of a value, or of the image
+EVERYTHING, NOTHING = Line(-1, 0.0, -math.inf, math.inf), Line(-1, 0.0, math.inf, -math.inf)
+
+
+def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines | None]:
+    """For each value and its fixed windows, per axis of `image`, what is seen of it; None where that is no line.
+
+    The result holds more than what is wanted: all that lies before it.
+    """
+    asked: dict[int, dict[Fixed, None]] = {}
+    for identity, fixed in wanted:
+        asked.setdefault(identity, {})[fixed] = None
+    steps: list[tuple[Key, list[tuple[Key, Lines] | None]]] = []
+    for operation in reversed(tape.operations):
+        for made in operation.outputs:
+            for fixed in asked.get(made.id, ()) if made is not None else ():
+                assert made is not None
+                passages: list[tuple[Key, Lines] | None] = []
+                for value in dict.fromkeys(operation.inputs):
+                    through = _passage(operation, value, made, fixed)
+                    if through is None:
+                        passages.append(None)
+                    elif NOTHING not in through[1]:
+                        passages.append(((value.id, through[0]), through[1]))
+                        asked.setdefault(value.id, {})[through[0]] = None
+                steps.append(((made.id, fixed), passages))
+    found: dict[Key, Lines | None] = {
+        (image.id, fixed): tuple(
+            Line(axis, 1.0, 0.0, 0.0) if window is None else Line(-1, 0.0, *window) for axis, window in enumerate(fixed)
+        )
+        for fixed in asked.get(image.id, ())
+    }
+    nothing = (NOTHING,) * len(image.shape)
+    for key, passages in reversed(steps):
+        seen: Lines | None = nothing
+        for passage in passages:
+            before = None if passage is None else found.get(passage[0], nothing)
+            seen = _joined(seen, None if before is None or passage is None else _composed(before, passage[1]))
+        found[key] = seen
+    return found
+
+
+def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
+    """The fixed windows at an input, and lines for each of its axes, of windows at the output; None for no lines.
+
+    Where nothing is seen of the input, a line is `NOTHING`.
+    """
+    if not fixed:  # a single number
+        return None
+    rule = windows.rule_for(operation, value)
+    if rule is windows.same and value.shape == made.shape:
+        return fixed, tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(len(fixed)))
+    moving = [axis for axis, window in enumerate(fixed) if window is None]
+    if not windows.straight(operation, value, made, moving):
+        return None
+    rows = np.zeros((1 + len(moving), len(fixed), 2))
+    rows[:] = [(0.0, 0.0) if window is None else window for window in fixed]
+    for row, axis in enumerate(moving, 1):
+        rows[row, axis] = (1.0, 2.0)
+    inside = rule(operation, value, made, rows)
+    if (inside[0, :, 0] > inside[0, :, 1]).any():
+        return fixed, (NOTHING,)
+    lines = []
+    for axis, (ahead, behind) in enumerate(inside[0].tolist()):
+        moved = [row for row in range(1, len(rows)) if inside[row, axis].tolist() != [ahead, behind]]
+        if not moved:
+            lines.append(Line(-1, 0.0, ahead, behind))
+            continue
+        slope = float(inside[moved[0], axis, 0]) - ahead
+        if len(moved) > 1 or float(inside[moved[0], axis, 1]) - behind != 2 * slope:
+            return None
+        lines.append(Line(moving[moved[0] - 1], slope, ahead, behind))
+    return tuple((line.ahead, line.behind) if line.axis < 0 else None for line in lines), tuple(lines)
+
+
+def _composed(before: Lines, passage: Lines) -> Lines:
+    """What is seen through an operation, from what its input sees and the lines of that input."""
+    return tuple(
+        line
+        if line.axis < 0
+        else Line(
+            passage[line.axis].axis,
+            line.slope * passage[line.axis].slope,
+            line.slope * passage[line.axis].ahead + line.ahead,
+            line.slope * passage[line.axis].behind + line.behind,
+        )
+        for line in before
+    )
+
+
+def _joined(one: Lines | None, other: Lines | None) -> Lines | None:
+    """The hull of what is seen on two ways."""
+    if one is None or other is None:
+        return None
+    hulls = [_hull(a, b) for a, b in zip(one, other, strict=True)]
+    return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
+
+
+def _hull(one: Line, other: Line) -> Line | None:
+    if NOTHING in (one, other):
+        return one if other == NOTHING else other
+    if EVERYTHING in (one, other):
+        return EVERYTHING
+    if one[:2] != other[:2]:
+        return None
+    return one._replace(ahead=min(one.ahead, other.ahead), behind=max(one.behind, other.behind))
+
+
+def seen(lines: Lines, position: Sequence[float]) -> list[Window]:
+    """The windows at the image of a unit at `position`, an index for each axis of its value."""
+    return [line.at(position[line.axis]) for line in lines]

@@ -1,0 +1,218 @@
+"""Stride, offset and receptive field of layers and units, exact on any recorded graph.
+
+>>> import torch
+>>> from deconvviz.recording.recorder import record
+>>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, stride=2), torch.nn.MaxPool2d(2))
+>>> tape = record(model, torch.zeros(1, 1, 9, 9))
+>>> layer_geometry(tape, [tape.layers["1"]])[0]
+LayerGeometry(channel_axis=1, stride=(4.0, 4.0), offset=(0, 0), receptive_field=(5, 5))
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deconvviz.operations.windows import (
+    Windows,
+    axis_groups,
+    everything_seen,
+    nothing_seen,
+    permutation,
+    windows_at_inputs,
+)
+from deconvviz.projection.layer_windows import Key, Lines, lines_to, seen
+from deconvviz.recording.tape import Layer, Operation, Tape, Value
+
+_CHANNELS_SECOND = ("aten.convolution", "aten.native_batch_norm", "aten.cudnn_batch_norm")
+_CHANNELS_LAST = ("torch.nn.functional.linear", "aten.mm", "aten.addmm", "aten.native_layer_norm")
+_RECURRENT = ("aten.mkldnn_rnn_layer", "aten._cudnn_rnn", "aten.lstm", "aten.gru")
+_RESHAPED = ("aten.view", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
+
+BLOCK = 64  # layers whose windows are carried back together, where they have to be
+
+
+class LayerGeometry(NamedTuple):
+    """Of one layer, per spatial axis of the input; None where the layer sees all of it."""
+
+    channel_axis: int
+    stride: tuple[float, ...] | None
+    offset: tuple[int, ...] | None
+    receptive_field: tuple[int, ...] | None
+
+
+def channel_axis(
+    tape: Tape, layer: Value, makers: dict[int, Operation] | None = None, known: dict[int, int] | None = None
+) -> int:
+    """The axis along which a layer's channels lie: that of the convolution, linear layer or norm they come from.
+
+    Followed back through pointwise operations, permutations and reshapes; 1 where nothing tells.
+    known: axes of values by their ids, read and added to; to share where many layers are asked for.
+    """
+    makers = tape.makers() if makers is None else makers
+    known = {} if known is None else known
+    way, value = [layer], layer
+    while value.id not in known and (source := _source(makers.get(value.id), value)) is not None:
+        value = source
+        way.append(value)
+    axis = known.get(value.id)
+    for value in reversed(way if axis is None else way[:-1]):
+        axis = known[value.id] = _axis_through(makers.get(value.id), value, axis)
+    return known[layer.id] or min(1, len(layer.shape) - 1)  # along axis 0 lie the samples
+
+
+def _source(operation: Operation | None, value: Value) -> Value | None:
+    """The value whose axis of channels tells that of `value`; None where the operation itself tells."""
+    if operation is None or operation.label in _CHANNELS_SECOND + _CHANNELS_LAST + _RECURRENT:
+        return None
+    source = operation.inputs[0]
+    moves = operation.label in ("aten.stack", "aten.permute", "aten.transpose", *_RESHAPED)
+    return source if moves or len(source.shape) == len(value.shape) else None
+
+
+def _axis_through(operation: Operation | None, value: Value, before: int | None) -> int:
+    """The axis of channels of what an operation made, from that of its source, where it has one."""
+    rank = len(value.shape)
+    if operation is not None and operation.label in _CHANNELS_LAST + _RECURRENT:
+        return rank - 1
+    if operation is None or before is None:
+        return min(1, rank - 1)
+    if operation.label == "aten.stack":
+        return before + int(operation["dim"] % rank <= before)
+    if operation.label in ("aten.permute", "aten.transpose"):
+        return permutation(operation).index(before)
+    if operation.label in _RESHAPED:
+        for old, new in axis_groups(operation.inputs[0].shape, value.shape):
+            if before in old and new:
+                return new[min(old.index(before), len(new) - 1)]
+        return min(1, rank - 1)
+    return before
+
+
+def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]]) -> NDArray[np.int64]:
+    """The input pixels that units of a layer see.
+
+    positions: per unit its index along every axis of `layer` but the first; None for a whole axis.
+    Returns (units, spatial axes, 2): first pixel and one past the last, clipped to the input.
+    """
+    rows = everything_seen(len(positions), len(layer.shape))
+    for row, position in zip(rows, positions, strict=True):
+        for axis, index in enumerate(position, 1):
+            row[axis] = (0, layer.shape[axis] - 1) if index is None else (index, index)
+    image, spatial = _image(tape)
+    seen = windows_at_inputs(tape, {layer.id: rows})[image.id][:, spatial:]
+    clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, np.array(image.shape[spatial:])[:, None] - 1)
+    clipped[..., 1] += 1
+    clipped[seen[..., 0] > seen[..., 1]] = 0
+    return clipped.astype(np.int64)
+
+
+def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
+    """Stride, offset and receptive field of each layer, unclipped, over all channels."""
+    if single := {layer.value.id for layer in layers if not layer.value.shape}:  # a loss, or the like
+        others = iter(layer_geometry(tape, [layer for layer in layers if layer.value.id not in single]))
+        nothing = LayerGeometry(0, None, None, None)
+        return [nothing if layer.value.id in single else next(others) for layer in layers]
+    makers, known = tape.makers(), dict[int, int]()
+    channels = [channel_axis(tape, layer.value, makers, known) for layer in layers]
+    probes = [_probes(layer.value.shape, channel) for layer, channel in zip(layers, channels, strict=True)]
+    image, spatial = _image(tape)
+    keys = [_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
+    lines = lines_to(tape, image, itertools.chain.from_iterable(keys))
+    found = [
+        _followed(lines[one], lines[whole], positions, spatial)
+        for (one, whole), positions in zip(keys, probes, strict=True)
+    ]
+    missing = [number for number, windows in enumerate(found) if windows is None]
+    for start in range(0, len(missing), BLOCK):
+        part = missing[start : start + BLOCK]
+        walked = _walked(tape, [layers[number].value for number in part], [probes[number] for number in part])
+        for number, windows in zip(part, walked, strict=True):
+            found[number] = windows[:, spatial:]
+    return [
+        _summary(windows, positions, channel)
+        for windows, positions, channel in zip(found, probes, channels, strict=True)
+        if windows is not None
+    ]
+
+
+def _followed(
+    one: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
+) -> Windows | None:
+    """The windows at the image of the units of one channel, and, last, of all channels; None where lines end."""
+    if one is None or whole is None:
+        return None
+    places = [(0, *(index or 0 for index in position)) for position in positions]
+    windows = [seen(lines, place) for lines, place in zip([one] * (len(places) - 1) + [whole], places, strict=True)]
+    return np.array(windows, dtype=np.float64)[:, spatial:]
+
+
+def _keys(layer: Value, channel: int) -> tuple[Key, Key]:
+    """For `lines_to`: windows that move along all axes but batch and channels; of the first channel, and of all."""
+    everything = (-math.inf, math.inf)
+    axes = range(len(layer.shape))
+    one, whole = (
+        tuple(everything if axis == 0 else window if axis == channel else None for axis in axes)
+        for window in ((0.0, 0.0), everything)
+    )
+    return (layer.id, one), (layer.id, whole)
+
+
+def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int | None, ...]]]) -> list[Windows]:
+    """The windows at the image of units of several layers, carried back together."""
+    count = sum(map(len, probes))
+    starts: dict[int, Windows] = {}
+    row = 0
+    for layer, positions in zip(layers, probes, strict=True):
+        rows = starts.setdefault(layer.id, nothing_seen(count, len(layer.shape)))
+        for position in positions:
+            rows[row, 0] = (-math.inf, math.inf)
+            for axis, index in enumerate(position, 1):
+                rows[row, axis] = (-math.inf, math.inf) if index is None else (index, index)
+            row += 1
+    at_image = windows_at_inputs(tape, starts)[_image(tape)[0].id]
+    return np.split(at_image, np.cumsum([len(positions) for positions in probes])[:-1])
+
+
+def _image(tape: Tape) -> tuple[Value, int]:
+    """The first input that carries a signal, and its first spatial axis: behind batch, if it has one, and channels."""
+    image = next(value for value in tape.inputs if value.carries_signal)
+    return image, 2 if image.shape[0] == tape.samples else 1
+
+
+def _probes(shape: tuple[int, ...], channel: int) -> list[tuple[int | None, ...]]:
+    """Units to look at: the first, one moved along each axis, and all channels.
+
+    They move by a power of two, since the windows of an interpolated map move in steps.
+    """
+    axes = range(len(shape) - 1)
+    moved = [2 ** max(0, (size - 1).bit_length() - 1) for size in shape[1:]]
+    return [
+        (0,) * len(axes),
+        *(tuple(moved[a] if a == axis else 0 for a in axes) for axis in axes),
+        tuple(None if a + 1 == channel else 0 for a in axes),
+    ]
+
+
+def _summary(seen: Windows, positions: list[tuple[int | None, ...]], channel: int) -> LayerGeometry:
+    axes = len(positions[0])
+    origin, moves, whole = seen[0], seen[1 : axes + 1], seen[-1]
+    if not np.isfinite(whole).all() or not len(whole):
+        return LayerGeometry(channel, None, None, None)
+    stride, size = np.zeros(len(whole)), whole[:, 1] - whole[:, 0] + 1
+    for axis in range(axes):
+        distance = positions[axis + 1][axis]
+        if axis + 1 != channel and distance:
+            stride = np.maximum(stride, (moves[axis][:, 0] - origin[:, 0]) / distance)
+            size = np.maximum(size, moves[axis][:, 1] - moves[axis][:, 0] + 1)
+    return LayerGeometry(
+        channel,
+        tuple(float(s) for s in stride),
+        tuple(int(first) for first in whole[:, 0]),
+        tuple(int(s) for s in size),
+    )

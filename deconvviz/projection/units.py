@@ -1,0 +1,232 @@
+"""Choosing units of a layer: which samples, channels and positions, and where these lie in the layer's map."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deconvviz.arguments import described, is_whole, listed, whole
+from deconvviz.errors import InputError
+from deconvviz.projection.backward import Seeds
+from deconvviz.projection.half_precision import wide
+from deconvviz.results import Unit
+
+Position = str | Sequence[int] | Tensor
+
+
+def layer_names(layers: Any, none: str = "") -> list[str] | None:
+    """The names of the layers that are asked for, each once; None for None.
+
+    layers: a name, or any iterable of names, which is read once: what comes back is what to work with.
+    none: how the error goes on where no layer is named, "scan; name at least one"; without it, the list is empty.
+
+    Raises InputError for what is no name.
+    """
+    if layers is None:
+        return None
+    no_list = (str, bytes, nn.Module, Tensor, io.IOBase)
+    several = isinstance(layers, Iterable) and not isinstance(layers, no_list)
+    names = list(layers) if several else [layers]
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"a layer is given by its name, as `layers` lists it, not as {type(name).__name__}")
+    if none and not names:
+        raise InputError(f"there is no layer to {none}")
+    return list(dict.fromkeys(names))
+
+
+def one_each(given: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
+    """One index for each of `count` images, from one for all of them or one for each.
+
+    there: indices from the first to below the last, if they are to be checked. Raises InputError for what does not fit.
+    """
+    several = listed(given)
+    asked = [given] * count if several is None else several
+    if len(asked) != count:
+        raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
+    return [_one(one, what, there) for one in asked]
+
+
+def _one(given: Any, what: str, there: Sequence[int] | None) -> int:
+    number = whole(given)
+    if number is None:
+        raise InputError(f"a {what} is given by its number, not by {described(given)}")
+    if there is not None and number not in there:
+        raise InputError(f"there is no {what} {number}; give one from {there[0]} to {there[-1]}")
+    return number
+
+
+def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
+    """The shape of one sample's part of a value: its rows along axis 0 (usually one), then the other axes."""
+    return (shape[0] // samples, *shape[1:])
+
+
+def choose_units(
+    layer: str, activations: Tensor, samples: int, channel_axis: int, channel: Any, position: Position
+) -> tuple[tuple[Unit, ...], Seeds]:
+    """The units asked for, and seeds with their activations; samples first, then channels, then positions.
+
+    Raises InputError for channels or positions that the layer does not have.
+    """
+    check_finite(layer, activations)
+    indices = _map_indices(layer, activations.shape, samples, channel_axis)
+    dims = tuple(indices.shape[1:])
+    channels = channels_of(channel, len(indices), layer)
+    indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
+    values = activations.reshape(samples, -1).cpu()[:, indices]  # (samples, channels, positions)
+    if isinstance(position, str) and position == "all":
+        chosen = torch.arange(indices.shape[1]).expand(values.shape)
+    elif isinstance(position, str) and position == "max":
+        chosen = values.argmax(-1, keepdim=True)
+    else:
+        chosen = _flat_positions(position, dims, samples, layer)[:, None, None].expand(-1, len(channels), 1)
+    picked, flat = values.gather(-1, chosen), indices.expand(samples, -1, -1).gather(-1, chosen)
+    owners = torch.arange(samples)[:, None, None].expand(chosen.shape)
+    numbers = torch.tensor(channels)[None, :, None].expand(chosen.shape)
+    places = torch.stack(torch.unravel_index(chosen.flatten(), dims), 1).tolist() if dims else [[]] * chosen.numel()
+    units = tuple(
+        Unit(sample, layer, number, tuple(place), activation)
+        for sample, number, place, activation in zip(
+            owners.flatten().tolist(), numbers.flatten().tolist(), places, picked.flatten().tolist(), strict=True
+        )
+    )
+    return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())
+
+
+def places_of(
+    layer: str, shape: Sequence[int], samples: int, channel: Any, position: Position
+) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Units by sample, channel and position, as `choose_units` chooses them, where no activation is asked about.
+
+    shape: of the layer for one sample, (1, channels, *positions). position: an index, indices, or "all".
+    """
+    count, dims = shape[1], tuple(shape[2:])
+    channels = channels_of(channel, count, layer)
+    if isinstance(position, str) and position == "all":
+        flat = torch.arange(torch.Size(dims).numel()).expand(samples, -1)
+    else:
+        flat = _flat_positions(position, dims, samples, layer)[:, None]
+    places = torch.stack(torch.unravel_index(flat, dims), -1).tolist()
+    return [(n, c, tuple(place)) for n in range(samples) for c in channels for place in places[n]]
+
+
+def units_at(
+    layer: str, activations: Tensor, samples: int, channel_axis: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
+) -> tuple[tuple[Unit, ...], Seeds]:
+    """Units by sample, channel and position, in the order given. Raises InputError for one that is not there."""
+    check_finite(layer, activations)
+    indices = _map_indices(layer, activations.shape, samples, channel_axis)
+    check_units(layer, (1, *indices.shape), samples, wanted)
+    flat = [int(indices[(channel, *position)]) for _, channel, position in wanted]
+    owners, chosen = torch.tensor([unit[0] for unit in wanted]), torch.tensor(flat)
+    values = activations.reshape(samples, -1)[owners.to(activations.device), chosen.to(activations.device)].cpu()
+    units = tuple(
+        Unit(sample, layer, channel, tuple(map(int, position)), value)
+        for (sample, channel, position), value in zip(wanted, values.tolist(), strict=True)
+    )
+    return units, Seeds(owners, chosen, values)
+
+
+def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
+    found = []
+    for unit in [] if units is None else _items(units):
+        parts = listed(unit)
+        place = listed(parts[2]) if parts and len(parts) == 3 else None
+        numbers = [whole(one) for one in (*parts[:2], *place)] if parts and place is not None else [None]
+        sample, channel, *position = (one if one is not None else _no_units() for one in numbers)
+        found.append((sample, channel, tuple(position)))
+    if not found:
+        raise InputError("there is no unit to project; give at least one (sample, channel, position)")
+    return found
+
+
+def _items(units: Any) -> list[Any]:
+    found = listed(units)
+    return _no_units() if found is None else found
+
+
+def _no_units() -> NoReturn:
+    raise InputError(
+        "units are a list of (sample, channel, position), whole numbers and a tuple of them, such as (0, 5, (3, 4))"
+    )
+
+
+def check_units(
+    layer: str, shape: Sequence[int], samples: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
+) -> None:
+    """Raise InputError for a unit that is not there. shape: of the layer for one sample, (1, channels, *positions)."""
+    for sample, channel, position in wanted:
+        place = (channel, *position)
+        fits = len(place) == len(shape) - 1 and all(0 <= at < size for at, size in zip(place, shape[1:], strict=True))
+        if not fits or not 0 <= sample < samples:
+            raise InputError(
+                f"layer {layer!r} has {samples} samples, {shape[1]} channels of size {tuple(shape[2:])}; "
+                f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
+            )
+
+
+def _map_indices(layer: str, shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:
+    """(channels, *positions): where each unit lies in its sample's flattened part of the layer's tensor."""
+    if not shape:
+        raise InputError(f"layer {layer!r} returns a single number, which has no channels; reconstruct from it instead")
+    part = sample_shape(shape, samples)
+    indices = torch.arange(torch.Size(part).numel()).view(part).movedim(channel_axis, 0)
+    # One row per sample is no position of its own; one number per sample is its only channel.
+    return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
+
+
+def check_finite(layer: str, activations: Tensor) -> None:
+    """Raise InputError where the activations hold NaN or infinity."""
+    if activations.is_meta:
+        raise InputError(f"the activations of layer {layer!r} are on the device meta, which holds no numbers")
+    if not bool(torch.isfinite(activations).all()):
+        raise InputError(f"the activations of layer {layer!r} are not all finite on this input{overflow(activations)}")
+
+
+def overflow(numbers: Tensor) -> str:
+    """A clause for half precision, in which numbers soon grow too large; empty for other types."""
+    if numbers.dtype == wide(numbers.dtype):
+        return ""
+    largest = torch.finfo(numbers.dtype).max
+    return f"; {numbers.dtype} ends at {largest:.6g}, give model and input in a wider type, as model.float() makes"
+
+
+def channels_of(channel: Any, count: int, layer: str) -> list[int]:
+    """The channels that are asked for: one, several in their order, or None for all of the `count` that there are.
+
+    Raises InputError for what is none, as a mask is: its numbers are ``mask.nonzero().flatten()``.
+    """
+    if channel is None:
+        return list(range(count))
+    several = listed(channel)
+    asked = [channel] if several is None else several
+    if not asked:
+        raise InputError(f"there is no channel to project; layer {layer!r} has channels 0 to {count - 1}")
+    numbers = [whole(one) for one in asked]
+    for one, number in zip(asked, numbers, strict=True):
+        if number is None or not 0 <= number < count:
+            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {described(one)}")
+    return [number for number in numbers if number is not None]
+
+
+def _flat_positions(position: Any, dims: tuple[int, ...], samples: int, layer: str) -> Tensor:
+    """One index into the flattened map for each sample."""
+    maps = f"layer {layer!r} has maps of size {dims}" if dims else f"layer {layer!r} has channels but no positions"
+    wanted = f"a position is 'max', 'all', {len(dims)} integers, or an integer tensor ({samples}, {len(dims)})"
+    if isinstance(position, Tensor) and is_whole(position) and tuple(position.shape) == (samples, len(dims)):
+        rows = position.tolist()
+    else:
+        items = listed(position)
+        numbers = [None] if items is None else list(map(whole, items))
+        if None in numbers or len(numbers) != len(dims):
+            raise InputError(f"{maps}; {wanted}, not {described(position)}")
+        rows = [[number for number in numbers if number is not None]] * samples
+    if any(not 0 <= at < size for row in rows for at, size in zip(row, dims, strict=True)):
+        raise InputError(f"{maps}; the position {described(position)} lies outside")
+    return torch.tensor([int(np.ravel_multi_index(row, dims)) if dims else 0 for row in rows])

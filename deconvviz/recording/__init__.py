@@ -1,0 +1,1 @@
+"""What ran: one forward pass of a model, recorded as a tape of operations."""

@@ -1,0 +1,73 @@
+"""Tensors whose numbers nobody reads, and the results of operations on them, which are not computed.
+
+What shape an operation returns is learnt by running it once; after that it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from deconvviz.recording.tape import mapped
+
+AT_MOST = 10_000  # results that are remembered
+
+
+class Blank(NamedTuple):
+    """What a tensor looks like."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Blank:
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+    def tensor(self) -> Tensor:
+        """Zeros that look so."""
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        flat = zeros((0 if 0 in self.shape else 1 + last,), self.dtype, self.device)
+        return flat.as_strided(self.shape, self.stride)
+
+
+_results: dict[Any, Any] = {}  # by operation and arguments: its result, with a `Blank` for each tensor
+
+
+def blank_result(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a function that makes new tensors returns, with zeros for numbers; its shape depends on shapes alone.
+
+    Raises TypeError for an argument that has no hash.
+    """
+    key = func, _key(args), _key(kwargs), torch.get_default_dtype()
+    if key not in _results:
+        if len(_results) >= AT_MOST:
+            _results.clear()
+        _results[key] = mapped(func(*args, **kwargs), Blank.of)
+    return mapped(_results[key], lambda blank: blank.tensor(), Blank)
+
+
+def _key(item: Any) -> Any:
+    """What of an argument decides on the shape of a result. 1, 1.0 and True are different."""
+    if isinstance(item, Tensor):
+        return Blank.of(item)
+    if isinstance(item, (list, tuple)):
+        return tuple(map(_key, item))
+    if isinstance(item, Mapping):
+        return tuple((name, _key(part)) for name, part in item.items())
+    return type(item), item
+
+
+def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros, on the host from memory that the system clears when it is touched, in small pages: most of it never is."""
+    length = torch.Size(shape).numel() * dtype.itemsize
+    if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE") or length < mmap.PAGESIZE:
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
+    memory = mmap.mmap(-1, length)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(tuple(shape))

@@ -1,0 +1,165 @@
+"""A model in eval mode for a time, and afterwards as it was: modes, attributes, parameters, buffers.
+
+A model that is in eval mode already is not told so again. Where modules have a `train` of their own, as those that
+merge their branches for inference, it is called as `model.eval()` would.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deconvviz.recording.aliasing import storage_of
+from deconvviz.recording.restoring import Restored
+from deconvviz.recording.tape import written_by
+
+_MISSING = object()
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that have their own ways back
+
+
+class EvalMode(Restored):
+    """Eval mode inside; what running the model sets on it is put back.
+
+    written: (tensor, old content) of parameters and buffers that are written inside.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.written: list[tuple[Tensor, Tensor]] = []
+
+    def set_up(self) -> None:
+        modules = list(self.model.modules())
+        modes = [(module, module.training) for module in modules if hasattr(module, "training")]  # no frozen script
+        scripted = torch.jit.ScriptModule
+        held = [_Held(module) for module in modules if not isinstance(module, scripted)]
+        tensors = [_Tensor(tensor) for tensor in itertools.chain(self.model.parameters(), self.model.buffers())]
+        self.callback(self._put_back, modes, held, tensors)
+        writes = _Writes({storage_of(one.tensor): one.tensor for one in tensors}, self.written)
+        if any(training for _, training in modes):
+            for module, training in reversed(modes):
+                if training and has_its_own_train(module):
+                    self.callback(_train, module, writes)
+            if any(map(has_its_own_train, modules)):
+                with writes:
+                    self.model.eval()
+            _set_modes((module, False) for module, _ in modes)
+        self.enter_context(writes)
+
+    def _put_back(self, modes: list[tuple[nn.Module, bool]], held: list[_Held], tensors: list[_Tensor]) -> None:
+        _set_modes(modes)
+        for module in held:
+            module.put_back()
+        for tensor in tensors:
+            tensor.put_back()
+        with torch.inference_mode(False), torch.no_grad():
+            for own, content in reversed(self.written):
+                own.copy_(content)
+
+
+def has_its_own_train(module: nn.Module) -> bool:
+    """Whether a module does something of its own when the mode changes."""
+    return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
+
+
+def _train(module: nn.Module, writes: _Writes) -> None:
+    with writes:
+        module.train(True)
+
+
+def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        if module.training != training:  # to set an attribute of a module takes much longer than to read it
+            module.training = training
+
+
+class _Writes(TorchDispatchMode):
+    """Keeps the content of a model's own tensors before something writes them."""
+
+    supports_higher_order_operators = True  # `torch.cond` and its like, which write nothing
+
+    def __init__(self, own: dict[int, Tensor], written: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.own, self.written = own, written
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        higher = isinstance(func, torch._ops.HigherOrderOperator)
+        for tensor in () if higher else written_by(func, args, kwargs or {}):
+            whole = self.own.pop(storage_of(tensor), None)
+            if whole is not None:
+                self.written.append((whole, whole.detach().clone()))
+        return func(*args, **(kwargs or {}))
+
+
+class _Held:
+    """What a module holds: its parameters, buffers and modules, and attributes with what is in their containers."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.attributes = {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
+        inner = (module._parameters, module._buffers, module._modules)
+        self.containers = [(part, dict(part)) for part in inner]
+        self.containers += [(value, _content(value)) for value in self.attributes.values() if _is_container(value)]
+
+    def put_back(self) -> None:
+        now = vars(self.module)
+        for name in [name for name in now if name not in _OF_EVERY_MODULE and name not in self.attributes]:
+            del now[name]
+        for name, value in self.attributes.items():
+            if now.get(name, _MISSING) is not value:
+                now[name] = value
+        for container, content in self.containers:
+            if not _unchanged(container, content):
+                _refill(container, content)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, (list, dict, set, deque))
+
+
+def _content(container: Any) -> Any:
+    return dict(container) if isinstance(container, dict) else list(container)
+
+
+def _unchanged(container: Any, content: Any) -> bool:
+    if len(container) != len(content):
+        return False
+    if isinstance(container, dict):
+        return all(key is old and container[key] is content[key] for key, old in zip(container, content, strict=True))
+    return all(item is old for item, old in zip(container, content, strict=True))
+
+
+def _refill(container: Any, content: Any) -> None:
+    container.clear()
+    add: Callable[[Any], Any] = getattr(container, "update" if isinstance(container, (dict, set)) else "extend")
+    add(content)
+
+
+class _Tensor:
+    """Which memory a parameter or buffer looks at, and how, and whether it is frozen.
+
+    ``tensor.data = ...`` gives it other memory without making another tensor.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.plain = type(tensor) in (Tensor, nn.Parameter) and not tensor.is_inference()
+        self.data = tensor.data if self.plain else tensor
+        self.requires_grad = tensor.requires_grad
+
+    def put_back(self) -> None:
+        if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
+            self.tensor.requires_grad_(self.requires_grad)
+        if self.plain and _look(self.tensor) != _look(self.data):
+            self.tensor.data = self.data
+
+
+def _look(tensor: Tensor) -> tuple[Any, ...]:
+    where = (tensor.storage_offset(), tensor.stride()) if storage_of(tensor) else None
+    return storage_of(tensor), where, tensor.shape, tensor.dtype, tensor.device

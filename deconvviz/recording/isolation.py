@@ -1,0 +1,136 @@
+"""Running somebody's model and leaving no trace on it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from deconvviz.errors import InputError, ModelError
+from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.restoring import Restored
+
+
+class _Process:
+    """Who runs a model in this process, and what has become of torch's threads.
+
+    What a run changes for its time belongs to the model or to the whole process: modes, random state, how torch takes
+    its shortcuts, the `forward` of autograd functions. So one thread at a time runs a model; the others wait.
+    """
+
+    turn = threading.RLock()
+    used_threads = False  # torch's own
+    lost_threads = False  # a forked process has none of them, and would wait for them forever
+
+
+def _forked() -> None:
+    # Nor is the thread here that runs a model; it would never end.
+    _Process.turn, _Process.lost_threads = threading.RLock(), _Process.used_threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def check_threads() -> None:
+    """Raise InputError in a process in which torch would wait forever for threads that are not there."""
+    if torch.get_num_threads() > 1:
+        _Process.used_threads = True
+        if _Process.lost_threads:
+            raise InputError(
+                "this process was forked from one that had used torch's threads, which are not here; call "
+                "torch.set_num_threads(1) first, or start processes by the method 'spawn'"
+            )
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Default(threading.local):
+    """The default device that the caller has set, where it is not the CPU."""
+
+    device: torch.device | None = None
+
+
+_default = _Default()
+
+
+def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function make its own tensors on the CPU, whatever default device its caller has set."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = torch.empty(0).device  # torch 2.6 cannot say it after set_default_device(None)
+        if device.type == "cpu":
+            with Restored():
+                return function(*args, **kwargs)
+        with Restored(torch.device("cpu")) as settings:
+            settings.callback(setattr, _default, "device", _default.device)
+            _default.device = device
+            return function(*args, **kwargs)
+
+    return called
+
+
+def unwrapped(model: Any) -> nn.Module:
+    """The model inside DataParallel, DistributedDataParallel and `torch.compile` wrappers."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif isinstance(model, nn.Module):
+            _check_whole(model)
+            return model
+        else:
+            raise ModelError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Raise ModelError for a model whose weights are spread over processes."""
+    distributed = sys.modules.get("torch.distributed.tensor")  # nothing is spread where nobody has loaded it
+    if distributed is None:
+        return
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, distributed.DTensor):
+            raise ModelError(
+                f"the weights of {type(model).__name__} are spread over processes ({name!r} is a DTensor, as of "
+                f"fully_shard); give a model that has the whole of them, as full_tensor() of each makes"
+            )
+
+
+class as_it_was(EvalMode):
+    """Eval mode inside; modes, attributes, parameters, buffers and random state put back, also after an interrupt.
+
+    Inside, torch also takes no shortcuts in which operations would go unseen: neither compiled code nor the fused
+    fast path of its transformer layers. The default device is the caller's. Another thread that enters waits until
+    this one has left. What else is set for the run goes through `enter_context` and `callback`.
+    """
+
+    def set_up(self) -> None:
+        check_threads()
+        turn = _Process.turn
+        while not turn.acquire(timeout=0.1):
+            self.hear_signals()
+        self.callback(turn.release)
+        self.enter_context(torch.random.fork_rng(devices=_devices(self.model)))
+        self.enter_context(torch.compiler.set_stance("force_eager"))
+        if _default.device is not None:
+            self.enter_context(_default.device)
+        self.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        super().set_up()
+
+
+def _devices(model: nn.Module) -> list[int]:
+    """The CUDA devices that hold parameters."""
+    if not torch.cuda.is_initialized():
+        return []
+    return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})

@@ -1,0 +1,198 @@
+"""A recorded forward pass: values, the operations that made them, and the layers that name them.
+
+A *value* is one version of one tensor's content; an in-place operation makes a new value of the same tensor. An
+*operation* is one that really ran on something that depends on the input. The tape knows no rule, and is plain
+data: `deconvviz.recording.recorder` makes it, and whoever walks it needs nothing of the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.recording.random_state import RandomState
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Value:
+    """One version of one tensor: what an operation read or made. `tracked`: it depends on the input."""
+
+    id: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    tracked: bool
+
+    @property
+    def carries_signal(self) -> bool:
+        """Whether a signal can be sent back through it: it depends on the input and is no integer or bool."""
+        return self.tracked and (self.dtype.is_floating_point or self.dtype.is_complex)
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One operation that ran. Tensors in `args` and `kwargs` are replaced by their `Value`.
+
+    func: an ATen overload (the functional one where an in-place operation ran), a Python function or a
+        module that was recorded as one operation, or `reread` or `overwritten` of `deconvviz.recording.aliasing`.
+    inputs: the tracked values in `args` and `kwargs`, one entry per occurrence.
+    outputs: one per tensor returned; None for what is no tensor.
+    where: the layer in which it ran: module or functional call, with the suffix of a repeated call.
+    drawn: where it drew random numbers, the state of the generators before.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value | None, ...]
+    where: str
+    drawn: RandomState | None = None
+
+    @property
+    def made(self) -> Value:
+        """The first tensor that the operation returned."""
+        return next(value for value in self.outputs if value is not None)
+
+    @property
+    def label(self) -> str:
+        """The operation's name without its overload: ``aten.relu``, ``torch.nn.functional.normalize``."""
+        return name_of(self.func)
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument called `name`, or its default; None where the operation has no such argument."""
+        for position, (known, default) in enumerate(_parameters(self.func)):
+            if known == name:
+                return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
+        return self.kwargs.get(name)
+
+    def __str__(self) -> str:
+        return f"{self.label} in {self.where}"
+
+
+def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of what `func` can be called with, in order."""
+    return _parameters_of(func) if isinstance(func, (nn.Module, type)) else _known_parameters(func)
+
+
+@functools.cache  # not for modules and for classes made in a forward, which it would hold forever
+def _known_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+    return _parameters_of(func)
+
+
+def _parameters_of(func: Any) -> tuple[tuple[str, Any], ...]:
+    if hasattr(func, "_schema"):
+        return tuple((a.name, a.default_value if a.has_default_value() else None) for a in func._schema.arguments)
+    if isinstance(func, nn.Module):
+        func = func.forward
+    elif isinstance(func, type) and issubclass(func, torch.autograd.Function):
+        takes_context = func.setup_context is torch.autograd.Function.setup_context
+        func = functools.partial(func.forward, None) if takes_context else func.forward
+    elif inspect.isbuiltin(func):  # has no signature of its own; torch keeps one for those that can be overridden
+        func = torch.overrides.get_testing_overrides()[func]
+    parameters = inspect.signature(func).parameters.values()
+    return tuple((p.name, None if p.default is inspect.Parameter.empty else p.default) for p in parameters)
+
+
+def name_of(func: Any) -> str:
+    """The name of an operation, function or module, as messages and results print it."""
+    packet = getattr(func, "overloadpacket", func)
+    if isinstance(packet, torch._ops.OpOverloadPacket):
+        return str(packet).replace("::", ".")
+    named = type(func) if isinstance(func, nn.Module) else func
+    home = {"torch._C._nn": "torch.nn.functional", None: "torch"}.get(named.__module__, named.__module__)
+    return f"{home}.{named.__qualname__}"
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A named value: what a module call or a functional call returned."""
+
+    name: str
+    kind: str
+    value: Value
+
+
+class Kept(NamedTuple):
+    """What `keep` answers for an operation: values among its inputs, and indices of its outputs."""
+
+    inputs: Iterable[Value] = ()
+    outputs: Iterable[int] = ()
+
+
+@dataclass(eq=False)
+class Tape:
+    """A recorded run. `data` holds the numbers of constants and of the values that were asked for."""
+
+    inputs: list[Value] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    data: dict[int, Tensor] = field(default_factory=dict)
+    constants: dict[int, tuple[Tensor, int, str]] = field(default_factory=dict)  # tensor, version, where read
+    samples: int = 1  # length of the batch axis of the first floating-point argument
+    complete: bool = True  # False where the run was ended after the last layer asked for
+
+    def makers(self) -> dict[int, Operation]:
+        """The operation that made each value, by the value's id."""
+        return {value.id: operation for operation in self.operations for value in operation.outputs if value}
+
+
+def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ...] = Tensor) -> Any:
+    """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
+    if isinstance(item, kind):
+        return replace(item)
+    if isinstance(item, Mapping):
+        return {key: mapped(part, replace, kind) for key, part in item.items()}
+    if isinstance(item, (list, tuple)):
+        parts = [mapped(part, replace, kind) for part in item]
+        if hasattr(item, "_fields"):  # a named tuple
+            return type(item)(*parts)
+        return tuple(parts) if isinstance(item, tuple) else parts
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        changed = copy.copy(item)
+        for field_ in dataclasses.fields(item):
+            object.__setattr__(changed, field_.name, mapped(getattr(item, field_.name), replace, kind))
+        return changed
+    return item
+
+
+def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in `item`, in the order of `mapped`, with where they are: ``[0][name]``, or '' for a lone one."""
+    if isinstance(item, Tensor):
+        yield path, item
+    elif isinstance(item, Mapping):
+        for key, part in item.items():
+            yield from paths(part, f"{path}[{key}]")
+    elif isinstance(item, (list, tuple)):
+        for index, part in enumerate(item):
+            yield from paths(part, f"{path}[{index}]")
+    elif dataclasses.is_dataclass(item) and not isinstance(item, type):
+        for field_ in dataclasses.fields(item):
+            yield from paths(getattr(item, field_.name), f"{path}[{field_.name}]")
+
+
+def tensors_in(item: Any) -> Iterator[Tensor]:
+    """The tensors in `item`, in the order of `mapped`."""
+    return (tensor for _, tensor in paths(item))
+
+
+def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The arguments whose content an ATen operation changes, by its schema."""
+    if func is torch.ops.aten.native_batch_norm.default:  # whose schema does not say it
+        return [tensor for tensor in args[3:5] if args[5] and tensor is not None]
+    if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
+        return []
+    found: list[Tensor] = []
+    for index, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[index] if index < len(args) else kwargs.get(argument.name)
+            found.extend(tensors_in(given))
+    return found

@@ -1,0 +1,105 @@
+"""What several attribution methods say about one unit, side by side."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from deconvviz.results.base import Tabular, as_html, as_rows, as_text, kind, plain
+from deconvviz.results.projections import Provenance, Unit
+
+
+@kind
+@dataclass(frozen=True)
+class Attributed:
+    """What one method gave.
+
+    name: "deconvnet" and "guided" are deconvviz; Captum's methods have the names of their classes.
+    pixels: (C, H, W), signed; None where the method failed.
+    seconds: of the one call, without making the method ready.
+    remark: why it failed, or what one must know about the picture.
+    """
+
+    name: str
+    pixels: torch.Tensor | None
+    seconds: float
+    remark: str
+
+    @property
+    def by(self) -> str:
+        """Whose method it is."""
+        return "deconvviz" if self.name in ("deconvnet", "guided") else "Captum"
+
+
+@dataclass(frozen=True)
+class Comparison(Tabular):
+    """Attributions of one unit of one image by several methods, and how far they agree.
+
+    image: (C, H, W), for display. unit: a class is a unit of the layer "output".
+    receptive_field: (2, 2), rows and columns that the unit sees: first pixel and one past the last.
+    agreement: "Spearman", "SSIM" and "overlap", each (methods, methods), of heatmaps in the receptive field; NaN for
+        methods that failed or whose picture is blank there. The overlap is that of the strongest tenth of the pixels.
+    scores: numbers per method by the name of the score, such as Captum's infidelity and sensitivity.
+    settings: in words, how methods and scores were computed.
+    """
+
+    drawn_by: ClassVar[str] = "deconvviz.figures.comparison"
+
+    image: torch.Tensor
+    unit: Unit
+    receptive_field: torch.Tensor
+    methods: tuple[Attributed, ...]
+    agreement: dict[str, torch.Tensor]
+    scores: dict[str, dict[str, float]]
+    settings: tuple[str, ...]
+    provenance: Provenance
+
+    def __getitem__(self, name: str) -> Attributed:
+        """What the method of that name gave."""
+        return {method.name: method for method in self.methods}[name]
+
+    @property
+    def title(self) -> str:
+        """The unit in words."""
+        where = f" at {self.unit.position}" if self.unit.position else ""
+        layer = "class" if self.unit.layer == "output" else f"{self.unit.layer}, channel"
+        return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {self.unit.activation:.4g}"
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row for each method: its seconds, its scores, and what is to be said about it."""
+        return [
+            {
+                "method": method.name,
+                "by": method.by,
+                "seconds": None if method.pixels is None else method.seconds,
+                **{name: values.get(method.name, math.nan) for name, values in self.scores.items()},
+                "remark": f"failed: {method.remark}" if method.pixels is None else method.remark,
+            }
+            for method in self.methods
+        ]
+
+    def agreement_table(self, measure: str) -> list[dict[str, Any]]:
+        """The agreement of all pairs by one measure; columns are numbered as the rows are."""
+        rows = zip(self.methods, self.agreement[measure].tolist(), strict=True)
+        return [
+            {measure: f"{number} {method.name}", **{str(other): value for other, value in enumerate(values, 1)}}
+            for number, (method, values) in enumerate(rows, 1)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        agreement = {measure: plain(self.agreement_table(measure)) for measure in self.agreement}
+        return {**super().as_json(), "unit": plain(self.unit), "agreement": agreement, "settings": list(self.settings)}
+
+    def _tables(self) -> list[list[tuple[str, ...]]]:
+        return [as_rows(table) for table in (self.table(), *map(self.agreement_table, self.agreement))]
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.title, *map(as_text, self._tables()), "\n".join(self.settings)])
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in self.settings)
+        return super()._repr_html_() + "".join(map(as_html, self._tables())) + said

@@ -1,0 +1,173 @@
+"""What evidence finds: numbers that say whether pictures may be believed, and a sentence that says it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from deconvviz.results.base import Finding, kind
+from deconvviz.results.projections import Unit
+
+
+@kind
+@dataclass(frozen=True)
+class Score:
+    """A mean over images with its confidence interval of 95 % (bootstrap); NaN where there is none.
+
+    >>> print(Score(0.5, 0.4, 0.62, 20))
+    0.50 (0.40 to 0.62)
+    """
+
+    mean: float
+    low: float
+    high: float
+    images: int  # that could be judged
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "none"
+        spread = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.mean:.2f}{spread}"
+
+
+class Judgement(Finding):
+    """What all of them show: a table of scores and a verdict."""
+
+    drawn_by = "deconvviz.figures.evidence"
+
+
+@dataclass(frozen=True)
+class Deletion(Judgement):
+    """What becomes of units when the pixels that a method ranks first are deleted, or inserted.
+
+    fractions: (steps,), of the pixels in the receptive field, from 0 to 1.
+    deletion, insertion: per method (images, steps), the unit's activation: 1 on the whole image, 0 on the baseline;
+        NaN where the unit does not fire more on the image than on the baseline, or the method's picture is blank.
+    baseline: what stands for a deleted pixel: "zero", "mean" or "blur".
+    deletion_scores, insertion_scores: areas under these curves; 0.5 is what chance gives on a linear unit.
+    gains: insertion above a random ranking of the same images.
+    """
+
+    units: tuple[Unit, ...]
+    baseline: str
+    fractions: torch.Tensor
+    deletion: dict[str, torch.Tensor]
+    insertion: dict[str, torch.Tensor]
+    deletion_scores: dict[str, Score]
+    insertion_scores: dict[str, Score]
+    gains: dict[str, Score]
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "method": name,
+                "deletion (low is good)": score,
+                "insertion (high is good)": self.insertion_scores[name],
+                "above random": self.gains[name],
+            }
+            for name, score in self.deletion_scores.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Randomisation(Judgement):
+    """How much of a picture stays when layers get random weights.
+
+    layers: in the order of randomisation, from the unit's layer down to the first.
+    mode: "cascading" (each with all those above it) or "independent" (each alone).
+    spearman, ssim: per method (layers, images), similarity to the picture from the trained network; NaN where a picture
+        is empty.
+    kept: per method the mean rank correlation once the upper half of the layers is random (independent: while one
+        layer of the upper half is).
+    """
+
+    units: tuple[Unit, ...]
+    mode: str
+    layers: tuple[str, ...]
+    spearman: dict[str, torch.Tensor]
+    ssim: dict[str, torch.Tensor]
+    kept: dict[str, Score]
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        ssim = {f"{name}, SSIM": values for name, values in self.ssim.items()}
+        columns = {**self.spearman, **ssim}
+        steps = [
+            {"layer": layer, **{name: float(values[step].nanmean()) for name, values in columns.items()}}
+            for step, layer in enumerate(self.layers)
+        ]
+        return [*steps, {"layer": "upper half", **self.kept, **dict.fromkeys(ssim)}]
+
+
+@dataclass(frozen=True)
+class Selectivity(Judgement):
+    """How alike the pictures of different units on the same image are; near one they show the image, not the unit.
+
+    units: those compared, of all images. spearman, ssim: per method, means over the pairs of each image.
+    pairs: how many there are. blank: per method, how many of them were left out, since one of the two shows nothing.
+    """
+
+    units: tuple[Unit, ...]
+    spearman: dict[str, Score]
+    ssim: dict[str, Score]
+    verdict: str
+    pairs: int = 0
+    blank: dict[str, int] = field(default_factory=dict)
+
+    def table(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "method": name,
+                "rank correlation": score,
+                "SSIM": self.ssim[name],
+                "pairs": self.pairs,
+                "with a blank picture": self.blank.get(name, 0),
+            }
+            for name, score in self.spearman.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Localisation(Judgement):
+    """The pointing game: on how many images the strongest pixel lies in the known object.
+
+    images: (images, C, H, W), what was shown. boxes: (images, spatial dimensions, 2), first pixel of the object and
+        one past the last. points: per method (images, spatial dimensions), the strongest pixel, -1 where the picture is
+        blank, which then counts neither way. chance: a random pixel's.
+    """
+
+    images: torch.Tensor
+    boxes: torch.Tensor
+    points: dict[str, torch.Tensor]
+    hits: dict[str, Score]
+    chance: float
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        rows = [{"method": name, "hits": score} for name, score in self.hits.items()]
+        return [*rows, {"method": "chance", "hits": self.chance}]
+
+
+@dataclass(frozen=True)
+class Clarity(Judgement):
+    """How well a layer's whole reconstruction shows the image, with trained and with random weights.
+
+    trained, random: (layers, images), correlation of the reconstruction's pixels with the input's; NaN where the
+        image or its reconstruction is the same everywhere.
+    """
+
+    layers: tuple[str, ...]
+    style: str
+    trained: torch.Tensor
+    random: torch.Tensor
+    trained_scores: dict[str, Score]
+    random_scores: dict[str, Score]
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        trained, random = self.trained_scores, self.random_scores
+        return [{"layer": layer, "trained": trained[layer], "random weights": random[layer]} for layer in self.layers]
