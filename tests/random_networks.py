@@ -3,7 +3,7 @@
 Steps are drawn one after the other, each run at once on what those before made; what fails, explodes or mixes samples
 is not taken. All numbers follow from names, so that a network of which steps were taken away keeps those that it has.
 
-    >>> network = random_network(3)
+    >>> network = random_network(4)
     >>> model, x = network.built(), network.images()
     >>> model(x).shape[:2]
     torch.Size([3, 3])
