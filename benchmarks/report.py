@@ -260,7 +260,7 @@ def packages(known: Known) -> str:
     parts.append("## In numbers\n\n" + "\n".join(lines) + "\n")
     if missing := sum(1 for _ in zoo()) - len(rows):
         parts.append(
-            f"{missing} more stand in `benchmarks/zoo.py`; they were not run, or not to the end, for this page.\n"
+            f"{missing} more stand in `benchmarks/zoo/`; they were not run, or not to the end, for this page.\n"
         )
     parts.append("Left out of the list:\n\n" + "\n".join(f"- {line}" for line in LEFT_OUT) + "\n")
     for family, title in PACKAGES.items():
