@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import atlas_example as example
 from playwright.sync_api import Page, sync_playwright
+
+from tests.helpers import synthetic_atlas as example
 
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 WATCH = """() => {

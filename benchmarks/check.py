@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from reference import Call, ReferenceRun, relative_error
 from torch import Tensor, nn
 
 import deconvviz as dv
 from benchmarks.architectures import Architecture
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.projection.receptive_field import channel_axis
+from tests.helpers.autograd_reference import Call, ReferenceRun, relative_error
 
 TOLERANCE = 1e-5  # float32
 DOUBLE_TOLERANCE = 1e-10

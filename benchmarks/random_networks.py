@@ -56,8 +56,8 @@ NAMES = (
 
 
 def _checked(seed: int) -> tuple[int, Counter[str], float, dict[str, str]]:
-    from random_check import STYLES, check, report  # noqa: PLC0415  what the tests use
-    from random_networks import random_network  # noqa: PLC0415
+    from tests.helpers.random_networks.check import STYLES, check, report  # noqa: PLC0415  what the tests use
+    from tests.helpers.random_networks.network import random_network  # noqa: PLC0415
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

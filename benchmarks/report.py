@@ -29,7 +29,8 @@ weights that start as zero or one are drawn anew, because in a fresh network a w
 layer table six layers are taken, spread evenly from the first to the last; in each, one channel at its strongest
 position, in both samples of a batch. The projection in style `deconvnet` is compared with the gradient that torch's own
 autograd gives for the same network when the backward passes of its rectifiers are replaced by relu(signal), and that of
-local response normalisation by the identity. That reference (`tests/reference.py`) shares no code with the library.
+local response normalisation by the identity. That reference (`tests/helpers/autograd_reference.py`) shares no code with
+the library.
 Networks of other packages, checked in more ways, have [a page of their own](packages.md).
 
 **What the columns say.** *Error* is the largest ||a - b|| / ||b|| over these layers, in float32; up to 1e-5 counts as
@@ -226,8 +227,8 @@ batch on whole maps; the same on windows; all units at once, as a reconstruction
 one image alone on windows, forward and back; and after that two other images, on windows. Windows are used wherever
 they are possible, also where they are more work. The reference is torch's autograd with the backward passes of
 rectifiers replaced, and with all norms written out, because torch's own backward of some norms is wrong for one
-sample in some layouts (`tests/reference.py`). All is in float64, where at most 1e-10 counts as exact; networks that
-bring numbers in float32 of their own are checked in that, with at most 1e-5.
+sample in some layouts (`tests/helpers/autograd_reference.py`). All is in float64, where at most 1e-10 counts as exact;
+networks that bring numbers in float32 of their own are checked in that, with at most 1e-5.
 
 **What the columns say.** *Error* is the largest ||a - b|| / ||b||. *Windows* is in how many of the projections
 windows could be used. *Unsure* are projections that differ from the reference by no more than it moves itself where

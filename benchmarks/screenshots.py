@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from chromium import ARGUMENTS, CHROMIUM, until
 from PIL import Image
 
 import deconvviz as dv
 from deconvviz.data import MnistTest
 from deconvviz.models import mnist_cnn
+from tests.helpers.chromium import ARGUMENTS, CHROMIUM, until
 
 DOCS = Path(__file__).parents[1] / "docs" / "images"
 

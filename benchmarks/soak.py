@@ -3,10 +3,11 @@
     python -m benchmarks.soak                    10,000 traces with projections, then a scan of 200,000 images
     python -m benchmarks.soak --device cuda      the same on a GPU, with its allocator
 
-Mixed networks, layers, styles, windows and image sizes, one call in five failing (`tests/strain.py`). Memory is that
-of the process in the system's books, once what was freed is given back: the C library's allocator keeps that for the
-next calls. Its median over the second tenth of the run is held against that over the last; the most is with what the
-allocator keeps. Exit status 1 where it grew by more than 2 % or something was left. Into out/soak.json.
+Mixed networks, layers, styles, windows and image sizes, one call in five failing (`tests/helpers/mixed_workload.py`).
+Memory is that of the process in the system's books, once what was freed is given back: the C library's allocator
+keeps that for the next calls. Its median over the second tenth of the run is held against that over the last; the
+most is with what the allocator keeps. Exit status 1 where it grew by more than 2 % or something was left. Into
+out/soak.json.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from strain import Generated, give_back, held, resident, rounds, scanned
 
 import deconvviz as dv
 from benchmarks import timing
+from tests.helpers.mixed_workload import Generated, give_back, held, resident, rounds, scanned
 
 LIMIT = 0.02
 SAMPLES = 200  # over a run

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 
 import torch
-from forced import windows_forced
-from reference import Call, ReferenceRun
 from torch import Tensor, nn
 
 import deconvviz as dv
@@ -17,6 +15,8 @@ from benchmarks.architectures import Architecture
 from benchmarks.check import DOUBLE_TOLERANCE, ROUNDING, TOLERANCE, Row, alive, enliven, index_of, module_calls, spread
 from deconvviz.errors import DeconvVizError
 from deconvviz.projection.receptive_field import channel_axis
+from tests.helpers.autograd_reference import Call, ReferenceRun
+from tests.helpers.forced_windows import windows_forced
 
 STYLES = ("deconvnet", "guided", "gradient")
 LAYERS = 3

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from chromium import browser, page, watched  # noqa: F401  fixtures
-from forced import windows_forced
 
 import deconvviz.rules  # noqa: F401  registers the library's rules
 from deconvviz.operations.registry import _RULES
+from tests.helpers.chromium import browser, page, watched  # noqa: F401  fixtures
+from tests.helpers.forced_windows import windows_forced
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

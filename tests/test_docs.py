@@ -61,7 +61,9 @@ def test_commands_in_the_documents_exist(capsys):
 
 def test_the_tests_that_documents_name_exist():
     named = {
-        found for path in DOCUMENTS for found in re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", path.read_text("utf-8"))
+        found
+        for path in DOCUMENTS
+        for found in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", path.read_text("utf-8"))
     }
     assert len(named) >= 6
     for file, name in named:

@@ -6,12 +6,12 @@ import inspect
 import re
 from pathlib import Path
 
-import bad_commands
 import pytest
-from bad_cases import pattern
-from test_bad_inputs import CASES
 
 from deconvviz import errors
+from tests.helpers.invalid_inputs import commands as bad_commands
+from tests.helpers.invalid_inputs.case import pattern
+from tests.robustness.test_bad_inputs import CASES
 
 DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "errors.md").read_text("utf-8")
 ENTRIES = re.findall(r"^- `(.+)` \((.+)\)\n((?:  .+\n?)*)", DOCUMENT, re.MULTILINE)

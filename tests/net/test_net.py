@@ -1,0 +1,420 @@
+"""The handle: units and their order, traces, inputs of every kind, and what a user's mistakes are answered with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import deconvviz as dv
+from deconvviz.errors import ImageFileError, InputError, MissingFileError, ModelError, UnknownLayerError
+from deconvviz.images import Preprocess
+from deconvviz.models.mnist import mnist_cnn
+from tests.helpers.autograd_reference import randomised
+from tests.helpers.small_networks import SmallResidual
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(1)
+    return dv.DeconvNet(randomised(SmallResidual()))
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(2, 3, 15, 13, generator=torch.Generator().manual_seed(2))
+
+
+# Units
+
+
+def test_units_come_by_sample_then_channel(net, x):
+    projection = net.project(x, "wide", channel=[5, 2])
+    activations = net.trace(x, "wide").activations["wide"]
+    assert [(u.sample, u.channel) for u in projection.units] == [(0, 5), (0, 2), (1, 5), (1, 2)]
+    for unit in projection.units:
+        channel = activations[unit.sample, unit.channel]
+        assert unit.layer == "wide"
+        assert unit.activation == float(channel.max()) == float(channel[unit.position])
+
+
+def test_no_channel_means_all_and_one_channel_is_one(net, x):
+    assert [u.channel for u in net.project(x[:1], "wide").units] == list(range(8))
+    assert [u.channel for u in net.project(x[:1], "wide", channel=3).units] == [3]
+    assert [u.channel for u in net.project(x[:1], "wide", channel=torch.tensor([3, 1])).units] == [3, 1]
+    assert [u.channel for u in net.project(x[:1], "wide", channel=np.arange(2)).units] == [0, 1]
+
+
+def test_positions(net, x):
+    activations = net.trace(x, "wide").activations["wide"]
+    for position in ((1, 2), [1, 2]):
+        for window in ("auto", "full"):
+            units = net.project(x, "wide", 4, position, window=window).units
+            assert [u.position for u in units] == [(1, 2), (1, 2)]
+            found, recorded = [u.activation for u in units], activations[:, 4, 1, 2].tolist()
+            # On crops some processors add up in another order.
+            assert found == (recorded if window == "full" else pytest.approx(recorded, rel=1e-6))
+    units = net.project(x, "wide", 4, torch.tensor([[3, 0], [1, 2]])).units
+    assert [u.position for u in units] == [(3, 0), (1, 2)]
+    units = net.project(x, "wide", [0, 1], "all").units
+    assert [u.position for u in units[:16]] == [(i, j) for i in range(4) for j in range(4)]
+    assert [u.activation for u in units] == activations[:, :2].flatten().tolist()
+
+
+def test_of_equal_activations_the_first_position_is_taken():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    unit = dv.DeconvNet(model).project(torch.ones(1, 1, 3, 3), "1", 0).units[0]
+    assert unit.position == (0, 0)
+
+
+def test_linear_layers_have_channels_and_no_position(net, x):
+    projection = net.project(x, "fc", [0, 4])
+    assert [u.position for u in projection.units] == [()] * 4
+    assert projection.receptive_fields.tolist() == [[[0, 15], [0, 13]]] * 4
+    assert torch.equal(net.project(x, "fc", [0, 4], ()).pixels, projection.pixels)
+
+
+def test_the_seed_scales_the_projection(net, x):
+    by_activation, by_one = net.project(x, "wide", 4), net.project(x, "wide", 4, seed="one")
+    values = torch.tensor([u.activation for u in by_activation.units])
+    positive = values > 0
+    assert positive.any()
+    scaled = by_one.pixels * values[:, None, None, None]
+    assert torch.allclose(by_activation.pixels[positive], scaled[positive], rtol=1e-4, atol=1e-7)
+    assert (by_activation.provenance.seed, by_one.provenance.seed) == ("activation", "one")
+
+
+def test_one_and_three_dimensional_networks():
+    for rank, size in ((1, (21,)), (3, (8, 9, 10))):
+        pool = getattr(nn, f"MaxPool{rank}d")(2)
+        model = nn.Sequential(getattr(nn, f"Conv{rank}d")(2, 3, 3), nn.ReLU(), pool)
+        projection = dv.DeconvNet(model).project(torch.randn(2, 2, *size), "2", [0, 2])
+        assert projection.pixels.shape == (4, 2, *size)
+        sizes = projection.receptive_fields[..., 1] - projection.receptive_fields[..., 0]
+        assert sizes.tolist() == [[4] * rank] * 4
+
+
+def test_a_network_that_moves_its_batch_axis_is_walked_sample_by_sample():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.rnn, self.fc = nn.Conv2d(1, 4, 3), nn.LSTM(24, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.fc(self.rnn(x.permute(3, 0, 1, 2).flatten(2))[0])
+
+    model = Reader().double()
+    images = torch.randn(3, 1, 8, 9, dtype=torch.float64)
+    net = dv.DeconvNet(model, "gradient")
+    projection = net.project(images, "fc", [0], "all", seed="one")
+    assert [u.sample for u in projection.units] == [n for n in range(3) for _ in range(len(projection.units) // 3)]
+    leaf = images.clone().requires_grad_()
+    made = model(leaf)  # (time, samples, classes)
+    for unit, pixels in zip(projection.units, projection.pixels, strict=True):
+        time, label = unit.position
+        (expected,) = torch.autograd.grad(made[time, unit.sample, label], leaf, retain_graph=True)
+        assert torch.allclose(pixels, expected[unit.sample], rtol=1e-10, atol=1e-14)
+
+
+def test_statistics_of_the_batch_tie_samples_together():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Conv2d(2, 2, 1))
+    net, x = dv.DeconvNet(model), torch.randn(2, 1, 6, 6)
+    with pytest.raises(InputError, match=r"in 1 normalises with the statistics of the batch.*one sample at a time"):
+        net.project(x, "2", 0)
+    assert net.project(x[:1], "2", 0).provenance.linearised == ("aten.native_batch_norm in 1",)
+    assert len(net.project(x, "0", 0).units) == 2
+
+
+# Traces
+
+
+def test_activations_and_switches_are_those_of_torch():
+    model, images = mnist_cnn(), torch.rand(2, 1, 28, 28)
+    trace = dv.DeconvNet(model).trace(images)
+    expected = model.relu1(model.norm1(model.conv1(images)) if hasattr(model, "norm1") else model.conv1(images))
+    pooled, switches = nn.functional.max_pool2d(expected, 2, return_indices=True)
+    assert torch.equal(trace.activations["relu1"], expected)
+    assert torch.equal(trace.activations["pool1"], pooled)
+    assert torch.equal(trace.switches["pool1"], switches)
+    assert list(trace.switches) == ["pool1", "pool2"]
+
+
+def test_switches_of_one_dimensional_pooling_have_its_shape():
+    model, x = nn.Sequential(nn.Conv1d(1, 2, 3), nn.MaxPool1d(3, 2)), torch.randn(1, 1, 12)
+    _, expected = nn.functional.max_pool1d(model[0](x), 3, 2, return_indices=True)
+    assert torch.equal(dv.DeconvNet(model).trace(x).switches["1"], expected)
+
+
+def test_a_trace_serves_many_projections(net, x):
+    trace = net.trace(x, ["wide", "fc"])
+    for layer in ("wide", "fc"):
+        assert torch.equal(net.project(trace, layer, 1).pixels, net.project(x, layer, 1).pixels)
+    with pytest.raises(UnknownLayerError, match=r"this trace has no activations of 'stem' .*recorded for 2 layers"):
+        net.project(trace, "stem", 0)
+
+
+# Images
+
+
+def test_images_and_paths_go_through_the_preprocessing(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    preprocess = Preprocess(28, (0.5,), (0.5,))
+    net = dv.DeconvNet(mnist_cnn(), preprocess=preprocess)
+    expected = net.project(preprocess(picture)[None], "conv2", 3)
+    for given in (picture, tmp_path / "a.png", str(tmp_path / "a.png"), [picture]):
+        assert torch.equal(net.project(given, "conv2", 3).pixels, expected.pixels)
+    assert torch.allclose(expected.images[0], preprocess.inverse(preprocess(picture)))
+    assert net.project([picture, tmp_path / "a.png"], "conv2", 3).pixels.shape == (2, 1, 28, 28)
+
+
+def test_torchvisions_preprocessing_is_undone_for_display():
+    from torchvision.transforms._presets import ImageClassification
+
+    net = dv.DeconvNet(nn.Conv2d(3, 2, 3), preprocess=ImageClassification(crop_size=16, resize_size=16))
+    shown = net.project(Image.new("RGB", (20, 20), (255, 0, 0)), "output", 0).images
+    assert torch.allclose(shown[0, :, 8, 8], torch.tensor([1.0, 0.0, 0.0]), atol=1e-6)
+
+
+# Mistakes
+
+
+BAD_CALLS = {
+    "an unknown layer": (
+        lambda net, x: net.project(x, "wid", 0),
+        UnknownLayerError,
+        r"there is no layer 'wid' in SmallResidual; did you mean 'wide'\?",
+    ),
+    "a layer like no other": (
+        lambda net, x: net.project(x, "%", 0),
+        UnknownLayerError,
+        r"no layer '%' in SmallResidual; the layers are 'stem', 'norm', .*, \.\.\.",
+    ),
+    "no layer": (lambda net, x: net.trace(x, []), InputError, "no layer to record; name at least one"),
+    "a channel too far": (
+        lambda net, x: net.project(x, "wide", [0, 8]),
+        InputError,
+        "layer 'wide' has channels 0 to 7, not 8",
+    ),
+    "a negative channel": (lambda net, x: net.project(x, "wide", -1), InputError, "channels 0 to 7, not -1"),
+    "a channel that is no number": (lambda net, x: net.project(x, "wide", "a"), InputError, "0 to 7, not 'a'"),
+    "half a channel": (lambda net, x: net.project(x, "wide", 1.5), InputError, r"channels 0 to 7, not 1\.5"),
+    "no channel": (lambda net, x: net.project(x, "wide", []), InputError, "there is no channel to project"),
+    "a position outside": (
+        lambda net, x: net.project(x, "wide", 0, (4, 0)),
+        InputError,
+        r"maps of size \(4, 4\); the position \(4, 0\) lies outside",
+    ),
+    "a position of too few numbers": (lambda net, x: net.project(x, "wide", 0, (1,)), InputError, r"not \(1,\)"),
+    "a position of another kind": (lambda net, x: net.project(x, "wide", 0, "mean"), InputError, "not 'mean'"),
+    "positions for other samples": (
+        lambda net, x: net.project(x, "wide", 0, torch.zeros(3, 2, dtype=torch.long)),
+        InputError,
+        r"not a tensor of shape \(3, 2\)",
+    ),
+    "a position in a linear layer": (
+        lambda net, x: net.project(x, "fc", 0, (1, 1)),
+        InputError,
+        "layer 'fc' has channels but no positions",
+    ),
+    "another seed": (
+        lambda net, x: net.project(x, "wide", 0, seed="two"),
+        InputError,
+        "'activation' or 'one', not 'two'",
+    ),
+    "an image without its batch axis": (
+        lambda net, x: net.project(x[0], "stem", 0),
+        InputError,
+        r"shape \(3, 15, 13\) has no batch axis; give x\[None\]",
+    ),
+    "a flat image": (
+        lambda net, x: net.project(x[0, 0], "stem", 0),
+        InputError,
+        r"\(15, 13\); the first convolution, 'stem'",
+    ),
+    "too many channels": (
+        lambda net, x: net.project(torch.cat([x, x], 1), "stem", 0),
+        InputError,
+        r"\(2, 6, 15, 13\); the first convolution, 'stem', takes \(N, 3, H, W\)",
+    ),
+    "too few channels": (lambda net, x: net.project(x[:, :1], "fc", 0), InputError, r"takes \(N, 3, H, W\)"),
+    "a vector": (lambda net, x: net.project(x[0, 0, 0], "stem", 0), InputError, r"shape \(13,\); it must have a batch"),
+    "an empty batch": (lambda net, x: net.project(x[:0], "stem", 0), InputError, "which is empty; give at least one"),
+    "no list": (lambda net, x: net.project([], "stem", 0), InputError, "no image in the batch"),
+    "integers": (lambda net, x: net.project(x.int(), "stem", 0), InputError, r"torch\.int32; convert it to floating"),
+    "doubles": (
+        lambda net, x: net.project(x.double(), "stem", 0),
+        InputError,
+        r"torch\.float64 and the model torch\.float32",
+    ),
+    "NaN": (
+        lambda net, x: net.project(x * float("nan"), "stem", 0),
+        InputError,
+        "1170 values that are NaN or infinite",
+    ),
+    "infinity": (
+        lambda net, x: net.project(torch.where(x == x.max(), torch.inf, x), "stem", 0),
+        InputError,
+        "holds 1 values that are NaN or infinite, of 1170; none may be",
+    ),
+    "a number": (
+        lambda net, x: net.project(3, "stem", 0),
+        InputError,
+        "a tensor, a PIL image, a path or a list of these, not int",
+    ),
+    "an image without preprocessing": (
+        lambda net, x: net.project(Image.new("RGB", (9, 9)), "stem", 0),
+        InputError,
+        "the network has no preprocess",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_mistakes_are_answered_with_a_sentence(net, x, name):
+    call, kind, sentence = BAD_CALLS[name]
+    with pytest.raises(kind, match=sentence) as caught:
+        call(net, x)
+    assert isinstance(caught.value, dv.errors.DeconvVizError)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_that_are_no_images(tmp_path):
+    net = dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,)))
+    (tmp_path / "words.png").write_text("no image")
+    (tmp_path / "empty.jpg").touch()
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(whole)
+    (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:900])
+    with pytest.raises(MissingFileError, match=r"there is no image file '.*nowhere.png'"):
+        net.trace(tmp_path / "nowhere.png")
+    for name in ("words.png", "empty.jpg"):
+        with pytest.raises(ImageFileError, match=f"{name}' is no image file that Pillow can read"):
+            net.trace(tmp_path / name)
+    with pytest.raises(ImageFileError, match=r"cut.png' cannot be read as an image"):
+        net.trace(tmp_path / "cut.png")
+    with pytest.raises(ImageFileError, match="is a folder, no image file"):
+        net.trace(tmp_path)
+
+
+def test_what_is_no_model():
+    with pytest.raises(ModelError, match=r"must be a torch.nn.Module, not function"):
+        dv.DeconvNet(lambda x: x)
+    with pytest.raises(ModelError, match="the model Sequential has no parameters"):
+        dv.DeconvNet(nn.Sequential(nn.ReLU()))
+
+
+def test_a_layer_that_never_runs():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+
+        def forward(self, x):
+            return self.used(x).argmax(1)
+
+    net, x = dv.DeconvNet(Model()), torch.ones(1, 1, 2, 2)
+    with pytest.raises(
+        UnknownLayerError, match="'idle' is a module of the model, but nothing that depends on the input"
+    ):
+        net.trace(x, "idle")
+    with pytest.raises(InputError, match=r"layer 'output' returns torch.int64, which has no activations"):
+        net.project(x, "output", 0)
+
+
+def test_activations_that_are_not_finite():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
+    model[0].weight.data.fill_(torch.inf)
+    net, x = dv.DeconvNet(model), torch.ones(1, 1, 2, 2)
+    for call in (lambda: net.project(x, "0", 0), lambda: net.reconstruct(x, "1")):
+        with pytest.raises(InputError, match="are not all finite on this input"):
+            call()
+
+
+def test_errors_are_also_the_ones_that_users_catch(net, x):
+    with pytest.raises(KeyError):
+        net.project(x, "nowhere", 0)
+    with pytest.raises(ValueError):
+        net.project(x, "wide", 99)
+    with pytest.raises(TypeError):
+        dv.DeconvNet(None)
+
+
+# The package
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = (
+        "import sys, deconvviz, deconvviz.cli; "
+        "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)[-9:]; "
+        "deconvviz.DeconvNet; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names():
+    assert set(dv.__all__) == set(dir(dv))
+    for name in dv.__all__:
+        assert getattr(dv, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        dv.nothing
+
+
+def test_units_of_different_samples_channels_and_places_travel_together():
+    net, x = dv.DeconvNet(mnist_cnn()), torch.rand(3, 1, 28, 28)
+    wanted = [(2, 5, (3, 4)), (0, 1, (0, 0)), (2, 7, (9, 9)), (1, 5, (2, 8))]
+    found = net.project_units(x, "conv2", wanted)
+    for row, (sample, channel, position) in enumerate(wanted):
+        alone = net.project(x[sample][None], "conv2", channel, position)
+        assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
+        assert torch.equal(found.receptive_fields[row], alone.receptive_fields[0])
+        assert found.units[row].activation == pytest.approx(alone.units[0].activation, rel=1e-5)
+        assert (found.units[row].sample, found.units[row].channel, found.units[row].position) == wanted[row]
+    for odd in ((3, 0, (0, 0)), (0, 0, (0,)), (0, 99, (0, 0)), (0, 0, (0, -1))):
+        with pytest.raises(InputError, match="there is no unit"):
+            net.project_units(x, "conv2", [odd])
+    with pytest.raises(InputError, match="there is no unit to project"):
+        net.project_units(x, "conv2", [])
+
+
+def test_units_of_samples_that_do_not_stay_apart_keep_their_order():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.rnn = nn.Conv1d(2, 5, 3), nn.LSTM(5, 4)
+
+        def forward(self, x):
+            return self.rnn(self.conv(x).permute(2, 0, 1))[0]
+
+    torch.manual_seed(0)
+    net, x = dv.DeconvNet(Rows()), torch.randn(3, 2, 9)
+    wanted = [(2, 1, (3,)), (0, 3, (0,)), (2, 0, (5,)), (1, 2, (6,))]
+    found = net.project_units(x, "rnn[0]", [(n, c, (*p, 0)) for n, c, p in wanted])
+    for row, (sample, channel, position) in enumerate(wanted):
+        alone = net.project(x[sample][None], "rnn[0]", channel, (*position, 0))
+        assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
+        assert found.units[row].sample == sample
+
+
+def test_a_given_signal_is_sent_back_in_place_of_the_activations():
+    torch.manual_seed(0)
+    net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3)).double())
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    trace = net.trace(x)
+    signal = torch.zeros_like(trace.activations["2"])
+    signal[0, 1, 2, 3], signal[1, 2, 0, 0] = 1, -2
+    sent = net.reconstruct(trace, "2", signal)
+    first = net.project(x[:1], "2", 1, (2, 3), seed="one").pixels
+    assert (sent.pixels[0] - first[0]).norm() <= 1e-12 * first.norm()
+    assert sent.pixels[1].norm() > 0
+    assert sent.provenance.seed == "given"
+    with pytest.raises(
+        InputError, match=r"the signal has shape \(2, 3\) and layer '2' \(2, 3, 4, 4\); they must be equal"
+    ):
+        net.reconstruct(x, "2", signal[:, :, 0, 0])
