@@ -26,7 +26,7 @@ overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the 
 =========  ===========================================================================================
 
 Sources: Zeiler and Fergus 2014 (deconvnet), Springenberg et al. 2015 (guided), Simonyan et al. 2014 (gradient).
-The rules that come with the library are in `deconvviz.operations.mirrors` and `deconvviz.operations.plumbing`.
+The rules that come with the library are in `deconvviz.operations`, one file per kind of operation.
 
 A package brings its own rules along by an entry point of the group ``deconvviz.rules`` that names a module; it is
 imported with this one. `check` is an oracle for people who write rules.
@@ -44,13 +44,7 @@ from torch import Tensor, nn
 from deconvviz.arguments import FUNCTION, NUMBER, TENSOR, described, known, takes
 from deconvviz.errors import RuleError
 from deconvviz.operations.registry import (
-    STYLES,
-    Signals,
-    Step,
-    Style,
-    adjoint,
     all_inputs,
-    linearised,
     masks_and_indices,
     mirror,
     no_numbers,
@@ -58,7 +52,11 @@ from deconvviz.operations.registry import (
     outputs,
     rule_for,
     style_of,
+    window,
 )
+from deconvviz.operations.step import Signals, Step
+from deconvviz.operations.styles import STYLES, Style
+from deconvviz.operations.vector_jacobian import adjoint, linearised
 from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
 from deconvviz.recording.recorder import record
 from deconvviz.recording.restoring import Restored
@@ -81,6 +79,7 @@ __all__ = [
     "outputs",
     "rule_for",
     "style_of",
+    "window",
 ]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
-from deconvviz.operations.mirrors import POOLS
+from deconvviz.operations.pooling import has_switches
 from deconvviz.projection.backward import samples_apart
 from deconvviz.projection.model_call import Call
 from deconvviz.recording.tape import Layer, Tape
@@ -30,7 +30,7 @@ class Trace:
         self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
         self.switches: dict[str, Tensor] = {}
         for operation in tape.operations:
-            indices = operation.outputs[1] if getattr(operation.func, "overloadpacket", None) in POOLS else None
+            indices = operation.outputs[1] if has_switches(operation) else None
             if indices is not None and indices.id in tape.data:
                 layer, found = tape.layers.get(operation.where), tape.data[indices.id]
                 if layer is not None and found.numel() == torch.Size(layer.value.shape).numel():

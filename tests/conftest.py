@@ -26,7 +26,7 @@ def _seeded() -> None:
 @pytest.fixture
 def registry():
     """The registered rules, put back afterwards."""
-    before = {key: list(known) for key, known in _RULES.items()}
+    before = dict(_RULES)
     yield
     _RULES.clear()
     _RULES.update(before)

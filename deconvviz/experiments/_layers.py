@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deconvviz.errors import InputError
-from deconvviz.operations.mirrors import BATCH_NORMS, RECTIFIERS
+from deconvviz.operations.normalisation import BATCH_NORMS
+from deconvviz.operations.rectifiers import RECTIFIERS
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import layer_names
 from deconvviz.recording.tape import Tape

@@ -1,19 +1,14 @@
-"""Windows of maps, as crops need them: whole positions, one window for each unit; and how operations work on them."""
+"""Regions: windows of a map in whole positions, one for each unit and all of one size. Crops are cut by them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from deconvviz.recording.tape import Operation, Value
-
-if TYPE_CHECKING:
-    from deconvviz.projection.crops import Crops
 
 Starts = NDArray[np.int64]  # (units, spatial axes)
 
@@ -28,7 +23,8 @@ class Region(NamedTuple):
     start: Starts
     size: tuple[int, ...]
 
-    def hull(self, other: Region) -> Region:
+    def bounding(self, other: Region) -> Region:
+        """The smallest region that holds both."""
         start = np.minimum(self.start, other.start)
         end = np.maximum(self.start + self.size, other.start + other.size)
         return Region(start, tuple((end - start).max(0).tolist()))
@@ -44,7 +40,7 @@ class Region(NamedTuple):
         return bool((self.start == self.start[:1]).all())
 
     def clipped(self, shape: Sequence[int]) -> Region:
-        """What of a shared window lies in the map, at least one position."""
+        """The part of a shared window that lies in the map, at least one position."""
         if not self.shared:
             return self
         extent = np.array(shape[2:])
@@ -66,57 +62,12 @@ class Region(NamedTuple):
         return whole
 
     def taken(self, numbers: Tensor, samples: Tensor) -> Tensor:
-        """The windows of recorded numbers (samples, channels, *positions), (units, channels, *size), channels last.
+        """The windows of recorded numbers (samples, channels, *positions): (units, channels, *size), channels last.
 
-        Outside of the map stands what is nearest in it.
+        A position outside the map takes the nearest one inside.
         """
         index: list[Any] = [samples.view(-1, *[1] * len(self.size)), slice(None)]
         for axis in range(len(self.size)):
             index.append(self.places(axis, numbers.device).clamp(0, numbers.shape[2 + axis] - 1))
-        found: Tensor = numbers[tuple(index)]  # (units, *size, channels)
-        return found.movedim(-1, 1)
-
-
-# Which windows
-
-
-class Local(NamedTuple):
-    """How an operation works on windows.
-
-    needs: the region of an input that makes a region of its output. runs: appends to the tape what makes it.
-    phase: (region, region needed): where the region starts in what is made of the one needed, for what enlarges.
-    """
-
-    needs: Callable[[Operation, Value, Region], Region]
-    runs: Callable[[Crops, Operation, Region], Value]
-    phase: Callable[[Operation, Region, Region], Starts]
-
-
-_LOCAL: dict[Any, Local] = {}
-
-
-def no_phase(operation: Operation, region: Region, needed: Region) -> Starts:
-    return np.zeros_like(region.start)
-
-
-def local(
-    *operations: Any,
-    needs: Callable[[Operation, Value, Region], Region],
-    phase: Callable[[Operation, Region, Region], Starts] = no_phase,
-) -> Callable[[Any], Any]:
-    """Register the decorated function as the way `operations` run on windows; see `Local`."""
-
-    def register(runs: Any) -> Any:
-        _LOCAL.update(dict.fromkeys(operations, Local(needs, runs, phase)))
-        return runs
-
-    return register
-
-
-def local_for(operation: Operation) -> Local:
-    for key in (operation.func, getattr(operation.func, "overloadpacket", None)):
-        if key in _LOCAL:
-            return _LOCAL[key]
-    if torch.Tag.pointwise in getattr(operation.func, "tags", ()):
-        return _LOCAL["pointwise"]
-    raise NotLocal(str(operation))
+        cut: Tensor = numbers[tuple(index)]  # (units, *size, channels)
+        return cut.movedim(-1, 1)

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError, UnsupportedOperation
-from deconvviz.operations import mirrors, plumbing  # noqa: F401  they register the library's rules
-from deconvviz.operations.registry import Rule, Signals, Step, Style, adjoint, linearised, rule_for
+from deconvviz.operations.registry import Mirror, rule_for
+from deconvviz.operations.step import Signals, Step
+from deconvviz.operations.styles import Style
+from deconvviz.operations.vector_jacobian import adjoint, linearised
 from deconvviz.projection.batchnorm_folding import folded
 from deconvviz.projection.half_precision import WideTape, widened
 from deconvviz.projection.model_call import is_finite
@@ -159,7 +161,7 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
     with undisturbed(layer.device):
         signals = {layer.id: signal}
         writable: set[int] = set()  # values whose signal is read nowhere else
-        spread: set[int] = set()  # values whose signal fills most of the map, and those before them
+        dense: set[int] = set()  # values whose signal fills most of the map, and those before them
         stops = stopping(tape, layer)
 
         def taken(value: Value) -> Tensor | None:
@@ -175,9 +177,9 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
                 met.detached[str(operation)] = None
             rule = rule_for(operation, style)
             free = all(value is None or value.id in writable for value in operation.outputs)
-            if not spread.isdisjoint(value.id for value in operation.outputs if value):
-                spread.update(value.id for value in operation.inputs)
-            for value, part in _mirrored(rule, _step(operation, tape, samples, free, spread, taken), arriving, met):
+            if not dense.isdisjoint(value.id for value in operation.outputs if value):
+                dense.update(value.id for value in operation.inputs)
+            for value, part in _mirrored(rule, _step(operation, tape, samples, free, dense, taken), arriving, met):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part
@@ -210,7 +212,7 @@ def _check_arrived(signals: Iterable[Tensor]) -> None:
         )
 
 
-def _mirrored(rule: Rule, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:
+def _mirrored(rule: Mirror, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:
     """The signals at an operation's inputs, in the type of each input."""
     operation = op.operation
     carriers = [value for value in operation.inputs if value.carries_signal]

@@ -11,8 +11,11 @@ from dataclasses import replace
 
 import torch
 
-from deconvviz.operations.mirrors import factor, filter_transposed, scale
-from deconvviz.operations.registry import Step, Style, rule_for
+from deconvviz.operations.convolution import filter_transposed
+from deconvviz.operations.normalisation import channel_factors, scale
+from deconvviz.operations.registry import rule_for
+from deconvviz.operations.step import Step
+from deconvviz.operations.styles import Style
 from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 
@@ -38,7 +41,7 @@ def folded(tape: Tape, style: Style, layer: Value) -> Tape:
         if norm is None:
             operations.append(operation)
         else:
-            filters = filters * factor(Step(norm, tape, None)).to(filters.dtype).view(-1, 1, 1, 1)
+            filters = filters * channel_factors(Step(norm, tape, None)).to(filters.dtype).view(-1, 1, 1, 1)
             done.add(norm)
             operations.append(_merged(operation, norm, weight))
         data[operations[-1]["weight"].id] = filters.contiguous(memory_format=torch.channels_last)

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvviz.operations import local  # noqa: F401  registers how operations run on windows
 from deconvviz.operations.regions import NotLocal, Region, Starts
-from deconvviz.operations.registry import Style
+from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met, check_constants, keep_for, out_of_memory, undisturbed, walk
-from deconvviz.projection.crops import Crops, cropped, phases, regions
+from deconvviz.projection.crops import Crops, phases, regions, seen_operations, write_crops
 from deconvviz.projection.half_precision import wide, widened
 from deconvviz.projection.model_call import check_finite, is_finite
 from deconvviz.recording.blank_tensors import zeros
@@ -67,11 +66,7 @@ class Windowed:
     @cached_property
     def _path(self) -> list[tuple[Operation, Value]]:
         """The operations that units see through, and what of each they see."""
-        made = (
-            (op, next((value for value in op.outputs if value is not None and value.id in self.found), None))
-            for op in self.tape.operations
-        )
-        return [(operation, value) for operation, value in made if value is not None]
+        return list(seen_operations(self.tape, self.found))
 
     def less_back(self) -> bool:
         """Whether the way back is less work than on whole maps: each group of units has a tape to be written."""
@@ -178,7 +173,7 @@ class Windowed:
         pixels: Tensor,
         met: Met,
     ) -> Tensor:
-        crops = cropped(self.tape, found, self.filters)
+        crops = write_crops(self.tape, found, self.filters)
         samples, channels = self.samples[part].to(pixels.device), self.channels[part].to(pixels.device)
         with undisturbed(self.layer.device):
             activations = prepared(crops, samples)

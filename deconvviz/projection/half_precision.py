@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.operations.registry import Style, rule_for
+from deconvviz.operations.registry import rule_for
+from deconvviz.operations.styles import Style
 from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 _SOFTMAXES = ("aten._softmax", "aten._log_softmax")
@@ -71,7 +72,7 @@ def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
         inputs = tuple(changed(value) for value in operation.inputs)
         outputs = tuple(None if value is None else changed(value) for value in operation.outputs)
         new = replace(operation, args=args, kwargs=kwargs, inputs=inputs, outputs=outputs)
-        if not rule_for(operation, style).function.__module__.startswith("deconvviz."):
+        if not rule_for(operation, style).is_ours:
             made.before[new] = operation
         made.operations.append(new)
     return made, changed(layer)

@@ -1,7 +1,7 @@
 """What windows at each value see of the image, for all values of a tape in one pass.
 
-`operations.windows` carries given windows back. Here it is the way itself that is composed: along most operations the
-window at an input is a straight line of the window at the output,
+`receptive_field.windows_at_inputs` carries given windows back. Here the passages themselves are composed: through most
+operations the window at an input is a straight line of the window at the output,
 
     first' = slope * first + ahead,    last' = slope * last + behind,
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconvviz.operations import windows
+from deconvviz.operations.registry import window_for
 from deconvviz.recording.tape import Operation, Tape, Value
 
 Window = tuple[float, float]
@@ -87,17 +88,17 @@ def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> t
     """
     if not fixed:  # a single number
         return None
-    rule = windows.rule_for(operation, value)
-    if rule is windows.same and value.shape == made.shape:
+    rule = window_for(operation, value)
+    if rule.backward is windows.same and value.shape == made.shape:
         return fixed, tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(len(fixed)))
     moving = [axis for axis, window in enumerate(fixed) if window is None]
-    if not windows.straight(operation, value, made, moving):
+    if not rule.is_even(operation, value, made, moving):
         return None
     rows = np.zeros((1 + len(moving), len(fixed), 2))
     rows[:] = [(0.0, 0.0) if window is None else window for window in fixed]
     for row, axis in enumerate(moving, 1):
         rows[row, axis] = (1.0, 2.0)
-    inside = rule(operation, value, made, rows)
+    inside = rule.backward(operation, value, made, rows)
     if (inside[0, :, 0] > inside[0, :, 1]).any():
         return fixed, (NOTHING,)
     lines = []

@@ -18,21 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deconvviz.operations.windows import (
-    Windows,
-    axis_groups,
-    everything_seen,
-    nothing_seen,
-    permutation,
-    windows_at_inputs,
-)
+from deconvviz.operations.registry import channels_for, window_for
+from deconvviz.operations.windows import Windows, bounding, everything_seen, nothing_seen
 from deconvviz.projection.layer_windows import Key, Lines, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
-
-_CHANNELS_SECOND = ("aten.convolution", "aten.native_batch_norm", "aten.cudnn_batch_norm")
-_CHANNELS_LAST = ("torch.nn.functional.linear", "aten.mm", "aten.addmm", "aten.native_layer_norm")
-_RECURRENT = ("aten.mkldnn_rnn_layer", "aten._cudnn_rnn", "aten.lstm", "aten.gru")
-_RESHAPED = ("aten.view", "aten._unsafe_view", "aten.squeeze", "aten.unsqueeze")
 
 BLOCK = 64  # layers whose windows are carried back together, where they have to be
 
@@ -67,31 +56,42 @@ def channel_axis(
 
 
 def _source(operation: Operation | None, value: Value) -> Value | None:
-    """The value whose axis of channels tells that of `value`; None where the operation itself tells."""
-    if operation is None or operation.label in _CHANNELS_SECOND + _CHANNELS_LAST + _RECURRENT:
+    """The value whose channel axis tells that of `value`; None if the operation itself tells."""
+    rule = None if operation is None else channels_for(operation)
+    if operation is None or (rule is not None and rule.axis is not None):
         return None
     source = operation.inputs[0]
-    moves = operation.label in ("aten.stack", "aten.permute", "aten.transpose", *_RESHAPED)
+    moves = rule is not None and rule.moved is not None
     return source if moves or len(source.shape) == len(value.shape) else None
 
 
 def _axis_through(operation: Operation | None, value: Value, before: int | None) -> int:
-    """The axis of channels of what an operation made, from that of its source, where it has one."""
+    """The channel axis of what an operation made, from that of its source if it has one."""
     rank = len(value.shape)
-    if operation is not None and operation.label in _CHANNELS_LAST + _RECURRENT:
-        return rank - 1
+    rule = None if operation is None else channels_for(operation)
+    if rule is not None and rule.axis is not None:
+        return min(rule.axis, rank - 1) if rule.axis >= 0 else rank + rule.axis
     if operation is None or before is None:
         return min(1, rank - 1)
-    if operation.label == "aten.stack":
-        return before + int(operation["dim"] % rank <= before)
-    if operation.label in ("aten.permute", "aten.transpose"):
-        return permutation(operation).index(before)
-    if operation.label in _RESHAPED:
-        for old, new in axis_groups(operation.inputs[0].shape, value.shape):
-            if before in old and new:
-                return new[min(old.index(before), len(new) - 1)]
-        return min(1, rank - 1)
-    return before
+    return before if rule is None or rule.moved is None else rule.moved(operation, value, before)
+
+
+def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windows]:
+    """Carry windows from values (by id, all with the same number of rows) to the tape's inputs."""
+    count = len(next(iter(starts.values()))) if starts else 0
+    windows = dict(starts)
+    for operation in reversed(tape.operations):
+        for made in operation.outputs:
+            if made is None or made.id not in windows:
+                continue
+            rows = windows.pop(made.id)
+            empty = (rows[..., 0] > rows[..., 1]).any(axis=1)
+            for value in dict.fromkeys(operation.inputs):
+                inside = window_for(operation, value).backward(operation, value, made, rows)
+                inside[empty | (inside[..., 0] > inside[..., 1]).any(axis=1)] = (math.inf, -math.inf)
+                known = windows.get(value.id)
+                windows[value.id] = inside if known is None else bounding(known, inside)
+    return {v.id: windows.get(v.id, nothing_seen(count, len(v.shape))) for v in tape.inputs}
 
 
 def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError
-from deconvviz.operations.mirrors import uses_batch_statistics
+from deconvviz.operations.normalisation import uses_batch_statistics
 from deconvviz.recording.tape import Tape
 
 _TOLERANCE = {torch.float64: 1e-8, torch.complex128: 1e-8, torch.float32: 1e-3, torch.complex64: 1e-3}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.operations.windows import nearest_sources
+from deconvviz.operations.resampling import nearest_sources
 from deconvviz.projection import cropped
 
 OPTIONS = [{"scale_factor": factor} for factor in (1.5, 2.5, 0.6, 1.2, 3.0, 0.75, 2.2)]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.operations import mirrors
+from deconvviz.operations import convolution
 from deconvviz.projection.batchnorm_folding import folded
 from deconvviz.rules import STYLES
 from tests.helpers.autograd_reference import randomised, reference, relative_error
@@ -108,13 +108,13 @@ class Shared(nn.Module):
 
 def windowed_filters(monkeypatch):
     """The calls that went through windows, by the input's shape and the window's size."""
-    calls, direct = [], mirrors._from_windows
+    calls, direct = [], convolution._from_windows
 
     def counted(op, signal, weight, shape, starts, sizes):
         calls.append((tuple(shape[2:]), tuple(sizes)))
         return direct(op, signal, weight, shape, starts, sizes)
 
-    monkeypatch.setattr("deconvviz.operations.mirrors._from_windows", counted)
+    monkeypatch.setattr("deconvviz.operations.convolution._from_windows", counted)
     return calls
 
 
@@ -163,9 +163,10 @@ def test_units_at_different_places_share_a_window(monkeypatch):
 
 def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
     calls = windowed_filters(monkeypatch)
-    looked, direct = [], mirrors._filled
+    looked, direct = [], convolution._filled
     monkeypatch.setattr(
-        "deconvviz.operations.mirrors._filled", lambda *a: looked.append(a[0].made.id not in a[0].spread) or direct(*a)
+        "deconvviz.operations.convolution._filled",
+        lambda *a: looked.append(a[0].made.id not in a[0].dense) or direct(*a),
     )
     torch.manual_seed(3)
     model = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)))

@@ -117,13 +117,13 @@ def test_in_single_precision_too_but_for_ties_that_rounding_decides(name, used, 
     """Equal to 1e-5 wherever the switches agree; those that do not are counted."""
     net, x, layers = built(name, torch.float32)
     tapes = []
-    write = cropped.cropped
+    write = cropped.write_crops
 
     def noted(*arguments):
         tapes.append(write(*arguments))
         return tapes[-1]
 
-    monkeypatch.setattr(cropped, "cropped", noted)
+    monkeypatch.setattr(cropped, "write_crops", noted)
     flips = total = 0
     for layer in layers:
         units = spots(net.layers(x[:1])[layer].shape, len(x))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.operations.registry import STYLES
+from deconvviz.operations.styles import STYLES
 from deconvviz.projection.backward import keep_for
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.aliasing import Geometry, overwritten, place_in, reread

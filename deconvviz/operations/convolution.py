@@ -1,0 +1,178 @@
+"""Convolution, plain and transposed, in one to three dimensions.
+
+Operation: `aten.convolution`, into which torch turns every `nn.ConvNd` and `nn.ConvTransposeNd`.
+
+Mirror, in every style: convolution with the transposed weights and without bias, to the exact size of the input,
+
+    s_in = W^T s_out,
+
+which is the adjoint of the convolution (Zeiler and Fergus 2014, section 2.1: "filtering with transposed weights"). It
+reads the weights and no recorded numbers. If the weights depend on the input, the operation is linearised.
+
+Windows: see `Geometry`. On crops it runs without padding: positions outside the map are set to zero first. Samples stay
+apart; channels are mixed, and lie along axis 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deconvviz.operations.conditions import only
+from deconvviz.operations.regions import NotLocal, Region, Starts
+from deconvviz.operations.registry import channels, crop, mirror, region_needed, window
+from deconvviz.operations.step import Signals, Step
+from deconvviz.operations.windows import Geometry, Windows, everything_seen
+from deconvviz.recording.tape import Operation, Value
+
+if TYPE_CHECKING:
+    from deconvviz.projection.crops import Crops
+
+aten: Any = torch.ops.aten
+
+channels(aten.convolution, axis=1)
+
+
+@mirror(aten.convolution, applies=only("input"), batchwise=True, own=True, local=True)
+def filter_transposed(op: Step, signal: Tensor) -> Signals:
+    """Transposed convolution with the same weights, without bias, to the exact input size."""
+    weight = op.data(op["weight"])
+    shape = op.shape(op["input"])
+    if _is_strided_stem(op, weight):
+        return _by_phases(op, signal, weight, shape)
+    if (bounds := _filled(op, signal, weight)) is not None:
+        return _from_windows(op, signal, weight, shape, *bounds)
+    geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
+    layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
+    # Only the shape of the input is read. In another layout than that of the filters it would be copied.
+    shape_only = torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
+    back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
+    return back
+
+
+def _filled(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]] | None:
+    """The bounding box of each unit's nonzero signal: its start (units, 2), and one size for all.
+
+    Near its unit a signal is zero almost everywhere. None if the boxes fill most of a map; from then on no box is
+    looked for.
+    """
+    dense = op.made.id in op.dense or op["transposed"] or op["groups"] > 1
+    fast = signal.device.type == "cpu" and signal.ndim == 4 and signal.is_contiguous(memory_format=torch.channels_last)
+    if dense or not fast:  # on other devices, to ask for sizes would wait for the device
+        return None
+    filled = signal.permute(0, 2, 3, 1).any(3)
+    starts, sizes = [], []
+    for axis, extent in ((2, signal.shape[2]), (1, signal.shape[3])):
+        along = filled.any(axis)
+        first, last = along.int().argmax(1), extent - 1 - along.flip(1).int().argmax(1)
+        size = int((last - first).where(along.any(1), 0).max()) + 1
+        starts.append(first.clamp(max=extent - size))
+        sizes.append(size)
+    places, taps = sizes[0] * sizes[1], weight.shape[2] * weight.shape[3]
+    if 3 * places > 2 * filled[0].numel() or places * taps > 2 * torch.Size(op["input"].shape[2:]).numel():
+        op.dense.add(op["input"].id)  # a product for all taps at once would take more memory than whole maps
+        return None
+    return torch.stack(starts, 1), sizes
+
+
+def _from_windows(
+    op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int], starts: Tensor, sizes: list[int]
+) -> Tensor:
+    """The transposed convolution of the boxes alone: one matrix product for all taps; each tap's part is then added."""
+    stride, padding, dilation = op["stride"], op["padding"], op["dilation"]
+    units = torch.arange(len(signal))[:, None, None]
+    rows, columns = (starts[:, axis, None] + torch.arange(sizes[axis]) for axis in (0, 1))
+    windows = signal.permute(0, 2, 3, 1)[units, rows[:, :, None], columns[:, None, :]]
+    matrix = weight.permute(0, 2, 3, 1).flatten(1)
+    taps = (windows.flatten(0, 2) @ matrix).view(*windows.shape[:3], *weight.shape[2:], shape[1])
+    extent = [n + 2 * p for n, p in zip(shape[2:], padding, strict=True)]
+    back = taps.new_zeros((shape[0], *extent, shape[1]))
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            down, across = rows * stride[0] + i * dilation[0], columns * stride[1] + j * dilation[1]
+            back[units, down[:, :, None], across[:, None, :]] += taps[:, :, :, i, j]
+    inside = back[:, padding[0] : padding[0] + shape[2], padding[1] : padding[1] + shape[3]]
+    return inside.contiguous().permute(0, 3, 1, 2)
+
+
+def _is_strided_stem(op: Step, weight: Tensor) -> bool:
+    """A strided 2-D convolution of few channels. Its transposed convolution is slow: too few channels to vectorise."""
+    strided = weight.ndim == 4 and len(set(op["stride"])) == 1 and op["stride"][0] > 1 and set(op["dilation"]) == {1}
+    return strided and weight.shape[1] <= 4 and op["groups"] == 1 and not op["transposed"]
+
+
+def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The transposed convolution as a convolution of stride 1, whose channels are then put in place as pixels.
+
+    A pixel sees the taps that lie a multiple of the stride apart. So each of the stride * stride phases of a pixel is
+    an ordinary convolution with taps of its own.
+    """
+    stride, padding = op["stride"][0], op["padding"]
+    made, taken = weight.shape[:2]
+    taps = [-(-size // stride) for size in weight.shape[2:]]
+    rows, columns = (stride * count - size for count, size in zip(taps, weight.shape[2:], strict=True))
+    phased = F.pad(weight, (0, columns, 0, rows)).view(made, taken, taps[0], stride, taps[1], stride).flip(2, 4)
+    phased = phased.permute(1, 3, 5, 0, 2, 4).reshape(-1, made, *taps).contiguous(memory_format=torch.channels_last)
+    larger = F.pixel_shuffle(F.conv2d(signal, phased, padding=[count - 1 for count in taps]), stride)
+    ends = [begin + extent - size for begin, extent, size in zip(padding, shape[2:], larger.shape[2:], strict=True)]
+    return F.pad(larger, (-padding[1], ends[1], -padding[0], ends[0]))
+
+
+# Windows and crops
+
+
+def _geometry(operation: Operation) -> Geometry:
+    kernel = operation["weight"].shape[2:]
+    return Geometry.of(operation, list(kernel), len(kernel))
+
+
+def _has_even_windows(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
+    return not operation["transposed"] or set(operation["stride"]) == {1}
+
+
+@window(aten.convolution, even=_has_even_windows)
+def filtered(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+    """The taps of the kernel; all channels."""
+    inside = everything_seen(len(rows), len(value.shape))
+    inside[:, 2:] = _geometry(operation).backward(rows)[:, 2:]
+    return inside
+
+
+def _has_fixed_weights(operation: Operation) -> bool:
+    bias = operation["bias"]
+    return not operation["weight"].tracked and not (isinstance(bias, Value) and bias.tracked)
+
+
+def _phase(operation: Operation, region: Region, needed: Region) -> Starts:
+    """Where a region starts in what a transposed convolution makes of the region it needs."""
+    geometry = _geometry(operation)
+    if not geometry.transposed:
+        return np.zeros_like(region.start)
+    phase: Starts = region.start - (needed.start * geometry.stride - geometry.padding)
+    return phase
+
+
+@crop(aten.convolution, applies=_has_fixed_weights, phase=_phase)
+def filter_crop(crops: Crops, operation: Operation, region: Region) -> Value:
+    """Without padding. A transposed one makes more than the region, which is then cut out."""
+    geometry = _geometry(operation)
+    rank, made = len(region.size), operation.made
+    needed = region_needed(operation, operation["input"], region)
+    piece = crops.piece(operation, operation["input"], needed, fill=0.0)
+    weights = [crops.kept(operation[name]) for name in ("weight", "bias")]
+    shared = (geometry.stride.tolist(), [0] * rank, geometry.dilation.tolist(), geometry.transposed, [0] * rank)
+    args = (piece, *weights, *shared, operation["groups"])
+    if not geometry.transposed:
+        return crops.operation(operation, operation.func, args, {}, crops.new(made, region))
+    if (geometry.reach < geometry.stride - 1).any():
+        raise NotLocal(str(operation))
+    size = (np.array(needed.size) - 1) * geometry.stride + geometry.reach + 1
+    whole = Region(region.start - _phase(operation, region, needed), tuple(size.tolist()))
+    larger = crops.operation(operation, operation.func, args, {}, crops.new(made, whole))
+    return crops.narrowed(operation, larger, whole, region)
