@@ -16,7 +16,6 @@ import torch
 from captum.attr import Deconvolution, GuidedBackprop, IntegratedGradients, Saliency
 from matplotlib.figure import Figure
 from torch import Tensor
-from tqdm import tqdm
 
 from deconvviz import __version__, figures
 from deconvviz.atlas.build import build_atlas
@@ -27,6 +26,7 @@ from deconvviz.errors import InputError, OutputError
 from deconvviz.io.atomic import check_writable, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
@@ -88,10 +88,10 @@ def _built(folder: Path, progress: bool) -> Path:
         lambda: _beside_captum(net, images, labels),
     ]
     sections: list[Section] = []
-    for step in tqdm(steps, desc="demo", unit="section", disable=not progress):
+    for step in progress_bar(steps, desc="demo", unit="section", shown=progress):
         sections.extend(step())
     pictures = []
-    for section in tqdm(sections, desc="pictures", unit="picture", disable=not progress):
+    for section in progress_bar(sections, desc="pictures", unit="picture", shown=progress):
         png = picture_of(section.figure, "png", dpi=130)
         with replacing(folder / f"{section.name}.png") as beside:
             beside.write_bytes(png)

@@ -12,7 +12,6 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deconvviz import images
 from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
@@ -27,6 +26,7 @@ from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import DataError, InputError, UnknownLayerError, did_you_mean
 from deconvviz.io.locks import alone
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import channels_of, layer_names, units_at
@@ -106,7 +106,7 @@ def _built(
     total = sum(map(len, wanted.values()))
     _check_strongest(net, pictures, top, wanted)
     site = Site(out, _header(net, data, top, tuple(x.shape[1:]), title, evidence))
-    with tqdm(total=total, unit="unit", desc="atlas", disable=not progress, smoothing=0.05) as bar:
+    with progress_bar(total=total, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
         for name in chosen:
             bar.set_postfix_str(name)
             shape = table[name].shape

@@ -16,6 +16,7 @@ from deconvviz.cli.evidence import EVIDENCE
 from deconvviz.cli.experiments import EXPERIMENTS
 from deconvviz.cli.mining import MINING
 from deconvviz.cli.pictures import PICTURES
+from deconvviz.cli.shared import remark
 from deconvviz.cli.training import TRAINING
 from deconvviz.errors import DeconvVizError, ModelError
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        remark("interrupted")
         return 130
     except BrokenPipeError:
         _give_up_printing()
@@ -77,15 +78,15 @@ def _show(
 ) -> None:
     """The library's own warnings as remarks, without the line of the code."""
     if category.__module__.startswith("deconvviz."):
-        print(f"note: {' '.join(str(message).splitlines())}", file=sys.stderr)
+        remark(f"note: {' '.join(str(message).splitlines())}")
     else:
-        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
+        remark(warnings.formatwarning(message, category, filename, lineno, line).removesuffix("\n"))
 
 
 def _open_streams() -> None:
     """Where a standard stream is closed, as by ``>&-``, let it lead nowhere: files would else get its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        if getattr(getattr(sys, name), "closed", True):  # or missing
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  as long as the program runs
 
 
@@ -98,7 +99,7 @@ def _failed(error: Exception) -> int:
         said = f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror
     elif not isinstance(error, DeconvVizError):
         said = f"{': '.join(filter(None, (type(error).__name__, said)))} (--debug shows where)"
-    print(f"deconvviz: {said}", file=sys.stderr)
+    remark(f"deconvviz: {said}")
     try:
         sys.stdout.flush()
     except OSError:

@@ -6,11 +6,20 @@ import argparse
 import contextlib
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.outputs import Outputs, at_default_name, check_apart, out_argument, place
-from deconvviz.cli.shared import Command, bars, json_argument, list_broken, listed, loaded, model_arguments, report
+from deconvviz.cli.shared import (
+    Command,
+    bars,
+    json_argument,
+    list_broken,
+    listed,
+    loaded,
+    model_arguments,
+    remark,
+    report,
+)
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +87,7 @@ def _join() -> None:
     if not several:
         if os.environ.get("RANK", "0") not in ("0", ""):
             said = f"RANK={os.environ['RANK']} is set, but WORLD_SIZE says of no other process"
-            print(f"note: {said}; this one scans everything, and writes", file=sys.stderr)
+            remark(f"note: {said}; this one scans everything, and writes")
         return
     if not torch.distributed.is_initialized():
         try:
@@ -147,7 +156,7 @@ def _atlas(given: argparse.Namespace) -> None:
         check_apart(given, out)
     with alone(out) if builds else contextlib.nullcontext():
         if builds and (others := left_alone(out)):
-            print(f"note: what is no part of the atlas in {str(out)!r} stays: {listed(others)}", file=sys.stderr)
+            remark(f"note: what is no part of the atlas in {str(out)!r} stays: {listed(others)}")
         net, data, top = _scanned(given)
         if builds:
             page = build_atlas(net, data, top, out, given.layers, progress=bars(), evidence=given.evidence)

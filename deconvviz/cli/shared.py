@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -53,7 +54,7 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
     torch.manual_seed(0)
     found = load_model(given.model, given.weights, given.pretrained, given.size)
     if found.remark:
-        print(f"note: {found.remark}", file=sys.stderr)
+        remark(f"note: {found.remark}")
     return DeconvNet(found.model, getattr(given, "style", "deconvnet"), found.preprocess), found.shape
 
 
@@ -78,14 +79,20 @@ def report(given: argparse.Namespace, found: Tabular, *files: Path) -> None:
     say(given, "\n".join(map(str, (found, *files))), {**found.as_json(), "files": files})
 
 
+def remark(text: str) -> None:
+    """Say something on standard error; it is lost where nobody can read it, and the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr)
+
+
 def list_broken(found: Any) -> None:
     """Say which items of a dataset could not be read."""
     from deconvviz.results.base import printable
 
     for one in found.broken[:20]:
-        print(f"left out: {printable(f'{one.name}: {one.reason}')}", file=sys.stderr)
+        remark(f"left out: {printable(f'{one.name}: {one.reason}')}")
     if len(found.broken) > 20:
-        print(f"left out: {len(found.broken) - 20} more", file=sys.stderr)
+        remark(f"left out: {len(found.broken) - 20} more")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -98,7 +105,9 @@ def listed(names: Sequence[str]) -> str:
 
 def bars() -> bool:
     """Whether somebody watches: progress bars are for a terminal, and would only fill a log."""
-    return sys.stderr.isatty()
+    with contextlib.suppress(ValueError):  # it is closed
+        return sys.stderr.isatty()
+    return False
 
 
 def image(given: str) -> Any:

@@ -21,7 +21,7 @@ from torch import Tensor
 from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes, whole_from
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
-from deconvviz.evidence.metrics import Box, cut, enough, heatmap
+from deconvviz.evidence.metrics import FEWEST, Box, cut, enough, heatmap
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
 from deconvviz.results.evidence import Deletion, Score
@@ -222,6 +222,9 @@ def _verdict(
 
 
 def _judged(name: str, gain: Score, beyond: float) -> str:
+    if gain.images < FEWEST:
+        images = "1 image is" if gain.images == 1 else f"{gain.images} images are"
+        return f"{images} too few to tell {name} from a random ranking ({gain.mean:+.2f}); {FEWEST} or more can"
     if gain.low > 0:
         edges = "and more than an edge detector" if beyond > 0 else "but no more than an edge detector"
         than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"

@@ -17,7 +17,7 @@ from deconvviz.arguments import METHODS, NET, SEED, TEXT, WHOLE, described, is_w
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
-from deconvviz.evidence.metrics import enough, heatmap
+from deconvviz.evidence.metrics import CONFIDENCE, FEWEST, enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
@@ -78,7 +78,7 @@ def _checked_boxes(given: Any, x: Tensor) -> Tensor:
 
 
 def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
-    said = []
+    said, edges = [], hits["edges"]
     for name, one in hits.items():
         if name in BASELINES:
             continue
@@ -86,17 +86,21 @@ def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
             said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
             continue
         left = "" if one.images == images else f" (without {images - one.images} on which its picture is empty)"
-        edge = hits["edges"]
-        most = chance if math.isnan(edge.high) else max(edge.high, chance)
-        if one.low > most:
-            means = "more than edges do"
-        elif one.low > chance:
-            means = "more than chance, but no more than edges can"
-        else:
-            means = "which chance would do, too"
-        said.append(f"{name} points at the object on {one.mean:.0%} of the images{left}, {means}")
-    edges = "" if math.isnan(hits["edges"].mean) else f"edges {hits['edges'].mean:.0%}, "
-    return f"{'; '.join(said)} ({edges}a random pixel {chance:.0%})."
+        said.append(f"{name} points at the object on {one.mean:.0%} of the images{left}, {_means(one, edges, chance)}")
+    beside = "" if math.isnan(edges.mean) else f"edges {edges.mean:.0%}, "
+    return f"{'; '.join(said)} ({beside}a random pixel {chance:.0%})."
+
+
+def _means(hits: Score, edges: Score, chance: float) -> str:
+    if chance == 1:
+        return "which chance would do, too"
+    if chance**hits.images > (1 - CONFIDENCE) / 2:  # how often a random pixel hits on all of them
+        return "which are too few to tell that from chance"
+    if hits.low <= chance:
+        return "which chance would do, too"
+    if min(hits.images, edges.images) < FEWEST:
+        return "more than chance"
+    return "more than edges do" if hits.low > edges.high else "more than chance, but no more than edges can"
 
 
 # The built-in benchmark

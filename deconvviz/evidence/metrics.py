@@ -22,6 +22,7 @@ Box = tuple[
     tuple[int, int], ...
 ]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
 CONFIDENCE = 0.95
+FEWEST = 6  # images from which such an interval can be: all of 5 lie above zero once in 32 times by chance, of 6 in 64
 RESAMPLES = 2000
 WINDOW = 7  # pixels of SSIM's window
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, MAPPING, NET, SEED, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
 from deconvviz.experiments._occluder import Box, Occluder, fill_colours, pixels
 from deconvviz.images import displayed
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.units import check_finite, layer_names
@@ -22,6 +22,7 @@ from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 
 SURE = 0.05  # of a control as low by chance
+FEWEST = 19  # draws of a control that can be so sure: (1 + 0) / (1 + 19)
 
 
 @takes(net=NET, parts=MAPPING, seed=SEED, progress=FLAG)
@@ -46,7 +47,7 @@ def correspondence(
     size: height and width of the box around a point, one number or two; at the border the box is moved inside.
     layers: names; None for all convolution and linear modules.
     draws: of the two controls, places of the same size as the part's in each image: per draw and image a place at
-        random, and per draw a place at random that is the same in all images.
+        random, and per draw a place at random that is the same in all images. Fewer than 19 cannot decide anything.
     within: per image the box in which random places lie, such as the object's; None: the whole image.
     fill, batch_size: as for `occlusion`.
 
@@ -76,8 +77,8 @@ def correspondence(
     asked = layer_names(layers, "compare; name at least one, or give layers=None for all convolutions")
     names = asked or _weighted(net, x)
     changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
-    with tqdm(
-        total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", disable=not progress
+    with progress_bar(
+        total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", shown=progress
     ) as bar:
         own = {part: changes.under([places], bar) for part, places in boxes.items()}
         drawn = {part: changes.under(places, bar) for part, places in controls.items()}
@@ -210,6 +211,13 @@ def _verdict(found: Correspondence) -> str:
         if not float(found.changed[part][-1]) and not float(found.control_changed[part][-1]):
             said.append(f"covering {part} changes nothing, nor does covering random places, so nothing can be said")
             continue
+        numbers = (
+            f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
+        )
+        if len(random) < FEWEST:
+            draws = f"{len(random)} draws of random places are" if len(random) > 1 else "1 draw of random places is"
+            said.append(f"{draws} too few to say how alike covering {part} changes the images ({numbers})")
+            continue
         means = "no more alike than random places do"
         if chance(random, delta) <= SURE:
             means = "more alike than random places do, but no more than one place that is the same in all of them does"
@@ -217,8 +225,6 @@ def _verdict(found: Correspondence) -> str:
                 means = "more alike than random places do, the same in all of them or not, so the layer relates it"
         elif chance(-random, -delta) <= SURE:
             means = "less alike than random places do"
-        numbers = (
-            f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
-        )
         said.append(f"covering {part} changes the images {means} ({numbers})")
-    return f"In {found.layers[-1]}, {'; '.join(said)}."
+    more = f" Draw {FEWEST} or more." if any("too few to say" in one for one in said) else ""
+    return f"In {found.layers[-1]}, {'; '.join(said)}.{more}"

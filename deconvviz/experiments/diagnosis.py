@@ -7,7 +7,8 @@ Here each is a number over a dataset, with a limit, for every convolution:
 *dead*: behind a rectifier, above zero at no position of any image; without one, the same everywhere.
 *always on*: behind a rectifier, above zero at every position of every image.
 *duplicate*: of two channels that are not dead, the correlation of their values over all positions and images, or the
-    cosine between their filters (of one group), is at least `similar`. The later channel is named.
+    cosine between their filters (of one group), is at least `similar`. The later channel is named. Correlations of so
+    few values that chance would make such ones count for nothing.
 *RMS*: sqrt(mean w²) of a filter is more than `outlier` times the layer's median; in the first layer also above
     `rms_limit`, if one is given. Zeiler and Fergus used 0.1, for inputs in about [-128, 128].
 *frequencies*: of the energy of the first layer's filters, less than half of what white noise has lies in the middle
@@ -30,13 +31,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, NUMBER, WHOLE, optional, takes
 from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.experiments._layers import shown_at
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.reducer import Scanner
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
@@ -48,6 +49,7 @@ from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 
 TOGETHER = 8  # samples whose maps are looked at together
+CHANCE = 0.05  # of a layer's duplicates by correlation to be there by chance
 
 
 @takes(net=NET, similar=NUMBER, outlier=NUMBER, rms_limit=optional(NUMBER), batch_size=WHOLE, progress=FLAG)
@@ -83,7 +85,7 @@ def diagnose(
     count = 0
     total = len(dataset) if is_indexed(dataset) else None
     loading = batches(dataset, net.preprocess, batch_size, lambda _: True)
-    bar = tqdm(total=total, unit="image", desc="diagnose", disable=not progress)
+    bar = progress_bar(total=total, unit="image", desc="diagnose", shown=progress)
     with bar, Restored(as_it_was(net.model)) as settings:
         loaded = settings.enter_context(loading)
         for batch in loaded:
@@ -101,9 +103,9 @@ def diagnose(
     flags = tuple(flag for one in watched for flag in one.flags(similar, outlier, rms_limit if one is first else None))
     if isinstance(first.module, FILTERED):
         flags += _extremes(first)
-    return Diagnosis(
-        facts, flags, first.layer, first.weight.cpu().clone(), count, tuple(broken), _verdict(facts, flags, count)
-    )
+    unsure = [one.layer for one in watched if not one.can_tell(similar)]
+    verdict = _verdict(facts, flags, count, unsure)
+    return Diagnosis(facts, flags, first.layer, first.weight.cpu().clone(), count, tuple(broken), verdict)
 
 
 # Which layers, and where they are looked at
@@ -229,6 +231,17 @@ class _Watched:
         found: Tensor = covariance / spread[:, None] / spread
         return found.fill_diagonal_(torch.nan)
 
+    def can_tell(self, similar: float) -> bool:
+        """Whether a correlation of `similar` is more than chance, of so few values and so many pairs of channels.
+
+        Of n independent values two channels reach r with a probability of at most (1 - r²)^((n - 2) / 2) / 2.
+        """
+        pairs = len(self.weight) * (len(self.weight) - 1) / 2
+        if self.count < 3:
+            return not pairs
+        by_chance: float = pairs / 2 * (1 - similar**2) ** ((self.count - 2) / 2)
+        return by_chance <= CHANCE
+
     def cosines(self) -> Tensor:
         """Between filters, (channels, channels); NaN between groups, on the diagonal and for filters of zeros."""
         flat = self.weight.flatten(1).double().cpu()
@@ -262,7 +275,8 @@ class _Watched:
         found = [Flag("dead", self.layer, int(channel), 0.0) for channel in dead.nonzero()]
         if self.rectified:
             found += [Flag("always on", self.layer, int(channel), 1.0) for channel in (self.low > 0).nonzero()]
-        alike = torch.fmax(self.correlations(), self.cosines()).nan_to_num(-2.0)
+        correlations = self.correlations() if self.can_tell(similar) else torch.full_like(self.products, torch.nan)
+        alike = torch.fmax(correlations, self.cosines()).nan_to_num(-2.0)
         alike[dead], alike[:, dead] = -2.0, -2.0
         for channel, row in enumerate(alike.tril()):
             if bool((row[:channel] >= similar).any()):
@@ -288,7 +302,8 @@ def _extremes(first: _Watched) -> tuple[Flag, ...]:
     return (Flag("frequencies", first.layer, None, mid),) if mid < noise / 2 else ()
 
 
-def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int) -> str:
+def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int, unsure: Sequence[str]) -> str:
+    """unsure: layers with too few values for correlations."""
     channels = sum(len(one.rms) for one in facts)
     looked = f"Of {channels} channels in {len(facts)} layers, on {count:,} images"
     words = {
@@ -304,6 +319,8 @@ def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int) -> 
             said.append(f"{number} {'is' if number == 1 else 'are'} {word}")
     extremes = next((flag for flag in flags if flag.problem == "frequencies"), None)
     spoken = f"{looked}, {', '.join(said) if said else 'none is dead, always on, a duplicate, an outlier or aliasing'}"
+    if unsure:
+        spoken += f"; so few values cannot show whether channels of {', '.join(unsure)} do the same"
     if extremes is None:
         return f"{spoken}."
     return f"{spoken}; the filters of {extremes.layer} have {extremes.value:.0%} of their energy in mid frequencies."

@@ -37,11 +37,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, described, once, takes
 from deconvviz.data.batches import as_dataset, is_indexed, prepared_image
 from deconvviz.errors import CheckpointError, InputError
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan
 from deconvviz.models.checkpoints import checkpoint_files
 from deconvviz.models.weights import Weights, copy_weights, read_weights
@@ -92,7 +92,7 @@ def evolution(
         for one in found:  # before hours of work
             one.load_into(net.model)
         study = _Study(net, dataset, batch_size, layers, channels)
-        steps = tqdm(found[:-1], desc="evolution", unit="checkpoint", disable=not progress)
+        steps = progress_bar(found[:-1], desc="evolution", unit="checkpoint", shown=progress)
         seen = [*(study.look(one) for one in steps), study.last]
     return study.result([one.name for one in found], seen)
 

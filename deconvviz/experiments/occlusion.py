@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, TEXT, optional, several, takes
 from deconvviz.errors import InputError
 from deconvviz.experiments._layers import class_scores, shown_at
 from deconvviz.experiments._occluder import Occluder, fill_colours, pixels
 from deconvviz.images import displayed
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.units import check_finite, one_each
@@ -145,7 +145,7 @@ class _Watched:
                 probability[rows] = self.shares(maps).gather(1, self.targets[own][:, None])[:, 0]
                 predicted[rows] = maps.flatten(1).argmax(1)
 
-        with tqdm(total=len(jobs), unit="image", desc="occlusion", disable=not progress) as bar:
+        with progress_bar(total=len(jobs), unit="image", desc="occlusion", shown=progress) as bar:
             self.occluder.sweep(jobs, seen, bar.update)
         for name, values in ((self.layer, activation), (self.output, probability)):
             check_finite(name, values)

@@ -22,13 +22,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, NET, SEED, check_counts, takes, whole_from
 from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments._layers import features, hidden_layers, named_layers
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
 from deconvviz.results.probe import Probe
@@ -85,7 +85,7 @@ def probe(
         splits = selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
         parts = list(splits.split(np.zeros((len(labels), 1)), labels))
         accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
-        with tqdm(total=accuracy.numel(), unit="fold", desc="probe", disable=not progress) as bar:
+        with progress_bar(total=accuracy.numel(), unit="fold", desc="probe", shown=progress) as bar:
             for row, layer in enumerate(store.layers):
                 found = store.read(layer)
                 for fold, (train, test) in enumerate(parts):
@@ -123,7 +123,7 @@ class _Store:
         device = next((one.device for one in (*self.net.model.parameters(), *self.net.model.buffers())), None)
         total = len(data) if is_indexed(data) else None
         with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(tqdm(total=total, unit="image", desc="features", disable=not progress))
+            bar = stack.enter_context(progress_bar(total=total, unit="image", desc="features", shown=progress))
             files: dict[str, BinaryIO] = {}
             loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers)
             for batch in stack.enter_context(loading):
@@ -231,6 +231,11 @@ def _verdict(layers: Sequence[str], accuracy: torch.Tensor, chance: float, image
     def error(share: float) -> float:
         return math.sqrt(share * (1 - share) / images)
 
+    if chance + 2 * error(chance) >= 1:
+        return (
+            f"{images} images are too few to say whether a layer tells the classes apart: chance is {chance:.3f}, and "
+            f"to be right on all of them would not stand out."
+        )
     best = int(means.argmax())
     top = f"{layers[best]} with {means[best]:.3f}, and chance is {chance:.3f}"
     if float(means[best]) < chance + 2 * error(chance):

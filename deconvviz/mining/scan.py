@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from deconvviz import __version__
 from deconvviz.arguments import FLAG, NET, PATH, check_counts, optional, takes
@@ -36,6 +35,7 @@ from deconvviz.data.naming import name_of_item, short_name
 from deconvviz.data.source import Source, content_of
 from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.progress import Progress, ScanState, checked_folder
 from deconvviz.mining.ranks import Ranks
 from deconvviz.mining.reducer import Scanner, unpacked
@@ -99,7 +99,7 @@ def scan(
         seen = kept.own.count + len(kept.own.broken)
         total = source.count if source.indexed else None
         shown = progress and ranks.rank == 0
-        bar = tqdm(total=total, initial=seen, unit="image", desc="scan", disable=not shown, smoothing=0.05)
+        bar = progress_bar(total=total, initial=seen, unit="image", desc="scan", shown=shown, smoothing=0.05)
         loading = batches(
             *(source.items(), net.preprocess, batch_size),
             lambda n: (n % ranks.world == ranks.rank and n not in done) or kept.comes_again(n),

@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
 from deconvviz.errors import CheckpointError, InputError
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.augmentation import augment
 from deconvviz.models.checkpoints import CheckpointFolder, Progress, run_identity, snapshot
 from deconvviz.models.evaluation import score
@@ -276,10 +277,6 @@ def _threads(count: int | None) -> Iterator[None]:
 
 def _bar(run: _Run, done: Progress, shown: bool) -> tqdm[NoReturn]:
     count = len(run.training)
-    return tqdm(
-        desc="training",
-        total=run.settings.epochs * count,
-        initial=done.epoch * count,
-        unit=" images",
-        disable=not shown,
+    return progress_bar(
+        desc="training", total=run.settings.epochs * count, initial=done.epoch * count, unit=" images", shown=shown
     )
