@@ -6,6 +6,9 @@ else is zero (Zeiler and Fergus 2014, section 2.1). Where windows overlap, sever
 `overlap` of a style chooses what arrives there: the `sum` of their values, which is the adjoint and what autograd does;
 the value of the last window in scan order (`overwrite`); or their `mean`. It reads the switches, the second output.
 
+**Max unpooling** (`nn.MaxUnpool2d`, as in SegNet). Mirror: the adjoint, each value of the map read at its switch. It
+reads the switches. They may point anywhere, so it sees everything.
+
 **Average pooling.** Mirror: the adjoint, each value spread evenly over its window.
 
 Windows: see `Geometry`; adaptive windows have sizes that differ by one. On crops pooling runs without padding:
@@ -25,7 +28,7 @@ from torch import Tensor
 
 from deconvviz.operations.conditions import has_batch
 from deconvviz.operations.regions import Region
-from deconvviz.operations.registry import crop, mirror, outputs, region_needed, window
+from deconvviz.operations.registry import crop, masks_and_indices, mirror, outputs, region_needed, window
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.vector_jacobian import adjoint
 from deconvviz.operations.windows import Geometry, Windows, per_axis
@@ -109,6 +112,10 @@ def pool_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     args = (piece, *lists, False)
     return crops.operation(operation, operation.func, args, {}, crops.new(operation.made, region), local_switches)
 
+
+# Max unpooling
+
+mirror(aten.max_unpool2d, aten.max_unpool3d, keeps=masks_and_indices, batchwise=has_batch)(adjoint)
 
 # Average pooling
 

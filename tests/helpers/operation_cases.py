@@ -70,6 +70,11 @@ def _pools() -> None:
                     lambda x, f=function, s=size: f(x, s), shape, linear=linear
                 )
     for rank in (2, 3):
+        unpool, pooled = getattr(F, f"max_unpool{rank}d"), torch.randn(shapes[rank], generator=_random)
+        switches = getattr(F, f"max_pool{rank}d")(pooled, 2, return_indices=True)[1]
+        CASES[f"max_unpool{rank}d"] = Case(
+            lambda x, f=unpool, s=switches, size=shapes[rank][2:]: f(x, s, 2, output_size=size), switches.shape
+        )
         function = getattr(F, f"fractional_max_pool{rank}d")
         sampled = torch.rand(3, 2, rank, generator=_random, dtype=torch.float64)
         CASES[f"fractional_max_pool{rank}d"] = Case(
