@@ -1,0 +1,172 @@
+"""The floors that the documents show are those of the contract, and files and functions stay small.
+
+What is too large today is listed here by name. A new one fails, and so does a name that is no longer needed: the lists
+only shrink.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "deconvviz"
+NO_ROOMS = {"__init__", "__main__", "__pycache__", "web"}  # the entry points, and the files of the web pages
+
+FILE_LINES, FUNCTION_LINES, POSITIONAL = 400, 60, 5
+
+LONG_FILES = """
+recording/tape_builder.py
+"""
+
+LONG_FUNCTIONS = """
+mining/scan.py scan
+"""
+
+MANY_POSITIONAL = """
+atlas/build.py _built
+atlas/build.py _channels
+atlas/build.py _header
+atlas/build.py _project
+atlas/build.py build_atlas
+captum/comparison.py compare
+cli/__init__.py _show
+data/batches.py _batches
+data/batches.py batches
+evidence/deletion.py _curves
+evidence/deletion.py deletion
+evidence/deletion.py gains
+evidence/localisation.py localisation
+evidence/randomisation.py randomisation
+experiments/correspondence.py correspondence
+experiments/diagnosis.py diagnose
+experiments/evolution.py evolution
+experiments/invariance.py invariance
+experiments/occlusion.py _Watched.__init__
+experiments/occlusion.py occlusion
+experiments/probe.py _accuracy
+experiments/probe.py probe
+figures/invariance.py _band
+figures/occlusion.py _map
+mining/reducer.py Scanner.__init__
+mining/scan.py _begun
+mining/scan.py scan
+net.py DeconvNet._projected
+net.py DeconvNet.project
+operations/convolution.py _from_windows
+operations/step.py Step.__init__
+projection/backward.py project
+projection/backward.py walk
+projection/cropped.py Windowed._back
+projection/cropped.py back_on_windows
+projection/crops.py Crops._shortened
+projection/units.py choose_units
+recording/recorder.py run
+"""
+
+
+def contract() -> list[set[str]]:
+    """The rooms of each floor in the contract of import-linter, the lowest floor first."""
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (floors,) = configuration["tool"]["importlinter"]["contracts"]
+    return [{room.strip().removeprefix("deconvviz.") for room in floor.split("|")} for floor in floors["layers"][::-1]]
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Each file of the package: its path in it, and what it holds."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).as_posix(), path.read_text("utf-8")
+
+
+def functions(tree: ast.AST, scope: str = "", in_class: bool = False) -> Iterator[tuple[str, ast.FunctionDef, bool]]:
+    """Each function under a node with its name in the file, and whether it stands in a class."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield scope + node.name, node, in_class
+        named = isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        yield from functions(node, f"{scope}{node.name}." if named else scope, isinstance(node, ast.ClassDef))
+
+
+def lines_of_code(function: ast.FunctionDef) -> int:
+    """From `def` to the end, without the docstring, which public functions need long."""
+    first, lines = function.body[0], function.end_lineno - function.lineno + 1
+    return lines if ast.get_docstring(function) is None else lines - (first.end_lineno - first.lineno + 1)
+
+
+def positional(function: ast.FunctionDef, in_class: bool) -> int:
+    """How many arguments may be given by position, without `self` or `cls`."""
+    static = any(isinstance(node, ast.Name) and node.id == "staticmethod" for node in function.decorator_list)
+    return len(function.args.posonlyargs + function.args.args) - (in_class and not static)
+
+
+def agree(found: set[str], listed: str, what: str) -> None:
+    names = set(listed.split("\n")) - {""}
+    assert not found - names, f"{what}: {', '.join(sorted(found - names))}"
+    assert not names - found, f"take these out of the list, they are small now: {', '.join(sorted(names - found))}"
+
+
+def test_the_floors_in_the_document_are_those_of_the_contract():
+    """docs/architecture.md has a table `| floor | rooms | job |`, with packages as `name/` and modules as `name`."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", page, re.MULTILINE)
+    shown = {int(floor): set(re.findall(r"`([\w/]+)`", rooms)) for floor, rooms in rows}
+    assert len(shown) == len(rows), "a floor stands twice in the table"
+    floors = [{f"{room}/" if (PACKAGE / room).is_dir() else room for room in floor} for floor in contract()]
+    assert shown == dict(enumerate(floors))
+
+
+def test_each_room_stands_in_the_contract_once():
+    rooms = [room for floor in contract() for room in floor]
+    assert sorted(rooms) == sorted({path.stem for path in PACKAGE.iterdir()} - NO_ROOMS - {"py"})
+
+
+def test_no_file_is_long():
+    found = {name for name, text in sources() if len(text.splitlines()) > FILE_LINES}
+    agree(found, LONG_FILES, f"above {FILE_LINES} lines")
+
+
+def test_no_function_is_long():
+    found = {
+        f"{path} {name}"
+        for path, text in sources()
+        for name, function, _ in functions(ast.parse(text))
+        if lines_of_code(function) > FUNCTION_LINES
+    }
+    agree(found, LONG_FUNCTIONS, f"above {FUNCTION_LINES} lines without the docstring")
+
+
+def test_no_function_takes_many_arguments_by_position():
+    found = {
+        f"{path} {name}"
+        for path, text in sources()
+        for name, function, in_class in functions(ast.parse(text))
+        if positional(function, in_class) > POSITIONAL
+    }
+    agree(found, MANY_POSITIONAL, f"more than {POSITIONAL} arguments by position; what follows * is given by name")
+
+
+def test_lengths_and_arguments_are_counted_right():
+    text = '''
+class Thing:
+    def method(self, a, b, /, c, *, d):
+        """Two lines
+        of words."""
+        def inner(e): return e
+        return 1
+
+    @staticmethod
+    def static(a): ...
+'''
+    found = {
+        name: (lines_of_code(function), positional(function, in_class))
+        for name, function, in_class in functions(ast.parse(text))
+    }
+    assert found == {"Thing.method": (3, 3), "Thing.method.inner": (1, 1), "Thing.static": (1, 1)}
