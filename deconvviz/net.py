@@ -14,9 +14,8 @@ torch.Size([4, 1, 28, 28])
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,28 +26,20 @@ from deconvviz import __version__, images
 from deconvviz.arguments import FLAG, described, known, once, takes
 from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
 from deconvviz.operations.regions import NotLocal
-from deconvviz.projection.backward import Met, Seeds, keep_for, project, reconstruct, samples_apart
-from deconvviz.projection.cropped import back_on_windows, windows_of
+from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
+from deconvviz.projection.crop_plan import CropPlan
+from deconvviz.projection.cropped import back_on_windows
 from deconvviz.projection.model_call import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
-from deconvviz.projection.units import (
-    Position,
-    check_finite,
-    check_units,
-    checked_units,
-    choose_units,
-    layer_names,
-    places_of,
-    sample_shape,
-    units_at,
-)
+from deconvviz.projection.unit_choice import ByChannel, ByPlace, UnitChoice
+from deconvviz.projection.units import ChosenUnits, Position, check_finite, checked_units, layer_names
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.recorder import record
-from deconvviz.recording.tape import Tape
+from deconvviz.recording.tape import Tape, Value
 from deconvviz.recording.templates import template
-from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction
 from deconvviz.rules import Style, opaque, rule_for, style_of
 from deconvviz.trace import Trace
 
@@ -166,23 +157,7 @@ class DeconvNet:
         under `strict`, where an operation would be linearised.
         """
         layer_names([layer])
-        _check_options(seed, window)
-        channel, position = once(channel), once(position)
-        if not (isinstance(x, Trace) or (isinstance(position, str) and position == "max") or window == "full"):
-            x = prepared(x, self.preprocess, finite=False)
-            if tape := self._template(x, layer):
-                shape = tape.layers[layer].value.shape
-                units = places_of(layer, shape, len(x.first), channel, position)
-                projection, window = self._on_crops(tape, x, layer, units, seed)
-                if projection:
-                    return projection
-        trace = self._traced(x, layer)
-        value = trace.layer(layer).value
-        if value.id not in trace.apart and trace.tape.samples > 1:
-            return self._one_by_one(trace, layer, channel, position, seed, window)
-        axis = channel_axis(trace.tape, value)
-        found = choose_units(layer, trace.activations[layer], trace.tape.samples, axis, channel, position)
-        return self._projected(trace, layer, *found, seed, window)
+        return self._project(x, ByChannel(layer, once(channel), once(position)), _Options(seed, window))
 
     @on_the_cpu
     def project_units(
@@ -198,52 +173,77 @@ class DeconvNet:
         Where `scan` found them, each has its own image and place. The order is kept.
         """
         layer_names([layer])
-        _check_options(seed, window)
-        units = checked_units(units)
-        if not isinstance(x, Trace) and window == "auto":
-            x = prepared(x, self.preprocess, finite=False)
-            if tape := self._template(x, layer):
-                projection, window = self._on_crops(tape, x, layer, units, seed)
-                if projection:
-                    return projection
-        trace = self._traced(x, layer)
-        value = trace.layer(layer).value
-        samples = trace.tape.samples
-        if value.id not in trace.apart and samples > 1:
-            order = sorted(range(len(units)), key=lambda place: units[place][0])
-            parts = []
-            for n, members in itertools.groupby(order, key=lambda place: units[place][0]):
-                here = [(0, *units[place][1:]) for place in members]
-                parts.append((n, self.project_units(self._alone(trace, layer, n), layer, here, seed, window)))
-            joined = Projection.joined(parts, images.displayed(trace.call.first, self.preprocess))
-            return joined[torch.tensor(order).argsort()]
-        axis = channel_axis(trace.tape, value)
-        found = units_at(layer, trace.activations[layer], samples, axis, units)
-        return self._projected(trace, layer, *found, seed, window)
+        options = _Options(seed, window)
+        return self._project(x, ByPlace(layer, checked_units(units)), options)
 
-    def _projected(
-        self, trace: Trace, layer: str, units: tuple[Unit, ...], seeds: Seeds, seed: str, window: str
-    ) -> Projection:
-        value = trace.layer(layer).value
-        pixels, met = None, Met()
-        if window == "auto" and value.id in trace.apart and channel_axis(trace.tape, value) == 1:
-            wanted = [(unit.sample, unit.channel, unit.position) for unit in units]
-            pixels = back_on_windows(trace.tape, self.style, value, wanted, trace.call.first, seed == "one", met)
-        if pixels is None:
-            if seed == "one":
-                seeds = replace(seeds, values=torch.ones_like(seeds.values))
-            pixels, met = project(trace.tape, self.style, value, seeds, value.id in trace.apart)
+    def _project(self, x: Any, choice: UnitChoice, options: _Options) -> Projection:
+        """Project units from crops of the images, or record the images and go back from there."""
+        if options.window == "auto" and not choice.depends_on_activations and not isinstance(x, Trace):
+            x = prepared(x, self.preprocess, finite=False)
+            plan = self._crop_plan(x, choice)
+            if plan is not None and plan.less_than_recording:
+                try:
+                    return self._project_crops(plan, options)
+                except NotLocal:
+                    options = replace(options, window="full")
+            elif plan is not None:
+                options = replace(options, window=plan.window)
+        trace = self._traced(x, choice.layer)
+        if trace.layer(choice.layer).value.id not in trace.apart and trace.tape.samples > 1:
+            return self._project_one_by_one(trace, choice, options)
+        return self._project_trace(trace, choice, options)
+
+    def _crop_plan(self, call: Call, choice: UnitChoice) -> CropPlan | None:
+        """How to project from crops; None if what runs on the images cannot be known before they are recorded."""
+        tape = self._template(call, choice.layer)
+        return None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
+
+    def _project_crops(self, plan: CropPlan, options: _Options) -> Projection:
+        met = Met()
+        pixels, units = plan.project(options.seed, met)
         self._check_strict(met)
-        within = torch.unravel_index(seeds.indices, sample_shape(value.shape, trace.tape.samples))
-        places = torch.stack(within[1:], 1) if len(within) > 1 else torch.empty(len(units), 0)
+        return Projection(
+            pixels,
+            units,
+            plan.receptive_fields(),
+            images.displayed(plan.images, self.preprocess),
+            self._provenance(plan.layer, options.seed, met),
+        )
+
+    def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: _Options) -> Projection:
+        """Project where a layer mixes the samples of a batch: each sample is recorded alone."""
+        parts = [
+            (n, self._project(self._alone(trace, choice.layer, n), own, options))
+            for n, own in choice.by_sample(trace.tape.samples)
+        ]
+        return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
+
+    def _project_trace(self, trace: Trace, choice: UnitChoice, options: _Options) -> Projection:
+        value, samples = trace.layer(choice.layer).value, trace.tape.samples
+        chosen = choice.units(trace.activations_of(choice.layer))
+        pixels, met = self._back(trace, value, chosen, options)
+        self._check_strict(met)
         return Projection(
             pixels[0],
-            units,
-            torch.from_numpy(receptive_fields(trace.tape, value, places.tolist())),
+            chosen.units,
+            torch.from_numpy(receptive_fields(trace.tape, value, chosen.map_places(value.shape, samples))),
             images.displayed(trace.call.first, self.preprocess),
-            self._provenance(layer, seed, met),
+            self._provenance(choice.layer, options.seed, met),
             trace.others(pixels),
         )
+
+    def _back(self, trace: Trace, value: Value, chosen: ChosenUnits, options: _Options) -> tuple[list[Tensor], Met]:
+        """The units' pixels per input, on crops if the options allow that and it is less work."""
+        apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
+        if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
+            x = trace.call.first
+            pixels = back_on_windows(trace.tape, self.style, value, chosen.places(), x, ones, met)
+            if pixels is not None:
+                return pixels, met
+        seeds = chosen.seeds
+        if ones:
+            seeds = replace(seeds, values=torch.ones_like(seeds.values))
+        return project(trace.tape, self.style, value, seeds, apart)
 
     def _template(self, call: Call, layer: str) -> Tape | None:
         """What runs on one image of this shape, without numbers; None where the model takes more than an image."""
@@ -258,37 +258,6 @@ class DeconvNet:
         value = tape.layers[layer].value
         local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
-
-    def _on_crops(
-        self, tape: Tape, call: Call, layer: str, units: Sequence[tuple[int, int, Sequence[int]]], seed: str
-    ) -> tuple[Projection | None, str]:
-        """Project on crops, forward and back; None where that is not possible or more work, and the window for then."""
-        value, x = tape.layers[layer].value, call.first
-        check_units(layer, value.shape, len(x), units)
-        windowed = windows_of(tape, self.style, value, units)
-        if windowed is None:
-            return None, "full"
-        if not windowed.less_both_ways(len(x)):
-            return None, "auto" if windowed.less_back() else "full"
-        met = Met()
-        try:
-            pixels, activations = windowed.from_images(x, seed == "one", met)
-        except NotLocal:
-            return None, "full"
-        check_finite(layer, activations)
-        self._check_strict(met)
-        places = [(channel, *position) for _, channel, position in units]
-        projection = Projection(
-            pixels,
-            tuple(
-                Unit(sample, layer, channel, tuple(map(int, position)), activation)
-                for (sample, channel, position), activation in zip(units, activations.tolist(), strict=True)
-            ),
-            torch.from_numpy(receptive_fields(tape, value, places)),
-            images.displayed(x, self.preprocess),
-            self._provenance(layer, seed, met),
-        )
-        return projection, "auto"
 
     @on_the_cpu
     def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
@@ -321,16 +290,6 @@ class DeconvNet:
 
     def _traced(self, x: Any, layer: str) -> Trace:
         return x if isinstance(x, Trace) else self.trace(x, [layer])
-
-    def _one_by_one(self, trace: Trace, layer: str, *arguments: Any) -> Projection:
-        """Project where a layer mixes the batch axis with others: every sample is recorded alone."""
-        channel, position, *options = arguments
-        parts = []
-        samples = trace.tape.samples
-        for n in range(samples):
-            here = position[n : n + 1] if isinstance(position, Tensor) else position
-            parts.append((n, self.project(self._alone(trace, layer, n), layer, channel, here, *options)))
-        return Projection.joined(parts, torch.cat([part.images for _, part in parts]))
 
     def check_samples(self, trace: Trace, layer: str) -> None:
         """Raise InputError where a sample of the batch comes out of `layer` otherwise than it does alone."""
@@ -390,8 +349,18 @@ class DeconvNet:
         )
 
 
-def _check_options(seed: str, window: str) -> None:
-    if not known(seed, ("activation", "one")):
-        raise InputError(f"the seed is 'activation' or 'one', not {described(seed)}")
-    if not known(window, ("auto", "full")):
-        raise InputError(f"the window is 'auto' or 'full', not {described(window)}")
+@dataclass(frozen=True)
+class _Options:
+    """Options of a projection. Raises InputError for values that there are not.
+
+    seed: the units' start value, "activation" or "one". window: "auto" or "full".
+    """
+
+    seed: str
+    window: str
+
+    def __post_init__(self) -> None:
+        if not known(self.seed, ("activation", "one")):
+            raise InputError(f"the seed is 'activation' or 'one', not {described(self.seed)}")
+        if not known(self.window, ("auto", "full")):
+            raise InputError(f"the window is 'auto' or 'full', not {described(self.window)}")

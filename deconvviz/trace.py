@@ -12,6 +12,8 @@ from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.operations.pooling import has_switches
 from deconvviz.projection.backward import samples_apart
 from deconvviz.projection.model_call import Call
+from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.projection.units import LayerActivations
 from deconvviz.recording.tape import Layer, Tape
 from deconvviz.rules import Style, rule_for
 
@@ -46,6 +48,11 @@ class Trace:
     def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
         """What arrived at inputs beside the first, by their place among the arguments."""
         return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
+
+    def activations_of(self, name: str) -> LayerActivations:
+        """A layer's activations, with the axes that hold samples and channels."""
+        axis = channel_axis(self.tape, self.layer(name).value)
+        return LayerActivations(name, self.activations[name], self.tape.samples, axis)
 
     def layer(self, name: str) -> Layer:
         if name not in self.activations:

@@ -59,7 +59,6 @@ figures/occlusion.py _map
 mining/reducer.py Scanner.__init__
 mining/scan.py _begun
 mining/scan.py scan
-net.py DeconvNet._projected
 net.py DeconvNet.project
 operations/convolution.py _from_windows
 operations/step.py Step.__init__
@@ -68,7 +67,6 @@ projection/backward.py walk
 projection/cropped.py Windowed._back
 projection/cropped.py back_on_windows
 projection/crops.py Crops._shortened
-projection/units.py choose_units
 recording/recorder.py run
 """
 

@@ -28,7 +28,6 @@ from deconvviz.errors import DataError, InputError, UnknownLayerError, did_you_m
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
-from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import channels_of, layer_names, units_at
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
@@ -163,9 +162,9 @@ def _check_strongest(
         if units:
             image, channel, rank, position = max(units, key=lambda unit: float(top.values[layer][unit[1], unit[2]]))
             trace = net.trace(pictures.load(image)[0][None], layer)
-            axis = channel_axis(trace.tape, trace.layer(layer).value)
-            check_channels(top, layer, trace.activations[layer].shape[axis])
-            (unit,), _ = units_at(layer, trace.activations[layer], 1, axis, [(0, channel, position)])
+            activations = trace.activations_of(layer)
+            check_channels(top, layer, activations.tensor.shape[activations.channel_axis])
+            (unit,), _ = units_at(activations, [(0, channel, position)])
             check_recomputed(top, layer, pictures.dtype, [(image, channel, rank, unit.activation)])
 
 

@@ -31,7 +31,7 @@ from deconvviz.evidence.metrics import Box, cut, heatmap, library, overlap, spea
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import prepared
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
-from deconvviz.projection.units import Position, choose_units
+from deconvviz.projection.units import LayerActivations, Position, choose_units
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.restoring import Restored
@@ -297,8 +297,8 @@ def _unit(trace: Trace, layer: str, channel: int | None, position: Position) -> 
     axis = channel_axis(trace.tape, value)
     if not value.shape or value.shape[0] != 1:
         raise InputError(f"layer {layer!r} has shape {value.shape}, which has no batch axis of one image")
-    units, _ = choose_units(layer, activations, 1, axis, channel, position)
-    unit = max(units, key=lambda one: one.activation)
+    chosen = choose_units(LayerActivations(layer, activations, 1, axis), channel, position)
+    unit = max(chosen.units, key=lambda one: one.activation)
     index = list(unit.position)
     index.insert(axis - 1, unit.channel)
     return unit, tuple(index)

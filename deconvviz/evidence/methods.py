@@ -20,7 +20,7 @@ from deconvviz.evidence.metrics import Box, cut, edges, heatmap, interval
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
-from deconvviz.projection.units import Position, choose_units, one_each
+from deconvviz.projection.units import LayerActivations, Position, choose_units, one_each
 from deconvviz.results.evidence import Score
 
 Place = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
@@ -94,7 +94,8 @@ class Judged:
         channels = one_each(strongest.argmax(1) if channel is None else channel, len(activations), "channel")
         position = once(position)
         parts = [
-            choose_units(layer, activations[n : n + 1], 1, 1, one, position)[0][0] for n, one in enumerate(channels)
+            choose_units(LayerActivations(layer, activations[n : n + 1]), number, position).units[0]
+            for n, number in enumerate(channels)
         ]
         self.units = tuple(replace(unit, sample=n) for n, unit in enumerate(parts))
         self.places: list[Place] = [(unit.channel, unit.position) for unit in self.units]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -17,6 +18,66 @@ from deconvviz.projection.half_precision import wide
 from deconvviz.results import Unit
 
 Position = str | Sequence[int] | Tensor
+UnitPlace = tuple[int, int, Sequence[int]]  # sample, channel, position in the channel's map
+
+
+@dataclass(frozen=True)
+class LayerActivations:
+    """What a layer returned for a batch.
+
+    Attributes:
+        layer: Name of the layer.
+        tensor: The activations; along axis 0 the samples follow one another.
+        samples: Number of samples in the batch.
+        channel_axis: Axis of `tensor` along which the channels lie.
+    """
+
+    layer: str
+    tensor: Tensor
+    samples: int = 1
+    channel_axis: int = 1
+
+    def by_sample(self) -> Tensor:
+        """The activations as a tensor (samples, elements)."""
+        return self.tensor.reshape(self.samples, -1)
+
+    def map_indices(self) -> Tensor:
+        """Index of each unit in its sample's flattened activations, (channels, *positions).
+
+        Raises:
+            InputError: If the layer returns a single number, or some activations are not finite.
+        """
+        check_finite(self.layer, self.tensor)
+        if not self.tensor.ndim:
+            raise InputError(
+                f"layer {self.layer!r} returns a single number, which has no channels; reconstruct from it instead"
+            )
+        part = sample_shape(self.tensor.shape, self.samples)
+        indices = torch.arange(torch.Size(part).numel()).view(part).movedim(self.channel_axis, 0)
+        # One row per sample is no position of its own; one number per sample is its only channel.
+        return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
+
+
+class ChosenUnits(NamedTuple):
+    """Units of a layer, and the seeds that hold their activations, in the same order."""
+
+    units: tuple[Unit, ...]
+    seeds: Seeds
+
+    def places(self) -> list[UnitPlace]:
+        """Sample, channel and position of each unit."""
+        return [(unit.sample, unit.channel, unit.position) for unit in self.units]
+
+    def map_places(self, shape: Sequence[int], samples: int) -> list[list[int]]:
+        """Index of each unit in its sample's part of the layer's tensor, without the rows along axis 0.
+
+        Args:
+            shape: Shape of the layer's tensor for the whole batch.
+            samples: Number of samples in the batch.
+        """
+        _, *axes = torch.unravel_index(self.seeds.indices, sample_shape(shape, samples))
+        places: list[list[int]] = torch.stack(axes, 1).tolist() if axes else [[]] * len(self.units)
+        return places
 
 
 def layer_names(layers: Any, none: str = "") -> list[str] | None:
@@ -66,19 +127,23 @@ def sample_shape(shape: Sequence[int], samples: int) -> tuple[int, ...]:
     return (shape[0] // samples, *shape[1:])
 
 
-def choose_units(
-    layer: str, activations: Tensor, samples: int, channel_axis: int, channel: Any, position: Position
-) -> tuple[tuple[Unit, ...], Seeds]:
-    """The units asked for, and seeds with their activations; samples first, then channels, then positions.
+def choose_units(activations: LayerActivations, channel: Any, position: Position) -> ChosenUnits:
+    """The units with the given channels and positions: ordered by sample, then by channel, then by position.
 
-    Raises InputError for channels or positions that the layer does not have.
+    Args:
+        activations: What the layer returned.
+        channel: One channel, several, or None for all.
+        position: "max", "all", one index for all samples, or an integer tensor (samples, dimensions).
+
+    Raises:
+        InputError: If the layer does not have such channels or positions.
     """
-    check_finite(layer, activations)
-    indices = _map_indices(layer, activations.shape, samples, channel_axis)
+    layer, samples = activations.layer, activations.samples
+    indices = activations.map_indices()
     dims = tuple(indices.shape[1:])
     channels = channels_of(channel, len(indices), layer)
-    indices = indices[channels].reshape(len(channels), -1)  # (channels asked for, positions)
-    values = activations.reshape(samples, -1).cpu()[:, indices]  # (samples, channels, positions)
+    indices = indices[channels].reshape(len(channels), -1)  # (chosen channels, positions)
+    values = activations.by_sample().cpu()[:, indices]  # (samples, channels, positions)
     if isinstance(position, str) and position == "all":
         chosen = torch.arange(indices.shape[1]).expand(values.shape)
     elif isinstance(position, str) and position == "max":
@@ -95,15 +160,21 @@ def choose_units(
             owners.flatten().tolist(), numbers.flatten().tolist(), places, picked.flatten().tolist(), strict=True
         )
     )
-    return units, Seeds(owners.flatten(), flat.flatten(), picked.flatten())
+    return ChosenUnits(units, Seeds(owners.flatten(), flat.flatten(), picked.flatten()))
 
 
-def places_of(
-    layer: str, shape: Sequence[int], samples: int, channel: Any, position: Position
-) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Units by sample, channel and position, as `choose_units` chooses them, where no activation is asked about.
+def places_of(layer: str, shape: Sequence[int], samples: int, channel: Any, position: Position) -> list[UnitPlace]:
+    """Sample, channel and position of the units that `choose_units` would choose, without their activations.
 
-    shape: of the layer for one sample, (1, channels, *positions). position: an index, indices, or "all".
+    Args:
+        layer: Name of the layer.
+        shape: Shape of what it returns for one sample, (1, channels, *positions).
+        samples: Number of samples.
+        channel: As for `choose_units`.
+        position: As for `choose_units`, except for "max", which depends on the activations.
+
+    Raises:
+        InputError: If the layer does not have such channels or positions.
     """
     count, dims = shape[1], tuple(shape[2:])
     channels = channels_of(channel, count, layer)
@@ -111,25 +182,27 @@ def places_of(
         flat = torch.arange(torch.Size(dims).numel()).expand(samples, -1)
     else:
         flat = _flat_positions(position, dims, samples, layer)[:, None]
-    places = torch.stack(torch.unravel_index(flat, dims), -1).tolist()
-    return [(n, c, tuple(place)) for n in range(samples) for c in channels for place in places[n]]
+    positions = torch.stack(torch.unravel_index(flat, dims), -1).tolist()
+    return [(n, c, tuple(place)) for n in range(samples) for c in channels for place in positions[n]]
 
 
-def units_at(
-    layer: str, activations: Tensor, samples: int, channel_axis: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
-) -> tuple[tuple[Unit, ...], Seeds]:
-    """Units by sample, channel and position, in the order given. Raises InputError for one that is not there."""
-    check_finite(layer, activations)
-    indices = _map_indices(layer, activations.shape, samples, channel_axis)
-    check_units(layer, (1, *indices.shape), samples, wanted)
-    flat = [int(indices[(channel, *position)]) for _, channel, position in wanted]
-    owners, chosen = torch.tensor([unit[0] for unit in wanted]), torch.tensor(flat)
-    values = activations.reshape(samples, -1)[owners.to(activations.device), chosen.to(activations.device)].cpu()
+def units_at(activations: LayerActivations, places: Sequence[UnitPlace]) -> ChosenUnits:
+    """The units at the given places, in the order given.
+
+    Raises:
+        InputError: If there is no unit at one of the places.
+    """
+    indices = activations.map_indices()
+    check_units(activations.layer, (1, *indices.shape), activations.samples, places)
+    owners = torch.tensor([sample for sample, _, _ in places])
+    flat = torch.tensor([int(indices[(channel, *position)]) for _, channel, position in places])
+    device = activations.tensor.device
+    values = activations.by_sample()[owners.to(device), flat.to(device)].cpu()
     units = tuple(
-        Unit(sample, layer, channel, tuple(map(int, position)), value)
-        for (sample, channel, position), value in zip(wanted, values.tolist(), strict=True)
+        Unit(sample, activations.layer, channel, tuple(map(int, position)), activation)
+        for (sample, channel, position), activation in zip(places, values.tolist(), strict=True)
     )
-    return units, Seeds(owners, chosen, values)
+    return ChosenUnits(units, Seeds(owners, flat, values))
 
 
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -157,11 +230,9 @@ def _no_units() -> NoReturn:
     )
 
 
-def check_units(
-    layer: str, shape: Sequence[int], samples: int, wanted: Sequence[tuple[int, int, Sequence[int]]]
-) -> None:
-    """Raise InputError for a unit that is not there. shape: of the layer for one sample, (1, channels, *positions)."""
-    for sample, channel, position in wanted:
+def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence[UnitPlace]) -> None:
+    """Raise InputError if a place holds no unit. shape: of the layer for one sample, (1, channels, *positions)."""
+    for sample, channel, position in places:
         place = (channel, *position)
         fits = len(place) == len(shape) - 1 and all(0 <= at < size for at, size in zip(place, shape[1:], strict=True))
         if not fits or not 0 <= sample < samples:
@@ -169,16 +240,6 @@ def check_units(
                 f"layer {layer!r} has {samples} samples, {shape[1]} channels of size {tuple(shape[2:])}; "
                 f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
             )
-
-
-def _map_indices(layer: str, shape: Sequence[int], samples: int, channel_axis: int) -> Tensor:
-    """(channels, *positions): where each unit lies in its sample's flattened part of the layer's tensor."""
-    if not shape:
-        raise InputError(f"layer {layer!r} returns a single number, which has no channels; reconstruct from it instead")
-    part = sample_shape(shape, samples)
-    indices = torch.arange(torch.Size(part).numel()).view(part).movedim(channel_axis, 0)
-    # One row per sample is no position of its own; one number per sample is its only channel.
-    return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
 
 
 def check_finite(layer: str, activations: Tensor) -> None:

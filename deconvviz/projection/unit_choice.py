@@ -1,0 +1,104 @@
+"""How the units to project are named: by channel and position, or one by one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from deconvviz.projection.units import (
+    ChosenUnits,
+    LayerActivations,
+    Position,
+    UnitPlace,
+    choose_units,
+    places_of,
+    units_at,
+)
+from deconvviz.results import Projection
+
+
+class UnitChoice(Protocol):
+    """Which units of a layer to project."""
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+
+    @property
+    def depends_on_activations(self) -> bool:
+        """Whether the positions are known only after the images have been recorded."""
+
+    def places(self, shape: Sequence[int], samples: int) -> Sequence[UnitPlace]:
+        """The units' places, if they do not depend on the activations.
+
+        Args:
+            shape: Shape of what the layer returns for one sample, (1, channels, *positions).
+            samples: Number of samples.
+        """
+
+    def units(self, activations: LayerActivations) -> ChosenUnits:
+        """The units, with their activations."""
+
+    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
+        """The number of each sample that has units, with the choice of its units, the sample being alone."""
+
+    def in_order(self, projection: Projection) -> Projection:
+        """Units that are ordered as `by_sample` gives them, in the order of `units`."""
+
+
+@dataclass(frozen=True)
+class ByChannel:
+    """Units by channel and position, the same for every sample; arguments as for `choose_units`."""
+
+    layer: str
+    channel: Any
+    position: Position
+
+    @property
+    def depends_on_activations(self) -> bool:
+        return isinstance(self.position, str) and self.position == "max"
+
+    def places(self, shape: Sequence[int], samples: int) -> list[UnitPlace]:
+        return places_of(self.layer, shape, samples, self.channel, self.position)
+
+    def units(self, activations: LayerActivations) -> ChosenUnits:
+        return choose_units(activations, self.channel, self.position)
+
+    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
+        for n in range(samples):
+            own = self.position[n : n + 1] if isinstance(self.position, Tensor) else self.position
+            yield n, replace(self, position=own)
+
+    def in_order(self, projection: Projection) -> Projection:
+        return projection
+
+
+@dataclass(frozen=True)
+class ByPlace:
+    """Units by sample, channel and position."""
+
+    layer: str
+    listed: Sequence[UnitPlace]
+    depends_on_activations = False
+
+    def places(self, shape: Sequence[int], samples: int) -> Sequence[UnitPlace]:
+        return self.listed
+
+    def units(self, activations: LayerActivations) -> ChosenUnits:
+        return units_at(activations, self.listed)
+
+    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
+        for n, rows in itertools.groupby(self._rows(), key=lambda row: self.listed[row][0]):
+            yield n, ByPlace(self.layer, [(0, *self.listed[row][1:]) for row in rows])
+
+    def in_order(self, projection: Projection) -> Projection:
+        return projection[torch.tensor(self._rows()).argsort()]
+
+    def _rows(self) -> list[int]:
+        """Rows of `listed`, sorted by sample."""
+        return sorted(range(len(self.listed)), key=lambda row: self.listed[row][0])
