@@ -1,11 +1,11 @@
-"""The mirrored stack: units in, pixels out.
+"""The way back on whole maps: units in, pixels out.
 
 `project` puts a seed at each unit and walks the tape backwards through the rules; `reconstruct` sends back all
 activations of a layer at once. The signal of a value with several consumers is the sum over its consumers.
 
-The units of all samples travel as one batch where every operation on the way leaves the samples apart
-(`samples_apart`). Elsewhere, as where a network swaps its batch axis for time, each unit travels alone through
-the whole recorded batch.
+The units of all samples travel as one batch if every operation on the way keeps the samples apart (`samples_apart`).
+Otherwise, for example if a network swaps its batch axis for time, each unit travels alone through the whole recorded
+batch.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from deconvviz.recording.isolation import check_threads
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value
 
-BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it leaves the caches
-WORTH_FOLDING = 4  # units that travel at once
+BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it does not fit the caches
+WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time
 
 
 @dataclass
 class Met:
-    """What walks met: operations they linearised, those where a part of a signal ended, and detaches they passed."""
+    """What a walk met: operations it linearised, those at which part of the signal ended, and detaches it passed."""
 
     linearised: dict[str, None] = field(default_factory=dict)
     stopped: dict[str, None] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Seeds:
 
 
 def keep_for(style: Style) -> Callable[[Operation], Kept]:
-    """For `record`: the numbers that the style's rules will read on the way back."""
+    """For `record`: which numbers the style's rules will read on the way back."""
 
     def keep(operation: Operation) -> Kept:
         if operation.outputs and not any(value.carries_signal for value in operation.outputs if value):
@@ -90,14 +90,21 @@ def project(
 ) -> tuple[list[Tensor], Met]:
     """Project units of one layer.
 
-    tape: recorded with ``keep=keep_for(style)``.
-    layer: the value whose units are projected.
-    apart: whether `layer` is among `samples_apart`; if not, there must be one sample.
-    budget: bytes of signals that may travel at once; running out of memory halves the batch of units.
+    Args:
+        tape: Recorded with ``keep=keep_for(style)``.
+        style: Chooses among the rules.
+        layer: The value whose units are projected.
+        seeds: The units.
+        apart: Whether `layer` is among `samples_apart`. If not, there must be one sample.
+        budget: Bytes of signals that may travel at once. Running out of memory halves the batch of units.
 
-    Returns, per input of the model that carries a signal, the pixels (units, *input shape without batch), and what
-    was met on the way. Raises UnsupportedOperation where no part of the signal reaches the input, InputError
-    where the model's parameters were changed since the run was recorded.
+    Returns:
+        For each input of the model that carries a signal, the pixels (units, *input shape without batch); and what was
+        met on the way.
+
+    Raises:
+        UnsupportedOperation: No part of the signal reaches the input.
+        InputError: The model's parameters have changed since the run was recorded.
     """
     check_constants(tape)
     tape, layer = widened(tape, style, layer)
@@ -137,7 +144,7 @@ def project(
 
 
 def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple[list[Tensor], Met]:
-    """Send back a signal at all units of a layer at once, per input as `project`."""
+    """Send back a signal at all units of a layer at once. Returns the same as `project`."""
     check_constants(tape)
     tape, layer = widened(tape, style, layer)
     met = Met()
@@ -147,20 +154,22 @@ def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple
 
 
 def undisturbed(device: torch.device) -> Restored:
-    """Without gradients, inference tensors and autocast: types are those of the tape."""
+    """A block without gradients, inference tensors and autocast, so that types are those of the tape."""
     check_threads()
     cast = torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
     return Restored(torch.inference_mode(False), torch.no_grad(), cast)
 
 
 def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
-    """Walk the tape backwards from `layer`; the signals that arrive at the inputs, by the input's id.
+    """Walk the tape backwards from `layer`. Returns the signals that arrive at the inputs, by the input's id.
 
-    Raises InputError where they are not finite.
+    Raises:
+        InputError: A signal that arrives is not finite.
+        UnsupportedOperation: No part of the signal reaches the input.
     """
     with undisturbed(layer.device):
         signals = {layer.id: signal}
-        writable: set[int] = set()  # values whose signal is read nowhere else
+        writable: set[int] = set()  # values whose signal nothing else reads
         dense: set[int] = set()  # values whose signal fills most of the map, and those before them
         stops = stopping(tape, layer)
 
@@ -197,7 +206,7 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
 
 
 def _step(operation: Operation, tape: Tape, samples: Tensor | None, *ways: Any) -> Step:
-    """An operation for its rule; a user's own sees what was recorded, where signals are wider than that."""
+    """An operation as its rule sees it. A user's rule sees half precision as it was recorded."""
     if isinstance(tape, WideTape) and operation in tape.before:
         return Step(tape.before[operation], tape.recorded, samples)
     return Step(operation, tape, samples, *ways)
@@ -213,7 +222,7 @@ def _check_arrived(signals: Iterable[Tensor]) -> None:
 
 
 def _mirrored(rule: Mirror, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:
-    """The signals at an operation's inputs, in the type of each input."""
+    """The signals at an operation's inputs, each in the type of its input."""
     operation = op.operation
     carriers = [value for value in operation.inputs if value.carries_signal]
     if not carriers:
@@ -256,7 +265,7 @@ def _only(carriers: list[Value], operation: Operation) -> Value:
 
 
 def _planted(layer: Value, samples: int, seeds: Seeds) -> Tensor:
-    """The seeds, each in an otherwise empty map of its unit's sample."""
+    """One map per unit, zero but for the seed at the unit."""
     rows = layer.shape[0] // samples if layer.shape else 1
     per_sample = (rows, *layer.shape[1:])
     signal = torch.zeros((len(seeds), torch.Size(per_sample).numel()), dtype=layer.dtype, device=layer.device)
@@ -265,7 +274,7 @@ def _planted(layer: Value, samples: int, seeds: Seeds) -> Tensor:
 
 
 def _bytes_per_unit(tape: Tape, layer: Value) -> int:
-    """A bound on what one unit's signals take: four maps of the size of the largest."""
+    """An upper bound for the signals of one unit: four maps of the size of the largest."""
     largest = max(
         torch.Size(value.shape).numel() * value.dtype.itemsize
         for value in (layer, *(value for operation in tape.operations for value in operation.inputs))
@@ -275,7 +284,7 @@ def _bytes_per_unit(tape: Tape, layer: Value) -> int:
 
 
 def check_constants(tape: Tape) -> None:
-    """Raise InputError where a parameter was written since the tape was recorded."""
+    """Raise InputError if a parameter has been written since the tape was recorded."""
     if where := changed_since(tape):
         raise InputError(
             f"a parameter or buffer used in {where!r} was changed since this trace was recorded; trace again"
@@ -283,7 +292,7 @@ def check_constants(tape: Tape) -> None:
 
 
 def changed_since(tape: Tape) -> str:
-    """Where a parameter or buffer was used that has been written since; '' for none."""
+    """The module that uses a parameter or buffer which has been written since; '' if there is none."""
     written = (
         where
         for tensor, version, where in tape.constants.values()

@@ -1,8 +1,8 @@
-"""Half precision: what was recorded in halves is walked back in single precision.
+"""Half precision: the way back of a network in half precision runs in single precision.
 
-A signal that passes many layers grows and shrinks by many orders of magnitude, and half precision ends at 65504. So
-the tape of a network in half precision, 8-bit floats or complex halves is read as one of float32: values, the numbers
-that were kept, and the types that operations were given.
+A signal grows and shrinks by many orders of magnitude on its way, and half precision ends at 65504. So the tape of a
+network in half precision, 8-bit floats or complex halves is read as a tape of float32: its values, the numbers that
+were kept, and the types that operations were given.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _SOFTMAXES = ("aten._softmax", "aten._log_softmax")
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """The type in which signals at values of this type travel."""
+    """The type of signals at values of this type."""
     if dtype.is_floating_point and dtype.itemsize < 4:
         return torch.float32
     return torch.complex64 if dtype == torch.complex32 else dtype
 
 
 class Widened(dict[int, Tensor]):
-    """Recorded numbers, each in its wide type when it is read."""
+    """Recorded numbers, converted to their wide type when read."""
 
     def __getitem__(self, key: int) -> Tensor:
         numbers = super().__getitem__(key)
@@ -40,9 +40,11 @@ class Widened(dict[int, Tensor]):
 
 @dataclass(eq=False)
 class WideTape(Tape):
-    """A tape whose signals are wider than what was recorded.
+    """A tape whose signals have a wider type than what was recorded.
 
-    recorded: the tape as it was. before: operations as they were, of which a rule of a user's is to see no others.
+    Attributes:
+        recorded: The tape as it was recorded.
+        before: Operations as they were recorded, for rules that do not come with the library.
     """
 
     recorded: Tape = field(default_factory=Tape)
@@ -50,7 +52,7 @@ class WideTape(Tape):
 
 
 def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
-    """The tape and its layer for the way back in single precision; as they are where nothing is narrower."""
+    """The tape and its layer for the way back in single precision; unchanged if nothing is narrower."""
     every = {value for operation in tape.operations for value in (*operation.inputs, *operation.outputs) if value}
     if all(value.dtype == wide(value.dtype) for value in (*every, *tape.inputs, layer)):
         return tape, layer
@@ -67,7 +69,7 @@ def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
     made.samples, made.complete, made.recorded = tape.samples, tape.complete, tape
     for operation in tape.operations:
         args, kwargs = (mapped(part, changed, (Value, torch.dtype)) for part in (operation.args, operation.kwargs))
-        if operation.label in _SOFTMAXES:  # which make float32 of halves, and of nothing else
+        if operation.label in _SOFTMAXES:  # they convert halves to float32, and no other type
             args = (*args[:2], False)
         inputs = tuple(changed(value) for value in operation.inputs)
         outputs = tuple(None if value is None else changed(value) for value in operation.outputs)

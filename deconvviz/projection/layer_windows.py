@@ -1,12 +1,12 @@
-"""What windows at each value see of the image, for all values of a tape in one pass.
+"""What windows at each value see of the image, for all values of a tape in one pass over it.
 
 `receptive_field.windows_at_inputs` carries given windows back. Here the passages themselves are composed: through most
 operations the window at an input is a straight line of the window at the output,
 
     first' = slope * first + ahead,    last' = slope * last + behind,
 
-and so is what a value sees of the image, from the lines of the values before it. Each operation is looked at once,
-however many layers lie behind it. Where lines of different slopes meet, or an operation rounds, there is no line.
+and so is what a value sees of the image, composed from the lines of the values before it. Each operation is looked at
+once, however many layers come after it. If lines of different slopes meet, or an operation rounds, there is no line.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from deconvviz.operations.registry import window_for
 from deconvviz.recording.tape import Operation, Tape, Value
 
 Window = tuple[float, float]
-Fixed = tuple[Window | None, ...]  # for each axis of a value the window that is meant, None where it moves
+Fixed = tuple[Window | None, ...]  # for each axis of a value the window; None if it moves
 Key = tuple[int, Fixed]  # a value's id
 
 
 class Line(NamedTuple):
-    """How a window follows from the one along `axis`; -1: it follows from none, and is (ahead, behind)."""
+    """How a window depends on the window along `axis`. If `axis` is -1, it depends on none, and is (ahead, behind)."""
 
     axis: int
     slope: float
@@ -44,9 +44,9 @@ EVERYTHING, NOTHING = Line(-1, 0.0, -math.inf, math.inf), Line(-1, 0.0, math.inf
 
 
 def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines | None]:
-    """For each value and its fixed windows, per axis of `image`, what is seen of it; None where that is no line.
+    """For each value and its fixed windows: what is seen of `image`, per axis; None if that is no line.
 
-    The result holds more than what is wanted: all that lies before it.
+    The result holds more than what is wanted: everything on the way.
     """
     asked: dict[int, dict[Fixed, None]] = {}
     for identity, fixed in wanted:
@@ -82,9 +82,9 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
 
 
 def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
-    """The fixed windows at an input, and lines for each of its axes, of windows at the output; None for no lines.
+    """The fixed windows at an input and, per axis, a line from the windows at the output; None if there is none.
 
-    Where nothing is seen of the input, a line is `NOTHING`.
+    If nothing of the input is seen, a line is `NOTHING`.
     """
     if not fixed:  # a single number
         return None
@@ -115,7 +115,7 @@ def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> t
 
 
 def _composed(before: Lines, passage: Lines) -> Lines:
-    """What is seen through an operation, from what its input sees and the lines of that input."""
+    """What is seen through an operation, from what its input sees and the lines to that input."""
     return tuple(
         line
         if line.axis < 0
@@ -130,7 +130,7 @@ def _composed(before: Lines, passage: Lines) -> Lines:
 
 
 def _joined(one: Lines | None, other: Lines | None) -> Lines | None:
-    """The hull of what is seen on two ways."""
+    """The bounding box of what is seen on two paths."""
     if one is None or other is None:
         return None
     hulls = [_hull(a, b) for a, b in zip(one, other, strict=True)]

@@ -23,11 +23,11 @@ from deconvviz.operations.windows import Windows, bounding, everything_seen, not
 from deconvviz.projection.layer_windows import Key, Lines, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
 
-BLOCK = 64  # layers whose windows are carried back together, where they have to be
+BLOCK = 64  # layers whose windows are carried back together, if they cannot be composed
 
 
 class LayerGeometry(NamedTuple):
-    """Of one layer, per spatial axis of the input; None where the layer sees all of it."""
+    """Stride, offset and receptive field of a layer, per spatial axis of the input; None if it sees all of it."""
 
     channel_axis: int
     stride: tuple[float, ...] | None
@@ -40,8 +40,13 @@ def channel_axis(
 ) -> int:
     """The axis along which a layer's channels lie: that of the convolution, linear layer or norm they come from.
 
-    Followed back through pointwise operations, permutations and reshapes; 1 where nothing tells.
-    known: axes of values by their ids, read and added to; to share where many layers are asked for.
+    It is followed back through pointwise operations, permutations and reshapes; 1 if nothing tells.
+
+    Args:
+        tape: The recorded run.
+        layer: The value that the layer made.
+        makers: `tape.makers()`, to share among many layers.
+        known: Axes of values by their ids, read and added to; to share among many layers.
     """
     makers = tape.makers() if makers is None else makers
     known = {} if known is None else known
@@ -97,8 +102,13 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
 def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]]) -> NDArray[np.int64]:
     """The input pixels that units of a layer see.
 
-    positions: per unit its index along every axis of `layer` but the first; None for a whole axis.
-    Returns (units, spatial axes, 2): first pixel and one past the last, clipped to the input.
+    Args:
+        tape: The recorded run.
+        layer: The value that the layer made.
+        positions: For each unit its index along every axis of `layer` but the first; None for a whole axis.
+
+    Returns:
+        (units, spatial axes, 2): the first pixel and one past the last, clipped to the input.
     """
     rows = everything_seen(len(positions), len(layer.shape))
     for row, position in zip(rows, positions, strict=True):
@@ -144,7 +154,7 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
 def _followed(
     one: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
 ) -> Windows | None:
-    """The windows at the image of the units of one channel, and, last, of all channels; None where lines end."""
+    """The windows at the image of units of one channel and, last, of all channels; None if they do not compose."""
     if one is None or whole is None:
         return None
     places = [(0, *(index or 0 for index in position)) for position in positions]
@@ -153,7 +163,7 @@ def _followed(
 
 
 def _keys(layer: Value, channel: int) -> tuple[Key, Key]:
-    """For `lines_to`: windows that move along all axes but batch and channels; of the first channel, and of all."""
+    """What to ask `lines_to`: windows that move along all axes but batch and channels, of one channel and of all."""
     everything = (-math.inf, math.inf)
     axes = range(len(layer.shape))
     one, whole = (
@@ -180,13 +190,13 @@ def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int
 
 
 def _image(tape: Tape) -> tuple[Value, int]:
-    """The first input that carries a signal, and its first spatial axis: behind batch, if it has one, and channels."""
+    """The first input that carries a signal, and its first spatial axis, after batch (if it has one) and channels."""
     image = next(value for value in tape.inputs if value.carries_signal)
     return image, 2 if image.shape[0] == tape.samples else 1
 
 
 def _probes(shape: tuple[int, ...], channel: int) -> list[tuple[int | None, ...]]:
-    """Units to look at: the first, one moved along each axis, and all channels.
+    """Units whose windows tell the geometry: the first, one moved along each axis, and all channels at once.
 
     They move by a power of two, since the windows of an interpolated map move in steps.
     """

@@ -1,9 +1,9 @@
-"""Whether a sample of a batch comes out as it does alone.
+"""Whether a sample of a batch has the same activations as it has alone.
 
-Networks may move the batch axis, as for an LSTM, or fold frames into it; then nothing on the tape says which part of a
-value is whose. So each sample is run alone, and what it makes is looked for in what the batch made. Where it is not
-there, the samples are mixed, as by ``h - h.mean(0)``, or numbers were drawn at random for all of them, and no sample
-has an activation of its own.
+Networks may move the batch axis, as for an LSTM, or fold frames into it; then the tape does not say which part of a
+value belongs to which sample. So each sample is run alone, and its activations are looked for in those of the batch. If
+they are not there, the samples are mixed, as by ``h - h.mean(0)``, or random numbers were drawn for the whole batch,
+and no sample has an activation of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOLERANCE = {torch.float64: 1e-8, torch.complex128: 1e-8, torch.float32: 1e-3, 
 
 
 def check_statistics(tape: Tape) -> None:
-    """Raise InputError where a batch of several samples is normalised by its own statistics."""
+    """Raise InputError if a batch of several samples is normalised by its own statistics."""
     if coupling := next((op for op in tape.operations if uses_batch_statistics(op)), None):
         raise InputError(
             f"{coupling} normalises with the statistics of the batch, so no sample of this batch of "
@@ -30,7 +30,7 @@ def check_statistics(tape: Tape) -> None:
 
 
 def check_alone(layer: str, batch: Tensor, alone: Tensor, number: int, samples: int) -> None:
-    """Raise InputError where what a layer made of a sample alone is not part of what it made of the batch."""
+    """Raise InputError if the activations of a sample alone are not part of those of the batch."""
     if not any(_close(part, alone) for part in _parts(batch, alone, number, samples)):
         raise InputError(
             f"layer {layer!r} has other activations for sample {number} alone than in this batch of {samples}, "
@@ -39,7 +39,7 @@ def check_alone(layer: str, batch: Tensor, alone: Tensor, number: int, samples: 
 
 
 def _parts(batch: Tensor, alone: Tensor, number: int, samples: int) -> Iterator[Tensor]:
-    """What may be the sample's part of the batch's value, along the axis that is as many times as long."""
+    """What may be the sample's part of the batch's value, along the axis that is `samples` times as long."""
     longer = [axis for axis in range(min(batch.ndim, alone.ndim)) if batch.shape[axis] != alone.shape[axis]]
     if batch.ndim != alone.ndim or len(longer) != 1:
         return
@@ -47,14 +47,14 @@ def _parts(batch: Tensor, alone: Tensor, number: int, samples: int) -> Iterator[
     length = alone.shape[axis]
     if not length or batch.shape[axis] != samples * length:
         return
-    for outer in range(1, length + 1):  # the samples may lie between what was folded with them
+    for outer in range(1, length + 1):  # the samples may lie between other axes that were folded with them
         if length % outer == 0:
             split = batch.unflatten(axis, (outer, samples, length // outer))
             yield split.select(axis + 1, number).flatten(axis, axis + 1)
 
 
 def _close(part: Tensor, alone: Tensor) -> bool:
-    """Equal but for rounding, which may differ with the size of a batch, on a GPU more than on a processor."""
+    """Equal within rounding, which depends on the batch size, on a GPU more than on a CPU."""
     tolerance = _TOLERANCE.get(alone.dtype, 5e-2) * (10 if alone.is_cuda else 1)
     wide = torch.promote_types(alone.dtype, torch.float32)
     difference = (part.to(wide) - alone.to(wide)).abs().max() if alone.numel() else torch.zeros(())
