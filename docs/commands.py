@@ -1,4 +1,4 @@
-"""Write docs/cli.md: what `--help` says of every command.
+"""Generate docs/cli.md from the `--help` of every command.
 
 python docs/commands.py
 """
@@ -16,15 +16,15 @@ START = """# The command line
 
 <!-- Written by `python docs/commands.py`; edit the help of the commands, not this. -->
 
-Each command is a thin call of the Python function of the same purpose. It exits with 0, with 2 and one sentence where
-something is wrong (`--debug` shows where), with 130 after Ctrl-C. What was found goes to standard output, as JSON with
-`--json`; remarks and progress go to standard error, and progress is shown on a terminal only.
+Each command is a thin wrapper around the corresponding Python function. It exits with status 0, prints one sentence and
+exits with status 2 on an error (`--debug` shows the traceback), and exits with status 130 after Ctrl-C. Results go to
+standard output, as JSON with `--json`. Notes and progress go to standard error; progress appears only on a terminal.
 
-A file that is there already is replaced only where `--out` names it, deconvviz wrote it, and nobody has changed it
-since; any other file only with `--force`. Under a default name nothing is replaced. What a command reads is never
-written over, nor is anything put where the next run would read it ([robustness](robustness.md)).
+A command replaces an existing file only if you name it with `--out`, deconvviz wrote it, and nobody has changed it
+since; with `--force` it replaces any file. Under its default name it replaces nothing. A command never overwrites a
+file that it reads, and never writes where the next run would read ([robustness](robustness.md)).
 
-For a shell to complete commands and options, put one of these lines into its start-up file:
+To complete commands and options in your shell, add one of these lines to its start-up file:
 
 ```sh
 eval "$(deconvviz completion bash)"
@@ -34,7 +34,7 @@ eval "$(deconvviz completion zsh)"
 
 
 def page() -> str:
-    """The page as it should be."""
+    """The expected content of the page."""
     with patch.dict(os.environ, COLUMNS="88", NO_COLOR="1"):
         parser = build_parser(*COMMANDS)
         commands = next(action for action in parser._actions if action.dest == "COMMAND" or action.choices).choices

@@ -368,8 +368,9 @@ def _settings(image: Tensor, cam: str) -> tuple[str, ...]:
         "Agreement is that of absolute attributions, summed over channels, within the receptive field.",
         f"Infidelity (Captum's, normalised): {NOISES} times Gaussian noise of {NOISE:g} standard deviations of the "
         f"input. Sensitivity (Captum's, the largest): {SHIFTS} samples within as much. Seed {SEED}.",
-        "Deletion (low is good) and insertion (high is good) follow the unit's activation as zeros take the place of "
-        "the pixels ranked first, or these of zeros, within the receptive field: see docs/evidence.md.",
+        "Deletion (lower is better) and insertion (higher is better) measure the unit's activation as the "
+        "pixels ranked first are replaced by zeros, or inserted into zeros, within the receptive field: see "
+        "docs/evidence.md.",
         f"Baselines are zero; integrated gradients in {STEPS} steps; occlusion by {height} x {width} pixels; "
         f"Saliency keeps its sign; Grad-CAM is that of layer {cam or '(none has positions)'}.",
     )

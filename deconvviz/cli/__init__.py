@@ -1,4 +1,7 @@
-"""The command line: parse, call, print. It exits with 2 and one sentence where a user's mistake shows."""
+"""The command line: parse arguments, call the library, print the result.
+
+A user's mistake ends with one sentence and exit status 2.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,24 @@ COMMANDS = {**PICTURES, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPL
 
 START = """See what a convolutional network sees. To start with:
 
-  deconvviz demo                                   what a small network sees in digits, as web pages
-  deconvviz layers torchvision:resnet18            what the layers of a model are called
-  deconvviz project mnist mnist:0 --layer conv2    what made them fire on an image, as a picture
+  deconvviz demo                                   build web pages that show what a small network sees in digits
+  deconvviz layers torchvision:resnet18            list the layers of a model
+  deconvviz project mnist mnist:0 --layer conv2    show what in an image activates a layer's units
 
 All commands: deconvviz --help"""
 
-# torch is imported by the commands that need it: `deconvviz --help` answers at once.
+# Only commands that need torch import it, so `deconvviz --help` is fast.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
+    """Run the command line and return the exit status: 0, 2 for a mistake, 130 for Ctrl-C."""
     _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         print(START)
         return 0
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files may be more than the terminal's encoding has
+        if isinstance(stream, io.TextIOWrapper):  # file names may not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     given = None
     try:
@@ -76,7 +79,7 @@ def _show(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """The library's own warnings as remarks, without the line of the code."""
+    """Print the library's own warnings as notes, without the source line."""
     if category.__module__.startswith("deconvviz."):
         remark(f"note: {' '.join(str(message).splitlines())}")
     else:
@@ -84,14 +87,14 @@ def _show(
 
 
 def _open_streams() -> None:
-    """Where a standard stream is closed, as by ``>&-``, let it lead nowhere: files would else get its number."""
+    """Redirect closed standard streams (``>&-``) to the null device, so that no file gets their descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(getattr(sys, name), "closed", True):  # or missing
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  as long as the program runs
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  open until the program ends
 
 
 def _failed(error: Exception) -> int:
-    """Say what went wrong, in one line."""
+    """Print the error on one line and return exit status 2."""
     said = " ".join(str(error).splitlines())
     if isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said:
         said = "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch"
@@ -108,12 +111,12 @@ def _failed(error: Exception) -> int:
 
 
 def _give_up_printing() -> None:
-    """Nobody can be told more: what is left to print is dropped, so that Python does not try again at its end."""
+    """Drop the remaining output: the reader is gone, and Python would try to flush again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser(*chosen: str) -> argparse.ArgumentParser:
-    """The parser, with the arguments of the chosen commands only: those of others may need slow imports."""
+    """The parser, with the arguments of the chosen commands only, because those of others may need slow imports."""
     parser = argparse.ArgumentParser(
         prog="deconvviz",
         description="See what a convolutional network sees: deconvnet projections of any PyTorch CNN.",
@@ -122,9 +125,9 @@ def build_parser(*chosen: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"deconvviz {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        one = commands.add_parser(name, help=command.summary, description=command.summary)
-        one.set_defaults(run=command.run)
+        subparser = commands.add_parser(name, help=command.summary, description=command.summary)
+        subparser.set_defaults(run=command.run)
         if name in chosen:
-            command.arguments(one)
-            one.add_argument("--debug", action="store_true", help="show the traceback of an error")
+            command.arguments(subparser)
+            subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

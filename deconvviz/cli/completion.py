@@ -1,4 +1,4 @@
-"""The command that lets a shell complete the others."""
+"""The command that prints shell completion scripts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ def _completion(given: argparse.Namespace) -> None:
 
 def _actions(parser: argparse.ArgumentParser) -> list[Any]:
     """The arguments of a parser and of its commands."""
-    found: list[Any] = []
+    actions: list[Any] = []
     for action in parser._actions:
-        found.append(action)
+        actions.append(action)
         if isinstance(action, argparse._SubParsersAction):
-            found += [inner for command in action.choices.values() for inner in _actions(command)]
-    return found
+            actions += [inner for command in action.choices.values() for inner in _actions(command)]
+    return actions
 
 
 COMPLETION = {
-    "completion": Command("what a shell needs to complete commands and options", _completion_arguments, _completion)
+    "completion": Command(
+        "print a script that lets a shell complete commands and options", _completion_arguments, _completion
+    )
 }

@@ -1,4 +1,4 @@
-"""The commands that judge pictures."""
+"""The commands evidence and compare, which judge pictures."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ from deconvviz.errors import InputError
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
     parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
-    parser.add_argument("--target", type=int, metavar="N", help="the class (the strongest)")
-    parser.add_argument("--layer", help="in place of a class, a unit of this layer: see `deconvviz layers MODEL`")
-    parser.add_argument("--channel", type=int, metavar="C", help="its channel (the strongest)")
-    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help="some of the methods, as the table names them")
-    out_argument(parser, "the picture to write", "IMAGE-compared.png", "FILE")
+    parser.add_argument("--target", type=int, metavar="N", help="class (default: the class with the highest score)")
+    parser.add_argument("--layer", help="use a unit of this layer instead of a class; see `deconvviz layers MODEL`")
+    parser.add_argument("--channel", type=int, metavar="C", help="channel of the unit (default: the most active)")
+    parser.add_argument(
+        "--position", type=int, nargs="+", metavar="I", help="index into the feature map (default: the maximum)"
+    )
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods, by their names in the table")
+    out_argument(parser, "picture to write", "IMAGE-compared.png", "FILE")
     json_argument(parser)
 
 
@@ -58,17 +60,21 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image files, folders of them, or mnist:INDEX; intervals need several",
+        help="image files, folders of images, or mnist:INDEX; confidence intervals need several images",
     )
     parser.add_argument("--layer", default="output", help="a name that `deconvviz layers MODEL` lists (%(default)s)")
-    parser.add_argument("--channel", type=int, metavar="C", help="one for all images (each image's strongest)")
-    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
+    parser.add_argument(
+        "--channel", type=int, metavar="C", help="channel for all images (default: each image's most active)"
+    )
+    parser.add_argument(
+        "--position", type=int, nargs="+", metavar="I", help="index into the feature map (default: the maximum)"
+    )
     parser.add_argument(
         "--measures",
         nargs="+",
         metavar="NAME",
         choices=MEASURES,
-        help=f"some of: {', '.join(MEASURES)} (all; localisation is the built-in benchmark of the model mnist)",
+        help=f"any of {', '.join(MEASURES)} (default: all; localisation is a benchmark for the model mnist only)",
     )
     out_argument(parser, "folder for figures and results", "evidence")
     json_argument(parser)
@@ -108,13 +114,13 @@ def _evidence(given: argparse.Namespace) -> None:
         outputs.save(found, files[1])
         facts[name] = {**found.as_json(), "files": files}
         if not given.json:
-            print(f"{name}\n{found}\n", flush=True)  # each takes a while
+            print(f"{name}\n{found}\n", flush=True)  # each measure takes a while
     say(given, out, facts)
 
 
 EVIDENCE = {
-    "evidence": Command("numbers that say whether pictures may be believed", _evidence_arguments, _evidence),
+    "evidence": Command("measure whether you can trust the pictures", _evidence_arguments, _evidence),
     "compare": Command(
-        "deconvviz and Captum's methods on a class or a unit, side by side", _compare_arguments, _compare
+        "compare deconvviz and Captum's methods on one class or unit, side by side", _compare_arguments, _compare
     ),
 }

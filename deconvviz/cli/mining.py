@@ -1,4 +1,4 @@
-"""The commands that go through a dataset: scan, atlas."""
+"""The commands scan and atlas, which go through a dataset."""
 
 from __future__ import annotations
 
@@ -31,63 +31,71 @@ if TYPE_CHECKING:
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
-    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="all convolution and linear layers by default")
-    parser.add_argument("--k", type=int, default=9, help="strongest units per channel (%(default)s)")
-    parser.add_argument("--per-image", type=int, default=1, metavar="N", help="of one image, at most (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
-    parser.add_argument("--state", metavar="DIR", help="keep progress there; the same command goes on from it")
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="layers (default: all convolution and linear layers)"
+    )
+    parser.add_argument("--k", type=int, default=9, help="number of strongest units per channel (%(default)s)")
+    parser.add_argument(
+        "--per-image", type=int, default=1, metavar="N", help="at most N units of one image (%(default)s)"
+    )
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="worker processes that load images (%(default)s)"
+    )
+    parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument("--strict", action="store_true", help="stop at the first item that cannot be read")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun cuda is each rank's own")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun, cuda is each rank's own GPU"
+    )
 
 
 def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
-    out_argument(parser, "what is found", "top.safetensors", "FILE")
+    out_argument(parser, "file for the result", "top.safetensors", "FILE")
     json_argument(parser)
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder for the site (atlas)")
-    parser.add_argument("--top", metavar="FILE", help="what `deconvviz scan` found, in place of a new scan")
+    parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
+    parser.add_argument("--top", metavar="FILE", help="use the result of `deconvviz scan` instead of a new scan")
     parser.add_argument(
         "--evidence",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="say of each channel whether its pictures may be believed; needs deconvviz[evidence]",
+        help="score for each channel whether you can trust its pictures; needs deconvviz[evidence]",
     )
 
 
 def _rank() -> int:
-    """The number of this process in a distributed job, which writes where it is 0; 0 where there is no such job.
+    """The rank of this process in a distributed job, or 0 without one. Rank 0 writes the result.
 
-    Raises InputError where the environment does not say one or the other.
+    Raises InputError if the environment variables of the job are invalid or incomplete.
     """
-    found = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
+    variables = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
     for name in ("WORLD_SIZE", "RANK"):
-        if found[name] and not found[name].isdecimal():
-            raise InputError(f"the environment variable {name} is a whole number from 0, not {found[name]!r}")
-    if int(found["WORLD_SIZE"] or 1) < 2:
+        if variables[name] and not variables[name].isdecimal():
+            raise InputError(f"the environment variable {name} is a whole number from 0, not {variables[name]!r}")
+    if int(variables["WORLD_SIZE"] or 1) < 2:
         return 0
-    if missing := [name for name, value in found.items() if not value]:
+    if missing := [name for name, value in variables.items() if not value]:
         raise InputError(
-            f"the environment says WORLD_SIZE={found['WORLD_SIZE']}, so this is one of several processes, but not "
+            f"the environment says WORLD_SIZE={variables['WORLD_SIZE']}, so this is one of several processes, but not "
             f"{missing[0]}; start them with torchrun, or unset WORLD_SIZE"
         )
-    return int(found["RANK"])
+    return int(variables["RANK"])
 
 
 def _join() -> None:
-    """Meet the other processes of a distributed job, where this is one; say so where only a part of one is left."""
+    """Join the distributed job, if there is one; print a note if only part of its environment is set."""
     import torch
 
     rank, several = _rank(), int(os.environ.get("WORLD_SIZE") or 1) > 1
     if not several:
         if os.environ.get("RANK", "0") not in ("0", ""):
-            said = f"RANK={os.environ['RANK']} is set, but WORLD_SIZE says of no other process"
-            remark(f"note: {said}; this one scans everything, and writes")
+            said = f"RANK={os.environ['RANK']} is set, but WORLD_SIZE is not"
+            remark(f"note: {said}; this process scans everything and writes the result")
         return
     if not torch.distributed.is_initialized():
         try:
@@ -99,7 +107,7 @@ def _join() -> None:
 
 
 def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
-    """The network, the dataset, and what was found in it."""
+    """The network, the dataset, and the result of its scan."""
     import torch
 
     from deconvviz.data.by_name import load_data
@@ -146,7 +154,7 @@ def _atlas(given: argparse.Namespace) -> None:
     if given.evidence:
         check_installed()
     builds = _rank() == 0
-    if given.top and not builds:  # nothing to scan, and one process writes
+    if given.top and not builds:  # nothing to scan, and only rank 0 writes
         return
     out = place(given, "atlas")
     if builds:
@@ -156,7 +164,7 @@ def _atlas(given: argparse.Namespace) -> None:
         check_apart(given, out)
     with alone(out) if builds else contextlib.nullcontext():
         if builds and (others := left_alone(out)):
-            remark(f"note: what is no part of the atlas in {str(out)!r} stays: {listed(others)}")
+            remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {listed(others)}")
         net, data, top = _scanned(given)
         if builds:
             page = build_atlas(net, data, top, out, given.layers, progress=bars(), evidence=given.evidence)
@@ -165,6 +173,6 @@ def _atlas(given: argparse.Namespace) -> None:
 
 
 MINING = {
-    "scan": Command("the strongest images of every channel over a dataset", _scan_only_arguments, _scan),
-    "atlas": Command("a web site of every channel's strongest images and projections", _atlas_arguments, _atlas),
+    "scan": Command("find the strongest images of every channel in a dataset", _scan_only_arguments, _scan),
+    "atlas": Command("build a web site of every channel's strongest images and projections", _atlas_arguments, _atlas),
 }

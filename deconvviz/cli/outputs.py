@@ -1,12 +1,12 @@
-"""What a command may write over: nothing under a default name, its own files where they are named, never what it reads.
+"""Which files a command may overwrite.
 
-One rule for all commands, checked before any work and once more at the last moment:
+All commands follow the same rules, which are checked before any work and again just before writing:
 
-- a file under the default name of a command replaces nothing;
-- under a name given with ``--out`` it replaces a file that the library wrote and nobody has changed since
-  (`deconvviz.io.ownership`), and with ``--force`` any file;
-- no file that the command reads is replaced, by whatever link it is reached, and no picture or checkpoint is put where
-  the next run would read it.
+- Under its default name, a command replaces nothing.
+- Under a name given with ``--out``, it replaces a file that deconvviz wrote and nobody has changed since
+  (`deconvviz.io.ownership`); with ``--force``, any file.
+- It never replaces a file that it reads, through whatever link, and never writes a picture or a checkpoint where the
+  next run would read it.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ from deconvviz.errors import InputError, OutputError
 
 
 def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metavar: str = "DIR") -> None:
-    """``--out`` and ``--force``. default: what stands in the help; `None` is what the command gets."""
+    """Add ``--out`` and ``--force``. `default` only appears in the help; without ``--out`` the command gets `None`."""
     parser.add_argument("--out", metavar=metavar, help=f"{what} ({default})")
-    parser.add_argument(
-        "--force", action="store_true", help="replace files that deconvviz did not write, or at the default name"
-    )
+    parser.add_argument("--force", action="store_true", help="replace any existing file, even under the default name")
 
 
 def place(given: argparse.Namespace, default: str | Path) -> Path:
-    """Where to write: what ``--out`` names, or the default."""
+    """Where to write: the value of ``--out``, or the default."""
     return Path(default if given.out is None else given.out)
 
 
 class Outputs:
     """The files that a command writes.
 
-    files: all of them. named: whether the user named the place, and so agrees that the library's files there are
-    replaced.
-    Raises InputError or OutputError where one of them may not be written.
+    Args:
+        given: The parsed arguments.
+        files: All files that the command writes.
+        named: Whether the user named the place and so agrees that deconvviz's files there are replaced.
+
+    Raises:
+        InputError, OutputError: If one of the files may not be written.
     """
 
     def __init__(self, given: argparse.Namespace, *files: Path, named: bool | None = None) -> None:
@@ -49,13 +51,13 @@ class Outputs:
         self.force = bool(getattr(given, "force", False))
         self.named = given.out is not None if named is None else named
         self.read = list(_files_read(given))
-        self.root = getattr(given, "root", None)  # of torchvision's data sets, which read what they like in it
+        self.root = getattr(given, "root", None)  # torchvision's datasets may read any file in it
         self.folders = list(_folders_read(given))
         for path in files:
             self.check(path)
 
     def check(self, path: Path) -> None:
-        """Raise InputError or OutputError where `path` may not be written."""
+        """Raise InputError or OutputError if `path` may not be written."""
         from deconvviz.io.atomic import check_writable
 
         self._check_read(path)
@@ -63,12 +65,12 @@ class Outputs:
         self._check_there(path)
 
     def _check_read(self, path: Path) -> None:
-        """Raise InputError for what the command reads."""
+        """Raise InputError if the command reads `path`."""
         from deconvviz.io.ownership import is_ours, lies_in
 
         shown = os.fspath(path)
-        for one in self.read:
-            if _same(path, one):
+        for source in self.read:
+            if _same(path, source):
                 raise InputError(f"{shown!r} is read by this command; name another file to write")
         if self.root and os.path.lexists(path) and lies_in(path, self.root) and not is_ours(path):
             raise InputError(f"{shown!r} is read by this command; name another file to write")
@@ -80,7 +82,7 @@ class Outputs:
                 )
 
     def _check_there(self, path: Path) -> None:
-        """Raise OutputError for a file that may not be replaced."""
+        """Raise OutputError if `path` exists and may not be replaced."""
         from deconvviz.io.ownership import is_ours
 
         shown = os.fspath(path)
@@ -95,7 +97,7 @@ class Outputs:
             )
 
     def write_figure(self, figure: Any, path: Path) -> None:
-        """Write a figure, whole or not at all, in the format that the file's ending names."""
+        """Write a figure atomically, in the format of the file's extension."""
         write_figure(figure, path, self._check_there)
 
     def save(self, result: Any, path: Path) -> None:
@@ -105,7 +107,7 @@ class Outputs:
 
 
 def at_default_name(path: Path) -> OutputError:
-    """The error for what is at a command's default name already."""
+    """The error for an existing file or folder under a command's default name."""
     return OutputError(
         f"{os.fspath(path)!r} is there already, and a default name replaces nothing; give another place with --out, or "
         "name this one with it to replace what deconvviz wrote there"
@@ -113,7 +115,7 @@ def at_default_name(path: Path) -> OutputError:
 
 
 def check_apart(given: argparse.Namespace, out: Path) -> None:
-    """Raise InputError where an atlas would lie among the images that it is of, or around them or the scan's state."""
+    """Raise InputError if the atlas folder would lie inside the images' folder, or contain it or the scan's state."""
     from deconvviz.data.folder import check_apart
     from deconvviz.io.ownership import lies_in
 
@@ -124,7 +126,7 @@ def check_apart(given: argparse.Namespace, out: Path) -> None:
 
 
 class _Folder(NamedTuple):
-    """A folder that a command reads. deep: with those in it. endings: of what it reads there."""
+    """A folder that a command reads; `deep` includes sub-folders, `endings` are the file types that it reads."""
 
     shown: str
     deep: bool
@@ -140,15 +142,15 @@ class _Folder(NamedTuple):
         return any(lies_in(place, root) if self.deep else place == root for root in self._roots())
 
     def _roots(self) -> Iterator[str]:
-        """The folder, and those to which links in it lead."""
+        """The folder, and the folders that links in it point to."""
         yield os.path.realpath(self.shown)
         if self.deep:
             with os.scandir(self.shown) as entries:
-                yield from (os.path.realpath(one.path) for one in entries if one.is_symlink() and one.is_dir())
+                yield from (os.path.realpath(entry.path) for entry in entries if entry.is_symlink() and entry.is_dir())
 
 
 def _files_read(given: argparse.Namespace) -> Iterator[str]:
-    """The files that the arguments of any command name to be read."""
+    """The files that a command's arguments name as inputs."""
     names = [str(getattr(given, "model", "")).rpartition(":")[0], *(getattr(given, "images", None) or ())]
     names += [getattr(given, name, None) for name in ("weights", "image", "parts", "classes", "top")]
     yield from (str(name) for name in names if name and os.path.isfile(name))
@@ -167,7 +169,7 @@ def _folders_read(given: argparse.Namespace) -> Iterator[_Folder]:
 
 
 def _same(path: Path, other: str) -> bool:
-    """Whether both are one file, by whatever links."""
+    """Whether both paths lead to one file, through whatever links."""
     try:
         return os.path.samefile(path, other)
     except OSError:

@@ -1,4 +1,4 @@
-"""The commands that make pictures of one image: demo, layers, project."""
+"""The commands demo, layers and project."""
 
 from __future__ import annotations
 
@@ -52,11 +52,13 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
-    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (the nine strongest)")
-    parser.add_argument("--position", type=int, nargs="+", metavar="I", help="index into the map (its strongest)")
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: the nine most active)")
+    parser.add_argument(
+        "--position", type=int, nargs="+", metavar="I", help="index into the feature map (default: the maximum)"
+    )
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
-    parser.add_argument("--whole", action="store_true", help="show whole images, not cut to the receptive field")
-    out_argument(parser, "the picture to write", "IMAGE-LAYER.png", "FILE")
+    parser.add_argument("--whole", action="store_true", help="show whole images instead of receptive fields")
+    out_argument(parser, "picture to write", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
 
@@ -73,7 +75,7 @@ def _project(given: argparse.Namespace) -> None:
     linearised, detached = projection.provenance.linearised, projection.provenance.detached
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
-    lines += [f"passed, though detached: {', '.join(detached)}"] if detached else []
+    lines += [f"detaches ignored: {', '.join(detached)}"] if detached else []
     facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [out]}
     say(given, "\n".join([*lines, str(out)]), facts)
 
@@ -84,9 +86,13 @@ def _strongest(activations: Any, count: int) -> list[int]:
 
 
 PICTURES = {
-    "demo": Command("what the bundled network sees in the bundled digits, as one page", _demo_arguments, _demo),
-    "layers": Command(
-        "the layers of a model: shapes, strides, receptive fields, what is linearised", _layers_arguments, _layers
+    "demo": Command(
+        "build a page that shows what the bundled network sees in the bundled digits", _demo_arguments, _demo
     ),
-    "project": Command("what made units of a layer fire on an image, as a picture", _project_arguments, _project),
+    "layers": Command(
+        "list the layers of a model: shapes, strides, receptive fields, linearised operations",
+        _layers_arguments,
+        _layers,
+    ),
+    "project": Command("draw what in an image activates units of a layer", _project_arguments, _project),
 }

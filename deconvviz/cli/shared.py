@@ -1,4 +1,4 @@
-"""What the commands share: which model, which image, and writing a figure."""
+"""Shared parts of the commands: choosing the model and the images, writing a figure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A subcommand: what `--help` says of it, its arguments, and what it does."""
+    """A subcommand: its summary in `--help`, its arguments, and the function that runs it."""
 
     summary: str
     arguments: Callable[[argparse.ArgumentParser], None]
@@ -29,22 +29,24 @@ class Command(NamedTuple):
 
 
 def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
-    """Which model; style: whether the command takes one."""
+    """Add the arguments that choose the model, and ``--style`` if the command has styles."""
     parser.add_argument(
         "model",
         metavar="MODEL",
         help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
-        "the last two run the code that they name",
+        "the last two run the code in the file or module",
     )
-    parser.add_argument("--weights", metavar="FILE", help="safetensors, or a state dict (no pickled code is run)")
-    parser.add_argument("--pretrained", action="store_true", help="download the weights of torchvision or timm")
-    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input")
+    parser.add_argument("--weights", metavar="FILE", help="safetensors file or state dict (pickled code is not run)")
+    parser.add_argument(
+        "--pretrained", action="store_true", help="download the trained weights from torchvision or timm"
+    )
+    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input in pixels")
     if style:
         parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
 
 
 def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
-    """The model that was asked for, and the shape of its input without the batch axis."""
+    """The chosen model, and the shape of its input without the batch axis."""
     import torch
 
     from deconvviz.models.by_name import load_model
@@ -59,12 +61,12 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:
-    """For a command that prints what it finds."""
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table, numbers not rounded")
+    """Add ``--json`` to a command that prints results."""
+    parser.add_argument("--json", action="store_true", help="print unrounded JSON instead of a table")
 
 
 def say(given: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
-    """Print the text, or with ``--json`` the facts, and nothing else."""
+    """Print the text or, with ``--json``, only the facts."""
     from deconvviz.results.base import plain, printable
 
     if not given.json:
@@ -74,29 +76,29 @@ def say(given: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
     print(json.dumps(plain(facts), indent=2, allow_nan=False))
 
 
-def report(given: argparse.Namespace, found: Tabular, *files: Path) -> None:
-    """Print what was found, and which files show it."""
-    say(given, "\n".join(map(str, (found, *files))), {**found.as_json(), "files": files})
+def report(given: argparse.Namespace, result: Tabular, *files: Path) -> None:
+    """Print a result and the files that show it."""
+    say(given, "\n".join(map(str, (result, *files))), {**result.as_json(), "files": files})
 
 
 def remark(text: str) -> None:
-    """Say something on standard error; it is lost where nobody can read it, and the work goes on."""
+    """Print a note on standard error. If that fails, the note is lost and the work continues."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr)
 
 
-def list_broken(found: Any) -> None:
-    """Say which items of a dataset could not be read."""
+def list_broken(result: Any) -> None:
+    """List the items of a dataset that could not be read."""
     from deconvviz.results.base import printable
 
-    for one in found.broken[:20]:
-        remark(f"left out: {printable(f'{one.name}: {one.reason}')}")
-    if len(found.broken) > 20:
-        remark(f"left out: {len(found.broken) - 20} more")
+    for item in result.broken[:20]:
+        remark(f"left out: {printable(f'{item.name}: {item.reason}')}")
+    if len(result.broken) > 20:
+        remark(f"left out: {len(result.broken) - 20} more")
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first five names and the number of the remaining ones."""
     from deconvviz.results.base import printable
 
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -104,14 +106,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def bars() -> bool:
-    """Whether somebody watches: progress bars are for a terminal, and would only fill a log."""
+    """Whether to show progress bars: only on a terminal, because they would fill a log."""
     with contextlib.suppress(ValueError):  # it is closed
         return sys.stderr.isatty()
     return False
 
 
 def image(given: str) -> Any:
-    """A path as it is, or a bundled test image (1, 1, 28, 28) for ``mnist:INDEX``."""
+    """The bundled test image (1, 1, 28, 28) for ``mnist:INDEX``; any other argument unchanged, as a path."""
     kind, _, index = given.partition(":")
     if kind != "mnist" or not index.isdecimal():
         return given
@@ -124,19 +126,19 @@ def image(given: str) -> Any:
 
 
 def image_names(given: Sequence[str]) -> list[str]:
-    """The images that arguments name: one each, or all of a folder in the order of their names."""
+    """The images that the arguments name: files, or all images of a folder in the order of their names."""
     from deconvviz.data.folder import ImageFolder
 
     folders = {name: ImageFolder(name) for name in given if os.path.isdir(name)}
     return [
-        each
+        path
         for name in given
-        for each in ([str(folders[name].root / one) for one in folders[name].names] if name in folders else [name])
+        for path in ([str(folders[name].root / file) for file in folders[name].names] if name in folders else [name])
     ]
 
 
 def batch(given: Sequence[str], preprocess: Any) -> Any:
-    """The images that arguments name, (N, C, H, W), as `image_names` lists them."""
+    """The images that `image_names` lists, as one tensor (N, C, H, W)."""
     import torch
 
     from deconvviz.images import to_input
@@ -148,7 +150,7 @@ def batch(given: Sequence[str], preprocess: Any) -> Any:
 
 
 def picture_name(image: str, rest: str) -> Path:
-    """What the picture made of an image is called where nothing is said: a file in the current folder."""
+    """The default name of an image's picture: a file in the current folder."""
     from deconvviz.io.atomic import safe_name
 
     stem = Path(image.replace(":", "-")).stem
@@ -156,11 +158,11 @@ def picture_name(image: str, rest: str) -> Path:
 
 
 def check_ending(out: Path) -> str:
-    """The format that a picture's ending names. Raises InputError for one that cannot be written."""
+    """The format for a picture's extension. Raises InputError if it cannot be written."""
     from matplotlib.figure import Figure
 
     kind = out.suffix.lower().lstrip(".")
-    known = Figure().canvas.get_supported_filetypes().keys() - {"pgf"}  # which needs a LaTeX
+    known = Figure().canvas.get_supported_filetypes().keys() - {"pgf"}  # needs LaTeX
     if kind not in known:
         listed = ", ".join(sorted(known))
         raise InputError(f"a picture cannot be written as {out.name!r}; its ending must be one of {listed}")
@@ -168,9 +170,9 @@ def check_ending(out: Path) -> str:
 
 
 def write_figure(figure: Any, out: Path, agreed: Callable[[Path], None] | None = None) -> None:
-    """Write a figure, whole or not at all, in the format that the file's ending names.
+    """Write a figure atomically, in the format of the file's extension.
 
-    agreed: is asked about `out` when the figure is drawn, and raises where it may not be written.
+    After drawing, `agreed` is called with `out`; it raises an error if the file may not be written.
     """
     from deconvviz.io.atomic import replacing
     from deconvviz.io.ownership import picture_of

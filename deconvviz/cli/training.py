@@ -17,13 +17,17 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", required=True, metavar="DIR", help="folder with MNIST's training images and labels (IDX)"
     )
-    parser.add_argument("--download", action="store_true", help="let torchvision download them into --root first")
-    out_argument(parser, "weights, curves and a checkpoint per epoch; goes on from there", "trained")
     parser.add_argument(
-        "--reference", action="store_true", help="the settings of the bundled weights, unless given below"
+        "--download", action="store_true", help="let torchvision download these files into --root first"
     )
-    parser.add_argument("--channels", type=int, nargs=2, metavar=("C1", "C2"), help="filters of the two convolutions")
-    parser.add_argument("--width", type=int, help="values between the two linear layers")
+    out_argument(parser, "folder for weights, curves and checkpoints; resumes a run that is there", "trained")
+    parser.add_argument(
+        "--reference", action="store_true", help="use the settings of the bundled weights, unless given below"
+    )
+    parser.add_argument(
+        "--channels", type=int, nargs=2, metavar=("C1", "C2"), help="number of filters of the two convolutions"
+    )
+    parser.add_argument("--width", type=int, help="number of units between the two linear layers")
     parser.add_argument("--dropout", type=float, metavar="P", help="dropout before the last layer; 0 for none")
     parser.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, help="batch normalisation")
     settings = parser.add_argument_group("settings", "see deconvviz.models.TrainingSettings")
@@ -48,7 +52,7 @@ def _train(given: argparse.Namespace) -> None:
     settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
     architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
     out = place(given, "trained")
-    resumed = (out / "checkpoints" / STATE).is_file()  # what the run wrote is its own, whatever its folder is called
+    resumed = (out / "checkpoints" / STATE).is_file()  # a run owns the files that it wrote, whatever its folder's name
     weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
     outputs = Outputs(given, weights, curves, figure, named=given.out is not None or resumed)
     with alone(out):
@@ -71,4 +75,4 @@ def _train(given: argparse.Namespace) -> None:
     print(weights)
 
 
-TRAINING = {"train": Command("train the reference network on MNIST, and watch how it learns", _train_arguments, _train)}
+TRAINING = {"train": Command("train the reference network on MNIST and save every epoch", _train_arguments, _train)}

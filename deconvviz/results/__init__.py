@@ -1,8 +1,8 @@
-"""Frozen results that producers fill and renderers read.
+"""Frozen results, filled by the functions that compute them and read by the figures.
 
-A result holds tensors and plain values only, never a model. Each can be saved to one safetensors file
-(tensors as they are, everything else as JSON in the file's metadata; written beside and renamed, so a file
-that exists is complete), loaded again, drawn with `figure()` and shown in a notebook.
+A result contains only tensors and plain values, never a model. It can be saved to one safetensors file and loaded
+again, drawn with `figure()`, and shown in a notebook. The file holds the tensors; everything else is JSON in its
+metadata. It is written atomically, so an existing file is complete.
 """
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular

@@ -1,4 +1,4 @@
-"""What all results share: saving, loading, drawing, tables."""
+"""Base classes of all results: saving, loading, drawing, tables."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 
-FORMAT = 1  # raised when a saved result can no longer be read by older code
+FORMAT = 1  # increased when older code can no longer read a saved result
 
 K = TypeVar("K")
 R = TypeVar("R", bound="Result")
 
 
-KINDS: dict[str, type[Any]] = {}  # what a saved file may name: loading builds these and nothing else
+KINDS: dict[str, type[Any]] = {}  # the classes that loading a file may construct
 
 
 def kind(cls: type[K]) -> type[K]:
-    """Make a dataclass one of the kinds that a saved file may name."""
+    """Register a dataclass that a saved file may contain."""
     KINDS[cls.__name__] = cls
     return cls
 
 
 class Result:
-    """What every result can do; a frozen dataclass derives from it.
+    """Base class of all results, which are frozen dataclasses.
 
-    drawn_by: the module whose `draw` makes its figure. It is named and not imported: results stay below its floor, and
-        load no matplotlib.
+    `drawn_by` names the module whose `draw` creates the figure. It is not imported before it is needed, so that results
+    do not depend on the figures and do not load matplotlib.
     """
 
     drawn_by: ClassVar[str] = "deconvviz.figures"
@@ -53,21 +53,27 @@ class Result:
         kind(cls)
 
     def figure(self, **options: Any) -> Any:
-        """The result as a matplotlib Figure; `options` are those of its renderer."""
-        drawn = importlib.import_module(self.drawn_by).draw(self, **options)
-        for text in drawn.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are no formulas
-            if text.get_wrap():  # whose lines matplotlib measures as formulas whatever it is told
+        """The result as a matplotlib Figure.
+
+        Args:
+            **options: Options of the function in `deconvviz.figures` that draws this type of result.
+        """
+        figure = importlib.import_module(self.drawn_by).draw(self, **options)
+        for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are not formulas
+            if text.get_wrap():  # matplotlib always measures wrapped lines as formulas
                 text.set_text(text.get_text().replace("$", r"\$"))
             else:
                 text.set_parse_math(False)
-        return drawn
+        return figure
 
     def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
-        """Hand the figure to a TensorBoard writer as an image.
+        """Send the figure to a TensorBoard writer as an image.
 
-        writer: a `torch.utils.tensorboard.SummaryWriter`, or what has its ``add_image``.
-        tag: what TensorBoard calls it; by default the type of the result and its layer. step: as `add_image` takes it.
-        options: as for `figure`.
+        Args:
+            writer: A ``torch.utils.tensorboard.SummaryWriter``, or any object with its ``add_image``.
+            tag: The image's tag; by default the type of the result and its layer.
+            step: The global step, as for ``add_image``.
+            **options: As for `figure`.
         """
         with Image.open(io.BytesIO(self._png(**options))) as picture:
             pixels = torch.from_numpy(np.array(picture.convert("RGB")))
@@ -86,14 +92,23 @@ class Result:
 
     @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result to the file `path` (safetensors); what was there before is replaced whole."""
+        """Write the result to the safetensors file `path`, atomically, and return the path.
+
+        Args:
+            path: The file to write. An existing file is replaced.
+        """
         tensors: dict[str, torch.Tensor] = {}
         manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
         return write_tensors(path, tensors, {"deconvviz": json.dumps(manifest)})
 
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
-        """Read what `save` wrote. Raises MissingFileError, or DataError for any other file."""
+        """Load a result that `save` wrote.
+
+        Raises:
+            MissingFileError: If the file does not exist.
+            DataError: If the file is not a saved result of this class.
+        """
         checked_as(PATH, "path", path)
         if may_hang(path):
             raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz (it is a device, pipe or socket)")
@@ -117,14 +132,14 @@ class Result:
 
 
 class Tabular(Result):
-    """A result with a table: printed in columns, and as it is for other programs."""
+    """A result with a table: printed in columns for people, as records for programs."""
 
     def table(self) -> list[dict[str, Any]]:
-        """One mapping for each row, from the column's name to what was found, not rounded; all of the same columns."""
+        """One mapping per row, from column name to unrounded value; all rows have the same columns."""
         raise NotImplementedError
 
     def as_json(self) -> dict[str, Any]:
-        """The table, and what is said about it, in types that JSON has; numbers that are none (NaN) are None."""
+        """The table and its remarks in JSON types; NaN becomes None."""
         return {"table": plain(self.table())}
 
     def __str__(self) -> str:
@@ -132,7 +147,7 @@ class Tabular(Result):
 
 
 class Finding(Tabular):
-    """A result that is a table and a verdict: what was measured, and in one plain sentence what that means."""
+    """A result with a table of measurements and a verdict, one sentence that says what they mean."""
 
     verdict: str
 
@@ -175,13 +190,13 @@ def _decode(value: Any, stored: Any) -> Any:
         return stored.get_tensor(value["tensor"])
     if "mapping" in value:
         return {k: _decode(v, stored) for k, v in value["mapping"]}
-    made = KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
-    check_fields(made)
-    return made
+    instance = KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
+    check_fields(instance)
+    return instance
 
 
 def plain(value: Any) -> Any:
-    """A value in types that JSON has.
+    """A value in JSON types.
 
     >>> plain({"share": (0.5, math.nan), "at": torch.tensor([1, 2])})
     {'share': [0.5, None], 'at': [1, 2]}
@@ -200,7 +215,7 @@ def plain(value: Any) -> Any:
 
 
 def as_rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Records as rows of text, a header first; numbers to three digits, nothing where there is none.
+    """Records as rows of text, starting with a header; numbers have three digits, missing values are empty.
 
     >>> as_rows([{"layer": "conv1", "share": 1 / 3}, {"layer": "conv2", "share": math.nan}])
     [('layer', 'share'), ('conv1', '0.333'), ('conv2', '')]
@@ -218,13 +233,13 @@ def _cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with escapes for what cannot be seen: it could steer a terminal, or turn text around.
+    """`text` on one line, with invisible characters escaped: they could control a terminal or reverse text.
 
     >>> printable("a\\nb\\x1b[31m\\u202ec \u00e9")
     'a\\\\nb\\\\x1b[31m\\\\u202ec \u00e9'
     """
-    unseen = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control characters, marks of direction, halves of pairs, separators
-    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in unseen else char for char in text)
+    invisible = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control characters, direction marks, surrogates, separators
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in invisible else char for char in text)
 
 
 def as_text(rows: list[tuple[str, ...]]) -> str:
@@ -236,7 +251,7 @@ def as_text(rows: list[tuple[str, ...]]) -> str:
 
 
 def as_html(rows: list[tuple[str, ...]]) -> str:
-    """A table for a notebook, its first row the header."""
+    """An HTML table for a notebook; the first row is the header."""
     header, *body = [tuple(map(printable, row)) for row in rows]
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]

@@ -1,4 +1,4 @@
-"""What several attribution methods say about one unit, side by side."""
+"""Attributions of one unit by several methods, side by side."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from deconvviz.results.projections import Provenance, Unit
 @kind
 @dataclass(frozen=True)
 class Attributed:
-    """What one method gave.
+    """The result of one method.
 
-    name: "deconvnet" and "guided" are deconvviz; Captum's methods have the names of their classes.
-    pixels: (C, H, W), signed; None where the method failed.
-    seconds: of the one call, without making the method ready.
-    remark: why it failed, or what one must know about the picture.
+    Attributes:
+        name: "deconvnet" and "guided" are deconvviz's; Captum's methods have the names of their classes.
+        pixels: (C, H, W), signed; None if the method failed.
+        seconds: Duration of the call, without the method's setup.
+        remark: Why the method failed, or a caveat about the picture.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Attributed:
 
     @property
     def by(self) -> str:
-        """Whose method it is."""
+        """The library that the method comes from."""
         return "deconvviz" if self.name in ("deconvnet", "guided") else "Captum"
 
 
@@ -39,12 +40,16 @@ class Attributed:
 class Comparison(Tabular):
     """Attributions of one unit of one image by several methods, and how far they agree.
 
-    image: (C, H, W), for display. unit: a class is a unit of the layer "output".
-    receptive_field: (2, 2), rows and columns that the unit sees: first pixel and one past the last.
-    agreement: "Spearman", "SSIM" and "overlap", each (methods, methods), of heatmaps in the receptive field; NaN for
-        methods that failed or whose picture is blank there. The overlap is that of the strongest tenth of the pixels.
-    scores: numbers per method by the name of the score, such as Captum's infidelity and sensitivity.
-    settings: in words, how methods and scores were computed.
+    Attributes:
+        image: (C, H, W), for display.
+        unit: The unit; a class is a unit of the layer "output".
+        receptive_field: (2, 2), per axis the first row or column and one past the last.
+        methods: One entry per method.
+        agreement: "Spearman", "SSIM" and "overlap" (of the top 10 % of pixels), each (methods, methods), between
+            heatmaps in the receptive field; NaN if a method failed or its picture is blank there.
+        scores: For each score, such as Captum's infidelity and sensitivity, one number per method.
+        settings: How methods and scores were computed, in words.
+        provenance: Model, style and versions.
     """
 
     drawn_by: ClassVar[str] = "deconvviz.figures.comparison"
@@ -59,7 +64,7 @@ class Comparison(Tabular):
     provenance: Provenance
 
     def __getitem__(self, name: str) -> Attributed:
-        """What the method of that name gave."""
+        """The result of the method `name`."""
         return {method.name: method for method in self.methods}[name]
 
     @property
@@ -70,7 +75,7 @@ class Comparison(Tabular):
         return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {self.unit.activation:.4g}"
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each method: its seconds, its scores, and what is to be said about it."""
+        """One row per method: duration, scores and remark."""
         return [
             {
                 "method": method.name,
@@ -83,7 +88,7 @@ class Comparison(Tabular):
         ]
 
     def agreement_table(self, measure: str) -> list[dict[str, Any]]:
-        """The agreement of all pairs by one measure; columns are numbered as the rows are."""
+        """The agreement of all pairs of methods by one measure; columns have the numbers of the rows."""
         rows = zip(self.methods, self.agreement[measure].tolist(), strict=True)
         return [
             {measure: f"{number} {method.name}", **{str(other): value for other, value in enumerate(values, 1)}}

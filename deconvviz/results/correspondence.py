@@ -1,4 +1,4 @@
-"""What correspondence finds: whether a layer relates a part across images."""
+"""The result of the correspondence experiment: whether a layer relates the same part across images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from deconvviz.results.base import Finding
 
 @dataclass(frozen=True)
 class Correspondence(Finding):
-    """How differently images change when the same part of each is covered; below the controls, the layer relates it.
+    """How differently layers change when the same part of each image is covered.
 
-    layers: names. differences: per part (layers, pairs of images), the Hamming distance between the signs of the
-        changes, divided by the dimension. control: the same for random places, (layers, draws, pairs); aligned: for
-        random places that are the same in all images.
-    changed, control_changed: per part (layers,), the share of a layer's values that covering changes at all.
-    boxes: per part (images, 2, 2), per axis the first pixel covered and one past the last; controls: (draws, images,
-        2, 2). images: (images, C, H, W), for display; fill: (images, C), what covers.
+    If a part's differences are below those of both controls, the layer relates the part across images.
+
+    Attributes:
+        layers: Layer names.
+        differences: Per part (layers, pairs of images), the Hamming distance between the signs of the changes,
+            divided by the dimension.
+        control: Per part (layers, draws, pairs), the same for random places.
+        aligned: Per part (layers, draws, pairs), the same for random places that are equal in all images.
+        changed: Per part (layers,), the share of a layer's values that covering the part changes.
+        control_changed: Per part (layers,), the same for random places.
+        boxes: Per part (images, 2, 2), per axis the first covered pixel and one past the last.
+        controls: Per part (draws, images, 2, 2), the boxes of the random places.
+        images: (images, C, H, W), for display.
+        fill: (images, C), the colour of the patch.
+        verdict: What the numbers mean, in one sentence.
     """
 
     drawn_by = "deconvviz.figures.correspondence"
@@ -37,7 +46,7 @@ class Correspondence(Finding):
     verdict: str
 
     def delta(self, part: str) -> torch.Tensor:
-        """Delta of each layer, (layers,): the mean over pairs."""
+        """Delta of each layer, (layers,): the mean difference over pairs."""
         return self.differences[part].mean(1)
 
     def average(self, control: dict[str, torch.Tensor], part: str) -> torch.Tensor:
@@ -45,12 +54,12 @@ class Correspondence(Finding):
         return control[part].mean(2)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row for each layer and part; `std` over pairs of images, those of the controls over draws."""
+        """One row per layer and part; `std` is over pairs of images, that of the controls over draws."""
         rows = []
         for place, layer in enumerate(self.layers):
             for part, differences in self.differences.items():
                 delta = float(differences[place].mean())
-                random, same = (self.average(one, part)[place] for one in (self.control, self.aligned))
+                random, same = (self.average(control, part)[place] for control in (self.control, self.aligned))
                 rows.append(
                     {
                         "layer": layer,
@@ -58,13 +67,13 @@ class Correspondence(Finding):
                         "Delta": delta,
                         "std": _spread(differences[place]),
                         "random places": float(random.mean()),
-                        "std of these": _spread(random),
-                        "by chance": chance(random, delta),
+                        "std, random": _spread(random),
+                        "p, random": chance(random, delta),
                         "same place": float(same.mean()),
-                        "std of those": _spread(same),
-                        "by chance there": chance(same, delta),
-                        "values changed": float(self.changed[part][place]),
-                        "at random": float(self.control_changed[part][place]),
+                        "std, same": _spread(same),
+                        "p, same": chance(same, delta),
+                        "changed": float(self.changed[part][place]),
+                        "changed, random": float(self.control_changed[part][place]),
                     }
                 )
         return rows
@@ -75,7 +84,7 @@ def _spread(values: torch.Tensor) -> float:
 
 
 def chance(draws: torch.Tensor, delta: float) -> float:
-    """How likely a control gives a Delta as low: (1 + draws that do) / (1 + draws).
+    """The probability that a control has a Delta this low: (1 + number of such draws) / (1 + number of draws).
 
     >>> chance(torch.tensor([0.2, 0.3, 0.4]), 0.3)
     0.75

@@ -1,4 +1,4 @@
-"""What is wrong with a network's channels and filters, by name, and what helps."""
+"""Problems of a network's channels and filters, and their remedies."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from deconvviz.results.base import Finding, kind
 from deconvviz.results.top_activations import Broken
 
 REMEDIES = {
-    "dead": "warm up or lower the learning rate, and clip filters that dominate (deconvviz.models.clip_filter_rms_); "
-    "in the first layer Zeiler and Fergus got fewer dead features from a smaller stride and smaller filters",
-    "always on": "behind a rectifier such a channel is linear: look at its bias, or fewer channels will do",
-    "duplicate": "fewer channels will do, or dropout and a lower learning rate make them differ",
-    "RMS": "clip filters behind each step (deconvviz.models.clip_filter_rms_), as Zeiler and Fergus did",
-    "frequencies": "smaller filters in the first layer: Zeiler and Fergus went from 11 x 11 to 7 x 7",
-    "aliasing": "a smaller stride: Zeiler and Fergus went from 4 to 2",
+    "dead": "use a warm-up or a lower learning rate, and clip dominating filters (deconvviz.models.clip_filter_rms_); "
+    "in the first layer, Zeiler and Fergus had fewer dead features with a smaller stride and smaller filters",
+    "always on": "the rectifier does nothing for these channels: check their biases, or use fewer channels",
+    "duplicate": "use fewer channels, or dropout and a lower learning rate",
+    "RMS": "clip the filters after each step (deconvviz.models.clip_filter_rms_), as Zeiler and Fergus did",
+    "frequencies": "use smaller filters in the first layer: Zeiler and Fergus went from 11 x 11 to 7 x 7",
+    "aliasing": "use a smaller stride: Zeiler and Fergus went from 4 to 2",
 }
-NAMED = 6  # channels of a layer that a line of text names
+NAMED = 6  # channels per layer that a line of text lists
 
 
 @kind
 @dataclass(frozen=True)
 class Flag:
-    """Something wrong: which of `REMEDIES`, where, and the number that says so.
+    """A problem of a channel or layer.
 
-    channel: None where it is the whole layer. other: of a duplicate, the channel that it is like.
+    Attributes:
+        problem: A key of `REMEDIES`.
+        layer: The layer's name.
+        channel: The channel; None if the flag applies to the whole layer.
+        value: The measured value.
+        other: The channel that a duplicate resembles.
     """
 
     problem: str
@@ -40,20 +45,25 @@ class Flag:
     def __str__(self) -> str:
         if self.channel is None:
             return self.layer
-        return f"{self.channel}" + ("" if self.other is None else f" (as {self.other})")
+        return f"{self.channel}" + ("" if self.other is None else f" (like {self.other})")
 
 
 @kind
 @dataclass(frozen=True)
 class LayerFacts:
-    """What was measured of one layer; tensors are (channels,), NaN where there is nothing to measure.
+    """The measurements of one layer; tensors are (channels,), with NaN where there is nothing to measure.
 
-    seen_at: the layer at whose output its channels were watched, behind its norm and rectifier. rectified: whether
-        there is one.
-    active: share of all positions of all images with a value above zero.
-    correlation: the highest with another channel that varies. cosine: of the filter with another of its group.
-    rms: of the filter. bands: (channels, 3), shares of its energy in low, mid and high frequencies.
-    aliasing: of a convolution with a stride, the share of its response that the stride cannot carry.
+    Attributes:
+        layer: The layer's name.
+        seen_at: The layer at whose output the channels were measured, after normalisation and rectifier.
+        rectified: Whether there is a rectifier.
+        stride: The convolution's stride.
+        active: The share of positions of all images with a value above zero.
+        correlation: The highest correlation with another channel that varies.
+        cosine: The highest cosine similarity with another filter of the group.
+        rms: The filter's root mean square.
+        bands: (channels, 3), shares of the filter's energy in low, middle and high frequencies.
+        aliasing: For a strided convolution, the share of its response that the stride cannot represent.
     """
 
     layer: str
@@ -70,11 +80,16 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class Diagnosis(Finding):
-    """What channels and filters do over a dataset, and what is wrong with them.
+    """Measurements of channels and filters over a dataset, and the problems found.
 
-    layers: in the order in which they run. flags: what is wrong. first: the first convolution.
-    filters: its weights, (out, in, ...).
-    count: images that were read. broken: those that could not be.
+    Attributes:
+        layers: Measurements per layer, in the order in which the layers run.
+        flags: The problems.
+        first: The name of the first convolution.
+        filters: Its weights, (out, in, ...).
+        count: Number of images read.
+        broken: Items that could not be read.
+        verdict: A summary in one sentence.
     """
 
     drawn_by = "deconvviz.figures.diagnosis"
@@ -88,30 +103,30 @@ class Diagnosis(Finding):
     verdict: str
 
     def flagged(self, problem: str, layer: str | None = None) -> tuple[Flag, ...]:
-        """The flags of one problem, of one layer or of all."""
+        """The flags for one problem, of one layer or of all."""
         return tuple(flag for flag in self.flags if flag.problem == problem and layer in (None, flag.layer))
 
     def table(self) -> list[dict[str, Any]]:
-        """One row per layer: how many channels have each problem, and the middle of what was measured."""
+        """One row per layer: the number of channels with each problem, and averages of the measurements."""
         rows = []
-        for one in self.layers:
+        for facts in self.layers:
             problems = ("dead", "always on", "duplicate", "RMS")
             rows.append(
                 {
-                    "layer": one.layer,
-                    "channels": len(one.rms),
-                    **{problem: len(self.flagged(problem, one.layer)) for problem in problems},
-                    "active": float(one.active.median()),
-                    "median RMS": float(one.rms.median()),
-                    "largest RMS": float(one.rms.max()),
-                    "mid frequencies": float(one.bands[:, 1].nanmean()),
-                    "aliasing": float(one.aliasing.nanmean()),
+                    "layer": facts.layer,
+                    "channels": len(facts.rms),
+                    **{problem: len(self.flagged(problem, facts.layer)) for problem in problems},
+                    "active": float(facts.active.median()),
+                    "median RMS": float(facts.rms.median()),
+                    "largest RMS": float(facts.rms.max()),
+                    "mid frequencies": float(facts.bands[:, 1].nanmean()),
+                    "aliasing": float(facts.aliasing.nanmean()),
                 }
             )
         return rows
 
     def remarks(self) -> list[str]:
-        """A line for each problem found: which channels, and what helps."""
+        """One line per problem: the channels and a remedy."""
         lines = []
         for problem, remedy in REMEDIES.items():
             if flags := self.flagged(problem):
@@ -131,8 +146,8 @@ def _by_layer(flags: Sequence[Flag]) -> list[str]:
     for flag in flags:
         layers.setdefault(flag.layer, []).append(flag)
     lines = []
-    for layer, found in layers.items():
-        named = [str(flag) for flag in found if flag.channel is not None]
+    for layer, of_layer in layers.items():
+        named = [str(flag) for flag in of_layer if flag.channel is not None]
         more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
         lines.append(f"{layer} {', '.join(named[:NAMED])}{more}".strip())
     return lines

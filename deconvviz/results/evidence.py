@@ -1,4 +1,4 @@
-"""What evidence finds: numbers that say whether pictures may be believed, and a sentence that says it."""
+"""Results of the evidence measures: scores that tell whether you can trust the pictures, and a verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from deconvviz.results.projections import Unit
 @kind
 @dataclass(frozen=True)
 class Score:
-    """A mean over images with its confidence interval of 95 % (bootstrap); NaN where there is none.
+    """A mean over images with its 95 % bootstrap confidence interval; NaN where there is none.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        images: Number of images that could be scored.
 
     >>> print(Score(0.5, 0.4, 0.62, 20))
     0.50 (0.40 to 0.62)
@@ -24,7 +30,7 @@ class Score:
     mean: float
     low: float
     high: float
-    images: int  # that could be judged
+    images: int
 
     def __str__(self) -> str:
         if math.isnan(self.mean):
@@ -34,7 +40,7 @@ class Score:
 
 
 class Judgement(Finding):
-    """What all of them show: a table of scores and a verdict."""
+    """Base class of the evidence results: a table of scores and a verdict."""
 
     drawn_by = "deconvviz.figures.evidence"
 
@@ -65,8 +71,8 @@ class Deletion(Judgement):
         return [
             {
                 "method": name,
-                "deletion (low is good)": score,
-                "insertion (high is good)": self.insertion_scores[name],
+                "deletion (lower is better)": score,
+                "insertion (higher is better)": self.insertion_scores[name],
                 "above random": self.gains[name],
             }
             for name, score in self.deletion_scores.items()
@@ -75,14 +81,18 @@ class Deletion(Judgement):
 
 @dataclass(frozen=True)
 class Randomisation(Judgement):
-    """How much of a picture stays when layers get random weights.
+    """How similar a picture stays when layers get random weights.
 
-    layers: in the order of randomisation, from the unit's layer down to the first.
-    mode: "cascading" (each with all those above it) or "independent" (each alone).
-    spearman, ssim: per method (layers, images), similarity to the picture from the trained network; NaN where a picture
-        is empty.
-    kept: per method the mean rank correlation once the upper half of the layers is random (independent: while one
-        layer of the upper half is).
+    Attributes:
+        units: One unit per image.
+        mode: "cascading" (each layer together with all those above it) or "independent" (each layer alone).
+        layers: The layers in the order of randomisation, from the unit's layer down to the first.
+        spearman: Per method (layers, images), rank correlation with the trained network's picture; NaN if one of the
+            two is blank.
+        ssim: The same for SSIM.
+        kept: Per method, the mean rank correlation when the upper half of the layers is random (independent: when one
+            layer of the upper half is).
+        verdict: What the scores mean, in words.
     """
 
     units: tuple[Unit, ...]
@@ -105,10 +115,15 @@ class Randomisation(Judgement):
 
 @dataclass(frozen=True)
 class Selectivity(Judgement):
-    """How alike the pictures of different units on the same image are; near one they show the image, not the unit.
+    """How similar the pictures of different units on the same image are; near 1 they show the image, not the unit.
 
-    units: those compared, of all images. spearman, ssim: per method, means over the pairs of each image.
-    pairs: how many there are. blank: per method, how many of them were left out, since one of the two shows nothing.
+    Attributes:
+        units: The compared units of all images.
+        spearman: Per method, the mean rank correlation over the pairs of each image.
+        ssim: The same for SSIM.
+        verdict: What the scores mean, in words.
+        pairs: Number of pairs.
+        blank: Per method, the number of pairs left out because one of the two pictures is blank.
     """
 
     units: tuple[Unit, ...]
@@ -135,9 +150,14 @@ class Selectivity(Judgement):
 class Localisation(Judgement):
     """The pointing game: on how many images the strongest pixel lies in the known object.
 
-    images: (images, C, H, W), what was shown. boxes: (images, spatial dimensions, 2), first pixel of the object and
-        one past the last. points: per method (images, spatial dimensions), the strongest pixel, -1 where the picture is
-        blank, which then counts neither way. chance: a random pixel's.
+    Attributes:
+        images: (images, C, H, W), for display.
+        boxes: (images, spatial dimensions, 2), the object's first pixel and one past its last.
+        points: Per method (images, spatial dimensions), the strongest pixel; -1 for a blank picture, which is not
+            counted.
+        hits: Per method, the share of images with a hit.
+        chance: The same share for a random pixel.
+        verdict: What the scores mean, in words.
     """
 
     images: torch.Tensor
@@ -154,10 +174,17 @@ class Localisation(Judgement):
 
 @dataclass(frozen=True)
 class Clarity(Judgement):
-    """How well a layer's whole reconstruction shows the image, with trained and with random weights.
+    """How well a layer's full reconstruction shows the image, with trained and with random weights.
 
-    trained, random: (layers, images), correlation of the reconstruction's pixels with the input's; NaN where the
-        image or its reconstruction is the same everywhere.
+    Attributes:
+        layers: Layer names.
+        style: The style's name.
+        trained: (layers, images), correlation between the pixels of the reconstruction and those of the image; NaN if
+            one of the two is constant.
+        random: The same with random weights.
+        trained_scores: Means per layer.
+        random_scores: Means per layer with random weights.
+        verdict: What the scores mean, in words.
     """
 
     layers: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How features come to be: what a training's checkpoints show of each channel, and when a layer is settled."""
+"""How features develop during training: each channel at every checkpoint, and when a layer has settled."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from deconvviz.results.top_activations import Broken
 @kind
 @dataclass(frozen=True)
 class StrongestUnit:
-    """The strongest unit of a channel over a dataset, cut to what it sees.
+    """The strongest unit of a channel over a dataset, cropped to its receptive field.
 
-    image: its number in the dataset. position: in the channel's map. activation: not above zero where the channel fires
-        on no image.
-    patch, pixels: (C, ...), the image and the projection in the receptive field.
-    field: per spatial dimension the first pixel of the receptive field and one past its last, clipped to the image.
+    Attributes:
+        channel: The channel.
+        image: The image's index in the dataset.
+        position: The position in the channel's feature map.
+        activation: The activation; zero or negative if the channel fires on no image.
+        patch: (C, ...), the image in the receptive field.
+        pixels: (C, ...), the projection in the receptive field.
+        field: Per spatial dimension, the first pixel of the receptive field and one past the last, clipped to the
+            image.
     """
 
     channel: int
@@ -33,19 +38,24 @@ class StrongestUnit:
 
 @dataclass(frozen=True)
 class Evolution(Finding):
-    """What each channel reacted to at each of T checkpoints, and how fast that came to rest.
+    """What each channel responds to at each of T checkpoints, and how fast it settles.
 
-    checkpoints: their names. times: their numbers: as given, or as in the names; else 0, 1, 2 and on.
-    grids: per layer one row for each channel shown, of T units, the strongest at each checkpoint.
-    images: per layer (channels, T), the number of every channel's strongest image.
-    changed: per layer (T - 1,), the share of channels whose strongest image changes from a checkpoint to the next;
-        channels that fire at neither are left out, NaN where all are.
-    measured: per layer, the channels that the distances are measured on.
-    jumps: per layer (measured, T - 1), distance from a picture of the grid to the next one of its row.
-    moves: per layer (measured, T - 1), the same on one image and place for all checkpoints.
-    remaining: per layer (measured, T), distance of these to the last one.
-    settled: per layer, the time from which on the mean of `remaining` stays at most half of what it is at the start;
-        NaN where all pictures of the layer are blank, at every checkpoint.
+    Attributes:
+        checkpoints: Names of the checkpoints.
+        times: Numbers of the checkpoints: as given, or from the names; otherwise 0, 1, 2, ...
+        grids: Per layer one row per channel shown, with T units: the strongest at each checkpoint.
+        images: Per layer (channels, T), the index of each channel's strongest image.
+        changed: Per layer (T - 1,), the share of channels whose strongest image changes between two checkpoints,
+            without channels that fire at neither; NaN if none fires.
+        measured: Per layer, the channels for which the distances are measured.
+        jumps: Per layer (measured, T - 1), the distance between consecutive pictures of a row of the grid.
+        moves: Per layer (measured, T - 1), the same for one fixed image and position.
+        remaining: Per layer (measured, T), the distance from these to the last one.
+        settled: Per layer, the first time after which the mean of `remaining` is at most half of its initial value;
+            NaN if all pictures of the layer are blank at every checkpoint.
+        count: Number of images read.
+        broken: Items that could not be read.
+        verdict: What the numbers mean, in one sentence.
     """
 
     drawn_by = "deconvviz.figures.evolution"
@@ -69,7 +79,7 @@ class Evolution(Finding):
         return tuple(self.grids)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row per layer; "first" and "last" are the first and the last step from a checkpoint to the next."""
+        """One row per layer; "first" and "last" are the first and the last interval between checkpoints."""
         return [
             {
                 "layer": layer,
@@ -79,7 +89,7 @@ class Evolution(Finding):
                 "jump, last": float(self.jumps[layer][:, -1].mean()),
                 "move, first": float(self.moves[layer][:, 0].mean()),
                 "move, last": float(self.moves[layer][:, -1].mean()),
-                "remaining at first": float(self.remaining[layer][:, 0].mean()),
+                "remaining, first": float(self.remaining[layer][:, 0].mean()),
                 "settled at": int(at) if (at := self.settled[layer]).is_integer() else at,
             }
             for layer in self.layers

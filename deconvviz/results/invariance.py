@@ -1,4 +1,4 @@
-"""What a transform of the image does to layers: distances in feature space, and the probability of the class."""
+"""The effect of image transforms on layers: distances in feature space, and the class probability."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from deconvviz.results.base import Finding
 
 @dataclass(frozen=True)
 class Invariance(Finding):
-    """How far the features of layers move when images are transformed, and what becomes of their class.
+    """How far the features of layers move when images are transformed, and how the class probability changes.
 
-    transform: its name. label: what its values measure, for an axis.
-    values: t, as given. layers: names, from the first to the last.
-    distances: per layer (values, images), ||f(x) - f(T_t x)||_2.
-    relative: per layer (values, images), the same divided by ||f(x)||_2; NaN where that is zero.
-    others: per layer (images,), relative distance of each image to the one before it in the batch (of the first to the
-        last), without a transform: what images have that have nothing to do with each other. NaN for one image alone.
-    targets: per image, the class whose probability is followed. Empty where the model returns no classes.
-    probability: (values, images), that class's; None where the model returns no classes.
-    example_values, examples: some of the values, and the first image so transformed (values, C, H, W), to look at.
+    Attributes:
+        transform: The transform's name.
+        label: The label of the axis for its values.
+        values: The values t.
+        layers: Layer names, from the first to the last.
+        distances: Per layer (values, images), the norm of f(x) - f(T_t x).
+        relative: Per layer (values, images), the same divided by the norm of f(x); NaN if that is zero.
+        others: Per layer (images,), the relative distance of each untransformed image to the one before it in the
+            batch (of the first to the last), as a scale for unrelated images. NaN for a single image.
+        targets: Per image, the class whose probability is measured; empty if the model returns no classes.
+        probability: (values, images), the probability of that class; None if the model returns no classes.
+        example_values: Some of the values, for display.
+        examples: (values, C, H, W), the first image transformed by these values.
+        verdict: What the numbers mean, in one sentence.
     """
 
     transform: str
@@ -41,7 +46,7 @@ class Invariance(Finding):
     drawn_by = "deconvviz.figures.invariance"
 
     def table(self) -> list[dict[str, Any]]:
-        """For each t the means over images, and ± the standard deviation of the column before."""
+        """For each t the means over images; ± columns hold the standard deviation of the column before."""
         records = []
         for row, t in enumerate(self.values):
             record: dict[str, Any] = {self.transform: t}
@@ -55,7 +60,7 @@ class Invariance(Finding):
 
 
 def mean_and_deviation(values: torch.Tensor) -> tuple[float, float]:
-    """Of the values (images,) that are known; the deviation is that of a sample, NaN of fewer than two.
+    """Mean and sample standard deviation of `values` (images,) without NaN; the deviation of fewer than two is NaN.
 
     >>> mean_and_deviation(torch.tensor([1.0, 3.0, float("nan")]))
     (2.0, 1.4142135381698608)

@@ -1,4 +1,4 @@
-"""What occlusion finds: three maps over the places of a patch."""
+"""The result of the occlusion experiment: three maps over the positions of a patch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from deconvviz.results.projections import Projection
 
 @dataclass(frozen=True)
 class Occlusion(Finding):
-    """What a network says while a patch slides over its images.
+    """A network's response while a patch slides over its images.
 
-    patch: height and width in pixels. tops, lefts: (rows,) and (columns,), where the patch stood; the maps are
-        (images, rows, columns).
-    fill: (images, C), the patch's colour, as the images are displayed.
-    activation: summed over the feature map that was strongest on the whole image. probability: of the class in
-        `targets` (images,). predicted: the most probable class.
-    whole_activation, whole_probability, whole_predicted: (images,), the same with nothing covered.
-    projection: the strongest unit of each image's feature map; `projection.images` are the images.
-    classes: names of the classes, or none.
+    Attributes:
+        patch: Height and width of the patch in pixels.
+        tops: (rows,), the top row of each position of the patch.
+        lefts: (columns,), the left column of each position.
+        fill: (images, C), the colour of the patch, in the scale of the displayed images.
+        activation: (images, rows, columns), summed over the feature map that is strongest on the whole image.
+        probability: (images, rows, columns), of the class in `targets`.
+        predicted: (images, rows, columns), the most probable class.
+        whole_activation: (images,), the same without a patch.
+        whole_probability: (images,), the same without a patch.
+        whole_predicted: (images,), the same without a patch.
+        targets: (images,), the classes.
+        projection: The strongest unit of each image's feature map; `projection.images` are the images.
+        classes: Class names; empty if unknown.
+        verdict: What the maps show, in one sentence.
     """
 
     drawn_by = "deconvviz.figures.occlusion"
@@ -43,21 +50,21 @@ class Occlusion(Finding):
     verdict: str
 
     def name_of(self, number: int) -> str:
-        """A class as one reads it: its name, or its number where there are no names."""
+        """The name of a class, or its number if there are no names."""
         return self.classes[number] if self.classes else str(number)
 
     def lowest(self, maps: torch.Tensor) -> torch.Tensor:
-        """Where the patch stood when each image's map was lowest, the first of equals: (images, 2), top and left."""
+        """The position of the patch, (images, 2) top and left, at each map's minimum (the first of equal ones)."""
         rows, columns = torch.unravel_index(maps.flatten(1).argmin(1), maps.shape[1:])
         return torch.stack([self.tops[rows], self.lefts[columns]], 1)
 
     @property
     def changed(self) -> torch.Tensor:
-        """On what share of the places the most probable class is another than on the whole image, (images,)."""
+        """The share of positions with another most probable class than on the whole image, (images,)."""
         return (self.predicted != self.whole_predicted[:, None, None]).flatten(1).double().mean(1)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row for each image; places are the patch's top left pixel, another class on a share of all places."""
+        """One row per image; positions are the patch's top left pixel, "another class" is a share of all positions."""
         worst, weakest = self.lowest(self.probability), self.lowest(self.activation)
         return [
             {

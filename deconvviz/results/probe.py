@@ -1,4 +1,4 @@
-"""How well a linear classifier tells classes apart from each layer's features."""
+"""How well linear classifiers predict the class from each layer's features."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from deconvviz.results.top_activations import Broken
 
 @dataclass(frozen=True)
 class Probe(Finding):
-    """Accuracy of linear classifiers on the features of layers, cross-validated.
+    """Cross-validated accuracy of linear classifiers on the features of layers.
 
-    layers: names, from the first to the last. features: how many each has, per image.
-    accuracy: (layers, folds), on images that the classifier was not trained on.
-    chance: the share of the most frequent class, which is right without looking.
-    classes: their names, or labels where they have none. images: how many were used. broken: those left out.
-    pool: to how many positions along each axis maps were averaged; None: they were taken as they are.
+    Attributes:
+        layers: Layer names, from the first to the last.
+        features: Number of features per image, for each layer.
+        accuracy: (layers, folds), on images that the classifier was not trained on.
+        chance: The share of the most frequent class.
+        classes: Class names, or labels if there are no names.
+        images: Number of images used.
+        broken: Items that could not be read.
+        pool: Number of positions per axis to which maps were averaged; None without averaging.
+        verdict: What the numbers mean, in one sentence.
     """
 
     layers: tuple[str, ...]
@@ -35,14 +40,14 @@ class Probe(Finding):
     drawn_by = "deconvviz.figures.probe"
 
     def table(self) -> list[dict[str, Any]]:
-        """Per layer the mean over folds, ± the standard deviation of a fold."""
+        """Per layer, the mean accuracy over folds ± its standard deviation."""
         return [
             {
                 "layer": layer,
                 "features": count,
-                "accuracy": float(one.mean()),
-                "±": float(one.std()),
+                "accuracy": float(folds.mean()),
+                "±": float(folds.std()),
                 "chance": self.chance,
             }
-            for layer, count, one in zip(self.layers, self.features, self.accuracy, strict=True)
+            for layer, count, folds in zip(self.layers, self.features, self.accuracy, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Units, and what pictures of them are made of."""
+"""Units, their projections, and tables of layers."""
 
 from __future__ import annotations
 
@@ -15,40 +15,62 @@ from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, k
 @kind
 @dataclass(frozen=True)
 class Unit:
-    """One neuron: a layer's channel at a position, in one sample, with the activation it had."""
+    """One neuron: a layer's channel at one position in one sample, with its activation.
+
+    Attributes:
+        sample: Index in the batch.
+        layer: The layer's name.
+        channel: The channel.
+        position: The position in the feature map; empty if the layer has only channels.
+        activation: The recorded activation.
+    """
 
     sample: int
     layer: str
     channel: int
-    position: tuple[int, ...]  # empty where the layer has channels only
+    position: tuple[int, ...]
     activation: float
 
 
 @kind
 @dataclass(frozen=True)
 class Provenance:
-    """Where a picture comes from: enough to say whether two of them may be compared."""
+    """The origin of a picture: enough to decide whether two pictures can be compared.
 
-    model: str  # class name
-    fingerprint: str  # digest of the model's parameters and buffers, see `deconvviz.recording.fingerprint`
+    Attributes:
+        model: The model's class name.
+        fingerprint: Digest of the model's parameters and buffers, see `deconvviz.recording.fingerprint`.
+        layer: The layer's name.
+        style: The style's name, and its choice for each family of operations.
+        seed: "activation", "one", or "given" for a user's own signal.
+        linearised: Operations without a mirror, such as "aten.sigmoid in features.3".
+        stopped: Operations at which part of the signal ended: comparisons, integer casts.
+        versions: Versions of deconvviz and torch.
+        detached: Detaches that were ignored, where autograd would have stopped.
+    """
+
+    model: str
+    fingerprint: str
     layer: str
-    style: dict[str, str]  # name, and the choice per family of operations
-    seed: str  # "activation", "one", or "given" where a whole signal was
-    linearised: tuple[str, ...]  # operations without a mirror, as "aten.sigmoid in features.3"
-    stopped: tuple[str, ...]  # operations where a part of the signal ended: comparisons, integer casts
-    versions: dict[str, str]  # of deconvviz and torch
-    detached: tuple[str, ...] = ()  # detaches that the signal was passed through, where autograd would have stopped
+    style: dict[str, str]
+    seed: str
+    linearised: tuple[str, ...]
+    stopped: tuple[str, ...]
+    versions: dict[str, str]
+    detached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Projection(Result):
-    """What made units fire, in pixels.
+    """What activated units, in pixels.
 
-    pixels: (units, *input shape), signed: the last step of a deconvnet is not rectified.
-    units: one per row of `pixels`.
-    receptive_fields: (units, spatial dimensions, 2), first pixel and one past the last, clipped to the image.
-    images: (samples, *input shape), what the network was shown, for display.
-    others: the same as `pixels` for further inputs of the model, by their place among its arguments.
+    Attributes:
+        pixels: (units, input shape), signed, because the last step of a deconvnet is not rectified.
+        units: One unit per row of `pixels`.
+        receptive_fields: (units, spatial dimensions, 2), the first pixel and one past the last, clipped to the image.
+        images: (samples, input shape), the network's inputs, for display.
+        provenance: Model, layer, style and linearised operations.
+        others: The same as `pixels` for further inputs of the model, by their place among its arguments.
     """
 
     pixels: torch.Tensor
@@ -59,7 +81,7 @@ class Projection(Result):
     others: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __getitem__(self, rows: torch.Tensor) -> Projection:
-        """Some of the units, by their rows (n,), in that order."""
+        """The units in the given `rows` (n,), in this order."""
         return dataclasses.replace(
             self,
             pixels=self.pixels[rows],
@@ -70,7 +92,12 @@ class Projection(Result):
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[int, Projection]], images: torch.Tensor) -> Projection:
-        """One projection of several, each of one sample, whose number is given; images: of all samples."""
+        """Join projections of single samples into one.
+
+        Args:
+            parts: Pairs of a sample's index and its projection.
+            images: The images of all samples.
+        """
         first = parts[0][1]
         return cls(
             torch.cat([part.pixels for _, part in parts]),
@@ -84,7 +111,14 @@ class Projection(Result):
 
 @dataclass(frozen=True)
 class Reconstruction(Result):
-    """All activations of one layer sent back at once: pixels (samples, *input shape), signed."""
+    """The reconstruction of images from all activations of one layer.
+
+    Attributes:
+        pixels: (samples, input shape), signed.
+        images: (samples, input shape), the network's inputs, for display.
+        provenance: Model, layer, style and linearised operations.
+        others: The same as `pixels` for further inputs of the model, by their place among its arguments.
+    """
 
     pixels: torch.Tensor
     images: torch.Tensor
@@ -97,9 +131,18 @@ class Reconstruction(Result):
 class LayerInfo:
     """One row of a network's layer table.
 
-    stride, offset, receptive_field: per spatial dimension, in input pixels: the unit at position p sees
-        pixels p * stride + offset and on, receptive_field of them. None where the layer sees the whole input
-        (behind a linear layer, global pooling or an operation that is not local).
+    Per spatial dimension, the unit at position p sees `receptive_field` input pixels, starting at p * stride + offset.
+    Stride, offset and receptive field are None if the layer sees the whole input (after a linear layer, global pooling
+    or another operation that is not local).
+
+    Attributes:
+        name: The layer's name.
+        kind: The module's class, or the function's name.
+        shape: Shape of the output.
+        stride: Distance between neighbouring units in input pixels.
+        offset: First input pixel of the unit at position 0.
+        receptive_field: Size of the receptive field in input pixels.
+        linearised: Operations in this layer that the style would linearise.
     """
 
     name: str
@@ -108,12 +151,16 @@ class LayerInfo:
     stride: tuple[float, ...] | None
     offset: tuple[int, ...] | None
     receptive_field: tuple[int, ...] | None
-    linearised: tuple[str, ...] = ()  # operations in this layer that the style would linearise
+    linearised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class LayerTable(Tabular):
-    """The layers of one recorded run, in the order in which they finished. Printing it gives a table."""
+    """The layers of one recorded run, in the order in which they finished. It prints as a table.
+
+    Attributes:
+        layers: One entry per layer.
+    """
 
     layers: tuple[LayerInfo, ...]
 
@@ -127,7 +174,7 @@ class LayerTable(Tabular):
         return self.layers[name] if isinstance(name, int) else {layer.name: layer for layer in self.layers}[name]
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each layer; stride and receptive field are None where it sees the whole input."""
+        """One row per layer; stride and receptive field are None if the layer sees the whole input."""
         return [
             {
                 "layer": layer.name,

@@ -1,4 +1,4 @@
-"""What a pass over a dataset finds."""
+"""The result of a scan over a dataset."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from deconvviz.results.base import Tabular, as_html, as_rows, kind, plain
 @kind
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """How the channels of one layer behave over a dataset, by their strongest unit in each image.
+    """Statistics of one layer's channels over a dataset, based on the strongest unit of each channel in each image.
 
-    fires: (channels,), the fraction of images on which it is above zero. mean, maximum: (channels,).
-    histogram: (channels, bins), on how many images it fell between neighbouring `edges` (bins + 1).
+    Attributes:
+        fires: (channels,), the fraction of images on which this unit is above zero.
+        mean: (channels,), its mean.
+        maximum: (channels,), its maximum.
+        histogram: (channels, bins), the number of images with a value between neighbouring `edges`.
+        edges: (bins + 1,), the bin edges.
     """
 
     fires: torch.Tensor
@@ -27,19 +31,25 @@ class ChannelStatistics:
 
     @property
     def dead(self) -> torch.Tensor:
-        """Channels that fire on no image, (n,)."""
+        """Indices of the channels that never fire, (n,)."""
         return (self.fires == 0).nonzero().flatten()
 
     @property
     def always_on(self) -> torch.Tensor:
-        """Channels that fire on every image, (n,)."""
+        """Indices of the channels that fire on every image, (n,)."""
         return (self.fires == 1).nonzero().flatten()
 
 
 @kind
 @dataclass(frozen=True)
 class Broken:
-    """An item of a dataset that could not be read."""
+    """An item of a dataset that could not be read.
+
+    Attributes:
+        image: Index in the dataset.
+        name: File name, or the index as text.
+        reason: Why it could not be read.
+    """
 
     image: int
     name: str
@@ -49,7 +59,16 @@ class Broken:
 @kind
 @dataclass(frozen=True)
 class ScanProvenance:
-    """What a scan ran over: enough to say whether two may be compared."""
+    """The origin of a scan: enough to decide whether two scans can be compared.
+
+    Attributes:
+        model: The model's class name.
+        fingerprint: Digest of the model's parameters and buffers.
+        dataset: The dataset's name.
+        batch_size: Images per batch.
+        per_image: At most this many units of one image per list.
+        versions: Versions of deconvviz and torch.
+    """
 
     model: str
     fingerprint: str
@@ -61,13 +80,16 @@ class ScanProvenance:
 
 @dataclass(frozen=True)
 class TopActivations(Tabular):
-    """The k strongest units of every channel over a dataset, strongest first; of equals the lower image first.
+    """The k strongest units of every channel over a dataset, strongest first; ties go to the lower image index.
 
-    values: per layer (channels, k), activations; -inf where the dataset has fewer than k images.
-    images: per layer (channels, k), numbers of the images in the dataset; -1 for none.
-    positions: per layer (channels, k, dimensions), indices into the channel's map; -1 for none.
-    statistics: per layer.
-    count: images that were read. broken: those that could not be.
+    Attributes:
+        values: Per layer (channels, k), activations; -inf where the dataset has fewer than k images.
+        images: Per layer (channels, k), indices of the images in the dataset; -1 for none.
+        positions: Per layer (channels, k, dimensions), indices into the feature map; -1 for none.
+        statistics: Per layer, statistics of its channels.
+        count: Number of images read.
+        broken: Items that could not be read.
+        provenance: Model, dataset and settings.
     """
 
     values: dict[str, torch.Tensor]
@@ -87,17 +109,17 @@ class TopActivations(Tabular):
         return next(iter(self.values.values())).shape[1]
 
     def table(self) -> list[dict[str, Any]]:
-        """One row for each layer; the median rate: on what share of the images its middle channel fires."""
+        """One row per layer; "median rate" is the median over channels of the share of images on which they fire."""
         return [
             {
                 "layer": layer,
-                "channels": len(found.fires),
-                "dead": len(found.dead),
-                "always on": len(found.always_on),
-                "median rate": float(found.fires.median()),
-                "strongest": float(found.maximum.max()),
+                "channels": len(channels.fires),
+                "dead": len(channels.dead),
+                "always on": len(channels.always_on),
+                "median rate": float(channels.fires.median()),
+                "strongest": float(channels.maximum.max()),
             }
-            for layer, found in self.statistics.items()
+            for layer, channels in self.statistics.items()
         ]
 
     def as_json(self) -> dict[str, Any]:

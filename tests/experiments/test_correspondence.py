@@ -47,9 +47,9 @@ def test_the_same_part_of_the_same_image_differs_by_nothing():
     assert not found.differences["eye"].any()
     assert found.changed["eye"][-1] == 1
     assert found.average(found.control, "eye")[-1].min() > 0
-    assert [row["by chance"] for row in found.table()] == [1 / 21] * 3
+    assert [row["p, random"] for row in found.table()] == [1 / 21] * 3
     assert not found.aligned["eye"].any()  # the same place of the same image, too: what is alike need not be the part
-    assert [row["by chance there"] for row in found.table()] == [1, 1, 1]
+    assert [row["p, same"] for row in found.table()] == [1, 1, 1]
     assert "but no more than one place that is the same in all of them does (Delta 0.000; random" in found.verdict
 
 
