@@ -24,7 +24,6 @@ NO_ROOMS = {"__init__", "__main__", "__pycache__", "web"}  # the entry points, a
 FILE_LINES, FUNCTION_LINES, POSITIONAL = 400, 60, 5
 
 LONG_FILES = """
-recording/tape_builder.py
 """
 
 LONG_FUNCTIONS = """
@@ -67,7 +66,6 @@ projection/backward.py walk
 projection/cropped.py Windowed._back
 projection/cropped.py back_on_windows
 projection/crops.py Crops._shortened
-recording/recorder.py run
 """
 
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
-from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 
 STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
@@ -66,19 +66,19 @@ class Until(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         catcher = _Catcher(self.model, [self.name])
         try:
-            with catcher.watching():
+            with catcher.observing():
                 self.model(x)
-        except Enough:
+        except AllLayersSeen:
             pass
         if catcher.caught is None:
             raise InputError(f"the layer {self.name!r} did not run")
         return catcher.caught
 
 
-class _Catcher(Watcher):
+class _Catcher(Observer):
     caught: Tensor | None = None
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             self.caught = tensor
         return True

@@ -18,7 +18,7 @@ from deconvviz.images import brightness
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.isolation import as_it_was
-from deconvviz.recording.observer import Watcher
+from deconvviz.recording.observer import Observer
 from deconvviz.recording.restoring import Restored
 
 Box = tuple[int, int, int, int]  # top, left, and one past the bottom and the right
@@ -111,7 +111,7 @@ class Occluder:
                 self._cover(batch)
                 version = self.buffer._version
                 reader = _Reader(self.model, self.axes, rows, seen)
-                with Restored(reader.watching()):
+                with Restored(reader.observing()):
                     self.model(shown)
                 if missing := self.axes.keys() - reader.found:
                     raise InputError(f"layer {min(missing)!r} does not run on every covered image; choose another")
@@ -133,14 +133,14 @@ class Occluder:
             self.buffer[row, :, top:bottom, left:right] = self.x[image, :, top:bottom, left:right]
 
 
-class _Reader(Watcher):
+class _Reader(Observer):
     """Hands what layers return to `seen`, as they return it."""
 
     def __init__(self, model: nn.Module, axes: dict[str, int], rows: slice, seen: Seen) -> None:
         super().__init__(model, None)
         self.axes, self.rows, self.hand, self.found = axes, rows, seen, set[str]()
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.axes:
             self.found.add(name)
             self.hand(name, self.rows, _by_channel(tensor, self.rows.stop - self.rows.start, self.axes[name]))

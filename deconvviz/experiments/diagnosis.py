@@ -44,7 +44,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import misfit
 from deconvviz.projection.units import layer_names
 from deconvviz.recording.isolation import as_it_was
-from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 
@@ -134,7 +134,7 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
     looker = _Looker(model, watched)
     try:
-        with Restored(torch.no_grad(), looker.watching()), contextlib.suppress(Enough):
+        with Restored(torch.no_grad(), looker.observing()), contextlib.suppress(AllLayersSeen):
             model(x)
     except DeconvVizError:
         raise
@@ -144,20 +144,20 @@ def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
         raise
 
 
-class _Looker(Watcher):
+class _Looker(Observer):
     """Hands maps to the layers that are watched, and what goes into those with a stride."""
 
     def __init__(self, model: nn.Module, watched: Sequence[_Watched]) -> None:
         super().__init__(model, {one.seen_at for one in watched})
         self.watched = watched
 
-    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         for one in self.watched:
-            if one.strided and one.layer == self.where:
+            if one.strided and one.layer == self.current_layer:
                 with torch._C.DisableTorchFunction():
                     one.respond(args[0] if args else kwargs["input"])
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         for one in self.watched:
             if one.seen_at == name:
                 one.add(tensor)

@@ -22,7 +22,7 @@ from deconvviz.projection.model_call import misfit
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import sample_shape
 from deconvviz.recording.isolation import on_the_cpu
-from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.rounding import sampled
 from deconvviz.results import LayerInfo
@@ -121,7 +121,7 @@ class Scanner:
         """What the layers return for the input, when they are run and not recorded.
 
         Sees that the layers are the recorded ones: functional calls are counted, also those apart from the input."""
-        with Restored((looker := _Looker(self.model, self.layers)).watching()), contextlib.suppress(Enough):
+        with Restored((looker := _Looker(self.model, self.layers)).observing()), contextlib.suppress(AllLayersSeen):
             self.model(x)
         for name in self.layers:
             found, recorded = looker.found.get(name), trace.activations[name]
@@ -138,7 +138,7 @@ class Scanner:
         x = batch.images.to(self.device, non_blocking=True)
         reducer = _Reducer(self, batch.numbers, tallies)
         try:
-            with Restored(reducer.watching()), contextlib.suppress(Enough):
+            with Restored(reducer.observing()), contextlib.suppress(AllLayersSeen):
                 self.model(x)
         except DeconvVizError:
             raise
@@ -152,20 +152,20 @@ class Scanner:
             raise InputError(f"layer {missing[0]!r} did not run on images {first} to {last}; leave it out")
 
 
-class _Looker(Watcher):
+class _Looker(Observer):
     """Keeps what layers returned."""
 
     def __init__(self, model: nn.Module, wanted: Collection[str]) -> None:
         super().__init__(model, wanted)
         self.found: dict[str, Tensor] = {}
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             self.found[name] = tensor.detach().clone()
         return True
 
 
-class _Reducer(Watcher):
+class _Reducer(Observer):
     """Reduces each layer's maps (N, channels, ...) to their maxima, as it runs."""
 
     def __init__(self, scanner: Scanner, numbers: Tensor, tallies: dict[str, Tally]) -> None:
@@ -173,7 +173,7 @@ class _Reducer(Watcher):
         self.scanner, self.numbers, self.tallies = scanner, numbers, tallies
         self.waiting: list[tuple[str, Tensor, Tensor]] = []  # on a GPU: layer, maxima and their places
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             maps = tensor.unflatten(0, (len(self.numbers), -1)).movedim(self.scanner.layers[name].axis + 1, 1)
             maps = maps.squeeze(2) if maps.shape[2] == 1 else maps

@@ -314,7 +314,7 @@ class StorageState(Generic[V]):
         self.root = (geometry, value)
         self.define(geometry, value)
 
-    def spoil(self) -> None:
+    def invalidate(self) -> None:
         """It was written by something that was not recorded: nothing known about the content is true now."""
         self.version += 1
         self.root = None

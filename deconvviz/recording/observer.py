@@ -1,8 +1,9 @@
-"""Naming what runs in a model: module calls by hooks, functional calls by a `TorchFunctionMode`.
+"""Observing which modules and functions a model calls, and naming what they return.
 
-Names are those of torchvision's feature extraction: the qualified module name, for a second call of the same module
-with the suffix ``_1``, and functional calls under the module that makes them, unless that comes from `torch.nn`
-itself. Where a call returns several tensors each has a name: ``rnn[0]``, ``head[scores]``.
+Modules are observed by forward hooks, torch functions by a `TorchFunctionMode`. Names are those of torchvision's
+feature extraction: the qualified module name, with the suffix ``_1`` for a second call of the same module, and
+functional calls under the module that makes them, unless that module comes from `torch.nn` itself. If a call returns
+several tensors, each has a name: ``rnn[0]``, ``head[scores]``.
 """
 
 from __future__ import annotations
@@ -22,155 +23,182 @@ from torch.utils.hooks import RemovableHandle
 from deconvviz.recording.tape import paths
 
 
-class Enough(BaseException):
-    """Ends a forward pass once all layers asked for have run; no `except Exception` on its way stops it."""
+class AllLayersSeen(BaseException):
+    """Ends a forward pass once all layers asked for have run.
+
+    It derives from BaseException so that no `except Exception` in the model stops it.
+    """
 
 
-class Watcher:
-    """Watches one run of a model. What is seen goes to `entered`, `left`, `called` and `layer`, to be overridden.
+class Observer:
+    """Observes one run of a model; subclasses override the methods that are called as things happen.
 
-    wanted: names of layers; the run is ended by `Enough` once all have been seen. None or empty: it is not.
+    Attributes:
+        wanted: Names of the layers asked for.
+        seen: Names of the layers that have run.
+        names: The qualified name of each module.
+        module_calls: Number of module calls so far.
     """
 
     def __init__(self, model: nn.Module, wanted: Collection[str] | None) -> None:
+        """Prepare to observe.
+
+        Args:
+            model: The model that will be run.
+            wanted: Names of layers; the run is ended by `AllLayersSeen` once all have run. None or empty: it is not.
+        """
         self.wanted = frozenset(wanted or ())
         self.seen: set[str] = set()
-        named = [(_plain_name(name), module) for name, module in model.named_modules(remove_duplicate=False)]
-        # What torch.compile wraps is named, not the wrapper; of several names of a module, the first counts.
+        named = [(_without_wrappers(name), module) for name, module in model.named_modules(remove_duplicate=False)]
+        # What torch.compile wraps is named, not the wrapper; if a module has several names, the first counts.
         self.names = {module: name for name, module in reversed(named) if not hasattr(module, "_orig_mod")}
-        self.calls: list[tuple[nn.Module | None, str]] = []  # what is running: module, layer name
-        self.used: dict[str, int] = defaultdict(int)
-        self.modules_run = 0
-        self.thread = get_ident()
+        self.module_calls = 0
+        self._running: list[tuple[nn.Module | None, str]] = []  # modules and functions, with their layer names
+        self._calls: dict[str, int] = defaultdict(int)  # by name, without suffix
+        self._thread = get_ident()
 
-    # What a watcher is told
+    # What subclasses override
 
-    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A module is about to run."""
 
-    def left(self, module: nn.Module, result: Any) -> None:
+    def module_left(self, module: nn.Module, result: Any) -> None:
         """A module has run."""
 
-    def elsewhere(self, module: nn.Module, given: Any) -> None:
-        """A module is about to run in another thread, which uses the same model or was started by this run."""
+    def entered_in_other_thread(self, module: nn.Module, arguments: Any) -> None:
+        """A module is about to run in another thread, which this run has started or which uses the same model."""
 
-    def called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """A torch function is called; what this returns is the call's result."""
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call a torch function; what this returns is the call's result."""
         return func(*args, **kwargs)
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
-        """A call returned a tensor; whether it is a layer."""
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
+        """A call has returned a tensor. Returns whether it counts as a layer."""
         return True
 
-    # How it is watched
+    # Hooks
 
     @property
-    def where(self) -> str:
-        """The layer that is running."""
-        return self.calls[-1][1] if self.calls else "output"
+    def current_layer(self) -> str:
+        """Name of the layer that is running."""
+        return self._running[-1][1] if self._running else "output"
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
+    def observing(self) -> Iterator[None]:
+        """A context in which the model is observed."""
         handles: list[RemovableHandle] = []
         try:
             for module in self.names:
                 if not isinstance(module, torch.jit.ScriptModule):
                     handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-                    # Always called, so that a module which raises into its caller's `except` is left, too.
+                    # Always called, so that a module that raises into its caller's `except` is left, too.
                     handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
             if len(handles) < 2 * len(self.names):  # scripted modules take no hooks of their own
-                handles.append(register_module_forward_pre_hook(self._enter_script))
-                handles.append(register_module_forward_hook(self._leave_script))
-            with _Functions(self):
+                handles.append(register_module_forward_pre_hook(self._enter_scripted))
+                handles.append(register_module_forward_hook(self._leave_scripted))
+            with _FunctionMode(self):
                 yield
         finally:
             for handle in handles:
                 handle.remove()
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        if get_ident() != self.thread:
-            self.elsewhere(module, (args, kwargs))
+        if get_ident() != self._thread:
+            self.entered_in_other_thread(module, (args, kwargs))
             return
         name = self.names[module] or "output"
-        self.modules_run += 1
-        self.calls.append((module, self.numbered(name)))
-        self.used[name] += 1
-        self.entered(module, args, kwargs or {})
+        self.module_calls += 1
+        self._running.append((module, self.numbered(name)))
+        self._calls[name] += 1
+        self.module_entered(module, args, kwargs or {})
 
     def _leave(self, module: nn.Module, args: Any, *kwargs_and_result: Any) -> None:
-        if get_ident() != self.thread:  # which gets no keyword arguments where the hook was removed meanwhile
+        # There are no keyword arguments if the hook was removed meanwhile by another thread.
+        if get_ident() != self._thread:
             return
         result = kwargs_and_result[-1]
-        self.left(module, result)
-        self.name_layers(self.calls.pop()[1], type(module).__name__, result)
+        self.module_left(module, result)
+        self.name_layers(self._running.pop()[1], type(module).__name__, result)
 
-    def _enter_script(self, module: nn.Module, args: Any) -> None:
-        if self._is_script(module):
+    def _enter_scripted(self, module: nn.Module, args: Any) -> None:
+        if self._is_scripted(module):
             self._enter(module, args)
 
-    def _leave_script(self, module: nn.Module, args: Any, result: Any) -> None:
-        if self._is_script(module):
+    def _leave_scripted(self, module: nn.Module, args: Any, result: Any) -> None:
+        if self._is_scripted(module):
             self._leave(module, args, result)
 
-    def _is_script(self, module: nn.Module) -> bool:
+    def _is_scripted(self, module: nn.Module) -> bool:
         return isinstance(module, torch.jit.ScriptModule) and module in self.names
 
-    def function(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def function_called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call a torch function and name what it returns, if it is a layer of the module that calls it."""
         name = getattr(func, "__name__", "").strip("_")
-        parent = self.calls[-1][0] if self.calls else None
+        parent = self._running[-1][0] if self._running else None
         if parent is None or name in ("", "get") or _is_leaf(parent):
-            return self.called(func, args, kwargs)
+            return self.call(func, args, kwargs)
         name = self.qualified(name)
-        unique = self.numbered(name)
-        self.calls.append((None, unique))
+        numbered = self.numbered(name)
+        self._running.append((None, numbered))
         try:
-            result = self.called(func, args, kwargs)
+            result = self.call(func, args, kwargs)
         finally:
-            self.calls.pop()
-        if self.name_layers(unique, name.rpartition(".")[2], result):
-            self.used[name] += 1
+            self._running.pop()
+        if self.name_layers(numbered, name.rpartition(".")[2], result):
+            self._calls[name] += 1
         return result
 
     # Names
 
     def qualified(self, name: str) -> str:
         """A functional call's name under the module that makes it."""
-        parent = next((self.names[module] for module, _ in reversed(self.calls) if module is not None), "")
+        parent = next((self.names[module] for module, _ in reversed(self._running) if module is not None), "")
         return f"{parent}.{name}" if parent else name
 
     def numbered(self, name: str) -> str:
-        """The name with the suffix of a repeated call."""
-        return f"{name}_{self.used[name]}" if self.used[name] else name
+        """The name, with the suffix of a repeated call."""
+        return f"{name}_{self._calls[name]}" if self._calls[name] else name
+
+    def new_call(self, name: str) -> str:
+        """The numbered name of a call that is counted from now on."""
+        numbered = self.numbered(name)
+        self._calls[name] += 1
+        return numbered
 
     def in_script(self) -> bool:
         """Whether scripted code is running, which neither hooks nor exceptions get through."""
-        return bool(self.calls) and isinstance(self.calls[-1][0], torch.jit.ScriptModule)
+        return bool(self._running) and isinstance(self._running[-1][0], torch.jit.ScriptModule)
 
     def name_layers(self, name: str, kind: str, result: Any) -> bool:
-        """Hand the tensors in a call's result to `layer`; True where one was a layer."""
-        with torch._C.DisableTorchFunction():  # what a watcher does itself is not watched
-            found = [name + path for path, tensor in paths(result) if self.layer(name + path, kind, tensor)]
-        self.seen.update(found)
+        """Pass the tensors in a call's result to `layer_returned`; returns whether one of them was a layer.
+
+        Raises:
+            AllLayersSeen: If all layers asked for have run.
+        """
+        with torch._C.DisableTorchFunction():  # what an observer does itself is not observed
+            layers = [name + path for path, tensor in paths(result) if self.layer_returned(name + path, kind, tensor)]
+        self.seen.update(layers)
         if self.wanted and self.wanted <= self.seen and not self.in_script():
-            raise Enough
-        return bool(found)
+            raise AllLayersSeen
+        return bool(layers)
 
 
-class _Functions(TorchFunctionMode):
-    """Hands Python-level torch functions to a watcher."""
+class _FunctionMode(TorchFunctionMode):
+    """Passes Python-level torch functions to an observer."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, observer: Observer) -> None:
         super().__init__()
-        self.watcher = watcher
+        self.observer = observer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.watcher.function(func, args, kwargs or {})
+        return self.observer.function_called(func, args, kwargs or {})
 
 
-def _plain_name(name: str) -> str:
+def _without_wrappers(name: str) -> str:
+    """A module's qualified name, without the names that `torch.compile` adds."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def _is_leaf(module: nn.Module) -> bool:
-    """Whether a module's own functional calls are its business, and no layers: those of torch.nn."""
+    """Whether a module comes from torch.nn, so that its own functional calls are no layers."""
     return type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)

@@ -1,26 +1,25 @@
 """Record one forward pass of a model as a tape of operations.
 
-`record` runs a model once and returns a `Tape`: every operation that really ran on data that depends on the
-input, in order, with the values it read and made. What counts is what ran: functional calls, in-place
-operations, a module called twice and data-dependent control flow are all ordinary. The tape knows no rule;
-what a rule will want to read on the way back is asked for through `keep` while recording, so that nothing
-else has to stay in memory.
+`record` runs a model once and returns a `Tape`: every operation that ran on data that depends on the input, in order,
+with the values it read and returned. Functional calls, in-place operations, modules that are called twice and
+data-dependent control flow are recorded as they run. The tape knows no rules. `keep` says which numbers the rules will
+read on the way back, so that no others stay in memory.
 
-How it sees:
+What is observed, and how:
 
-- a `TorchDispatchMode` sees each ATen operation below autograd;
-- module forward hooks give the names, as in torchvision's feature extraction: the qualified module name, and
-  for a second call of the same module the suffix ``_1``;
-- a `TorchFunctionMode` gives the names of functional calls, listed under the module that makes them, unless
-  that module comes from `torch.nn` itself.
+- a `TorchDispatchMode` sees each ATen operation, below autograd;
+- module forward hooks name the layers as torchvision's feature extraction does: by the qualified module name, with the
+  suffix ``_1`` for a second call of the same module;
+- a `TorchFunctionMode` names functional calls under the module that makes them, unless that module comes from
+  `torch.nn` itself.
 
-A *value* is one version of one tensor's content. In-place operations make a new value of the same tensor;
-views onto a storage that was written through another view are read from the storage's newest content, so
-aliasing needs no special case. What was captured before a write keeps its numbers.
+A *value* is one version of one tensor's content. An in-place operation gives the tensor a new value. A view onto a
+storage that was written through another view is read from the storage's newest content. Numbers that were kept before
+a write stay as they were.
 
-The model runs in eval mode under `no_grad`, and is left as it was, also when it raises: hooks, modes,
-parameters, buffers, gradients and the random state. The input is copied, so that a first layer that works in
-place does not change the caller's tensor.
+The model runs in eval mode under `no_grad`. Afterwards hooks, modes, parameters, buffers, gradients and random state
+are as they were before, also if the model raises. The input is copied, so that a first layer that works in place does
+not change the caller's tensor.
 
 >>> import torch
 >>> tape = record(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()), torch.zeros(1, 1, 5, 5))
@@ -47,14 +46,15 @@ from deconvviz.errors import ModelError, UnsupportedOperation
 from deconvviz.recording.aliasing import storage_of
 from deconvviz.recording.interception import functions_applied, gradients_switched
 from deconvviz.recording.isolation import as_it_was, unwrapped
-from deconvviz.recording.observer import Enough, Watcher
+from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.random_state import RandomState, generators_in, may_draw
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
-from deconvviz.recording.tape_builder import Begun, Ledger
+from deconvviz.recording.tape_builder import PendingOperation, TapeBuilder
 
-# These write running statistics or noise into an argument beside what they return or change.
-_SCRATCH = {
+# Operations that also write running statistics or noise into an argument: how many of the written arguments, from the
+# first, belong to the result.
+_WRITTEN_RESULTS = {
     torch.ops.aten.native_batch_norm: 0,
     torch.ops.aten._native_batch_norm_legit: 0,
     torch.ops.aten.rrelu_with_noise: 0,
@@ -72,53 +72,65 @@ def record(
 ) -> Tape:
     """Run ``model(*args, **kwargs)`` once and return its tape.
 
-    keep: asked before each operation runs which of its inputs and outputs must keep their numbers.
-    layers: names of the layers whose activations are kept; the run ends once all have been seen. None keeps
-        every layer, an empty collection none; both run to the end.
-    opaque: Python functions and module classes to record as one operation each instead of what runs inside.
+    Args:
+        model: The model.
+        *args: Its arguments.
+        kwargs: Its keyword arguments.
+        keep: Called with each operation before it runs; returns which of its inputs and outputs must keep their
+            numbers.
+        layers: Names of the layers whose activations are kept; the run ends once all of them have run. None keeps
+            those of every layer, an empty collection none; both run to the end.
+        opaque: Python functions and module classes that are recorded as one operation each, instead of what runs
+            inside them.
 
-    Raises ModelError where the model is no `nn.Module` or gets no floating-point tensor, UnsupportedOperation
-    where a tensor on the way is sparse, quantised or nested, and whatever the model itself raises.
+    Raises:
+        ModelError: If the model is no `nn.Module` or gets no floating-point tensor.
+        UnsupportedOperation: If a tensor on the way is sparse, quantised or nested.
+        Exception: Whatever the model itself raises.
     """
-
-    return run(functools.partial(Recorder, keep=keep), model, args, kwargs or {}, layers, opaque)
+    return run(functools.partial(Recorder, keep=keep, layers=layers, opaque=opaque), model, args, kwargs or {})
 
 
 def run(
-    recorder_of: Callable[..., Recorder],
+    make_recorder: Callable[[nn.Module, list[tuple[Tensor, Tensor]]], Recorder],
     model: nn.Module,
     args: Any,
     kwargs: Mapping[str, Any],
-    layers: Collection[str] | None,
-    opaque: Collection[Any],
 ) -> Tape:
-    """As `record`, by a recorder that is made of the model, the layers, what is opaque, and `EvalMode.written`."""
+    """Run a model under a recorder, as `record` does.
+
+    Args:
+        make_recorder: Returns the recorder; called with the model and with `EvalMode.written`.
+        model: The model, which may be wrapped.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+    """
     model = unwrapped(model)
     with as_it_was(model) as running:
         running.enter_context(torch.inference_mode(False))
         running.enter_context(torch.no_grad())
-        recorder = recorder_of(model, layers, opaque, running.written)
-        args, copied = recorder.ledger.take_inputs(args, kwargs)
-        tape = recorder.ledger.tape
-        running.callback(recorder.put_generators_back)
-        if not any(value.carries_signal for value in tape.inputs):
+        recorder = make_recorder(model, running.written)
+        builder = recorder.builder
+        args, copied_kwargs = builder.take_inputs(args, kwargs)
+        running.callback(recorder.restore_generators)
+        if not any(value.carries_signal for value in builder.tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
-        applied, switched = functions_applied(recorder.applied), gradients_switched(recorder.switched)
-        with Restored(recorder.watching(), applied, switched, _Operations(recorder)):
+        functions, gradients = functions_applied(recorder.apply_function), gradients_switched(recorder.switch_gradients)
+        with Restored(recorder.observing(), functions, gradients, _OperationMode(recorder)):
             try:
-                model(*args, **copied)
-            except Enough:
-                tape.complete = False
-        if recorder.astray is not None:
+                model(*args, **copied_kwargs)
+            except AllLayersSeen:
+                builder.tape.complete = False
+        if recorder.module_in_other_thread is not None:
             raise UnsupportedOperation(
-                f"the model runs {recorder.astray!r} in a thread of its own, where its operations cannot be seen; "
-                f"let it run all its parts in the thread that calls it"
+                f"the model runs {recorder.module_in_other_thread!r} in a thread of its own, where its operations "
+                f"cannot be seen; let it run all its parts in the thread that calls it"
             )
-        return recorder.ledger.finished()
+        return builder.finished()
 
 
-class _Operations(TorchDispatchMode):
-    """Hands ATen operations to a recorder."""
+class _OperationMode(TorchDispatchMode):
+    """Passes ATen operations to a recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -128,55 +140,70 @@ class _Operations(TorchDispatchMode):
         return self.recorder.operation(func, args, kwargs or {})
 
 
-class Recorder(Watcher):
-    """Writes one run of a model onto the tape of its ledger; arguments as for `record`.
+class Recorder(Observer):
+    """Records one run of a model.
 
-    written: receives parameters and buffers that the run writes, with their old content.
+    Attributes:
+        builder: Builds the tape.
+        module_in_other_thread: Name of a module that took part in this run from another thread, or None.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        written: list[tuple[Tensor, Tensor]],
+        *,
         layers: Collection[str] | None,
         opaque: Collection[Any],
-        written: list[tuple[Tensor, Tensor]],
         keep: Callable[[Operation], Kept] = lambda operation: Kept(),
     ) -> None:
+        """Prepare to record.
+
+        Args:
+            model: The model that will be run.
+            written: Receives parameters and buffers that the run writes, with their old content.
+            layers: As for `record`.
+            opaque: As for `record`.
+            keep: As for `record`.
+        """
         super().__init__(model, layers)
-        self.keep_all = layers is None
-        self.ledger = Ledger(keep, lambda: self.where, [*model.parameters(), *model.buffers()], written)
-        self.opaque_modules = tuple(item for item in opaque if isinstance(item, type) and issubclass(item, nn.Module))
-        self.opaque_functions = frozenset(opaque) - frozenset(self.opaque_modules)
-        self.suspended = False  # inside an opaque function or module
-        self.in_function = False  # inside the forward of an autograd function
-        self.within: Begun | None = None  # that function or module, or an autograd function
-        self.generators: dict[torch.Generator, Tensor] = {}  # those that were given, as they were before the run
-        self.opened: tuple[nn.Module, Begun] | None = None  # that module
-        self.recomputed = False  # the next `no_grad` is that of a checkpoint
-        self.astray: str | None = None  # a module that took part in this run from another thread
+        own = [*model.parameters(), *model.buffers()]
+        self.builder = TapeBuilder(keep, lambda: self.current_layer, own, written)
+        self.module_in_other_thread: str | None = None
+        self._keep_all = layers is None
+        self._opaque_modules = tuple(item for item in opaque if isinstance(item, type) and issubclass(item, nn.Module))
+        self._opaque_functions = frozenset(opaque) - frozenset(self._opaque_modules)
+        self._suspended = False  # inside an opaque function or module
+        self._in_function = False  # inside the forward of an autograd function
+        self._enclosing: PendingOperation | None = None  # that function or module, or an autograd function
+        self._opaque_call: tuple[nn.Module, PendingOperation] | None = None  # an opaque module that is running
+        self._generators: dict[torch.Generator, Tensor] = {}  # those given as arguments, with their state at the start
+        self._enters_checkpoint = False  # the next `no_grad` is that of a checkpoint
+
+    # Operations
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run and record an ATen operation."""
         written = written_by(func, args, kwargs)
-        followed = written[: _SCRATCH.get(func.overloadpacket)]
-        begun = None if self.suspended else self.ledger.begin(func, args, kwargs, followed)
+        followed = written[: _WRITTEN_RESULTS.get(func.overloadpacket)]
+        pending = None if self._suspended else self.builder.begin(func, args, kwargs, followed)
         for tensor in written:
-            self.ledger.protect(tensor)
+            self.builder.before_write(tensor)
         if may_draw(func):
-            result = self.drawn_result(begun, func, args, kwargs, written)
+            result = self._result_with_random_state(pending, func, args, kwargs, written)
         else:
             result = self.result(func, args, kwargs, written)
-        if begun is not None and self.ledger.detaches(begun):
-            result = self.ledger.apart_from(begun, result)
-        if begun is not None:
-            operation = self.ledger.end(begun, result)
-            if self.in_script():  # where its operations are the layers
+        if pending is not None:
+            if self.builder.detaches(pending):
+                result = self.builder.detached(pending, result)
+            operation = self.builder.end(pending, result)
+            if self.in_script():  # its operations are the layers
                 name = self.qualified(operation.label.rpartition(".")[2].strip("_"))
-                operation.where = self.numbered(name)
-                self.used[name] += 1
+                operation.where = self.new_call(name)
                 self.name_layers(operation.where, name.rpartition(".")[2], result)
-        elif self.suspended:
+        elif self._suspended:
             for tensor in written:
-                self.ledger.spoil(tensor)
+                self.builder.invalidate(tensor)
         return result
 
     def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
@@ -187,128 +214,160 @@ class Recorder(Watcher):
         """What a function returns that is recorded as one operation."""
         return func(*args, **kwargs)
 
-    def drawn_result(self, begun: Begun | None, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
-        """The same of one that may draw random numbers: it, and what it runs in, keep the state they come from."""
-        given = generators_in(args, kwargs)
-        before = RandomState(given)
+    def _result_with_random_state(
+        self, pending: PendingOperation | None, func: Any, args: Any, kwargs: Any, written: list[Tensor]
+    ) -> Any:
+        """What an operation returns that may draw random numbers.
+
+        If it does, it and the operation that encloses it keep the state from which the numbers were drawn.
+        """
+        before = RandomState(generators_in(args, kwargs))
         for generator, state in before.given:
-            self.generators.setdefault(generator, state)
+            self._generators.setdefault(generator, state)
         result = self.result(func, args, kwargs, written)
         if before.passed():
-            for one in (begun, self.within):
-                if one is not None and one.operation.drawn is None:
-                    one.operation.drawn = before
+            for drawing in (pending, self._enclosing):
+                if drawing is not None and drawing.operation.drawn is None:
+                    drawing.operation.drawn = before
         return result
 
-    def put_generators_back(self) -> None:
-        for generator, state in self.generators.items():
+    def restore_generators(self) -> None:
+        """Give the generators among the arguments the state they had before the run."""
+        for generator, state in self._generators.items():
             generator.set_state(state)
 
-    def function(self, func: Any, args: Any, kwargs: Any) -> Any:
-        return func(*args, **kwargs) if self.suspended else super().function(func, args, kwargs)
+    # Functions and modules
 
-    def called(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def function_called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        return func(*args, **kwargs) if self._suspended else super().function_called(func, args, kwargs)
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(func, torch._ops.HigherOrderOperator):
-            return _in_turn(func, self.where, args, kwargs)
-        begun = self.ledger.begin(func, args, kwargs, []) if func in self.opaque_functions else None
-        self.suspended, before = begun is not None, self.within
-        self.within = begun or before
+            return _run_control_flow(func, self.current_layer, args, kwargs)
+        pending = self.builder.begin(func, args, kwargs, []) if func in self._opaque_functions else None
+        enclosing = self._enclosing
+        self._suspended, self._enclosing = pending is not None, pending or enclosing
         try:
-            result = func(*args, **kwargs) if begun is None else self.opaque_result(func, args, kwargs)
+            result = func(*args, **kwargs) if pending is None else self.opaque_result(func, args, kwargs)
         finally:
-            self.suspended, self.within = False, before
-        if begun is not None:
-            self.ledger.end(begun, result)
+            self._suspended, self._enclosing = False, enclosing
+        if pending is not None:
+            self.builder.end(pending, result)
         return result
 
-    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        opaque = isinstance(module, self.opaque_modules) and not self.suspended
-        if opaque and (begun := self.ledger.begin(module, args, kwargs, [])):
+    def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        opaque = isinstance(module, self._opaque_modules) and not self._suspended
+        if opaque and (pending := self.builder.begin(module, args, kwargs, [])):
             for tensor in [*module.parameters(), *module.buffers()]:
-                self.ledger.constant(tensor)
-            self.opened, self.suspended, self.within = (module, begun), True, begun
+                self.builder.constant(tensor)
+            self._opaque_call, self._suspended, self._enclosing = (module, pending), True, pending
 
-    def left(self, module: nn.Module, result: Any) -> None:
-        if self.opened is not None and self.opened[0] is module:
-            self.suspended, self.within = False, None
-            self.ledger.end(self.opened[1], result)
-            self.opened = None
+    def module_left(self, module: nn.Module, result: Any) -> None:
+        if self._opaque_call is not None and self._opaque_call[0] is module:
+            self._suspended, self._enclosing = False, None
+            self.builder.end(self._opaque_call[1], result)
+            self._opaque_call = None
 
-    def elsewhere(self, module: nn.Module, given: Any) -> None:
-        # Where it does not see this run's tensors, somebody else is using the model.
-        if any(storage_of(tensor) in self.ledger.storages for tensor in tensors_in(given)):
-            self.astray = self.names.get(module) or type(module).__name__
+    def entered_in_other_thread(self, module: nn.Module, arguments: Any) -> None:
+        # If it does not see this run's tensors, somebody else is using the model.
+        if any(storage_of(tensor) in self.builder.storages for tensor in tensors_in(arguments)):
+            self.module_in_other_thread = self.names.get(module) or type(module).__name__
 
-    def layer(self, name: str, kind: str, tensor: Tensor) -> bool:
-        value = None if self.suspended else self.ledger.value_of(tensor)
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
+        value = None if self._suspended else self.builder.value_of(tensor)
         if value is not None:
-            self.ledger.tape.layers[name] = Layer(name, kind, value)
-            if self.keep_all or name in self.wanted:
-                self.ledger.keep_data(value, tensor)
+            self.builder.tape.layers[name] = Layer(name, kind, value)
+            if self._keep_all or name in self.wanted:
+                self.builder.keep_data(value, tensor)
         return value is not None
 
-    def applied(self, kind: Any, forward: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """An autograd function is one operation, since it may have a backward of its own."""
-        given = args[1:] if kind.setup_context is torch.autograd.Function.setup_context else args
-        begun = None if self.suspended else self.ledger.begin(kind, given, {}, [])
-        recomputes = _recomputes(kind)
-        if begun is None:  # what it makes of other tensors than its arguments is constant to autograd
-            wanted = self.switched(False)
-            try:
-                return forward(*args)
-            finally:
-                self.switched(wanted)
-        self.ledger.keep_inputs(begun)  # now: it may work in place
-        versions = {storage_of(tensor): tensor._version for tensor in begun.tensors}
-        mark, modules_run = len(self.ledger.tape.operations), self.modules_run
-        known = self.ledger.remembered(begun)
-        before = self.in_function, self.within
-        self.in_function, self.within, self.recomputed = True, begun, recomputes
-        try:
-            result = forward(*args)
-        finally:
-            self.in_function, self.within = before
-            self.recomputed = False
-        modules = modules_run != self.modules_run
-        if recomputes and (modules or any(map(callable, given))):
-            return result
-        if not modules:  # whose outputs are layers, too
-            self.ledger.forget(mark, known)
+    # Autograd functions
+
+    def apply_function(self, function: Any, forward: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Record an autograd function as one operation, since it may have a backward of its own.
+
+        Args:
+            function: The subclass of `torch.autograd.Function`.
+            forward: Its `forward`.
+            args: The arguments of `forward`, including the context if it takes one.
+        """
+        takes_context = function.setup_context is torch.autograd.Function.setup_context
+        arguments = args[1:] if takes_context else args
+        pending = None if self._suspended else self.builder.begin(function, arguments, {}, [])
+        if pending is None:
+            return self._constant_to_autograd(forward, args)
+        self.builder.keep_inputs(pending)  # now, since it may work in place
+        versions = {storage_of(tensor): tensor._version for tensor in pending.tensors}
+        checkpoint, module_calls = self.builder.checkpoint(pending), self.module_calls
+        recomputes = _recomputes(function)
+        result = self._inside(pending, recomputes, forward, args)
+        ran_modules = module_calls != self.module_calls
+        if recomputes and (ran_modules or any(map(callable, arguments))):
+            return result  # the operations inside stay on the tape
+        if not ran_modules:  # outputs of modules are layers, too
+            self.builder.forget(checkpoint)
         changed = [t for t in tensors_in(result) if versions.get(storage_of(t), t._version) != t._version]
         if not changed:
-            result = self.ledger.apart_from(begun, result)
-        self.ledger.end(begun._replace(written=changed), result)
+            result = self.builder.detached(pending, result)
+        self.builder.end(pending._replace(written=changed), result)
         return result
 
-    def switched(self, gradients: bool) -> bool:
-        """The model wants gradients from here on, or none; whether it did before."""
-        before = self.ledger.gradients
-        if self.recomputed and not gradients:  # of a forward whose backward computes it again, with gradients
-            self.recomputed = False
+    def _constant_to_autograd(self, forward: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Run the forward of an autograd function whose arguments do not depend on the input.
+
+        What it computes from other tensors is constant to autograd.
+        """
+        before = self.switch_gradients(False)
+        try:
+            return forward(*args)
+        finally:
+            self.switch_gradients(before)
+
+    def _inside(
+        self, pending: PendingOperation, recomputes: bool, forward: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Run the forward of an autograd function as the operation that encloses what runs inside."""
+        before = self._in_function, self._enclosing
+        self._in_function, self._enclosing, self._enters_checkpoint = True, pending, recomputes
+        try:
+            return forward(*args)
+        finally:
+            self._in_function, self._enclosing = before
+            self._enters_checkpoint = False
+
+    def switch_gradients(self, on: bool) -> bool:
+        """Note that the model switches gradients on or off; returns whether they were on before."""
+        before = self.builder.gradients
+        if self._enters_checkpoint and not on:  # its backward will run the same again, with gradients
+            self._enters_checkpoint = False
         else:
-            self.ledger.gradients = gradients
+            self.builder.gradients = on
         return before
 
 
-def _recomputes(kind: Any) -> bool:
-    """Whether an autograd function's backward runs again what its forward ran, as that of checkpointing does.
+def _recomputes(function: Any) -> bool:
+    """Whether an autograd function's backward runs its forward's operations again, as checkpointing does.
 
-    It then says what the operations inside say, and they are recorded in its place.
+    Its gradient is then that of these operations, which are recorded in its place.
     """
-    backward = inspect.unwrap(kind.backward if kind.vjp is torch.autograd.Function.vjp else kind.vjp)
+    backward = inspect.unwrap(function.backward if function.vjp is torch.autograd.Function.vjp else function.vjp)
     code = getattr(getattr(backward, "__func__", backward), "__code__", None)
     return code is not None and not {"enable_grad", "set_grad_enabled"}.isdisjoint(code.co_names)
 
 
-def _in_turn(func: Any, where: str, args: Any, kwargs: Any) -> Any:
-    """What `torch.cond` and the like return. What these two run is called from here, so that it is seen."""
+def _run_control_flow(func: Any, where: str, args: Any, kwargs: Any) -> Any:
+    """Run `torch.cond` or `torch.while_loop` by calling the functions they are given, so that these are observed.
+
+    Raises:
+        UnsupportedOperation: For a higher-order operator that cannot run under the recorder.
+    """
     if func is torch.ops.higher_order.cond:
-        chosen, otherwise, operands = args[1:4]
-        return (chosen if args[0] else otherwise)(*operands)
+        if_true, if_false, operands = args[1:4]
+        return (if_true if args[0] else if_false)(*operands)
     if func is torch.ops.higher_order.while_loop:
-        goes_on, step, carried, others = args[:4]
-        while goes_on(*carried, *others):
-            carried = tuple(step(*carried, *others))
+        condition, body, carried, constants = args[:4]
+        while condition(*carried, *constants):
+            carried = tuple(body(*carried, *constants))
         return carried
     try:
         return func(*args, **kwargs)

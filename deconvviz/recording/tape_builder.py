@@ -1,8 +1,7 @@
-"""Putting operations on a tape as they run: which values they read and made, and which numbers are kept."""
+"""Building a tape while the model runs: which values an operation reads and returns, and which numbers are kept."""
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,41 +12,23 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from deconvviz.errors import UnsupportedOperation
 from deconvviz.recording.aliasing import Geometry, StorageState, overwritten, reread, separated, storage_of
-from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, name_of, tensors_in
+from deconvviz.recording.detached_storages import DetachedStorages
+from deconvviz.recording.functional_form import functional_form, one_number_per_axis
+from deconvviz.recording.recordable import NOT_RECORDED, check_can_be_followed, is_view
+from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, tensors_in
 
 aten: Any = torch.ops.aten
 
-# Not recorded: what a factory returns depends on the shape of its argument only, and what a raw view shows is
-# read from the storage when it is used.
-_UNSEEN = frozenset(
-    getattr(torch.ops.aten, name).default
-    for name in (
-        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
-        *("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"),
-        *("as_strided", "as_strided_"),
-    )
-)
 
-# What only looks at a part of a storage, each element once and in its type. Where the storage has been written since,
-# it is not recorded either: what it shows is read when it is used, without reading the whole first.
-_LOOKS = frozenset(
-    getattr(torch.ops.aten, name)
-    for name in (
-        *("select", "slice", "view", "permute", "transpose", "t", "squeeze", "unsqueeze"),
-        *("split", "split_with_sizes", "unbind", "diagonal"),
-    )
-)
+class PendingOperation(NamedTuple):
+    """An operation that is about to run.
 
-
-class Hidden(NamedTuple):
-    """Of a value that was made without gradients: what autograd takes it for, None for a constant; where."""
-
-    before: Value | None
-    where: str
-
-
-class Begun(NamedTuple):
-    """An operation that is about to run, with the tensors it is given and their values."""
+    Attributes:
+        operation: The operation, as it will stand on the tape.
+        tensors: The tensors among its arguments.
+        values: The value that each of them holds.
+        written: Those of the tensors that the operation writes.
+    """
 
     operation: Operation
     tensors: list[Tensor]
@@ -55,12 +36,37 @@ class Begun(NamedTuple):
     written: list[Tensor]
 
 
-class Ledger:
-    """The tape in the making.
+class _MadeWithoutGradients(NamedTuple):
+    """How autograd sees a value that was made in a `no_grad` block.
 
-    keep: asked for each operation which of its inputs and outputs must keep their numbers.
-    where: gives the layer that is running.
-    own: the model's parameters and buffers. written: receives those that are written, with their old content.
+    Attributes:
+        before: If the value overwrote another one: that one, which autograd still sees. None for a constant.
+        where: The layer in which it was made.
+    """
+
+    before: Value | None
+    where: str
+
+
+class Checkpoint(NamedTuple):
+    """What `TapeBuilder.forget` goes back to.
+
+    Attributes:
+        length: Number of operations on the tape.
+        storages: Pairs of a storage's state and a copy of it.
+    """
+
+    length: int
+    storages: list[tuple[StorageState[Value], StorageState[Value]]]
+
+
+class TapeBuilder:
+    """A tape in the making.
+
+    Attributes:
+        tape: The tape.
+        gradients: Whether the model wants gradients at this moment, as it does not in its `no_grad` blocks.
+        storages: The storages that hold something that depends on the input.
     """
 
     def __init__(
@@ -70,143 +76,165 @@ class Ledger:
         own: list[Tensor],
         written: list[tuple[Tensor, Tensor]],
     ) -> None:
+        """Begin a tape.
+
+        Args:
+            keep: Called with each operation; returns which of its inputs and outputs must keep their numbers.
+            where: Returns the layer that is running.
+            own: The model's parameters and buffers.
+            written: Receives those of them that the run writes, with their old content.
+        """
         self.tape = Tape()
-        self.keep, self.where, self.written = keep, where, written
-        self.ids = 0
-        self.storages: dict[int, StorageState[Value]] = {}  # those that hold tracked values
-        self.kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
-        self.own = {id(tensor): storage_of(tensor) for tensor in own}
-        self.gradients = True  # as the model wants them: not inside its `no_grad`
-        self.hidden: dict[int, Hidden] = {}  # values that were made without
-        self.shown: dict[int, Value] = {}  # what stands for them outside
-        self.families: dict[int, list[int]] = {}  # storage: all that are the same memory
-        self.parents: dict[int, int] = {}  # storage: the one that it was separated from
+        self.gradients = True
+        self.storages: dict[int, StorageState[Value]] = {}
+        self._keep, self._where, self._written = keep, where, written
+        self._ids = 0
+        self._kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
+        self._own = {id(tensor): storage_of(tensor) for tensor in own}
+        self._without_gradients: dict[int, _MadeWithoutGradients] = {}  # by the value's id
+        self._seen_as: dict[int, Value] = {}  # by the id of such a value: the one that stands for it with gradients
+        self._detached = DetachedStorages()
 
     # Operations
 
-    def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Begun | None:
-        """The operation about to run, or None where it touches nothing that depends on the input."""
+    def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> PendingOperation | None:
+        """The operation that is about to run, or None if nothing it reads depends on the input."""
         tensors = list(tensors_in((args, kwargs)))
-        if func in _UNSEEN or not any(storage_of(tensor) in self.storages for tensor in tensors):
+        if func in NOT_RECORDED or not any(storage_of(tensor) in self.storages for tensor in tensors):
             return None
-        looks = getattr(func, "overloadpacket", None) in _LOOKS and "dtype" not in func._overloadname
-        if looks and self.gradients and self.storages[storage_of(tensors[0])].outdated(Geometry.of(tensors[0])):
-            return None
+        if is_view(func) and self.gradients and self._is_outdated(tensors[0]):
+            return None  # what it shows is read when it is used
         values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
         replacements = iter(values)
-        new_args = _one_for_each_axis(func, mapped(args, lambda tensor: next(replacements)))
+        new_args = one_number_per_axis(func, mapped(args, lambda tensor: next(replacements)))
         new_kwargs = mapped(kwargs, lambda tensor: next(replacements))
         if written or torch.Tag.inplace_view in getattr(func, "tags", ()):
             for argument in func._schema.arguments:
                 if argument.is_out:
                     new_kwargs.pop(argument.name, None)
-            func = _functional(func, self.where())
+            func = functional_form(func, self._where())
         inputs = tuple(value for value in values if value.tracked)
-        begun = Begun(Operation(func, new_args, new_kwargs, inputs, (), self.where()), tensors, values, written)
-        if written:  # what the operation is about to overwrite
-            self.keep_inputs(begun)
-        return begun
+        operation = Operation(func, new_args, new_kwargs, inputs, (), self._where())
+        pending = PendingOperation(operation, tensors, values, written)
+        if written:  # before the operation overwrites them
+            self.keep_inputs(pending)
+        return pending
 
-    def end(self, begun: Begun, result: Any) -> Operation:
-        """Put the operation on the tape, with a value for each tensor it returned."""
-        operation = begun.operation
-        made = list(result) if isinstance(result, (list, tuple)) else [result]
-        unseen = [tensor for tensor in begun.written if not any(tensor is item for item in made)]
-        if unseen:
+    def end(self, pending: PendingOperation, result: Any) -> Operation:
+        """Put an operation that has run on the tape, with a value for each tensor it returned.
+
+        Raises:
+            UnsupportedOperation: If it writes into arguments that it does not return, or returns a tensor that is
+                sparse, nested or quantised.
+        """
+        operation = pending.operation
+        returned = list(result) if isinstance(result, (list, tuple)) else [result]
+        if not all(any(tensor is item for item in returned) for tensor in pending.written):
             raise UnsupportedOperation(
                 f"{operation} writes into its arguments without returning them, which cannot be followed; "
                 f"use an operation that returns its result"
             )
-        _refuse_what_cannot_be_followed(operation, made)
+        check_can_be_followed(operation, returned)
         operation.outputs = tuple(
-            self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in made
+            self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in returned
         )
-        if not begun.written:
-            self.keep_inputs(begun)
+        if not pending.written:
+            self.keep_inputs(pending)
         self.tape.operations.append(operation)
-        for item, value in zip(made, operation.outputs, strict=True):
+        for item, value in zip(returned, operation.outputs, strict=True):
             if value is not None:
-                written = any(item is tensor for tensor in begun.written)
-                self.hide(value, [v for t, v in zip(begun.tensors, begun.values, strict=True) if written and t is item])
-                self.define(item, value, written)
-        for index in self.keep(operation).outputs:
+                self._returned(pending, item, value)
+        for index in self._keep(operation).outputs:
             if (value := operation.outputs[index]) is not None:
-                self.keep_data(value, made[index])
+                self.keep_data(value, returned[index])
         return operation
 
-    def keep_inputs(self, begun: Begun) -> None:
+    def _returned(self, pending: PendingOperation, tensor: Tensor, value: Value) -> None:
+        """A tensor that the operation returned, new or written in place, holds `value`."""
+        written = any(tensor is argument for argument in pending.written)
+        arguments = zip(pending.tensors, pending.values, strict=True)
+        self._note_gradients(value, [old for argument, old in arguments if written and argument is tensor])
+        self._define(tensor, value, written)
+
+    def keep_inputs(self, pending: PendingOperation) -> None:
         """Keep the numbers of the inputs that the operation's rule will read."""
-        wanted = {value.id for value in self.keep(begun.operation).inputs}
-        for tensor, value in zip(begun.tensors, begun.values, strict=True):
+        wanted = {value.id for value in self._keep(pending.operation).inputs}
+        for tensor, value in zip(pending.tensors, pending.values, strict=True):
             if value.id in wanted:
                 self.keep_data(value, tensor)
 
-    def _insert(self, func: Any, args: tuple[Any, ...], made: Value, where: str = "") -> None:
-        """An operation that did not run as such: how one value in a shared storage follows from another."""
-        inputs = tuple(item for item in args if isinstance(item, Value))
-        self.tape.operations.append(Operation(func, args, {}, inputs, (made,), where or self.where()))
+    def checkpoint(self, pending: PendingOperation) -> Checkpoint:
+        """The state of the tape, and of the storages that the operation's arguments lie in."""
+        keys = {storage_of(tensor) for tensor in pending.tensors} & self.storages.keys()
+        return Checkpoint(len(self.tape.operations), [(self.storages[key], self.storages[key].copy()) for key in keys])
 
-    def forget(self, mark: int, known: list[tuple[StorageState[Value], StorageState[Value]]]) -> None:
-        """Take the operations from `mark` on off the tape, with the layers among what they made, and what they said
-        about storages: see `remembered`.
-        """
-        made = {value.id for operation in self.tape.operations[mark:] for value in operation.outputs if value}
-        del self.tape.operations[mark:]
-        for name in [name for name, layer in self.tape.layers.items() if layer.value.id in made]:
+    def forget(self, checkpoint: Checkpoint) -> None:
+        """Take what was recorded since off the tape again: operations, layers they returned, values in storages."""
+        operations = self.tape.operations[checkpoint.length :]
+        outputs = {value.id for operation in operations for value in operation.outputs if value}
+        del self.tape.operations[checkpoint.length :]
+        for name in [name for name, layer in self.tape.layers.items() if layer.value.id in outputs]:
             del self.tape.layers[name]
-        for state, before in known:
-            if state.version == before.version:  # else it was written, which the caller puts on the tape
+        for state, before in checkpoint.storages:
+            if state.version == before.version:  # otherwise it was written, which the caller puts on the tape
                 state.values = before.values
 
-    def remembered(self, begun: Begun) -> list[tuple[StorageState[Value], StorageState[Value]]]:
-        """What is known about the storages of the operation's arguments, for `forget`."""
-        keys = {storage_of(tensor) for tensor in begun.tensors} & self.storages.keys()
-        return [(self.storages[key], self.storages[key].copy()) for key in keys]
+    def _insert(self, func: Any, args: tuple[Any, ...], output: Value, where: str = "") -> None:
+        """Record how one value in a shared storage follows from others, by an operation that did not run as such."""
+        inputs = tuple(item for item in args if isinstance(item, Value))
+        self.tape.operations.append(Operation(func, args, {}, inputs, (output,), where or self._where()))
 
     # Values
 
     def take_inputs(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Copies of the arguments, whose tensors are the inputs of the tape."""
+        """Copies of the model's arguments, whose tensors become the inputs of the tape."""
 
-        def taken(tensor: Tensor) -> Tensor:
+        def copied(tensor: Tensor) -> Tensor:
             copy = tensor.detach().as_subclass(Tensor).clone()
             value = self._new_value(copy, tracked=True)
-            self.define(copy, value, written=False)
+            self._define(copy, value, written=False)
             self.tape.inputs.append(value)
             return copy
 
-        copies = mapped(args, taken), mapped(kwargs, taken)
+        copies = mapped(args, copied), mapped(kwargs, copied)
         batched = [item for item in (*copies[0], *copies[1].values()) if isinstance(item, Tensor) and item.ndim]
         self.tape.samples = next((len(item) for item in batched if item.is_floating_point()), 1)
         return copies
 
     def value_of(self, tensor: Tensor) -> Value | None:
-        """The value that `tensor` holds now; None where it does not depend on the input."""
+        """The value that a tensor holds now; None if it does not depend on the input.
+
+        Raises:
+            UnsupportedOperation: If the storage was written in a way that cannot be followed.
+        """
         state = self.storages.get(storage_of(tensor))
         if state is None:
             return None
         geometry = Geometry.of(tensor)
         if (value := state.current(geometry)) is not None:
-            if (seen := self.from_outside(value)) is not value:
+            if (seen := self._seen_with_gradients(value)) is not value:
                 state.define(geometry, seen)
             return seen
         if state.root is None or not state.root[0].shares_numbers(geometry):
-            raise self._shares_memory()
-        state.root = (state.root[0], self.from_outside(state.root[1]))
+            raise self._cannot_follow_memory()
+        state.root = (state.root[0], self._seen_with_gradients(state.root[1]))
         value = self._new_value(tensor, tracked=True)
         self._insert(reread, (state.root[1], state.root[0], geometry), value)
-        self.hide(value)
+        self._note_gradients(value)
         state.define(geometry, value)
         return value
 
-    def _shares_memory(self) -> UnsupportedOperation:
+    def _is_outdated(self, tensor: Tensor) -> bool:
+        return self.storages[storage_of(tensor)].outdated(Geometry.of(tensor))
+
+    def _cannot_follow_memory(self) -> UnsupportedOperation:
         return UnsupportedOperation(
-            f"in {self.where()!r} a tensor is read that shares memory with one written in place in a way that "
+            f"in {self._where()!r} a tensor is read that shares memory with one written in place in a way that "
             f"cannot be followed; make that operation out of place"
         )
 
-    def define(self, tensor: Tensor, value: Value, written: bool) -> None:
-        """From now on `tensor` holds `value`."""
+    def _define(self, tensor: Tensor, value: Value, written: bool) -> None:
+        """From now on `tensor` holds `value`; `written` says whether an existing tensor was written in place."""
         key, geometry = storage_of(tensor), Geometry.of(tensor)
         state = self.storages.get(key)
         if state is None and not written:
@@ -218,202 +246,137 @@ class Ledger:
             state = self.storages[key] = StorageState(tensor, content, flat)
         if not written:
             state.define(geometry, value)
-        elif not state.write(geometry, value):
-            if state.root is None or not state.root[0].shares_numbers(geometry):
-                raise self._shares_memory()
-            root_geometry, root = state.root
-            newest = self._like(root)
-            before = self.from_outside(root) if root.tracked else None
-            self._insert(overwritten, (before, value, root_geometry, geometry), newest)
-            self.hide(newest, [root])
-            state.root = (root_geometry, newest)
-            state.define(root_geometry, newest)
-        if written:
-            self._tell_others(key)
+            return
+        if not state.write(geometry, value):
+            self._overwrite_part(state, geometry, value)
+        self._update_detached(key)
+
+    def _overwrite_part(self, state: StorageState[Value], geometry: Geometry, value: Value) -> None:
+        """Give a storage a new root after a part of it was written."""
+        if state.root is None or not state.root[0].shares_numbers(geometry):
+            raise self._cannot_follow_memory()
+        root_geometry, root = state.root
+        newest = self._like(root)
+        before = self._seen_with_gradients(root) if root.tracked else None
+        self._insert(overwritten, (before, value, root_geometry, geometry), newest)
+        self._note_gradients(newest, [root])
+        state.root = (root_geometry, newest)
+        state.define(root_geometry, newest)
 
     def constant(self, tensor: Tensor) -> Value:
-        """A value for a tensor that does not depend on the input, which is kept."""
+        """A value for a tensor that does not depend on the input; its numbers are kept."""
         value = self._new_value(tensor, tracked=False)
-        if self.own.get(id(tensor), storage_of(tensor)) != storage_of(tensor):
-            self.keep_data(value, tensor.detach())  # the model has given it other data, for this run
+        if self._own.get(id(tensor), storage_of(tensor)) != storage_of(tensor):
+            self.keep_data(value, tensor.detach())  # the model has given it other memory for this run
             return value
         version = 0 if tensor.is_inference() else tensor._version
-        self.tape.constants[value.id] = (tensor, version, self.where())
+        self.tape.constants[value.id] = (tensor, version, self._where())
         self.keep_data(value, tensor)
         return value
 
     def _new_value(self, tensor: Tensor, tracked: bool) -> Value:
-        self.ids += 1
-        return Value(self.ids, tuple(tensor.shape), tensor.dtype, tensor.device, tracked)
+        self._ids += 1
+        return Value(self._ids, tuple(tensor.shape), tensor.dtype, tensor.device, tracked)
 
     def _like(self, value: Value) -> Value:
-        self.ids += 1
-        return Value(self.ids, value.shape, value.dtype, value.device, tracked=True)
+        self._ids += 1
+        return Value(self._ids, value.shape, value.dtype, value.device, tracked=True)
 
-    # What is detached
+    # Gradients and detached tensors
 
-    def hide(self, value: Value, overwrites: Sequence[Value] = ()) -> None:
-        """`value` was made while the model wants no gradients; in the place of others, if it overwrites them."""
+    def _note_gradients(self, value: Value, replaced: Sequence[Value] = ()) -> None:
+        """Note of a new value whether it was made without gradients, and which values it replaced."""
         if not self.gradients:
-            known = [self.hidden.get(old.id, Hidden(old, "")).before for old in overwrites if old.tracked]
-            self.hidden[value.id] = Hidden(known[0] if known else None, self.where())
+            before = [
+                self._without_gradients.get(old.id, _MadeWithoutGradients(old, "")).before
+                for old in replaced
+                if old.tracked
+            ]
+            self._without_gradients[value.id] = _MadeWithoutGradients(before[0] if before else None, self._where())
 
-    def from_outside(self, value: Value) -> Value:
-        """What the model sees of `value`: with gradients, what was made without is detached.
+    def _seen_with_gradients(self, value: Value) -> Value:
+        """The value as autograd sees it now: with gradients on, a value made without them is detached.
 
-        A write without gradients is not seen by autograd, which goes on from what was there before.
+        Autograd does not see a write without gradients: it goes on from what was there before.
         """
-        made = self.hidden.get(value.id)
+        made = self._without_gradients.get(value.id)
         if made is None or not self.gradients or not value.carries_signal:
             return value
-        if value.id not in self.shown:
-            seen = self.shown[value.id] = self._like(value)
+        if value.id not in self._seen_as:
+            seen = self._seen_as[value.id] = self._like(value)
             if made.before is None:
                 self._insert(aten.detach.default, (value,), seen, made.where)
             else:
                 self._insert(aten.alias.default, (made.before,), seen, made.where)
-        return self.shown[value.id]
+        return self._seen_as[value.id]
 
-    def detaches(self, begun: Begun) -> bool:
-        """Whether what the operation returns may be the same memory as its arguments, and is detached from them."""
-        func = begun.operation.func
+    def detaches(self, pending: PendingOperation) -> bool:
+        """Whether the operation's result is detached from its arguments, and may be the same memory."""
+        func = pending.operation.func
         if func is aten.detach.default or isinstance(func, type):
             return True
-        plain = not begun.written and torch.Tag.inplace_view not in getattr(func, "tags", ())
-        return plain and not self.gradients and any(value.id not in self.hidden for value in begun.operation.inputs)
+        if pending.written or torch.Tag.inplace_view in getattr(func, "tags", ()) or self.gradients:
+            return False
+        return any(value.id not in self._without_gradients for value in pending.operation.inputs)
 
-    def apart_from(self, begun: Begun, result: Any) -> Any:
-        """The result, which is detached from the arguments: what shares memory with them by a storage of its own."""
-        given = {storage_of(tensor) for tensor in begun.tensors} & self.storages.keys()
+    def detached(self, pending: PendingOperation, result: Any) -> Any:
+        """The operation's result, in which tensors over the memory of its arguments get storages of their own."""
+        shared = {storage_of(tensor) for tensor in pending.tensors} & self.storages.keys()
 
-        def taken(tensor: Tensor) -> Tensor:
+        def with_own_storage(tensor: Tensor) -> Tensor:
             key = storage_of(tensor)
-            if key not in given:
+            if key not in shared:
                 return tensor
             with torch._C.DisableTorchFunction(), _disable_current_modes():
-                made = separated(tensor)
-            self.families.setdefault(key, [key]).append(storage_of(made))
-            self.families[storage_of(made)] = self.families[key]
-            self.parents[storage_of(made)] = key
-            return made
+                copy = separated(tensor)
+            self._detached.add(storage_of(copy), source=key)
+            return copy
 
-        return mapped(result, taken)
+        return mapped(result, with_own_storage)
 
-    def _tell_others(self, key: int) -> None:
-        """A storage was written: what that means where the same memory is looked at through a detach."""
-        for other in self.families.get(key, ()):
-            there, here = self.storages.get(other), self.storages[key]
-            if other == key or there is None or there.root is None or there.reference.expired():
+    def _update_detached(self, key: int) -> None:
+        """After a storage was written: update the storages that share its memory through a detach."""
+        for other in self._detached.over_memory_of(key):
+            theirs, ours = self.storages.get(other), self.storages[key]
+            if other == key or theirs is None or theirs.root is None or theirs.reference.expired():
                 continue
-            if self._descends(key, other):  # autograd does not see it there
-                geometry, source, func = *there.root, aten.alias.default
-            elif self._descends(other, key) and here.root is not None:
-                geometry, source, func = *here.root, aten.detach.default
+            if self._detached.is_detached_from(key, other):  # autograd does not see the write there
+                geometry, source, func = *theirs.root, aten.alias.default
+            elif self._detached.is_detached_from(other, key) and ours.root is not None:
+                geometry, source, func = *ours.root, aten.detach.default
             else:
-                there.spoil()
+                theirs.invalidate()
                 continue
             newest = self._like(source)
             self._insert(func, (source,), newest)
-            self.hide(newest, [source])
-            there.replace(geometry, newest)
-
-    def _descends(self, key: int, ancestor: int) -> bool:
-        while key in self.parents:
-            key = self.parents[key]
-            if key == ancestor:
-                return True
-        return False
+            self._note_gradients(newest, [source])
+            theirs.replace(geometry, newest)
 
     # Numbers
 
     def keep_data(self, value: Value, tensor: Tensor) -> None:
-        if tensor.is_inference():  # autograd refuses those that are made under torch.inference_mode
+        """Keep a value's numbers on the tape."""
+        if tensor.is_inference():  # autograd refuses tensors made under torch.inference_mode
             with torch.inference_mode(False):
                 tensor = tensor.clone()
         self.tape.data[value.id] = tensor
-        self.kept_in[storage_of(tensor)].add(value.id)
+        self._kept_in[storage_of(tensor)].add(value.id)
 
-    def protect(self, tensor: Tensor) -> None:
-        """Before `tensor` is written: what shares its storage and was kept gets a copy of its own."""
-        key = storage_of(tensor)
-        for same in self.families.get(key, [key]):
-            for identity in self.kept_in.pop(same, ()):
-                self.tape.data[identity] = self.tape.data[identity].clone()
-                self.tape.constants.pop(identity, None)
+    def before_write(self, tensor: Tensor) -> None:
+        """Copy the kept numbers that share the tensor's memory, before it is written."""
+        for storage in self._detached.over_memory_of(storage_of(tensor)):
+            for value_id in self._kept_in.pop(storage, ()):
+                self.tape.data[value_id] = self.tape.data[value_id].clone()
+                self.tape.constants.pop(value_id, None)
 
-    def spoil(self, tensor: Tensor) -> None:
-        """`tensor` was written by something that is not recorded."""
-        key = storage_of(tensor)
-        for same in self.families.get(key, [key]):
-            if state := self.storages.get(same):
-                state.spoil()
+    def invalidate(self, tensor: Tensor) -> None:
+        """Forget what the tensor's memory holds, since something that is not recorded has written it."""
+        for storage in self._detached.over_memory_of(storage_of(tensor)):
+            if state := self.storages.get(storage):
+                state.invalidate()
 
     def finished(self) -> Tape:
-        for tensor, _ in self.written:  # what shares a buffer that gets its old content back
-            self.protect(tensor)
+        """The tape of the run, which has ended."""
+        for tensor, _ in self._written:  # it gets its old content back
+            self.before_write(tensor)
         return self.tape
-
-
-def _refuse_what_cannot_be_followed(operation: Operation, made: list[Any]) -> None:
-    for item in made:
-        if isinstance(item, Tensor) and (item.is_nested or item.layout != torch.strided):
-            kind = "nested" if item.is_nested else f"{str(item.layout).removeprefix('torch.').removeprefix('_')}"
-            raise UnsupportedOperation(
-                f"{operation} makes a {kind} tensor, which cannot be followed; give the model dense, padded tensors"
-            )
-        if (isinstance(item, Tensor) and item.is_quantized) or operation.label.startswith("quantized."):
-            raise UnsupportedOperation(
-                f"{operation} works on quantised numbers, which have no mirror; project the floating-point model "
-                f"that was quantised"
-            )
-
-
-@functools.cache
-def _lists(func: Any) -> tuple[tuple[int, int | None], ...]:
-    """Which arguments have a number for each axis, and of how many axes; None for as many as the weight has."""
-    filters = func.overloadpacket is torch.ops.aten.convolution
-    return tuple(
-        (position, argument.N)
-        for position, argument in enumerate(func._schema.arguments)
-        if str(argument.type) == "List[int]" and (filters or (argument.N or 1) > 1)
-    )
-
-
-def _one_for_each_axis(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, each with a number for every axis: torch hands on ``stride=(2,)`` as it is."""
-    if not isinstance(func, torch._ops.OpOverload):
-        return args
-    full = list(args)
-    for position, axes in _lists(func):
-        if position < len(args) and isinstance(args[position], (list, tuple)) and len(args[position]) == 1:
-            full[position] = list(args[position]) * (axes or len(args[1].shape) - 2)
-    return tuple(full)
-
-
-# Where the plain form has another name than the one that writes.
-_PLAIN_NAMES = {
-    **{f"__i{name}__": f"__{name}__" for name in ("and", "or", "xor", "lshift", "rshift")},
-    "normal_": "normal_functional",
-}
-
-
-def _functional(func: Any, where: str) -> Any:
-    """The operation without its side effect: `relu` for `relu_`, the plain overload for one with `out=`.
-
-    Of several overloads it is the one that takes arguments of the same names and types.
-    """
-    name = func.overloadpacket._qualified_op_name.split("::")[1]
-    home = getattr(torch.ops, func.namespace)
-    plain = getattr(home, _PLAIN_NAMES.get(name, name.removesuffix("_")), func.overloadpacket)
-    expected = [(argument.name, str(argument.type)) for argument in func._schema.arguments if not argument.is_out]
-    for overload in plain.overloads():
-        candidate = getattr(plain, overload)
-        arguments = candidate._schema.arguments
-        changes = bool(arguments) and arguments[0].alias_info is not None and arguments[0].alias_info.is_write
-        returns = not changes and not any(argument.is_out for argument in arguments)
-        if returns and [(argument.name, str(argument.type)) for argument in arguments] == expected:
-            return candidate
-    raise UnsupportedOperation(
-        f"{name_of(func)} in {where} writes into its arguments and has no form that does not; "
-        f"use an operation that returns its result"
-    )

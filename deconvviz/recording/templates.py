@@ -1,13 +1,13 @@
-"""Templates: what runs on images of one shape, whatever is in them.
+"""Templates: the operations that run on images of one shape, whatever the images show.
 
-A template is recorded each time from the model as it is then, so nothing has to be known about what may have changed
-in it since. Only what operations would compute from the image is left out: it would be read by nobody.
+A template is recorded anew each time, from the model as it is then, so that nothing has to be known about what may
+have changed in the model since. What operations would compute from the image is left out, since nobody reads it.
 
 >>> import torch
 >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
 >>> [operation.label for operation in template(model, torch.zeros(1, 1, 5, 5), "1").operations]
 ['aten.convolution', 'aten.relu']
->>> model[1].register_forward_hook(lambda module, given, made: made / made.max().item())  # doctest: +ELLIPSIS
+>>> model[1].register_forward_hook(lambda module, args, output: output / output.max().item())  # doctest: +ELLIPSIS
 <torch.utils.hooks.RemovableHandle object at ...>
 >>> template(model, torch.zeros(1, 1, 5, 5), "1") is None
 True
@@ -22,14 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
-from deconvviz.recording.aliasing import StorageState, storage_of
+from deconvviz.recording.aliasing import storage_of
 from deconvviz.recording.blank_tensors import blank_result
 from deconvviz.recording.random_state import may_draw
 from deconvviz.recording.recorder import Recorder, run
-from deconvviz.recording.tape import Tape, Value, tensors_in
+from deconvviz.recording.tape import Tape, tensors_in
 
-# Python calls by which numbers leave torch, or come back from Python, where no operation shows it.
-_LEAVING: frozenset[Any] = frozenset(
+# Python calls through which numbers leave torch, or come back from Python, without an operation that shows it.
+_LEAVING_TORCH: frozenset[Any] = frozenset(
     {
         *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr, Tensor.storage),
         *(Tensor.untyped_storage, Tensor._typed_storage, Tensor.__deepcopy__, Tensor.__reduce_ex__, Tensor.__repr__),
@@ -37,90 +37,103 @@ _LEAVING: frozenset[Any] = frozenset(
         *(torch.tensor, torch.as_tensor, torch.asarray),
     }
 )
-_DECIDING = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
-_BY_PLACE = frozenset({torch.ops.aten.index.Tensor})  # which counts as such, and is one only under a mask
+_DATA_DEPENDENT = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
+_MASKABLE = frozenset({torch.ops.aten.index.Tensor})  # tagged as data-dependent, which it is only under a mask
 
 
-class _Depends(BaseException):
-    """Ends a run in which something depends on the image; no `except Exception` on its way stops it."""
+class _DependsOnImage(BaseException):
+    """Ends a run in which something depends on the image; no `except Exception` in the model stops it."""
 
 
 def template(model: nn.Module, x: Tensor, layer: str, opaque: Collection[Any] = ()) -> Tape | None:
-    """The tape of a run up to `layer`, without numbers except for those that do not depend on the image.
+    """The tape of a run up to a layer, with the numbers of those values only that do not depend on the image.
 
-    x: (1, C, ...), an image of the shape and type that is meant. opaque: as for `deconvviz.recording.recorder.record`.
+    Args:
+        model: The model.
+        x: An image of the shape and dtype in question, (1, C, ...).
+        layer: The layer at which the run ends.
+        opaque: As for `deconvviz.recording.recorder.record`.
 
-    Returns None where what runs could be another for another image, or where the run fails.
+    Returns:
+        The tape, or None if other operations could run on another image, or if the run fails.
     """
+    recorders: list[_TemplateRecorder] = []
 
-    def recorder(*given: Any) -> _Template:
-        made.append(_Template(*given))
-        return made[0]
+    def make_recorder(model: nn.Module, written: list[tuple[Tensor, Tensor]]) -> _TemplateRecorder:
+        recorders.append(_TemplateRecorder(model, written, layers=[layer], opaque=opaque))
+        return recorders[0]
 
-    made: list[_Template] = []
     try:
-        tape = run(recorder, model, (x,), {}, [layer], opaque)
-    except (_Depends, Exception):  # on the images themselves it may be well; if not, it is said there
+        tape = run(make_recorder, model, (x,), {})
+    except (_DependsOnImage, Exception):  # the images themselves may run; if not, the error is raised there
         return None
-    if made[0].depends or layer not in tape.layers:
+    if recorders[0].depends_on_image or layer not in tape.layers:
         return None
     return tape
 
 
-class _Template(Recorder):
-    """Records a run in which no operation on what depends on the image is carried out."""
+class _TemplateRecorder(Recorder):
+    """Records a run without carrying out the operations that depend on the image."""
 
-    def __init__(self, model: nn.Module, *given: Any) -> None:
-        super().__init__(model, *given)
-        self.depends = False
-        self.carried_out = hooked(model)  # somebody's hooks are shown real activations
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().__init__(model, *args, **kwargs)
+        self.depends_on_image = False
+        self.carries_out = hooked(model)  # hooks of the user's are shown real activations
 
-    def function(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func in _LEAVING and self.follows((args, kwargs)):
-            self.give_up()
-        return super().function(func, args, kwargs)
+    def function_called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func in _LEAVING_TORCH and self._reads_image((args, kwargs)):
+            self._give_up()
+        return super().function_called(func, args, kwargs)
 
     def opaque_result(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if self.carried_out or not str(func.__module__).startswith("torch."):
+        if self.carries_out or not str(func.__module__).startswith("torch."):
             return super().opaque_result(func, args, kwargs)
         return blank_result(func, args, kwargs)
 
     def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
-        if may_draw(func):  # for one image, and so other numbers than for a batch
-            self.give_up()
-        if not self.follows((args, kwargs)) and not self.suspended:
-            if any(state.is_memory_of(tensor) for tensor in tensors_in((args, kwargs)) for state in self.states):
-                self.give_up()
+        if may_draw(func):  # for a batch it would draw other numbers than for one image
+            self._give_up()
+        if not self._reads_image((args, kwargs)) and not self._suspended:
+            if self._reads_memory_of_image((args, kwargs)):
+                self._give_up()
             return func(*args, **kwargs)
-        decides = any(tag in func.tags for tag in _DECIDING)
-        if func in _BY_PLACE:
-            decides = any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1]))
-        if decides or func.namespace not in ("aten", "prims", "prim"):
-            self.give_up()
-        if self.carried_out or self.suspended or self.in_function:
-            return func(*args, **kwargs)
-        returned = func._schema.returns
-        if any(argument.is_out for argument in func._schema.arguments) or torch.Tag.inplace_view in func.tags:
+        if _is_data_dependent(func, args) or func.namespace not in ("aten", "prims", "prim"):
+            self._give_up()
+        if self.carries_out or self._suspended or self._in_function or _must_be_carried_out(func, written):
             return func(*args, **kwargs)
         if written:
-            if [item.alias_info is not None and item.alias_info.is_write for item in returned] != [True] * len(written):
-                return func(*args, **kwargs)
             return written[0] if len(written) == 1 else tuple(written)
-        if any(item.alias_info is not None for item in returned):  # a view: nothing is computed
-            return func(*args, **kwargs)
         return blank_result(func, args, kwargs)
 
-    @property
-    def states(self) -> Collection[StorageState[Value]]:
-        return self.ledger.storages.values()
-
-    def follows(self, given: Any) -> bool:
+    def _reads_image(self, arguments: Any) -> bool:
         """Whether a tensor among the arguments depends on the image."""
-        return any(storage_of(tensor) in self.ledger.storages for tensor in tensors_in(given))
+        return any(storage_of(tensor) in self.builder.storages for tensor in tensors_in(arguments))
 
-    def give_up(self) -> None:
-        self.depends = True
-        raise _Depends
+    def _reads_memory_of_image(self, arguments: Any) -> bool:
+        """Whether a tensor shares memory with the image's values in a way that torch does not see, as by DLPack."""
+        states = self.builder.storages.values()
+        return any(state.is_memory_of(tensor) for tensor in tensors_in(arguments) for state in states)
+
+    def _give_up(self) -> None:
+        self.depends_on_image = True
+        raise _DependsOnImage
+
+
+def _is_data_dependent(func: Any, args: Any) -> bool:
+    """Whether what an operation returns, or its shape, depends on numbers in a way that the tape does not show."""
+    if func in _MASKABLE:
+        return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1]))
+    return any(tag in func.tags for tag in _DATA_DEPENDENT)
+
+
+def _must_be_carried_out(func: Any, written: list[Tensor]) -> bool:
+    """Whether an operation runs on the blank tensors: views, which compute nothing, and writes of unusual kinds."""
+    if any(argument.is_out for argument in func._schema.arguments) or torch.Tag.inplace_view in func.tags:
+        return True
+    aliases = [item.alias_info for item in func._schema.returns]
+    if written:
+        return [alias is not None and alias.is_write for alias in aliases] != [True] * len(written)
+    return any(alias is not None for alias in aliases)
 
 
 def hooked(model: nn.Module) -> bool:
@@ -128,5 +141,5 @@ def hooked(model: nn.Module) -> bool:
     hooks = [every_module._global_forward_hooks, every_module._global_forward_pre_hooks]
     for module in model.modules():
         hooks += [module._forward_hooks, module._forward_pre_hooks]
-    known = (hook for group in hooks for hook in group.values())
-    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in known)
+    registered = (hook for group in hooks for hook in group.values())
+    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in registered)

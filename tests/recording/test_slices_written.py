@@ -11,8 +11,10 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.operations.styles import STYLES
+from deconvviz.projection import backward
 from deconvviz.projection.backward import keep_for
 from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.recording import aliasing
 from deconvviz.recording.aliasing import Geometry, overwritten, place_in, reread
 from deconvviz.recording.recorder import record
 
@@ -103,14 +105,14 @@ def test_a_loop_of_writes_touches_each_part_once(monkeypatch):
     """Elements that the way back reads or writes grow with the number of writes, not with its square."""
     touched = 0
     for name in ("read", "write", "add"):
-        original = getattr(dv.storage.Place, name)
+        original = getattr(aliasing.Place, name)
 
         def counted(place, flat, *rest, original=original):
             nonlocal touched
             touched += len(flat) * (torch.Size(place.size).numel() if place.listed is None else flat.numel())
             return original(place, flat, *rest)
 
-        monkeypatch.setattr(dv.storage.Place, name, counted)
+        monkeypatch.setattr(aliasing.Place, name, counted)
     monkeypatch.setattr(Geometry, "positions", None)  # no map of positions is made
     found = []
     for steps in (20, 40):
@@ -131,8 +133,8 @@ def test_whole_maps_are_made_once_on_the_way_back_over_many_writes(monkeypatch):
         layer = tape.layers["output"].value
         made.clear()
         cloned.clear()
-        seeds = dv.mirror.Seeds(torch.tensor([0]), torch.tensor([4 * steps - 1]), torch.ones(1))
-        dv.mirror.project(tape, STYLES["gradient"], layer, seeds, True)
+        seeds = backward.Seeds(torch.tensor([0]), torch.tensor([4 * steps - 1]), torch.ones(1))
+        backward.project(tape, STYLES["gradient"], layer, seeds, True)
         assert len(made) <= 3
         assert sum(numel == 4 * steps for numel in cloned) <= 1
 
