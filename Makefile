@@ -90,6 +90,7 @@ check: $(INSTALLED)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m codespell_lib
 	$(RUN) -m mypy
+	$(VENV)/bin/oxlint --deny-warnings deconvviz/web
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 format: $(INSTALLED)

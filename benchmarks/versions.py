@@ -5,6 +5,7 @@
 
 An environment takes about 6 GB under `--work`, as torch brings CUDA's libraries, and is removed after its run. What is
 tested is the last commit, in a clone. An interpreter that is not on the PATH is reported, and its combination left out.
+Exit status 1 where a test failed or a combination was left out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +60,7 @@ def tested(combination: Combination, folder: Path) -> dict[str, Any]:
     """Installs and runs; what came of it."""
     interpreter = shutil.which(f"python{combination.python}")
     if interpreter is None:
-        return {"outcome": f"left out: there is no python{combination.python} on the PATH"}
+        return {"outcome": f"left out: there is no python{combination.python} on the PATH", "status": 1}
     checkout, python = folder / "checkout", folder / "venv" / "bin" / "python"
     pins = folder / "constraints.txt"
     pins.write_text(constraints(combination.floors))
@@ -76,7 +78,8 @@ def tested(combination: Combination, folder: Path) -> dict[str, Any]:
     (HERE / "out" / f"versions-{folder.name}.log").write_text(done.stdout + done.stderr)
     for line in re.findall(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE):
         print(line)
-    return {"versions": found, "outcome": done.stdout.strip().rpartition("\n")[2].strip("= ")}
+    outcome = done.stdout.strip().rpartition("\n")[2].strip("= ")
+    return {"versions": found, "outcome": outcome, "status": done.returncode}
 
 
 def versions(python: Path) -> dict[str, str]:
@@ -98,12 +101,14 @@ def main() -> None:
     if unknown := set(given.names) - set(COMBINATIONS):
         parser.error(f"there is no combination {min(unknown)!r}; they are {', '.join(COMBINATIONS)}")
     results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
-    for name in given.names or COMBINATIONS:
+    names = given.names or list(COMBINATIONS)
+    for name in names:
         with tempfile.TemporaryDirectory(dir=given.work) as folder:
             (Path(folder) / name).mkdir()
             results[name] = tested(COMBINATIONS[name], Path(folder) / name)
         timing.write(given.out, results)
         print(f"{name}: {results[name]['outcome']}", flush=True)
+    sys.exit(any(results[name]["status"] for name in names))
 
 
 if __name__ == "__main__":

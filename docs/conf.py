@@ -12,7 +12,7 @@ author = "the deconvviz developers"
 copyright = f"2026, {author}"
 release = version = deconvviz.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_heading_anchors = 3
 default_role = "py:obj"  # single backticks in docstrings: a link where the name is known, code where it is not
 

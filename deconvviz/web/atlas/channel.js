@@ -22,7 +22,7 @@ const channelPage = (() => {
 
   /** The full image with a box around the patch. */
   function place(numbers, unit) {
-    const [value, number_, name, label, box] = unit;
+    const [, number_, name, label, box] = unit;
     const [height, width] = atlas.index.input.slice(-2);
     const [top, left, bottom, right] = box;
     const words = `${label || name} in full; the patch is rows ${top} to ${bottom}, columns ${left} to ${right} of ${by([height, width])}`;

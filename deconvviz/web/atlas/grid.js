@@ -125,7 +125,7 @@ const grid = (() => {
     function reorder() {
       channels = order(data, chosen);
       status.textContent = channels.length === layer.channels ? "" : `${count(channels.length)} of ${plural(layer.channels, "channel")}`;
-      for (const place of [...filled.keys()]) release(place);
+      for (const place of filled.keys()) release(place);
       measure();
     }
 
