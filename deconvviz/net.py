@@ -28,7 +28,7 @@ from deconvviz.errors import DeconvVizError, InputError, ModelError, Unsupported
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.projection.crop_plan import CropPlan
-from deconvviz.projection.cropped import back_on_windows
+from deconvviz.projection.cropped import project_trace
 from deconvviz.projection.model_call import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
@@ -237,7 +237,7 @@ class DeconvNet:
         apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
         if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
             x = trace.call.first
-            pixels = back_on_windows(trace.tape, self.style, value, chosen.places(), x, ones, met)
+            pixels = project_trace(trace.tape, self.style, value, chosen.places(), x, ones, met)
             if pixels is not None:
                 return pixels, met
         seeds = chosen.seeds

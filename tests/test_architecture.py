@@ -63,8 +63,7 @@ operations/convolution.py _from_windows
 operations/step.py Step.__init__
 projection/backward.py project
 projection/backward.py walk
-projection/cropped.py Windowed._back
-projection/cropped.py back_on_windows
+projection/cropped.py project_trace
 projection/crops.py Crops._shortened
 """
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met
-from deconvviz.projection.cropped import Windowed, windows_of
+from deconvviz.projection.crop_cost import UnitCrops
+from deconvviz.projection.cropped import project_images
 from deconvviz.projection.receptive_field import receptive_fields
 from deconvviz.projection.unit_choice import UnitChoice
 from deconvviz.projection.units import UnitPlace, check_finite, check_units
@@ -34,7 +35,7 @@ class CropPlan:
     tape: Tape
     places: Sequence[UnitPlace]
     images: Tensor
-    crops: Windowed | None
+    crops: UnitCrops | None
 
     @classmethod
     def of(cls, tape: Tape, style: Style, choice: UnitChoice, images: Tensor) -> CropPlan:
@@ -46,17 +47,17 @@ class CropPlan:
         layer = tape.layers[choice.layer].value
         places = choice.places(layer.shape, len(images))
         check_units(choice.layer, layer.shape, len(images), places)
-        return cls(choice.layer, tape, places, images, windows_of(tape, style, layer, places))
+        return cls(choice.layer, tape, places, images, UnitCrops.of(tape, style, layer, places))
 
     @property
     def less_than_recording(self) -> bool:
         """Whether running the crops forward and back is less work than recording the whole images."""
-        return self.crops is not None and self.crops.less_both_ways(len(self.images))
+        return self.crops is not None and self.crops.pay_both_ways(len(self.images))
 
     @property
     def window(self) -> str:
         """The option `window` for the way back, if whole images are recorded."""
-        return "auto" if self.crops is not None and self.crops.less_back() else "full"
+        return "auto" if self.crops is not None and self.crops.pay_back() else "full"
 
     def project(self, seed: str, met: Met) -> tuple[Tensor, tuple[Unit, ...]]:
         """The units' pixels, (units, channels, *positions), and the units with their activations.
@@ -70,7 +71,7 @@ class CropPlan:
             InputError: If a number in a crop or an activation is not finite.
         """
         assert self.crops is not None
-        pixels, activations = self.crops.from_images(self.images, seed == "one", met)
+        pixels, activations = project_images(self.crops, self.images, seed == "one", met)
         check_finite(self.layer, activations)
         units = tuple(
             Unit(sample, self.layer, channel, tuple(map(int, position)), activation)

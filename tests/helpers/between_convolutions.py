@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.projection import cropped
+from deconvviz.projection.crop_cost import UnitCrops
 
 STYLES = ("deconvnet", "guided", "gradient")
 
@@ -114,9 +115,9 @@ class windows_everywhere:
     """Inside, windows are used wherever they are possible, whatever is less work."""
 
     def __enter__(self) -> None:
-        self.before = cropped.Windowed.less_back, cropped.Windowed.less_both_ways, cropped.worth_a_look
-        cropped.Windowed.less_back = cropped.Windowed.less_both_ways = lambda *_: True
-        cropped.worth_a_look = lambda *_: True
+        self.before = UnitCrops.pay_back, UnitCrops.pay_both_ways, cropped.may_pay
+        UnitCrops.pay_back = UnitCrops.pay_both_ways = lambda *_: True
+        cropped.may_pay = lambda *_: True
 
     def __exit__(self, *_: object) -> None:
-        cropped.Windowed.less_back, cropped.Windowed.less_both_ways, cropped.worth_a_look = self.before
+        UnitCrops.pay_back, UnitCrops.pay_both_ways, cropped.may_pay = self.before

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deconvviz.projection import cropped
+from deconvviz.projection import crop_cost, crop_plan, cropped
 
 
 @contextmanager
@@ -15,16 +15,17 @@ def windows_forced() -> Iterator[list[str]]:
     """Inside, windows are used where they are possible; what is given back says how often, and how."""
     kinds: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("from_images", "from_trace"):
-            original = getattr(cropped.Windowed, name)
+        for name in ("project_images", "project_recorded"):
+            original = getattr(cropped, name)
 
-            def noted(self, *arguments, name=name, original=original):
-                result = original(self, *arguments)
+            def noted(*arguments, name=name, original=original):
+                result = original(*arguments)
                 kinds.append(name)
                 return result
 
-            patch.setattr(cropped.Windowed, name, noted)
-        for name in ("less_back", "less_both_ways"):
-            patch.setattr(cropped.Windowed, name, lambda *_: True)
-        patch.setattr(cropped, "worth_a_look", lambda *_: True)
+            for module in (cropped, crop_plan):
+                patch.setattr(module, name, noted, raising=False)
+        for name in ("pay_back", "pay_both_ways"):
+            patch.setattr(crop_cost.UnitCrops, name, lambda *_: True)
+        patch.setattr(cropped, "may_pay", lambda *_: True)
         yield kinds

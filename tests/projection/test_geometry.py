@@ -162,7 +162,7 @@ def _channel_axis(model: nn.Module, x: torch.Tensor, layer: str) -> int:
 
 
 def test_on_crops_a_channel_has_the_receptive_field_of_its_own_branch(monkeypatch):
-    monkeypatch.setattr("deconvviz.projection.cropped.Windowed.less_both_ways", lambda *_: True)
+    monkeypatch.setattr("deconvviz.projection.crop_cost.UnitCrops.pay_both_ways", lambda *_: True)
     net = dv.DeconvNet(Network(NETWORKS["branches joined"]))
     x = torch.rand(SHAPE, dtype=torch.float64)
     found = net.project(x, "output", position=(5, 6))

@@ -9,7 +9,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.models import mnist_cnn
-from deconvviz.projection import cropped
+from deconvviz.projection import crop_cost, crop_plan, cropped
 
 
 def test_global_operations_use_whole_maps(used):
@@ -28,7 +28,7 @@ def test_global_operations_use_whole_maps(used):
     assert used == []
     assert "aten.sigmoid in sigmoid" in found.provenance.linearised
     net.project_units(x, "conv", [(0, 1, (2, 2))])
-    assert used == ["from_images"]
+    assert used == ["project_images"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_weights_that_are_computed_anew_in_every_run(used):
         assert torch.allclose(net.project_units(x, "2", units).pixels, whole, atol=1e-13)
         with torch.no_grad():
             normalised.parametrizations.weight.original0.mul_(-3)
-    assert used == ["from_images"] * 2
+    assert used == ["project_images"] * 2
 
 
 def test_autocast_runs_other_operations(used):
@@ -124,31 +124,32 @@ def test_autocast_runs_other_operations(used):
         whole = net.project_units(x, "2", units, window="full")
     assert cast.units[0].activation == whole.units[0].activation != plain
     assert torch.allclose(cast.pixels, whole.pixels, atol=1e-2 * float(whole.pixels.abs().max()))
-    assert used == ["from_images"] * 2
+    assert used == ["project_images"] * 2
 
 
 def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
     calls, looks = [], []
-    for name in ("from_images", "from_trace"):
-        original = getattr(cropped.Windowed, name)
-        monkeypatch.setattr(
-            cropped.Windowed, name, lambda self, *rest, n=name, o=original: calls.append(n) or o(self, *rest)
-        )
-    regions = cropped.regions
-    monkeypatch.setattr(cropped, "regions", lambda *arguments: looks.append(1) or regions(*arguments))
+    for name in ("project_images", "project_recorded"):
+        original = getattr(cropped, name)
+        for module in (cropped, crop_plan):
+            monkeypatch.setattr(
+                module, name, lambda *rest, n=name, o=original: calls.append(n) or o(*rest), raising=False
+            )
+    regions = crop_cost.regions
+    monkeypatch.setattr(crop_cost, "regions", lambda *arguments: looks.append(1) or regions(*arguments))
     net = dv.DeconvNet(torchvision.models.vgg11(weights=None))
     large, small = torch.rand(4, 3, 224, 224), torch.rand(1, 3, 32, 32)
     everywhere = [(0, 0, (row, column)) for row in (0, 1) for column in (0, 1)]
     net.project_units(large, "features.3", [(n, n, (30, 40)) for n in range(4)])
-    assert calls == ["from_images"]
+    assert calls == ["project_images"]
     net.project_units(small, "features.16", everywhere)  # each of which sees nearly all, from a place of its own
-    assert calls == ["from_images"]
+    assert calls == ["project_images"]
     net.project(large[:1], "features.8", 0)
-    assert calls == ["from_images", "from_trace"]
+    assert calls == ["project_images", "project_recorded"]
     # On maps as small as these no operation is as much work as to write it on a tape, which is seen at once.
     looks.clear()
     net.project(small[..., :16, :16], "features.8", 0)
-    assert calls == ["from_images", "from_trace"]
+    assert calls == ["project_images", "project_recorded"]
     assert not looks
 
 
@@ -158,18 +159,18 @@ def test_each_group_of_units_has_a_tape_to_be_written(monkeypatch):
     trace = net.trace(x, "conv2")
     layer = trace.layer("conv2").value
     middle, apart = [(0, 0, (6, 6)), (0, 1, (6, 8))], [(0, 0, (6, 6)), (0, 1, (0, 0))]
-    alike, unlike = (cropped.windows_of(trace.tape, net.style, layer, units) for units in (middle, apart))
+    alike, unlike = (crop_cost.UnitCrops.of(trace.tape, net.style, layer, units) for units in (middle, apart))
     assert (alike.cost, alike.whole_cost) == (unlike.cost, unlike.whole_cost)
     spared, operations = 2 * (alike.whole_cost - alike.cost), 4  # convolution, rectifier, pooling, convolution
-    monkeypatch.setattr(cropped, "LAYING", 0.99 * spared / operations)
-    assert alike.less_back()
-    assert not unlike.less_back()
-    assert alike.less_both_ways(1)
-    monkeypatch.setattr(cropped, "LAYING", 0.49 * spared / operations)
-    assert unlike.less_back()
-    monkeypatch.setattr(cropped, "LAYING", 1.01 * spared / operations)
-    assert not alike.less_back()
+    monkeypatch.setattr(crop_cost, "WRITING", 0.99 * spared / operations)
+    assert alike.pay_back()
+    assert not unlike.pay_back()
+    assert alike.pay_both_ways(1)
+    monkeypatch.setattr(crop_cost, "WRITING", 0.49 * spared / operations)
+    assert unlike.pay_back()
+    monkeypatch.setattr(crop_cost, "WRITING", 1.01 * spared / operations)
+    assert not alike.pay_back()
     # Recording the image, too, is a matter of operations: one tape against the other, and two against it.
-    monkeypatch.setattr(cropped, "LAYING", 1e12)
-    assert alike.less_both_ways(1)
-    assert not unlike.less_both_ways(1)
+    monkeypatch.setattr(crop_cost, "WRITING", 1e12)
+    assert alike.pay_both_ways(1)
+    assert not unlike.pay_both_ways(1)

@@ -12,7 +12,7 @@ import deconvviz as dv
 from deconvviz.errors import InputError
 from deconvviz.models import mnist_cnn
 from deconvviz.models.zfnet import ZFNet
-from deconvviz.projection import backward, cropped
+from deconvviz.projection import backward, crop_cost, cropped
 from tests.helpers.autograd_reference import randomised, relative_error
 
 
@@ -41,7 +41,7 @@ def compare(net, x, layer, tolerance, used, style="deconvnet"):
             assert one.activation == pytest.approx(other.activation, rel=1e-4, abs=1e-4 if tolerance > 1e-8 else 1e-9)
         assert torch.equal(found.receptive_fields, whole.receptive_fields)
         assert found.provenance == whole.provenance
-    assert used[before:] == ["from_images", "from_trace"]
+    assert used[before:] == ["project_images", "project_recorded"]
 
 
 def dilated_and_grouped():
@@ -170,7 +170,7 @@ def test_seeds_of_one(used):
         found = net.project_units(given, "conv2", units, seed="one")
         assert relative_error(found.pixels, whole.pixels) < 1e-12
         assert [unit.activation for unit in found.units] == pytest.approx([u.activation for u in whole.units])
-    assert used == ["from_images", "from_trace"]
+    assert used == ["project_images", "project_recorded"]
 
 
 def test_sequences_and_volumes(used):
@@ -191,7 +191,7 @@ def test_sequences_and_volumes(used):
     whole = net.project_units(x, "3", units, window="full").pixels
     for given in (x, net.trace(x, "3")):
         assert relative_error(net.project_units(given, "3", units).pixels, whole) < 1e-12
-    assert used == ["from_images"] * 2 + ["from_trace"]
+    assert used == ["project_images"] * 2 + ["project_recorded"]
 
 
 def test_a_position_for_all_samples_and_all_positions(used):
@@ -204,7 +204,7 @@ def test_a_position_for_all_samples_and_all_positions(used):
             (u.sample, u.channel, u.position) for u in whole.units
         ]
         assert torch.allclose(found.pixels, whole.pixels, atol=1e-12)
-    assert used == ["from_images"] * 3
+    assert used == ["project_images"] * 3
     with pytest.raises(InputError, match=r"has maps of size \(14, 14\)"):
         net.project(x, "conv2", 0, (14, 0))
     with pytest.raises(InputError, match="the window is 'auto' or 'full', not 'small'"):
@@ -221,7 +221,7 @@ def test_a_position_for_all_samples_and_all_positions(used):
 )
 def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
     """Also where a window reaches over two borders of a small map."""
-    monkeypatch.setattr(cropped, "ALONE", alone)
+    monkeypatch.setattr(crop_cost, "LARGE", alone)
     convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
     upsampling = nn.Upsample(scale_factor=factors, mode=mode)
     layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]
@@ -230,7 +230,7 @@ def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeyp
     for given in (x, net.trace(x, "3")):
         found = net.project(given, "3", position="all").pixels
         assert float((found - whole).abs().max()) <= 1e-10 * float(whole.abs().max())
-    assert used == ["from_images", "from_trace"]
+    assert used == ["project_images", "project_recorded"]
 
 
 def test_running_out_of_memory_halves_the_batch(used, monkeypatch):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.cli import main
-from deconvviz.projection import cropped
+from deconvviz.projection import crop_cost
 from deconvviz.recording.detached import stopping
 from deconvviz.recording.recorder import record
 
@@ -236,7 +236,7 @@ def test_a_detach_is_passed_where_nothing_else_leads_to_the_layer(kind, function
 @pytest.mark.parametrize("name", ["straight-through", "frozen", "straight-through in a frozen network", "two frozen"])
 def test_batches_crops_and_reconstructions_agree(name, style, monkeypatch):
     function, rule = RULES[name]
-    monkeypatch.setattr(cropped, "LAYING", 0.0)
+    monkeypatch.setattr(crop_cost, "WRITING", 0.0)
     x = torch.randn(2, 1, 19, 17).double()
     model = Network(function, *[Tensor.detach] * len(rule.split()))
     model.last = nn.Conv2d(2, 2, 3).double()

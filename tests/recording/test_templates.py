@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import deconvviz as dv
-from deconvviz.projection import cropped
+from deconvviz.projection import crop_cost, crop_plan
 
 FACTORS = {"global": 1.0}
 UNITS = [(0, 3, (10, 10)), (0, 5, (13, 4)), (0, 1, (2, 21))]
@@ -19,7 +19,7 @@ UNITS = [(0, 3, (10, 10)), (0, 5, (13, 4)), (0, 1, (2, 21))]
 
 @pytest.fixture(autouse=True)
 def _double_and_always_on_crops(monkeypatch):
-    monkeypatch.setattr(cropped, "LAYING", 0)
+    monkeypatch.setattr(crop_cost, "WRITING", 0)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -268,8 +268,8 @@ def test_a_decision_in_scripted_code_is_that_of_each_image():
 
 def test_crops_are_used_where_nothing_depends_on_the_image(monkeypatch):
     used = []
-    plain = cropped.Windowed.from_images
-    monkeypatch.setattr(cropped.Windowed, "from_images", lambda *args: used.append(1) or plain(*args))
+    plain = crop_plan.project_images
+    monkeypatch.setattr(crop_plan, "project_images", lambda *args: used.append(1) or plain(*args))
     for between in (nn.ReLU(), Configured(), nn.Sequential(nn.ReLU(inplace=True), nn.MaxPool2d(3, 1, 1))):
         agree(dv.DeconvNet(Net(between).eval()), image(0))
     assert len(used) == 3

@@ -1,0 +1,146 @@
+"""Which units see which crops, whether crops are less work than whole maps, and which units can share a tape.
+
+Crops are worth it if they save more work than it takes to write their tapes. Work is counted in multiplications; an
+operation that is recorded, or written on a tape, counts as `WRITING` of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deconvviz.operations.regions import NotLocal, Region, Starts
+from deconvviz.operations.styles import Style
+from deconvviz.projection.crops import phases, regions, seen_operations
+from deconvviz.recording.tape import Operation, Tape, Value
+
+WRITING = 1e7  # multiplications in the time that it takes to record an operation, or to write it on a tape of crops
+LARGE = 3e8  # from this work per unit, skip everything outside the image
+ELEMENT = 24  # reading and writing an element of a map costs about as much as this many multiplications
+
+
+@dataclass(frozen=True)
+class UnitCrops:
+    """Units of a layer with the crops that they see.
+
+    Attributes:
+        tape: A recorded run, or a template of one.
+        style: Chooses among the rules.
+        layer: The value whose units these are.
+        samples: (units,), the sample of each.
+        channels: (units,), the channel of each.
+        seen: What units see of each value, by the value's id.
+        filters: Parameters laid out for tapes of crops, by the value's id; filled by `write_crops`.
+    """
+
+    tape: Tape
+    style: Style
+    layer: Value
+    samples: Tensor
+    channels: Tensor
+    seen: dict[int, Region]
+    filters: dict[int, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, tape: Tape, style: Style, layer: Value, units: Sequence[tuple[int, int, Sequence[int]]]
+    ) -> UnitCrops | None:
+        """The crops of units (sample, channel, position), or None if an operation on the way needs whole maps."""
+        if layer.shape[:1] != (tape.samples,) or len(layer.shape) < 3:
+            return None  # no positions, or several rows per sample
+        positions = np.array([position for *_, position in units], np.int64).reshape(len(units), -1)
+        samples, channels = (torch.tensor([unit[part] for unit in units]) for part in (0, 1))
+        try:
+            return cls(tape, style, layer, samples, channels, regions(tape, style, layer, positions))
+        except NotLocal:
+            return None
+
+    @cached_property
+    def operations(self) -> list[tuple[Operation, Value]]:
+        """The operations that units see through, each with the output that is seen."""
+        return list(seen_operations(self.tape, self.seen))
+
+    @cached_property
+    def cost(self) -> float:
+        """About how many multiplications one unit's way back takes."""
+        return sum(_cost(operation, self.seen[made.id].size) for operation, made in self.operations)
+
+    @cached_property
+    def whole_cost(self) -> float:
+        """The same on whole maps."""
+        return sum(_cost(operation, made.shape[2:]) for operation, made in self.operations)
+
+    @property
+    def bytes_per_unit(self) -> int:
+        """Bytes of the crops of one unit."""
+        return sum(
+            torch.Size((made.shape[1], *self.seen[made.id].size)).numel() * made.dtype.itemsize
+            for _, made in self.operations
+        )
+
+    def pay_back(self) -> bool:
+        """Whether the way back is less work on crops than on whole maps."""
+        return self._exceeds_writing(self._saving_back)
+
+    def pay_both_ways(self, images: int) -> bool:
+        """Whether to run crops forward and back is less work than to record so many images and go back from there."""
+        recording = WRITING * len(self.operations) + images * self.whole_cost
+        saving = recording - len(self.samples) * self.cost
+        # If crops are used on the way back, their tapes are written in any case.
+        return saving > 0 if self.pay_back() else self._exceeds_writing(saving + self._saving_back)
+
+    @property
+    def _saving_back(self) -> float:
+        return len(self.samples) * (self.whole_cost - self.cost)
+
+    def _exceeds_writing(self, saving: float) -> bool:
+        """Whether a saving exceeds the cost of writing the tapes: one at least; to count them takes time."""
+        tape = WRITING * len(self.operations)
+        return saving > tape and saving > tape * (int(self._kinds.max()) + 1)
+
+    @cached_property
+    def _kinds(self) -> NDArray[np.int64]:
+        """(units,): the number of the group in which each unit travels.
+
+        Units that are much work travel with those of the same position, and nothing outside the image is computed.
+        Others travel with those that have the same phases; units near the border, which need masks, go apart.
+        """
+        kinds = self.seen[self.layer.id].start
+        if self.cost <= LARGE:
+            border = np.zeros((len(kinds), 1), np.int64)
+            for value in {value.id: value for operation, _ in self.operations for value in operation.inputs}.values():
+                border[:, 0] |= self.seen[value.id].crossing(value.shape)
+            kinds = np.concatenate([border, phases(self.tape, self.seen)], 1)
+        return np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
+        """The units that can share a tape, by their numbers, and what they see."""
+        for kind in np.unique(self._kinds):
+            group = np.nonzero(self._kinds == kind)[0]
+            if self.cost > LARGE:
+                yield group, regions(self.tape, self.style, self.layer, self.seen[self.layer.id].start[group])
+            else:
+                yield group, {key: Region(region.start[group], region.size) for key, region in self.seen.items()}
+
+
+def may_pay(tape: Tape, units: int) -> bool:
+    """Quick test: is any operation expensive enough for cropping to pay off?"""
+    made = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
+    return any(units * _cost(operation, shape[2:]) > WRITING for operation, shape in made if len(shape) > 2)
+
+
+def _cost(operation: Operation, size: Sequence[int]) -> float:
+    """About how many multiplications an operation takes for an output of this size."""
+    made = operation.made
+    places = torch.Size(size).numel()
+    if operation.label == "aten.convolution":
+        weight = operation["weight"].shape
+        channels = operation["input"].shape[1] if operation["transposed"] else made.shape[1]
+        return places * channels * torch.Size(weight[1:]).numel() + ELEMENT * places * made.shape[1]
+    return ELEMENT * places * made.shape[1]
