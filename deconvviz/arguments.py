@@ -54,7 +54,7 @@ def is_whole(given: Tensor) -> bool:
 def without_values(given: Tensor) -> str:
     """What a tensor is whose numbers cannot be read: "a sparse tensor", "one on the device meta", ...; else ''."""
     if given.is_meta:
-        return "one on the device meta, which holds no numbers"
+        return "one on the device meta, which has no values"
     kind = "nested" if given.is_nested else "quantised" if given.is_quantized else ""
     kind = kind or ("sparse" if given.layout != torch.strided else "")
     return f"a {kind} tensor" if kind else ""

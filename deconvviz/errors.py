@@ -87,9 +87,9 @@ def unknown_layer(model: Any, name: str, known: Collection[str]) -> UnknownLayer
     """The error for a layer that a model does not have, or that did not run. known: the layers that did."""
     kind = type(model).__name__
     if not known:
-        said = f"there is no layer {name!r}: nothing that depends on the input comes out of any module of {kind}"
+        said = f"there is no layer {name!r}: no module returns anything that depends on the input in {kind}"
     elif name and name in dict(model.named_modules()):
-        said = f"layer {name!r} is a module of the model, but nothing that depends on the input came out of it"
+        said = f"layer {name!r} is a module of the model, but it returned nothing that depends on the input"
     else:
         some = ", ".join(map(repr, [*known][:5])) + (", ..." if len(known) > 5 else "")
         said = f"there is no layer {name!r} in {kind}{did_you_mean(name, known) or f'; the layers are {some}'}"

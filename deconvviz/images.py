@@ -39,14 +39,16 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     if not os.path.exists(path):
         raise MissingFileError(f"there is no image file {shown!r}")
     if not os.path.isfile(path):
-        raise ImageFileError(f"{shown!r} is {'a folder' if os.path.isdir(path) else 'a device or pipe'}, no image file")
+        raise ImageFileError(
+            f"{shown!r} is {'a folder' if os.path.isdir(path) else 'a device or pipe'}, not an image file"
+        )
     try:
         with Image.open(path, formats=_READ) as opened:
             _check_size(opened)
             ImageOps.exif_transpose(opened, in_place=True)
             return _converted(opened)
     except UnidentifiedImageError as error:
-        raise ImageFileError(f"{shown!r} is no image file that Pillow can read") from error
+        raise ImageFileError(f"{shown!r} is not an image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(f"{shown!r} is refused as a possible decompression bomb: {error}") from error
     except Exception as error:  # a damaged file can make its decoder fail in any way
@@ -80,7 +82,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     try:
         return _converted(image)
     except Exception as error:  # closed, damaged, or of a mode that Pillow does not convert
-        raise ImageFileError(f"the image of mode {image.mode} cannot be made RGB or grey: {error}") from error
+        raise ImageFileError(f"the image of mode {image.mode} cannot be converted to RGB or grey: {error}") from error
 
 
 def _converted(image: Image.Image) -> Image.Image:
@@ -149,7 +151,7 @@ class Preprocess:
         """
         if len(self.mean) not in (1, 3):
             raise InputError(
-                f"an image has one channel or three, and the network takes {len(self.mean)}; give it tensors"
+                f"an image has one channel or three, but the network takes {len(self.mean)}; give it tensors"
             )
         if not isinstance(image, Image.Image):
             raise InputError(f"preprocess takes a PIL image, not {type(image).__name__}")
@@ -179,13 +181,13 @@ def to_input(given: Any, preprocess: Any) -> Tensor:
         return given
     items = list(given) if isinstance(given, (list, tuple)) else [given]
     if not items:
-        raise InputError("there is no image in the batch; give at least one")
+        raise InputError("the batch contains no images; give at least one")
     for item in items:
         if not isinstance(item, (str, os.PathLike, Image.Image)):
             raise InputError(f"an input is a tensor, a PIL image, a path or a list of these, not {type(item).__name__}")
     if preprocess is None:
         raise InputError(
-            "an image or a path was given, but the network has no preprocess; give it one, such as "
+            "the input is an image or a path, but the network has no preprocess; give it one, such as "
             "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)"
         )
     tensors = [preprocess(eight_bits(item) if isinstance(item, Image.Image) else read_image(item)) for item in items]
@@ -195,7 +197,7 @@ def to_input(given: Any, preprocess: Any) -> Tensor:
     tensors = [tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor for tensor in tensors]
     if len({tensor.shape for tensor in tensors}) > 1:
         shapes = " and ".join(sorted({str(tuple(tensor.shape)) for tensor in tensors}))
-        raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot be one batch")
+        raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot form one batch")
     return torch.stack(tensors)
 
 

@@ -71,12 +71,12 @@ class DeconvNet:
         if lazy := next((name for name, one in named if is_lazy(one)), None):
             raise ModelError(
                 f"the model {type(self.model).__name__} has lazy modules, and {lazy!r} has no shape yet; "
-                f"run the model once on an input of the kind that it is for"
+                f"run the model once on a typical input"
             )
         frozen = isinstance(self.model, torch.jit.ScriptModule)  # whose parameters may have become constants
         if not frozen and next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
             raise ModelError(
-                f"the model {type(self.model).__name__} has no parameters: there is no network to look into"
+                f"the model {type(self.model).__name__} has no parameters, so there is no network to inspect"
             )
         self.style = style_of(style)
         if preprocess is not None and not callable(preprocess):

@@ -54,4 +54,4 @@ def test_every_exception_is_documented():
 def test_the_document_warns_of_models_that_are_code():
     section = DOCUMENT.partition("## Which code is run")[2].partition("\n## ")[0]
     assert "`path/to/file.py:factory`" in section
-    assert "**run the code that they name**" in section
+    assert "**runs the code in that file or module**" in section

@@ -37,8 +37,10 @@ ZOO = {
 LEFT_OUT = (
     "MONAI's HoVerNet (it takes images of 256 x 256 or more; one pass takes minutes) and AHNet (memory)",
     "kornia's XFeatModel, which cuts its input off by `no_grad`, so that autograd gives nothing to compare with",
-    "networks that need weights, an index or a text encoder from elsewhere, or that take lists of images (detectors of kornia, NaViT)",
-    "networks that run only on a GPU, and diffusers' transformers of video and of text, which have no image of a few pixels to be given",
+    "networks that need weights, an index or a text encoder from elsewhere, or that take lists of images "
+    "(detectors of kornia, NaViT)",
+    "networks that run only on a GPU, and diffusers' transformers of video and of text, which have no image of a "
+    "few pixels to be given",
 )
 
 

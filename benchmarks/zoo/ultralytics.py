@@ -8,7 +8,8 @@ from functools import partial
 from benchmarks.zoo.parts import Entry, made
 
 _YOLO = {
-    "DetectionModel": "yolov3-tiny yolov5n yolov6n yolov8n yolov8n-ghost yolov8n-p2 yolov9t yolov10n yolo11n yolo12n yolo26n",
+    "DetectionModel": "yolov3-tiny yolov5n yolov6n yolov8n yolov8n-ghost yolov8n-p2 yolov9t yolov10n yolo11n "
+    "yolo12n yolo26n",
     "SegmentationModel": "yolov8n-seg yolo11n-seg yolo26n-seg",
     "PoseModel": "yolov8n-pose yolo11n-pose",
     "OBBModel": "yolo11n-obb",

@@ -31,7 +31,7 @@ def check_channels(top: TopActivations, layer: str, channels: int) -> None:
 
 
 def _no_whole(layer: str, said: str) -> InputError:
-    return InputError(f"what the scan says of layer {layer!r} does not fit together: {said}; scan again")
+    return InputError(f"the scan's data for layer {layer!r} are inconsistent: {said}; scan again")
 
 
 def _misfit(top: TopActivations, layer: str, items: int) -> str:
@@ -79,6 +79,6 @@ def check_recomputed(
         before = float(values[channel, rank])
         if not abs(activation - before) <= allowed:
             raise InputError(
-                f"in image {image} the scan found {before:.4g} for channel {channel} of layer {layer!r}, and now it is "
-                f"{activation:.4g}: the dataset or the network is another one; scan again"
+                f"in image {image} the scan found {before:.4g} for channel {channel} of layer {layer!r}, but now it is "
+                f"{activation:.4g}: the dataset or the network has changed; scan again"
             )

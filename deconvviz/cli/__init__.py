@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         if given is None:  # help, or arguments that do not parse
             raise
-        return _failed(ModelError(f"the code of the model ended the program (exit status {end.code})"))
+        return _failed(ModelError(f"the model's code ended the program (exit status {end.code})"))
     except Exception as error:
         if getattr(given, "debug", False):
             raise

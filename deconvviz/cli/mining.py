@@ -103,7 +103,7 @@ def _join() -> None:
         except (RuntimeError, ValueError) as error:
             where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             said = str(error).partition("\n")[0]
-            raise InputError(f"process {rank} of this job does not meet the others at {where} ({said})") from error
+            raise InputError(f"process {rank} of this job cannot connect to the others at {where} ({said})") from error
 
 
 def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:

@@ -77,8 +77,7 @@ class Outputs:
         for folder in self.folders:
             if folder.would_hold(path):
                 raise InputError(
-                    f"{shown!r} would lie among the files of {folder.shown!r}, which this command reads; name a place "
-                    "outside with --out"
+                    f"{shown!r} would lie in {folder.shown!r}, which this command reads; give a path outside with --out"
                 )
 
     def _check_there(self, path: Path) -> None:
@@ -92,8 +91,8 @@ class Outputs:
             raise at_default_name(path)
         if not is_ours(path):
             raise OutputError(
-                f"{shown!r} was not written by deconvviz, or was changed since, or its format cannot say so; name "
-                "another place with --out, or replace it with --force"
+                f"{shown!r} was not written by deconvviz, was changed since, or has a format without a mark; give "
+                "another path with --out, or replace it with --force"
             )
 
     def write_figure(self, figure: Any, path: Path) -> None:
@@ -109,8 +108,8 @@ class Outputs:
 def at_default_name(path: Path) -> OutputError:
     """The error for an existing file or folder under a command's default name."""
     return OutputError(
-        f"{os.fspath(path)!r} is there already, and a default name replaces nothing; give another place with --out, or "
-        "name this one with it to replace what deconvviz wrote there"
+        f"{os.fspath(path)!r} already exists, and a default name replaces nothing; give another path with --out, or "
+        "pass this one to --out to replace what deconvviz wrote"
     )
 
 

@@ -145,7 +145,7 @@ def batch(given: Sequence[str], preprocess: Any) -> Any:
 
     parts = [to_input(image(name), preprocess) for name in image_names(given)]
     if len({part.shape[1:] for part in parts}) > 1:
-        raise InputError("the images are of different sizes or kinds; give photographs, or digits of the bundled test")
+        raise InputError("the images are of different sizes or types; give only photographs or only bundled digits")
     return torch.cat(parts)
 
 

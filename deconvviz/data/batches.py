@@ -113,7 +113,8 @@ def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Ten
     if not isinstance(image, Tensor):
         if preprocess is None:
             raise InputError(
-                f"the dataset gives a {type(image).__name__}, and the network has no preprocess to make a tensor of it"
+                f"the dataset gives a {type(image).__name__}, and the network has no preprocess to convert it to "
+                f"a tensor"
             )
         image = preprocess(eight_bits(image) if isinstance(image, Image.Image) else image)
     if unfit := _unfit(image):
@@ -252,7 +253,7 @@ def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
             raise
         how = _ended(workers) or f"cannot be heard any more ({error or type(error).__name__})"
         one = "the process that loads" if len(workers) == 1 else f"one of the {len(workers)} processes that load"
-        raise DataError(f"{one} images {how}; use fewer, or none to see what happens") from error
+        raise DataError(f"{one} images {how}; use fewer, or none to see the error") from error
     finally:
         # torch ends them when its iterator is forgotten, which an error that remembers where it happened can delay.
         getattr(iterator, "_shutdown_workers", lambda: None)()
@@ -304,14 +305,15 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
     if len(shapes) > 1:
         (one, first), (other, second), *_ = shapes.items()
         raise InputError(
-            f"images {first} and {second} have shapes {one} and {other}, which cannot be one batch; give the network a "
+            f"images {first} and {second} have shapes {one} and {other}, which cannot form one batch; give the "
+            f"network a "
             f"preprocess that makes them alike, such as deconvviz.images.Preprocess(size=224), or batch_size=1"
         )
     kinds = {(image.dtype, image.device): index for index, image in images}
     if len(kinds) > 1:
         (a, first), (b, second), *_ = kinds.items()
         raise InputError(
-            f"images {first} and {second} are {a[0]} on {a[1]} and {b[0]} on {b[1]}, which cannot be one batch; make "
+            f"images {first} and {second} are {a[0]} on {a[1]} and {b[0]} on {b[1]}, which cannot form one batch; make "
             f"them alike"
         )
     stacked = torch.stack([image for _, image in images]) if images else None

@@ -104,8 +104,8 @@ def check_apart(out: str | os.PathLike[str], root: str | os.PathLike[str]) -> No
     """
     if lies_in(out, root) or lies_in(root, out):
         raise InputError(
-            f"the atlas {os.fspath(out)!r} and the folder of images {os.fspath(root)!r} lie one in the other; name a "
-            "folder outside of the images"
+            f"the atlas {os.fspath(out)!r} and the folder of images {os.fspath(root)!r} must not contain each other; "
+            "name a folder outside the images"
         )
 
 

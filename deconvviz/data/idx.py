@@ -73,7 +73,7 @@ def _values(file: IO[bytes] | gzip.GzipFile, dimensions: int, name: str) -> torc
     raw = file.read(header)
     if raw[:4] != magic[: len(raw)] or not raw:
         raise DataError(
-            f"{name!r} is no IDX file of unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)}: "
+            f"{name!r} is not an IDX file of unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)}: "
             f"it starts with {raw[:4].hex() or 'nothing'}, not with {magic.hex()}"
         )
     if len(raw) < header:

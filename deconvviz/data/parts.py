@@ -90,7 +90,7 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
                 for number, line in found
             ]
         except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{str(path)!r} is no CSV file ({error})") from error
+            raise DataError(f"{str(path)!r} is not a CSV file ({error})") from error
 
 
 def _from_json(path: Path) -> list[tuple[str, str, Place]]:

@@ -35,7 +35,7 @@ def selectivity(
     Raises InputError and UnknownLayerError for what is not there.
     """
     if not isinstance(count, int) or count < 2:
-        raise InputError(f"units are compared by twos: give a count of 2 or more, not {count!r}")
+        raise InputError(f"count must be at least 2, to compare units, not {count!r}")
     strongest = Judged(net, x, layer)
     if strongest.activations.shape[1] < 2:
         raise InputError(f"layer {layer!r} has one channel, so there are no two units to compare")

@@ -174,7 +174,7 @@ class _Store:
         known, numbers, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
         names = [self.names[label] if label < len(self.names) else str(label) for label in known]
         if len(known) < 2:
-            raise InputError(f"all {len(numbers)} images are of one class, {names[0]}; a classifier needs two or more")
+            raise InputError(f"all {len(numbers)} images are of one class, {names[0]}; a classifier needs at least two")
         if counts.min() < folds:
             fewest = int(counts.argmin())
             raise InputError(

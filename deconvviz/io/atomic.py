@@ -147,7 +147,7 @@ def explained(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _check_replaceable(target: Path) -> None:
     if "\0" in os.fspath(target):
-        raise OutputError(f"{os.fspath(target)!r} holds a NUL, which no file name may")
+        raise OutputError(f"{os.fspath(target)!r} contains a NUL, which file names cannot")
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
         if not stat.S_ISREG(mode):

@@ -141,7 +141,7 @@ class Progress:
     def load(cls, path: Path) -> tuple[Progress, dict[str, Any]]:
         """What `save` wrote, and what it belongs to. Raises DataError for any other file."""
         if may_hang(path):
-            raise DataError(f"{os.fspath(path)!r} is no state of a scan (it is a device, pipe or socket); remove it")
+            raise DataError(f"{os.fspath(path)!r} is not a scan state (it is a device, pipe or socket); remove it")
         try:
             with safe_open(path, framework="pt") as stored:
                 manifest = manifest_of(stored, "scan")
@@ -159,7 +159,7 @@ class Progress:
         except OSError as error:
             raise DataError(f"the state {os.fspath(path)!r} cannot be read ({error.strerror})") from error
         except DAMAGE as error:
-            raise DataError(f"{os.fspath(path)!r} is no state of a scan ({error}); remove it") from error
+            raise DataError(f"{os.fspath(path)!r} is not a scan state ({error}); remove it") from error
         broken = dict(map(tuple, manifest["broken"]))
         return cls(tallies, done, broken, manifest["count"], manifest["content"]), manifest["identity"]
 
@@ -222,7 +222,7 @@ class ScanState:
             raise self._other_images()
 
     def _other_images(self) -> InputError:
-        return _belongs_elsewhere(self.root, "the iterable gave other images, or more or fewer, than it does now")
+        return _belongs_elsewhere(self.root, "the iterable no longer gives the same images")
 
     # What is kept
 
@@ -258,7 +258,7 @@ class ScanState:
         seen = merged.count + len(merged.broken)
         if seen != count or len(merged.done) != -(-count // batch_size):
             where = "this job" if self.root is None else f"the state in {os.fspath(self.root)!r}"
-            raise DataError(f"{where} does not add up: it has seen {seen} of {count} items; remove it and scan again")
+            raise DataError(f"{where} is inconsistent: it covers {seen} of {count} items; remove it and scan again")
         return merged
 
 
@@ -285,7 +285,9 @@ def _loaded(root: Path, identity: dict[str, Any]) -> dict[int, Progress]:
     for path in sorted(root.glob("rank-*")):
         named = _NAME.fullmatch(path.name)
         if named is None or not path.is_file():
-            raise DataError(f"the state in {os.fspath(root)!r} holds {path.name!r}, which no scan wrote; remove it")
+            raise DataError(
+                f"the state in {os.fspath(root)!r} holds {path.name!r}, which was not written by a scan; remove it"
+            )
         progress, before = Progress.load(path)
         if what := difference(before, identity):
             raise _belongs_elsewhere(root, "its {} was {} and is now {}".format(*what))
@@ -302,5 +304,5 @@ def _loaded(root: Path, identity: dict[str, Any]) -> dict[int, Progress]:
 def _belongs_elsewhere(root: Path | None, what: str) -> InputError:
     return InputError(
         f"the state in {os.fspath(root or '')!r} belongs to another scan: {what}; name another folder, or remove this "
-        f"one to start anew"
+        f"one to start over"
     )

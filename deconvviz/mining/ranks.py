@@ -63,6 +63,5 @@ class Ranks:
 
 def _gone() -> DataError:
     return DataError(
-        "another process of this job ended before it had sent what it found; start the job again: with a state it goes "
-        "on"
+        "another process of this job ended before it sent its results; restart the job (with a state, it resumes)"
     )

@@ -106,7 +106,7 @@ def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
             metadata = {name: text for name, text in (stored.metadata() or {}).items() if name != WRITER}
             return {key: stored.get_tensor(key) for key in stored.keys()}, metadata  # noqa: SIM118  not a mapping
     except (OSError, *DAMAGE) as error:
-        raise CheckpointError(f"{name!r} is truncated or no safetensors file ({error})") from error
+        raise CheckpointError(f"{name!r} is truncated or not a safetensors file ({error})") from error
 
 
 def _read_torch(name: str) -> Weights:

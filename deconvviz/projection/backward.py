@@ -215,7 +215,8 @@ def _step(operation: Operation, tape: Tape, samples: Tensor | None, *ways: Any) 
 def _check_arrived(signals: Iterable[Tensor]) -> None:
     if (signal := next((one for one in signals if not is_finite(one)), None)) is not None:
         raise InputError(
-            f"what arrives at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or infinite: "
+            f"the projection at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or "
+            f"infinite: "
             f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
             f"to the input, or give model and input in a wider type, such as model.double() makes"
         )

@@ -117,7 +117,7 @@ def checked_signal(signal: Any, activations: Tensor, layer: str) -> Tensor:
         shapes = tuple(signal.shape), tuple(activations.shape)
         raise InputError(f"the signal has shape {shapes[0]} and layer {layer!r} {shapes[1]}; they must be equal")
     if signal.is_meta:
-        raise InputError("the signal is on the device meta, which holds no numbers; give one that holds some")
+        raise InputError("the signal is on the device meta, which has no values; give one that has values")
     if signal.is_complex() and not activations.is_complex():
         raise InputError(f"the signal is complex and the activations of layer {layer!r} are not; give a real one")
     check_finite(signal, "the signal")

@@ -33,7 +33,7 @@ def check_alone(layer: str, batch: Tensor, alone: Tensor, number: int, samples: 
     """Raise InputError if the activations of a sample alone are not part of those of the batch."""
     if not any(_close(part, alone) for part in _parts(batch, alone, number, samples)):
         raise InputError(
-            f"layer {layer!r} has other activations for sample {number} alone than in this batch of {samples}, "
+            f"layer {layer!r} gives other activations for sample {number} alone than in this batch of {samples}, "
             f"whose samples are mixed or share random numbers; give one sample at a time"
         )
 

@@ -245,7 +245,7 @@ def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence
 def check_finite(layer: str, activations: Tensor) -> None:
     """Raise InputError where the activations hold NaN or infinity."""
     if activations.is_meta:
-        raise InputError(f"the activations of layer {layer!r} are on the device meta, which holds no numbers")
+        raise InputError(f"the activations of layer {layer!r} are on the device meta, which has no values")
     if not bool(torch.isfinite(activations).all()):
         raise InputError(f"the activations of layer {layer!r} are not all finite on this input{overflow(activations)}")
 

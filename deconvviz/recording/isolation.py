@@ -94,15 +94,16 @@ def unwrapped(model: Any) -> nn.Module:
 
 
 def _check_whole(model: nn.Module) -> None:
-    """Raise ModelError for a model whose weights are spread over processes."""
+    """Raise ModelError for a model whose weights are sharded over several processes."""
     distributed = sys.modules.get("torch.distributed.tensor")  # nothing is spread where nobody has loaded it
     if distributed is None:
         return
     for name, parameter in model.named_parameters():
         if isinstance(parameter, distributed.DTensor):
             raise ModelError(
-                f"the weights of {type(model).__name__} are spread over processes ({name!r} is a DTensor, as of "
-                f"fully_shard); give a model that has the whole of them, as full_tensor() of each makes"
+                f"the weights of {type(model).__name__} are sharded over several processes ({name!r} is a "
+                f"DTensor, as of "
+                f"fully_shard); give a model with complete weights, as full_tensor() of each makes"
             )
 
 

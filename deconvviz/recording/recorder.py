@@ -373,6 +373,5 @@ def _run_control_flow(func: Any, where: str, args: Any, kwargs: Any) -> Any:
         return func(*args, **kwargs)
     except NotImplementedError as error:
         raise UnsupportedOperation(
-            f"{func.name()} in {where} runs the functions that it is given where they cannot be seen; "
-            f"call them in a plain loop"
+            f"{func.name()} in {where} calls its functions where they cannot be recorded; call them in a plain loop"
         ) from error

@@ -111,7 +111,7 @@ class Result:
         """
         checked_as(PATH, "path", path)
         if may_hang(path):
-            raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz (it is a device, pipe or socket)")
+            raise DataError(f"{os.fspath(path)!r} is not a result saved by deconvviz (it is a device, pipe or socket)")
         if not os.path.isfile(path):
             raise MissingFileError(f"there is no file {os.fspath(path)!r} to load a {cls.__name__} from")
         try:
@@ -125,7 +125,7 @@ class Result:
         except DataError:
             raise
         except DAMAGE as error:
-            raise DataError(f"{os.fspath(path)!r} is no result saved by deconvviz ({error})") from error
+            raise DataError(f"{os.fspath(path)!r} is not a result saved by deconvviz ({error})") from error
         if not isinstance(result, cls):
             raise DataError(f"{os.fspath(path)!r} holds a {type(result).__name__}, not a {cls.__name__}")
         return result

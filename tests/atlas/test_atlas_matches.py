@@ -32,13 +32,13 @@ def atlas(top, out, data=IMAGES, given=None, **options):
 
 
 def test_another_dataset_of_the_same_length_is_refused_before_anything_is_written(found, tmp_path):
-    with pytest.raises(InputError, match=r"in image \d the scan found [.\d]+ for channel \d of layer '1', and now "):
+    with pytest.raises(InputError, match=r"in image \d the scan found [.\d]+ for channel \d of layer '1', but now "):
         atlas(found, tmp_path / "out", IMAGES.flip(0))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_network_with_another_activation_is_refused(found, tmp_path):
-    with pytest.raises(InputError, match=r"the dataset or the network is another one; scan again"):
+    with pytest.raises(InputError, match=r"the dataset or the network has changed; scan again"):
         atlas(found, tmp_path / "out", given=net(nn.Tanh))
     assert not (tmp_path / "out").exists()
 

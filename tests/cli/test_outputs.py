@@ -97,26 +97,26 @@ def test_who_replaces_what(arguments, default, target, out, folder, capsys):
     before = everything(folder)
     assert run(capsys, *words) == (
         2,
-        f"{target!r} is there already, and a default name replaces nothing; give another place with --out, or name "
-        "this one with it to replace what deconvviz wrote there",
+        f"{target!r} already exists, and a default name replaces nothing; give another path with --out, or pass "
+        "this one to --out to replace what deconvviz wrote",
     )
     assert run(capsys, *words, "--out", out) == (
         2,
-        f"{str(named)!r} was not written by deconvviz, or was changed since, or its format cannot say so; name another "
-        "place with --out, or replace it with --force",
+        f"{str(named)!r} was not written by deconvviz, was changed since, or has a format without a mark; give another "
+        "path with --out, or replace it with --force",
     )
     assert everything(folder) == before
     for how in (["--force"], ["--out", out, "--force"]):
         assert run(capsys, *words, *how) == (2, "the work began")
     for path in (Path(target), named):
         put_ours(path)
-    assert run(capsys, *words)[1].endswith("to replace what deconvviz wrote there")
+    assert run(capsys, *words)[1].endswith("to replace what deconvviz wrote")
     assert run(capsys, *words, "--out", out) == (2, "the work began")
     assert run(capsys, *words, "--out", default) == (2, "the work began")
 
 
 READ = "{!r} is read by this command; name another file to write"
-AMONG = "{!r} would lie among the files of {!r}, which this command reads; name a place outside with --out"
+AMONG = "{!r} would lie in {!r}, which this command reads; give a path outside with --out"
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])

@@ -129,7 +129,7 @@ def test_commands_say_what_is_left_out_once_and_scans_do(photos, capsys):
 # An atlas and its images
 
 
-APART = "the atlas {!r} and the folder of images {!r} lie one in the other; name a folder outside of the images"
+APART = "the atlas {!r} and the folder of images {!r} must not contain each other; name a folder outside the images"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,6 @@ def test_nor_from_python(photos):
     net = dv.DeconvNet(mnist_cnn(), preprocess=dv.images.Preprocess(28, (0.0,), (1.0,)))
     top = dv.scan(net, "photos", "conv1", progress=False)
     before = sorted(photos.rglob("*"))
-    with pytest.raises(InputError, match="lie one in the other"):
+    with pytest.raises(InputError, match="must not contain each other"):
         dv.build_atlas(net, "photos", top, "photos/at", progress=False, evidence=False)
     assert sorted(photos.rglob("*")) == before

@@ -103,7 +103,7 @@ def test_scaling_in_strips_is_scaling_at_once(monkeypatch):
 )
 def test_what_cannot_be_converted_is_one_sentence(tmp_path, broken, why):
     image = broken(tmp_path / "a.png")
-    with pytest.raises(ImageFileError, match=f"^the image of mode .+ cannot be made RGB or grey: .*{why}$"):
+    with pytest.raises(ImageFileError, match=f"^the image of mode .+ cannot be converted to RGB or grey: .*{why}$"):
         Preprocess(None, (0.0,), (1.0,))(image)
 
 

@@ -44,7 +44,7 @@ def test_postscript_called_png_is_not_run(tmp_path, ghostscript):
         opened.load()
     assert ghostscript
     ghostscript.clear()
-    with pytest.raises(ImageFileError, match=r"x\.png' is no image file that Pillow can read$"):
+    with pytest.raises(ImageFileError, match=r"x\.png' is not an image file that Pillow can read$"):
         read_image(path)
     with pytest.raises(ImageFileError):
         ImageFolder(tmp_path)[0]

@@ -74,12 +74,12 @@ def test_no_reader_waits_for_a_pipe(folder, what):
     [
         ("layers mnist --weights w.pt", "'w.pt' cannot be read (it is a device, pipe or socket)"),
         ("layers m.py:f", "there is no file 'm.py' to take a model from"),
-        ("project mnist x.png --layer conv1", "'x.png' is a device or pipe, no image file"),
+        ("project mnist x.png --layer conv1", "'x.png' is a device or pipe, not an image file"),
         ("occlude mnist mnist:0 --classes t.txt", "'t.txt' cannot be read as text: it is a device, pipe or socket"),
         ("occlude mnist mnist:0 --classes images", "'images' cannot be read as text: Is a directory"),
         (
             "atlas mnist mnist --top top.safetensors",
-            "'top.safetensors' is no result saved by deconvviz (it is a device",
+            "'top.safetensors' is not a result saved by deconvviz (it is a device",
         ),
         ("scan mnist x.png --out t", "there is no folder 'x.png' of images"),
         ("scan mnist mnist --out w.pt", "'w.pt' is a device or pipe; name a file to write"),
@@ -122,7 +122,7 @@ def test_lazy_modules_are_told_and_left_lazy():
     model = lazy()
     said = (
         r"^the model Sequential has lazy modules, and '0.weight' has no shape yet; "
-        r"run the model once on an input of the kind that it is for$"
+        r"run the model once on a typical input$"
     )
     for make in (dv.DeconvNet, dv.DeconvNetAttribution, lambda one: dv.compare(one, torch.zeros(1, 3, 8, 8))):
         with pytest.raises(ModelError, match=said):

@@ -105,7 +105,7 @@ OTHER[17] += 0.1
 )
 def test_another_iterable_is_refused(tmp_path, before, now):
     scan(data=iter(before), state=tmp_path)
-    with pytest.raises(InputError, match="belongs to another scan: the iterable gave other images, or more or fewer"):
+    with pytest.raises(InputError, match="belongs to another scan: the iterable no longer gives the same images"):
         scan(data=iter(now), state=tmp_path)
     assert scan(data=iter(before), state=tmp_path).count == len(before)
 
@@ -145,14 +145,14 @@ def test_a_copied_file_does_not_count_images_twice(tmp_path):
 def test_a_file_that_no_scan_wrote_is_named(tmp_path, name):
     scan(state=tmp_path)
     shutil.copy(tmp_path / "rank-0.safetensors", tmp_path / name)
-    with pytest.raises(DataError, match=r"holds 'rank-.*', which no scan wrote; remove it"):
+    with pytest.raises(DataError, match=r"holds 'rank-.*', which was not written by a scan; remove it"):
         scan(state=tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in files here")
 def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "rank-3.safetensors")
-    with pytest.raises(DataError, match=r"holds 'rank-3.safetensors', which no scan wrote"):
+    with pytest.raises(DataError, match=r"holds 'rank-3.safetensors', which was not written by a scan"):
         scan(state=tmp_path)
     (tmp_path / "rank-3.safetensors").rename(tmp_path / "rank-0.safetensors")
     with pytest.raises(OutputError, match="is a device or pipe"):
@@ -167,7 +167,7 @@ def test_a_state_that_does_not_add_up_is_not_counted(tmp_path):
     progress, identity = Progress.load(path)
     progress.count += 108
     progress.save(path, identity)
-    with pytest.raises(DataError, match="does not add up: it has seen 148 of 40 items; remove it and scan again"):
+    with pytest.raises(DataError, match="is inconsistent: it covers 148 of 40 items; remove it and scan again"):
         scan(state=tmp_path)
 
 

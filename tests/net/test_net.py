@@ -295,11 +295,11 @@ def test_paths_that_are_no_images(tmp_path):
     with pytest.raises(MissingFileError, match=r"there is no image file '.*nowhere.png'"):
         net.trace(tmp_path / "nowhere.png")
     for name in ("words.png", "empty.jpg"):
-        with pytest.raises(ImageFileError, match=f"{name}' is no image file that Pillow can read"):
+        with pytest.raises(ImageFileError, match=f"{name}' is not an image file that Pillow can read"):
             net.trace(tmp_path / name)
     with pytest.raises(ImageFileError, match=r"cut.png' cannot be read as an image"):
         net.trace(tmp_path / "cut.png")
-    with pytest.raises(ImageFileError, match="is a folder, no image file"):
+    with pytest.raises(ImageFileError, match="is a folder, not an image file"):
         net.trace(tmp_path)
 
 

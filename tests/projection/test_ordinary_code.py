@@ -140,7 +140,7 @@ def test_a_number_has_no_channels_and_can_be_reconstructed_from():
     loss = model(leaf)[1]
     (expected,) = torch.autograd.grad(loss, leaf, loss.detach())
     assert error(net.reconstruct(x, "output[1]").pixels, expected) < 1e-10
-    with pytest.raises(InputError, match="has other activations for sample 0 alone than in this batch of 2"):
+    with pytest.raises(InputError, match="gives other activations for sample 0 alone than in this batch of 2"):
         net.reconstruct(images(2), "output[1]")
 
 

@@ -63,7 +63,7 @@ def test_files_that_are_no_results(projection, tmp_path):
     cut = projection.save(tmp_path / "cut")
     cut.write_bytes(cut.read_bytes()[:-10])
     for name in ("garbage", "other", "odd", "cut"):
-        with pytest.raises(DataError, match=f"{name}' is no result saved by deconvviz"):
+        with pytest.raises(DataError, match=f"{name}' is not a result saved by deconvviz"):
             Projection.load(tmp_path / name)
     with pytest.raises(DataError, match="holds a Projection, not a Reconstruction"):
         Reconstruction.load(projection.save(tmp_path / "projection"))

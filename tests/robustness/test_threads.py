@@ -308,7 +308,7 @@ class Dies(torch.utils.data.Dataset):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (3, r"ended with exit status 3; use fewer, or none to see what happens"),
+        (3, r"ended with exit status 3; use fewer, or none to see the error"),
         (-9, r"was killed by the system \(Killed, as when memory runs out\)"),
         (-7, r"was killed by the system \(Bus error, as when shared memory runs out\)"),
         (-11, r"was killed by the system \(Segmentation fault\)"),

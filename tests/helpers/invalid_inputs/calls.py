@@ -30,7 +30,7 @@ NO_INPUT = "an input is a tensor, a PIL image, a path or a list of these, not "
 FIRST = "the first convolution, '0', takes (N, 3, H, W)"
 TYPE = "the input is {}; convert it to floating point, scaled as the model expects"
 DENSE = "give a dense one, such as x.to_dense() makes"
-NO_NUMBERS = "the signal is on the device meta, which holds no numbers; give one that holds some"
+NO_NUMBERS = "the signal is on the device meta, which has no values; give one that has values"
 REAL = "the signal is complex and the activations of layer '3' are not; give a real one"
 EMPTY = "the input has shape {}, which is empty; give at least one sample"
 
@@ -48,7 +48,7 @@ CASES: list[Case] = [
             ("Sequential", plain()),
         )
     ),
-    refused("no image in a list", whole_input([]), InputError, "there is no image in the batch; give at least one"),
+    refused("no image in a list", whole_input([]), InputError, "the batch contains no images; give at least one"),
     *(
         refused(f"numbers of {kind}", whole_input(x().to(kind)), InputError, TYPE.format(kind))
         for kind in (torch.int64, torch.uint8, torch.bool)
@@ -140,13 +140,13 @@ CASES: list[Case] = [
         "a place on the device meta",
         lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", 0, position=(0, 0)),
         InputError,
-        "the activations of layer '3' are on the device meta, which holds no numbers",
+        "the activations of layer '3' are on the device meta, which has no values",
     ),
     refused(
         "an input on the device meta",
         lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", 0),
         InputError,
-        "the activations of layer '3' are on the device meta, which holds no numbers",
+        "the activations of layer '3' are on the device meta, which has no values",
     ),
     refused(
         "two arguments for a model that takes one",
@@ -173,7 +173,7 @@ CASES: list[Case] = [
         "a path for a network without preprocess",
         lambda _: net(preprocess=None).project("a.png", "3"),
         InputError,
-        "an image or a path was given, but the network has no preprocess; give it one, such as "
+        "the input is an image or a path, but the network has no preprocess; give it one, such as "
         "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)",
     ),
     refused("a missing file", whole_input("a.png"), MissingFileError, "there is no image file 'a.png'"),
@@ -193,13 +193,13 @@ CASES: list[Case] = [
         "images of different sizes as one batch",
         lambda _: net(preprocess=Preprocess(None)).trace([Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))]),
         InputError,
-        "preprocess makes inputs of different shapes, (3, 8, 8) and (3, 9, 9), which cannot be one batch",
+        "preprocess makes inputs of different shapes, (3, 8, 8) and (3, 9, 9), which cannot form one batch",
     ),
     refused(
         "preprocess for two channels, and an image",
         lambda _: Preprocess(8, (0, 0), (1, 1))(Image.new("RGB", (8, 8))),
         InputError,
-        "an image has one channel or three, and the network takes 2; give it tensors",
+        "an image has one channel or three, but the network takes 2; give it tensors",
     ),
     *(
         refused(

@@ -50,13 +50,13 @@ def _models() -> list[Command]:
         "os:getcwd": "'os:getcwd' made a str, not a torch.nn.Module",
         "nets.py:lines": f"RuntimeError: one two three {SHOWS}",
         "nets.py:wordless": f"AssertionError {SHOWS}",
-        "nets.py:leaves": "the code of the model ended the program (exit status 0)",
-        "quits.py:f": "the code of the model ended the program (exit status 0)",
+        "nets.py:leaves": "the model's code ended the program (exit status 0)",
+        "quits.py:f": "the model's code ended the program (exit status 0)",
         "typo.py:f": f"SyntaxError: … {SHOWS}",
         "needs.py:f": f"ModuleNotFoundError: No module named 'no_such_thing' {SHOWS}",
         "nets.py:Raises": f"ValueError: my own fault {SHOWS}",
         "nets.py:Fills": "there is not enough memory; give smaller images (--size), fewer of them or a smaller batch",
-        "nets.py:Quits": "the code of the model ended the program (exit status 3)",
+        "nets.py:Quits": "the model's code ended the program (exit status 3)",
         "mnist --size 0": "the size of the input is a whole number from 1, not 0",
         "mnist --size 29": "the model mnist takes 28 x 28 pixels, not 29 x 29",
         f"{TINY} --size -5": "the size of the input is a whole number from 1, not -5",
@@ -72,7 +72,7 @@ def _models() -> list[Command]:
         "mnist --weights no.pt": "there is no file 'no.pt' to load weights from",
         "mnist --weights empty": "'empty' cannot be read (Is a directory)",
         "mnist --weights text.txt": "'text.txt' is truncated or neither a safetensors file nor a torch checkpoint",
-        "mnist --weights zero.safetensors": "'zero.safetensors' is truncated or no safetensors file (…)",
+        "mnist --weights zero.safetensors": "'zero.safetensors' is truncated or not a safetensors file (…)",
         "mnist --weights photo.png": "'photo.png' is truncated or neither a safetensors file nor a torch checkpoint",
     }
     return [Command(f"layers {rest}", sentence) for rest, sentence in named.items()]
@@ -88,11 +88,11 @@ def _pictures() -> list[Command]:
         "project mnist mnist:-1 --layer conv1": "there is no image file 'mnist:-1'",
         "project mnist no.png --layer conv1": "there is no image file 'no.png'",
         f"project mnist {'x' * 5000} --layer conv1 --out a.png": f"there is no image file '{'x' * 5000}'",
-        "project mnist images --layer conv1": "'images' is a folder, no image file",
-        "project mnist text.txt --layer conv1": "'text.txt' is no image file that Pillow can read",
-        "project mnist /dev/zero --layer conv1": "'/dev/zero' is a device or pipe, no image file",
+        "project mnist images --layer conv1": "'images' is a folder, not an image file",
+        "project mnist text.txt --layer conv1": "'text.txt' is not an image file that Pillow can read",
+        "project mnist /dev/zero --layer conv1": "'/dev/zero' is a device or pipe, not an image file",
         "project nets.py:two photo.png --layer 0": (
-            "an image has one channel or three, and the network takes 2; give it tensors"
+            "an image has one channel or three, but the network takes 2; give it tensors"
         ),
         "project mnist mnist:0 --layer ''": (
             "there is no layer '' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
@@ -101,7 +101,7 @@ def _pictures() -> list[Command]:
             "there is no layer '../up' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
         ),
         "project nets.py:Silent mnist:0 --layer conv": (
-            "there is no layer 'conv': nothing that depends on the input comes out of any module of Silent"
+            "there is no layer 'conv': no module returns anything that depends on the input in Silent"
         ),
         f"{digit} --channel 24": "layer 'conv1' has channels 0 to 23, not 24",
         f"{digit} --channel -1": "layer 'conv1' has channels 0 to 23, not -1",
@@ -126,13 +126,12 @@ def _pictures() -> list[Command]:
             f"'{'x' * 300}.png' cannot be written: File name too long; nothing there was changed"
         ),
         f"{digit} --out photo.png": (
-            "'photo.png' was not written by deconvviz, or was changed since, or its format cannot say so; name another "
-            "place with --out, or replace it with --force"
+            "'photo.png' was not written by deconvviz, was changed since, or has a format without a mark; give another "
+            "path with --out, or replace it with --force"
         ),
         "project mnist photo.png --layer conv2": (
-            "'photo-conv2.png' is there already, and a default name replaces nothing; give another place with "
-            "--out, or "
-            "name this one with it to replace what deconvviz wrote there"
+            "'photo-conv2.png' already exists, and a default name replaces nothing; give another path with "
+            "--out, or pass this one to --out to replace what deconvviz wrote"
         ),
         "project mnist photo.png --layer conv1 --out photo.png": (
             "'photo.png' is read by this command; name another file to write"
@@ -164,20 +163,18 @@ def _mining() -> list[Command]:
         "scan mnist images --device cuda:99": "--device cuda:99: …",
         "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
         "scan mnist images --strict": (
-            "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is no image file that "
-            "Pillow can read"
+            "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is not an image file "
+            "that Pillow can read"
         ),
         "scan mnist torchvision:LSUN --root .": (
             "torchvision's LSUN unpickles a file of the current folder, which can run any code; give its images as a "
             "folder"
         ),
-        "scan nets.py:two images": "an image has one channel or three, and the network takes 2; give it tensors",
+        "scan nets.py:two images": "an image has one channel or three, but the network takes 2; give it tensors",
         "scan nets.py:Raises images": f"ValueError: my own fault {SHOWS}",
         "scan nets.py:Silent images": "Silent runs no convolution or linear layers; name layers to scan",
         "scan mnist images --out images/cats/bad.png": (
-            "'images/cats/bad.png' would lie among the files of 'images', which this command reads; name a "
-            "place outside "
-            "with --out"
+            "'images/cats/bad.png' would lie in 'images', which this command reads; give a path outside with --out"
         ),
         "scan mnist images --out empty": "'empty' is a folder; name a file to write",
         "scan mnist images --out text.txt/x": f"'text.txt/x' {IN_THE_WAY}",
@@ -188,9 +185,8 @@ def _mining() -> list[Command]:
             "the state 'at/state' would lie in the atlas 'at'; name another folder"
         ),
         "atlas mnist images --out images/cats/at": (
-            "the atlas 'images/cats/at' and the folder of images 'images' lie one in the other; name a folder "
-            "outside of "
-            "the images"
+            "the atlas 'images/cats/at' and the folder of images 'images' must not contain each other; name a "
+            "folder outside the images"
         ),
         "atlas mnist images --out text.txt": "the atlas is written to a folder, and 'text.txt' is a file",
         "atlas mnist images --out images": (
@@ -199,7 +195,7 @@ def _mining() -> list[Command]:
         "atlas mnist images --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
         "atlas mnist images --out /proc/x": f"'/proc/x/index.html' {SEALED}",
         "atlas mnist images --top no": "there is no file 'no' to load a TopActivations from",
-        "atlas mnist images --top text.txt": "'text.txt' is no result saved by deconvviz (…)",
+        "atlas mnist images --top text.txt": "'text.txt' is not a result saved by deconvviz (…)",
     }
     return [Command(arguments, sentence) for arguments, sentence in said.items()]
 
@@ -208,9 +204,9 @@ def _judging() -> list[Command]:
     said = {
         "evidence mnist no.png": "there is no image file 'no.png'",
         "evidence mnist empty": "the folder 'empty' holds no image files",
-        "evidence mnist photo.png text.txt": "'text.txt' is no image file that Pillow can read",
+        "evidence mnist photo.png text.txt": "'text.txt' is not an image file that Pillow can read",
         f"evidence {TINY} photo.png mnist:0": (
-            "the images are of different sizes or kinds; give photographs, or digits of the bundled test"
+            "the images are of different sizes or types; give only photographs or only bundled digits"
         ),
         f"evidence {TINY} photo.png --measures localisation": "localisation needs to know where the object is: …",
         "evidence mnist mnist:0 --measures deletion --layer nope": (
@@ -270,7 +266,7 @@ def _experiments() -> list[Command]:
         "occlude mnist mnist:0 --classes photo.png": "'photo.png' cannot be read as text: 'utf-8' codec can't decode …",
         "occlude mnist mnist:0 --out text.txt": f"'text.txt/occlude.png' {IN_THE_WAY}",
         "occlude mnist mnist:0 --out /proc": f"'/proc/occlude.png' {SEALED}",
-        "invariance mnist text.txt": "'text.txt' is no image file that Pillow can read",
+        "invariance mnist text.txt": "'text.txt' is not an image file that Pillow can read",
         "invariance mnist mnist:0 --transform shear": (
             "a transform is one of 'translation', 'scale', 'rotation' or a function, not 'shear'"
         ),
@@ -287,7 +283,7 @@ def _experiments() -> list[Command]:
             "'text.txt' has the columns some text; they must be image, part, and either top, left, bottom, right or "
             "row, column"
         ),
-        "correspond mnist mnist:0 mnist:1 --parts photo.png": "'photo.png' is no CSV file (…)",
+        "correspond mnist mnist:0 mnist:1 --parts photo.png": "'photo.png' is not a CSV file (…)",
         "diagnose mnist no": "there is no folder 'no' of images",
         "diagnose mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
         "diagnose mnist images --similar 2": (
@@ -296,7 +292,7 @@ def _experiments() -> list[Command]:
         "diagnose nets.py:Silent images": "there is no convolution among the layers of Silent; name layers",
         "diagnose mnist images --out text.txt": f"'text.txt/diagnose.png' {IN_THE_WAY}",
         "probe mnist no": "there is no folder 'no' of images",
-        "probe mnist images": "all 1 images are of one class, cats; a classifier needs two or more",
+        "probe mnist images": "all 1 images are of one class, cats; a classifier needs at least two",
         "probe mnist images --layers nope": no_layer,
         "probe mnist images --folds 1": "folds must be a whole number of at least 2, not 1",
         "probe mnist images --pool -1": "pool must be a whole number of at least 1, not -1",

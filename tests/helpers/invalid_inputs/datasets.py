@@ -163,7 +163,7 @@ def alone_in_a_job() -> None:
 DIFFERENT = "the processes of this job do different scans: the k is 9 in process 0 and 8 in process 1; give all of them"
 NO_NUMBER = "{} must be a whole number of at least {}, not {!r}"
 ALIKE = (
-    "which cannot be one batch; give the network a preprocess that makes them alike, such as "
+    "which cannot form one batch; give the network a preprocess that makes them alike, such as "
     "deconvviz.images.Preprocess(size=224), or batch_size=1"
 )
 NONE_READ = "it holds values that are NaN or infinite"
@@ -232,13 +232,13 @@ CASES: list[Case] = [
         "numbers in place of images",
         lambda _: scan([1, 2]),
         InputError,
-        "the dataset gives a int, and the network has no preprocess to make a tensor of it",
+        "the dataset gives a int, and the network has no preprocess to convert it to a tensor",
     ),
     refused(
         "PIL images without preprocess",
         lambda _: scan([Image.new("L", (8, 8))]),
         InputError,
-        "the dataset gives a Image, and the network has no preprocess to make a tensor of it",
+        "the dataset gives a Image, and the network has no preprocess to convert it to a tensor",
     ),
     refused(
         "images of bytes",
@@ -263,7 +263,8 @@ CASES: list[Case] = [
         "images of two types",
         lambda _: scan(Listed(IMAGES[0], IMAGES[1].half())),
         InputError,
-        "images 0 and 1 are torch.float32 on cpu and torch.float16 on cpu, which cannot be one batch; make them alike",
+        "images 0 and 1 are torch.float32 on cpu and torch.float16 on cpu, which cannot form one batch; make them "
+        "alike",
     ),
     refused(
         "an image without numbers",
@@ -323,7 +324,7 @@ CASES: list[Case] = [
         "a process that dies while it loads images",
         lambda _: scan(Dying(*IMAGES), workers=2),
         DataError,
-        "one of the 2 processes that load images ended with exit status 3; use fewer, or none to see what happens",
+        "one of the 2 processes that load images ended with exit status 3; use fewer, or none to see the error",
     ),
     refused("Ctrl-C while an item is read", lambda _: scan(Listed(KeyboardInterrupt())), KeyboardInterrupt, ""),
     gives(
@@ -375,7 +376,7 @@ CASES: list[Case] = [
         stated(lambda: None, k=2),
         InputError,
         "the state in 'state' belongs to another scan: its k was 9 and is now 2; name another folder, or "
-        "remove this one to start anew",
+        "remove this one to start over",
     ),
     refused(
         "a state with a copy",
@@ -388,20 +389,20 @@ CASES: list[Case] = [
         "a state with something else in it",
         stated(lambda: Path("state/rank-zero.safetensors").touch()),
         DataError,
-        "the state in 'state' holds 'rank-zero.safetensors', which no scan wrote; remove it",
+        "the state in 'state' holds 'rank-zero.safetensors', which was not written by a scan; remove it",
     ),
     refused(
         "a state that does not add up",
         stated(counted_wrong),
         DataError,
-        "the state in 'state' does not add up: it has seen 9 of 6 items; remove it and scan again",
+        "the state in 'state' is inconsistent: it covers 9 of 6 items; remove it and scan again",
     ),
     refused(
         "an atlas of another dataset",
         lambda _: atlas(IMAGES.flip(0), scan()),
         InputError,
-        "in image … the scan found … for channel … of layer '…', and now it is …: the dataset or the network is "
-        "another one; scan again",
+        "in image … the scan found … for channel … of layer '…', but now it is …: the dataset or the network has "
+        "changed; scan again",
     ),
     refused(
         "an atlas of more images",
@@ -419,7 +420,7 @@ CASES: list[Case] = [
         "an atlas of a scan that was changed",
         lambda _: atlas(IMAGES, replace(scan(), positions={})),
         InputError,
-        "what the scan says of layer '0' does not fit together: a part is missing; scan again",
+        "the scan's data for layer '0' are inconsistent: a part is missing; scan again",
     ),
     refused(
         "an atlas of no layers",
@@ -444,8 +445,8 @@ CASES: list[Case] = [
         "a state of another iterable",
         lambda _: (scan(iter(IMAGES[:5]), state="state"), scan(iter(IMAGES), state="state")),
         InputError,
-        "the state in 'state' belongs to another scan: the iterable gave other images, or more or fewer, than it does "
-        "now; name another folder, or remove this one to start anew",
+        "the state in 'state' belongs to another scan: the iterable no longer gives the same "
+        "images; name another folder, or remove this one to start over",
     ),
     refused(
         "a process of a job with another k",
@@ -469,8 +470,7 @@ CASES: list[Case] = [
         "a process of a job that dies",
         gone,
         DataError,
-        "another process of this job ended before it had sent what it found; start the job again: with a state it goes "
-        "on",
+        "another process of this job ended before it sent its results; restart the job (with a state, it resumes)",
     ),
     refused(
         "a number of processes that is none",
@@ -489,12 +489,12 @@ CASES: list[Case] = [
         "processes that do not meet",
         in_environment(alone_in_a_job, WORLD_SIZE="2", RANK="1", MASTER_ADDR="nowhere", MASTER_PORT="1"),
         InputError,
-        "process 1 of this job does not meet the others at nowhere:1 (nobody)",
+        "process 1 of this job cannot connect to the others at nowhere:1 (nobody)",
     ),
     refused(
         "a state that is damaged",
         stated(lambda: Path("state/rank-0.safetensors").write_bytes(b"junk")),
         DataError,
-        "'state/rank-0.safetensors' is no state of a scan (…); remove it",
+        "'state/rank-0.safetensors' is not a scan state (…); remove it",
     ),
 ]

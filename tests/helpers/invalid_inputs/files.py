@@ -38,7 +38,7 @@ def described(manifest: Any) -> Callable[[Path], Any]:
     return how
 
 
-NO_RESULT = "'{}' is no result saved by deconvviz (…)"
+NO_RESULT = "'{}' is not a result saved by deconvviz (…)"
 
 RESULTS: list[Case] = [
     refused(
@@ -151,13 +151,16 @@ FILES: list[Case] = [
         for name, content in (("an empty file", b""), ("text", b"hello"), ("zeros", bytes(100)))
     ),
     refused(
-        "half of a safetensors file", halved, CheckpointError, "'w.safetensors' is truncated or no safetensors file (…)"
+        "half of a safetensors file",
+        halved,
+        CheckpointError,
+        "'w.safetensors' is truncated or not a safetensors file (…)",
     ),
     refused(
         "an empty safetensors file",
         raw(b"", "w.safetensors"),
         CheckpointError,
-        "'w.safetensors' is truncated or no safetensors file (…)",
+        "'w.safetensors' is truncated or not a safetensors file (…)",
     ),
     *(
         refused(
@@ -214,13 +217,13 @@ FILES: list[Case] = [
         "IDX data that is text",
         idx(b"text"),
         DataError,
-        "'data' is no IDX file of unsigned bytes in 1 dimension: it starts with 74657874, not with 00000801",
+        "'data' is not an IDX file of unsigned bytes in 1 dimension: it starts with 74657874, not with 00000801",
     ),
     refused(
         "IDX data that is empty",
         idx(b""),
         DataError,
-        "'data' is no IDX file of unsigned bytes in 1 dimension: it starts with nothing, not with 00000801",
+        "'data' is not an IDX file of unsigned bytes in 1 dimension: it starts with nothing, not with 00000801",
     ),
     refused(
         "IDX data that is too short",

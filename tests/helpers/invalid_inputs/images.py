@@ -152,13 +152,13 @@ CASES: list[Case] = [
         "an image of a mode that nothing converts",
         lambda _: Preprocess(8)(Image.new("La", (2, 2))),
         ImageFileError,
-        "the image of mode La cannot be made RGB or grey: conversion from La to L not supported",
+        "the image of mode La cannot be converted to RGB or grey: conversion from La to L not supported",
     ),
     refused(
         "PostScript called .png",
         written("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n"),
         ImageFileError,
-        "'a.png' is no image file that Pillow can read",
+        "'a.png' is not an image file that Pillow can read",
     ),
     gives("one pixel", read("a.png", Image.new("L", (1, 1), 7)), ("L", [[7]])),
     gives(
@@ -180,17 +180,20 @@ CASES: list[Case] = [
         for name in ("no.png", "", "a\0b.png", "a\nb.png", "\udcff.png", "x" * 5000, "../" * 50 + "no.png")
     ),
     refused("a file below a file", below_a_file, MissingFileError, "there is no image file 'file/a.png'"),
-    refused("a folder", lambda folder: read_image(folder), ImageFileError, "'…' is a folder, no image file"),
-    refused("a pipe", piped, ImageFileError, "'pipe.png' is a device or pipe, no image file"),
+    refused("a folder", lambda folder: read_image(folder), ImageFileError, "'…' is a folder, not an image file"),
+    refused("a pipe", piped, ImageFileError, "'pipe.png' is a device or pipe, not an image file"),
     refused(
-        "a device", lambda _: read_image("/dev/zero"), ImageFileError, "'/dev/zero' is a device or pipe, no image file"
+        "a device",
+        lambda _: read_image("/dev/zero"),
+        ImageFileError,
+        "'/dev/zero' is a device or pipe, not an image file",
     ),
     *(
         refused(
             f"{name} called .png",
             written("a.png", content),
             ImageFileError,
-            "'a.png' is no image file that Pillow can read",
+            "'a.png' is not an image file that Pillow can read",
         )
         for name, content in (
             ("an empty file", b""),
@@ -212,7 +215,10 @@ CASES: list[Case] = [
         "a PNG without pixels", written("a.png", png(5, 5)), ImageFileError, "'a.png' cannot be read as an image: …"
     ),
     refused(
-        "a PNG of no size", written("a.png", png(0, 0)), ImageFileError, "'a.png' is no image file that Pillow can read"
+        "a PNG of no size",
+        written("a.png", png(0, 0)),
+        ImageFileError,
+        "'a.png' is not an image file that Pillow can read",
     ),
     refused(
         "a PNG that would unpack to 3.6 GB", written("a.png", png(60_000, 60_000)), ImageFileError, f"'a.png' {BOMB}"

@@ -90,8 +90,7 @@ CASES: list[Case] = [
         "a model of lazy modules",
         lambda _: dv.DeconvNet(nn.Sequential(nn.LazyConv2d(4, 3))),
         ModelError,
-        "the model Sequential has lazy modules, and '0.weight' has no shape yet; run the model once on an input of the "
-        "kind that it is for",
+        "the model Sequential has lazy modules, and '0.weight' has no shape yet; run the model once on a typical input",
     ),
     *(
         refused(
@@ -107,7 +106,7 @@ CASES: list[Case] = [
             f"{name} as the model",
             lambda _, m=model: dv.DeconvNet(m),
             ModelError,
-            f"the model {name} has no parameters: there is no network to look into",
+            f"the model {name} has no parameters, so there is no network to inspect",
         )
         for name, model in (("Sequential", nn.Sequential()), ("Identity", nn.Identity()))
     ),
@@ -172,7 +171,7 @@ CASES: list[Case] = [
         "a derivative that is infinite",
         lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), RootOfNothing()), "gradient").project(x(), "1", 0),
         InputError,
-        "what arrives at the input holds … values that are NaN or infinite: a derivative on the way is not finite, "
+        "the projection at the input holds … values that are NaN or infinite: a derivative on the way is not finite, "
         "or a number too large for torch.float32; look at a layer nearer to the input, or give model and input in a "
         "wider type, such as model.double() makes",
     ),
@@ -180,8 +179,9 @@ CASES: list[Case] = [
         "weights spread over processes",
         lambda _: spread(),
         ModelError,
-        "the weights of Sequential are spread over processes ('0.weight' is a DTensor, as of fully_shard); give a "
-        "model that has the whole of them, as full_tensor() of each makes",
+        "the weights of Sequential are sharded over several processes ('0.weight' is a DTensor, as of "
+        "fully_shard); give a "
+        "model with complete weights, as full_tensor() of each makes",
     ),
     refused(
         "a layer that is one number",
@@ -193,7 +193,7 @@ CASES: list[Case] = [
         "a layer that mixes the samples of a batch",
         lambda _: dv.DeconvNet(Centred()).project(x(), "output"),
         InputError,
-        "layer 'output' has other activations for sample 0 alone than in this batch of 2, whose samples are mixed or "
+        "layer 'output' gives other activations for sample 0 alone than in this batch of 2, whose samples are mixed or "
         "share random numbers; give one sample at a time",
     ),
     refused(
@@ -209,7 +209,7 @@ CASES: list[Case] = [
         "a function of functions that cannot be followed",
         lambda _: dv.DeconvNet(Mapped()).project(x(), "output"),
         UnsupportedOperation,
-        "map_impl in map_impl runs the functions that it is given where they cannot be seen; call them in a plain loop",
+        "map_impl in map_impl calls its functions where they cannot be recorded; call them in a plain loop",
     ),
     refused(
         "an operation without a derivative",

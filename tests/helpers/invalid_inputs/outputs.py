@@ -229,7 +229,9 @@ CASES: list[Case] = [
     refused("a result over a device", over_a_device, OutputError, "'…zero' is a device or pipe; name a file to write"),
     refused("a result over a pipe", over_a_pipe, OutputError, "'pipe' is a device or pipe; name a file to write"),
     refused("a result called nothing", lambda _: save(""), OutputError, "'.' is a folder; name a file to write"),
-    refused("a name with a NUL", lambda _: save("a\0b"), OutputError, "'a\\x00b' holds a NUL, which no file name may"),
+    refused(
+        "a name with a NUL", lambda _: save("a\0b"), OutputError, "'a\\x00b' contains a NUL, which file names cannot"
+    ),
     refused(
         "a name of 300 characters",
         lambda _: save("x" * 300),
@@ -282,8 +284,8 @@ CASES: list[Case] = [
             dv.build_atlas(grey(), "photos", scan(), "photos/at", evidence=False),
         ),
         InputError,
-        "the atlas 'photos/at' and the folder of images 'photos' lie one in the other; name a folder "
-        "outside of the images",
+        "the atlas 'photos/at' and the folder of images 'photos' must not contain each other; name a "
+        "folder outside the images",
     ),
     refused(
         "a training over somebody's weights",

@@ -64,7 +64,7 @@ CASES: list[Case] = [
         "a layer that never runs",
         lambda _: dv.DeconvNet(Returns(None)).project(x(), "spare"),
         UnknownLayerError,
-        "layer 'spare' is a module of the model, but nothing that depends on the input came out of it",
+        "layer 'spare' is a module of the model, but it returned nothing that depends on the input",
     ),
     *(
         refused(f"channel {channel!r}", lambda _, c=channel: projected(x(), channel=c), InputError, f"{HAS}{shown}")

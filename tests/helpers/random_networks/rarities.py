@@ -41,7 +41,8 @@ def spectrum(d, v):
             "z - z.mean(1, True)",
         ),
         *("z / (1 + z.norm(dim=1, keepdim=True))", "torch.cat([z[:, :1], z[:, 1:] * 1j], 1)", "z * torch.tensor(1j)"),
-        f"torch.einsum('ncl,ndl->ncd', z.flatten(2), z.flatten(2).conj()).flatten(1)[:, :{c}].view(-1, {c}, *[1] * {v.rank}) + z",
+        f"torch.einsum('ncl,ndl->ncd', z.flatten(2), z.flatten(2).conj()).flatten(1)[:, :{c}].view(-1, {c}, *[1] "
+        f"* {v.rank}) + z",
         lambda: f"{d.module(f'nn.Linear({c}, {c}, dtype=torch.complex128)')}(z.movedim(1, -1)).movedim(-1, 1)",
         lambda: f"{d.module(f'nn.Conv{v.rank}d({c}, {c}, 1, dtype=torch.complex128)')}(z)",
         lambda: f"{d.module(f'nn.ConvTranspose{v.rank}d({c}, {c}, 1, dtype=torch.complex128)')}(z)",
@@ -311,10 +312,13 @@ def attention(d, v):
         [
             lambda: f"t = {d.module(module)}(t, t * 0.5, t, need_weights={d.coin()})[0]",
             lambda: f"t = {d.module(f'nn.TransformerEncoderLayer({options})')}(t)",
-            f"q = {q}\nt = F.scaled_dot_product_attention(q, q * 0.7, q, is_causal={d.coin()}).transpose(1, 2).flatten(2)",
-            f"q = {q}\nm = torch.ones(t.shape[1], t.shape[1], dtype=torch.bool).tril()\nt = F.scaled_dot_product_attention(q, q, q, attn_mask=m).transpose(1, 2).flatten(2)",
+            f"q = {q}\nt = F.scaled_dot_product_attention(q, q * 0.7, q, is_causal={d.coin()}).transpose(1, "
+            f"2).flatten(2)",
+            f"q = {q}\nm = torch.ones(t.shape[1], t.shape[1], dtype=torch.bool).tril()\nt = "
+            f"F.scaled_dot_product_attention(q, q, q, attn_mask=m).transpose(1, 2).flatten(2)",
             f"t = (t @ t.mT / {c} ** 0.5).softmax(-1) @ t",
-            "k = (t @ t.mT).masked_fill(torch.ones(t.shape[1], t.shape[1], dtype=torch.bool).triu(1), -torch.inf)\nt = k.softmax(-1) @ t + t",
+            "k = (t @ t.mT).masked_fill(torch.ones(t.shape[1], t.shape[1], dtype=torch.bool).triu(1), "
+            "-torch.inf)\nt = k.softmax(-1) @ t + t",
             "q, k, u = t, t.roll(1, 1), t * 0.5\nt = (q.softmax(-1) @ (k.softmax(1).mT @ u))",
         ]
     )
@@ -337,10 +341,12 @@ def recurrent(d, v):
             lambda: f"t = {d.module(f'{cell}({options})')}(t)[0]",
             lambda: f"t = {d.module(f'{cell}({c}, {hidden})')}(t.transpose(0, 1))[0].transpose(0, 1)",
             lambda: (
-                f"h = t.new_zeros(len(t), {hidden})\n{loop}\n    h = {d.module(f'nn.GRUCell({c}, {hidden})')}(s, h)\n    k.append(h)\nt = torch.stack(k, 1)"
+                f"h = t.new_zeros(len(t), {hidden})\n{loop}\n    h = {d.module(f'nn.GRUCell({c}, {hidden})')}(s, "
+                f"h)\n    k.append(h)\nt = torch.stack(k, 1)"
             ),
             lambda: (
-                f"h = None\n{loop}\n    h = {d.module(f'nn.LSTMCell({c}, {hidden})')}(s, h)\n    k.append(h[0])\nt = torch.stack(k, 1)"
+                f"h = None\n{loop}\n    h = {d.module(f'nn.LSTMCell({c}, {hidden})')}(s, h)\n    "
+                f"k.append(h[0])\nt = torch.stack(k, 1)"
             ),
         ]
     )

@@ -194,7 +194,8 @@ def squeezed(d, v):
             f"{v.name} - {v.name}.mean(1, keepdim=True)",
             f"{v.name} / (1 + {v.name}.std({v.axes}, keepdim=True))",
             f"{v.name} * torch.logsumexp({v.name}, 1, keepdim=True).tanh()",
-            f"({v.name} - {v.name}.mean({v.axes}, keepdim=True)) * torch.rsqrt({v.name}.var({v.axes}, keepdim=True) + 0.1)",
+            f"({v.name} - {v.name}.mean({v.axes}, keepdim=True)) * torch.rsqrt({v.name}.var({v.axes}, "
+            f"keepdim=True) + 0.1)",
             f"{v.name} * F.cosine_similarity({v.name}, {v.name}.flip(2), 1)[:, None]",
             f"{v.name} / (0.1 + torch.linalg.vector_norm({v.name}, dim={v.axes}, keepdim=True))",
         ]
@@ -227,7 +228,8 @@ def average(d, v):
     counted = "" if v.rank == 1 else f", count_include_pad={d.coin()}"
     return d.choice(
         [
-            f"F.avg_pool{v.rank}d({v.name}, {size}, {stride}, padding={d.choice([0, 1])}, ceil_mode={d.coin()}{counted})",
+            f"F.avg_pool{v.rank}d({v.name}, {size}, {stride}, padding={d.choice([0, 1])}, "
+            f"ceil_mode={d.coin()}{counted})",
             f"F.adaptive_avg_pool{v.rank}d({v.name}, {d.choice([2, 3])})",
             f"F.adaptive_max_pool{v.rank}d({v.name}, {d.choice([2, 3])})",
             f"F.avg_pool{v.rank}d({v.name}, 3, 1, padding=1) - {v.name}",
