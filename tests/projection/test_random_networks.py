@@ -9,8 +9,8 @@ import deconvviz as dv
 from tests.helpers.autograd_reference import ReferenceRun
 from tests.helpers.random_networks import check as random_check
 from tests.helpers.random_networks.check import OF_A_BATCH, OF_ANOTHER_IMAGE, STYLES, check, report, shrunk
+from tests.helpers.random_networks.kinds import KINDS
 from tests.helpers.random_networks.network import Network, Step, random_network
-from tests.helpers.random_networks.steps import KINDS
 
 COUNT = 300
 

@@ -27,8 +27,8 @@ from torch.utils.checkpoint import checkpoint
 from tests.helpers.autograd_reference import Call, ReferenceRun
 from tests.helpers.random_networks import parts as random_parts
 from tests.helpers.random_networks import rarities as random_rarities  # noqa: F401  registers its kinds
+from tests.helpers.random_networks.kinds import KINDS
 from tests.helpers.random_networks.parts import constant
-from tests.helpers.random_networks.steps import KINDS
 
 PROBE = 3  # channels of the last layer
 LARGEST = 2500  # numbers per sample

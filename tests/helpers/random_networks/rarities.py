@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.helpers.random_networks.steps import kind
+from tests.helpers.random_networks import steps  # noqa: F401  whose kinds come first
+from tests.helpers.random_networks.kinds import kind
 
 # Complex numbers
 
