@@ -1,4 +1,4 @@
-"""Walking through the atlas in Chromium: pages, search, order, keys. Skipped where Playwright or a Chromium is missing."""
+"""Walking through the atlas in Chromium: pages, search, order, keys. Skipped without Playwright or a Chromium."""
 
 from __future__ import annotations
 
