@@ -1,4 +1,4 @@
-"""The demonstration: what the bundled network sees in the bundled digits, as one page that opens from the disk."""
+"""The demonstration: a page that shows what the bundled network sees in the bundled digits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DIGITS = (0, 1, 2, 3)  # indices of test images for reconstructions: a 7, a 2, a
 
 @dataclass(frozen=True)
 class Section:
-    """One picture of the page with a heading and what one sees in it."""
+    """One picture of the page, with a heading and an explanation."""
 
     name: str
     heading: str
@@ -106,10 +106,10 @@ def _built(folder: Path, progress: bool) -> Path:
             title=title,
             generator=UNSIGNED,
             introduction=(
-                "A network of two convolutions and two linear layers reads handwritten digits. One forward pass was "
-                "recorded and walked back, in the manner of Zeiler and Fergus: unpool, rectify, filter with the "
-                "transposed weights. What arrives in the pixels is what made a unit fire. Projections are signed: red "
-                "is where a brighter pixel would have raised the unit, blue where it would have lowered it."
+                "A network with two convolutions and two linear layers reads handwritten digits. As in Zeiler and "
+                "Fergus, one forward pass is recorded and then reversed: unpool, rectify, filter with the transposed "
+                "weights. The resulting projection shows in pixels what activated a unit. Projections are signed: at "
+                "red pixels a brighter image would increase the activation, at blue pixels it would decrease it."
             ),
             sections=pictures,
             atlas="atlas/index.html",
@@ -128,15 +128,15 @@ def _filters(model: MnistCNN) -> list[Section]:
         Section(
             "filters-conv1",
             "Filters of the first convolution",
-            f"Each of the {len(first)} squares is one filter of {first.shape[2]} by {first.shape[3]} pixels: strokes "
-            "and edges in different directions, a bright side (red) against a dark one (blue).",
+            f"Each of the {len(first)} squares is one filter of {first.shape[2]} by {first.shape[3]} pixels. They "
+            "detect strokes and edges in different directions, with a bright side (red) and a dark one (blue).",
             figures.filter_grid(first, columns=8),
         ),
         Section(
             "filters-conv2",
             "Filters of the second convolution",
             f"Each block is one filter, with one small square for each of its {second.shape[1]} input channels. "
-            "Weights say little here: what such a filter answers to depends on what its inputs stand for.",
+            "The weights alone say little: what such a filter detects depends on what its input channels detect.",
             figures.filter_grid(second, columns=8),
         ),
     ]
@@ -152,9 +152,9 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
             figures.activation_grid(trace.activations[layer][0], columns=8),
         )
         for layer, order, words in (
-            ("conv1", "first", "The same 7 through every filter: each map marks where its kind of edge lies."),
-            ("conv2", "second", "Coarser maps: a channel answers to a combination, such as a corner or the end of a "
-             "stroke, and is silent elsewhere. The rectifier behind cuts off what is negative (blue)."),
+            ("conv1", "first", "The same 7 after every filter: each map shows where its kind of edge is."),
+            ("conv2", "second", "These maps are coarser: a channel responds to a combination, such as a corner or the "
+             "end of a stroke, and is silent elsewhere. The rectifier that follows removes negative values (blue)."),
         )
     ]  # fmt: skip
 
@@ -171,12 +171,13 @@ def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> lis
             Section(
                 f"top-{layer}",
                 f"The nine strongest images of every channel, {order} convolution",
-                f"Of {top.count:,} test images the {K} that fire each channel of {layer} most: on the left what "
-                "fired it, projected to pixels, on the right the patch it looked at. "
+                f"The {K} of {top.count:,} test images that activate each channel of {layer} most: on the left the "
+                "projection, on the right the image patch. "
                 + (
-                    "Every channel has one kind of stroke, at one angle."
+                    "Each channel detects one kind of stroke, at one angle."
                     if layer == "conv1"
-                    else "Patches differ, projections agree: the same bend, crossing or end is picked out of each."
+                    else "The patches differ but the projections agree: they show the same bend, crossing or stroke "
+                    "end in each."
                 ),
                 figures.top_grid(projections, columns=4, title=f"{layer}: projections and patches"),
             )
@@ -191,9 +192,9 @@ def _reconstructions(net: DeconvNet, images: Tensor) -> list[Section]:
     return [
         Section(
             "reconstructions",
-            "Whole layers sent back",
-            "All activations of a layer projected at once. The first layers still hold the digit, pooling makes it "
-            "coarser, and behind the linear layers only what decides between classes is left.",
+            "Images reconstructed from whole layers",
+            "All activations of a layer are projected at once. The first layers still contain the digit, pooling "
+            "makes it coarser, and after the linear layers only what distinguishes the classes is left.",
             figures.reconstruction_strip([net.reconstruct(trace, layer) for layer in layers]),
         )
     ]
@@ -212,10 +213,10 @@ def _beside_captum(net: DeconvNet, images: Tensor, labels: Tensor) -> list[Secti
     return [
         Section(
             "captum",
-            "Beside Captum's methods",
-            f"Why {target}? The same digit and class by deconvviz and by four of Captum's methods, each on its own "
-            "symmetric scale. On a network as plain as this one Captum's Deconvolution agrees with deconvviz "
-            f"(relative difference {float(difference):.0e}); where rectifiers are functional or shared it does not.",
+            "Comparison with Captum",
+            f"Why {target}? The same digit and class, explained by deconvviz and by four of Captum's methods, each on "
+            "its own symmetric scale. On a simple network like this one, Captum's Deconvolution agrees with deconvviz "
+            f"(relative difference {float(difference):.0e}); with functional or shared rectifiers it does not.",
             figures.attribution_strip(image[0], attributions),
         )
     ]

@@ -1,5 +1,5 @@
 "use strict";
-// One channel: its strongest patches and projections, where they lie, how it fires and what feeds it.
+// One channel: its strongest patches and projections, their place in the full image, firing statistics and strongest inputs.
 
 const channelPage = (() => {
   const { h, s, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
@@ -25,7 +25,7 @@ const channelPage = (() => {
     const [, number_, name, label, box] = unit;
     const [height, width] = atlas.index.input.slice(-2);
     const [top, left, bottom, right] = box;
-    const words = `${label || name} in full; the patch is rows ${top} to ${bottom}, columns ${left} to ${right} of ${by([height, width])}`;
+    const words = `${label || name}, full image; the patch covers rows ${top} to ${bottom} and columns ${left} to ${right} of ${by([height, width])}`;
     const frame = image(atlas.picture(numbers, number_), words, atlas.index.picture[2] > 1);
     const mark = h("i", { class: "box" });
     Object.assign(mark.style, {
@@ -39,7 +39,8 @@ const channelPage = (() => {
   function unitList(numbers, units) {
     return h("ol", { class: "units" }, units.map((unit, at) => {
       const [value, image_, name, label, , position] = unit;
-      const where = position.length ? `at ${position.join(", ")}` : "";
+      const where = position.length === 2 ? `row ${position[0]}, column ${position[1]} of the map`
+        : position.length ? `position ${position.join(", ")} of the map` : "";
       const item = h("li", null, place(numbers, unit),
         h("div", { class: "unit-text" },
           h("b", { class: "value" }, number(value)), label ? h("span", { class: "label" }, label) : null,
@@ -49,7 +50,7 @@ const channelPage = (() => {
     }));
   }
 
-  /** Bars of equal width: bins grow with the activation, by a quarter of an octave or more. Silent ones are muted. */
+  /** Bars of equal width; bins are a quarter of an octave or wider. Bars for inactive units are muted. */
   function histogram(bins) {
     if (!bins.length) return null;
     const [width, height] = [320, 96];
@@ -98,16 +99,16 @@ const channelPage = (() => {
     const step = (to, text, label) => (to === undefined
       ? h("span", { class: "step", "aria-hidden": "true" }, text)
       : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
-    const badge = { dead: "dead: never fires", always: "always on", "": "" }[state];
+    const badge = { dead: "Dead: never fires", always: "Fires on every image", "": "" }[state];
     const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
     evidence.asked(query);
     const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.random ? 2 : 1);
     let projections = shown();
     const pictures = units.length
       ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
-        h("h2", null, "Where they lie"), unitList(numbers, units)]
+        h("h2", null, "In the full image"), unitList(numbers, units)]
       : [h("p", { class: "notice" }, state === "dead" ? "This channel never fires on these images, so there is nothing to show." : "There are no pictures of this channel.")];
-    const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.random), title: "The same units in a network whose weights are all random (W)" }, "random weights");
+    const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.random), title: "The same units in a network with random weights (W)" }, "random weights");
     const judged = atlas.index.evidence
       ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
     const element = h("article", { class: "channel" },
@@ -123,11 +124,11 @@ const channelPage = (() => {
         h("aside", { "aria-label": "Statistics" }, histogram(details.histogram), inputs(details.inputs),
           h("section", null, h("h2", null, "Layer"), pairs(facts(layer), "facts")))));
 
-    // A unit's patch, projection and place light up together.
+    // Highlight a unit's patch, projection and place together.
     function light(event) {
       const target = event.target.closest("[data-unit]");
-      for (const one of element.querySelectorAll("[data-unit]")) {
-        one.classList.toggle("lit", Boolean(target) && one.dataset.unit === target.dataset.unit);
+      for (const part of element.querySelectorAll("[data-unit]")) {
+        part.classList.toggle("lit", Boolean(target) && part.dataset.unit === target.dataset.unit);
       }
     }
     element.addEventListener("pointerover", light);
@@ -142,12 +143,12 @@ const channelPage = (() => {
     }
     weights.addEventListener("click", swap);
 
-    /** The address says which weights are shown, for whoever it is sent to. */
+    /** Puts the choice of weights into the address, so that it can be shared. */
     function address() {
       if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
     }
 
-    let going = at; // further than `at` while the next channel is on its way and the key is held
+    let going = at; // ahead of `at` while a key is held and the next channel is loading
 
     function key(event) {
       if (event.key.toLowerCase() === "w" && weights.isConnected) {

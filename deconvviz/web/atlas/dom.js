@@ -94,9 +94,10 @@ const dom = (() => {
     near.observe(element);
   }
 
-  /** What is known of a layer, in a few words each: [term, text] pairs. */
+  /** Facts about a layer, as [term, text] pairs. */
   function facts(layer) {
-    const pairs = [["kind", layer.kind], ["shape", by(layer.shape)]];
+    const kind = { cat: "concatenation" }[layer.kind] || layer.kind;
+    const pairs = [["kind", kind], ["shape", by(layer.shape)]];
     pairs.push(["receptive field", layer.field && layer.field.length ? `${by(layer.field)} pixels` : "the whole input"]);
     if (layer.stride && layer.stride.length) pairs.push(["stride", `${by(layer.stride)} pixels`]);
     if (layer.linearised.length) pairs.push(["linearised", layer.linearised.join(", ")]);

@@ -1,45 +1,45 @@
 "use strict";
-// What is known of a channel's projections: badges with their explanations, and the switch to random weights.
+// The scores of a channel's projections, as badges with explanations, and the switch to random weights.
 
 const evidence = (() => {
   const { h, plural } = dom;
-  const NEAR = 0.05; // insertion this near to that of a random ranking is called no better
-  const ALIKE = [0.3, 0.7]; // as the library's verdict on selectivity has them
+  const NEAR = 0.05; // an insertion score within this distance of a random ranking's is called no better
+  const ALIKE = [0.3, 0.7]; // the thresholds of the library's verdict on selectivity
 
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
   const plain = (value) => value.toFixed(2).replace("-", "−");
 
   const UNJUDGED = {
-    dead: "The channel never fires on these images, so there is no picture to judge.",
-    empty: "There are no pictures of this channel to judge.",
-    gain: "None of its strongest units could be judged: their pictures are blank, they fire no more on their images than without them, or they are no places in a map of channels.",
-    alike: "None of its strongest units could be judged: their pictures or those of the other channels are blank, or there is no other channel.",
+    dead: "The channel never fires on these images, so there is no picture to score.",
+    empty: "There are no pictures of this channel to score.",
+    gain: "None of its strongest units could be scored: their pictures are blank, they are no more active on their images than on an empty one, or the layer has no feature maps.",
+    alike: "None of its strongest units could be scored: their pictures or those of the other channels are blank, or there is no other channel.",
   };
 
-  /** Insertion above chance: [text, kind, explanation]. */
+  /** The insertion score minus that of a random ranking: [text, kind, explanation]. */
   function gain([value, units]) {
     const [kind, words, means] = value > NEAR
-      ? ["good", "above chance", "The picture shows pixels that make the unit fire."]
+      ? ["good", "Faithful", "The picture shows pixels that activate the unit."]
       : value < -NEAR
-        ? ["bad", "below chance", "Random pixels make the unit fire sooner than those that the picture shows: it cannot be trusted."]
-        : ["weak", "no better than chance", "The picture finds the pixels that make the unit fire no better than chance does."];
-    return [`${signed(value)} ${words}`, kind,
-      `${means} The pixels that it ranks first were put into an empty image, step by step, and then as many random ones. On average over all steps, on ${plural(units, "image")}, the unit fired ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s.`];
+        ? ["bad", "Misleading", "Random pixels activate the unit sooner than those that the picture shows. Do not trust this picture."]
+        : ["weak", "No better than random", "The picture finds the pixels that activate the unit no better than a random ranking."];
+    return [`${words}: ${signed(value)} vs. random`, kind,
+      `${means} The pixels that it ranks first were inserted into an empty image, step by step, and compared with as many random pixels. On average over all steps and ${plural(units, "image")}, the unit reached ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s pixels.`];
   }
 
-  /** Likeness to other channels: [text, kind, explanation]. */
+  /** The similarity to pictures of other channels: [text, kind, explanation]. */
   function alike([value, units]) {
-    const [kind, words] = value > ALIKE[1] ? ["bad", "shows the image more than the unit"]
-      : value > ALIKE[0] ? ["weak", "shows the unit in part"] : ["good", "shows the unit"];
-    return [`alike others: ${plain(value)}`, kind,
-      `The picture ${words}. Its rank correlation with the projections of other channels, at the same place of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 is the same picture, 0 an unrelated one.`];
+    const [kind, label, words] = value > ALIKE[1] ? ["bad", "Not specific", "shows the image more than the unit"]
+      : value > ALIKE[0] ? ["weak", "Partly specific", "is partly specific to the unit"] : ["good", "Specific", "is specific to the unit"];
+    return [`${label}: ${plain(value)} similar to other channels`, kind,
+      `The picture ${words}. Its rank correlation with the projections of other channels, at the same position of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 means the same picture, 0 an unrelated one.`];
   }
 
-  /** A badge that explains itself where it is pointed at or has the focus. */
+  /** A badge that shows its explanation on hover or focus. */
   function badge(name, [text, kind, explanation]) {
     const id = `why-${name}`;
     const button = h("button", { type: "button", class: `badge ${kind}`, "aria-describedby": id, "data-badge": name }, text);
-    button.addEventListener("click", () => button.focus()); // a tap does not in every browser
+    button.addEventListener("click", () => button.focus()); // in some browsers, a tap does not focus
     button.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       button.blur();
@@ -52,11 +52,11 @@ const evidence = (() => {
   function badges(data, channel, units, state) {
     const without = state === "dead" ? UNJUDGED.dead : units.length ? null : UNJUDGED.empty;
     const judged = (name, words, describe) => badge(name, data[name][channel]
-      ? describe(data[name][channel]) : [`${words}: not judged`, "none", without || UNJUDGED[name]]);
-    return [...judged("gain", "insertion", gain), ...judged("alike", "likeness", alike)];
+      ? describe(data[name][channel]) : [`${words}: not scored`, "none", without || UNJUDGED[name]]);
+    return [...judged("gain", "Faithfulness", gain), ...judged("alike", "Specificity", alike)];
   }
 
-  // Random weights: as the address says, or as they were last switched.
+  // Whether random weights are shown: set by the address or by the last switch.
 
   let random = false;
 
@@ -64,7 +64,7 @@ const evidence = (() => {
     random = !random;
   }
 
-  /** Takes over what an address asks for. */
+  /** Applies the query of an address. */
   function asked(query) {
     if (new URLSearchParams(query).get("weights") === "random") random = true;
   }

@@ -3,7 +3,7 @@
 
 const grid = (() => {
   const { h, count, percent, number, plural, breakable, link, paint, facts, pairs } = dom;
-  const SORTS = { channel: "channel number", firing: "firing rate", strength: "strength", gain: "least above chance", alike: "most alike others" };
+  const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", gain: "least faithful", alike: "least specific" };
   const JUDGED = ["gain", "alike"]; // in atlases with evidence
   const GAP = 8;
   const CAPTION = 34; // pixels below a mosaic; as in style.css
@@ -85,7 +85,7 @@ const grid = (() => {
     const hide = ["dead", "always"].map((kind) => {
       const box = h("input", { type: "checkbox", id: `hide-${kind}`, disabled: !layer[kind] });
       box.checked = chosen.hide.includes(kind);
-      return [box, h("label", { for: box.id }, `hide ${kind === "dead" ? "dead" : "always on"} (${count(layer[kind])})`)];
+      return [box, h("label", { for: box.id }, `hide ${kind === "dead" ? "dead" : "those that always fire"} (${count(layer[kind])})`)];
     });
     const show = h("button", { type: "button", id: "show", "aria-pressed": String(chosen.show === "patches") }, "image patches");
     const status = h("p", { class: "status", role: "status" });

@@ -7,7 +7,7 @@ const overview = (() => {
   function card(layer) {
     const badges = [];
     if (layer.dead) badges.push(h("span", { class: "badge dead" }, `${count(layer.dead)} dead`));
-    if (layer.always) badges.push(h("span", { class: "badge always" }, `${count(layer.always)} always on`));
+    if (layer.always) badges.push(h("span", { class: "badge always" }, `${count(layer.always)} fire on every image`));
     const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
     const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
     const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
@@ -26,10 +26,10 @@ const overview = (() => {
     const channels = layers.reduce((sum, layer) => sum + layer.channels, 0);
     const element = h("div", { class: "overview" },
       h("h1", { tabindex: "-1" }, title),
-      h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each the ${k === 1 ? "strongest place" : `${k} strongest places`} in ${plural(images, "image")} of ${dataset}, and what the network sees there, by ${style} projections down to the input of ${by(input.slice(-2))} pixels.`),
+      h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
       broken(files),
       h("ol", { class: "layers" }, layers.map(card)),
-      h("details", { class: "provenance" }, h("summary", null, "How this was made"),
+      h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
         pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
 
     function move(step) {
