@@ -112,7 +112,7 @@ def test_dead_and_single_channels(page: Any, atlas: str) -> None:
     playwright.expect(page.locator(".notice")).to_contain_text("never fires")
     playwright.expect(page.locator(".badge.dead")).to_be_visible()
     go(page, f"{atlas}#/features.3/3", "features.3 channel 3")
-    playwright.expect(page.locator(".badge.always")).to_have_text("always on")
+    playwright.expect(page.locator(".badge.always")).to_have_text("Fires on every image")
     go(page, f"{atlas}#/single", "single")
     assert numbers(page) == [0]
     page.keyboard.press("ArrowRight")

@@ -216,10 +216,10 @@ def visible(page):
 @in_chromium
 def test_badges_and_their_explanations(page, atlas):
     for channel, gain, alike in (
-        (20, "+0.40 above chance", "alike others: 0.40"),
-        (4, "\u22120.10 below chance", "alike others: 0.80"),
-        (49, "+0.00 no better than chance", "alike others: 0.20"),
-        (15, "insertion: not judged", "likeness: not judged"),
+        (20, "Faithful: +0.40 vs. random", "Partly specific: 0.40 similar to other channels"),
+        (4, "Misleading: \u22120.10 vs. random", "Not specific: 0.80 similar to other channels"),
+        (49, "No better than random (+0.00)", "Specific: 0.20 similar to other channels"),
+        (15, "Faithfulness: not scored", "Specificity: not scored"),
     ):
         opened(page, f"{atlas}#/features.3/{channel}", f"features.3 channel {channel}")
         assert page.locator(".evidence .badge").all_text_contents() == [gain, alike]
@@ -228,8 +228,11 @@ def test_badges_and_their_explanations(page, atlas):
     badges = page.locator(".evidence .badge")
     badges.nth(0).hover()
     assert len(visible(page)) == 1
-    assert "Random pixels make the unit fire sooner" in visible(page)[0]
-    assert "on 2 images, the unit fired 0.10 of its full activation less with the picture\u2019s." in visible(page)[0]
+    assert "Random pixels activate the unit sooner" in visible(page)[0]
+    assert (
+        "2 images, the unit reached 0.10 of its full activation less with the picture\u2019s pixels."
+        in visible(page)[0]
+    )
     badges.nth(1).hover()
     assert "The picture shows the image more than the unit." in visible(page)[0]
     assert "is 0.80 on average over 1 image:" in visible(page)[0]
@@ -249,9 +252,9 @@ def test_badges_by_keyboard(page, atlas):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.dataset.badge") == "gain":
             break
-    assert "shows pixels that make the unit fire" in visible(page)[0]
+    assert "shows pixels that activate the unit" in visible(page)[0]
     page.keyboard.press("Tab")
-    assert "shows the unit in part" in visible(page)[0]
+    assert "is partly specific to the unit" in visible(page)[0]
     page.keyboard.press("Escape")
     assert visible(page) == []
     assert page.url.endswith("#/features.3/20"), "the explanation goes first, and not the page"
@@ -262,7 +265,7 @@ def test_a_dead_channel_says_that_it_is_not_judged(page, atlas):
     assert firing(5) == 0
     opened(page, f"{atlas}#/features.3/5", "features.3 channel 5")
     page.locator(".evidence .badge").first.focus()
-    assert visible(page) == ["The channel never fires on these images, so there is no picture to judge."]
+    assert visible(page) == ["The channel never fires on these images, so there is no picture to score."]
     assert page.locator("#weights").count() == 0
 
 
@@ -329,7 +332,7 @@ def test_an_atlas_without_evidence_has_no_badges_and_no_switch(page, tmp_path):
     assert page.locator(".evidence").count() == 0
     assert page.locator("figcaption").all_text_contents() == ["Image patches", "Projections"]
     opened(page, f"{address}#/features.3?sort=gain", "features.3")
-    assert page.locator("#sort option").all_text_contents() == ["channel number", "firing rate", "strength"]
+    assert page.locator("#sort option").all_text_contents() == ["channel number", "firing rate", "maximum"]
     assert page.locator("#sort").input_value() == "channel"
 
 

@@ -23,7 +23,7 @@ const evidence = (() => {
       : value < -NEAR
         ? ["bad", "Misleading", "Random pixels activate the unit sooner than those that the picture shows. Do not trust this picture."]
         : ["weak", "No better than random", "The picture finds the pixels that activate the unit no better than a random ranking."];
-    return [`${words}: ${signed(value)} vs. random`, kind,
+    return [kind === "weak" ? `${words} (${signed(value)})` : `${words}: ${signed(value)} vs. random`, kind,
       `${means} The pixels that it ranks first were inserted into an empty image, step by step, and compared with as many random pixels. On average over all steps and ${plural(units, "image")}, the unit reached ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s pixels.`];
   }
 
