@@ -30,6 +30,7 @@ from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
+from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, TopActivations
 
 LAYERS = ("conv1", "conv2")
@@ -69,7 +70,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
             shown = os.fspath(folder / name)
             raise OutputError(f"{shown!r} was not written by deconvviz, or was changed since; name another folder")
     check_folder(folder / "atlas")
-    with alone(folder):
+    with Restored(alone(folder)):
         return _built(folder, progress)
 
 
@@ -204,7 +205,7 @@ def _beside_captum(net: DeconvNet, images: Tensor, labels: Tensor) -> list[Secti
     image, target = images[:1], int(labels[0])
     attributions = {"deconvviz": net.project(image, "fc2", target, seed="one").pixels[0]}
     model = mnist_cnn().eval()  # Captum's hooks stay on a copy
-    with warnings.catch_warnings():
+    with Restored(warnings.catch_warnings()):
         warnings.simplefilter("ignore")  # Captum announces its hooks
         for method in (Deconvolution, GuidedBackprop, Saliency, IntegratedGradients):
             pixels = method(model).attribute(image.clone().requires_grad_(), target=target)

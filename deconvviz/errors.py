@@ -26,8 +26,11 @@ there is no layer 'fc9'
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+SHOWN = 5  # of what is left out, in a warning
 
 
 class DeconvVizError(Exception):
@@ -106,3 +109,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def left_out(folder: str | os.PathLike[str], reasons: Mapping[str, str]) -> str:
+    """A warning that something in a folder is left out: the first few names, each with the reason.
+
+    >>> left_out("photos", {".git": "hidden"})
+    "of the folder 'photos' were left out: .git (hidden)"
+    """
+    shown = [f"{name} ({why})" for name, why in sorted(reasons.items())]
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return f"of the folder {os.fspath(folder)!r} were left out: {', '.join(shown[:SHOWN])}{more}"

@@ -85,7 +85,7 @@ class Trial:
                 if (wrong := self._disturbed(at, fault, size))
                 else "",
             )
-        for at in range(0, len(self.log) if self.workload.alone else 0, every):
+        for at in range(0, len(self.log), every):
             wrong = self._two(at)
             yield TWO, f"before {self.log[at].kind} {self.log[at].path}: {wrong}" if wrong else ""
         seen: set[bytes] = set()

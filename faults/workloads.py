@@ -28,8 +28,7 @@ class Workload(NamedTuple):
 
     complete: files whose presence says that the folder they are in is whole. seen: what a user sees of a tree; None
     where that says itself that it is incomplete. swept: folders in which a restart leaves no temporary file.
-    others: files of somebody, put there before; whatever happens, they stay as they are. alone: whether a second job is
-    refused while one runs.
+    others: files of somebody, put there before; whatever happens, they stay as they are.
     """
 
     before: Callable[[Path], object]
@@ -38,7 +37,6 @@ class Workload(NamedTuple):
     seen: Callable[[Tree], Tree | None] = lambda tree: tree
     swept: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    alone: bool = True
 
 
 def _network() -> dv.DeconvNet:
@@ -101,7 +99,6 @@ WORKLOADS = {
         *(lambda f: _scan(f, k=2, state=False), _scan),
         swept=("state/",),
         others=("notes.txt", "state/notes.txt", "state/.rank-0.safetensors.20261127.safetensors"),
-        alone=False,
     ),
     "atlas": Workload(
         *(_nothing, lambda f: _atlas(f, ("0", "3")), ATLAS_COMPLETE, _atlas_seen, ("atlas/",)), others=("notes.txt",)

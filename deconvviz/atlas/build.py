@@ -29,7 +29,9 @@ from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of, layer_names, units_at
+from deconvviz.recording.detached import passed
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations, Unit
 
 BINS = 48  # bars of a histogram, at most
@@ -72,7 +74,7 @@ def build_atlas(
     images_in = dataset.root if isinstance(dataset, ImageFolder) else dataset
     if isinstance(images_in, (str, os.PathLike)):
         check_apart(out, images_in)
-    with alone(out):
+    with Restored(alone(out)):
         return _built(net, dataset, top, out, layers, channels, batch_size, title, progress, evidence)
 
 
@@ -118,6 +120,7 @@ def _built(
                 table[name].receptive_field,
                 table[name].stride,
                 _linearised(trace.linearised, name),
+                passed(trace.tape, trace.layer(name).value),
             )
             links = inputs_of(net.model, trace.tape, name, chosen) or [()] * count
             with tempfile.TemporaryFile() as spool:  # what is projected image by image is shown channel by channel

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Operation, Tape, Value
 
 STRONGEST = 8
@@ -44,7 +45,7 @@ def inputs_of(
     maker = tape.makers().get(tape.layers[layer].value.id)
     if maker is None or not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) or not maker.inputs:
         return []
-    with torch.no_grad():
+    with Restored(torch.no_grad()):
         weights = _strengths(module)  # (channels, input channels)
     sources = _sources(tape, tape.makers(), maker.inputs[0], {tape.layers[name].value.id: name for name in layers})
     columns = [

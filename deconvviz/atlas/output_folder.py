@@ -14,6 +14,7 @@ from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER,
 from deconvviz.errors import InputError
 from deconvviz.io.atomic import check_writable, target_of
 from deconvviz.io.locks import LOCK, alone
+from deconvviz.recording.restoring import Restored
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"
@@ -68,7 +69,7 @@ def check_folder(out: Path) -> None:
     if os.path.exists(out) and not out.is_dir():
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
     # Where another job is at work its lock is what to speak of, and not the files that come and go.
-    with alone(out) if os.path.lexists(out / LOCK) else contextlib.nullcontext():
+    with Restored(alone(out) if os.path.lexists(out / LOCK) else contextlib.nullcontext()):
         _check_contents(out)
     check_writable(out / PAGE)
 

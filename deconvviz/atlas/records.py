@@ -66,6 +66,7 @@ class AtlasLayer:
     receptive_field: tuple[int, ...] | None  # height and width in input pixels; None is the whole input
     stride: tuple[float, ...] | None
     linearised: tuple[str, ...]  # operations on the way down that have no mirror
+    detached: tuple[str, ...] = ()  # detaches that its signals are passed through
 
 
 @dataclass(frozen=True)

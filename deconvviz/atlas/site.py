@@ -243,6 +243,7 @@ def _described(layer: AtlasLayer, writing: _LayerSheets, firing: list[Any], empt
         "field": layer.receptive_field,
         "stride": layer.stride and [rounded(step) for step in layer.stride],
         "linearised": layer.linearised,
+        "detached": layer.detached,
         "dead": firing.count(0),
         "always": firing.count(1),
         "cover": [channel for channel in first if channel not in without][:COVER],

@@ -6,6 +6,7 @@ method gets a copy of its own (`aimed`), which shares the parameters and nothing
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Mapping
@@ -65,11 +66,8 @@ class Until(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         catcher = _Catcher(self.model, [self.name])
-        try:
-            with catcher.observing():
-                self.model(x)
-        except AllLayersSeen:
-            pass
+        with contextlib.suppress(AllLayersSeen), Restored(catcher.observing()):
+            self.model(x)
         if catcher.caught is None:
             raise InputError(f"the layer {self.name!r} did not run")
         return catcher.caught

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,7 +197,9 @@ def _evolve(given: argparse.Namespace) -> None:
     from deconvviz.models.checkpoints import checkpoint_files
 
     outputs = _outputs(given, "evolve")
-    files = checkpoint_files(given.checkpoints)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `evolution` will say what is left out
+        files = checkpoint_files(given.checkpoints)
     given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
     net, _ = loaded(given)
     data = load_data(given.data, given.root)

@@ -150,6 +150,7 @@ def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.atlas.inventory import MANIFEST
     from deconvviz.atlas.output_folder import check_folder, left_alone
     from deconvviz.io.locks import alone
+    from deconvviz.recording.restoring import Restored
 
     if given.evidence:
         check_installed()
@@ -162,7 +163,7 @@ def _atlas(given: argparse.Namespace) -> None:
             raise at_default_name(out)
         check_folder(out)
         check_apart(given, out)
-    with alone(out) if builds else contextlib.nullcontext():
+    with Restored(alone(out) if builds else contextlib.nullcontext()):
         if builds and (others := left_alone(out)):
             remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {listed(others)}")
         net, data, top = _scanned(given)

@@ -46,6 +46,7 @@ def _train(given: argparse.Namespace) -> None:
     from deconvviz.io.locks import alone
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
     from deconvviz.models.checkpoints import STATE
+    from deconvviz.recording.restoring import Restored
 
     asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
     chosen = {name: value for name, value in asked.items() if value is not None}
@@ -55,7 +56,7 @@ def _train(given: argparse.Namespace) -> None:
     resumed = (out / "checkpoints" / STATE).is_file()  # a run owns the files that it wrote, whatever its folder's name
     weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
     outputs = Outputs(given, weights, curves, figure, named=given.out is not None or resumed)
-    with alone(out):
+    with Restored(alone(out)):
         images, labels = load_mnist(given.root, given.download)
         model, result = train_mnist(
             images,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torch import Tensor
 from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
@@ -191,9 +191,9 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     if is_indexed(dataset):
         items, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
-        quiet = _quiet if workers else None
+        begin = partial(_begin, ghostscript=EpsImagePlugin.gs_binary) if workers else None
         loader = DataLoader(
-            items, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=quiet
+            items, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=begin
         )
         with contextlib.closing(_loaded(loader)) as every:
             for loaded in every:
@@ -236,9 +236,13 @@ def read(dataset: Any) -> Iterator[Any]:
         raise DataError(f"the dataset cannot be read behind its first {number + 1} items: {said(error)}") from error
 
 
-def _quiet(worker: int) -> None:
-    """Let a process that loads not print that it lost its parent, which knows why."""
+def _begin(worker: int, ghostscript: Any) -> None:
+    """Let a process that loads not print that it lost its parent, which knows why, nor use a program that it may not.
+
+    ghostscript: whether Pillow may use Ghostscript. A process that is not forked does not know that.
+    """
     sys.excepthook = lambda *_: None
+    EpsImagePlugin.gs_binary = ghostscript
 
 
 def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:

@@ -26,7 +26,8 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
     """The dataset that `spec` names: mnist (the bundled test images), torchvision:NAME, or a folder of images.
 
     root: the folder that holds a torchvision dataset; nothing is downloaded. Where it has parts, the one for testing.
-        Its images are opened by `read_image` where the dataset lets others open them, and never by Ghostscript.
+        Its images are opened by `read_image` where the dataset lets others open them, and never by Ghostscript, nor
+        in the processes that load images for `scan` and the like.
 
     Raises InputError, DataError, DependencyError, and MissingFileError for a folder that does not exist.
     """

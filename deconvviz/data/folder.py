@@ -10,11 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from deconvviz.arguments import PATH, takes
-from deconvviz.errors import DataError, InputError, MissingFileError
+from deconvviz.errors import DataError, InputError, MissingFileError, left_out
 from deconvviz.images import ENDINGS, read_image
 from deconvviz.io.ownership import lies_in
-
-SHOWN = 5  # of what is left out, in the warning
 
 
 class ImageFolderWarning(UserWarning):
@@ -52,10 +50,7 @@ class ImageFolder:
         self.left_out: dict[str, str] = {}
         self.names = sorted(self._found())
         if self.left_out:
-            shown = [f"{name} ({why})" for name, why in sorted(self.left_out.items())]
-            more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-            message = f"of the folder {os.fspath(root)!r} were left out: {', '.join(shown[:SHOWN])}{more}"
-            warnings.warn(message, ImageFolderWarning, stacklevel=2)
+            warnings.warn(left_out(root, self.left_out), ImageFolderWarning, stacklevel=2)
         if not self.names:
             raise DataError(f"the folder {os.fspath(root)!r} holds no image files")
         self.classes = sorted({name.split("/")[0] for name in self.names if "/" in name})

@@ -14,6 +14,7 @@ from torch import Tensor
 from deconvviz.data.batches import Batch, Item, is_indexed, numbered, read
 from deconvviz.data.digests import Digest
 from deconvviz.errors import InputError
+from deconvviz.recording.restoring import Restored
 
 LOOKED_AT = 16  # items, evenly spread, or of an iterable the first
 
@@ -39,7 +40,7 @@ class Source:
     def spread(self) -> list[Any]:
         """Up to 16 items of a dataset with items by number, None for those that cannot be read; else none."""
         if not self._spread:
-            with torch.random.fork_rng(devices=[]):
+            with Restored(torch.random.fork_rng(devices=[])):
                 for index in self._looked_at():
                     try:
                         self._spread.append(self.data[index])
@@ -53,7 +54,7 @@ class Source:
         Raises InputError for what is no image, DataError where an iterable fails.
         """
         if self._first is None:
-            with torch.random.fork_rng(devices=[]):
+            with Restored(torch.random.fork_rng(devices=[])):
                 for item in self._tried(preprocess):
                     self._first = item
                     if isinstance(item.error, InputError):

@@ -31,6 +31,7 @@ from deconvviz.experiments._layers import features, hidden_layers, named_layers
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
+from deconvviz.recording.restoring import Restored
 from deconvviz.results.probe import Probe
 from deconvviz.results.top_activations import Broken
 
@@ -122,11 +123,11 @@ class _Store:
         self.names = classes_of(data)
         device = next((one.device for one in (*self.net.model.parameters(), *self.net.model.buffers())), None)
         total = len(data) if is_indexed(data) else None
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, Restored() as settings:
             bar = stack.enter_context(progress_bar(total=total, unit="image", desc="features", shown=progress))
             files: dict[str, BinaryIO] = {}
             loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers)
-            for batch in stack.enter_context(loading):
+            for batch in settings.enter_context(loading):
                 self.broken += [Broken(n, name_of_item(data, n), reason) for n, reason in batch.broken]
                 bar.update(len(batch.numbers) + len(batch.broken))
                 if batch.images is None:

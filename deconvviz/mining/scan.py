@@ -19,7 +19,6 @@ that of one uninterrupted process with the same batch size. Ties go to the lower
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -93,7 +92,7 @@ def scan(
         with Restored(as_it_was(net.model), torch.no_grad()):
             return Scanner(net, asked, images[:1], k, per_image, batch_size > 1)
 
-    with contextlib.ExitStack() as held:
+    with Restored() as held:
         scanner, kept = _begun(net, source, ranks, state, options, learnt, held)
         done = kept.done
         seen = kept.own.count + len(kept.own.broken)
@@ -146,7 +145,7 @@ def _begun(
     state: str | os.PathLike[str] | None,
     options: dict[str, Any],
     learnt: Callable[[Tensor], Scanner],
-    held: contextlib.ExitStack,
+    held: Restored,
 ) -> tuple[Scanner | None, ScanState]:
     """What an earlier scan left, where all processes of the job, and that scan, do the same.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from deconvviz.recording.restoring import Restored
+
 LOWEST, OCTAVES, PER_OCTAVE = -20, 48, 4  # the histogram: 2^-21 to 2^27, four bins to an octave, either sign
 BINS = 2 * OCTAVES * PER_OCTAVE + 1  # negative from large to small, zero, positive from small to large
 PIECE = 16  # bits of a mantissa that are summed together, in groups of as many exponents: 2^32 images fit an integer
@@ -102,7 +104,7 @@ class Tally:
     def of(cls, tensors: dict[str, Tensor]) -> Tally:
         """What `tensors` gave. Raises ValueError for tensors that no tally has."""
         channels, k = tensors["values"].shape
-        with torch.device("meta"):  # shapes and types, and no memory: the tensors may be anybody's
+        with Restored(torch.device("meta")):  # shapes and types, and no memory: the tensors may be anybody's
             expected = cls(channels, k, 0).tensors()
         for name, like in expected.items():
             if (tensors[name].shape, tensors[name].dtype) != (like.shape, like.dtype):

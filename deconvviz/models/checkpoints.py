@@ -19,6 +19,7 @@ import io
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deconvviz.errors import CheckpointError, MissingFileError
+from deconvviz.errors import CheckpointError, MissingFileError, left_out
 from deconvviz.io.atomic import check_writable, remove_leftovers, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import is_ours
@@ -48,6 +49,10 @@ PARTS = {  # of the state
     "optimiser": dict[str, Any],
 }
 CURVES = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+
+
+class HiddenCheckpointsWarning(UserWarning):
+    """A folder of checkpoints holds hidden files of weights, which are left out."""
 
 
 @dataclass
@@ -72,15 +77,22 @@ class Progress:
 def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The weights files of a folder in the natural order of their names, in which ``epoch-9`` is before ``epoch-10``.
 
-    These are .safetensors, .pt and .pth, but for the trainer's own state.
+    These are .safetensors, .pt and .pth, but for the trainer's own state. Hidden ones are left out, which a
+    HiddenCheckpointsWarning says.
 
     Raises MissingFileError where there is no such folder, CheckpointError where it holds none.
     """
     given = os.fspath(folder)
     if not Path(folder).is_dir():
         raise MissingFileError(f"there is no folder {given!r} of checkpoints")
-    found = [path for path in Path(folder).iterdir() if path.suffix in ENDINGS and path.is_file()]
-    found = [path for path in found if path.name != STATE and not path.name.startswith(".")]
+    named = [path for path in Path(folder).iterdir() if path.suffix in ENDINGS and path.is_file()]
+    found = [path for path in named if path.name != STATE and not path.name.startswith(".")]
+    hidden = [path.name for path in named if path.name.startswith(".")]
+    if hidden and not found:
+        raise CheckpointError(f"the folder {given!r} holds no checkpoints but hidden ones, which are left out")
+    if hidden:
+        message = left_out(folder, dict.fromkeys(hidden, "hidden"))
+        warnings.warn(message, HiddenCheckpointsWarning, stacklevel=2)
     if not found:
         raise CheckpointError(f"the folder {given!r} holds no checkpoints: no file ends in {', '.join(ENDINGS)}")
     return sorted(found, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from deconvviz.arguments import MODULE, NUMBER, described, listed, takes
 from deconvviz.errors import InputError, unknown_layer
+from deconvviz.recording.restoring import Restored
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -56,7 +57,7 @@ def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterabl
             raise InputError(f"layer {name!r} is a {type(module).__name__}; only filters of convolutions are clipped")
         if is_parametrized(module, "weight"):
             raise InputError(f"layer {name!r} computes its filters from other weights, so they cannot be clipped")
-        with torch.no_grad():
+        with Restored(torch.no_grad()):
             rms = filter_rms(module.weight)
             over = rms > limit
             factors = torch.where(over, limit / rms, torch.ones_like(rms))

@@ -13,6 +13,7 @@ from torch import nn
 from deconvviz.arguments import FLAG, NUMBER, PATH, WHOLE, described, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.models.weights import check_fit, copy_weights, read_weights
+from deconvviz.recording.restoring import Restored
 
 BUNDLED = "mnist_cnn.safetensors"  # beside this file
 FILTER_SPREAD = 0.02  # standard deviation of the initial weights of the convolutions
@@ -128,7 +129,7 @@ def _from_file(path: str | os.PathLike[str]) -> MnistCNN:
     weights, metadata = read_weights(path)
     try:
         options = json.loads(metadata.get(ARCHITECTURE, "{}"))
-        with torch.device("meta"):  # without memory, until the file is seen to have so many weights
+        with Restored(torch.device("meta")):  # without memory, until the file is seen to have so many weights
             outline = MnistCNN(**options)
     except (ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(

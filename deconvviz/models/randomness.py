@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import torch
 
+from deconvviz.recording.restoring import Restored
+
 
 def derived_seed(seed: int, *use: str | int) -> int:
     """A seed in [0, 2**63) for one use of a run's seed: the start of a SHA-256 digest of both.
@@ -42,7 +44,7 @@ def seed_global(device: torch.device, seed: int, *use: str | int) -> None:
     number = derived_seed(seed, *use)
     torch.default_generator.manual_seed(number)  # torch.manual_seed would seed every GPU of the machine
     if device.type == "cuda":
-        with torch.cuda.device(device):
+        with Restored(torch.cuda.device(device)):
             torch.cuda.manual_seed(number)
     elif device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)

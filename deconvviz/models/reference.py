@@ -22,6 +22,7 @@ from deconvviz.models.randomness import forked, seed_global
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.training import TrainingResult, train
 from deconvviz.models.weights import save_weights
+from deconvviz.recording.restoring import Restored
 
 __all__ = ["BUNDLED", "REFERENCE", "initialised", "save_trained", "train_mnist"]
 
@@ -50,7 +51,7 @@ def initialised(seed: int, **architecture: Any) -> MnistCNN:
     True
     """
     cpu = torch.device("cpu")
-    with forked(cpu):
+    with Restored(forked(cpu)):
         seed_global(cpu, seed, "initial weights")
         return MnistCNN(**architecture)
 

@@ -125,7 +125,7 @@ def train(
         settings,
     )
     folder = CheckpointFolder(checkpoints, run_identity(model, images, checked, settings)) if checkpoints else None
-    with folder.alone() if folder else contextlib.nullcontext():
+    with Restored(folder.alone() if folder else contextlib.nullcontext()):
         return _trained(run, folder, progress)
 
 

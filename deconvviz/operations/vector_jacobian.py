@@ -56,7 +56,8 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
         follows = item.tracked or (along_batch and not any(item is weight for weight in weights))
         return op.rows(recorded) if follows else recorded
 
-    with torch.enable_grad(), op.operation.drawn.again() if op.operation.drawn else nullcontext():
+    drawn = op.operation.drawn
+    with Restored(torch.enable_grad(), drawn.again() if drawn else nullcontext()):
         args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
         result = _run(op.operation.func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]

@@ -27,6 +27,16 @@ def detaches(operation: Operation) -> bool:
 
 def stopping(tape: Tape, layer: Value) -> frozenset[Operation]:
     """The detaches of a tape at which a signal from `layer` stops."""
+    return _decided(tape, layer)[0]
+
+
+def passed(tape: Tape, layer: Value) -> tuple[str, ...]:
+    """The detaches that a signal from `layer` may be passed through, named as in `Provenance.detached`."""
+    return tuple(dict.fromkeys(map(str, reversed(_decided(tape, layer)[1]))))
+
+
+def _decided(tape: Tape, layer: Value) -> tuple[frozenset[Operation], list[Operation]]:
+    """The detaches at which a signal from `layer` stops, and those that it is passed through, as they ran."""
     undecided = {operation for operation in tape.operations if detaches(operation)}
     stops: set[Operation] = set()
     reached = {layer.id}
@@ -39,7 +49,8 @@ def stopping(tape: Tape, layer: Value) -> frozenset[Operation]:
         stops.update(operation for operation in met if operation.inputs[0].id in connected)
         undecided.difference_update(met)
         reached.update(operation.inputs[0].id for operation in met if operation not in stops)
-    return frozenset(stops)
+    through = [one for one in tape.operations if detaches(one) and one not in undecided and one not in stops]
+    return frozenset(stops), through
 
 
 def _reach(tape: Tape, reached: set[int]) -> None:

@@ -6,12 +6,13 @@ dropout, the state of the generators before the operation is kept instead, and t
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from deconvviz.recording.restoring import Restored
 
 _UNTAGGED = (torch.ops.aten.rrelu_with_noise,)
 
@@ -45,15 +46,19 @@ class RandomState:
         for generator, state in self.given:
             generator.set_state(state)
 
-    @contextlib.contextmanager
-    def again(self) -> Iterator[None]:
+    def again(self) -> Restored:
         """Inside, what is drawn is what was drawn from this state; afterwards the generators are as they were."""
-        now = RandomState(generator for generator, _ in self.given)
-        try:
-            self.put_back()
-            yield
-        finally:
-            now.put_back()
+        return _Again(self)
+
+
+class _Again(Restored):
+    def __init__(self, state: RandomState) -> None:
+        super().__init__()
+        self.state = state
+
+    def set_up(self) -> None:
+        self.callback(RandomState(generator for generator, _ in self.state.given).put_back)
+        self.state.put_back()
 
 
 def generators_in(args: Any, kwargs: Any) -> list[torch.Generator]:

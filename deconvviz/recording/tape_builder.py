@@ -15,6 +15,7 @@ from deconvviz.recording.aliasing import Geometry, StorageState, overwritten, re
 from deconvviz.recording.detached_storages import DetachedStorages
 from deconvviz.recording.functional_form import functional_form, one_number_per_axis
 from deconvviz.recording.recordable import NOT_RECORDED, check_can_be_followed, is_view
+from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, tensors_in
 
 aten: Any = torch.ops.aten
@@ -357,7 +358,7 @@ class TapeBuilder:
     def keep_data(self, value: Value, tensor: Tensor) -> None:
         """Keep a value's numbers on the tape."""
         if tensor.is_inference():  # autograd refuses tensors made under torch.inference_mode
-            with torch.inference_mode(False):
+            with Restored(torch.inference_mode(False)):
                 tensor = tensor.clone()
         self.tape.data[value.id] = tensor
         self._kept_in[storage_of(tensor)].add(value.id)

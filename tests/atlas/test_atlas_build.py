@@ -241,3 +241,26 @@ def test_colour_photographs(tmp_path):
     index = read_script(tmp_path / "site" / "data" / "index.js")
     assert index["input"] == [3, 32, 32]
     assert page.endswith("index.html")
+
+
+class Frozen(nn.Module):
+    """A head on features that are detached, and a layer that reaches its own by another way."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head, self.beside = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        features = torch.relu(self.body(x))
+        return self.head(features.detach()), self.beside(features + (features.round() - features).detach())
+
+
+def test_detaches_that_are_passed_are_listed_with_their_layer(tmp_path):
+    torch.manual_seed(0)
+    net, data = dv.DeconvNet(Frozen()), torch.rand(4, 1, 8, 8)
+    top = dv.scan(net, data, ["body", "head", "beside"], k=1, progress=False)
+    dv.build_atlas(net, data, top, tmp_path / "at", progress=False, evidence=False)
+    shown = {layer["name"]: layer["detached"] for layer in read_script(tmp_path / "at/data/index.js")["layers"]}
+    assert shown == {"body": [], "head": ["aten.detach in detach"], "beside": []}
+    for name, detached in shown.items():
+        assert list(net.project(data[:1], name, 0).provenance.detached) == detached

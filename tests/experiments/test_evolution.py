@@ -18,8 +18,8 @@ from deconvviz.data import mnist_test
 from deconvviz.errors import CheckpointError, DataError, InputError, MissingFileError, UnknownLayerError
 from deconvviz.experiments import evolution
 from deconvviz.experiments.evolution import _verdict
-from deconvviz.models import MnistCNN, TrainingSettings, initialised, train_mnist
-from deconvviz.models.checkpoints import checkpoint_files, snapshot
+from deconvviz.models import MnistCNN, TrainingSettings, initialised, mnist_cnn, train_mnist
+from deconvviz.models.checkpoints import HiddenCheckpointsWarning, checkpoint_files, snapshot
 from deconvviz.results import Evolution
 
 ACROSS = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 0, 0]])
@@ -223,7 +223,32 @@ def test_a_training_is_read_from_its_folder(training, tmp_path):
 def test_checkpoints_come_in_the_natural_order_of_their_names(tmp_path):
     for name in ("epoch-10.pt", "epoch-9.pth", "epoch-100.safetensors", "state.pt", "notes.txt", ".epoch-3.pt"):
         (tmp_path / name).touch()
-    assert [path.name for path in checkpoint_files(tmp_path)] == ["epoch-9.pth", "epoch-10.pt", "epoch-100.safetensors"]
+    with pytest.warns(HiddenCheckpointsWarning, match=r"left out: \.epoch-3\.pt \(hidden\)$"):
+        files = checkpoint_files(tmp_path)
+    assert [path.name for path in files] == ["epoch-9.pth", "epoch-10.pt", "epoch-100.safetensors"]
+
+
+def test_a_folder_of_hidden_checkpoints_holds_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in (".epoch-1.pt", ".epoch-2.safetensors", ".notes.txt"):
+        (tmp_path / "run" / name).touch()
+    assert cli.main(["evolve", "mnist", "run", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert said == "deconvviz: the folder 'run' holds no checkpoints but hidden ones, which are left out\n"
+
+
+def test_hidden_checkpoints_beside_others_are_said_once_and_not_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    good = snapshot(mnist_cnn())
+    for number in (1, 2):
+        torch.save(good, tmp_path / "run" / f"epoch-{number}.pt")
+    (tmp_path / "run" / ".epoch-3.pt").write_text("no weights")
+    (tmp_path / "images").mkdir()
+    Image.new("L", (28, 28), 99).save(tmp_path / "images" / "a.png")
+    assert cli.main(["evolve", "mnist", "run", "images", "--layers", "conv1", "--channels", "0", "--out", "out"]) == 0
+    assert capsys.readouterr().err == "note: of the folder 'run' were left out: .epoch-3.pt (hidden)\n"
 
 
 class Malicious:

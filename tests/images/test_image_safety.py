@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
+import os
 import pickle
 import re
+import shlex
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from PIL import EpsImagePlugin, Image
 from torchvision import datasets
 
+from deconvviz.data.batches import batches
 from deconvviz.data.by_name import UNPICKLE, load_data
 from deconvviz.data.folder import ImageFolder
 from deconvviz.errors import DataError, ImageFileError, InputError
@@ -60,6 +64,44 @@ def test_postscript_in_a_dataset_of_torchvision_is_not_run(tmp_path, ghostscript
     with Image.open(tmp_path / "cats" / "x.png") as opened, pytest.raises(OSError, match="Ghostscript"):
         opened.load()  # as data sets do that open their files themselves
     assert not ghostscript
+
+
+class OpensItself:
+    """As data sets of torchvision that take no loader."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        with Image.open(self.path) as opened:
+            return np.asarray(opened.convert("L"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands for Ghostscript")
+def test_no_process_that_loads_images_runs_postscript_that_this_one_would_not(tmp_path, monkeypatch):
+    """A process that was spawned imports Pillow anew."""
+    (tmp_path / "x.png").write_bytes(POSTSCRIPT)
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'run'))}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    data = OpensItself(tmp_path / "x.png")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # so that Pillow runs what it finds
+    with pytest.raises(OSError, match="cannot identify"):
+        data[0]
+    (tmp_path / "run").unlink()
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", False)
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        with batches(data, None, 1, lambda number: True, workers=1) as loaded:
+            (batch,) = loaded
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert [number for number, _ in batch.broken] == [0]
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_the_formats_that_are_meant_are_opened(tmp_path):

@@ -101,6 +101,7 @@ const dom = (() => {
     pairs.push(["receptive field", layer.field && layer.field.length ? `${by(layer.field)} pixels` : "the whole input"]);
     if (layer.stride && layer.stride.length) pairs.push(["stride", `${by(layer.stride)} pixels`]);
     if (layer.linearised.length) pairs.push(["linearised", layer.linearised.join(", ")]);
+    if (layer.detached.length) pairs.push(["passed, though detached", layer.detached.join(", ")]);
     return pairs;
   }
 

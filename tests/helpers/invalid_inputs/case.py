@@ -162,6 +162,8 @@ def workshop(folder: Path) -> None:
     (folder / "quits.py").write_text("import sys\nsys.exit(0)\n")
     (folder / "images" / "cats").mkdir(parents=True)
     (folder / "empty").mkdir()
+    (folder / "hidden").mkdir()
+    (folder / "hidden" / ".epoch-1.pt").touch()
     (folder / "photo-conv2.png").write_text("mine")
     picture().save(folder / "images" / "cats" / "good.png")
     (folder / "images" / "cats" / "bad.png").write_text("no image")

@@ -302,6 +302,7 @@ def _experiments() -> list[Command]:
         "evolve mnist empty mnist": (
             "the folder 'empty' holds no checkpoints: no file ends in .safetensors, .pt, .pth"
         ),
+        "evolve mnist hidden mnist": "the folder 'hidden' holds no checkpoints but hidden ones, which are left out",
     }
     return [Command(arguments, sentence) for arguments, sentence in said.items()]
 
