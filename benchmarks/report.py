@@ -227,14 +227,14 @@ batch on whole maps; the same on windows; all units at once, as a reconstruction
 one image alone on windows, forward and back; and after that two other images, on windows. Windows are used wherever
 they are possible, also where they are more work. The reference is torch's autograd with the backward passes of
 rectifiers replaced, and with all norms written out, because torch's own backward of some norms is wrong for one
-sample in some layouts (`tests/helpers/autograd_reference.py`). All is in float64, where at most 1e-10 counts as exact;
-networks that bring numbers in float32 of their own are checked in that, with at most 1e-5.
+sample in some layouts (`tests/helpers/autograd_reference.py`). All is in float64, where at most 1e-10 counts as exact,
+also where a network calls `.float()`; those that insist on float32 otherwise are checked in that, with at most 1e-5.
 
 **What the columns say.** *Error* is the largest ||a - b|| / ||b||. *Windows* is in how many of the projections
 windows could be used. *Unsure* are projections that differ from the reference by no more than it moves itself where
 the image changes in its twelfth digit, as where two values in a pooling window are equal, or where numbers cancel;
 they count neither as exact nor as wrong. They are in the largest error. *Linearised* counts the operations that have
-no mirror, per kind.
+no mirror, per kind. *Failed* is a check that ended in an error of the network or the reference, or ran out of time.
 
 Checked on {date} with {versions}.
 To run it again: `make coverage-table`; {minutes:.0f} minutes on one core that was busy with other things.
@@ -250,19 +250,21 @@ def packages(known: Known) -> str:
     ]
     facts = _circumstances(names, rows)
     parts = [PACKAGES_INTRODUCTION.format(rows=len(rows), count=len(names) - 1, **facts)]
-    lines = ["| | networks | exact | refused | wrong | projections | on windows | unsure |", "|---|" + "---:|" * 7]
+    lines = [
+        "| | networks | exact | refused | wrong | failed | not run | projections | on windows | unsure |",
+        "|---|" + "---:|" * 9,
+    ]
+    listed = Counter(entry.family for entry in zoo())
     for family, title in [*PACKAGES.items(), ("", "all")]:
         members = [row for architecture, row in known.values() if family in ("", architecture.family)]
-        if members:
-            states = Counter("wrong" if is_wrong(row) else row["status"] for row in members)
-            sums = [sum(row.get(name, 0) for row in members) for name in ("projections", "windows", "unsure")]
-            numbers = [len(members), states["exact"], states["refused"], states["wrong"], *sums]
-            lines.append(f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+        states = Counter(row["status"] for row in members)
+        sums = [sum(row.get(name, 0) for row in members) for name in ("projections", "windows", "unsure")]
+        left = (listed[family] if family else listed.total()) - len(members)
+        numbers = [len(members), *(states[name] for name in ("exact", "refused", "wrong", "failed")), left, *sums]
+        lines.append(f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     parts.append("## In numbers\n\n" + "\n".join(lines) + "\n")
-    if missing := sum(1 for _ in zoo()) - len(rows):
-        parts.append(
-            f"{missing} more stand in `benchmarks/zoo/`; they were not run, or not to the end, for this page.\n"
-        )
+    if len(rows) < listed.total():
+        parts.append("Not run are networks of `benchmarks/zoo/` that the runs for this page did not come to.\n")
     parts.append("Left out of the list:\n\n" + "\n".join(f"- {line}" for line in LEFT_OUT) + "\n")
     for family, title in PACKAGES.items():
         members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]

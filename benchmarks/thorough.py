@@ -6,6 +6,8 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,12 @@ LAYERS = 3
 
 
 def check(architecture: Architecture) -> Row:
-    """Everything that the table says about it. In float64, but for networks that bring float32 of their own."""
+    """Everything that the table says about it. In float64, but for networks that insist on float32."""
+    with ExitStack() as asked:
+        return _checked(architecture, asked)
+
+
+def _checked(architecture: Architecture, asked: ExitStack) -> Row:
     started = time.monotonic()
     torch.manual_seed(zlib.crc32(architecture.key.encode()))
     model = architecture.build().eval().requires_grad_(False)
@@ -35,7 +42,7 @@ def check(architecture: Architecture) -> Row:
         "status": "refused",
     }
     enliven(model, x)
-    tolerance = DOUBLE_TOLERANCE if _in_double(model, x) else TOLERANCE
+    tolerance = DOUBLE_TOLERANCE if _in_double(model, x, asked) else TOLERANCE
     if tolerance == DOUBLE_TOLERANCE:
         x, other = x.double(), other.double()
     else:
@@ -47,14 +54,23 @@ def check(architecture: Architecture) -> Row:
     return row | {"seconds": time.monotonic() - started}
 
 
-def _in_double(model: nn.Module, x: Tensor) -> bool:
-    try:
-        with torch.no_grad():
-            model.double()(x.double())
-    except RuntimeError:
-        model.float()
-        return False
-    return True
+def _in_double(model: nn.Module, x: Tensor, asked: ExitStack) -> bool:
+    """Whether it runs in float64, if need be with that where it asks for float32 itself, until `asked` ends."""
+    model.double()
+    for attempt in range(2):
+        if attempt:
+            asked.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float64)
+            asked.enter_context(patch.object(Tensor, "float", Tensor.double))
+        try:
+            with torch.no_grad():
+                model(x.double())
+        except RuntimeError:
+            continue
+        return True
+    asked.close()
+    model.float()
+    return False
 
 
 def _compared(model: nn.Module, x: Tensor, other: Tensor, tolerance: float) -> Row:
@@ -66,10 +82,11 @@ def _compared(model: nn.Module, x: Tensor, other: Tensor, tolerance: float) -> R
     for style in STYLES:
         net = dv.DeconvNet(model, style)
         runs = {
-            name: ReferenceRun(model, images, [call for _, call in picked], style)
+            name: [ReferenceRun(model, image[None], [call for _, call in picked], style) for image in images]
             for name, images in (("x", x), ("other", other))
         }
-        living = [(name, call) for name, call in picked if all(call in run.activations for run in runs.values())]
+        each = [run for of in runs.values() for run in of]
+        living = [(name, call) for name, call in picked if all(call in run.activations for run in each)]
         names = [name for name, _ in living]
         traces = {"x": net.trace(x, names), "other": net.trace(other[1:], names)} if names else {}
         for name, call in living:
@@ -77,13 +94,13 @@ def _compared(model: nn.Module, x: Tensor, other: Tensor, tolerance: float) -> R
             if not comparison.channels:
                 continue
             found["layers"] += 1
-            for way in comparison.ways:
+            for way, of in comparison.ways:
                 with windows_forced() as kinds:
                     error = way()
                 found["windows"] += bool(kinds)
                 found["projections"] += 1
                 worst = max(worst, (error, f"{name}, {style}, {way.__name__.strip('_')}"))
-                if not error <= tolerance and error > comparison.sensitivity():
+                if not error <= tolerance and error > comparison.sensitivity(of):
                     errors.append(f"{name} ({style}, {way.__name__.strip('_')}): {error:.1e}")
                 elif not error <= tolerance:
                     found["unsure"] += 1
@@ -99,12 +116,12 @@ def _compared(model: nn.Module, x: Tensor, other: Tensor, tolerance: float) -> R
 
 
 class _Layer:
-    """One channel of one layer, all ways of asking for it. Samples do not meet, so one reference serves them all."""
+    """One channel of one layer, all ways of asking for it. The reference sees each image alone, so nothing can mix."""
 
     def __init__(
         self,
         net: dv.DeconvNet,
-        runs: dict[str, ReferenceRun],
+        runs: dict[str, list[ReferenceRun]],
         traces: dict[str, dv.Trace],
         images: dict[str, Tensor],
         name: str,
@@ -113,15 +130,17 @@ class _Layer:
         self.net, self.runs, self.traces, self.images, self.name, self.call = net, runs, traces, images, name, call
         self.linearised: list[str] = []
         self.stopped: list[str] = []
-        activations, trace = runs["x"].activations[call], traces["x"]
+        trace = traces["x"]
         self.axis = channel_axis(trace.tape, trace.layer(name).value)
-        rows = len(activations) % len(images["x"])
-        self.channels = [] if rows else alive(activations, self.axis, len(images["x"]))[:1]
-        self.moved: float | None = None
+        activations = torch.cat([run.activations[call] for run in runs["x"]])
+        self.channels = alive(activations, self.axis, len(runs["x"]))[:1]
+        self.projected: dict[str, list[tuple[int, tuple[int, ...]]]] = {"x": [], "other": []}
 
     @property
-    def ways(self) -> list[Callable[[], float]]:
-        return [self._batch, self._windows_of_a_trace, self._all, self._alone, self._windows, self._windows_of_another]
+    def ways(self) -> list[tuple[Callable[[], float], str]]:
+        """Each with the images that it is about."""
+        of_x = [self._batch, self._windows_of_a_trace, self._all, self._windows]
+        return [(way, "x") for way in of_x] + [(way, "other") for way in (self._alone, self._windows_of_another)]
 
     def _batch(self) -> float:
         self.projection = self.net.project(self.traces["x"], self.name, self.channels, window="full")
@@ -135,10 +154,9 @@ class _Layer:
 
     def _all(self) -> float:
         """A reconstruction."""
-        run = self.runs["x"]
-        wanted = run.sent_back(self.call, run.activations[self.call])
-        sent = run.activations[self.call].unflatten(0, (2, -1)).flatten(1).norm(dim=1)
-        return _difference(self.net.reconstruct(self.traces["x"], self.name).pixels, wanted, sent)
+        sent = torch.stack([run.activations[self.call].norm() for run in self.runs["x"]])
+        found = self.net.reconstruct(self.traces["x"], self.name).pixels
+        return _difference(found, self._reconstructed(self.runs["x"]), sent)
 
     def _alone(self) -> float:
         return self._error(self.net.project(self.traces["other"], self.name, self.channels, window="full"), "other", 1)
@@ -153,36 +171,34 @@ class _Layer:
         return self._error(self.net.project_units(self.images["other"], self.name, self.units), "other")
 
     def _error(self, projection: dv.Projection, of: str, sample: int | None = None) -> float:
-        run = self.runs[of]
-        activations = run.activations[self.call]
-        pixels, sent = [], []
+        places = []
         for unit in projection.units:
             n = unit.sample if sample is None else sample
-            place = index_of(unit, activations, self.axis, len(self.images["x"]), n)
-            pixels.append(run.pixels(self.call, place)[n])
-            sent.append(activations[place])
-        values = torch.stack(sent)
+            places.append((n, index_of(unit, self.runs[of][n].activations[self.call], self.axis, 1, 0)))
+        self.projected[of] += places
+        values = torch.stack([self.runs[of][n].activations[self.call][place] for n, place in places])
         said = torch.tensor([unit.activation for unit in projection.units], dtype=values.dtype)
         off = float(((said - values).abs() / values.abs().clamp(min=ROUNDING)).max())
-        return max(off * 1e-3, _difference(projection.pixels, torch.stack(pixels), values))
+        return max(off * 1e-3, _difference(projection.pixels, self._pixels(self.runs[of], places), values))
 
-    def sensitivity(self) -> float:
-        """How far the reference itself moves where the image moves in its last digits."""
-        if self.moved is None:
-            x, model, style = self.images["x"], self.net.model, self.net.style.name
-            step = 1e-12 if x.dtype == torch.float64 else 1e-6
-            noise = step * torch.randn_like(x)
-            runs = [ReferenceRun(model, x + sign * noise, [self.call], style) for sign in (1, -1)]
-            activations = runs[0].activations[self.call]
-            places = [index_of(unit, activations, self.axis, len(x), unit.sample) for unit in self.projection.units]
-            one, two = (
-                torch.stack([run.pixels(self.call, place)[place[0] * len(x) // len(activations)] for place in places])
-                for run in runs
-            )
-            self.moved = _difference(one, two, torch.stack([activations[place] for place in places]))
-            sent = [run.sent_back(self.call, run.activations[self.call]) for run in runs]
-            self.moved = max(self.moved, _difference(*sent, torch.zeros(len(x), dtype=x.dtype)))
-        return self.moved
+    def _pixels(self, runs: list[ReferenceRun], places: list[tuple[int, tuple[int, ...]]]) -> Tensor:
+        return torch.cat([runs[n].pixels(self.call, place) for n, place in places])
+
+    def _reconstructed(self, runs: list[ReferenceRun]) -> Tensor:
+        return torch.cat([run.sent_back(self.call, run.activations[self.call]) for run in runs])
+
+    def sensitivity(self, of: str) -> float:
+        """How far the reference itself moves, for the units projected so far, where the image moves a little."""
+        x = self.images[of]
+        noise = (1e-12 if x.dtype == torch.float64 else 1e-6) * torch.randn_like(x)
+        one, two = (
+            [ReferenceRun(self.net.model, image[None], [self.call], self.net.style.name) for image in x + sign * noise]
+            for sign in (1, -1)
+        )
+        places = list(dict.fromkeys(self.projected[of]))
+        values = torch.stack([one[n].activations[self.call][place] for n, place in places])
+        moved = _difference(self._pixels(one, places), self._pixels(two, places), values)
+        return max(moved, _difference(self._reconstructed(one), self._reconstructed(two), torch.zeros(len(x)).to(x)))
 
 
 def _difference(found: Tensor, wanted: Tensor, sent: Tensor) -> float:
