@@ -18,6 +18,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from tests.helpers.elementary_norms import NORMS
+from tests.helpers.rectified_recurrence import cell, recurrence
 
 # Each with the number of its arguments, after the input and before `inplace`, that shape the function.
 RECTIFIERS = {
@@ -96,6 +97,7 @@ class _LeftOut(torch.autograd.Function):
 
 # torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
 WRITTEN_OUT = NORMS
+RECURRENT = {torch.rnn_relu: recurrence, torch.rnn_relu_cell: cell}
 
 
 class _Replaced(TorchFunctionMode):
@@ -121,6 +123,8 @@ class _Replaced(TorchFunctionMode):
             x = args[0] if args else kwargs.pop("input")
             kind = _RectifiedInPlace if in_place else _Rectified
             return kind.apply(lambda x: plain(x, *args[1 : 1 + shaping], **kwargs), self.style == "guided", x)
+        if func in RECURRENT and not isinstance(args[3], list):  # which packed sequences have there
+            return RECURRENT[func](lambda x: _Rectified.apply(torch.relu, self.style == "guided", x), *args, **kwargs)
         if func is F.local_response_norm:
             return _LeftOut.apply(lambda x: func(x, *args[1:], **kwargs), args[0])
         return func(*args, **kwargs)
