@@ -51,7 +51,7 @@ IN_PLACE = {
     F.leaky_relu_: F.leaky_relu,
     F.rrelu_: F.rrelu,
     F.hardtanh_: F.hardtanh,
-    F.threshold_: F.threshold,
+    F.threshold_: F.threshold,  # type: ignore[attr-defined]
     **{
         getattr(torch._C._nn, f"{name}_"): getattr(torch._C._nn, name)
         for name in ("gelu", "hardswish", "mish", "relu6", "silu")
@@ -63,21 +63,21 @@ TO_OTHERS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)  # they hand num
 
 class _Rectified(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, function, guided, x):
+    def forward(ctx: Any, function: Any, guided: bool, x: Tensor) -> Tensor:
         y = function(x)
         ctx.guided = guided
         ctx.save_for_backward(y > 0)
         return y
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         signal = signal.clamp(min=0)
         return None, None, signal * ctx.saved_tensors[0] if ctx.guided else signal
 
 
 class _RectifiedInPlace(_Rectified):
     @staticmethod
-    def forward(ctx, function, guided, x):
+    def forward(ctx: Any, function: Any, guided: bool, x: Tensor) -> Tensor:
         ctx.guided = guided
         x.copy_(function(x.clone()))
         ctx.mark_dirty(x)
@@ -87,17 +87,17 @@ class _RectifiedInPlace(_Rectified):
 
 class _LeftOut(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, function, x):
+    def forward(ctx: Any, function: Any, x: Tensor) -> Tensor:
         return function(x)
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return None, signal
 
 
 # torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
 WRITTEN_OUT = NORMS
-RECURRENT = {torch.rnn_relu: recurrence, torch.rnn_relu_cell: cell}
+RECURRENT: dict[Any, Any] = {torch.rnn_relu: recurrence, torch.rnn_relu_cell: cell}
 
 
 class _Replaced(TorchFunctionMode):
@@ -105,7 +105,7 @@ class _Replaced(TorchFunctionMode):
         super().__init__()
         self.style, self.through_detach = style, through_detach
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if self.through_detach and func in (Tensor.detach, torch.detach):
             return args[0].view_as(args[0])
@@ -243,8 +243,8 @@ def relative_error(a: Tensor, b: Tensor) -> float:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Asserts that nothing about `model` and the random state is different afterwards."""
 
-    def state() -> dict[str, object]:
-        found: dict[str, object] = {"rng": torch.random.get_rng_state()}
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = {"rng": torch.random.get_rng_state()}
         for name, module in model.named_modules():
             found[f"{name} training"] = module.training
             for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs"):
@@ -273,6 +273,8 @@ def randomised(model: nn.Module) -> nn.Module:
     """The model with random batch-norm statistics and affine weights, so that a wrong rule shows."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
             if module.affine:

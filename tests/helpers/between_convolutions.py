@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -67,7 +70,7 @@ def everywhere(
     plainly = Around(plain or function)
     reference = Reference(plainly, x)
 
-    def projected(style: str, position: object, window: str) -> float:
+    def projected(style: str, position: Any, window: str) -> float:
         found = dv.DeconvNet(model, style).project(x, "d", [0, 1], position, window=window)
         return units(found)
 
@@ -111,13 +114,11 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm()) if expected.norm() else float(found.norm())
 
 
-class windows_everywhere:
+@contextmanager
+def windows_everywhere() -> Iterator[None]:
     """Inside, windows are used wherever they are possible, whatever is less work."""
-
-    def __enter__(self) -> None:
-        self.before = UnitCrops.pay_back, UnitCrops.pay_both_ways, cropped.may_pay
-        UnitCrops.pay_back = UnitCrops.pay_both_ways = lambda *_: True
-        cropped.may_pay = lambda *_: True
-
-    def __exit__(self, *_: object) -> None:
-        UnitCrops.pay_back, UnitCrops.pay_both_ways, cropped.may_pay = self.before
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("pay_back", "pay_both_ways"):
+            patch.setattr(UnitCrops, name, lambda *_: True)
+        patch.setattr(cropped, "may_pay", lambda *_: True)
+        yield

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,6 +31,7 @@ class Shifted(nn.Module):
 
     def __init__(self, shift: float) -> None:
         super().__init__()
+        self.shift: torch.Tensor
         self.register_buffer("shift", torch.tensor(shift), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -67,7 +68,7 @@ def slow(data: torch.Tensor) -> Any:
 
 def process(rank: int, world: int, name: str, work: Callable[[int], Any]) -> None:
     """One process of a job, which never returns."""
-    status, found = 1, ""
+    status, found = 1, cast(Any, "")
     try:
         torch.set_num_threads(1)
         if world > 1:

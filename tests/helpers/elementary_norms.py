@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def standardised(x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
+def standardised(x: Tensor, axes: list[int] | tuple[int, ...], eps: float) -> Tensor:
     centred = x - x.mean(axes, keepdim=True)
     return centred / (centred.pow(2).mean(axes, keepdim=True) + eps).sqrt()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def windows_forced() -> Iterator[list[str]]:
         for name in ("project_images", "project_recorded"):
             original = getattr(cropped, name)
 
-            def noted(*arguments, name=name, original=original):
+            def noted(*arguments: Any, name: str = name, original: Any = original) -> Any:
                 result = original(*arguments)
                 kinds.append(name)
                 return result

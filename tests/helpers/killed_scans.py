@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from deconvviz.models import mnist_cnn
 IMAGES, BATCH = 1500, 25
 
 
-class Slow(torch.utils.data.Dataset):
+class Slow(torch.utils.data.Dataset[torch.Tensor]):
     """Digits that take a while to load; one cannot be read."""
 
     def __init__(self, seconds: float) -> None:
@@ -64,7 +65,7 @@ def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, worl
         os._exit(status)
 
 
-def forked(*args: object) -> int:
+def forked(*args: Any) -> int:
     child = os.fork()
     if child == 0:
         job(*args)

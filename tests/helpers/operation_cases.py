@@ -201,11 +201,14 @@ def _assigned(x: Tensor) -> Tensor:
 def _nonlinear() -> None:
     images, tokens = (3, 4, 6, 5), (3, 5, 6)
     norm = nn.BatchNorm2d(4).double().eval()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     norm.running_mean.normal_(generator=_random)
     norm.running_var.uniform_(0.5, 2, generator=_random)
     with torch.no_grad():
         norm.weight.uniform_(-1, 1, generator=_random)
     plain = nn.BatchNorm2d(4, affine=False).double().eval()
+    assert plain.running_var is not None
     plain.running_var.uniform_(0.5, 2, generator=_random)
     CASES["batch_norm"] = Case(norm, images)
     CASES["batch_norm without weights"] = Case(plain, images)

@@ -6,6 +6,7 @@ A ReLU in it is a rectifier like any other, and only where it is called by itsel
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ def recurrence(
         directions = []
         for direction in range(1 + bidirectional):
             number = layer * (1 + bidirectional) + direction
-            weights = [*parameters[number * per_cell : (number + 1) * per_cell], None, None][:4]
+            weights: list[Any] = [*parameters[number * per_cell : (number + 1) * per_cell], None, None][:4]
             h, made = states[number], []
             for step in steps[:: -1 if direction else 1]:
                 h = cell(relu, step, h, *weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -109,6 +111,7 @@ class Fails(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(1, 2, 3)
         self.norm = nn.BatchNorm2d(2)
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,9 +123,9 @@ class Fails(nn.Module):
 class Around(nn.Module):
     """A model inside another, called in some way."""
 
-    def __init__(self, inner, call):
+    def __init__(self, inner: Any, call: Any) -> None:
         super().__init__()
         self.inner, self.call = inner, call
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.call(self.inner, x)

@@ -39,24 +39,24 @@ def _pair(h: Tensor) -> Pair:
 
 
 @code
-def a_named_tuple(h):
+def a_named_tuple(h: Tensor) -> Tensor:
     return _pair(h).maps
 
 
 @code
-def a_dataclass(h):
+def a_dataclass(h: Tensor) -> Tensor:
     return dataclasses.replace(Features(h), maps=h * 2).maps
 
 
 @code
-def a_dictionary(h):
+def a_dictionary(h: Tensor) -> Tensor:
     found = {"maps": h * 2, "none": None}
     found.update(maps=found["maps"] + 1)
     return found["maps"]
 
 
 @code
-def a_deque(h):
+def a_deque(h: Tensor) -> Tensor:
     queue = collections.deque([h], maxlen=2)
     for _ in range(3):
         queue.append(queue[-1] * 1.5 + queue[0])
@@ -64,17 +64,17 @@ def a_deque(h):
 
 
 @code
-def a_generator(h):
+def a_generator(h: Tensor) -> Tensor:
     return sum(part * i for i, part in enumerate(one * 2 for one in (h, h.flip(2))))
 
 
 @code
-def a_set_of_tensors(h):
+def a_set_of_tensors(h: Tensor) -> Tensor:
     return sum(sorted({h, h * 2}, key=lambda one: float(one.abs().sum())))
 
 
 @code
-def a_list_written(h):
+def a_list_written(h: Tensor) -> Tensor:
     parts = list(h.unbind(1))
     parts[1] = parts[0] * parts[2]
     parts.append(parts.pop(0))
@@ -82,7 +82,7 @@ def a_list_written(h):
 
 
 @code
-def maps_written_by_slices(h):
+def maps_written_by_slices(h: Tensor) -> Tensor:
     made = torch.zeros_like(h)
     made[:, :2] = h[:, 2:]
     made[:, 2:, ::2] = h[:, :2, ::2] * 2
@@ -91,14 +91,14 @@ def maps_written_by_slices(h):
 
 
 @code
-def a_mask_assignment(h):
+def a_mask_assignment(h: Tensor) -> Tensor:
     made = fresh(h)
     made[made > 0.5] = 0.5
     return made
 
 
 @code
-def a_mask_assignment_of_values(h):
+def a_mask_assignment_of_values(h: Tensor) -> Tensor:
     made = fresh(h)
     mask = MASK.expand_as(h)
     made[mask] = made[mask] * 2
@@ -106,21 +106,21 @@ def a_mask_assignment_of_values(h):
 
 
 @code
-def an_index_assignment(h):
+def an_index_assignment(h: Tensor) -> Tensor:
     made = fresh(h)
     made[:, [0, 2]] = made[:, [1, 3]] * 3
     return made
 
 
 @code
-def a_long_loop(h):
+def a_long_loop(h: Tensor) -> Tensor:
     for i in range(20):
         h = h + 0.01 * h.flip(2) * i
     return h
 
 
 @code
-def a_buffer_filled_row_by_row(h):
+def a_buffer_filled_row_by_row(h: Tensor) -> Tensor:
     made = h.new_empty(h.shape)
     for i in range(h.shape[2]):
         made[:, :, i] = h[:, :, i] * (i + 1)
@@ -128,7 +128,7 @@ def a_buffer_filled_row_by_row(h):
 
 
 @code
-def a_recurrence(h):
+def a_recurrence(h: Tensor) -> Tensor:
     state = torch.zeros_like(h[:, :, 0])
     rows = []
     for row in h.unbind(2):
@@ -138,23 +138,23 @@ def a_recurrence(h):
 
 
 @code
-def a_closure(h):
+def a_closure(h: Tensor) -> Tensor:
     scale = h.mean((1, 2, 3), keepdim=True)
 
-    def scaled(x):
+    def scaled(x: Tensor) -> Tensor:
         return x * scale
 
     return scaled(h)
 
 
 @code
-def a_context_manager(h):
+def a_context_manager(h: Tensor) -> Tensor:
     with contextlib.nullcontext(h * 2) as made:
         return made
 
 
 @code
-def torch_jit_script_function(h):
+def torch_jit_script_function(h: Tensor) -> Tensor:
     return _scripted(h)
 
 
@@ -168,13 +168,13 @@ with warnings.catch_warnings():
 
 
 @code
-def a_loss_beside(h):
+def a_loss_beside(h: Tensor) -> Tensor:
     loss = F.mse_loss(h, h.flip(2))
     return h / (1 + loss) if len(h) == 1 else h
 
 
 @code
-def several_losses(h):
+def several_losses(h: Tensor) -> Tensor:
     if len(h) > 1:
         return h
     target = OTHER

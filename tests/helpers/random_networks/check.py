@@ -60,7 +60,7 @@ class Expected:
 
     def pixels(self, units: Units) -> Tensor:
         """Per unit, those of its sample. As samples do not meet, units of several samples go back at once."""
-        found: list[Tensor | None] = [None] * len(units)
+        found: dict[int, Tensor] = {}
         left = list(range(len(units)))
         while left:
             together = {units[place][0]: place for place in reversed(left)}
@@ -71,7 +71,7 @@ class Expected:
             for sample, place in together.items():
                 found[place] = back[sample]
             left = [place for place in left if place not in together.values()]
-        return torch.stack(found)
+        return torch.stack([found[place] for place in range(len(units))])
 
     def reconstruction(self) -> Tensor:
         return self._sent_back(self.activations)
@@ -154,7 +154,9 @@ def as_written() -> Iterator[None]:
         random_parts.as_written = False
 
 
-def _ways(model: nn.Module, style: str, x: Tensor, y: Tensor, expected: dict[str, Expected]) -> list[Callable]:
+def _ways(
+    model: nn.Module, style: str, x: Tensor, y: Tensor, expected: dict[str, Expected]
+) -> list[Callable[[], tuple[str, float]]]:
     net = dv.DeconvNet(model, style)
     last = len(x) - 1
     units = places(expected["x"].activations.shape, 2 * len(x))

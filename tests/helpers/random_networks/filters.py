@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.helpers.random_networks.kinds import kind
+
+if TYPE_CHECKING:
+    from tests.helpers.random_networks.network import Draw, Value
 
 
 @kind("filter")
-def convolution(d, v):
+def convolution(d: Draw, v: Value) -> str | None:
     size, dilation = d.choice([1, 2, 3, 3]), d.choice([1, 1, 2])
     groups = d.choice([g for g in (1, 1, 2, v.channels) if v.channels % g == 0])
     out = groups * d.integer(1, 3 if groups > 1 else 6)
@@ -24,18 +29,18 @@ def convolution(d, v):
 
 
 @kind("filter")
-def plain_convolution(d, v):
+def plain_convolution(d: Draw, v: Value) -> str | None:
     return f"{d.module(f'nn.Conv{v.rank}d({v.channels}, {d.integer(2, 8)}, 3, padding=1)')}({v.name})"
 
 
 @kind("filter")
-def normalised_convolution(d, v):
+def normalised_convolution(d: Draw, v: Value) -> str | None:
     layer = d.module(f"nn.Conv{v.rank}d({v.channels}, 4, {d.choice([2, 3])}, padding=1)")
     return f"{d.module(f'nn.BatchNorm{v.rank}d(4, affine={d.coin()})')}({layer}({v.name}))"
 
 
 @kind("filter")
-def thin_convolution(d, v):
+def thin_convolution(d: Draw, v: Value) -> str | None:
     """1 x 1, or through one channel: signals and maps get strides that are dense in two ways."""
     through = d.choice([1, 2, 4])
     one = d.module(f"nn.Conv{v.rank}d({v.channels}, {through}, 1)")
@@ -47,7 +52,7 @@ def thin_convolution(d, v):
 
 
 @kind("filter")
-def transposed_convolution(d, v):
+def transposed_convolution(d: Draw, v: Value) -> str | None:
     if max(v.sizes) > 9:
         return None
     stride = d.choice([1, 2, 3])
@@ -57,7 +62,7 @@ def transposed_convolution(d, v):
 
 
 @kind("filter")
-def again(d, v):
+def again(d: Draw, v: Value) -> str | None:
     """A module that ran before runs once more."""
     fitting = [name for name, module in d.modules.items() if getattr(module, "in_channels", 0) == v.channels]
     fitting = [name for name in fitting if f"Conv{v.rank}d" in type(d.modules[name]).__name__]
@@ -65,20 +70,20 @@ def again(d, v):
 
 
 @kind("filter")
-def twice(d, v):
+def twice(d: Draw, v: Value) -> str | None:
     layer = d.module(f"nn.Conv{v.rank}d({v.channels}, {v.channels}, 3, padding=1)")
     return f"{layer}(torch.tanh({layer}({v.name})))"
 
 
 @kind("filter")
-def reparametrised(d, v):
+def reparametrised(d: Draw, v: Value) -> str | None:
     inner = f"nn.Conv{v.rank}d({v.channels}, {d.integer(1, 5)}, {d.choice([1, 3])}, padding=1)"
     norm = d.choice(["weight_norm", "spectral_norm"])
     return f"{d.module(f'nn.utils.parametrizations.{norm}({inner})')}({v.name})"
 
 
 @kind("filter")
-def odd_filter(d, v):
+def odd_filter(d: Draw, v: Value) -> str | None:
     if v.rank != 2:
         return None
     layer = d.choice(["parts.MaxNorm", "parts.Standardised"])
@@ -86,14 +91,14 @@ def odd_filter(d, v):
 
 
 @kind("filter")
-def linear(d, v):
+def linear(d: Draw, v: Value) -> str | None:
     if d.coin():
         return f"{d.module(f'nn.Linear({v.channels}, {d.integer(1, 6)})')}({v.name}.movedim(1, -1)).movedim(-1, 1)"
     return f"{d.module(f'nn.Linear({v.sizes[-1]}, {d.integer(3, 8)})')}({v.name})"
 
 
 @kind("filter")
-def matrix(d, v):
+def matrix(d: Draw, v: Value) -> str | None:
     weight = d.constant(d.integer(2, 5), v.channels)
     return d.choice(
         [
@@ -106,7 +111,7 @@ def matrix(d, v):
 
 
 @kind("filter")
-def dynamic_convolution(d, v):
+def dynamic_convolution(d: Draw, v: Value) -> str | None:
     """Kernels made from the image, one for each sample, by groups."""
     if v.rank != 2 or min(v.sizes) < 4:
         return None

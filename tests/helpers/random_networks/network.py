@@ -62,7 +62,7 @@ class Value(NamedTuple):
         return tuple(range(2, len(self.shape)))
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]
         return torch.Size(self.shape[1:]).numel()
 
 
@@ -184,7 +184,7 @@ class Draw:
         return chosen() if callable(chosen) else chosen
 
     @property
-    def modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> dict[str, nn.Module | None]:
         return self.root._modules
 
     def coin(self) -> bool:
@@ -328,7 +328,7 @@ def _has_gradients(network: Network) -> bool:
             warnings.simplefilter("ignore")
             call = Call("probe")
             run = ReferenceRun(network.built(), x, [call], "gradient")
-            return call in run.activations and run.sent_back(call, run.activations[call]).isfinite().all().item()
+            return call in run.activations and bool(run.sent_back(call, run.activations[call]).isfinite().all())
     except RuntimeError:
         return False
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from zlib import crc32
 
 import torch
@@ -59,7 +59,7 @@ def scripted(module: Module) -> Module:
         return module
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.script(module)
+        return cast(Module, torch.jit.script(module))
 
 
 def hooked(module: Module, before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None) -> Module:
@@ -103,49 +103,49 @@ def strided(x: Tensor) -> Tensor:
 
 class Rounded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return (x * 4).round() / 4
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return signal
 
 
 class Signed(torch.autograd.Function):
     @staticmethod
-    def forward(x):
+    def forward(x: Tensor) -> Tensor:
         return x.sign()
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(inputs[0])
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return signal * (ctx.saved_tensors[0].abs() < 1)
 
 
 class Swish(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, slope):
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         gate = torch.sigmoid(slope * x)
         ctx.slope = slope
         ctx.save_for_backward(x, gate)
         return x * gate
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         x, gate = ctx.saved_tensors
         return signal * gate * (1 + ctx.slope * x * (1 - gate)), None
 
 
 class Base(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x * 1.0
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return signal
 
 
@@ -153,21 +153,21 @@ class Reversed(Base):
     """Only its backward is its own."""
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return -0.5 * signal
 
 
 class ByClass(torch.autograd.Function):
     @classmethod
-    def forward(cls, ctx, x):
+    def forward(cls, ctx: Any, x: Tensor) -> Tensor:
         return cls.shaped(x)
 
     @classmethod
-    def backward(cls, ctx, signal):
+    def backward(cls, ctx: Any, signal: Tensor) -> Any:
         return 3 * signal
 
     @classmethod
-    def shaped(cls, x):
+    def shaped(cls, x: Tensor) -> Tensor:
         return x * 2.0
 
 
@@ -175,11 +175,11 @@ class Given(torch.autograd.Function):
     """Is handed a function, and has a backward of its own."""
 
     @staticmethod
-    def forward(ctx, function, x):
+    def forward(ctx: Any, function: Any, x: Tensor) -> Tensor:
         return function(x)
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return None, 0.7 * signal
 
 
@@ -187,12 +187,12 @@ class Doubled(torch.autograd.Function):
     """Works in place."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         return x.mul_(2)
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx: Any, signal: Tensor) -> Any:
         return 2 * signal
 
 
@@ -200,22 +200,22 @@ class Halves(torch.autograd.Function):
     """Several outputs."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         return x * 0.5, x * 2
 
     @staticmethod
-    def backward(ctx, one, two):
+    def backward(ctx: Any, one: Tensor, two: Tensor) -> Any:
         return one * 0.5 + two * 2
 
 
 def made_inside(x: Tensor) -> Tensor:
     class Inside(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x):
+        def forward(ctx: Any, x: Tensor) -> Tensor:
             return x.clamp(-1, 1)
 
         @staticmethod
-        def backward(ctx, signal):
+        def backward(ctx: Any, signal: Tensor) -> Any:
             return signal * 0.9
 
     return Inside.apply(x)
@@ -245,7 +245,7 @@ def hard_gumbel(x: Tensor) -> Tensor:
 class MaxNorm(nn.Conv2d):
     """Whose weight is replaced whenever it runs."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         self.weight.data = torch.renorm(self.weight.data, p=2, dim=0, maxnorm=0.9)
         return super().forward(x)
 
@@ -255,7 +255,7 @@ class Gate(nn.Module):
         super().__init__()
         self.inner, self.outer = nn.Linear(channels, 2), nn.Linear(2, channels)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.outer(torch.relu(self.inner(x.flatten(2).mean(2)))))
         return x * gate.view(gate.shape + (1,) * (x.ndim - 2))
 
@@ -267,7 +267,7 @@ class Inner(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = torch.tanh(x) * self.weight.view([1, -1] + [1] * (x.dim() - 2))
         for _ in range(2):
             y = y + 0.1 * torch.sin(y)
@@ -282,12 +282,12 @@ class Merged(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels, channels))
         self.merged: Tensor | None = None
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Any:
         super().train(mode)
         self.merged = None if mode else 2 * self.weight.detach()
         return self
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * 2 if self.training or self.merged is None else self.merged.to(x)
         return torch.einsum("oc,nc...->no...", weight, x)
 
@@ -299,7 +299,7 @@ class Scaled(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = x.movedim(1, -1)
         return (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight).movedim(-1, 1)
 
@@ -311,14 +311,14 @@ class Response(nn.Module):
         super().__init__()
         self.gamma, self.beta = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = x.movedim(1, -1)
         size = torch.norm(x, p=2, dim=tuple(range(1, x.ndim - 1)), keepdim=True)
         return (self.gamma * (x * (size / (size.mean(-1, keepdim=True) + 1e-6))) + self.beta + x).movedim(-1, 1)
 
 
 class Standardised(nn.Conv2d):
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         weight = F.batch_norm(self.weight.reshape(1, len(self.weight), -1), None, None, training=True, eps=1e-6)
         return F.conv2d(x, weight.reshape_as(self.weight), self.bias, self.stride, self.padding)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.helpers.random_networks import steps  # noqa: F401  whose kinds come first
 from tests.helpers.random_networks.kinds import kind
+
+if TYPE_CHECKING:
+    from tests.helpers.random_networks.network import Draw, Value
 
 # Complex numbers
 
 
 @kind("complex")
 @kind("complex")
-def spectrum(d, v):
+def spectrum(d: Draw, v: Value) -> str | None:
     """To the frequencies, something there, and back."""
     x, c = v.name, v.channels
     there, back = d.choice(
@@ -55,7 +60,7 @@ def spectrum(d, v):
 
 
 @kind("complex")
-def short_time(d, v):
+def short_time(d: Draw, v: Value) -> str | None:
     if v.channels % 2 == 0 and d.coin():
         return f"parts.rotated({v.name})"
     if v.count < 40:
@@ -72,7 +77,7 @@ torch.istft(z, {around}, length=t.shape[-1]).view({v.name}.shape)"""
 
 @kind("write")
 @kind("write")
-def written(d, v):
+def written(d: Draw, v: Value) -> str | None:
     x, y, c = v.name, d.other(v), v.channels
     last = v.sizes[-1] - 1
     return d.choice(
@@ -107,7 +112,7 @@ def written(d, v):
 
 @kind("detached")
 @kind("detached")
-def detached(d, v):
+def detached(d: Draw, v: Value) -> str | None:
     x, c = v.name, v.channels
     d.rough()
     return d.choice(
@@ -135,7 +140,7 @@ def detached(d, v):
 
 
 @kind("detached")
-def cut_off(d, v):
+def cut_off(d: Draw, v: Value) -> str | None:
     """A frozen part: nothing else of it reaches what comes after."""
     d.rough()
     return f"({v.name} * 1.0).detach() * 0.7"
@@ -146,7 +151,7 @@ def cut_off(d, v):
 
 @kind("decision")
 @kind("decision")
-def decided(d, v):
+def decided(d: Draw, v: Value) -> str | None:
     x = v.name
     d.rough()
     value = d.choice(
@@ -187,7 +192,7 @@ def decided(d, v):
 
 
 @kind("decision")
-def branched(d, v):
+def branched(d: Draw, v: Value) -> str | None:
     x = v.name
     d.rough()
     test = d.choice(
@@ -206,7 +211,7 @@ def branched(d, v):
 
 @kind("type")
 @kind("type")
-def converted(d, v):
+def converted(d: Draw, v: Value) -> str | None:
     x = v.name
     d.rough()
     return d.choice(
@@ -235,7 +240,7 @@ def converted(d, v):
 
 
 @kind("type")
-def loss(d, v):
+def loss(d: Draw, v: Value) -> str | None:
     """An output without axes, beside the one that goes on."""
     d.lost(
         d.choice([f"{v.name}.pow(2).mean()", f"{v.name}.sum()", f"F.mse_loss({v.name}, torch.zeros_like({v.name}))"])
@@ -248,7 +253,7 @@ def loss(d, v):
 
 @kind("function")
 @kind("function")
-def function(d, v):
+def function(d: Draw, v: Value) -> str | None:
     x = v.name
     layer = "#"
     energy = "torch.func.grad(lambda t: (t.pow(2) / 2 - t.sin()).sum())"
@@ -300,7 +305,7 @@ def function(d, v):
 
 
 @kind("sequence")
-def attention(d, v):
+def attention(d: Draw, v: Value) -> str | None:
     if v.count // v.channels > 80:
         return None
     x, c = v.name, v.channels
@@ -327,7 +332,7 @@ def attention(d, v):
 
 
 @kind("sequence")
-def recurrent(d, v):
+def recurrent(d: Draw, v: Value) -> str | None:
     x, c, hidden = v.name, v.channels, d.integer(2, 4)
     start, end = (
         f"t = {x}.flatten(2).transpose(1, 2)[:, :4]",

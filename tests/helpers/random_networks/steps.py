@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.helpers.random_networks import filters  # noqa: F401  whose kinds come first
 from tests.helpers.random_networks.kinds import kind
+
+if TYPE_CHECKING:
+    from tests.helpers.random_networks.network import Draw, Value
 
 # Rectifiers and gates
 
 
 @kind("rectifier")
-def rectifier(d, v):
+def rectifier(d: Draw, v: Value) -> str | None:
     x = v.name
     return d.choice(
         [
@@ -26,7 +31,7 @@ def rectifier(d, v):
 
 
 @kind("gate")
-def pointwise(d, v):
+def pointwise(d: Draw, v: Value) -> str | None:
     x = v.name
     halves = [f"F.glu({x}, 1)", f"F.silu({x}.chunk(2, 1)[0]) * {x}.chunk(2, 1)[1]"] if v.channels % 2 == 0 else []
     return d.choice(
@@ -53,7 +58,7 @@ def pointwise(d, v):
 
 
 @kind("gate")
-def squeezed(d, v):
+def squeezed(d: Draw, v: Value) -> str | None:
     return d.choice(
         [
             lambda: f"{d.module(f'parts.Gate({v.channels})')}({v.name})",
@@ -74,7 +79,7 @@ def squeezed(d, v):
 
 
 @kind("pool")
-def maximum(d, v):
+def maximum(d: Draw, v: Value) -> str | None:
     size, stride = d.choice([2, 3]), d.choice([1, 2, 3])
     if min(v.sizes) < 2 * size - 1:
         return None
@@ -89,7 +94,7 @@ def maximum(d, v):
 
 
 @kind("pool")
-def average(d, v):
+def average(d: Draw, v: Value) -> str | None:
     size, stride = d.choice([2, 3]), d.choice([1, 2])
     if min(v.sizes) < 2 * size - 1:
         return None
@@ -109,7 +114,7 @@ def average(d, v):
 
 
 @kind("pool")
-def fractional(d, v):
+def fractional(d: Draw, v: Value) -> str | None:
     if v.rank == 1 or min(v.sizes) < 5:
         return None
     drawn = f"({d.constant(1, 1, v.rank)}.sigmoid()).expand(len({v.name}), {v.channels}, {v.rank})"
@@ -117,7 +122,7 @@ def fractional(d, v):
 
 
 @kind("resize")
-def interpolated(d, v):
+def interpolated(d: Draw, v: Value) -> str | None:
     if max(v.sizes) > 9:
         return None
     smooth = {1: ["linear"], 2: ["bilinear", "bicubic"], 3: ["trilinear"]}[v.rank]
@@ -135,7 +140,7 @@ def interpolated(d, v):
 
 
 @kind("resize")
-def shuffled(d, v):
+def shuffled(d: Draw, v: Value) -> str | None:
     if v.rank != 2:
         return None
     choices = [f"F.unfold({v.name}, 3, padding=1).unflatten(2, {v.sizes})[:, ::3]"]
@@ -153,7 +158,7 @@ def shuffled(d, v):
 
 
 @kind("resize")
-def sampled(d, v):
+def sampled(d: Draw, v: Value) -> str | None:
     if v.rank != 2:
         return None
     grid = f"{d.constant(1, 4, 5, 2)}.tanh().expand(len({v.name}), 4, 5, 2)"
@@ -165,7 +170,7 @@ F.grid_sample({v.name}, F.affine_grid(t, [len({v.name}), 1, 4, 4], align_corners
 
 
 @kind("resize")
-def padded(d, v):
+def padded(d: Draw, v: Value) -> str | None:
     if max(v.sizes) > 10 or min(v.sizes) < 4:
         return None
     mode = d.choice(["constant", "reflect", "replicate", "circular"])
@@ -181,7 +186,7 @@ def padded(d, v):
 
 @kind("norm")
 @kind("norm")
-def norm(d, v):
+def norm(d: Draw, v: Value) -> str | None:
     r, c, x = v.rank, v.channels, v.name
     layout = d.choice(["", "", "channels_last", "sliced", "transposed", "tokens", "strided", "expanded"])
     if layout == "expanded":
@@ -227,7 +232,7 @@ def norm(d, v):
 
 
 @kind("place")
-def index(d, v):
+def index(d: Draw, v: Value) -> str | None:
     x, c = v.name, v.channels
     chosen = [d.integer(0, c - 1) for _ in range(d.integer(1, c))]
     mask = [bool(d.coin()) for _ in range(c - 1)] + [True]
@@ -259,7 +264,7 @@ def index(d, v):
 
 
 @kind("place")
-def reshaped(d, v):
+def reshaped(d: Draw, v: Value) -> str | None:
     """Another number of spatial axes."""
     x = v.name
     if v.rank > 1:
@@ -273,7 +278,7 @@ def reshaped(d, v):
 
 @kind("sum")
 @kind("sum")
-def summed(d, v):
+def summed(d: Draw, v: Value) -> str | None:
     x, y = v.name, d.other(v)
     in_place = d.choice(["+=", "-=", "*="])
     return d.choice(
@@ -307,7 +312,7 @@ def summed(d, v):
 
 
 @kind("sum")
-def joined(d, v):
+def joined(d: Draw, v: Value) -> str | None:
     others = d.alike(v)
     if len(others) < 2 or v.channels > 8:
         return None
@@ -315,7 +320,7 @@ def joined(d, v):
 
 
 @kind("sum")
-def scaled(d, v):
+def scaled(d: Draw, v: Value) -> str | None:
     factor = d.constant(1, v.channels, *[1] * v.rank)
     return d.choice(
         [
