@@ -22,8 +22,9 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.data.batches import Batch
+from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.reducer import Scanner
-from deconvviz.mining.tally import Tally
+from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.recording.isolation import as_it_was
 
 THREADS = 2
@@ -55,9 +56,9 @@ def overhead(model: nn.Module, count: int, size: int = 16) -> dict[str, Any]:
     )
     net = dv.DeconvNet(model)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    scanner = Scanner(net, layers, x[:1], 9, 1, True)
+    scanner = Scanner(ScannedLayers.of(net, layers, x[:1], batched=True), k=9, per_image=1)
     features = model.features  # the pass ends with the last layer that is scanned
-    tallies: dict[str, Tally] = {}
+    results: dict[str, LayerResults] = {}
     bare, scanned = [], []
     with as_it_was(model), torch.inference_mode():
         features(x)
@@ -70,7 +71,7 @@ def overhead(model: nn.Module, count: int, size: int = 16) -> dict[str, Any]:
                     bare.append(time.perf_counter() - started)
                 else:
                     batch = Batch(number, torch.arange(number * size, (number + 1) * size), x, (), ())
-                    scanner.run(batch, tallies)
+                    scanner.run(batch, results)
                     scanned.append(time.perf_counter() - started)
     ratios = sorted(b / a for a, b in zip(bare, scanned, strict=True))
     return {

@@ -27,7 +27,6 @@ LONG_FILES = """
 """
 
 LONG_FUNCTIONS = """
-mining/scan.py scan
 """
 
 MANY_POSITIONAL = """
@@ -38,8 +37,6 @@ atlas/build.py _project
 atlas/build.py build_atlas
 captum/comparison.py compare
 cli/__init__.py _show
-data/batches.py _batches
-data/batches.py batches
 evidence/deletion.py _curves
 evidence/deletion.py deletion
 evidence/deletion.py gains
@@ -55,8 +52,6 @@ experiments/probe.py _accuracy
 experiments/probe.py probe
 figures/invariance.py _band
 figures/occlusion.py _map
-mining/reducer.py Scanner.__init__
-mining/scan.py _begun
 mining/scan.py scan
 net.py DeconvNet.project
 operations/convolution.py _from_windows

@@ -173,7 +173,7 @@ def _collated(items: list[Item]) -> list[Item]:
 
 @contextlib.contextmanager
 def batches(
-    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int = 0, pin: bool = False
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], *, workers: int = 0, pin: bool = False
 ) -> Iterator[Iterator[Batch]]:
     """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
 
@@ -181,13 +181,13 @@ def batches(
     read through. Random numbers are what they would have been: loaders draw a seed.
     Raises InputError where images of one batch have different shapes, DataError where a process that loads dies.
     """
-    found = _batches(dataset, preprocess, size, wanted, workers, pin)
+    found = _batches(dataset, preprocess, size, wanted, workers=workers, pin=pin)
     with torch.random.fork_rng(devices=[]), contextlib.closing(found):
         yield found
 
 
 def _batches(
-    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int, pin: bool
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], *, workers: int, pin: bool
 ) -> Generator[Batch, None, None]:
     if is_indexed(dataset):
         items, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)

@@ -38,7 +38,7 @@ from deconvviz.data.naming import name_of_item
 from deconvviz.errors import DeconvVizError, InputError, unknown_layer
 from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
-from deconvviz.mining.reducer import Scanner
+from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import misfit
@@ -127,8 +127,8 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
             raise InputError(f"layer {name!r} is a {kind}; only convolutions and linear layers have filters")
     ordered = [name for name in tape.layers if name in set(asked)]
     places = {name: shown_at(tape, name) for name in ordered}
-    learnt = Scanner(net, [place for place, _ in places.values()], sample, 1, 1, batched).layers
-    return [_Watched(name, called[name], *places[name], learnt[places[name][0]].axis) for name in ordered]
+    scanned = ScannedLayers.of(net, [place for place, _ in places.values()], sample, batched).layers
+    return [_Watched(name, called[name], *places[name], scanned[places[name][0]].channel_axis) for name in ordered]
 
 
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:

@@ -126,7 +126,7 @@ class _Store:
         with contextlib.ExitStack() as stack, Restored() as settings:
             bar = stack.enter_context(progress_bar(total=total, unit="image", desc="features", shown=progress))
             files: dict[str, BinaryIO] = {}
-            loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers)
+            loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers=workers)
             for batch in settings.enter_context(loading):
                 self.broken += [Broken(n, name_of_item(data, n), reason) for n, reason in batch.broken]
                 bar.update(len(batch.numbers) + len(batch.broken))

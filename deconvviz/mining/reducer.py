@@ -1,249 +1,146 @@
-"""Looking at a model's layers as it runs, and keeping of each map only what is strongest.
+"""Reducing each layer's maps to their strongest units, as the model runs.
 
-The layers are learnt from one recorded run; after that no tape is written: hooks give the names, and each map (N,
-channels, ...) is reduced to its maxima. Where these are is looked up only in images that may enter a list.
+No tape is recorded: hooks name the layers, and maps (N, channels, ...) are reduced to their maxima on the device. The
+positions of the maxima are looked up only in images that may enter a list.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deconvviz.data.batches import Batch
-from deconvviz.errors import DeconvVizError, InputError, unknown_layer
-from deconvviz.mining.tally import Tally
-from deconvviz.net import DeconvNet
+from deconvviz.errors import DeconvVizError, InputError
+from deconvviz.mining.layer_results import LayerResults
+from deconvviz.mining.scanned_layers import ScannedLayers
+from deconvviz.mining.top_k import first_maxima, packed, strongest
 from deconvviz.projection.model_call import misfit
-from deconvviz.projection.receptive_field import channel_axis
-from deconvviz.projection.units import sample_shape
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
-from deconvviz.recording.rounding import sampled
-from deconvviz.results import LayerInfo
-from deconvviz.trace import Trace
-
-SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
-
-
-# Positions as one number each, so that their order is that of the map
-
-
-def packed(places: Tensor, dims: Sequence[int]) -> Tensor:
-    """One number for each flat index into maps of size `dims`, from which the position comes back without `dims`."""
-    bits = 62 // max(1, len(dims))
-    number = torch.zeros_like(places)
-    for place in torch.unravel_index(places, dims) if dims else ():
-        number = (number << bits) + place
-    return number
-
-
-def unpacked(numbers: Tensor, dimensions: int) -> Tensor:
-    """Positions (..., dimensions) from packed numbers; -1 stays -1."""
-    bits = 62 // max(1, dimensions)
-    parts = [(numbers >> bits * axis) & (2**bits - 1) for axis in reversed(range(dimensions))]
-    places = torch.stack(parts, -1) if parts else numbers[..., None][..., :0]
-    return torch.where(numbers[..., None] < 0, -1, places)
-
-
-# Looking at a model's layers as it runs
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A layer: where its channels lie, and within how many positions, per axis, a stronger unit hides a weaker one."""
-
-    axis: int
-    hides: tuple[float, ...]  # infinite where units see the whole input
 
 
 class Scanner:
-    """Runs a model on batches and enters what its layers show into tallies.
+    """Runs a model on batches and enters the strongest units of its layers into results.
 
-    layers: names; None for all convolutions and linear modules.
-    sample: (1, C, ...), an input to learn the layers from. batched: whether batches hold several samples.
-    shown: what each layer makes of it, `deconvviz.recording.rounding.sampled`.
+    Attributes:
+        scanned: The model and its layers.
+        k: Length of each channel's list.
+        per_image: How many units of one image a list may hold.
     """
 
-    def __init__(
-        self, net: DeconvNet, layers: Sequence[str] | None, sample: Tensor, k: int, per_image: int, batched: bool
-    ) -> None:
-        self.model, self.k, self.per_image = net.model, k, per_image
-        self.device = next(net.model.parameters(), sample).device
-        sample = sample.to(self.device)
-        with Restored(torch.inference_mode(False), torch.no_grad()):
-            x = sample.clone().expand(1 + batched, *sample.shape[1:])
-            trace = net.trace(x)
-            asked = layers or self._default(trace)
-            for name in asked:
-                if name not in trace.tape.layers:
-                    raise unknown_layer(self.model, name, trace.tape.layers)
-            table = net.layers(trace)
-            self.layers = {name: self._learnt(trace, table[name]) for name in asked}
-            found = self._check_names(trace, x)
-            self.shown = {name: sampled(maps.unflatten(0, (len(x), -1))[0].squeeze(0)) for name, maps in found.items()}
+    def __init__(self, scanned: ScannedLayers, k: int, per_image: int) -> None:
+        self.scanned, self.k, self.per_image = scanned, k, per_image
 
-    def _default(self, trace: Trace) -> list[str]:
-        modules = dict(self.model.named_modules())
-        found = []
-        for layer in trace.tape.layers.values():
-            name = layer.name if layer.name in modules else layer.name.rpartition("_")[0]
-            if isinstance(modules.get(name), SCANNED) and layer.value.carries_signal:
-                found.append(layer.name)
-        if not found:
-            raise InputError(f"{type(self.model).__name__} runs no convolution or linear layers; name layers to scan")
-        return found
+    def run(self, batch: Batch, results: dict[str, LayerResults]) -> None:
+        """Enter one batch.
 
-    def _learnt(self, trace: Trace, row: LayerInfo) -> _Seen:
-        value = trace.tape.layers[row.name].value
-        samples = trace.tape.samples
-        if not value.carries_signal:
-            raise InputError(f"layer {row.name!r} returns {value.dtype}, which has no activations")
-        if samples > 1 and value.id not in trace.apart:
-            raise InputError(f"layer {row.name!r} mixes the samples of a batch; scan it with batch_size=1")
-        axis = channel_axis(trace.tape, value)
-        rows, *rest = sample_shape(value.shape, samples)
-        dimensions = len(rest) - 1 + (rows > 1)
-        hides = (math.inf,) * dimensions
-        if row.stride and row.receptive_field and len(row.stride) == dimensions and axis == 1:
-            hides = tuple(
-                size / 2 / step if step else math.inf
-                for size, step in zip(row.receptive_field, row.stride, strict=True)
-            )
-        return _Seen(axis, hides)
+        Args:
+            batch: The batch, which has images.
+            results: Results by layer; layers that are missing are added.
 
-    def _check_names(self, trace: Trace, x: Tensor) -> dict[str, Tensor]:
-        """What the layers return for the input, when they are run and not recorded.
-
-        Sees that the layers are the recorded ones: functional calls are counted, also those apart from the input."""
-        with Restored((looker := _Looker(self.model, self.layers)).observing()), contextlib.suppress(AllLayersSeen):
-            self.model(x)
-        for name in self.layers:
-            found, recorded = looker.found.get(name), trace.activations[name]
-            if found is None or found.shape != recorded.shape or not torch.allclose(found, recorded, 1e-3, 1e-5, True):
-                raise InputError(
-                    f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
-                    f"scan a module around it"
-                )
-        return {name: looker.found[name] for name in self.layers}
-
-    def run(self, batch: Batch, tallies: dict[str, Tally]) -> None:
-        """Enter one batch. Raises InputError where it does not fit the model or makes it overflow."""
+        Raises:
+            InputError: If the batch does not fit the model, activations are not finite, or a layer does not run.
+        """
         assert batch.images is not None
-        x = batch.images.to(self.device, non_blocking=True)
-        reducer = _Reducer(self, batch.numbers, tallies)
+        model = self.scanned.model
+        x = batch.images.to(self.scanned.device, non_blocking=True)
+        reducer = _Reducer(self, batch.numbers, results)
         try:
             with Restored(reducer.observing()), contextlib.suppress(AllLayersSeen):
-                self.model(x)
+                model(x)
         except DeconvVizError:
             raise
         except (RuntimeError, ValueError, IndexError) as error:
-            if explained := misfit(self.model, x, error):
+            if explained := misfit(model, x, error):
                 raise InputError(explained) from error
             raise
         reducer.finish()
-        if missing := [name for name in self.layers if name not in reducer.seen]:
+        if missing := [name for name in self.scanned.layers if name not in reducer.seen]:
             first, last = int(batch.numbers[0]), int(batch.numbers[-1])
             raise InputError(f"layer {missing[0]!r} did not run on images {first} to {last}; leave it out")
 
 
-class _Looker(Observer):
-    """Keeps what layers returned."""
-
-    def __init__(self, model: nn.Module, wanted: Collection[str]) -> None:
-        super().__init__(model, wanted)
-        self.found: dict[str, Tensor] = {}
-
-    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
-        if name in self.wanted:
-            self.found[name] = tensor.detach().clone()
-        return True
-
-
 class _Reducer(Observer):
-    """Reduces each layer's maps (N, channels, ...) to their maxima, as it runs."""
+    """Reduces the maps of each layer, (N, channels, ...), to their strongest units as the layer runs."""
 
-    def __init__(self, scanner: Scanner, numbers: Tensor, tallies: dict[str, Tally]) -> None:
-        super().__init__(scanner.model, scanner.layers)
-        self.scanner, self.numbers, self.tallies = scanner, numbers, tallies
-        self.waiting: list[tuple[str, Tensor, Tensor]] = []  # on a GPU: layer, maxima and their places
+    def __init__(self, scanner: Scanner, numbers: Tensor, results: dict[str, LayerResults]) -> None:
+        super().__init__(scanner.scanned.model, scanner.scanned.layers)
+        self.scanner, self.numbers, self.results = scanner, numbers, results
+        self.on_device: list[tuple[str, Tensor, Tensor]] = []  # on a GPU: layer, maxima and their packed positions
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
-            maps = tensor.unflatten(0, (len(self.numbers), -1)).movedim(self.scanner.layers[name].axis + 1, 1)
-            maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
-            dims = tuple(maps.shape[2:])
-            if name not in self.tallies:
-                self.tallies[name] = Tally(maps.shape[1], self.scanner.k, len(dims))
-            values = maps.amax(tuple(range(2, maps.ndim))) if dims else maps
-            if maps.is_cuda and self.scanner.per_image == 1:
-                # Nothing waits for the device until all layers have run.
-                self.waiting.append((name, values, packed(maps.flatten(2).argmax(2), dims) if dims else values.long()))
-            else:
-                self.enter(name, values.cpu().double(), maps)
+            axis = self.scanner.scanned.layers[name].channel_axis
+            maps = tensor.unflatten(0, (len(self.numbers), -1)).movedim(axis + 1, 1)
+            self._reduce(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
         return True
+
+    def _reduce(self, name: str, maps: Tensor) -> None:
+        dims = tuple(maps.shape[2:])
+        if name not in self.results:
+            self.results[name] = LayerResults(maps.shape[1], self.scanner.k, len(dims))
+        maxima = maps.amax(tuple(range(2, maps.ndim))) if dims else maps
+        if maps.is_cuda and self.scanner.per_image == 1:
+            # All layers run before anything waits for the device.
+            positions = packed(maps.flatten(2).argmax(2), dims) if dims else torch.zeros_like(maxima, dtype=torch.long)
+            self.on_device.append((name, maxima, positions))
+        elif dims:
+            self._enter_from_maps(name, maxima.cpu().double(), maps)
+        else:
+            values = maxima.cpu().double()
+            self._enter_at(name, values, torch.zeros_like(values, dtype=torch.long))
 
     @on_the_cpu
     def finish(self) -> None:
-        for name, values, places in self.waiting:
-            self.enter(name, values.cpu().double(), places.cpu())
+        """Enter what is still on the device."""
+        for name, maxima, positions in self.on_device:
+            self._enter_at(name, maxima.cpu().double(), positions.cpu())
 
-    def enter(self, name: str, values: Tensor, found: Tensor) -> None:
-        """Maxima (N, channels), and the maps, or packed positions of the maxima."""
-        if not bool(torch.isfinite(values).all()):
-            number = int(self.numbers[(~torch.isfinite(values)).any(1)][0])
-            raise InputError(f"the activations of layer {name!r} are not all finite on image {number}")
-        tally = self.tallies[name]
-        order = values.sort(dim=0, descending=True, stable=True).indices[: self.scanner.k]  # no other can enter
-        best, images = values.gather(0, order), self.numbers[order]
-        enters = tally.may_enter(best, images)
-        rows, columns = order[enters], torch.arange(values.shape[1]).expand_as(order)[enters]
-        if found.shape == values.shape:
-            places = torch.where(enters, found.gather(0, order) if found.dtype == torch.long else 0, -1)
-            tally.enter(best, images, places)
-        else:
-            several = self.scanner.per_image
-            shape = (several, *best.shape)
-            every, places = torch.full(shape, -torch.inf, dtype=torch.float64), torch.full(shape, -1)
-            every[0], hides = best, self.scanner.layers[name].hides
-            for row in rows.unique():
-                here = (order == row) & enters
-                every[:, here], places[:, here] = strongest(
-                    found[row], columns[rows == row], best[here], several, hides
+    def _enter_at(self, name: str, maxima: Tensor, positions: Tensor) -> None:
+        """Enter the maxima of maps, (N, channels), at known packed positions of that shape."""
+        order, images, enters = self._candidates(name, maxima)
+        places = torch.where(enters, positions.gather(0, order), -1)
+        self.results[name].top.enter(maxima.gather(0, order), images, places)
+        self.results[name].statistics.add(maxima)
+
+    def _enter_from_maps(self, name: str, maxima: Tensor, maps: Tensor) -> None:
+        """Enter the strongest units of maps, (N, channels, ...), whose maxima are known, (N, channels)."""
+        order, images, enters = self._candidates(name, maxima)
+        best, count = maxima.gather(0, order), self.scanner.per_image
+        columns = torch.arange(maxima.shape[1]).expand_as(order)
+        shape = (count, *best.shape)
+        values, places = torch.full(shape, -torch.inf, dtype=torch.float64), torch.full(shape, -1)
+        values[0] = best
+        for row in order[enters].unique():
+            of_image = (order == row) & enters
+            channels = columns[of_image]
+            if count == 1:
+                places[0, of_image] = first_maxima(maps[row], channels, best[of_image])
+            else:
+                distances = self.scanner.scanned.layers[name].distances
+                values[:, of_image], places[:, of_image] = strongest(
+                    maps[row][channels.to(maps.device)], count, distances
                 )
-            tally.enter(every.flatten(0, 1), images.expand(shape).flatten(0, 1), places.flatten(0, 1))
-        tally.count(values)
+        top = self.results[name].top
+        top.enter(values.flatten(0, 1), images.expand(shape).flatten(0, 1), places.flatten(0, 1))
+        self.results[name].statistics.add(maxima)
 
+    def _candidates(self, name: str, maxima: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Which images of the batch may enter the channels' lists.
 
-def strongest(
-    maps: Tensor, channels: Tensor, best: Tensor, several: int, hides: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """The strongest units of some channels of one image, the first of equals; each hides its neighbours from the next.
+        Returns:
+            Per channel, at most k of the batch's rows by descending maximum, (candidates, channels); the numbers of
+            their images; and which of them would enter, both of that shape.
 
-    maps: (channels, *dims). channels, best: (n,), which channels, and their maxima.
-    Returns values (several, n), -inf where none is left, and packed positions.
-    """
-    dims = tuple(maps.shape[1:])
-    channels, last = channels.to(maps.device), maps.movedim(0, -1)
-    if several == 1 and last.is_contiguous():  # channels_last, where a channel's own values lie far from each other
-        chosen = last.flatten(0, -2).index_select(1, channels)
-        place, column = (chosen == best.to(chosen)).nonzero().unbind(1)
-        first = torch.full_like(channels, len(chosen)).scatter_reduce_(0, column, place, "amin")
-        return best[None], packed(first, dims).cpu()[None]
-    chosen = maps[channels].flatten(1)
-    found = []
-    for _ in range(several):
-        place = chosen.argmax(1)
-        found.append((chosen.gather(1, place[:, None])[:, 0].cpu().double(), packed(place, dims).cpu()))
-        if len(found) < several:
-            hidden = torch.ones_like(chosen, dtype=torch.bool)
-            every = torch.unravel_index(torch.arange(chosen.shape[1], device=place.device), dims)
-            for axis, here, reach in zip(every, torch.unravel_index(place, dims), hides, strict=True):
-                hidden &= (axis - here[:, None]).abs() < reach
-            chosen = chosen.masked_fill(hidden, -torch.inf)
-    return torch.stack([value for value, _ in found]), torch.stack([place for _, place in found])
+        Raises:
+            InputError: If a maximum is not finite.
+        """
+        if not bool(torch.isfinite(maxima).all()):
+            number = int(self.numbers[(~torch.isfinite(maxima)).any(1)][0])
+            raise InputError(f"the activations of layer {name!r} are not all finite on image {number}")
+        order = maxima.sort(dim=0, descending=True, stable=True).indices[: self.scanner.k]  # no other can enter
+        images = self.numbers[order]
+        return order, images, self.results[name].top.may_enter(maxima.gather(0, order), images)

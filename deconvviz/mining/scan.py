@@ -1,12 +1,12 @@
-"""Mining a dataset: one pass, all layers, the k strongest units of every channel.
+"""Mining a dataset: one pass over it finds the k strongest units of every channel of every layer.
 
 `scan` runs the model over the dataset once, in inference mode. As a layer runs, its maps are reduced on the device to
-their maximum per image and channel; nothing else is kept, so memory does not grow with the dataset. Positions are
+their maximum per image and channel. Nothing else is kept, so memory does not grow with the dataset. Positions are
 looked up only in images that may enter a channel's list.
 
-The result does not depend on the order in which batches are seen: ranks of a distributed job take every n-th batch
-and merge, an interrupted scan goes on with the batches that are left, and the outcome is the same to the last bit as
-that of one uninterrupted process with the same batch size. Ties go to the lower image number.
+The result does not depend on the order in which batches are seen. Each process of a distributed job takes every n-th
+batch, and an interrupted scan continues with the batches that are left. The merged result is the same, to the last bit,
+as that of one uninterrupted process with the same batch size. Ties go to the lower image number.
 
 >>> import deconvviz as dv
 >>> from deconvviz.data import mnist_test
@@ -20,7 +20,8 @@ that of one uninterrupted process with the same batch size. Ties go to the lower
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,17 +29,20 @@ from torch import Tensor
 
 from deconvviz import __version__
 from deconvviz.arguments import FLAG, NET, PATH, check_counts, optional, takes
-from deconvviz.data.batches import as_dataset, batches, none_readable
+from deconvviz.data.batches import Batch, as_dataset, batches, none_readable
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.naming import name_of_item, short_name
 from deconvviz.data.source import Source, content_of
 from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
-from deconvviz.mining.progress import Progress, ScanState, checked_folder
+from deconvviz.mining.layer_results import LayerResults
+from deconvviz.mining.progress import Progress
 from deconvviz.mining.ranks import Ranks
-from deconvviz.mining.reducer import Scanner, unpacked
-from deconvviz.mining.tally import bin_edges
+from deconvviz.mining.reducer import Scanner
+from deconvviz.mining.scanned_layers import ScannedLayers
+from deconvviz.mining.state import ScanState, checked_folder
+from deconvviz.mining.statistics import bin_edges
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import layer_names
 from deconvviz.recording.fingerprint import fingerprint
@@ -61,141 +65,199 @@ def scan(
     strict: bool = False,
     progress: bool = True,
 ) -> TopActivations:
-    """The k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
+    """Find the k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
 
-    dataset: a tensor (N, C, ...), a pair (images, labels), a folder of images, a torch dataset or an iterable; items
-        are images, (image, label) or mappings with an ``image``. What is no tensor goes through the net's preprocess.
-    layers: names as `DeconvNet.layers` lists them; None for all convolution and linear modules.
-    state: a folder to keep progress in; the same call goes on from there. It is refused for another scan.
-    per_image: how many units of one image a channel's list may hold. Of two whose receptive fields share more than
-        half of their extent along every axis only the stronger one counts.
-    workers: processes that load images.
-    strict: raise at the first item that cannot be read, instead of listing it in the result.
-    progress: show a bar with the rate and the time left.
+    Under torch.distributed each process sees its share, and all return the whole result.
 
-    Under torch.distributed each rank sees its share and all return the whole result.
-    Raises InputError for images that do not fit the model, activations that are not finite, layers that mix the samples
-    of a batch, and a state that belongs to another scan; UnknownLayerError; DataError under `strict`, where no item
-    can be read, or where a process that loads images ended.
+    Args:
+        net: The network.
+        dataset: A tensor (N, C, ...), a pair (images, labels), a folder of images, a torch dataset or an iterable.
+            Items are images, pairs (image, label) or mappings with an ``image``. Anything that is not a tensor yet is
+            passed through the network's `preprocess`.
+        layers: Names as `DeconvNet.layers` lists them; None for all convolutions and linear modules.
+        k: Length of each channel's list.
+        batch_size: Number of images in a batch.
+        state: A folder in which progress is kept, so that the same call continues from there.
+        per_image: How many units of one image a channel's list may hold. Of two units whose receptive fields share
+            more than half of their extent along every axis only the stronger one counts.
+        workers: Number of processes that load images.
+        strict: Raise at the first item that cannot be read, instead of listing it in the result.
+        progress: Show a bar with the rate and the time left.
+
+    Raises:
+        InputError: If images do not fit the model, activations are not finite, a layer mixes the samples of a batch,
+            or the state belongs to another scan.
+        UnknownLayerError: If a layer does not run.
+        DataError: If no item can be read, under `strict` if one cannot be read, or if a process that loads images ends.
     """
     check_counts(k=k, batch_size=batch_size, per_image=per_image)
     check_counts(0, workers=workers)
-    k, batch_size, per_image, workers = int(k), int(batch_size), int(per_image), int(workers)
-    asked = layer_names(layers, "scan; name at least one, or give layers=None for all convolutions")
+    names = layer_names(layers, "scan; name at least one, or give layers=None for all convolutions")
     ranks, source = Ranks(), Source(as_dataset(dataset))
     if source.indexed and not source.count:
         raise none_readable([])
-    options = {"k": k, "batch size": batch_size, "units per image": per_image, "layers": asked}
-    data, streamed = source.data, state is not None and not source.indexed
-
-    def learnt(images: Tensor) -> Scanner:
-        with Restored(as_it_was(net.model), torch.no_grad()):
-            return Scanner(net, asked, images[:1], k, per_image, batch_size > 1)
-
-    with Restored() as held:
-        scanner, kept = _begun(net, source, ranks, state, options, learnt, held)
-        done = kept.done
-        seen = kept.own.count + len(kept.own.broken)
-        total = source.count if source.indexed else None
-        shown = progress and ranks.rank == 0
-        bar = progress_bar(total=total, initial=seen, unit="image", desc="scan", shown=shown, smoothing=0.05)
-        loading = batches(
-            *(source.items(), net.preprocess, batch_size),
-            lambda n: (n % ranks.world == ranks.rank and n not in done) or kept.comes_again(n),
-            workers,
-            next(net.model.parameters(), torch.empty(0)).is_cuda,
-        )
-        with bar, Restored() as settings:
-            found = settings.enter_context(loading)
-            for batch in found:
-                content = content_of(batch) if streamed else 0
-                if kept.comes_again(batch.number):
-                    kept.compare(batch.number, content)
-                    continue
-                if strict and batch.broken:
-                    number, reason = batch.broken[0]
-                    raise DataError(f"item {name_of_item(data, number)} cannot be read: {reason}")
-                if batch.images is not None:
-                    scanner = scanner or learnt(batch.images)
-                    # Batch by batch, so that other threads can use a model between them.
-                    with Restored(as_it_was(net.model), torch.no_grad()):
-                        scanner.run(batch, kept.own.tallies)
-                kept.own.add(batch, content)
-                kept.save()
-                others = (len(batch.numbers) + len(batch.broken)) * ranks.world  # about as far as this one
-                bar.update(others if total is None else min(others, total - bar.n))
-        kept.compared()
-        kept.save(now=True)
-        whole = kept.whole(ranks, source.count, batch_size)
-    provenance = ScanProvenance(
-        type(net.model).__name__,
-        fingerprint(net.model),
-        short_name(data),
-        batch_size,
-        per_image,
-        {"deconvviz": __version__, "torch": str(torch.__version__)},
-    )
-    return _result(whole, data, provenance)
+    options = _Options(names, int(k), int(batch_size), int(per_image), strict)
+    job = _Job(net, source, ranks, options)
+    with Restored() as lock:
+        job.begin(state, lock)
+        job.run(int(workers), progress)
+        total = job.finish()
+    return _result(total, source.data, job.provenance())
 
 
-def _begun(
-    net: DeconvNet,
-    source: Source,
-    ranks: Ranks,
-    state: str | os.PathLike[str] | None,
-    options: dict[str, Any],
-    learnt: Callable[[Tensor], Scanner],
-    held: Restored,
-) -> tuple[Scanner | None, ScanState]:
-    """What an earlier scan left, where all processes of the job, and that scan, do the same.
+@dataclass(frozen=True)
+class _Options:
+    """Options of a scan, as for `scan`."""
 
-    held: keeps the folder of the state for this job.
-    """
-    if state is None and ranks.world == 1:
-        return None, ScanState(None, {}, ranks)
-    scanners: list[Scanner] = []
+    layers: list[str] | None
+    k: int
+    batch_size: int
+    per_image: int
+    strict: bool
 
-    def identity() -> dict[str, Any]:
-        if state is not None and ranks.rank == 0:
-            held.enter_context(alone(checked_folder(state)))
-        kept = {"state": "kept" if state is not None else "none"}
-        found = options | kept | identity_of(net.model, source, net.preprocess)
+    def identity(self) -> dict[str, Any]:
+        """The options on which the result depends."""
+        return {"k": self.k, "batch size": self.batch_size, "units per image": self.per_image, "layers": self.layers}
+
+
+class _Job:
+    """This process's part in a scan."""
+
+    def __init__(self, net: DeconvNet, source: Source, ranks: Ranks, options: _Options) -> None:
+        self.net, self.source, self.ranks, self.options = net, source, ranks, options
+        self.state = ScanState(None, {}, ranks)
+        self.compares = False  # whether batches of an iterable that come again are compared
+        self.scanner: Scanner | None = None  # made from the first image
+
+    def begin(self, folder: str | os.PathLike[str] | None, lock: Restored) -> None:
+        """Read what an earlier job has left, after checking that it and all processes of this job do the same.
+
+        Args:
+            folder: The folder of the state, or None.
+            lock: Keeps the folder locked for this job.
+
+        Raises:
+            InputError: If they do not do the same.
+        """
+        if folder is None and self.ranks.world == 1:
+            return
+        self.compares = folder is not None and not self.source.indexed
+        identities = self.ranks.each(lambda: self._identity(folder, lock))
+        for rank, identity in enumerate(identities):
+            if what := difference(identities[0], identity):
+                raise InputError(
+                    f"the processes of this job do different scans: the {what[0]} is {what[1]} in process 0 and "
+                    f"{what[2]} in process {rank}; give all of them the same model, weights, data and options"
+                )
+        states: list[ScanState] = []
+        streamed = not self.source.indexed
+        self.ranks.each(lambda: states.append(ScanState(folder, identities[0], self.ranks, streamed)))
+        self.state = states[0]
+
+    def _identity(self, folder: str | os.PathLike[str] | None, lock: Restored) -> dict[str, Any]:
+        """What this process is about to scan."""
+        if folder is not None and self.ranks.rank == 0:
+            lock.enter_context(alone(checked_folder(folder)))
+        net, source = self.net, self.source
+        kept = {"state": "kept" if folder is not None else "none"}
+        identity = self.options.identity() | kept | identity_of(net.model, source, net.preprocess)
         first = source.first(net.preprocess)
         if first is not None:
-            scanners.append(learnt(first[None]))
-        return found | {"layers on the first image": scanners[0].shown if scanners else None}
+            self.scanner = self._new_scanner(first[None])
+        shown = None if self.scanner is None else dict(self.scanner.scanned.on_first_image)
+        return identity | {"layers on the first image": shown}
 
-    identities = ranks.each(identity)
-    for rank, other in enumerate(identities):
-        if what := difference(identities[0], other):
-            raise InputError(
-                f"the processes of this job do different scans: the {what[0]} is {what[1]} in process 0 and {what[2]} "
-                f"in process {rank}; give all of them the same model, weights, data and options"
-            )
-    states: list[ScanState] = []
-    ranks.each(lambda: states.append(ScanState(state, identities[0], ranks, not source.indexed)))
-    return next(iter(scanners), None), states[0]
+    def _new_scanner(self, images: Tensor) -> Scanner:
+        options = self.options
+        with Restored(as_it_was(self.net.model), torch.no_grad()):
+            scanned = ScannedLayers.of(self.net, options.layers, images[:1], options.batch_size > 1)
+        return Scanner(scanned, options.k, options.per_image)
+
+    def run(self, workers: int, progress: bool) -> None:
+        """See all batches of this process that are left."""
+        own = self.state.own
+        total = self.source.count if self.source.indexed else None
+        bar = progress_bar(
+            total=total,
+            initial=own.count + len(own.broken),
+            unit="image",
+            desc="scan",
+            shown=progress and self.ranks.rank == 0,
+            smoothing=0.05,
+        )
+        done = self.state.done
+
+        def is_wanted(number: int) -> bool:
+            mine = number % self.ranks.world == self.ranks.rank and number not in done
+            return mine or self.state.comes_again(number)
+
+        loading = batches(
+            *(self.source.items(), self.net.preprocess, self.options.batch_size),
+            is_wanted,
+            workers=workers,
+            pin=next(self.net.model.parameters(), torch.empty(0)).is_cuda,
+        )
+        with bar, Restored() as settings:
+            for batch in settings.enter_context(loading):
+                if self._see(batch):
+                    items = (len(batch.numbers) + len(batch.broken)) * self.ranks.world  # others are about as far
+                    bar.update(items if total is None else min(items, total - bar.n))
+        self.state.check_all_compared()
+        self.state.save(now=True)
+
+    def _see(self, batch: Batch) -> bool:
+        """Enter a batch, or compare it with what it was; returns whether it was entered."""
+        content = content_of(batch) if self.compares else 0
+        if self.state.comes_again(batch.number):
+            self.state.compare(batch.number, content)
+            return False
+        if self.options.strict and batch.broken:
+            number, reason = batch.broken[0]
+            raise DataError(f"item {name_of_item(self.source.data, number)} cannot be read: {reason}")
+        if batch.images is not None:
+            self.scanner = self.scanner or self._new_scanner(batch.images)
+            # Batch by batch, so that other threads can use the model in between.
+            with Restored(as_it_was(self.net.model), torch.no_grad()):
+                self.scanner.run(batch, self.state.own.layers)
+        self.state.own.add(batch, content)
+        self.state.save()
+        return True
+
+    def finish(self) -> Progress:
+        """What all processes have seen."""
+        return self.state.merged(self.ranks, self.source.count, self.options.batch_size)
+
+    def provenance(self) -> ScanProvenance:
+        return ScanProvenance(
+            type(self.net.model).__name__,
+            fingerprint(self.net.model),
+            short_name(self.source.data),
+            self.options.batch_size,
+            self.options.per_image,
+            {"deconvviz": __version__, "torch": str(torch.__version__)},
+        )
 
 
-def _result(whole: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:
+def _result(total: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:
     broken = tuple(
-        Broken(number, name_of_item(data, number), reason) for number, reason in sorted(whole.broken.items())
+        Broken(number, name_of_item(data, number), reason) for number, reason in sorted(total.broken.items())
     )
-    if not whole.count:
+    if not total.count:
         raise none_readable(broken)
-    tallies = whole.tallies
-    edges = bin_edges()
+    layers, edges = total.layers, bin_edges()
     return TopActivations(
-        {layer: tally.values for layer, tally in tallies.items()},
-        {layer: tally.images for layer, tally in tallies.items()},
-        {layer: unpacked(tally.positions, int(tally.dimensions)) for layer, tally in tallies.items()},
-        {
-            layer: ChannelStatistics(
-                tally.fired.double() / whole.count, tally.mean(whole.count), tally.maximum, tally.histogram, edges
-            )
-            for layer, tally in tallies.items()
-        },
-        whole.count,
+        {name: results.top.values for name, results in layers.items()},
+        {name: results.top.images for name, results in layers.items()},
+        {name: results.top.map_positions() for name, results in layers.items()},
+        {name: _statistics(results, total.count, edges) for name, results in layers.items()},
+        total.count,
         broken,
         provenance,
+    )
+
+
+def _statistics(results: LayerResults, count: int, edges: Tensor) -> ChannelStatistics:
+    running = results.statistics
+    return ChannelStatistics(
+        running.fired.double() / count, running.mean(count), running.maximum, running.histogram, edges
     )

@@ -152,7 +152,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    from deconvviz.mining import progress
+    from deconvviz.mining import state
 
-    progress.SECONDS, progress.SHARE = 0.0, 0
+    state.SECONDS, state.SHARE = 0.0, 0
     main()

@@ -18,7 +18,7 @@ import torch
 
 import deconvviz as dv
 from deconvviz.data import mnist_test
-from deconvviz.mining import progress
+from deconvviz.mining.progress import Progress
 from deconvviz.mining.scan import scan
 from deconvviz.models import mnist_cnn
 
@@ -46,7 +46,7 @@ def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, worl
     status = 1
     try:
         torch.set_num_threads(1)
-        progress.SECONDS, progress.SHARE = 0.0, 0
+        state.SECONDS, state.SHARE = 0.0, 0
         if world > 1:
             torch.distributed.init_process_group(
                 "gloo",
@@ -90,7 +90,7 @@ def killed(folder: Path, times: int) -> None:
         os.kill(child, signal.SIGKILL)
         unfinished += ended(child) == -signal.SIGKILL
         if written.exists():
-            got.add(len(progress.Progress.load(written)[0].done))
+            got.add(len(Progress.load(written)[0].done))
     assert ended(forked(state, folder / "resumed", 0.0)) == 0
     print(f"killed {unfinished} of {times}, after {sorted(got)} batches")
 

@@ -11,7 +11,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.experiments import diagnose
 from deconvviz.experiments.evolution import _unit_length
-from deconvviz.mining.tally import Tally
+from deconvviz.mining.statistics import RunningStatistics
 
 
 def scaling(*factors):
@@ -43,17 +43,17 @@ def test_a_mean_is_the_exact_one_rounded_once_in_any_order(batch_size):
     values = torch.randn(500, 3, dtype=torch.float64) * torch.tensor([1.0, 1e308, 1e-320], dtype=torch.float64)
     values[:, 0] *= 10.0 ** torch.linspace(-300, 300, 500)
     values = values.clamp(-1.7e308, 1.7e308)
-    tally = Tally(3, 1, 0)
+    running = RunningStatistics(3)
     for part in values[torch.randperm(500)].split(batch_size):
-        tally.count(part)
-    assert tally.mean(500).tolist() == [float(sum(map(Fraction, column)) / 500) for column in values.T.tolist()]
+        running.add(part)
+    assert running.mean(500).tolist() == [float(sum(map(Fraction, column)) / 500) for column in values.T.tolist()]
 
 
 def test_a_mean_tells_numbers_apart_that_are_one_in_float32():
-    tally = Tally(1, 1, 0)
-    tally.count(torch.tensor([[1.0], [1.0 + 2**-51]], dtype=torch.float64))
-    assert float(tally.mean(2)) == 1 + 2**-52
-    assert tally.maximum.tolist() == [1.0 + 2**-51]
+    running = RunningStatistics(1)
+    running.add(torch.tensor([[1.0], [1.0 + 2**-51]], dtype=torch.float64))
+    assert float(running.mean(2)) == 1 + 2**-52
+    assert running.maximum.tolist() == [1.0 + 2**-51]
 
 
 def test_diagnosis_in_float64():

@@ -13,7 +13,8 @@ import deconvviz as dv
 from deconvviz.data import ImageFolder, mnist_test
 from deconvviz.errors import DataError, InputError, UnknownLayerError
 from deconvviz.images import Preprocess
-from deconvviz.mining.tally import BINS, PER_OCTAVE, Tally, bin_edges
+from deconvviz.mining.layer_results import LayerResults
+from deconvviz.mining.statistics import BINS, PER_OCTAVE, RunningStatistics, bin_edges
 from deconvviz.models import mnist_cnn
 from deconvviz.models.by_name import load_model
 from deconvviz.results import TopActivations
@@ -370,34 +371,34 @@ def test_the_result_can_be_saved_printed_and_drawn(net, digits, tmp_path):
     assert len(top.figure().axes) == 2
 
 
-# Tallies
+# What is kept of a layer
 
 
-def test_tallies_merge_to_the_same_in_any_order():
+def test_results_merge_to_the_same_in_any_order():
     torch.manual_seed(1)
     values = (torch.randn(60, 4) * 10).round().double()  # many ties
     numbers = torch.arange(60)
-    whole, parts = Tally(4, 5, 1), []
+    whole, parts = LayerResults(4, 5, 1), []
     for chunk in torch.randperm(60).split(7):
-        part = Tally(4, 5, 1)
-        for tally in (part, whole):
-            tally.enter(values[chunk], numbers[chunk], numbers[chunk, None].expand(-1, 4))
-            tally.count(values[chunk])
+        part = LayerResults(4, 5, 1)
+        for results in (part, whole):
+            results.top.enter(values[chunk], numbers[chunk], numbers[chunk, None].expand(-1, 4))
+            results.statistics.add(values[chunk])
         parts.append(part)
-    merged = Tally(4, 5, 1)
+    merged = LayerResults(4, 5, 1)
     for part in reversed(parts):
         merged.merge(part)
     for name, tensor in whole.tensors().items():
         assert torch.equal(tensor, merged.tensors()[name]), name
     order = values.T.sort(dim=1, descending=True, stable=True).indices[:, :5]
-    assert torch.equal(whole.images, order)
+    assert torch.equal(whole.top.images, order)
 
 
 def test_means_are_exact_over_a_wide_range():
     values = torch.tensor([[1e-30], [1e30], [-1e30], [2.5], [-1e-30], [3.4e38], [-3.4e38], [0.0]], dtype=torch.float64)
-    tally = Tally(1, 1, 1)
-    tally.count(values.float().double())
-    assert float(tally.mean(8)) == 2.5 / 8
+    running = RunningStatistics(1)
+    running.add(values.float().double())
+    assert float(running.mean(8)) == 2.5 / 8
     assert len(bin_edges()) == BINS + 1
     assert bin_edges()[-2] / bin_edges()[-2 - PER_OCTAVE] == 2
 

@@ -15,7 +15,7 @@ import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.errors import DataError, InputError
 from deconvviz.images import Preprocess
-from deconvviz.mining import progress
+from deconvviz.mining import state
 from deconvviz.models import mnist_cnn
 
 ROOT = Path(__file__).parents[2]
@@ -85,8 +85,8 @@ def test_a_finished_state_answers_without_running_the_model_on_the_dataset(digit
 
 
 def test_what_was_seen_is_kept_when_the_dataset_raises(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "SECONDS", 0)
-    monkeypatch.setattr(progress, "SHARE", 0)
+    monkeypatch.setattr(state, "SECONDS", 0)
+    monkeypatch.setattr(state, "SHARE", 0)
 
     class Fails(list):
         loads = 0

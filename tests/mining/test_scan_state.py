@@ -21,7 +21,7 @@ from deconvviz.errors import DataError, InputError, OutputError
 from deconvviz.images import to_pil
 from deconvviz.io.atomic import replacing
 from deconvviz.io.locks import alone
-from deconvviz.mining import progress
+from deconvviz.mining import state
 from deconvviz.mining.progress import Progress, Runs
 from deconvviz.mining.ranks import Ranks
 from tests.helpers.disagreeing_scans import IMAGES, Called, net, scan
@@ -78,8 +78,8 @@ def halfway(images):
 
 
 def test_an_iterable_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "SECONDS", 0)
-    monkeypatch.setattr(progress, "SHARE", 0)
+    monkeypatch.setattr(state, "SECONDS", 0)
+    monkeypatch.setattr(state, "SHARE", 0)
     with pytest.raises(DataError, match="behind its first 19 items"):
         scan(data=halfway(IMAGES), state=tmp_path)
     assert Progress.load(tmp_path / "rank-0.safetensors")[0].done.runs == [[0, 3]]

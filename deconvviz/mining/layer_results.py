@@ -1,0 +1,58 @@
+"""What a scan keeps of one layer: the strongest units of each channel, and statistics."""
+
+from __future__ import annotations
+
+from torch import Tensor, device
+
+from deconvviz.mining.statistics import RunningStatistics
+from deconvviz.mining.top_k import TopK
+from deconvviz.recording.restoring import Restored
+
+_TOP_K = ("values", "images", "positions", "dimensions")
+TENSORS = ("values", "images", "positions", "fired", "sums", "histogram", "maximum", "dimensions")  # as in the file
+
+
+class LayerResults:
+    """The strongest units of each channel of a layer, and the statistics of the strongest unit of each image.
+
+    Attributes:
+        top: The strongest units.
+        statistics: The statistics.
+    """
+
+    def __init__(self, channels: int, k: int, dimensions: int) -> None:
+        self.top = TopK(channels, k, dimensions)
+        self.statistics = RunningStatistics(channels)
+
+    def merge(self, other: LayerResults) -> None:
+        """Add what was found in other images."""
+        self.top.merge(other.top)
+        self.statistics.merge(other.statistics)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything as tensors, to be written to a file."""
+        return {name: getattr(self._holder(name), name) for name in TENSORS}
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> LayerResults:
+        """What `tensors` has returned.
+
+        Raises:
+            ValueError: If the tensors are not of the shapes and types that `tensors` returns.
+        """
+        channels, k = tensors["values"].shape
+        with Restored(device("meta")):  # shapes and types without memory, since the tensors may come from anywhere
+            expected = cls(channels, k, 0).tensors()
+        for name, like in expected.items():
+            if (tensors[name].shape, tensors[name].dtype) != (like.shape, like.dtype):
+                raise ValueError(f"{name} is {tuple(tensors[name].shape)} of {tensors[name].dtype}")
+        dimensions = int(tensors["dimensions"])
+        if k < 1 or not 0 <= dimensions < 63:
+            raise ValueError(f"lists of {k}, positions of {dimensions} dimensions")
+        results = cls(0, k, dimensions)
+        for name in TENSORS:
+            setattr(results._holder(name), name, tensors[name].clone())
+        return results
+
+    def _holder(self, name: str) -> TopK | RunningStatistics:
+        return self.top if name in _TOP_K else self.statistics

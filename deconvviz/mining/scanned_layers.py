@@ -1,0 +1,148 @@
+"""The layers of a model that a scan looks at: which they are, and how their channels and positions lie."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.errors import InputError, unknown_layer
+from deconvviz.net import DeconvNet
+from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.projection.units import sample_shape
+from deconvviz.recording.observer import AllLayersSeen, Observer
+from deconvviz.recording.restoring import Restored
+from deconvviz.recording.rounding import sampled
+from deconvviz.results import LayerInfo
+from deconvviz.trace import Trace
+
+SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+@dataclass(frozen=True)
+class ScannedLayer:
+    """How the units of a layer lie.
+
+    Attributes:
+        channel_axis: Axis of the layer's tensor along which the channels lie.
+        distances: Per axis of a map, the distance in positions below which a stronger unit suppresses a weaker one of
+            the same channel; infinite if units see the whole input.
+    """
+
+    channel_axis: int
+    distances: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ScannedLayers:
+    """A model with the layers that are scanned.
+
+    Attributes:
+        model: The model.
+        device: Where it runs.
+        layers: The layers, by name.
+        on_first_image: What each layer returned for the first image, by `deconvviz.recording.rounding.sampled`.
+    """
+
+    model: nn.Module
+    device: torch.device
+    layers: Mapping[str, ScannedLayer]
+    on_first_image: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, net: DeconvNet, names: Sequence[str] | None, first: Tensor, batched: bool) -> ScannedLayers:
+        """Learn about the layers by recording a run.
+
+        Args:
+            net: The network.
+            names: Names of the layers; None for all convolutions and linear modules.
+            first: The first image, (1, C, ...).
+            batched: Whether batches will hold several images.
+
+        Raises:
+            UnknownLayerError: If a layer does not run.
+            InputError: If a layer has no activations, mixes the samples of a batch, or cannot be found again when the
+                model runs without being recorded.
+        """
+        device = next(net.model.parameters(), first).device
+        first = first.to(device)
+        with Restored(torch.inference_mode(False), torch.no_grad()):
+            x = first.clone().expand(1 + batched, *first.shape[1:])
+            trace = net.trace(x)
+            names = names or _convolutions_and_linear(net.model, trace)
+            for name in names:
+                if name not in trace.tape.layers:
+                    raise unknown_layer(net.model, name, trace.tape.layers)
+            table = net.layers(trace)
+            layers = {name: _layer(trace, table[name]) for name in names}
+            maps = _run_unrecorded(net.model, names, trace, x)
+            numbers = {name: sampled(maps[name].unflatten(0, (len(x), -1))[0].squeeze(0)) for name in names}
+        return cls(net.model, device, layers, numbers)
+
+
+def _convolutions_and_linear(model: nn.Module, trace: Trace) -> list[str]:
+    """Names of all convolutions and linear modules that run, each call of them."""
+    modules = dict(model.named_modules())
+    names = []
+    for layer in trace.tape.layers.values():
+        module = layer.name if layer.name in modules else layer.name.rpartition("_")[0]
+        if isinstance(modules.get(module), SCANNED) and layer.value.carries_signal:
+            names.append(layer.name)
+    if not names:
+        raise InputError(f"{type(model).__name__} runs no convolution or linear layers; name layers to scan")
+    return names
+
+
+def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
+    value = trace.tape.layers[row.name].value
+    samples = trace.tape.samples
+    if not value.carries_signal:
+        raise InputError(f"layer {row.name!r} returns {value.dtype}, which has no activations")
+    if samples > 1 and value.id not in trace.apart:
+        raise InputError(f"layer {row.name!r} mixes the samples of a batch; scan it with batch_size=1")
+    axis = channel_axis(trace.tape, value)
+    rows, *rest = sample_shape(value.shape, samples)
+    dimensions = len(rest) - 1 + (rows > 1)
+    distances = (math.inf,) * dimensions
+    if row.stride and row.receptive_field and len(row.stride) == dimensions and axis == 1:
+        distances = tuple(
+            size / 2 / step if step else math.inf for size, step in zip(row.receptive_field, row.stride, strict=True)
+        )
+    return ScannedLayer(axis, distances)
+
+
+def _run_unrecorded(model: nn.Module, names: Iterable[str], trace: Trace, x: Tensor) -> dict[str, Tensor]:
+    """What the layers return when the model runs without being recorded, which must be what was recorded.
+
+    Functional calls are counted as they run, including those that do not see the input and are not recorded.
+    """
+    names = list(names)
+    capture = _Capture(model, names)
+    with Restored(capture.observing()), contextlib.suppress(AllLayersSeen):
+        model(x)
+    for name in names:
+        maps, recorded = capture.tensors.get(name), trace.activations[name]
+        if maps is None or maps.shape != recorded.shape or not torch.allclose(maps, recorded, 1e-3, 1e-5, True):
+            raise InputError(
+                f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
+                f"scan a module around it"
+            )
+    return capture.tensors
+
+
+class _Capture(Observer):
+    """Keeps copies of what layers return."""
+
+    def __init__(self, model: nn.Module, wanted: Collection[str]) -> None:
+        super().__init__(model, wanted)
+        self.tensors: dict[str, Tensor] = {}
+
+    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
+        if name in self.wanted:
+            self.tensors[name] = tensor.detach().clone()
+        return True
