@@ -1,0 +1,80 @@
+"""The images of a dataset, as the network gets them and as people see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvviz import images
+from deconvviz.atlas.records import Picture
+from deconvviz.data.batches import numbered
+from deconvviz.data.naming import classes_of, name_of_item, short_name
+from deconvviz.errors import DataError, InputError
+from deconvviz.net import DeconvNet
+
+
+class DatasetPictures:
+    """The images of a dataset with items by number.
+
+    Attributes:
+        device: Where the network runs.
+        dtype: The type of its parameters.
+    """
+
+    def __init__(self, net: DeconvNet, data: Any) -> None:
+        self._net, self._data = net, data
+        self._classes = classes_of(data)
+        parameter = next(net.model.parameters(), torch.empty(0))
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self._first: tuple[int, tuple[int, ...]] | None = None  # number and shape of the first image
+
+    def load(self, number: int) -> tuple[Tensor, str]:
+        """An image as the network's input, (C, H, W), and its label, "" if there is none.
+
+        Raises:
+            DataError: If the item cannot be read.
+            InputError: If it has another size than the first image that was loaded.
+        """
+        item = numbered(number, lambda: self._data[number], self._net.preprocess)
+        if isinstance(item.error, InputError):
+            raise item.error
+        if item.image is None:
+            raise DataError(f"item {self.name(number)} cannot be read: {item.error}")
+        shape = tuple(item.image.shape)
+        self._first = self._first or (number, shape)
+        if shape != self._first[1]:
+            raise InputError(
+                f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, and an atlas shows "
+                f"images of one size; give the network a preprocess that makes them alike and scan again"
+            )
+        return item.image.to(self.device), self._label(item.label)
+
+    def _label(self, label: int | None) -> str:
+        if label is None:
+            return ""
+        return self._classes[label] if label < len(self._classes) else str(label)
+
+    @property
+    def dataset(self) -> str:
+        """What the dataset is called."""
+        return short_name(self._data)
+
+    def name(self, number: int) -> str:
+        """What an image is called."""
+        return name_of_item(self._data, number)
+
+    def picture(self, number: int) -> Picture:
+        """An image as people see it."""
+        return self.pictures(self.load(number)[0][None])[0]
+
+    def pictures(self, x: Tensor) -> list[Picture]:
+        """Inputs of the network, (N, C, H, W), as people see them."""
+        return [as_bytes(images.as_rgb(image)) for image in images.displayed(x, self._net.preprocess)]
+
+
+def as_bytes(picture: Tensor) -> Picture:
+    """A picture (H, W, 3) in [0, 1] as bytes, rounded."""
+    return np.asarray((picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
