@@ -30,28 +30,18 @@ LONG_FUNCTIONS = """
 """
 
 MANY_POSITIONAL = """
-atlas/build.py _built
-atlas/build.py _channels
-atlas/build.py _header
-atlas/build.py _project
 atlas/build.py build_atlas
 captum/comparison.py compare
 cli/__init__.py _show
-evidence/deletion.py _curves
 evidence/deletion.py deletion
-evidence/deletion.py gains
 evidence/localisation.py localisation
 evidence/randomisation.py randomisation
 experiments/correspondence.py correspondence
 experiments/diagnosis.py diagnose
 experiments/evolution.py evolution
 experiments/invariance.py invariance
-experiments/occlusion.py _Watched.__init__
 experiments/occlusion.py occlusion
-experiments/probe.py _accuracy
 experiments/probe.py probe
-figures/invariance.py _band
-figures/occlusion.py _map
 mining/scan.py scan
 net.py DeconvNet.project
 operations/convolution.py _from_windows

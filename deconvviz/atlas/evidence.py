@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.errors import DependencyError, InputError
-from deconvviz.evidence.deletion import gains
+from deconvviz.evidence.deletion import UnitsInImages, gains
 from deconvviz.evidence.metrics import Box, cut, heatmap, library
 from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.evidence.selectivity import likeness, strongest_at
@@ -78,7 +78,8 @@ class Judge:
         if seen:
             places = [(projection.units[n].channel, projection.units[n].position) for n in seen]
             x = trace.call.first[[projection.units[n].sample for n in seen]]
-            risen = gains(self.net, x, layer, places, [boxes[n] for n in seen], heats, STEPS, BATCH)
+            units = UnitsInImages(self.net, layer, x, places, [boxes[n] for n in seen])
+            risen = gains(units, heats, steps=STEPS, batch_size=BATCH)
             alike = self._alike(trace, projection, seen, boxes, heats)
             for n, *verdict in zip(seen, risen, alike, strict=True):
                 found[n] = Verdict(*verdict)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,10 @@ def deletion(
     deleted, inserted = {}, {}
     for name, method in {**chosen(methods), **BASELINES}.items():
         heats = judged.heatmaps(method)
-        curves = [_curves(judged, n, heat, blank[n], fractions, batch_size) for n, heat in enumerate(heats)]
+        curves = [
+            _curves(judged, n, heat, blank[n], fractions=fractions, batch_size=batch_size)
+            for n, heat in enumerate(heats)
+        ]
         deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
     without = {name: score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
     areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
@@ -107,47 +111,81 @@ def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: 
     """Areas under the curves of deletion and insertion with zeros, (images,) each, for heatmaps that are known."""
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     blank = torch.zeros_like(judged.x[0])
-    curves = [_curves(judged, n, heat, blank, fractions, batch_size) for n, heat in enumerate(heats)]
+    curves = [
+        _curves(judged, n, heat, blank, fractions=fractions, batch_size=batch_size) for n, heat in enumerate(heats)
+    ]
     deleted, inserted = (torch.trapezoid(torch.stack(each), fractions) for each in zip(*curves, strict=True))
     return deleted, inserted
 
 
-def gains(
-    net: DeconvNet,
-    x: Tensor,
-    layer: str,
-    places: Sequence[Place],
-    boxes: Sequence[Box],
-    heats: Sequence[Tensor],
-    steps: int = 16,
-    batch_size: int = 32,
-) -> list[float]:
-    """Insertion into zeros above a random ranking, for heatmaps that are there already; NaN where nothing can be said.
+@dataclass(frozen=True)
+class UnitsInImages:
+    """One unit of a layer in each of several images.
 
-    x, places, boxes, heats: per unit its image, its place, its receptive field, and a heatmap cut to that. The numbers
-    are those of `deletion` on each image alone. Nothing can be said of a heatmap that is empty, nor where the unit does
-    not fire more on the image than without it.
+    Attributes:
+        net: The network.
+        layer: Name of the layer.
+        x: The images, (N, C, H, W).
+        places: Channel and position of each image's unit.
+        boxes: The units' receptive fields.
+    """
+
+    net: DeconvNet
+    layer: str
+    x: Tensor
+    places: Sequence[Place]
+    boxes: Sequence[Box]
+
+
+def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32) -> list[float]:
+    """Insertion into zeros above a random ranking, for heatmaps that are known; the same as `deletion` has per image.
+
+    Args:
+        units: The units.
+        heats: For each unit a heatmap, cut to its receptive field.
+        steps: Number of steps in which pixels are inserted.
+        batch_size: Number of images that run together.
+
+    Returns:
+        A number per unit; NaN if the heatmap is empty, or the unit does not fire more on the image than without it.
     """
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    found: list[float] = []
-    for units in torch.arange(len(x)).split(max(1, batch_size // (2 * steps))):
-        batch = []
-        for n in units.tolist():
-            lot = cut(heatmap(noise(net.model, x[n : n + 1], layer, [places[n]]))[0], boxes[n])
-            masks = [_first(x[n], boxes[n], _ranked(heat), fractions) for heat in (heats[n], lot)]
-            mask = torch.cat([masks[0], masks[1][1:-1]])  # both begin with nothing and end with all
-            batch.append(_inserted(x[n], torch.zeros_like(x[n]), mask, masks[0][-1]))
-        repeated = [places[n] for n in units.tolist() for _ in range(2 * steps)]
-        for risen in activations(net, torch.cat(batch), layer, repeated, batch_size).split(2 * steps):
-            none, whole = risen[:1], risen[steps : steps + 1]
-            by_lot = torch.cat([none, risen[steps + 1 :], whole])
-            areas = [torch.trapezoid(_scaled(one, none, whole), fractions) for one in (risen[: steps + 1], by_lot)]
-            found.append(float(areas[0] - areas[1]) if heats[len(found)].any() else float("nan"))
-    return found
+    results: list[float] = []
+    for rows in torch.arange(len(units.x)).split(max(1, batch_size // (2 * steps))):
+        numbers = rows.tolist()
+        batch = torch.cat([_inserted_by_both(units, n, heats[n], fractions) for n in numbers])
+        places = [units.places[n] for n in numbers for _ in range(2 * steps)]
+        values = activations(units.net, batch, units.layer, places, batch_size).split(2 * steps)
+        results += [_gain(heats[n], risen, fractions) for n, risen in zip(numbers, values, strict=True)]
+    return results
+
+
+def _inserted_by_both(units: UnitsInImages, n: int, heat: Tensor, fractions: Tensor) -> Tensor:
+    """Pixels of image n inserted by a heatmap, (steps + 1, ...), and then by a random ranking, (steps - 1, ...).
+
+    Both begin with nothing and end with the whole receptive field.
+    """
+    image, place, box = units.x[n], units.places[n], units.boxes[n]
+    random = cut(heatmap(noise(units.net.model, image[None], units.layer, [place]))[0], box)
+    by_heat, by_lot = (_first(image, box, _ranked(each), fractions) for each in (heat, random))
+    return _inserted(image, torch.zeros_like(image), torch.cat([by_heat, by_lot[1:-1]]), by_heat[-1])
+
+
+def _gain(heat: Tensor, risen: Tensor, fractions: Tensor) -> float:
+    """The area gained over the random ranking. risen: the unit's activations for what `_inserted_by_both` returns."""
+    steps = len(fractions) - 1
+    if not heat.any():
+        return math.nan
+    none, whole = risen[:1], risen[steps : steps + 1]
+    by_heat, by_lot = risen[: steps + 1], torch.cat([none, risen[steps + 1 :], whole])
+    return float(
+        torch.trapezoid(_scaled(by_heat, none, whole), fractions)
+        - torch.trapezoid(_scaled(by_lot, none, whole), fractions)
+    )
 
 
 def _curves(
-    judged: Judged, n: int, heat: Tensor, blank: Tensor, fractions: Tensor, batch_size: int
+    judged: Judged, n: int, heat: Tensor, blank: Tensor, *, fractions: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Deletion and insertion of one image, (steps + 1,) each; NaN where the heatmap is empty, and so ranks nothing."""
     if not heat.any():

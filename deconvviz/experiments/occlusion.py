@@ -67,7 +67,7 @@ def occlusion(
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
     tops, lefts = (_starts(*one) for one in zip(images.shape[2:], size, step, strict=True))
     colours = fill_colours(fill, images, net.preprocess)
-    watched = _Watched(net, images, layer, colours, batch_size, classes)
+    watched = _Watched(net, images, layer, colours, batch_size=batch_size, classes=classes)
     watched.choose(channel, target)
     maps = watched.sweep(size, tops, lefts, progress)
     result = Occlusion(
@@ -89,7 +89,7 @@ class _Watched:
     """The feature map and the class of each image that are followed, and the pass that follows them."""
 
     def __init__(
-        self, net: DeconvNet, x: Tensor, layer: str | None, colours: Tensor, batch_size: int, classes: Sequence[str]
+        self, net: DeconvNet, x: Tensor, layer: str | None, colours: Tensor, *, batch_size: int, classes: Sequence[str]
     ) -> None:
         tape = net.trace(x[:1]).tape
         self.layer = layer or _last_map(tape)

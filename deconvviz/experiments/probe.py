@@ -90,7 +90,7 @@ def probe(
             for row, layer in enumerate(store.layers):
                 found = store.read(layer)
                 for fold, (train, test) in enumerate(parts):
-                    accuracy[row, fold] = _accuracy(found, labels, train, test, epochs, seed)
+                    accuracy[row, fold] = _accuracy(found, labels, train, test, epochs=epochs, seed=seed)
                     bar.update()
         sizes = tuple(store.sizes[layer] for layer in store.layers)
     chance = float(np.bincount(labels).max() / len(labels))
@@ -186,7 +186,7 @@ class _Store:
 
 
 def _accuracy(
-    found: Any, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64], epochs: int, seed: int
+    found: Any, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64], *, epochs: int, seed: int
 ) -> float:
     """Train on some rows and say how many of the others are classified rightly."""
     scaler = _sklearn("sklearn.preprocessing").StandardScaler()

@@ -57,7 +57,7 @@ def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
     axes[2].imshow(signed_as_rgb(result.projection.pixels[n]).numpy(), interpolation="nearest")
     axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=8)
     said = f"(d) {name}, whole {float(result.whole_probability[n]):.2f}"
-    _map(figure, axes[3], result, result.probability[n], said, 0.0, 1.0)
+    _map(figure, axes[3], result, result.probability[n], said, low=0.0, high=1.0)
     _classes(axes[4], result, n)
     for one in axes:
         one.set(xticks=[], yticks=[])
@@ -81,6 +81,7 @@ def _map(
     result: Occlusion,
     values: Tensor,
     title: str,
+    *,
     low: float | None = None,
     high: float | None = None,
 ) -> None:
