@@ -1,10 +1,11 @@
-"""deconvviz as attribution methods of Captum, so that all of Captum that takes a method takes these.
+"""deconvviz as attribution methods of Captum, for everything in Captum that takes a method.
 
-`DeconvNetAttribution` stands where Captum's `Deconvolution` and `GuidedBackprop` stand, `NeuronDeconvNetAttribution`
-where `NeuronDeconvolution` and `NeuronGuidedBackprop` do. Targets and selectors are Captum's own; the way back is
-the recorded tape's, so that every rectifier is mirrored, be it a module, a function or an in-place method.
+`DeconvNetAttribution` takes the place of Captum's `Deconvolution` and `GuidedBackprop`, and
+`NeuronDeconvNetAttribution` that of `NeuronDeconvolution` and `NeuronGuidedBackprop`. Targets and selectors are those
+of Captum. The way back is that of the recorded tape, so that every rectifier is mirrored, whether it is a module, a
+function or an in-place method.
 
-The seed is one, as in Captum. The model is run in eval mode and left as it was: no hooks, no gradients.
+The seed is one, as in Captum. The model is run in eval mode and left as it was, without hooks and gradients.
 
 >>> import torch
 >>> from deconvviz.models.mnist import mnist_cnn
@@ -38,26 +39,36 @@ Select = Callable[[Tensor], Any]
 
 
 class DeconvNetAttribution(GradientAttribution):
-    """The deconvnet, or another style, from the model's output to its inputs.
-
-    model: any `torch.nn.Module` that returns one tensor. style: as for `DeconvNet`.
-
-    Raises ModelError where the model is no module, as when a function is given.
-    """
+    """The deconvnet, or another style, from the model's output to its inputs."""
 
     def __init__(self, model: nn.Module, style: str | Style = "deconvnet") -> None:
+        """Wrap a model.
+
+        Args:
+            model: Any `torch.nn.Module` that returns one tensor.
+            style: As for `DeconvNet`.
+
+        Raises:
+            ModelError: If the model is not a module but, for example, a function.
+        """
         self.net = DeconvNet(model, style)
         GradientAttribution.__init__(self, model)
 
     @log_usage(part_of_slo=True)
     def attribute(self, inputs: Inputs, target: Any = None, additional_forward_args: Any = None) -> Inputs:
-        """What the chosen outputs look like in each input, signed, of the inputs' shapes and form.
+        """Project the chosen outputs back to each input.
 
-        inputs: a tensor (N, ...) or a tuple of them. target: as for every method of Captum: an index, a tuple, a tensor
-            or a list with one for each sample; None where the model returns one number for each sample.
-        additional_forward_args: further arguments of the model, which get no attribution.
+        Args:
+            inputs: A tensor (N, ...) or a tuple of them.
+            target: As for every method of Captum: an index, a tuple, a tensor or a list with one entry per sample;
+                None if the model returns one number per sample.
+            additional_forward_args: Further arguments of the model, which get no attribution.
 
-        Raises InputError where inputs or target do not fit.
+        Returns:
+            Signed attributions, as tensors of the inputs' shapes, in a tuple if the inputs are.
+
+        Raises:
+            InputError: If inputs or target do not fit the model.
         """
         call = _Call(self.net, inputs, additional_forward_args)
 
@@ -82,15 +93,21 @@ class DeconvNetAttribution(GradientAttribution):
 
 
 class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
-    """The deconvnet, or another style, from neurons of a layer to the inputs.
-
-    layer: a module of the model, as in Captum, where the last of several calls counts; or the name of a layer, as
-        `DeconvNet.layers` lists them, among them every call of a module (``relu_1``) and functional calls.
-
-    Raises InputError where the module is not one of the model, ModelError where the model is none.
-    """
+    """The deconvnet, or another style, from neurons of a layer to the inputs."""
 
     def __init__(self, model: nn.Module, layer: nn.Module | str, style: str | Style = "deconvnet") -> None:
+        """Wrap a model.
+
+        Args:
+            model: Any `torch.nn.Module`.
+            layer: A module of the model, as in Captum, of whose calls the last one counts; or the name of a layer as
+                `DeconvNet.layers` lists them, including each call of a module (``relu_1``) and functional calls.
+            style: As for `DeconvNet`.
+
+        Raises:
+            InputError: If the layer is not a module of the model.
+            ModelError: If the model is not a module.
+        """
         self.net = DeconvNet(model, style)
         NeuronAttribution.__init__(self, model, layer)
         GradientAttribution.__init__(self, model)
@@ -104,13 +121,21 @@ class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
         additional_forward_args: Any = None,
         attribute_to_neuron_input: bool = False,
     ) -> Inputs:
-        """What the chosen neurons look like in each input, signed, of the inputs' shapes and form.
+        """Project the chosen neurons back to each input.
 
-        inputs, additional_forward_args: as for `DeconvNetAttribution`.
-        neuron_selector: as in Captum: an index or a tuple of indices and slices into the layer's output without its
-            batch axis, where the neurons of a slice are taken together; or a function of the output.
+        Args:
+            inputs: As for `DeconvNetAttribution`.
+            neuron_selector: As in Captum: an index or a tuple of indices and slices into the layer's output without its
+                batch axis, where the neurons of a slice are taken together; or a function of the output.
+            additional_forward_args: As for `DeconvNetAttribution`.
+            attribute_to_neuron_input: Not supported; choose the layer that computes the input instead.
 
-        Raises InputError where inputs or selector do not fit, UnknownLayerError where there is no such layer.
+        Returns:
+            Signed attributions, as tensors of the inputs' shapes, in a tuple if the inputs are.
+
+        Raises:
+            InputError: If inputs or selector do not fit the model.
+            UnknownLayerError: If the layer does not run.
         """
         if checked_as(FLAG, "attribute_to_neuron_input", attribute_to_neuron_input):
             raise InputError("the input of a layer has no name here: choose the layer that makes it instead")
@@ -132,32 +157,35 @@ class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
 
 
 class _Call:
-    """One call of a model: the inputs that are attributed, and what else it takes."""
+    """One call of a model: the inputs that get attributions, and its other arguments."""
 
     def __init__(self, net: DeconvNet, inputs: Inputs, additional: Any) -> None:
         self.net, self.inputs = net, inputs
-        self.given = inputs if isinstance(inputs, tuple) else (inputs,)
-        for number, one in enumerate(self.given):
-            if not isinstance(one, Tensor) or not (one.is_floating_point() or one.is_complex()):
-                kind = one.dtype if isinstance(one, Tensor) else type(one).__name__
+        self.tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        for number, tensor in enumerate(self.tensors):
+            if not isinstance(tensor, Tensor) or not (tensor.is_floating_point() or tensor.is_complex()):
+                kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise InputError(
                     f"input {number} is {kind}; inputs are floating-point tensors, "
                     f"and what else the model takes goes into additional_forward_args"
                 )
-        self.arguments = (*self.given, *(_format_additional_forward_args(additional) or ()))
+        self.arguments = (*self.tensors, *(_format_additional_forward_args(additional) or ()))
 
     def last_call(self, module: nn.Module, name: str) -> str:
-        """The layer name of a module's last call, which is the one that Captum's hook is left with."""
+        """The layer name of a module's last call, which is the one that Captum's hook sees last."""
         calls: list[None] = []
         with Restored(_hooked(module, lambda *_: calls.append(None))):
             record(self.net.model, *self.arguments)
         return f"{name}_{len(calls) - 1}" if len(calls) > 1 else name
 
     def attributed(self, layer: str, select: Select) -> Inputs:
-        """Send back the gradient of what is selected from a layer's output: one for each neuron, if it is an index."""
+        """Send back the gradient of what is selected from a layer's output; for a neuron that is a one at its place."""
         trace = self.net.trace(self.arguments, layer)
-        found = self.net.sent_back(trace, layer, _gradient(trace.activations[layer], select))
-        pixels = (found.pixels, *(found.others[f"[{number}]"] for number in range(1, len(self.given))))
+        reconstruction = self.net.sent_back(trace, layer, _gradient(trace.activations[layer], select))
+        pixels = (
+            reconstruction.pixels,
+            *(reconstruction.others[f"[{number}]"] for number in range(1, len(self.tensors))),
+        )
         return pixels if isinstance(self.inputs, tuple) else pixels[0]
 
 

@@ -1,7 +1,7 @@
-"""Captum's own methods on one unit of a model, each called as its documentation says.
+"""Captum's own methods for one unit of a model, each called as its documentation says.
 
-Captum sets hooks, modes and attributes on the model that it is given, and does not always take them back. So each
-method gets a copy of its own (`aimed`), which shares the parameters and nothing else.
+Captum sets hooks, modes and attributes on a model and does not always remove them. So each method gets a copy of the
+model (`aimed`), which shares only the parameters.
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 
 STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
-PARTS = 6  # the square of Occlusion is this part of the image's height and width, and moves by half of itself
+PARTS = 6  # Occlusion's patch is the image's height and width divided by this, and moves by half of itself
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a method explains: `index` (without the batch axis) of what `layer`, a part of `model`, returns.
+    """The unit that a method explains.
 
-    For a class, the layer is the model. cam: the layer that Grad-CAM weighs; None where the model has none.
+    Attributes:
+        model: The model, which ends with the layer.
+        layer: The unit's layer, a part of the model; for a class, the model itself.
+        index: Index of the unit in what the layer returns, without the batch axis.
+        cam: The layer that Grad-CAM weighs; None if there is none.
     """
 
     model: nn.Module
@@ -58,32 +62,34 @@ Method = Callable[[Aim, Tensor], Tensor]
 
 
 class Until(nn.Module):
-    """A model that ends with a layer and returns what that layer did, also where it is a functional call."""
+    """A model that ends with a layer and returns what the layer returns, even if it is a functional call."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         super().__init__()
         self.model, self.name = model, layer
 
     def forward(self, x: Tensor) -> Tensor:
-        catcher = _Catcher(self.model, [self.name])
-        with contextlib.suppress(AllLayersSeen), Restored(catcher.observing()):
+        capture = _Capture(self.model, [self.name])
+        with contextlib.suppress(AllLayersSeen), Restored(capture.observing()):
             self.model(x)
-        if catcher.caught is None:
+        if capture.tensor is None:
             raise InputError(f"the layer {self.name!r} did not run")
-        return catcher.caught
+        return capture.tensor
 
 
-class _Catcher(Observer):
-    caught: Tensor | None = None
+class _Capture(Observer):
+    """Keeps what a layer returns."""
+
+    tensor: Tensor | None = None
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
-            self.caught = tensor
+            self.tensor = tensor
         return True
 
 
-class _Whole(nn.Module):
-    """A model with one layer: Captum's methods for neurons take a model and one of its layers."""
+class _OneLayer(nn.Module):
+    """A model with one layer, since Captum's methods for neurons take a model and one of its layers."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -95,40 +101,53 @@ class _Whole(nn.Module):
 
 
 def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim:
-    """A copy of the model, in eval mode, to explain a unit of one of its layers. cam: a module's name, or ''."""
-    shared = {} if any(map(has_its_own_train, model.modules())) else {id(one): one for one in model.parameters()}
-    twin = copy.deepcopy(model, shared).eval()
-    weighed = twin.get_submodule(cam) if cam else None
+    """A unit of a copy of the model in eval mode.
+
+    Args:
+        model: The model.
+        layer: Name of the unit's layer; "output" for a class.
+        index: Index of the unit in what the layer returns, without the batch axis.
+        cam: Name of the module that Grad-CAM weighs, or "".
+    """
+    shares = not any(map(has_its_own_train, model.modules()))  # parameters, if changing the mode leaves them alone
+    shared = {id(parameter): parameter for parameter in model.parameters()} if shares else {}
+    copied = copy.deepcopy(model, shared).eval()
+    weighed = copied.get_submodule(cam) if cam else None
     if layer == "output":
-        return Aim(twin, twin, index, weighed)
-    until = Until(twin, layer)
-    return Aim(_Whole(until).eval(), until, index, weighed)
+        return Aim(copied, copied, index, weighed)
+    until = Until(copied, layer)
+    return Aim(_OneLayer(until).eval(), until, index, weighed)
 
 
 def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
-    """What a method gives for x (N, C, H, W), of the same shape. Raises whatever the method raises."""
+    """The attributions that a method gives for x (N, C, H, W), of the same shape.
+
+    Raises:
+        InputError: If they are of another shape.
+        Exception: Whatever the method raises.
+    """
     with Restored(warnings.catch_warnings(), torch.inference_mode(False), EvalMode(aim.model)):
-        warnings.simplefilter("ignore")  # that hooks and gradients are set
-        found = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
-    if found.shape != x.shape:
-        raise InputError(f"it returned a tensor of shape {tuple(found.shape)} for inputs of shape {tuple(x.shape)}")
-    return found.to(x.dtype)  # Occlusion gives float32 whatever the model's
+        warnings.simplefilter("ignore")  # Captum warns that it sets hooks and gradients
+        pixels = method(aim, x.detach().clone()).detach().contiguous()  # metrics view it
+    if pixels.shape != x.shape:
+        raise InputError(f"it returned a tensor of shape {tuple(pixels.shape)} for inputs of shape {tuple(x.shape)}")
+    return pixels.to(x.dtype)  # Occlusion gives float32 whatever the model's
 
 
 # The methods
 
 
 def grad_cam(aim: Aim, x: Tensor) -> Tensor:
-    """Grad-CAM of the layer `aim.cam`, rectified, enlarged to the image and shared out equally over its channels."""
+    """Grad-CAM of the layer `aim.cam`, rectified, resized to the image and divided equally among its channels."""
     cam = LayerGradCam(aim.model, _weighed(aim)).attribute(x, aim.index, relu_attributions=True)
-    wide: Tensor = LayerAttribution.interpolate(cam, tuple(x.shape[2:]), "bilinear")
-    return wide.expand_as(x) / x.shape[1]
+    resized: Tensor = LayerAttribution.interpolate(cam, tuple(x.shape[2:]), "bilinear")
+    return resized.expand_as(x) / x.shape[1]
 
 
 def _guided_grad_cam(aim: Aim, x: Tensor) -> Tensor:
     method = GuidedGradCam(aim.model, _weighed(aim))
-    found: Tensor = method.attribute(x, aim.index, interpolate_mode="bilinear")
-    return found
+    pixels: Tensor = method.attribute(x, aim.index, interpolate_mode="bilinear")
+    return pixels
 
 
 def _weighed(aim: Aim) -> nn.Module:
@@ -139,18 +158,18 @@ def _weighed(aim: Aim) -> nn.Module:
 
 def _occlusion(aim: Aim, x: Tensor) -> Tensor:
     height, width = patch(x)
-    found: Tensor = Occlusion(aim.model).attribute(
+    pixels: Tensor = Occlusion(aim.model).attribute(
         x,
         (x.shape[1], height, width),
         (x.shape[1], max(1, height // 2), max(1, width // 2)),
         target=aim.index,
         perturbations_per_eval=AT_ONCE,
     )
-    return found
+    return pixels
 
 
 def patch(x: Tensor) -> tuple[int, int]:
-    """Height and width of the square that Occlusion slides."""
+    """Height and width of the patch that Occlusion slides over the image."""
     return max(1, x.shape[2] // PARTS), max(1, x.shape[3] // PARTS)
 
 
