@@ -1,6 +1,6 @@
 """Tensors whose numbers nobody reads, and the results of operations on them, which are not computed.
 
-What shape an operation returns is learnt by running it once; after that it costs next to nothing.
+An operation runs once to find out the shape of its result. After that it costs almost nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from deconvviz.recording.tape import mapped
 
-AT_MOST = 10_000  # results that are remembered
+AT_MOST = 10_000  # results in the cache
 
 
 class Blank(NamedTuple):
-    """What a tensor looks like."""
+    """Shape, stride, type and device of a tensor, without its numbers."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -30,7 +30,7 @@ class Blank(NamedTuple):
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
 
     def tensor(self) -> Tensor:
-        """Zeros that look so."""
+        """A tensor of zeros of this kind."""
         last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
         flat = zeros((0 if 0 in self.shape else 1 + last,), self.dtype, self.device)
         return flat.as_strided(self.shape, self.stride)
@@ -40,9 +40,12 @@ _results: dict[Any, Any] = {}  # by operation and arguments: its result, with a 
 
 
 def blank_result(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What a function that makes new tensors returns, with zeros for numbers; its shape depends on shapes alone.
+    """The result of a function that returns new tensors, with zeros for numbers.
 
-    Raises TypeError for an argument that has no hash.
+    The shapes of the result must depend only on the shapes of the tensors among the arguments.
+
+    Raises:
+        TypeError: If an argument has no hash.
     """
     key = func, _key(args), _key(kwargs), torch.get_default_dtype()
     if key not in _results:
@@ -53,7 +56,7 @@ def blank_result(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _key(item: Any) -> Any:
-    """What of an argument decides on the shape of a result. 1, 1.0 and True are different."""
+    """The part of an argument that can determine the shape of a result. 1, 1.0 and True are different."""
     if isinstance(item, Tensor):
         return Blank.of(item)
     if isinstance(item, (list, tuple)):
@@ -64,7 +67,10 @@ def _key(item: Any) -> Any:
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros, on the host from memory that the system clears when it is touched, in small pages: most of it never is."""
+    """A tensor of zeros.
+
+    On the CPU its memory is mapped in small pages that the system clears when they are touched, since most never are.
+    """
     length = torch.Size(shape).numel() * dtype.itemsize
     if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE") or length < mmap.PAGESIZE:
         return torch.zeros(tuple(shape), dtype=dtype, device=device)

@@ -1,12 +1,13 @@
-"""Where a signal is passed through a `detach`, and where it stops.
+"""Which detaches a signal passes through, and which stop it.
 
-autograd stops at each. A frozen network whose features are detached still wants its picture, so the rule is:
+Autograd stops at each detach. The features of a frozen network are often detached, and its units should still have
+pictures. So the rule is:
 
-    A detach is passed where no other way leads from what it detaches, or from what that was computed from, to the
-    layer. Where one does, it stops the signal.
+    A signal passes through a detach unless another path leads from the detached value, or from a value it was computed
+    from, to the layer. In that case the detach stops the signal.
 
-So wherever autograd has a picture it is that picture, and where autograd has none a detach is passed. Inside of what
-was reached through one, as in a straight-through estimator within a frozen network, the same is asked again.
+So a picture is autograd's wherever autograd has one, and a detach is passed only where autograd has none. The same rule
+holds again inside of what was reached through a detach, such as a straight-through estimator in a frozen network.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ aten: Any = torch.ops.aten
 
 
 def detaches(operation: Operation) -> bool:
-    """Whether it is a `detach`, or stands where a value leaves a `no_grad` block."""
+    """Whether an operation is a `detach`, or marks where a value leaves a `no_grad` block."""
     return operation.func is aten.detach.default
 
 
@@ -54,16 +55,16 @@ def _decided(tape: Tape, layer: Value) -> tuple[frozenset[Operation], list[Opera
 
 
 def _reach(tape: Tape, reached: set[int]) -> None:
-    """Add the values from which a way without a detach leads to one of those reached."""
+    """Add the values from which a path without a detach leads to one of those reached."""
     for operation in reversed(tape.operations):
         if not detaches(operation) and any(value is not None and value.id in reached for value in operation.outputs):
             reached.update(value.id for value in operation.inputs if value.carries_signal)
 
 
 def _computed_from(tape: Tape, reached: set[int]) -> set[int]:
-    """The values reached, and all that were computed from them."""
-    found = set(reached)
+    """The values reached, and all values that were computed from them."""
+    computed = set(reached)
     for operation in tape.operations:
-        if any(value.id in found for value in operation.inputs):
-            found.update(value.id for value in operation.outputs if value is not None)
-    return found
+        if any(value.id in computed for value in operation.inputs):
+            computed.update(value.id for value in operation.outputs if value is not None)
+    return computed

@@ -11,7 +11,7 @@ from torch import nn
 def fingerprint(model: nn.Module) -> str:
     """A digest that changes when a model's weights do: of the name, shape and 64 elements of every tensor.
 
-    It tells trained from retrained, quickly; it does not prove that two models are the same.
+    It quickly tells a model from a retrained one. It does not prove that two models are the same.
     """
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():

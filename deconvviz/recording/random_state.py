@@ -1,6 +1,6 @@
-"""What an operation draws at random, so that the way back has the numbers of the run.
+"""The random numbers of an operation, so that the way back uses the numbers of the run.
 
-A mask that an operation returns is kept like any other output. Where the numbers stay inside, as in attention with
+A mask that an operation returns is kept like any other output. If the numbers stay inside, as in attention with
 dropout, the state of the generators before the operation is kept instead, and the operation is run again from there.
 """
 
@@ -23,7 +23,7 @@ def may_draw(func: Any) -> bool:
 
 
 class RandomState:
-    """The states of the generators that an operation can draw from, as they are now: torch's own, and those given."""
+    """The present states of the generators that an operation can draw from: torch's own, and those it is given."""
 
     def __init__(self, given: Iterable[torch.Generator]) -> None:
         self.given = [(generator, generator.get_state()) for generator in given]
@@ -31,7 +31,7 @@ class RandomState:
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     def passed(self) -> bool:
-        """Whether something has been drawn since."""
+        """Whether random numbers have been drawn since."""
         now = RandomState(generator for generator, _ in self.given)
         return not all(torch.equal(one, other) for one, other in zip(self._all(), now._all(), strict=True))
 
@@ -39,7 +39,7 @@ class RandomState:
         return [self.cpu, *self.cuda, *(state for _, state in self.given)]
 
     def put_back(self) -> None:
-        """Let the generators continue from here."""
+        """Set the generators to these states."""
         torch.set_rng_state(self.cpu)
         for device, state in enumerate(self.cuda):
             torch.cuda.set_rng_state(state, device)
@@ -47,7 +47,7 @@ class RandomState:
             generator.set_state(state)
 
     def again(self) -> Restored:
-        """Inside, what is drawn is what was drawn from this state; afterwards the generators are as they were."""
+        """A context in which the same numbers are drawn as from these states; it leaves the generators unchanged."""
         return _Again(self)
 
 

@@ -1,8 +1,8 @@
-"""A recorded forward pass: values, the operations that made them, and the layers that name them.
+"""A recorded forward pass: values, the operations that returned them, and the layers that name them.
 
-A *value* is one version of one tensor's content; an in-place operation makes a new value of the same tensor. An
-*operation* is one that really ran on something that depends on the input. The tape knows no rule, and is plain
-data: `deconvviz.recording.recorder` makes it, and whoever walks it needs nothing of the model.
+A *value* is one version of one tensor's content; an in-place operation gives the tensor a new value. An *operation* is
+one that ran on something that depends on the input. The tape is plain data without rules: it is recorded by
+`deconvviz.recording.recorder`, and walking it back does not need the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from deconvviz.recording.random_state import RandomState
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """One version of one tensor: what an operation read or made. `tracked`: it depends on the input."""
+    """One version of one tensor's content, which an operation reads or returns.
+
+    Attributes:
+        id: Its number on the tape.
+        shape: The tensor's shape.
+        dtype: The tensor's type.
+        device: The tensor's device.
+        tracked: Whether it depends on the input.
+    """
 
     id: int
     shape: tuple[int, ...]
@@ -39,14 +47,17 @@ class Value:
 
 @dataclass(eq=False, slots=True)
 class Operation:
-    """One operation that ran. Tensors in `args` and `kwargs` are replaced by their `Value`.
+    """One operation that ran.
 
-    func: an ATen overload (the functional one where an in-place operation ran), a Python function or a
-        module that was recorded as one operation, or `reread` or `overwritten` of `deconvviz.recording.aliasing`.
-    inputs: the tracked values in `args` and `kwargs`, one entry per occurrence.
-    outputs: one per tensor returned; None for what is no tensor.
-    where: the layer in which it ran: module or functional call, with the suffix of a repeated call.
-    drawn: where it drew random numbers, the state of the generators before.
+    Attributes:
+        func: An ATen overload (the functional one if an in-place operation ran), a Python function or a module that
+            was recorded as one operation, or `reread` or `overwritten` of `deconvviz.recording.aliasing`.
+        args: Its arguments, with a `Value` in place of each tensor.
+        kwargs: Its keyword arguments, likewise.
+        inputs: The tracked values in `args` and `kwargs`, one entry per occurrence.
+        outputs: One value per tensor returned; None for anything else.
+        where: The layer in which it ran: a module or a functional call, with the suffix of a repeated call.
+        drawn: If it drew random numbers, the state of the generators before.
     """
 
     func: Any
@@ -68,9 +79,9 @@ class Operation:
         return name_of(self.func)
 
     def __getitem__(self, name: str) -> Any:
-        """The argument called `name`, or its default; None where the operation has no such argument."""
-        for position, (known, default) in enumerate(_parameters(self.func)):
-            if known == name:
+        """The argument called `name`, or its default; None if the operation has no such argument."""
+        for position, (parameter, default) in enumerate(_parameters(self.func)):
+            if parameter == name:
                 return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
         return self.kwargs.get(name)
 
@@ -79,12 +90,12 @@ class Operation:
 
 
 def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
-    """Names and defaults of what `func` can be called with, in order."""
-    return _parameters_of(func) if isinstance(func, (nn.Module, type)) else _known_parameters(func)
+    """Names and defaults of the parameters of `func`, in order."""
+    return _parameters_of(func) if isinstance(func, (nn.Module, type)) else _cached_parameters(func)
 
 
-@functools.cache  # not for modules and for classes made in a forward, which it would hold forever
-def _known_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+@functools.cache  # not for modules and classes made in a forward, which the cache would keep alive
+def _cached_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
     return _parameters_of(func)
 
 
@@ -114,7 +125,13 @@ def name_of(func: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A named value: what a module call or a functional call returned."""
+    """A named value: what a module call or a functional call returned.
+
+    Attributes:
+        name: Its name, as in torchvision's feature extraction.
+        kind: Class of the module, or name of the function.
+        value: The value.
+    """
 
     name: str
     kind: str
@@ -122,7 +139,12 @@ class Layer:
 
 
 class Kept(NamedTuple):
-    """What `keep` answers for an operation: values among its inputs, and indices of its outputs."""
+    """The numbers of an operation that must be kept.
+
+    Attributes:
+        inputs: Values among its inputs.
+        outputs: Indices of its outputs.
+    """
 
     inputs: Iterable[Value] = ()
     outputs: Iterable[int] = ()
@@ -130,18 +152,28 @@ class Kept(NamedTuple):
 
 @dataclass(eq=False)
 class Tape:
-    """A recorded run. `data` holds the numbers of constants and of the values that were asked for."""
+    """A recorded run.
+
+    Attributes:
+        inputs: The values of the tensors that the model was given.
+        operations: The operations, in the order in which they ran.
+        layers: The layers, by name.
+        data: By a value's id, the numbers of constants and of the values that were asked for.
+        constants: By a constant's id: the tensor, its version when it was read, and the layer that read it.
+        samples: Length of the batch axis of the first floating-point argument.
+        complete: False if the run was ended after the last layer asked for.
+    """
 
     inputs: list[Value] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     layers: dict[str, Layer] = field(default_factory=dict)
     data: dict[int, Tensor] = field(default_factory=dict)
-    constants: dict[int, tuple[Tensor, int, str]] = field(default_factory=dict)  # tensor, version, where read
-    samples: int = 1  # length of the batch axis of the first floating-point argument
-    complete: bool = True  # False where the run was ended after the last layer asked for
+    constants: dict[int, tuple[Tensor, int, str]] = field(default_factory=dict)
+    samples: int = 1
+    complete: bool = True
 
     def makers(self) -> dict[int, Operation]:
-        """The operation that made each value, by the value's id."""
+        """The operation that returned each value, by the value's id."""
         return {value.id: operation for operation in self.operations for value in operation.outputs if value}
 
 
@@ -165,7 +197,7 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
 
 
 def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors in `item`, in the order of `mapped`, with where they are: ``[0][name]``, or '' for a lone one."""
+    """The tensors in `item`, in the order of `mapped`, each with its path: ``[0][name]``, or "" if `item` is one."""
     if isinstance(item, Tensor):
         yield path, item
     elif isinstance(item, Mapping):
@@ -185,14 +217,13 @@ def tensors_in(item: Any) -> Iterator[Tensor]:
 
 
 def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """The arguments whose content an ATen operation changes, by its schema."""
-    if func is torch.ops.aten.native_batch_norm.default:  # whose schema does not say it
+    """The arguments whose content an ATen operation changes, according to its schema."""
+    if func is torch.ops.aten.native_batch_norm.default:  # its schema does not say so
         return [tensor for tensor in args[3:5] if args[5] and tensor is not None]
     if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
         return []
-    found: list[Tensor] = []
+    written: list[Tensor] = []
     for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[index] if index < len(args) else kwargs.get(argument.name)
-            found.extend(tensors_in(given))
-    return found
+            written.extend(tensors_in(args[index] if index < len(args) else kwargs.get(argument.name)))
+    return written
