@@ -18,6 +18,7 @@ import torch
 
 import deconvviz as dv
 from deconvviz.data import mnist_test
+from deconvviz.mining import state as scan_state
 from deconvviz.mining.progress import Progress
 from deconvviz.mining.scan import scan
 from deconvviz.models import mnist_cnn
@@ -46,7 +47,7 @@ def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, worl
     status = 1
     try:
         torch.set_num_threads(1)
-        state.SECONDS, state.SHARE = 0.0, 0
+        scan_state.SECONDS, scan_state.SHARE = 0.0, 0
         if world > 1:
             torch.distributed.init_process_group(
                 "gloo",
