@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from deconvviz import __version__
 from deconvviz.cli.completion import COMPLETION
@@ -21,7 +21,7 @@ from deconvviz.cli.mining import MINING
 from deconvviz.cli.pictures import PICTURES
 from deconvviz.cli.shared import remark
 from deconvviz.cli.training import TRAINING
-from deconvviz.errors import DeconvVizError, ModelError
+from deconvviz.errors import DeconvVizError, InputError, ModelError
 
 COMMANDS = {**PICTURES, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
 
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", message="of the folder .* were left out")
             warnings.showwarning = _show
+            _check_named(given)
             given.run(given)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -93,6 +94,17 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  open until the program ends
 
 
+def _check_named(given: argparse.Namespace) -> None:
+    """Raise InputError for a name that none can have, or is empty, as an unset shell variable is."""
+    for name in ("out", "weights", "state", "root", "top", "classes", "parts"):
+        if getattr(given, name, None) == "":
+            raise InputError(f"--{name} is empty; name a file or folder, or leave it out")
+    for value in vars(given).values():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and "\0" in word:
+                raise InputError(f"{word!r} has a null character in it, which no name can have")
+
+
 def _failed(error: Exception) -> int:
     """Print the error on one line and return exit status 2."""
     said = " ".join(str(error).splitlines())
@@ -115,9 +127,15 @@ def _give_up_printing() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit with a mistake in one line, whatever lines are in what was given."""
+        super().error(" ".join(message.splitlines()))
+
+
 def build_parser(*chosen: str) -> argparse.ArgumentParser:
     """The parser, with the arguments of the chosen commands only, because those of others may need slow imports."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="deconvviz",
         description="See what a convolutional network sees: deconvnet projections of any PyTorch CNN.",
         epilog="Start with: deconvviz demo; deconvviz layers torchvision:resnet18; deconvviz COMMAND --help",

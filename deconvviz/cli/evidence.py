@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from deconvviz.cli.outputs import Outputs, out_argument, place
@@ -62,7 +62,7 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image files, folders of images, or mnist:INDEX; confidence intervals need several images",
     )
-    parser.add_argument("--layer", default="output", help="a name that `deconvviz layers MODEL` lists (%(default)s)")
+    parser.add_argument("--layer", help="a name that `deconvviz layers MODEL` lists (output)")
     parser.add_argument(
         "--channel", type=int, metavar="C", help="channel for all images (default: each image's most active)"
     )
@@ -89,11 +89,12 @@ def _evidence(given: argparse.Namespace) -> None:
             "mnist; for others call deconvviz.evidence.localisation with boxes"
         )
     wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
+    _check_used(given, wanted)
     out = place(given, "evidence")
     outputs = Outputs(given, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
-    layer, unit = given.layer, (given.channel, "max" if given.position is None else given.position)
+    layer, unit = given.layer or "output", (given.channel, "max" if given.position is None else given.position)
 
     def benchmark() -> Any:
         bench = evidence.digit_benchmark()
@@ -116,6 +117,15 @@ def _evidence(given: argparse.Namespace) -> None:
         if not given.json:
             print(f"{name}\n{found}\n", flush=True)  # each measure takes a while
     say(given, out, facts)
+
+
+def _check_used(given: argparse.Namespace, wanted: Sequence[str]) -> None:
+    """Raise InputError for the choice of a unit that none of the measures asked for looks at."""
+    of_a_unit = ("deletion", "randomisation")
+    users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit}
+    for name, measures in users.items():
+        if getattr(given, name) is not None and not set(measures) & set(wanted):
+            raise InputError(f"--{name} is for {', '.join(measures)}, not for {', '.join(wanted)}; leave it out")
 
 
 EVIDENCE = {

@@ -24,6 +24,7 @@ from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
     from deconvviz.net import DeconvNet
+    from deconvviz.results import TopActivations
 
 # ruff: noqa: PLC0415
 
@@ -35,14 +36,10 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", nargs="+", metavar="LAYER", help="layers (default: all convolution and linear layers)"
     )
-    parser.add_argument("--k", type=int, default=9, help="number of strongest units per channel (%(default)s)")
-    parser.add_argument(
-        "--per-image", type=int, default=1, metavar="N", help="at most N units of one image (%(default)s)"
-    )
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=0, metavar="N", help="worker processes that load images (%(default)s)"
-    )
+    parser.add_argument("--k", type=int, help="number of strongest units per channel (9)")
+    parser.add_argument("--per-image", type=int, metavar="N", help="at most N units of one image (1)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes that load images (0)")
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument("--strict", action="store_true", help="stop at the first item that cannot be read")
     parser.add_argument(
@@ -127,11 +124,30 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     net.model.to(device)
     data = load_data(given.data, given.root)
     if saved := getattr(given, "top", None):
-        return net, data, TopActivations.load(saved)
+        top = TopActivations.load(saved)
+        _check_scan(given, top)
+        return net, data, top
     _join()
-    names = ("layers", "k", "batch_size", "state", "per_image", "workers", "strict")
-    top = scan(net, data, **{name: getattr(given, name) for name in names}, progress=bars())
+    top = scan(net, data, given.layers, **_of_the_scan(given), progress=bars())
     return net, data, top
+
+
+def _of_the_scan(given: argparse.Namespace) -> dict[str, Any]:
+    """The options for the scan alone that were given; the others are as `scan` has them."""
+    names = ("k", "batch_size", "state", "per_image", "workers", "strict")
+    return {name: value for name in names if (value := getattr(given, name)) is not None and value is not False}
+
+
+def _check_scan(given: argparse.Namespace, top: TopActivations) -> None:
+    """Raise InputError where an option for the scan says something else than the scan whose result is given."""
+    was: dict[str, Any] = {"batch_size": top.provenance.batch_size, "per_image": top.provenance.per_image}
+    was |= {"k": top.k} if top.values else {}
+    for name, value in was.items():
+        if getattr(given, name) not in (None, value):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is {getattr(given, name)}, and the scan in {given.top!r} has {value}; leave it out"
+            )
 
 
 def _scan(given: argparse.Namespace) -> None:

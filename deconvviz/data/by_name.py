@@ -31,9 +31,11 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
 
     Raises InputError, DataError, DependencyError, and MissingFileError for a folder that does not exist.
     """
+    kind, _, name = spec.partition(":")
+    if root is not None and kind != "torchvision":
+        raise InputError(f"--root is the folder of a dataset torchvision:NAME, and {spec!r} is read without it")
     if spec == "mnist":
         return MnistTest()
-    kind, _, name = spec.partition(":")
     if kind != "torchvision":
         return ImageFolder(spec)
     if root is None:

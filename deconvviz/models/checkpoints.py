@@ -83,7 +83,7 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
     Raises MissingFileError where there is no such folder, CheckpointError where it holds none.
     """
     given = os.fspath(folder)
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):  # which says no of a name that no file can have
         raise MissingFileError(f"there is no folder {given!r} of checkpoints")
     named = [path for path in Path(folder).iterdir() if path.suffix in ENDINGS and path.is_file()]
     found = [path for path in named if path.name != STATE and not path.name.startswith(".")]

@@ -19,6 +19,8 @@ from deconvviz.models import mnist_cnn
 from deconvviz.models.by_name import load_model
 from deconvviz.results import TopActivations
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def net():
@@ -30,16 +32,20 @@ def digits():
     return mnist_test()[0]
 
 
-def activations_of(net, images, layer, batch_size):
-    """All activations (N, channels, ...), computed in the same batches."""
-    found = []
-    module = net.model.get_submodule(layer)
-    handle = module.register_forward_hook(lambda module, args, output: found.append(output.clone()))
+def activations_of(net, images, layers, batch_size):
+    """All activations (N, channels, ...) of layers, computed in the same batches."""
+    found = {layer: [] for layer in layers}
+
+    def kept(to):
+        return lambda module, args, output: to.append(output.clone())
+
+    hooks = [net.model.get_submodule(layer).register_forward_hook(kept(to)) for layer, to in found.items()]
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             net.model.eval()(images[start : start + batch_size])
-    handle.remove()
-    return torch.cat(found)
+    for hook in hooks:
+        hook.remove()
+    return {layer: torch.cat(parts) for layer, parts in found.items()}
 
 
 def brute_force(activations, k):
@@ -54,13 +60,16 @@ def brute_force(activations, k):
     return best.T.gather(1, order).double(), order, places[:, :k] if not dims else places
 
 
-@pytest.mark.parametrize("batch_size", [1, 37, 1000])
-def test_top_k_is_that_of_all_activations(net, digits, batch_size):
-    images = digits[:500] if batch_size < 100 else digits
+@pytest.mark.parametrize(
+    ("batch_size", "count"),
+    [(1, 100), (37, 500), (1000, 2000), pytest.param(1, 500, marks=SLOW), pytest.param(1000, 10_000, marks=SLOW)],
+)
+def test_top_k_is_that_of_all_activations(net, digits, batch_size, count):
+    images = digits[:count]
     top = dv.scan(net, images, k=9, batch_size=batch_size, progress=False)
     assert top.layers == ("conv1", "conv2", "fc1", "fc2")
-    for layer in top.layers:
-        every = activations_of(net, images, layer, batch_size)
+    activations = activations_of(net, images, top.layers, batch_size)
+    for layer, every in activations.items():
         values, numbers, places = brute_force(every, 9)
         assert torch.equal(top.values[layer], values)
         assert torch.equal(top.images[layer], numbers)
@@ -77,7 +86,7 @@ def test_top_k_is_that_of_all_activations(net, digits, batch_size):
 
 def test_the_histogram_counts_what_lies_between_its_edges(net, digits):
     statistics = dv.scan(net, digits[:300], "fc2", progress=False).statistics["fc2"]
-    values = activations_of(net, digits[:300], "fc2", 64)
+    values = activations_of(net, digits[:300], ["fc2"], 64)["fc2"]
     for channel in range(10):
         inside = [
             int(((values[:, channel] >= low) & (values[:, channel] < high)).sum())
@@ -105,7 +114,7 @@ def test_several_units_of_one_image_keep_apart_by_their_receptive_fields(digits)
     net = dv.DeconvNet(model)
     images, k, several = digits[:12], 9, 3
     top = dv.scan(net, images, "2", k=k, per_image=several, batch_size=16, progress=False)
-    every = activations_of(net, images, "2", 16)
+    every = activations_of(net, images, ["2"], 16)["2"]
     size, step = net.layers(images[:1])["2"].receptive_field[0], 2
     for channel in range(3):
         units = []
@@ -414,8 +423,8 @@ def test_photographs_through_squeezenet(assets):
     layers = ["features.0", "features.6.expand3x3", "features.12.expand1x1", "classifier.1"]
     top = dv.scan(net, some, layers, k=9, batch_size=10, progress=False)
     images = torch.stack([loaded.preprocess(image) for image, _ in some])
-    for layer in layers:
-        values, numbers, places = brute_force(activations_of(net, images, layer, 10), 9)
+    for layer, every in activations_of(net, images, layers, 10).items():
+        values, numbers, places = brute_force(every, 9)
         assert torch.equal(top.values[layer], values)
         assert torch.equal(top.images[layer], numbers)
         assert torch.equal(top.positions[layer], places)

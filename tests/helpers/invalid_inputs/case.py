@@ -6,7 +6,9 @@ in which "…" stands for anything, or no error and the value that comes out.
 
 from __future__ import annotations
 
+import functools
 import re
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +156,14 @@ def picture(size: tuple[int, int] = (9, 7)) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+@functools.cache
+def _scanned() -> bytes:
+    """The file of a scan with k = 2."""
+    top = dv.scan(dv.DeconvNet(nn.Conv2d(1, 1, 1)), torch.rand(3, 1, 2, 2), "output", k=2, progress=False)
+    with tempfile.TemporaryDirectory() as there:
+        return top.save(Path(there) / "top.safetensors").read_bytes()
+
+
 def workshop(folder: Path) -> None:
     """The files that cases of the command line use."""
     (folder / "nets.py").write_text(textwrap.dedent(FACTORIES))
@@ -170,3 +180,4 @@ def workshop(folder: Path) -> None:
     picture().save(folder / "photo.png")
     (folder / "text.txt").write_text("some text")
     (folder / "zero.safetensors").touch()
+    (folder / "found.safetensors").write_bytes(_scanned())

@@ -145,10 +145,19 @@ def _pictures() -> list[Command]:
 
 def _mining() -> list[Command]:
     said = {
+        "scan mnist a\0b": r"'a\x00b' has a null character in it, which no name can have",
         "scan mnist no": "there is no folder 'no' of images",
         "scan mnist text.txt": "there is no folder 'text.txt' of images",
         "scan mnist empty": "the folder 'empty' holds no image files",
         "scan mnist torchvision:MNIST": "torchvision:MNIST needs the folder that holds it: --root DIR",
+        "scan mnist images --root empty": (
+            "--root is the folder of a dataset torchvision:NAME, and 'images' is read without it"
+        ),
+        "scan mnist images --out ''": "--out is empty; name a file or folder, or leave it out",
+        "scan mnist images --state ''": "--state is empty; name a file or folder, or leave it out",
+        "atlas mnist images --top found.safetensors --k -1": (
+            "--k is -1, and the scan in 'found.safetensors' has 2; leave it out"
+        ),
         "scan mnist torchvision:MNIST --root empty": "torchvision:MNIST cannot be read from 'empty': …",
         "scan mnist torchvision:mnsit --root empty": "torchvision has no dataset 'mnsit'…",
         "scan mnist torchvision:FakeData --root empty": (
@@ -211,6 +220,12 @@ def _judging() -> list[Command]:
         f"evidence {TINY} photo.png --measures localisation": "localisation needs to know where the object is: …",
         "evidence mnist mnist:0 --measures deletion --layer nope": (
             "there is no layer 'nope' in MnistCNN; the layers are …"
+        ),
+        "evidence mnist mnist:0 --measures clarity --layer nope": (
+            "--layer is for deletion, randomisation, selectivity, not for clarity; leave it out"
+        ),
+        "evidence mnist mnist:0 --measures selectivity clarity --channel 1": (
+            "--channel is for deletion, randomisation, not for selectivity, clarity; leave it out"
         ),
         "evidence mnist mnist:0 --measures deletion --channel 10": "layer 'output' has channels 0 to 9, not 10",
         "evidence mnist mnist:0 --measures deletion --position 1": (

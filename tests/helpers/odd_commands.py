@@ -1,0 +1,193 @@
+"""Odd calls of the command line: each argument of each command in turn gets everything that it is not.
+
+`CALLS` has a right call of each command, on the bundled network and tiny data that `files` makes; `ODD` what is put in
+the place of each of its arguments; `answer` makes a call and says what is wrong with how it is answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from unittest import mock
+
+import torch
+from PIL import Image
+
+from deconvviz import cli
+from deconvviz.data import mnist_test
+from deconvviz.models import mnist_cnn, save_weights
+
+# By command: what stands without a name, and options. Each call is right, and takes a fraction of a second.
+CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
+    "layers": (
+        {"MODEL": ["mnist"]},
+        {"--weights": ["w.safetensors"], "--size": ["28"], "--style": ["guided"], "--json": []},
+    ),
+    "project": (
+        {"MODEL": ["mnist"], "IMAGE": ["x.png"]},
+        {
+            **{
+                "--layer": ["conv1"],
+                "--channel": ["0"],
+                "--position": ["3", "3"],
+                "--seed": ["one"],
+                "--out": ["p.png"],
+            },
+            **{"--style": ["guided"], "--size": ["28"], "--weights": ["w.safetensors"], "--json": []},
+        },
+    ),
+    "scan": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--layers": ["conv1"], "--k": ["1"], "--per-image": ["1"], "--batch-size": ["2"], "--workers": ["0"]},
+            **{"--state": ["state"], "--device": ["cpu"], "--out": ["t.safetensors"], "--json": []},
+        },
+    ),
+    "atlas": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {**{"--layers": ["conv1"], "--top": ["top.safetensors"], "--out": ["at"], "--no-evidence": []}},
+    ),
+    "occlude": (
+        {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
+        {
+            **{"--target": ["3"], "--layer": ["conv2"], "--channel": ["0"], "--patch": ["14"], "--stride": ["14"]},
+            **{"--fill": ["mean"], "--batch-size": ["4"], "--classes": ["classes.txt"], "--out": ["oc"], "--json": []},
+        },
+    ),
+    "invariance": (
+        {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
+        {
+            **{"--transform": ["rotation"], "--values": ["0", "90"], "--layers": ["conv1"], "--targets": ["7"]},
+            **{"--fill": ["0.5"], "--batch-size": ["4"], "--out": ["inv"], "--json": []},
+        },
+    ),
+    "correspond": (
+        {"MODEL": ["mnist"], "IMAGE": ["mnist:0", "mnist:1"]},
+        {
+            **{"--parts": ["parts.csv"], "--part-size": ["5"], "--within": ["all"], "--layers": ["conv1"]},
+            **{"--draws": ["1"], "--seed": ["0"], "--fill": ["grey"], "--out": ["co"], "--json": []},
+        },
+    ),
+    "probe": (
+        {"MODEL": ["mnist"], "DATA": ["classes"]},
+        {
+            **{"--layers": ["conv1"], "--pool": ["2"], "--folds": ["2"], "--epochs": ["1"], "--seed": ["0"]},
+            **{"--batch-size": ["4"], "--workers": ["0"], "--out": ["pr"], "--json": []},
+        },
+    ),
+    "evolve": (
+        {"MODEL": ["mnist"], "CHECKPOINTS": ["run"], "DATA": ["images"]},
+        {"--layers": ["conv1"], "--channels": ["0"], "--batch-size": ["4"], "--out": ["ev"], "--json": []},
+    ),
+    "diagnose": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--layers": ["conv1"], "--batch-size": ["4"], "--similar": ["0.9"], "--outlier": ["3"]},
+            **{"--rms-limit": ["1"], "--out": ["di"], "--json": []},
+        },
+    ),
+    "evidence": (
+        {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
+        {
+            **{"--layer": ["conv1"], "--channel": ["0"], "--position": ["3", "3"], "--measures": ["deletion"]},
+            **{"--out": ["evi"], "--json": []},
+        },
+    ),
+    "compare": (
+        {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
+        {
+            **{"--layer": ["conv1"], "--channel": ["0"], "--position": ["3", "3"], "--methods": ["deconvnet"]},
+            **{"--out": ["c.png"], "--json": []},
+        },
+    ),
+    "train": (
+        {},
+        {
+            **{"--root": ["none"], "--epochs": ["1"], "--batch-size": ["8"], "--patience": ["3"], "--threads": ["1"]},
+            **{"--channels": ["2", "3"], "--width": ["4"], "--dropout": ["0"], "--optimiser": ["adam"], "--l1": ["0"]},
+            **{"--learning-rate": ["0.1"], "--momentum": ["0.9"], "--schedule": ["constant"], "--warm-up": ["0"]},
+            **{"--l2": ["0"], "--validation": ["0.2"], "--rotation": ["0"], "--translation": ["0"], "--seed": ["0"]},
+            **{"--unlabelled": ["refuse"], "--out": ["tr"]},
+        },
+    ),
+    "completion": ({"SHELL": ["bash"]}, {}),
+}
+ODD = (
+    *("", " ", "-1", "0", "nan", "inf", "1e400", "99999999999999999999", "1.5", "abc", "图\u202eü", "a\nb", ".", "--"),
+    *("missing.png", "images", "empty", "text.png", "x.png", "top.safetensors", "mnist", "mnist:0", "mnist:99999"),
+    *("0x10", "1_0", "\u0663", "\x00", "a/b/c", "/dev/null", "~", "conv1", "conv9", "output", "%s", "True", "-"),
+    *("torchvision:resnet", "x.png:f", "os:getcwd", "2", "3", "1", "mnist:-1", "pool1", "w.safetensors", "*"),
+)
+
+
+def files(folder: Path) -> None:
+    """What the calls read."""
+    digits, _ = mnist_test()
+    for name in ("images", "empty", "run", "classes/a", "classes/b"):
+        (folder / name).mkdir(parents=True)
+    for number in range(4):
+        picture = Image.fromarray((digits[number, 0] * 255).byte().numpy())
+        for name in (f"images/{number}.png", f"classes/{'ab'[number % 2]}/{number}.png", "x.png"):
+            picture.save(folder / name)
+    (folder / "text.png").write_text("no picture")
+    (folder / "classes.txt").write_text("\n".join(map(str, range(10))))
+    lines = [f"mnist:{n},{part}" for n in (0, 1) for part in ("eye,8,8,14,14", "all,0,0,28,28")]
+    (folder / "parts.csv").write_text("\n".join(["image,part,top,left,bottom,right", *lines]))
+    save_weights(mnist_cnn(), folder / "w.safetensors")
+    for number in (1, 2):
+        save_weights(mnist_cnn(), folder / "run" / f"epoch-{number}.safetensors")
+    with contextlib.redirect_stdout(io.StringIO()):
+        words = ["scan", "mnist", str(folder / "images"), "--layers", "conv1", "--k", "1"]
+        assert cli.main([*words, "--out", str(folder / "top.safetensors")]) == 0
+
+
+def call(command: str, changed: str = "", odd: list[str] | None = None) -> list[str]:
+    """The right call of a command, in which one argument may be changed, or left out (None)."""
+    named, options = CALLS[command]
+    words = [command]
+    for name, values in [*named.items(), *options.items()]:
+        given = values if name != changed else odd
+        if given is not None:
+            words += [name, *given] if name in options else given
+    return words
+
+
+def answer(words: list[str]) -> tuple[int, str, str, str]:
+    """Exit status, what was printed, what was said, and what is wrong with that, or ''."""
+    before = sorted(str(path) for path in Path().rglob("*"))
+    images, labels = torch.rand(20, 1, 28, 28), torch.arange(20) % 10
+    out, said, trains = io.StringIO(), io.StringIO(), words[0] == "train"
+    with (
+        mock.patch("deconvviz.data.load_mnist", return_value=(images, labels)),
+        mock.patch("deconvviz.data.mnist_test", return_value=(images, labels)) if trains else contextlib.nullcontext(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            status = cli.main(words)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException as error:
+            return -1, out.getvalue(), said.getvalue(), f"it raised {type(error).__name__}: {error}"
+    return status, out.getvalue(), said.getvalue(), _wrong(words, status, out.getvalue(), said.getvalue(), before)
+
+
+def _wrong(words: list[str], status: int, printed: str, said: str, before: list[str]) -> str:
+    lines = [line for line in said.split("\n") if line and not line.startswith("note: ")]
+    if status == 0:
+        if lines and not all(line.startswith("left out: ") for line in lines):
+            return f"it ended well and said {lines}"
+        if "--json" in words:
+            json.loads(printed)
+        return "" if printed else "it printed nothing"
+    if status != 2:
+        return f"it ended with {status}"
+    if lines and lines[0].startswith("usage: "):
+        lines = lines[-1:]
+    if len(lines) != 1 or not lines[0].startswith("deconvviz") or "--debug shows where" in said or "Traceback" in said:
+        return f"it said {said!r}"
+    if (after := sorted(str(path) for path in Path().rglob("*"))) != before:
+        return f"it was refused and made {sorted({*after} - {*before})}"
+    return ""
