@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from deconvviz.errors import CheckpointError
-from deconvviz.models import MnistCNN, TrainingSettings, initialised, load_weights, train, training
+from deconvviz.models import MnistCNN, TrainingSettings, initialised, load_weights, train
 
 SETTINGS = {
     "epochs": 4,
@@ -49,27 +49,31 @@ def assert_equal(first: torch.nn.Module, second: torch.nn.Module) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def cut_off_in(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
-    """Let training stop in an epoch, after its steps and before anything is saved, as Ctrl-C can do."""
-    whole = training._train_epoch
+def cut_off_in(network: MnistCNN, epoch: int) -> MnistCNN:
+    """Let training stop in an epoch of this run, after its steps and before anything is saved, as Ctrl-C can do.
 
-    def cut_off(run: object, number: int, bar: object) -> None:
-        whole(run, number, bar)
-        if number == epoch:
+    Behind the steps of an epoch the network is measured, in eval mode.
+    """
+    modes = [False]
+
+    def listen(module: torch.nn.Module, _: object) -> None:
+        if module.training != modes[-1]:
+            modes.append(module.training)
+        if modes[1:].count(False) == epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_train_epoch", cut_off)
+    network.register_forward_pre_hook(listen)
+    return network
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "momentum", "rmsprop", "gradient-descent", "stochastic"])
-def test_a_run_cut_off_ends_with_the_same_weights(samples, tmp_path: Path, monkeypatch, optimiser: str):
+def test_a_run_cut_off_ends_with_the_same_weights(samples, tmp_path: Path, optimiser: str):
     straight = model()
     expected = run(straight, samples, optimiser=optimiser)
     for epoch in (1, 3, 4):
-        with monkeypatch.context() as patch:
-            cut_off_in(patch, epoch)
-            with pytest.raises(KeyboardInterrupt):
-                run(model(), samples, tmp_path, optimiser=optimiser)
+        done = len(list(tmp_path.glob("epoch-*")))
+        with pytest.raises(KeyboardInterrupt):
+            run(cut_off_in(model(), epoch - done), samples, tmp_path, optimiser=optimiser)
         assert len(list(tmp_path.glob("epoch-*"))) == epoch - 1
     resumed = model()
     assert run(resumed, samples, tmp_path, optimiser=optimiser) == expected
@@ -86,11 +90,13 @@ def test_more_epochs_go_on_with_a_constant_schedule(samples, tmp_path: Path):
         run(model(), samples, tmp_path, schedule="constant", patience=None, epochs=3)
 
 
-def test_a_finished_run_is_only_loaded(samples, tmp_path: Path, monkeypatch):
+def test_a_finished_run_is_only_loaded(samples, tmp_path: Path):
     first, second = model(), model()
     expected = run(first, samples, tmp_path)
-    monkeypatch.setattr(training, "_train_epoch", lambda *args: pytest.fail("it trained again"))
+    modes: list[bool] = []
+    second.register_forward_pre_hook(lambda module, _: modes.append(module.training))
     assert run(second, samples, tmp_path) == expected
+    assert True not in modes, "it trained again"
     assert_equal(second, first)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import runpy
+import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ import deconvviz as dv
 from deconvviz import rules
 from deconvviz.errors import RuleError
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "custom_operation.py"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "custom_operation.py"
 X = torch.linspace(-1, 1, 24, dtype=torch.float64).view(2, 3, 4)
 
 
@@ -90,19 +93,32 @@ def test_the_example_of_custom_operations(registry, capsys, tmp_path, monkeypatc
     )
 
 
-def test_rules_of_other_packages_are_loaded_by_entry_point(tmp_path, monkeypatch, registry):
+def with_entry_point(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
+    """A new process in which a package with such an entry point is installed, and what comes of a rule of it."""
+    (folder / "theirs-1.dist-info").mkdir(exist_ok=True)
+    (folder / "theirs-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (folder / "theirs-1.dist-info" / "entry_points.txt").write_text(f"[deconvviz.rules]\ntheirs = {module}\n")
+    code = (
+        "import torch, deconvviz as dv\n"
+        "theirs = lambda x, signal: 42 * signal\n"
+        "print(dv.rules.check(torch.special.erfc, torch.rand(2, 3), against=theirs).error)"
+    )
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_rules_of_other_packages_are_loaded_by_entry_point(tmp_path):
     (tmp_path / "their_rules.py").write_text(
         "import torch\nfrom deconvviz.operations.registry import mirror\n"
         "mirror(torch.ops.aten.erfc)(lambda op, signal: 42 * signal)\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("theirs", "their_rules", "deconvviz.rules")
-    monkeypatch.setattr(rules, "entry_points", lambda group: [entry] if group == "deconvviz.rules" else [])
-    rules._load_entry_points()
-    assert rules.check(torch.special.erfc, X, against=lambda x, signal: 42 * signal).error == 0
-    broken = EntryPoint("broken", "no_such_module", "deconvviz.rules")
-    monkeypatch.setattr(rules, "entry_points", lambda group: [broken])
-    with pytest.raises(
-        RuleError, match=r"the rules of 'no_such_module' .entry point 'broken'. do not load: No module named"
-    ):
-        rules._load_entry_points()
+    assert with_entry_point(tmp_path, "their_rules").stdout == "0.0\n"
+    said = with_entry_point(tmp_path, "no_such_module").stderr
+    sentence = r"RuleError: the rules of 'no_such_module' .entry point 'theirs'. do not load: No module named"
+    assert re.search(sentence, said), said
