@@ -237,7 +237,7 @@ class DeconvNet:
         apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
         if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
             x = trace.call.first
-            pixels = project_trace(trace.tape, self.style, value, chosen.places(), x, ones, met)
+            pixels = project_trace(trace.tape, self.style, value, chosen.places(), x=x, ones=ones, met=met)
             if pixels is not None:
                 return pixels, met
         seeds = chosen.seeds

@@ -160,7 +160,7 @@ class _Wrapped(nn.Module):
 
 
 def _sent_back(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None) -> Tensor:
-    return walk(tape, style, layer, signal, samples, Met())[tape.inputs[0].id]
+    return walk(tape, style, layer, signal, samples, met=Met())[tape.inputs[0].id]
 
 
 def _autograd(function: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:

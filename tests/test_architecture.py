@@ -44,12 +44,6 @@ experiments/occlusion.py occlusion
 experiments/probe.py probe
 mining/scan.py scan
 net.py DeconvNet.project
-operations/convolution.py _from_windows
-operations/step.py Step.__init__
-projection/backward.py project
-projection/backward.py walk
-projection/cropped.py project_trace
-projection/crops.py Crops._shortened
 """
 
 

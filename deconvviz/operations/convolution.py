@@ -46,7 +46,7 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     if _is_strided_stem(op, weight):
         return _by_phases(op, signal, weight, shape)
     if (bounds := _filled(op, signal, weight)) is not None:
-        return _from_windows(op, signal, weight, shape, *bounds)
+        return _from_windows(op, signal, weight, shape, bounds)
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
     layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
@@ -82,10 +82,10 @@ def _filled(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]
 
 
 def _from_windows(
-    op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int], starts: Tensor, sizes: list[int]
+    op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int], bounds: tuple[Tensor, list[int]]
 ) -> Tensor:
     """The transposed convolution of the boxes alone: one matrix product for all taps; each tap's part is then added."""
-    stride, padding, dilation = op["stride"], op["padding"], op["dilation"]
+    (starts, sizes), stride, padding, dilation = bounds, op["stride"], op["padding"], op["dilation"]
     units = torch.arange(len(signal))[:, None, None]
     rows, columns = (starts[:, axis, None] + torch.arange(sizes[axis]) for axis in (0, 1))
     windows = signal.permute(0, 2, 3, 1)[units, rows[:, :, None], columns[:, None, :]]

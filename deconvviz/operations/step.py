@@ -30,6 +30,7 @@ class Step:
         operation: Operation,
         tape: Tape,
         samples: Tensor | None,
+        *,
         writable: bool = False,
         dense: set[int] | None = None,
         taken: Callable[[Value], Tensor | None] = lambda value: None,

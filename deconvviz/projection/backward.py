@@ -86,7 +86,7 @@ def samples_apart(tape: Tape, style: Style) -> frozenset[int]:
 
 
 def project(
-    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, budget: int = BUDGET
+    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, *, budget: int = BUDGET
 ) -> tuple[list[Tensor], Met]:
     """Project units of one layer.
 
@@ -129,7 +129,7 @@ def project(
                 layer,
                 _planted(layer, tape.samples, part).contiguous(memory_format=layout),
                 part.samples if apart else None,
-                met,
+                met=met,
             )
         except RuntimeError as error:
             if not out_of_memory(error) or len(part) == 1:
@@ -148,7 +148,7 @@ def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple
     check_constants(tape)
     tape, layer = widened(tape, style, layer)
     met = Met()
-    arrived = walk(tape, style, layer, signal.to(layer.dtype), None, met)
+    arrived = walk(tape, style, layer, signal.to(layer.dtype), None, met=met)
     inputs = [value for value in tape.inputs if value.carries_signal]
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 
@@ -160,7 +160,9 @@ def undisturbed(device: torch.device) -> Restored:
     return Restored(torch.inference_mode(False), torch.no_grad(), cast)
 
 
-def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, met: Met) -> dict[int, Tensor]:
+def walk(
+    tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None, *, met: Met
+) -> dict[int, Tensor]:
     """Walk the tape backwards from `layer`. Returns the signals that arrive at the inputs, by the input's id.
 
     Raises:
@@ -188,7 +190,9 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
             free = all(value is None or value.id in writable for value in operation.outputs)
             if not dense.isdisjoint(value.id for value in operation.outputs if value):
                 dense.update(value.id for value in operation.inputs)
-            for value, part in _mirrored(rule, _step(operation, tape, samples, free, dense, taken), arriving, met):
+            for value, part in _mirrored(
+                rule, _step(operation, tape, samples, writable=free, dense=dense, taken=taken), arriving, met
+            ):
                 known = signals.get(value.id)
                 if known is None:
                     signals[value.id] = part
@@ -205,11 +209,11 @@ def walk(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor
     return signals
 
 
-def _step(operation: Operation, tape: Tape, samples: Tensor | None, *ways: Any) -> Step:
+def _step(operation: Operation, tape: Tape, samples: Tensor | None, **options: Any) -> Step:
     """An operation as its rule sees it. A user's rule sees half precision as it was recorded."""
     if isinstance(tape, WideTape) and operation in tape.before:
         return Step(tape.before[operation], tape.recorded, samples)
-    return Step(operation, tape, samples, *ways)
+    return Step(operation, tape, samples, **options)
 
 
 def _check_arrived(signals: Iterable[Tensor]) -> None:

@@ -68,6 +68,7 @@ def project_trace(
     style: Style,
     layer: Value,
     places: Sequence[tuple[int, int, Sequence[int]]],
+    *,
     x: Tensor,
     ones: bool,
     met: Met,
@@ -137,7 +138,7 @@ class _Projecting:
             seeds = torch.ones_like(values) if self.ones else values
             signal.flatten(1).scatter_(1, channels[:, None], seeds[:, None])
         tape, layer = widened(crops.tape, units.style, crops.values[units.layer.id])
-        arrived = walk(tape, units.style, layer, signal.to(layer.dtype), None, self.met)
+        arrived = walk(tape, units.style, layer, signal.to(layer.dtype), None, met=self.met)
         image = crops.tape.inputs[0]
         if image.id in arrived:
             _put_back(arrived[image.id], crops.origins[image.id][1], batch, pixels)

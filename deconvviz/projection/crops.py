@@ -150,7 +150,7 @@ class Crops:
         ahead = needed.start[0] - region.start[0]
         behind = np.array(region.size) - ahead - needed.size
         if ahead.any() or behind.any():
-            value = self._shortened(operation, value, ahead, behind, self.new(old, needed), fill or 0)
+            value = self._shortened(operation, value, ahead, behind, self.new(old, needed), fill=fill or 0)
         if fill is None or not region.crossing(old.shape).any() or not needed.crossing(old.shape).any():
             return value
         outside = self.constant(~needed.inside(old.shape, old.device))
@@ -174,7 +174,7 @@ class Crops:
         return self.operation(operation, aten.mul.Tensor, (value, factor), {}, self.new(made, region))
 
     def _shortened(
-        self, operation: Operation, value: Value, ahead: Starts, behind: Starts, made: Value, fill: float = 0
+        self, operation: Operation, value: Value, ahead: Starts, behind: Starts, made: Value, *, fill: float = 0
     ) -> Value:
         """Cut so many positions off a value, ahead and behind, per axis. Negative amounts pad with `fill`."""
         old, region = self.origins[made.id]

@@ -134,7 +134,7 @@ def recorded(case: Case, x: Tensor) -> Tape:
 
 
 def sent_back(tape: Tape, signal: Tensor, samples: Tensor | None) -> Tensor:
-    return walk(tape, GRADIENT, tape.layers["output"].value, signal, samples, Met())[tape.inputs[0].id]
+    return walk(tape, GRADIENT, tape.layers["output"].value, signal, samples, met=Met())[tape.inputs[0].id]
 
 
 def along(case: Case, x: Tensor, v: Tensor) -> Tensor:

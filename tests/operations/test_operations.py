@@ -34,7 +34,7 @@ def recorded(case):
 
 
 def sent_back(tape, layer, signal, samples=None):
-    arrived = walk(tape, GRADIENT, layer, signal, samples, Met())
+    arrived = walk(tape, GRADIENT, layer, signal, samples, met=Met())
     return arrived[tape.inputs[0].id]
 
 

@@ -134,11 +134,11 @@ def _agree_alone(tape, style, layer, made: torch.Tensor) -> None:
     count, rows, samples = tape.samples, len(made) // tape.samples, torch.tensor([3, 0, 3, 1, 2])
     signals = numbers(5, rows, *made.shape[1:]).abs()
     image = tape.inputs[0].id
-    together = walk(tape, style, layer, signals.flatten(0, 1).clone(), samples, Met())[image]
+    together = walk(tape, style, layer, signals.flatten(0, 1).clone(), samples, met=Met())[image]
     for unit, sample in enumerate(samples.tolist()):
         alone = torch.zeros_like(made).unflatten(0, (count, rows))
         alone[sample] = signals[unit]
-        expected = walk(tape, style, layer, alone.flatten(0, 1), None, Met())[image]
+        expected = walk(tape, style, layer, alone.flatten(0, 1), None, met=Met())[image]
         others = [n for n in range(count) if n != sample]
         assert not expected[others].any(), "a signal meets other samples"
         assert torch.allclose(together[unit], expected[sample], rtol=1e-9, atol=1e-12)
