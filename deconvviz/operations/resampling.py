@@ -39,9 +39,7 @@ _SCALES = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_
 
 mirror(*_NEAREST, *_LINEAR, batchwise=has_batch, local=True)(adjoint)
 mirror(
-    *(*_NEAREST_EXACT, *_CUBIC, aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa),
-    *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle),
-    batchwise=has_batch,
+    *(*_NEAREST_EXACT, *_CUBIC), *(aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle), batchwise=has_batch
 )(adjoint)
 mirror(aten.grid_sampler_2d, aten.grid_sampler_3d, applies=only("input"), batchwise=False)(adjoint)
 
@@ -53,6 +51,36 @@ def scale_factors(operation: Operation) -> list[float | None]:
     """The factors by which an interpolation was asked to enlarge, per spatial axis; None where it was given a size."""
     names = _SCALES[len(operation.made.shape) - 2]
     return list(operation["scale_factors"] or [operation[name] for name in names])
+
+
+@mirror(aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa, batchwise=has_batch)
+def antialiased_back(op: Step, signal: Tensor) -> Signals:
+    """The adjoint of interpolation with antialiasing, by the matrices of its axes.
+
+    torch's own derivative (as of 2.15, on a CPU) is wrong if an axis keeps its size although a factor is given, and if
+    the output is one column wide.
+    """
+    operation, shape = op.operation, op.shape(op.inputs[0])
+    given = (tuple(shape[2:]), tuple(operation.made.shape[2:]), tuple(scale_factors(operation)))
+    down, across = (
+        matrix.to(signal) for matrix in _axis_matrices(operation.func, *given, bool(operation["align_corners"]))
+    )
+    back: Tensor = down @ signal @ across.mT
+    return back
+
+
+@functools.lru_cache(64)
+def _axis_matrices(
+    func: Any, sizes: tuple[int, ...], targets: tuple[int, ...], factors: Factors, align_corners: bool
+) -> list[Tensor]:
+    """Of a separable interpolation, per axis (size, target): the weight of each position in each one that is made."""
+    matrices = []
+    for axis, size in enumerate(sizes):
+        places = torch.eye(size, dtype=torch.float64, device="cpu")
+        images = (places[:, None, :, None] if axis == 0 else places[:, None, None, :]).expand(-1, 1, *sizes)
+        made = func.overloadpacket.default(images.contiguous(), targets, align_corners, *factors)
+        matrices.append(made[:, 0, :, 0] if axis == 0 else made[:, 0, 0, :])
+    return matrices
 
 
 @window(*_NEAREST, *_NEAREST_EXACT, *_LINEAR, *_CUBIC, even=False)

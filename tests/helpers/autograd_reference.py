@@ -98,6 +98,8 @@ class _LeftOut(torch.autograd.Function):
 # torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
 WRITTEN_OUT = NORMS
 RECURRENT: dict[Any, Any] = {torch.rnn_relu: recurrence, torch.rnn_relu_cell: cell}
+# Those that keep no running statistics, so that they may be run a second time.
+PURE_NORMS = (F.group_norm, F.layer_norm, F.rms_norm, torch.group_norm, torch.layer_norm, torch.rms_norm)
 
 
 class _Replaced(TorchFunctionMode):
@@ -110,7 +112,9 @@ class _Replaced(TorchFunctionMode):
         if self.through_detach and func in (Tensor.detach, torch.detach):
             return args[0].view_as(args[0])
         if func in WRITTEN_OUT:
-            return WRITTEN_OUT[func](kwargs.pop("input") if "input" in kwargs else args[0], *args[1:], **kwargs)
+            x = kwargs.pop("input") if "input" in kwargs else args[0]
+            written = WRITTEN_OUT[func](x, *args[1:], **kwargs)
+            return _laid_out(written, func(x.detach(), *args[1:], **kwargs)) if func in PURE_NORMS else written
         if func in TO_OTHERS:  # which refuse a tensor that requires gradients
             with torch._C.DisableTorchFunctionSubclass():
                 return func(args[0].detach(), *args[1:], **kwargs)
@@ -128,6 +132,13 @@ class _Replaced(TorchFunctionMode):
         if func is F.local_response_norm:
             return _LeftOut.apply(lambda x: func(x, *args[1:], **kwargs), args[0])
         return func(*args, **kwargs)
+
+
+def _laid_out(y: Tensor, like: Tensor) -> Tensor:
+    """In the memory layout of `like`, on which it depends whether a view shares its memory or is a copy."""
+    if y.stride() == like.stride():
+        return y
+    return torch.empty_strided(like.shape, like.stride(), dtype=y.dtype, device=y.device).copy_(y)
 
 
 class Call(NamedTuple):

@@ -24,7 +24,7 @@ from tests.helpers.random_networks.parts import constant
 
 STYLES = ("deconvnet", "guided", "gradient")
 TOLERANCE, BY_DIFFERENCES, ROUNDING = 1e-10, 1e-6, 1e-3
-IN_HALF = 0.1
+IN_SINGLE, IN_HALF = 1e-6, 0.1
 LAYER = "probe"
 EVERY, OF_A_BATCH, OF_ANOTHER_IMAGE = slice(None), slice(4), slice(4, None)
 Units = list[tuple[int, ...]]
@@ -132,7 +132,7 @@ def _checked(network: Network, style: str, first: bool, ways: slice) -> Checked:
                 made.faults.append(f"error {way.__name__}: {type(error).__name__}: {str(error)[:300]}")
             else:
                 made.worst = max(made.worst, error)
-                if not error <= (IN_HALF if network.coarse else TOLERANCE):
+                if not error <= (IN_HALF if network.coarse else IN_SINGLE if network.single else TOLERANCE):
                     made.faults.append(f"wrong {way.__name__} ({what}): {error:.1e}")
         values_only = made.faults and all(fault.startswith("wrong") for fault in made.faults)
         if values_only and made.worst <= sensitivity(plain, x, y, style):

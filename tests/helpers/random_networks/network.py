@@ -111,6 +111,11 @@ class Network:
         return any("half()" in step.source or "bfloat16" in step.source for step in self.steps)
 
     @property
+    def single(self) -> bool:
+        """Whether numbers pass through single precision."""
+        return any("float()" in step.source or "torch.float32" in step.source for step in self.steps)
+
+    @property
     def alone(self) -> bool:
         return any(step.alone for step in self.steps)
 
@@ -128,6 +133,8 @@ class Network:
 
     def built(self) -> nn.Module:
         scope = dict(NAMES)
+        if random_parts.as_written:  # `torch.autograd.grad` cannot get through a reentrant checkpoint
+            scope["checkpoint"] = lambda function, x, use_reentrant: function(x)
         exec(compile(self.source, f"<random network {self.seed}>", "exec"), scope)
         return scope["Network"]().eval()
 
@@ -268,12 +275,15 @@ class Draw:
         return None
 
     def _settled(self, kind: str, source: str) -> bool:
-        """Whether the reference knows what this step's detach does: it cannot stop at one and pass another."""
+        """Whether the reference knows what this step's detach does: it cannot stop at one and pass another.
+
+        So values are cut off once, or detached beside another way any number of times.
+        """
         if not DETACHES.search(source):
             return True
         found = "cut off" if kind.endswith("cut_off") else "beside another way"
-        self.detached = self.detached or found
-        return self.detached == found
+        first, self.detached = not self.detached, self.detached or found
+        return first or self.detached == found == "beside another way"
 
     def _run(self, step: Step) -> Tensor | None:
         source, results = "\n".join(step.lines()), []
@@ -312,6 +322,9 @@ def random_network(seed: int) -> Network:
             break
         step = draw.taken(draw.random.choices(families, weights)[0])
         if step is not None:
+            steps.append(step)
+    while not steps:  # the image is too small for much
+        if (step := draw.taken("filter")) is not None:
             steps.append(step)
     network = Network(seed, shape, draw.parts, tuple(steps))
     while len(network.steps) > 1 and not _has_gradients(network):

@@ -89,7 +89,8 @@ def written(d: Draw, v: Value) -> str | None:
             f"t = {x} * 1.0\nu = t.flatten(1)\nu[:, 3:7] = 0\nt",
             f"t = {x} * 1.0\nt[t > 0.5] = 0.5\nt",
             f"t = {x} * 1.0\nt[:, {c - 1}] += {y}[:, 0] * t[:, 0]\nt",
-            f"t = {x}.clone()\nt[:, [0, {c - 1}]] = {y}[:, [{c - 1}, 0]]\nt",
+            # No index twice: which of two writes wins is left open, and autograd counts both.
+            f"t = {x}.clone()\nt[:, {[0, c - 1][:c]}] = {y}[:, {[c - 1, 0][:c]}]\nt",
             f"t = {x} * 1.0\nt.index_fill_(1, torch.tensor([0]), 0.1)\nt",
             f"t = {x} * 1.0\nt.index_copy_(1, torch.tensor([0]), {y}[:, -1:])\nt",
             f"t = {x} * 1.0\nt.masked_fill_({y} < -0.3, -0.3)\nt",
