@@ -301,7 +301,7 @@ class DeconvNet:
         """A sample of the batch recorded alone, which must make no difference to it."""
         check_statistics(trace.tape)
         alone = self.trace(trace.call.sample(number, trace.tape.samples), layer)
-        check_alone(layer, trace.activations[layer], alone.activations[layer], number, trace.tape.samples)
+        check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
         return alone
 
     def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:

@@ -29,11 +29,17 @@ def check_statistics(tape: Tape) -> None:
         )
 
 
-def check_alone(layer: str, batch: Tensor, alone: Tensor, number: int, samples: int) -> None:
-    """Raise InputError if the activations of a sample alone are not part of those of the batch."""
-    if not any(_close(part, alone) for part in _parts(batch, alone, number, samples)):
+def check_alone(tape: Tape, layer: str, batch: Tensor, alone: Tensor, number: int) -> None:
+    """Raise InputError if the activations of a sample alone are not part of those of the batch.
+
+    Rounding is that of the narrowest type that the model calculated in, which `tape` shows.
+    """
+    made = {value.dtype for operation in tape.operations for value in operation.outputs if value is not None}
+    tolerance = max(_tolerance(dtype) for dtype in {*made, alone.dtype} if dtype.is_floating_point or dtype.is_complex)
+    parts = _parts(batch, alone, number, tape.samples)
+    if not any(_close(part, alone, tolerance) for part in parts):
         raise InputError(
-            f"layer {layer!r} gives other activations for sample {number} alone than in this batch of {samples}, "
+            f"layer {layer!r} gives other activations for sample {number} alone than in this batch of {tape.samples}, "
             f"whose samples are mixed or share random numbers; give one sample at a time"
         )
 
@@ -53,9 +59,13 @@ def _parts(batch: Tensor, alone: Tensor, number: int, samples: int) -> Iterator[
             yield split.select(axis + 1, number).flatten(axis, axis + 1)
 
 
-def _close(part: Tensor, alone: Tensor) -> bool:
+def _tolerance(dtype: torch.dtype) -> float:
+    return _TOLERANCE.get(dtype, 5e-2)
+
+
+def _close(part: Tensor, alone: Tensor, tolerance: float) -> bool:
     """Equal within rounding, which depends on the batch size, on a GPU more than on a CPU."""
-    tolerance = _TOLERANCE.get(alone.dtype, 5e-2) * (10 if alone.is_cuda else 1)
+    tolerance *= 10 if alone.is_cuda else 1
     wide = torch.promote_types(alone.dtype, torch.float32)
     difference = (part.to(wide) - alone.to(wide)).abs().max() if alone.numel() else torch.zeros(())
     return bool(difference <= tolerance * alone.to(wide).abs().max()) if alone.numel() else True

@@ -11,6 +11,7 @@ import deconvviz as dv
 from deconvviz import evidence
 from deconvviz.errors import InputError
 from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.projection.sample_independence import check_alone
 from deconvviz.recording.recorder import record
 from deconvviz.rules import STYLES, opaque
 from tests.helpers.between_convolutions import Around, Reference, error, images
@@ -247,3 +248,25 @@ def test_operations_that_keep_samples_apart_are_known_to(statement):
 @pytest.mark.parametrize("statement", statements(PERHAPS))
 def test_operations_that_are_taken_to_keep_samples_apart_do(statement):
     tried(evaluated(statement), numbers(*SQUARE))
+
+
+class InTypes(nn.Module):
+    """A network in double precision that multiplies in another type."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.c, self.d, self.dtype = nn.Conv2d(3, 4, 3).double(), nn.Conv2d(4, 2, 1).double(), dtype
+
+    def forward(self, x):
+        h = self.c(x)
+        return self.d((h.to(self.dtype) * h.to(self.dtype)).double())
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float64, 1e-9), (torch.float32, 1e-4), (torch.float16, 1e-2)])
+def test_rounding_is_that_of_the_narrowest_type_on_the_way(dtype, rounding):
+    """A sample alone may differ from itself in a batch by so much, and not by a hundred times as much."""
+    trace = dv.DeconvNet(InTypes(dtype), "gradient").trace(images(3), "d")
+    batch = trace.activations["d"]
+    check_alone(trace.tape, "d", batch, batch[:1] * (1 + rounding), 0)
+    with pytest.raises(InputError, match=ALONE):
+        check_alone(trace.tape, "d", batch, batch[:1] * (1 + 100 * rounding), 0)
