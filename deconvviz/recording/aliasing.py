@@ -1,11 +1,11 @@
-"""Which value a tensor holds, when several tensors share one storage and some of them are written.
+"""Which value a tensor holds when several tensors share one storage and some of them are written.
 
-A tensor is a *geometry* (offset, size, stride) over a storage. For each storage that holds something that
-depends on the input, a `StorageState` knows the newest complete content (the *root*) and the value of every
-geometry that was defined since the last write. A tensor whose geometry was defined before that write is read
-from the root by `reread`; a write through a part of the storage makes a new root by `overwritten`. Both are
-put on the tape like any operation, so that the way back goes through them. A `Place` says where a geometry lies
-in a root: by offset, size and stride, so that a write costs what it writes and not what the storage holds.
+A tensor is a *geometry* (offset, size, stride) over a storage. For each storage that holds something that depends on
+the input, a `StorageState` knows the newest complete content, the *root*, and the value of every geometry that was
+defined since the last write. A tensor whose geometry was defined before that write is read from the root by `reread`.
+A write to a part of the storage gives it a new root by `overwritten`. Both are put on the tape like any operation, so
+that the way back passes through them. A `Place` says where a geometry lies in a root, by offset, size and stride, so
+that the cost of a write grows with what is written and not with the storage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ V = TypeVar("V")
 class Geometry(NamedTuple):
     """Where a tensor's elements lie in its storage, in elements of its dtype.
 
-    conj, neg: whether the tensor shows the conjugate, or the negative, of what lies there.
+    Attributes:
+        offset: Position of the first element.
+        size: The tensor's shape.
+        stride: Distance of neighbours along each axis.
+        dtype: Type of the elements.
+        conj: Whether the tensor shows the conjugate of the stored numbers.
+        neg: Whether the tensor shows the negative of the stored numbers.
     """
 
     offset: int
@@ -48,7 +54,7 @@ class Geometry(NamedTuple):
         return cls(0, (tensor.untyped_storage().nbytes() // tensor.element_size(),), (1,), tensor.dtype)
 
     def dense(self) -> bool:
-        """Whether the elements fill a stretch of the storage without holes or overlaps."""
+        """Whether the elements fill a contiguous part of the storage, without gaps or overlaps."""
         expected = 1
         for stride, size in sorted(zip(self.stride, self.size, strict=True)):
             if size != 1:
@@ -58,13 +64,13 @@ class Geometry(NamedTuple):
         return True
 
     def disjoint(self) -> bool:
-        """Whether no two elements lie at one place, as far as sizes and strides tell."""
-        reach = 0
+        """Whether no two elements share a position, as far as sizes and strides tell."""
+        extent = 0
         for stride, size in sorted(zip(self.stride, self.size, strict=True)):
             if size != 1:
-                if stride <= reach:
+                if stride <= extent:
                     return False
-                reach += stride * (size - 1)
+                extent += stride * (size - 1)
         return True
 
     @property
@@ -77,64 +83,64 @@ class Geometry(NamedTuple):
         return self.offset + 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
 
     def covers(self, other: Geometry) -> bool:
-        """Whether both have the same elements, in whatever order."""
+        """Whether both have the same elements, in any order."""
         if self == other:
             return True
         extents = [(g.offset, g.numel, g.dtype, g.conj, g.neg) for g in (self, other)]
         return extents[0] == extents[1] and self.dense() and other.dense()
 
     def shares_numbers(self, other: Geometry) -> bool:
-        """Whether what is written by one can be read by the other: a complex number is two real ones."""
+        """Whether a tensor of the other geometry can read what this one writes: a complex number is two real ones."""
         return self.dtype.to_real() == other.dtype.to_real()
 
     def real(self) -> Geometry:
-        """The real numbers that make up complex ones; itself for others."""
+        """The geometry of the real numbers that make up complex ones; itself for other types."""
         if not self.dtype.is_complex:
             return self
         doubled = tuple(2 * stride for stride in self.stride)
         return Geometry(2 * self.offset, (*self.size, 2), (*doubled, 1), self.dtype.to_real())
 
     def positions(self) -> Tensor:
-        """Position in the storage of every element, a long tensor of this geometry's size."""
+        """The position of every element in the storage, a long tensor of this geometry's size."""
         positions = torch.tensor(self.offset, device="cpu")
         for size, stride in zip(self.size, self.stride, strict=True):
             positions = positions.unsqueeze(-1) + torch.arange(size, device="cpu") * stride
         return positions
 
     def within(self, root: Geometry) -> Tensor:
-        """For every element its index in ``root.flatten()``, or -1 where the root has no such element."""
-        held, asked = root.positions().flatten(), self.positions()
-        highest = int(torch.cat([held, asked.flatten()]).max()) if held.numel() + asked.numel() else 0
+        """The index of every element in ``root.flatten()``; -1 for elements that the root does not have."""
+        of_root, own = root.positions().flatten(), self.positions()
+        highest = int(torch.cat([of_root, own.flatten()]).max()) if of_root.numel() + own.numel() else 0
         index = torch.full((highest + 1,), -1, device="cpu")
-        index[held] = torch.arange(held.numel(), device="cpu")
-        return index[asked]
+        index[of_root] = torch.arange(of_root.numel(), device="cpu")
+        return index[own]
 
 
 def separated(tensor: Tensor) -> Tensor:
-    """The same memory by a storage of its own, so that who looks at it from here can be told from who looked before."""
+    """A tensor over the same memory with a storage of its own, so that its views can be told from older ones."""
     if not tensor.untyped_storage().nbytes():
         return tensor
     flat = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
     storage = from_dlpack(flat).untyped_storage()
-    place = int(tensor.storage_offset()), tensor.shape, tensor.stride()
-    made = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, *place)
-    conjugated = made.conj() if tensor.is_conj() else made
+    geometry = int(tensor.storage_offset()), tensor.shape, tensor.stride()
+    view = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, *geometry)
+    conjugated = view.conj() if tensor.is_conj() else view
     return torch._neg_view(conjugated) if tensor.is_neg() else conjugated
 
 
 def common(root: Geometry, geometry: Geometry) -> tuple[Geometry, Geometry]:
-    """Both in the same numbers: real ones, where just one is complex."""
+    """Both geometries in the same type: as real numbers if only one of them is complex."""
     return (root, geometry) if root.dtype == geometry.dtype else (root.real(), geometry.real())
 
 
 def stored(tensor: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
-    """What lies in the storage where a tensor of `geometry` shows `tensor`, in the numbers common with `other`."""
+    """The numbers in the storage of which a tensor of `geometry` shows `tensor`, in the type common with `other`."""
     numbers = _turned(tensor, geometry)
     return torch.view_as_real(numbers.resolve_conj()) if _in_parts(geometry, other) else numbers
 
 
 def shown(numbers: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
-    """What a tensor of `geometry` shows where `numbers` lie: the reverse of `stored`, and its adjoint."""
+    """What a tensor of `geometry` shows if `numbers` are stored: the inverse of `stored`, and its adjoint."""
     return _turned(torch.view_as_complex(numbers.contiguous()) if _in_parts(geometry, other) else numbers, geometry)
 
 
@@ -148,12 +154,18 @@ def _turned(tensor: Tensor, geometry: Geometry) -> Tensor:
 
 
 class Place(NamedTuple):
-    """Where the elements of one geometry lie in a root, in each of the samples that stand along axis 0 of both.
+    """Where the elements of a geometry lie in a root, the same in each of the samples along axis 0 of both.
 
-    A sample of the root is laid out in memory with its axes in `order`. There the elements are a strided view, or
-    are `listed` one by one where that is not possible: where some lie at one place, or outside of the root (-1).
+    The elements are a strided view of a sample's part of the root as it lies in memory. Where that is not possible,
+    since some share a position or lie outside of the root, they are listed one by one.
 
-    rows: (axis 0, ...), one sample's part of the root. size, stride, offset: of a sample's elements.
+    Attributes:
+        rows: Shape of one sample's part of the root.
+        order: The axes of that part, in the order in which they lie in memory.
+        offset: Position of the first element.
+        size: Shape of a sample's elements.
+        stride: Their strides.
+        listed: The index of each element, -1 outside of the root; None if they are a strided view.
     """
 
     rows: tuple[int, ...]
@@ -164,30 +176,30 @@ class Place(NamedTuple):
     listed: Tensor | None = None
 
     def laid_out(self, root: Tensor, samples: int) -> Tensor:
-        """Numbers of the root, (samples, elements) as they lie in memory; a view where they do."""
+        """The numbers of the root as they lie in memory, (samples, elements); a view if they lie so."""
         return root.reshape(samples, *self.rows).permute(0, *(1 + axis for axis in self.order)).flatten(1)
 
     def as_root(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """What `laid_out` made, in the shape of the root again; a view where that is possible."""
-        apart = flat.view(len(flat), *(self.rows[axis] for axis in self.order))
-        back = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return apart.permute(0, *(1 + axis for axis in back)).reshape(shape)
+        """The result of `laid_out` in the shape of the root again; a view if possible."""
+        unflattened = flat.view(len(flat), *(self.rows[axis] for axis in self.order))
+        axes = sorted(range(len(self.order)), key=self.order.__getitem__)
+        return unflattened.permute(0, *(1 + axis for axis in axes)).reshape(shape)
 
     def view(self, flat: Tensor) -> Tensor:
-        """The elements in what `laid_out` made, (samples, *size), sharing its memory; only where none is listed."""
-        step = flat.stride(1)  # 2 where it is the real part of complex numbers
+        """The elements in the result of `laid_out`, (samples, *size), as a view; only if they are not listed."""
+        step = flat.stride(1)  # 2 if it is the real part of complex numbers
         strides = (flat.stride(0), *(step * stride for stride in self.stride))
         return flat.as_strided((len(flat), *self.size), strides, flat.storage_offset() + step * self.offset)
 
     def read(self, flat: Tensor) -> Tensor:
-        """The elements, (samples, *size), in memory of their own; 0 outside of the root."""
+        """A copy of the elements, (samples, *size); 0 outside of the root."""
         if self.listed is None:
             return self.view(flat).clone(memory_format=torch.contiguous_format)
         index = self.listed.to(flat.device)
         return (flat[:, index.clamp(min=0)] * (index >= 0)).view(len(flat), *self.size)
 
     def write(self, flat: Tensor, numbers: Tensor | int) -> None:
-        """Put the elements, or one number for all of them, into what `laid_out` made."""
+        """Write the elements, or one number for all of them, into the result of `laid_out`."""
         if self.listed is None:
             view = self.view(flat)
             view.copy_(numbers.reshape(view.shape)) if isinstance(numbers, Tensor) else view.fill_(numbers)
@@ -197,7 +209,7 @@ class Place(NamedTuple):
         flat[:, index[inside]] = numbers.reshape(len(flat), -1)[:, inside] if isinstance(numbers, Tensor) else numbers
 
     def add(self, flat: Tensor, numbers: Tensor) -> None:
-        """Add to the elements; where several lie at one place, all of them."""
+        """Add to the elements; if several share a position, all of them are added."""
         if self.listed is None:
             view = self.view(flat)
             view += numbers.reshape(view.shape)
@@ -207,7 +219,7 @@ class Place(NamedTuple):
 
 
 def place_in(root: Geometry, asked: Geometry, samples: int) -> Place | None:
-    """Where the elements `asked` lie in a root of so many samples; None where they are not in each sample alike."""
+    """Where the elements of `asked` lie in a root of several samples; None if that differs from sample to sample."""
     if not all(geometry.size and geometry.size[0] % samples == 0 for geometry in (root, asked)):
         return None
     rows, part = (g._replace(size=(g.size[0] // samples, *g.size[1:])) for g in (root, asked))
@@ -216,27 +228,27 @@ def place_in(root: Geometry, asked: Geometry, samples: int) -> Place | None:
         return None
     inside = not part.numel or (rows.offset <= part.offset and part.end <= rows.offset + rows.numel)
     if not inside or not rows.dense() or (samples > 1 and step < rows.numel):
-        found = _listed(root, asked, samples)
+        listed = _listed(root, asked, samples)
         order: Iterable[int] = range(len(rows.size))
-        return None if found is None else Place(rows.size, tuple(order), 0, part.size, part.stride, found)
+        return None if listed is None else Place(rows.size, tuple(order), 0, part.size, part.stride, listed)
     order = sorted(range(len(rows.size)), key=lambda axis: (-rows.stride[axis], -rows.size[axis]))
     place = Place(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
     return place if part.disjoint() else place._replace(listed=(part.positions() - rows.offset).flatten())
 
 
 def _listed(root: Geometry, asked: Geometry, samples: int) -> Tensor | None:
-    """For each element of a sample its index in the sample's flattened part of the root; None where samples mix."""
+    """The index of each of a sample's elements in its flattened part of the root; None if samples mix."""
     length = root.numel // samples
-    found = asked.within(root).reshape(samples, -1)
+    indices = asked.within(root).reshape(samples, -1)
     if samples == 1:
-        return found[0]
-    within = found - torch.arange(samples, device="cpu")[:, None] * length
-    alike = (found >= 0).all() and (within == within[0]).all() and (within[0] < length).all()
+        return indices[0]
+    within = indices - torch.arange(samples, device="cpu")[:, None] * length
+    alike = (indices >= 0).all() and (within == within[0]).all() and (within[0] < length).all()
     return within[0] if alike else None
 
 
 def whole_place(root: Geometry, asked: Geometry) -> Place:
-    """Where the elements `asked` lie in the root, all samples together."""
+    """Where the elements of `asked` lie in the root, all samples together."""
     root, asked = (g if g.size else g._replace(size=(1,), stride=(1,)) for g in (root, asked))
     place = place_in(root, asked, 1)
     assert place is not None
@@ -244,14 +256,14 @@ def whole_place(root: Geometry, asked: Geometry) -> Place:
 
 
 def reread(root: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
-    """What a tensor of `geometry` reads from a storage whose content is `root` (0 outside of it)."""
+    """What a tensor of `geometry` reads from a storage with the content `root`; 0 outside of it."""
     place = whole_place(*common(root_geometry, geometry))
     numbers = place.read(place.laid_out(stored(root, root_geometry, geometry), 1))
     return shown(numbers.view(common(root_geometry, geometry)[1].size), geometry, root_geometry)
 
 
 def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
-    """The content `root` (zeros for a constant one) after `part` was written into its `geometry`."""
+    """The content `root` after `part` was written to `geometry`; zeros take the place of a constant root, None."""
     whole, asked = common(root_geometry, geometry)
     place = whole_place(whole, asked)
     content = part.new_zeros(root_geometry.size, dtype=root_geometry.dtype) if root is None else root.clone()
@@ -261,17 +273,24 @@ def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geom
 
 
 def storage_of(tensor: Tensor) -> int:
-    """The address of a tensor's storage; 0 for those without one, as in `torch.vmap`: the real ones run below."""
+    """The address of a tensor's storage; 0 for tensors without one, as in `torch.vmap`, which runs others below."""
     if tensor.layout != torch.strided or tensor.is_nested or is_functorch_wrapped_tensor(tensor):
         return 0
     return int(tensor.untyped_storage()._cdata)
 
 
 class StorageState(Generic[V]):
-    """The values that live in one storage."""
+    """The values in one storage.
+
+    Attributes:
+        reference: A weak reference, which keeps the storage's address from being given to another one.
+        address: Address of its memory.
+        version: Number of writes so far.
+        root: Geometry and value of the newest complete content; None if it is not known.
+        values: For each geometry, the version in which its value was defined, and the value.
+    """
 
     def __init__(self, tensor: Tensor, root: V, geometry: Geometry | None = None) -> None:
-        # The weak reference keeps the storage's address from being given to another one.
         self.reference = StorageWeakRef(tensor.untyped_storage())
         self.address = tensor.untyped_storage().data_ptr()
         self.version = 0
@@ -279,7 +298,7 @@ class StorageState(Generic[V]):
         self.values: dict[Geometry, tuple[int, V]] = {self.root[0]: (0, root)}
 
     def is_memory_of(self, tensor: Tensor) -> bool:
-        """Whether a tensor lies in this memory, also where it came by a way that torch does not know, as by DLPack."""
+        """Whether a tensor lies in this memory, even if it came by a way that torch does not see, such as DLPack."""
         return self.address == tensor.untyped_storage().data_ptr() and not self.reference.expired()
 
     def copy(self) -> StorageState[V]:
@@ -288,19 +307,20 @@ class StorageState(Generic[V]):
         return copied
 
     def current(self, geometry: Geometry) -> V | None:
-        """The value of `geometry`, if it was defined since the last write."""
+        """The value of `geometry`, if it was defined since the last write; otherwise None."""
         version, value = self.values.get(geometry, (-1, None))
         return value if version == self.version else None
 
     def outdated(self, geometry: Geometry) -> bool:
-        """Whether it was written since `geometry` was defined, so that it must be read again."""
+        """Whether the storage was written since `geometry` was defined, so that it must be read again."""
         return self.root is not None and self.root[0].dtype == geometry.dtype and self.current(geometry) is None
 
     def define(self, geometry: Geometry, value: V) -> None:
+        """From now on a tensor of `geometry` holds `value`."""
         self.values[geometry] = (self.version, value)
 
     def write(self, geometry: Geometry, value: V) -> bool:
-        """`geometry` was written. True if that was the whole content; otherwise a new root is due."""
+        """Note that `geometry` was written. Returns whether that was the whole content; if not, a new root is due."""
         self.version += 1
         self.define(geometry, value)
         if self.root is not None and geometry.covers(self.root[0]):
@@ -309,12 +329,12 @@ class StorageState(Generic[V]):
         return False
 
     def replace(self, geometry: Geometry, value: V) -> None:
-        """The whole content is another now, and lies in `geometry`."""
+        """Note that the whole content has changed, and lies in `geometry`."""
         self.version += 1
         self.root = (geometry, value)
         self.define(geometry, value)
 
     def invalidate(self) -> None:
-        """It was written by something that was not recorded: nothing known about the content is true now."""
+        """Forget the content, since something that is not recorded has written it."""
         self.version += 1
         self.root = None

@@ -1,7 +1,7 @@
-"""A model in eval mode for a time, and afterwards as it was: modes, attributes, parameters, buffers.
+"""Running a model in eval mode and restoring its modes, attributes, parameters and buffers afterwards.
 
-A model that is in eval mode already is not told so again. Where modules have a `train` of their own, as those that
-merge their branches for inference, it is called as `model.eval()` would.
+The mode of a model that is in eval mode already is not set again. If modules override `train`, as those do that merge
+their branches for inference, it is called as `model.eval()` would call it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import written_by
 
 _MISSING = object()
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that have their own ways back
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that are restored by themselves
 
 
 class EvalMode(Restored):
-    """Eval mode inside; what running the model sets on it is put back.
+    """A context in which a model is in eval mode; what the run changes on the model is restored.
 
-    written: (tensor, old content) of parameters and buffers that are written inside.
+    Attributes:
+        model: The model.
+        written: Parameters and buffers that were written inside, each with its old content.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -36,12 +38,14 @@ class EvalMode(Restored):
 
     def set_up(self) -> None:
         modules = list(self.model.modules())
-        modes = [(module, module.training) for module in modules if hasattr(module, "training")]  # no frozen script
+        modes = [
+            (module, module.training) for module in modules if hasattr(module, "training")
+        ]  # frozen scripts have none
         scripted = torch.jit.ScriptModule
-        held = [_Held(module) for module in modules if not isinstance(module, scripted)]
-        tensors = [_Tensor(tensor) for tensor in itertools.chain(self.model.parameters(), self.model.buffers())]
-        self.callback(self._put_back, modes, held, tensors)
-        writes = _Writes({storage_of(one.tensor): one.tensor for one in tensors}, self.written)
+        states = [_ModuleState(module) for module in modules if not isinstance(module, scripted)]
+        tensors = [_TensorState(tensor) for tensor in itertools.chain(self.model.parameters(), self.model.buffers())]
+        self.callback(self._put_back, modes, states, tensors)
+        writes = _Writes({storage_of(state.tensor): state.tensor for state in tensors}, self.written)
         if any(training for _, training in modes):
             for module, training in reversed(modes):
                 if training and has_its_own_train(module):
@@ -52,9 +56,11 @@ class EvalMode(Restored):
             _set_modes((module, False) for module, _ in modes)
         self.enter_context(writes)
 
-    def _put_back(self, modes: list[tuple[nn.Module, bool]], held: list[_Held], tensors: list[_Tensor]) -> None:
+    def _put_back(
+        self, modes: list[tuple[nn.Module, bool]], modules: list[_ModuleState], tensors: list[_TensorState]
+    ) -> None:
         _set_modes(modes)
-        for module in held:
+        for module in modules:
             module.put_back()
         for tensor in tensors:
             tensor.put_back()
@@ -64,7 +70,7 @@ class EvalMode(Restored):
 
 
 def has_its_own_train(module: nn.Module) -> bool:
-    """Whether a module does something of its own when the mode changes."""
+    """Whether a module overrides how its mode is changed."""
     return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
 
 
@@ -75,14 +81,14 @@ def _train(module: nn.Module, writes: _Writes) -> None:
 
 def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
     for module, training in modes:
-        if module.training != training:  # to set an attribute of a module takes much longer than to read it
+        if module.training != training:  # setting an attribute of a module takes much longer than reading it
             module.training = training
 
 
 class _Writes(TorchDispatchMode):
-    """Keeps the content of a model's own tensors before something writes them."""
+    """Keeps the content of a model's parameters and buffers before something writes them."""
 
-    supports_higher_order_operators = True  # `torch.cond` and its like, which write nothing
+    supports_higher_order_operators = True  # such as `torch.cond`, which write nothing
 
     def __init__(self, own: dict[int, Tensor], written: list[tuple[Tensor, Tensor]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -97,8 +103,8 @@ class _Writes(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Held:
-    """What a module holds: its parameters, buffers and modules, and attributes with what is in their containers."""
+class _ModuleState:
+    """The parameters, buffers, submodules and attributes of a module, with the content of attributes that hold many."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -141,10 +147,10 @@ def _refill(container: Any, content: Any) -> None:
     add(content)
 
 
-class _Tensor:
-    """Which memory a parameter or buffer looks at, and how, and whether it is frozen.
+class _TensorState:
+    """The memory and geometry of a parameter or buffer, and whether it requires gradients.
 
-    ``tensor.data = ...`` gives it other memory without making another tensor.
+    ``tensor.data = ...`` gives a tensor other memory without creating another tensor.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -156,10 +162,11 @@ class _Tensor:
     def put_back(self) -> None:
         if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
             self.tensor.requires_grad_(self.requires_grad)
-        if self.plain and _look(self.tensor) != _look(self.data):
+        if self.plain and _memory(self.tensor) != _memory(self.data):
             self.tensor.data = self.data
 
 
-def _look(tensor: Tensor) -> tuple[Any, ...]:
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    """What tells the memory and geometry of two tensors apart."""
     where = (tensor.storage_offset(), tensor.stride()) if storage_of(tensor) else None
     return storage_of(tensor), where, tensor.shape, tensor.dtype, tensor.device

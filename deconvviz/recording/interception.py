@@ -1,6 +1,6 @@
-"""What torch has no hook for: autograd functions that are applied, and gradients that are switched off and on.
+"""Intercepting what torch has no hook for: calls of autograd functions, and switching gradients off and on.
 
-Both are changed for the whole process while a model runs, and do nothing in other threads.
+Both patch torch for the whole process while a model runs. Other threads are not affected.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ _FUNCTIONS: Any = type(torch.autograd.Function)  # the class of these classes
 
 @contextlib.contextmanager
 def functions_applied(applied: Applied) -> Iterator[None]:
-    """Inside, `applied` is called with (kind, forward, its arguments) in place of an autograd function's forward.
+    """A context in which `applied` is called in place of an autograd function's forward.
 
-    `apply` looks its class's `_backward_cls` up and then the `forward`, however that came to be there: inherited, as a
-    class method, in a class that was made just now. A `forward` that is called by its name is left alone.
+    It is called with the class, its forward and the arguments. `apply` looks up `_backward_cls` and then `forward` on
+    the class, wherever that is defined: in a base class, as a class method, or in a class that was just created. A
+    `forward` that is called directly is not intercepted.
     """
     thread = get_ident()
     applying: Any = None
 
     def looked_up(kind: Any, name: str) -> Any:
         nonlocal applying
-        found = type.__getattribute__(kind, name)
+        attribute = type.__getattribute__(kind, name)
         if name not in ("_backward_cls", "forward") or get_ident() != thread:
-            return found
-        begun, applying = applying is kind, kind if name == "_backward_cls" else None
-        if name == "_backward_cls" or not begun:
-            return found
+            return attribute
+        is_applied, applying = applying is kind, kind if name == "_backward_cls" else None
+        if name == "_backward_cls" or not is_applied:
+            return attribute
 
-        @functools.wraps(found)
+        @functools.wraps(attribute)
         def forward(*args: Any) -> Any:
-            return applied(kind, found, args)
+            return applied(kind, attribute, args)
 
         return forward
 
@@ -56,52 +57,65 @@ def functions_applied(applied: Applied) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_switched(switched: Callable[[bool], bool]) -> Iterator[None]:
-    """Inside, `switched` is told whenever gradients are switched off or on, and returns whether they were on before.
+    """A context in which `switched` is called whenever gradients are switched on (True) or off (False).
 
-    A model runs without gradients here in any case, so that torch's own mode does not tell what the model wants.
+    It returns whether they were on before. A model always runs without gradients here, so torch's own mode does not
+    tell whether the model wants them.
     """
-    thread = get_ident()
-    outer: dict[int, list[bool]] = {}  # by a block's id: what held where it was entered
-    busy = False  # a block uses `set_grad_enabled` itself
+    blocks = _GradientBlocks(switched)
+    methods = [(kind, "__enter__", blocks.entered) for kind in _BLOCKS]
+    methods += [(kind, "__exit__", blocks.left) for kind in _BLOCKS]
+    methods.append((torch.set_grad_enabled, "__init__", blocks.created))
+    originals = [(kind, name, kind.__dict__[name]) for kind, name, _ in methods]
+    try:
+        for (kind, name, notify), (*_, original) in zip(methods, originals, strict=True):
+            setattr(kind, name, blocks.notifying(original, notify))
+        yield
+    finally:
+        for kind, name, original in originals:
+            setattr(kind, name, original)
 
-    def told(original: Callable[..., Any], tell: Callable[[Any], None]) -> Callable[..., Any]:
+
+class _GradientBlocks:
+    """The blocks of this thread that switch gradients, such as `torch.no_grad`, and what held outside of each."""
+
+    def __init__(self, switched: Callable[[bool], bool]) -> None:
+        self._switched = switched
+        self._thread = get_ident()
+        self._outside: dict[int, list[bool]] = {}  # by a block's id: whether gradients were on where it was entered
+        self._busy = False  # inside of a block's own method, which may use `set_grad_enabled`
+
+    def notifying(self, original: Callable[..., Any], notify: Callable[[Any], None]) -> Callable[..., Any]:
+        """A method that calls `original`, and then `notify` with the block."""
+
         @functools.wraps(original)
-        def method(self: Any, *args: Any) -> Any:
-            nonlocal busy
-            if busy or get_ident() != thread:
-                return original(self, *args)
-            busy = True
+        def method(block: Any, *args: Any) -> Any:
+            if self._busy or get_ident() != self._thread:
+                return original(block, *args)
+            self._busy = True
             try:
-                found = original(self, *args)
+                result = original(block, *args)
             finally:
-                busy = False
-            tell(self)
-            return found
+                self._busy = False
+            notify(block)
+            return result
 
         return method
 
-    def made(block: Any) -> None:  # `set_grad_enabled` holds from here on
-        outer[id(block)] = [switched(_inside(block))]
+    def created(self, block: Any) -> None:
+        """A `set_grad_enabled` was created, which takes effect at once."""
+        self._outside[id(block)] = [self._switched(_inside(block))]
 
-    def entered(block: Any) -> None:
-        before = switched(_inside(block))
-        if not isinstance(block, torch.set_grad_enabled) or not outer.get(id(block)):
-            outer.setdefault(id(block), []).append(before)
+    def entered(self, block: Any) -> None:
+        """A block was entered."""
+        before = self._switched(_inside(block))
+        if not isinstance(block, torch.set_grad_enabled) or not self._outside.get(id(block)):
+            self._outside.setdefault(id(block), []).append(before)
 
-    def left(block: Any) -> None:
-        if outer.get(id(block)):
-            switched(outer[id(block)].pop())
-
-    methods = [(kind, name, tell) for kind in _BLOCKS for name, tell in (("__enter__", entered), ("__exit__", left))]
-    methods.append((torch.set_grad_enabled, "__init__", made))
-    before = [(kind, name, kind.__dict__[name]) for kind, name, _ in methods]
-    try:
-        for (kind, name, tell), (*_, original) in zip(methods, before, strict=True):
-            setattr(kind, name, told(original, tell))
-        yield
-    finally:
-        for kind, name, original in before:
-            setattr(kind, name, original)
+    def left(self, block: Any) -> None:
+        """A block was left."""
+        if self._outside.get(id(block)):
+            self._switched(self._outside[id(block)].pop())
 
 
 def _inside(block: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Running somebody's model and leaving no trace on it."""
+"""Running a user's model without leaving a trace on it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from deconvviz.recording.restoring import Restored
 
 
 class _Process:
-    """Who runs a model in this process, and what has become of torch's threads.
+    """State of the process: the lock under which a model runs, and whether torch's threads exist.
 
-    What a run changes for its time belongs to the model or to the whole process: modes, random state, how torch takes
-    its shortcuts, the `forward` of autograd functions. So one thread at a time runs a model; the others wait.
+    A run temporarily changes the model and the whole process: modes, random state, torch's fast paths, the `forward` of
+    autograd functions. So one thread at a time runs a model, and the others wait.
     """
 
     turn = threading.RLock()
-    used_threads = False  # torch's own
-    lost_threads = False  # a forked process has none of them, and would wait for them forever
+    used_threads = False  # torch has started its own
+    lost_threads = False  # a forked process has none of them, and torch would wait for them forever
 
 
 def _forked() -> None:
-    # Nor is the thread here that runs a model; it would never end.
+    # The thread that runs a model was not forked either, so the lock would never be released.
     _Process.turn, _Process.lost_threads = threading.RLock(), _Process.used_threads
 
 
@@ -39,7 +39,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_threads() -> None:
-    """Raise InputError in a process in which torch would wait forever for threads that are not there."""
+    """Raise InputError in a forked process in which torch would wait forever for threads that do not exist."""
     if torch.get_num_threads() > 1:
         _Process.used_threads = True
         if _Process.lost_threads:
@@ -54,7 +54,7 @@ R = TypeVar("R")
 
 
 class _Default(threading.local):
-    """The default device that the caller has set, where it is not the CPU."""
+    """The default device that the caller has set, if it is not the CPU."""
 
     device: torch.device | None = None
 
@@ -63,11 +63,11 @@ _default = _Default()
 
 
 def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function make its own tensors on the CPU, whatever default device its caller has set."""
+    """Decorate a function so that it creates its own tensors on the CPU, whatever the caller's default device is."""
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = torch.empty(0).device  # torch 2.6 cannot say it after set_default_device(None)
+        device = torch.empty(0).device  # torch 2.6 has no other way to ask after set_default_device(None)
         if device.type == "cpu":
             with Restored():
                 return function(*args, **kwargs)
@@ -95,7 +95,7 @@ def unwrapped(model: Any) -> nn.Module:
 
 def _check_whole(model: nn.Module) -> None:
     """Raise ModelError for a model whose weights are sharded over several processes."""
-    distributed = sys.modules.get("torch.distributed.tensor")  # nothing is spread where nobody has loaded it
+    distributed = sys.modules.get("torch.distributed.tensor")  # if it is not loaded, nothing is sharded
     if distributed is None:
         return
     for name, parameter in model.named_parameters():
@@ -108,11 +108,11 @@ def _check_whole(model: nn.Module) -> None:
 
 
 class as_it_was(EvalMode):
-    """Eval mode inside; modes, attributes, parameters, buffers and random state put back, also after an interrupt.
+    """A context in which a model is in eval mode, and after which it and the random state are as before.
 
-    Inside, torch also takes no shortcuts in which operations would go unseen: neither compiled code nor the fused
-    fast path of its transformer layers. The default device is the caller's. Another thread that enters waits until
-    this one has left. What else is set for the run goes through `enter_context` and `callback`.
+    Inside, torch takes no fast path in which operations would not be seen: neither compiled code nor that of its
+    transformer layers. The default device is the caller's. Another thread that enters waits until this one has left.
+    Other settings for the run are made through `enter_context` and `callback`.
     """
 
     def set_up(self) -> None:

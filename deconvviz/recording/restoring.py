@@ -1,8 +1,8 @@
-"""What is set for a time, and put back whatever ends it, Ctrl-C at any moment included.
+"""Temporary settings that are restored however they end, even by Ctrl-C at any moment.
 
-Python raises KeyboardInterrupt between any two steps of the main thread: also after something was set and before that
-is noted, or in the middle of putting it back. `Restored` closes these gaps. As long as one is open, a signal that
-arrives while things are set or put back waits until that is done.
+Python raises KeyboardInterrupt between any two steps of the main thread. That can be after something was set and before
+this was noted, or while it is being restored. `Restored` closes these gaps: a signal that arrives while something is
+set or restored waits until that is done.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Those by which a program is interrupted, where somebody has set a function for them, as Python does for the first.
+# Signals that interrupt a program, if a function handles them; for the first one Python sets one.
 INTERRUPTS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGBREAK") if hasattr(signal, name)
 ]
 
 
 class Restored(contextlib.ExitStack):
-    """A stack of contexts and of calls that put things back, which no signal gets in between.
+    """A stack of contexts, and of calls that restore something, that no signal can interrupt half way.
 
-    contexts: entered first. `enter_context` and `callback` add others: first the call that puts something back, then
-    the setting. At the end torch's modes, gradients and autocast are what they were for this thread, too, also where an
-    interrupt kept torch's own contexts from putting them back.
+    `enter_context` and `callback` add to the stack: first the call that restores something, then the setting. At the
+    end torch's modes, gradients and autocast are also restored for this thread, even if an interrupt has kept torch's
+    own contexts from doing so.
     """
 
     def __init__(self, *contexts: contextlib.AbstractContextManager[Any]) -> None:
+        """Prepare to enter contexts in the order given."""
         super().__init__()
         self.contexts = contexts
         self.inside: _Modes | None = None
@@ -59,17 +60,17 @@ class Restored(contextlib.ExitStack):
         return self
 
     def set_up(self) -> None:
-        """What is done on entering, to be overridden."""
+        """Called on entering; subclasses override it."""
 
     @staticmethod
     def hear_signals() -> None:
-        """For who waits while entering: let a signal end it."""
+        """Let a signal end a wait while entering."""
         _Interrupts.deliver()
 
     def enter_context(self, cm: contextlib.AbstractContextManager[T, Any]) -> T:
         entered = super().enter_context(cm)
         self.inside = _Modes()
-        _Interrupts.deliver()  # entered, it will be left
+        _Interrupts.deliver()  # now that it is on the stack
         return entered
 
     def __exit__(
@@ -85,7 +86,7 @@ class Restored(contextlib.ExitStack):
 
 @dataclass(eq=False)
 class _Holder:
-    """A frame with an open block, and the line of its `with`."""
+    """A frame with an open `Restored`, and the line of its `with`."""
 
     frame: FrameType
     line: int
@@ -124,7 +125,7 @@ class _Interrupts:
 
     @classmethod
     def deliver(cls) -> None:
-        """Do now what a signal that has waited would have done."""
+        """Handle the signals that have waited."""
         if threading.get_ident() == threading.main_thread().ident:
             while cls.waiting:
                 number = cls.waiting.pop(0)
@@ -140,15 +141,15 @@ class _Interrupts:
     @classmethod
     def must_wait(cls, frame: FrameType | None) -> bool:
         if any(frame is held.frame and frame.f_lineno == held.line for held in cls.holders):
-            return True  # on its way in or out
+            return True  # the block is being entered or left
         while frame is not None:
-            if frame.f_code in _UNDISTURBED:
+            if frame.f_code in _UNINTERRUPTED:
                 return True
             frame = frame.f_back
         return False
 
 
-_UNDISTURBED = {
+_UNINTERRUPTED = {
     function.__code__
     for function in (
         *(Restored.__enter__, Restored.__exit__, Restored.enter_context),
@@ -158,7 +159,7 @@ _UNDISTURBED = {
 
 
 class _Modes:
-    """What torch has set for this thread."""
+    """The modes that torch has set for this thread, and whether gradients and autocast are on."""
 
     def __init__(self) -> None:
         self.functions, self.operations = function_modes(), dispatch_modes()
@@ -194,5 +195,5 @@ class _Modes:
                 torch.utils._python_dispatch._push_mode(mode)
 
 
-def _same(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+def _same(modes: list[Any], others: list[Any]) -> bool:
+    return len(modes) == len(others) and all(a is b for a, b in zip(modes, others, strict=True))
