@@ -1,7 +1,7 @@
-"""Which channels of which layers feed a channel, and how strongly.
+"""Which channels of which layers are a channel's inputs, and with what weights.
 
 The input of a convolution or linear layer is followed back over the tape to layers of the atlas, through operations
-that leave channels where they are: rectifiers, poolings, norms, dropout, sums, concatenations and flattening.
+that keep channels apart: rectifiers, poolings, norms, dropout, sums, concatenations and flattening.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ _MIXING = ("aten.convolution", "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbm
 
 
 class Source(NamedTuple):
-    """Channels `start` to `stop` of a value are those of a layer from `first` on, `each` values for one channel."""
+    """Channels of a value that are channels of a layer.
+
+    Attributes:
+        layer: Name of the layer.
+        start: First of these channels of the value.
+        stop: One past the last.
+        first: The layer's channel that `start` belongs to.
+        each: How many neighbouring channels of the value are one channel of the layer, as after flattening.
+    """
 
     layer: str
     start: int
@@ -36,10 +44,18 @@ class Source(NamedTuple):
 def inputs_of(
     model: nn.Module, tape: Tape, layer: str, layers: Collection[str]
 ) -> list[tuple[tuple[str, int, float], ...]]:
-    """Per channel of a layer the strongest channels that feed it: (layer, channel, weight), strongest first.
+    """The strongest input channels of each channel of a layer.
 
-    The weight is the norm of the kernel between the two channels, with the sign of the kernel's sum. Channels of layers
-    that are no convolutions or linear modules, and what comes from the image itself, have none: an empty list.
+    Args:
+        model: The model.
+        tape: A run of it.
+        layer: Name of the layer.
+        layers: Names of the layers whose channels count as inputs.
+
+    Returns:
+        Per channel (layer, channel, weight), strongest first. The weight is the norm of the kernel between the two
+        channels, with the sign of the kernel's sum. The list is empty if the layer is no convolution or linear module,
+        or has no inputs but the image.
     """
     module = dict(model.named_modules()).get(layer)
     maker = tape.makers().get(tape.layers[layer].value.id)
@@ -49,22 +65,22 @@ def inputs_of(
         weights = _strengths(module)  # (channels, input channels)
     sources = _sources(tape, tape.makers(), maker.inputs[0], {tape.layers[name].value.id: name for name in layers})
     columns = [
-        (source.layer, source.first + at, weights[:, begin : begin + source.each])
+        (source.layer, source.first + number, weights[:, start : start + source.each])
         for source in sources
-        for at, begin in enumerate(range(source.start, source.stop, source.each))
+        for number, start in enumerate(range(source.start, source.stop, source.each))
     ]
     if not columns:
         return []
     joined = torch.stack([_joined(part) for _, _, part in columns], 1)
     best = joined.abs().topk(min(STRONGEST, len(columns)), 1).indices
     return [
-        tuple((columns[at][0], columns[at][1], float(joined[channel, at])) for at in row)
+        tuple((columns[column][0], columns[column][1], float(joined[channel, column])) for column in row)
         for channel, row in enumerate(best.tolist())
     ]
 
 
 def _strengths(module: Any) -> Tensor:
-    """(channels, input channels): the norm of each kernel with the sign of its sum; zero between groups."""
+    """The norm of each kernel, with the sign of its sum, (channels, input channels); zero between groups."""
     weight: Tensor = module.weight.detach().float().cpu()
     if isinstance(module, nn.Linear):
         return weight
@@ -81,34 +97,40 @@ def _joined(kernels: Tensor) -> Tensor:
     return norms.where(kernels.sum(-1) >= 0, -norms)
 
 
-def _sources(tape: Tape, makers: dict[int, Operation], value: Value, known: dict[int, str]) -> tuple[Source, ...]:
-    """The layers whose channels a value's channels are, each once."""
+def _sources(tape: Tape, makers: dict[int, Operation], value: Value, layers: dict[int, str]) -> tuple[Source, ...]:
+    """The layers that a value's channels come from, each once. layers: their names by the ids of their values."""
     axes: dict[int, int] = {}
-    found: dict[int, tuple[Source, ...]] = {}
-    waiting = [value]
-    while waiting:
-        here = waiting[-1]
-        count = here.shape[channel_axis(tape, here, makers, axes)] if here.shape else 0
-        parts = () if here.id in known else _parts(tape, makers, here, count, axes)
-        missing = [part for part, _, _ in parts if part.id not in found]
+    sources: dict[int, tuple[Source, ...]] = {}  # by a value's id
+    stack = [value]
+    while stack:
+        current = stack[-1]
+        count = current.shape[channel_axis(tape, current, makers, axes)] if current.shape else 0
+        parts = () if current.id in layers else _parts(tape, makers, current, count, axes)
+        missing = [part for part, _, _ in parts if part.id not in sources]
         if missing:
-            waiting.extend(missing)
+            stack.extend(missing)
             continue
-        waiting.pop()
-        through = (
-            Source(one.layer, one.start * each + start, one.stop * each + start, one.first, one.each * each)
+        stack.pop()
+        passed_on = (
+            Source(
+                source.layer, source.start * each + start, source.stop * each + start, source.first, source.each * each
+            )
             for part, start, each in parts
-            for one in found[part.id]
+            for source in sources[part.id]
         )
-        own = [Source(known[here.id], 0, count, 0, 1)] if here.id in known else []
-        found[here.id] = tuple(dict.fromkeys([*own, *through]))
-    return found[value.id]
+        own = [Source(layers[current.id], 0, count, 0, 1)] if current.id in layers else []
+        sources[current.id] = tuple(dict.fromkeys([*own, *passed_on]))
+    return sources[value.id]
 
 
 def _parts(
     tape: Tape, makers: dict[int, Operation], value: Value, count: int, axes: dict[int, int]
 ) -> tuple[tuple[Value, int, int], ...]:
-    """The values whose channels a value has among its `count`: each, where they start, how many it has for one."""
+    """The inputs of a value's operation whose channels are among the value's `count` channels.
+
+    Returns:
+        Per input: its value, the channel at which its channels start, and how many channels it has for each of them.
+    """
     operation = makers.get(value.id)
     if operation is None or operation.label in _MIXING:
         return ()

@@ -1,4 +1,4 @@
-"""What an atlas says of its own pictures: numbers, and the pictures of the same units from random weights."""
+"""Evidence in an atlas: scores of its projections, and projections of the same units with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.results import Projection
 from deconvviz.trace import Trace
 
-JUDGED = 2  # of a channel's units, its strongest; one where images are large, since each takes 16 forward passes
+JUDGED = 2  # a channel's strongest units; one if images are large, since each takes 16 forward passes
 LARGE = 128 * 128  # pixels of an image
 OTHERS = 3  # channels that a picture is compared with
 STEPS = 8  # of insertion
@@ -30,19 +30,26 @@ NONE = float("nan")
 
 
 class Verdict(NamedTuple):
-    """Of one unit's projection; NaN where it cannot be judged."""
+    """Scores of one unit's projection; NaN if it cannot be judged.
 
-    gain: float = NONE  # insertion above a random ranking
-    alike: float = NONE  # rank correlation with projections of other channels at the same place, those not blank
+    Attributes:
+        gain: Insertion above a random ranking.
+        alike: Rank correlation with the projections of other channels at the same place that are not blank.
+    """
+
+    gain: float = NONE
+    alike: float = NONE
 
 
 class Judge:
-    """Judges projections, and projects the same units in a copy of the network whose weights are all random.
-
-    Raises DependencyError where SciPy is not installed.
-    """
+    """Judges projections, and projects the same units in a copy of the network with random weights."""
 
     def __init__(self, net: DeconvNet) -> None:
+        """Copy the network and make its weights random.
+
+        Raises:
+            DependencyError: If SciPy is not installed.
+        """
         check_installed()
         model = copy.deepcopy(net.model)
         randomise(model, [name for name, module in model.named_modules() if weights_of(module)], seed=0)
@@ -50,9 +57,14 @@ class Judge:
         self.random = DeconvNet(model, net.style, net.preprocess, net.strict)
 
     def from_random_weights(self, x: Tensor, projection: Projection) -> Tensor:
-        """The same units of the same images (samples, C, H, W), (units, C, H, W); a silent unit has a picture, too.
+        """Project the same units with random weights; units that do not fire have a picture, too.
 
-        Zero where random weights make the numbers overflow, as they may in a deep network.
+        Args:
+            x: The images, (samples, C, H, W).
+            projection: The projection whose units are meant.
+
+        Returns:
+            Pixels (units, C, H, W); zero if random weights make the numbers overflow, as they may in a deep network.
         """
         units = [(unit.sample, unit.channel, unit.position) for unit in projection.units]
         try:
@@ -62,55 +74,59 @@ class Judge:
         return pixels.nan_to_num(nan=0, posinf=0, neginf=0)
 
     def verdicts(self, trace: Trace, projection: Projection, ranks: Sequence[int]) -> list[Verdict]:
-        """One for each unit; NaN for those that are not among the strongest of their channels.
+        """One verdict per unit; NaN for units that are not among the strongest of their channels.
 
-        trace: the one that was projected, with the layer's activations. ranks: of the units in their channels.
+        Args:
+            trace: The trace that was projected, with the layer's activations.
+            projection: The projections to judge.
+            ranks: Ranks of the units in their channels' lists.
         """
         layer = projection.units[0].layer
         value = trace.layer(layer).value
         if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
-            return [Verdict()] * len(projection.units)  # samples that act on each other, or no maps of channels
+            return [Verdict()] * len(projection.units)  # samples are mixed, or there are no maps of channels
         judged = JUDGED if trace.call.first[0, 0].numel() < LARGE else 1
         boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
-        seen = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
-        heats = [cut(heat, boxes[n]) for n, heat in zip(seen, heatmap(projection.pixels[seen]), strict=True)]
-        found = [Verdict()] * len(boxes)
-        if seen:
-            places = [(projection.units[n].channel, projection.units[n].position) for n in seen]
-            x = trace.call.first[[projection.units[n].sample for n in seen]]
-            units = UnitsInImages(self.net, layer, x, places, [boxes[n] for n in seen])
-            risen = gains(units, heats, steps=STEPS, batch_size=BATCH)
-            alike = self._alike(trace, projection, seen, boxes, heats)
-            for n, *verdict in zip(seen, risen, alike, strict=True):
-                found[n] = Verdict(*verdict)
-        return found
+        rows = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
+        heats = [cut(heat, boxes[n]) for n, heat in zip(rows, heatmap(projection.pixels[rows]), strict=True)]
+        verdicts = [Verdict()] * len(boxes)
+        if rows:
+            places = [(projection.units[n].channel, projection.units[n].position) for n in rows]
+            x = trace.call.first[[projection.units[n].sample for n in rows]]
+            units = UnitsInImages(self.net, layer, x, places, [boxes[n] for n in rows])
+            gained = gains(units, heats, steps=STEPS, batch_size=BATCH)
+            alike = self._alike(trace, projection, rows, boxes, heats)
+            for n, *scores in zip(rows, gained, alike, strict=True):
+                verdicts[n] = Verdict(*scores)
+        return verdicts
 
     def _alike(
         self, trace: Trace, projection: Projection, rows: Sequence[int], boxes: Sequence[Box], heats: Sequence[Tensor]
     ) -> Iterator[float]:
+        """How alike each unit's projection is to those of other channels at its place."""
         layer = projection.units[0].layer
         others = []
         for unit in (projection.units[row] for row in rows):
-            found = strongest_at(trace.activations[layer][unit.sample], unit.position, OTHERS + 1)
-            others.append([channel for channel in found if channel != unit.channel][:OTHERS])
-        wanted = [
+            strongest = strongest_at(trace.activations[layer][unit.sample], unit.position, OTHERS + 1)
+            others.append([channel for channel in strongest if channel != unit.channel][:OTHERS])
+        places = [
             (projection.units[row].sample, channel, projection.units[row].position)
             for row, channels in zip(rows, others, strict=True)
             for channel in channels
         ]
-        pixels = self.net.project_units(trace, layer, wanted, seed="one").pixels if wanted else torch.empty(0)
+        pixels = self.net.project_units(trace, layer, places, seed="one").pixels if places else torch.empty(0)
         parts = pixels.split([len(channels) for channels in others])
         for row, heat, part in zip(rows, heats, parts, strict=True):
             yield likeness(heat, [cut(other, boxes[row]) for other in heatmap(part)] if len(part) else [])
 
 
 def check_installed() -> None:
-    """Raises DependencyError where the libraries that evidence needs are not installed."""
+    """Raise DependencyError if the libraries that evidence needs are not installed."""
     library("scipy.stats")
 
 
 def installed() -> bool:
-    """Whether they are."""
+    """Whether the libraries that evidence needs are installed."""
     try:
         check_installed()
     except DependencyError:
@@ -119,10 +135,10 @@ def installed() -> bool:
 
 
 def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
-    """Means over a channel's units that could be judged."""
+    """The mean scores of a channel's units that could be judged."""
     return AtlasEvidence(*(_mean(values) for values in zip(*verdicts, strict=True)))
 
 
 def _mean(values: Sequence[float]) -> Measured | None:
-    known = [value for value in values if math.isfinite(value)]
-    return Measured(sum(known) / len(known), len(known)) if known else None
+    judged = [value for value in values if math.isfinite(value)]
+    return Measured(sum(judged) / len(judged), len(judged)) if judged else None

@@ -1,4 +1,4 @@
-"""Whether what a scan found fits together, and fits the network and the dataset that an atlas is to show."""
+"""Checks that a scan's results are consistent, and belong to the network and the dataset of an atlas."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from deconvviz.results import ChannelStatistics, TopActivations
 
 
 def check_whole(top: TopActivations, items: int) -> None:
-    """Raise InputError where a scan of so many items cannot have found this: `top` may come from anybody's file."""
+    """Raise InputError unless these can be the results of a scan of so many items; they may come from any file."""
     if not top.values:
         raise InputError("the scan has no layers; scan again")
     k = next(iter(top.values.values())).shape[-1:]
     for layer in top.layers:
-        said = _misfit(top, layer, items)
-        if not said and top.values[layer].shape[1:] != k:
-            said = "its lists are of another length than those of other layers"
-        if said:
-            raise _no_whole(layer, said)
+        misfit = _misfit(top, layer, items)
+        if not misfit and top.values[layer].shape[1:] != k:
+            misfit = "its lists are of another length than those of other layers"
+        if misfit:
+            raise _inconsistent(layer, misfit)
 
 
 def check_channels(top: TopActivations, layer: str, channels: int) -> None:
-    """Raise InputError where the network's layer has other channels than the scan found."""
+    """Raise InputError unless the network's layer has as many channels as the scan found."""
     if len(top.values[layer]) != channels:
-        raise _no_whole(layer, f"{len(top.values[layer])} channels, and the network has {channels}")
+        raise _inconsistent(layer, f"{len(top.values[layer])} channels, and the network has {channels}")
 
 
-def _no_whole(layer: str, said: str) -> InputError:
+def _inconsistent(layer: str, said: str) -> InputError:
     return InputError(f"the scan's data for layer {layer!r} are inconsistent: {said}; scan again")
 
 
 def _misfit(top: TopActivations, layer: str, items: int) -> str:
+    """What is inconsistent in the results for a layer; "" if nothing."""
     if not all(layer in part for part in (top.images, top.positions, top.statistics)):
         return "a part is missing"
     values, images, positions = top.values[layer], top.images[layer], top.positions[layer]
@@ -45,37 +46,47 @@ def _misfit(top: TopActivations, layer: str, items: int) -> str:
         return f"values of {values.dtype}, images of {images.dtype}, positions of {positions.dtype}"
     if bool((images < -1).any()) or bool((images >= items).any()):
         return f"images {int(images.min())} to {int(images.max())} of {items}"
-    if bool(torch.isin(images, torch.tensor([one.image for one in top.broken], dtype=torch.long)).any()):
+    if bool(torch.isin(images, torch.tensor([item.image for item in top.broken], dtype=torch.long)).any()):
         return "an image that could not be read"
-    there = images >= 0
-    if not bool(torch.isfinite(values[there]).all()) or bool((values[~there] > 0).any()):
+    listed = images >= 0
+    if not bool(torch.isfinite(values[listed]).all()) or bool((values[~listed] > 0).any()):
         return "values that are not finite, or of no image"
-    if bool((positions[there] < 0).any()):
+    if bool((positions[listed] < 0).any()):
         return "positions below 0"
     return _statistics_misfit(top.statistics[layer], len(values))
 
 
-def _statistics_misfit(found: ChannelStatistics, channels: int) -> str:
-    bins = len(found.edges) - 1 if found.edges.ndim == 1 else 0
-    shapes = {tuple(one.shape) for one in (found.fires, found.mean, found.maximum)}
-    if shapes != {(channels,)} or bins < 1 or tuple(found.histogram.shape) != (channels, bins):
-        return f"statistics of {shapes} and histograms {tuple(found.histogram.shape)} of {channels} channels"
-    numbers = torch.stack([found.fires.double(), found.mean.double(), found.maximum.double()])
-    if not bool(torch.isfinite(numbers).all()) or bool((found.histogram.sum(1) < 1).any()):
+def _statistics_misfit(statistics: ChannelStatistics, channels: int) -> str:
+    """What is inconsistent in a layer's statistics; "" if nothing."""
+    histogram, edges = statistics.histogram, statistics.edges
+    bins = len(edges) - 1 if edges.ndim == 1 else 0
+    per_channel = (statistics.fires, statistics.mean, statistics.maximum)
+    shapes = {tuple(numbers.shape) for numbers in per_channel}
+    if shapes != {(channels,)} or bins < 1 or tuple(histogram.shape) != (channels, bins):
+        return f"statistics of {shapes} and histograms {tuple(histogram.shape)} of {channels} channels"
+    finite = bool(torch.isfinite(torch.stack([numbers.double() for numbers in per_channel])).all())
+    if not finite or bool((histogram.sum(1) < 1).any()):
         return "statistics that are not finite, or of no image"
     return ""
 
 
 def check_recomputed(
-    top: TopActivations, layer: str, dtype: torch.dtype, found: Iterable[tuple[int, int, int, float]]
+    top: TopActivations, layer: str, dtype: torch.dtype, recomputed: Iterable[tuple[int, int, int, float]]
 ) -> None:
-    """Raise InputError where units are not as strong now as the scan found them, within rounding.
+    """Check that units are as strong as a scan found them, up to rounding.
 
-    dtype: of the network. found: per unit image, channel, rank in the channel's list and activation.
+    Args:
+        top: What the scan found.
+        layer: The units' layer.
+        dtype: Type of the network's parameters.
+        recomputed: Per unit its image, channel, rank in the channel's list and activation.
+
+    Raises:
+        InputError: If one is not.
     """
     values = top.values[layer]
     allowed = share_of(dtype) * float(values[top.images[layer] >= 0].abs().max())
-    for image, channel, rank, activation in found:
+    for image, channel, rank, activation in recomputed:
         before = float(values[channel, rank])
         if not abs(activation - before) <= allowed:
             raise InputError(
