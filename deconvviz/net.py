@@ -1,4 +1,4 @@
-"""`DeconvNet`: the handle on a model that a user holds.
+"""`DeconvNet`: a model with a style, and the main entry point of the library.
 
 >>> import torch
 >>> from deconvviz.models.mnist import mnist_cnn
@@ -20,22 +20,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from deconvviz import __version__, images
 from deconvviz.arguments import FLAG, described, known, once, takes
-from deconvviz.errors import DeconvVizError, InputError, ModelError, UnsupportedOperation, unknown_layer
+from deconvviz.errors import DeconvVizError, InputError, UnsupportedOperation, unknown_layer
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
-from deconvviz.projection.model_call import AXES, CONVOLUTIONS, Call, checked_signal, misfit, prepared, unbound
+from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, misfit, prepared, unbound
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, UnitChoice
 from deconvviz.projection.units import ChosenUnits, Position, check_finite, checked_units, layer_names
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
+from deconvviz.recording.model_checks import check_usable
 from deconvviz.recording.recorder import record
 from deconvviz.recording.tape import Tape, Value
 from deconvviz.recording.templates import template
@@ -45,39 +45,37 @@ from deconvviz.trace import Trace
 
 
 class DeconvNet:
-    """A model with a style: records it, and projects its units to pixels. The model is never changed.
+    """A model with a style, which records runs of the model and projects its units to pixels.
 
-    model: any `torch.nn.Module`; DataParallel, DistributedDataParallel and `torch.compile` are looked through.
-    style: "deconvnet" (Zeiler and Fergus), "guided", "gradient", or a `deconvviz.Style`.
-    preprocess: from a PIL image to a tensor (C, H, W), to project images and paths; where it has an `inverse`,
-        or `mean` and `std` as torchvision's have, pictures show the image as it was.
-    strict: refuse to linearise operations that have no mirror, instead of listing them in the result.
+    The model is never changed.
 
-    Raises ModelError where the model is none, or has neither parameters nor buffers; RuleError for a style that
-    is unknown.
+    Attributes:
+        model: The model, without wrappers such as DataParallel.
+        style: The style.
+        preprocess: The preprocessing, or None.
+        strict: Whether operations without a mirror are refused.
     """
 
     @takes(strict=FLAG)
     def __init__(
         self, model: nn.Module, style: str | Style = "deconvnet", preprocess: Any = None, strict: bool = False
     ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: Any `torch.nn.Module`; wrappers such as DataParallel, DistributedDataParallel and `torch.compile` are
+                removed.
+            style: "deconvnet" (Zeiler and Fergus), "guided", "gradient", or a `deconvviz.Style`.
+            preprocess: A function from a PIL image to a tensor (C, H, W), to project images and paths. If it has an
+                `inverse`, or `mean` and `std` as torchvision's have, pictures show the original image.
+            strict: Refuse to linearise operations that have no mirror, instead of listing them in the result.
+
+        Raises:
+            ModelError: If `model` is not a module, or has neither parameters nor buffers.
+            RuleError: If the style is unknown.
+        """
         self.model = unwrapped(model)
-        if any(type(module).__module__.startswith("torch.ao.nn.quantized") for module in self.model.modules()):
-            raise ModelError(
-                f"the model {type(self.model).__name__} is quantised, and quantised operations have no mirror; "
-                f"project the floating-point model that was quantised"
-            )
-        named = (*self.model.named_parameters(), *self.model.named_buffers())
-        if lazy := next((name for name, one in named if is_lazy(one)), None):
-            raise ModelError(
-                f"the model {type(self.model).__name__} has lazy modules, and {lazy!r} has no shape yet; "
-                f"run the model once on a typical input"
-            )
-        frozen = isinstance(self.model, torch.jit.ScriptModule)  # whose parameters may have become constants
-        if not frozen and next(self.model.parameters(), None) is None and next(self.model.buffers(), None) is None:
-            raise ModelError(
-                f"the model {type(self.model).__name__} has no parameters, so there is no network to inspect"
-            )
+        check_usable(self.model)
         self.style = style_of(style)
         if preprocess is not None and not callable(preprocess):
             raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(preprocess).__name__}")
@@ -86,19 +84,20 @@ class DeconvNet:
 
     @on_the_cpu
     def layers(self, x: Any) -> LayerTable:
-        """The layers that run on input `x`: modules, and functional calls under the module that makes them.
+        """List the layers that run on an input: modules, and functional calls under the module that makes them.
 
-        x: as for `trace`, or a trace.
+        Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. If a layer returns
+        several tensors, there is one row for each: ``rnn[0]``, ``head[scores]``.
 
-        Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. Where a
-        layer returns several tensors there is one row for each: ``rnn[0]``, ``head[scores]``.
+        Args:
+            x: As for `trace`, or a trace.
         """
         tape = x.tape if isinstance(x, Trace) else self._record(prepared(x, self.preprocess), ())
         listed: dict[str, dict[str, None]] = {}
         for operation in tape.operations:
             if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
                 listed.setdefault(operation.where, {})[operation.label] = None
-        found = list(tape.layers.values())
+        layers = list(tape.layers.values())
         return LayerTable(
             tuple(
                 LayerInfo(
@@ -110,20 +109,25 @@ class DeconvNet:
                     geometry.receptive_field,
                     tuple(listed.get(layer.name, ())),
                 )
-                for layer, geometry in zip(found, layer_geometry(tape, found), strict=True)
+                for layer, geometry in zip(layers, layer_geometry(tape, layers), strict=True)
             )
         )
 
     @on_the_cpu
     def trace(self, x: Any, layers: str | Collection[str] | None = None) -> Trace:
-        """Record one forward pass on `x`.
+        """Record one forward pass.
 
-        x: a tensor (N, C, ...), or images or paths where the network has a preprocess. A tuple is several
-            arguments, a mapping keyword arguments: ``(images, mask)``, ``{"pixel_values": images}``. Tensors given
-            directly have a batch axis; those in a list, as detectors take them, have none and are one sample together.
-        layers: whose activations to keep; the pass ends after the last of them. None: all, to the end.
+        Args:
+            x: A tensor (N, C, ...), or images or paths if the network has a preprocess. A tuple holds several
+                arguments, a mapping keyword arguments: ``(images, mask)``, ``{"pixel_values": images}``. Tensors given
+                directly have a batch axis. Tensors in a list, as detectors take them, have none; together they are one
+                sample.
+            layers: The layers whose activations are kept; the pass ends after the last of them. None keeps those of
+                all layers.
 
-        Raises UnknownLayerError, and InputError for an input that is empty, not finite or does not fit.
+        Raises:
+            UnknownLayerError: If a layer does not run.
+            InputError: If the input is empty, not finite, or does not fit the model.
         """
         wanted = layer_names(layers)
         if wanted is not None and not wanted:
@@ -141,20 +145,27 @@ class DeconvNet:
         seed: str = "activation",
         window: str = "auto",
     ) -> Projection:
-        """What made units of `layer` fire, in pixels.
+        """Project units of a layer back to pixels: what made them fire?
 
-        x: as for `trace`, or a trace that has the layer's activations.
-        channel: one, several, or None for all.
-        position: "max", where the channel is strongest (the first of equals); an index for all samples; an
-            integer tensor (samples, dimensions), one index per sample; or "all". Layers that have channels
-            only have no position.
-        seed: the unit's start value: its "activation", as in Zeiler and Fergus, or "one".
-        window: "full" computes on whole maps. "auto" computes on the windows that the units see, where that is less
-            work: forward and back where positions are given, and back alone where the image was recorded.
+        Args:
+            x: As for `trace`, or a trace that has the layer's activations.
+            layer: Name of the layer.
+            channel: One channel, several, or None for all.
+            position: "max" for the strongest position of each channel (the first of equal ones); an index for all
+                samples; an integer tensor (samples, dimensions) with one index per sample; or "all". A layer that has
+                only channels has no positions.
+            seed: The unit's start value: its "activation", as in Zeiler and Fergus, or "one".
+            window: "full" computes on whole maps. "auto" computes on the crops that the units see, if that is less
+                work: forward and back if positions are given, and only back if the image was recorded.
 
-        Returns a `Projection` with one unit per sample, channel and position, in that order.
-        Raises UnknownLayerError, InputError, and UnsupportedOperation where no signal can reach the input or,
-        under `strict`, where an operation would be linearised.
+        Returns:
+            A `Projection` with one unit per sample, channel and position, in that order.
+
+        Raises:
+            UnknownLayerError: If the layer does not run.
+            InputError: If the input does not fit the model, or the layer has no such units.
+            UnsupportedOperation: If no signal can reach the input or, under `strict`, if an operation would be
+                linearised.
         """
         layer_names([layer])
         return self._project(x, ByChannel(layer, once(channel), once(position)), _Options(seed, window))
@@ -168,9 +179,22 @@ class DeconvNet:
         seed: str = "activation",
         window: str = "auto",
     ) -> Projection:
-        """What made certain units of `layer` fire, in pixels: as `project`, for units (sample, channel, position).
+        """Project units that are listed one by one, such as those that `scan` finds.
 
-        Where `scan` found them, each has its own image and place. The order is kept.
+        Args:
+            x: As for `project`.
+            layer: Name of the layer.
+            units: Sample, channel and position of each unit.
+            seed: As for `project`.
+            window: As for `project`.
+
+        Returns:
+            A `Projection` with the units in the order given.
+
+        Raises:
+            UnknownLayerError: As for `project`.
+            InputError: As for `project`.
+            UnsupportedOperation: As for `project`.
         """
         layer_names([layer])
         options = _Options(seed, window)
@@ -246,7 +270,7 @@ class DeconvNet:
         return project(trace.tape, self.style, value, seeds, apart)
 
     def _template(self, call: Call, layer: str) -> Tape | None:
-        """What runs on one image of this shape, without numbers; None where the model takes more than an image."""
+        """The operations that run on one image, without numbers; None if the model takes more than an image."""
         if call.kwargs or len(call.args) != 1 or not isinstance(call.args[0], Tensor) or call.first.ndim < 3:
             return None
         if call.first.is_meta:
@@ -261,10 +285,19 @@ class DeconvNet:
 
     @on_the_cpu
     def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
-        """All activations of `layer` sent back at once: one picture per sample. Arguments as for `project`.
+        """Reconstruct the input from all activations of a layer at once, with one picture per sample.
 
-        signal: what to send back in place of the activations, a tensor of their shape. As the way back is not linear,
-            the picture of several units together is not the sum of their projections.
+        Since the way back is not linear, the picture of several units together is not the sum of their projections.
+
+        Args:
+            x: As for `project`.
+            layer: Name of the layer.
+            signal: A tensor of the activations' shape, to be sent back in their place.
+
+        Raises:
+            UnknownLayerError: As for `project`.
+            InputError: As for `project`, or if the signal does not fit the layer.
+            UnsupportedOperation: As for `project`.
         """
         layer_names([layer])
         trace = self._traced(x, layer)
@@ -272,7 +305,7 @@ class DeconvNet:
         return self.sent_back(trace, layer, signal)
 
     def sent_back(self, trace: Trace, layer: str, signal: Tensor | None = None) -> Reconstruction:
-        """As `reconstruct`, of a recorded batch together, also where a model mixes its samples."""
+        """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
         value = trace.layer(layer).value
         check_finite(layer, trace.activations[layer])
         sent = trace.activations[layer]
@@ -292,13 +325,13 @@ class DeconvNet:
         return x if isinstance(x, Trace) else self.trace(x, [layer])
 
     def check_samples(self, trace: Trace, layer: str) -> None:
-        """Raise InputError where a sample of the batch comes out of `layer` otherwise than it does alone."""
+        """Raise InputError if a sample has other activations in the batch than it has alone."""
         if trace.layer(layer).value.id not in trace.apart:
             for n in range(trace.tape.samples if trace.tape.samples > 1 else 0):
                 self._alone(trace, layer, n)
 
     def _alone(self, trace: Trace, layer: str, number: int) -> Trace:
-        """A sample of the batch recorded alone, which must make no difference to it."""
+        """A trace of one sample alone, which must have the same activations as in the batch."""
         check_statistics(trace.tape)
         alone = self.trace(trace.call.sample(number, trace.tape.samples), layer)
         check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
@@ -315,13 +348,7 @@ class DeconvNet:
             if explained := unbound(self.model, call) if wrong else misfit(self.model, call.first, error):
                 raise InputError(explained) from error
             raise
-        for layer in tape.layers.values():
-            rank = CONVOLUTIONS.get(layer.kind)
-            if rank and len(layer.value.shape) == rank + 1:
-                raise InputError(
-                    f"the input of shape {tuple(call.first.shape)} has no batch axis; "
-                    f"give x[None], or a batch (N, {AXES[rank]})"
-                )
+        check_batch_axis(call, tape.layers.values())
         for name in wanted or ():
             if name not in tape.layers:
                 raise unknown_layer(self.model, name, tape.layers)
@@ -351,9 +378,11 @@ class DeconvNet:
 
 @dataclass(frozen=True)
 class _Options:
-    """Options of a projection. Raises InputError for values that there are not.
+    """Options of a projection; raises InputError for unknown ones.
 
-    seed: the units' start value, "activation" or "one". window: "auto" or "full".
+    Attributes:
+        seed: The units' start value, "activation" or "one".
+        window: "auto" or "full".
     """
 
     seed: str

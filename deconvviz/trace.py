@@ -1,4 +1,4 @@
-"""`Trace`: one recorded forward pass, as a user holds it."""
+"""`Trace`: one recorded forward pass."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from deconvviz.rules import Style, rule_for
 
 
 class Trace:
-    """One recorded forward pass: what `DeconvNet.trace` returns and every projection starts from.
+    """One recorded forward pass, which `DeconvNet.trace` returns and every projection starts from.
 
-    activations: per layer asked for, the tensor it returned, as when it ran.
-    switches: per max-pooling layer, the flat indices into each feature map, as torch gives them.
-    linearised: operations that have no mirror in the style and would be linearised, with their layers.
+    Attributes:
+        activations: For each layer asked for, the tensor that it returned.
+        switches: For each max-pooling layer, the flat indices into each feature map, as torch returns them.
+        linearised: Operations without a mirror in the style, which would be linearised, with their layers.
     """
 
     def __init__(self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None) -> None:
@@ -34,10 +35,10 @@ class Trace:
         for operation in tape.operations:
             indices = operation.outputs[1] if has_switches(operation) else None
             if indices is not None and indices.id in tape.data:
-                layer, found = tape.layers.get(operation.where), tape.data[indices.id]
-                if layer is not None and found.numel() == torch.Size(layer.value.shape).numel():
-                    found = found.view(layer.value.shape)  # one-dimensional pooling runs in two dimensions
-                self.switches[operation.where] = found
+                layer, switches = tape.layers.get(operation.where), tape.data[indices.id]
+                if layer is not None and switches.numel() == torch.Size(layer.value.shape).numel():
+                    switches = switches.view(layer.value.shape)  # one-dimensional pooling runs in two dimensions
+                self.switches[operation.where] = switches
         listed = (str(operation) for operation in tape.operations if rule_for(operation, style).listed)
         self.linearised = tuple(dict.fromkeys(listed))
         self.apart = samples_apart(tape, style)
@@ -46,7 +47,7 @@ class Trace:
         raise InputError("a trace cannot be copied, saved or sent to another process; send the input and trace there")
 
     def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
-        """What arrived at inputs beside the first, by their place among the arguments."""
+        """The pixels of all inputs but the first, by their path among the arguments."""
         return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
 
     def activations_of(self, name: str) -> LayerActivations:

@@ -1,4 +1,4 @@
-"""This process among those of a distributed job: what each of them has, brought to all."""
+"""The processes of a distributed job, and exchanging objects between them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import torch.distributed
 
 from deconvviz.errors import DataError, DeconvVizError, InputError
 
-START = timedelta(minutes=30)  # within which all ranks must have come
-PATIENCE = timedelta(days=30)  # that one rank has with another at work
+START = timedelta(minutes=30)  # for all processes to arrive
+PATIENCE = timedelta(days=30)  # for one process to wait for another that works
 T = TypeVar("T")
 
 
 class Ranks:
-    """This process's number and how many there are, by torch.distributed; one where there is no such job."""
+    """The processes of a job of torch.distributed; without such a job, this one alone.
+
+    Attributes:
+        rank: Number of this process.
+        world: Number of processes.
+    """
 
     def __init__(self) -> None:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -25,39 +30,48 @@ class Ranks:
             self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._group: Any = None
         if self.world > 1:
-            # Through the host's memory, whatever the job's own backend is: a rank that dies is noticed at once, since
-            # its connections close, and one that is only slow may take its time. One that never comes is not waited
-            # for as long: the first group says that all are there.
+            # Gloo, whatever the job's own backend is: the death of a process is noticed at once, since its connections
+            # close, and a slow one may take its time. The first group shows that all processes have arrived, so that
+            # one that never comes is not waited for as long.
             try:
                 for timeout in (START, PATIENCE):
                     self._group = torch.distributed.new_group(backend="gloo", timeout=timeout)
             except RuntimeError as error:
                 raise _gone() from error
 
-    def gathered(self, mine: T) -> list[T]:
-        """What all ranks have, by rank. Raises DataError where one of them is gone."""
+    def gathered(self, own: T) -> list[T]:
+        """The objects of all processes, by rank.
+
+        Raises:
+            DataError: If one of the processes has ended.
+        """
         if self.world == 1:
-            return [mine]
+            return [own]
         parts: list[Any] = [None] * self.world
         try:
-            torch.distributed.all_gather_object(parts, mine, group=self._group)
+            torch.distributed.all_gather_object(parts, own, group=self._group)
         except RuntimeError as error:
             raise _gone() from error
         return parts
 
     def each(self, prepare: Callable[[], T]) -> list[T]:
-        """What `prepare` returns in each rank, by rank. Where it raises an error of the library in one, all raise."""
-        mine, failed = None, None
+        """What `prepare` returns in each process, by rank.
+
+        Raises:
+            DeconvVizError: If `prepare` raises one in this process.
+            InputError: If it raises one in another process.
+        """
+        own, failure = None, None
         try:
-            mine = prepare()
+            own = prepare()
         except DeconvVizError as error:
-            failed = error
-        parts: list[Any] = self.gathered((mine, None if failed is None else str(failed)))
-        if failed is not None:
-            raise failed
-        for rank, (_, said) in enumerate(parts):
-            if said is not None:
-                raise InputError(f"process {rank} of this job cannot take part: {said}")
+            failure = error
+        parts: list[Any] = self.gathered((own, None if failure is None else str(failure)))
+        if failure is not None:
+            raise failure
+        for rank, (_, message) in enumerate(parts):
+            if message is not None:
+                raise InputError(f"process {rank} of this job cannot take part: {message}")
         return [part for part, _ in parts]
 
 

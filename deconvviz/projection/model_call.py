@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deconvviz.errors import InputError
 from deconvviz.images import to_input
 from deconvviz.projection.half_precision import wide
-from deconvviz.recording.tape import mapped, paths
+from deconvviz.recording.tape import Layer, mapped, paths
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,17 @@ def unbound(model: nn.Module, call: Call) -> str:
     except TypeError as error:
         return f"{type(model).__name__} does not take these arguments: {error}"
     return ""
+
+
+def check_batch_axis(call: Call, layers: Iterable[Layer]) -> None:
+    """Raise InputError if a convolution among the layers has run on an input without a batch axis."""
+    for layer in layers:
+        rank = CONVOLUTIONS.get(layer.kind)
+        if rank and len(layer.value.shape) == rank + 1:
+            raise InputError(
+                f"the input of shape {tuple(call.first.shape)} has no batch axis; "
+                f"give x[None], or a batch (N, {AXES[rank]})"
+            )
 
 
 def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
