@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AtlasUnit:
     """One of a channel's strongest units, with its pictures."""
 
@@ -41,7 +41,7 @@ class AtlasEvidence:
     alike: Measured | None = None  # rank correlation with projections of other channels at the same places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AtlasChannel:
     """A channel's statistics over the dataset, its strongest units and the channels that feed it most."""
 
@@ -55,7 +55,7 @@ class AtlasChannel:
     evidence: AtlasEvidence = AtlasEvidence()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AtlasLayer:
     """A layer as the layer table has it."""
 
@@ -69,7 +69,7 @@ class AtlasLayer:
     detached: tuple[str, ...] = ()  # detaches that its signals are passed through
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AtlasHeader:
     """What holds for the whole atlas."""
 

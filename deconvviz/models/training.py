@@ -66,7 +66,7 @@ class TrainingResult:
     stopped_early: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Run:
     """What stays the same from epoch to epoch; `training` and `held_out` are indices of images."""
 
@@ -116,13 +116,15 @@ def train(
     """
     settings = settings or TrainingSettings()
     images, checked = checked_samples(model, images, labels, settings.unlabelled)
+    training, held_out = split(len(images), settings.validation, settings.seed)
     run = _Run(
-        model,
-        _optimiser(model, settings),
-        images,
-        checked,
-        *split(len(images), settings.validation, settings.seed),
-        settings,
+        model=model,
+        optimiser=_optimiser(model, settings),
+        images=images,
+        labels=checked,
+        training=training,
+        held_out=held_out,
+        settings=settings,
     )
     folder = CheckpointFolder(checkpoints, run_identity(model, images, checked, settings)) if checkpoints else None
     with Restored(folder.alone() if folder else contextlib.nullcontext()):

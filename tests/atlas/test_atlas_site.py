@@ -40,11 +40,28 @@ def flat(value: int, *size: int) -> NDArray[np.uint8]:
 
 def unit(value: float, shade: int, box: tuple[int, int, int, int], image: int = 0, name: str = "a") -> AtlasUnit:
     size = box[2] - box[0], box[3] - box[1]
-    return AtlasUnit(value, image, name, "", box, (0, 0), flat(shade, *size), flat(255 - shade, *size))
+    return AtlasUnit(
+        value=value,
+        image=image,
+        name=name,
+        label="",
+        box=box,
+        position=(0, 0),
+        patch=flat(shade, *size),
+        projection=flat(255 - shade, *size),
+    )
 
 
 def channel(number: int, *units: AtlasUnit, firing: float = 0.5) -> AtlasChannel:
-    return AtlasChannel(number, firing, 0.1, 2.0, ((0.0, 1.0, 3),), units, (("b", 1, -0.5),))
+    return AtlasChannel(
+        channel=number,
+        firing=firing,
+        mean=0.1,
+        maximum=2.0,
+        histogram=((0.0, 1.0, 3),),
+        units=units,
+        inputs=(("b", 1, -0.5),),
+    )
 
 
 def black(_: int) -> NDArray[np.uint8]:

@@ -64,7 +64,19 @@ def units(channel: int, k: int, field: Size, size: Size, images: int, labels: Se
         box = (top, left, bottom, right)
         name, place = f"image_{number:05d}.jpg", (top // 2, left // 2)
         drawn = _projection(400 + number, field)[: bottom - top, : right - left]
-        made.append(AtlasUnit(value, number, name, label, box, () if field == size else place, patch, shown, drawn))
+        made.append(
+            AtlasUnit(
+                value=value,
+                image=number,
+                name=name,
+                label=label,
+                box=box,
+                position=() if field == size else place,
+                patch=patch,
+                projection=shown,
+                random=drawn,
+            )
+        )
     return tuple(made)
 
 
@@ -108,30 +120,46 @@ def channels(
             for below in inputs[-1:]
             for at in range(9)
         )
-        one = AtlasChannel(number, share, share / 3 - 0.1, maximum, histogram, strongest, feeding)
+        one = AtlasChannel(
+            channel=number,
+            firing=share,
+            mean=share / 3 - 0.1,
+            maximum=maximum,
+            histogram=histogram,
+            units=strongest,
+            inputs=feeding,
+        )
         yield replace(one, evidence=AtlasEvidence() if dead else evidence(number)) if header.evidence else one
 
 
 def header(size: Size = (224, 224), k: int = 9, images: int = 120, title: str = "An example") -> AtlasHeader:
     broken = (("holiday/<b>broken</b>.jpg", "cannot identify image file"),)
     return AtlasHeader(
-        title,
-        "ExampleNet",
-        "made-up images",
-        images,
-        k,
-        "deconvnet",
-        (1, 3, *size),
-        128,
-        broken,
-        {"fingerprint": "0f3a9c"},
+        title=title,
+        model="ExampleNet",
+        dataset="made-up images",
+        images=images,
+        k=k,
+        style="deconvnet",
+        input_shape=(1, 3, *size),
+        neutral=128,
+        broken=broken,
+        provenance={"fingerprint": "0f3a9c"},
     )
 
 
 def layer(name: str, count: int, field: Size | None, kind: str = "Conv2d") -> AtlasLayer:
     shape = (1, count, 28, 28) if field else (1, count)
     stride = (4.0, 4.0) if field else None
-    return AtlasLayer(name, kind, shape, count, field, stride, () if field else ("softmax",))
+    return AtlasLayer(
+        name=name,
+        kind=kind,
+        shape=shape,
+        channels=count,
+        receptive_field=field,
+        stride=stride,
+        linearised=() if field else ("softmax",),
+    )
 
 
 def write(
