@@ -34,60 +34,60 @@ SHOWN = 5  # of what is left out, in a warning
 
 
 class DeconvVizError(Exception):
-    """The root of the library's own errors: each says one line, whatever lines are in what it names."""
+    """The base class of the library's own errors. Every message is one line, whatever line breaks its parts contain."""
 
     def __init__(self, *said: object) -> None:
-        super().__init__(*(" ".join(one.splitlines()) if isinstance(one, str) else one for one in said))
+        super().__init__(*(" ".join(part.splitlines()) if isinstance(part, str) else part for part in said))
 
 
 class InputError(DeconvVizError, ValueError):
-    """A tensor, image, channel, position or option that does not fit."""
+    """A tensor, image, channel, position or option does not fit."""
 
 
 class UnknownLayerError(DeconvVizError, KeyError):
-    """A layer name that the recorded run does not have."""
+    """The recorded run has no layer of this name."""
 
     __str__ = Exception.__str__  # KeyError would print the sentence in quotes
 
 
 class ModelError(DeconvVizError, TypeError):
-    """An object that is no model, or a model that cannot be walked."""
+    """An object is not a model, or the model cannot be recorded."""
 
 
 class UnsupportedOperation(DeconvVizError, NotImplementedError):
-    """An operation on the path that has neither a mirror nor a derivative."""
+    """An operation on the path has neither a mirror nor a derivative."""
 
 
 class RuleError(DeconvVizError, ValueError):
-    """A mirror rule or a style that is wrong, unknown or defined twice."""
+    """A mirror rule or a style is wrong, unknown or defined twice."""
 
 
 class MissingFileError(DeconvVizError, FileNotFoundError):
-    """A path that does not exist."""
+    """A path does not exist."""
 
 
 class OutputError(DeconvVizError, OSError):
-    """A file that cannot be written; what was there before is as it was."""
+    """A file cannot be written; existing files stay unchanged."""
 
 
 class ImageFileError(DeconvVizError, ValueError):
-    """A file that is no readable image."""
+    """A file is not a readable image."""
 
 
 class DataError(DeconvVizError, ValueError):
-    """A dataset file that is missing, truncated or inconsistent."""
+    """A dataset file is missing, truncated or inconsistent."""
 
 
 class CheckpointError(DeconvVizError, ValueError):
-    """Weights that do not fit the model, or a file that holds more than weights."""
+    """Weights do not fit the model, or a file contains more than weights."""
 
 
 class DependencyError(DeconvVizError, ImportError):
-    """An installed package that is missing or broken."""
+    """A package is missing or broken."""
 
 
 def unknown_layer(model: Any, name: str, known: Collection[str]) -> UnknownLayerError:
-    """The error for a layer that a model does not have, or that did not run. known: the layers that did."""
+    """The error for a layer that does not exist or did not run. `known` are the layers that did run."""
     kind = type(model).__name__
     if not known:
         said = f"there is no layer {name!r}: no module returns anything that depends on the input in {kind}"
@@ -100,12 +100,13 @@ def unknown_layer(model: Any, name: str, known: Collection[str]) -> UnknownLayer
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause that suggests the closest of `known`, to end a sentence with; empty where none is close.
+    """A clause that suggests the closest of `known`, for the end of a sentence; empty if none is close.
 
-    >>> did_you_mean("feature.3", ["features.3", "features.30", "classifier"])
-    "; did you mean 'features.3' or 'features.30'?"
-    >>> did_you_mean("xyz", ["conv1"])
-    ''
+    Example:
+        >>> did_you_mean("feature.3", ["features.3", "features.30", "classifier"])
+        "; did you mean 'features.3' or 'features.30'?"
+        >>> did_you_mean("xyz", ["conv1"])
+        ''
     """
     close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

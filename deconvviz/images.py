@@ -1,4 +1,4 @@
-"""Image files and tensors in and out: reading, preprocessing that can be undone, and what a signed map looks like."""
+"""Images as files and tensors: reading, preprocessing that can be inverted, and display of signed maps."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().ite
 
 @takes(path=PATH)
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
-    """The image in a file, upright (EXIF orientation applied), as RGB or, where the file has no colours, as L.
+    """Read an image file, upright (with the EXIF orientation applied), as RGB or, if it has no colours, as L.
 
-    Raises MissingFileError where there is no such file, ImageFileError where it is no image in one of `FORMATS` that
-    Pillow reads whole, or has so many pixels that they would take more than 1 GiB as floating-point numbers.
+    Raises:
+        MissingFileError: If the file does not exist.
+        ImageFileError: If it is not an image in one of `FORMATS` that Pillow can read completely, or if it needs more
+            than 1 GiB as floating-point numbers.
     """
     shown = os.fspath(path)
     if not os.path.exists(path):
@@ -56,7 +58,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def _check_size(image: Image.Image) -> None:
-    """Raise DecompressionBombError, before any pixel is decoded, where the widest copy of the pixels is too large."""
+    """Raise DecompressionBombError, before any pixel is decoded, if the widest copy of the pixels is too large."""
     channels = 1 if _is_grey(image) else 3
     most = LARGEST // (4 * channels)  # float32
     if image.width * image.height > most:
@@ -74,10 +76,10 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """An image as RGB or, where it has no colours, as L: pixels of 16 or 32 bits are scaled, not clipped.
+    """An image as RGB or, if it has no colours, as L; pixels of 16 or 32 bits are scaled, not clipped.
 
-    Whole numbers are out of 65,535, floating-point numbers out of 1, or out of the highest where that is more. Opacity
-    is left out. Raises ImageFileError for an image that is closed, damaged, or cannot be converted.
+    Whole numbers are divided by 65,535, floating-point numbers by 1 or by the maximum if that is higher. Opacity is
+    dropped. Raises ImageFileError if the image is closed, damaged, or cannot be converted.
     """
     try:
         return _converted(image)
@@ -95,7 +97,7 @@ def _converted(image: Image.Image) -> Image.Image:
 
 
 def _scaled(image: Image.Image) -> Image.Image:
-    """A deep image in 8 bits, strip by strip: the numbers take more memory than the image."""
+    """A 16- or 32-bit image in 8 bits, strip by strip, because the numbers need more memory than the image."""
     image.load()
     rows = max(1, STRIP // image.width)
     boxes = [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
@@ -114,16 +116,20 @@ def _scaled(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From an image to a network's input and, by `inverse`, back to what one can look at.
+    """Conversion of an image to a network's input and, by `inverse`, back to displayable pixels.
 
-    size: the shorter side is resized to this (bilinear, antialiased) and the centre square cut out; None: as it is.
-    mean, std: per channel, of pixels in [0, 1]; as many as the network has input channels.
+    Args:
+        size: The shorter side is resized to this (bilinear, antialiased) and the centre square is cropped; None keeps
+            the size.
+        mean: Per channel, the mean of pixels in [0, 1]; as many numbers as the network has input channels.
+        std: Per channel, their standard deviation.
 
-    >>> import torch
-    >>> preprocess = Preprocess(size=8, mean=(0.5,), std=(0.25,))
-    >>> x = preprocess(Image.new("RGB", (20, 10), "white"))
-    >>> tuple(x.shape), float(x.max()), float(preprocess.inverse(x).max())
-    ((1, 8, 8), 2.0, 1.0)
+    Example:
+        >>> import torch
+        >>> preprocess = Preprocess(size=8, mean=(0.5,), std=(0.25,))
+        >>> x = preprocess(Image.new("RGB", (20, 10), "white"))
+        >>> tuple(x.shape), float(x.max()), float(preprocess.inverse(x).max())
+        ((1, 8, 8), 2.0, 1.0)
     """
 
     size: int | None = 224
@@ -145,9 +151,9 @@ class Preprocess:
             )
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """(C, H, W) from a PIL image, which is made grey or coloured as `mean` has one channel or three.
+        """Convert a PIL image to a tensor (C, H, W), grey or coloured depending on the length of `mean`.
 
-        Images of 16 and 32 bits are scaled as `read_image` scales files.
+        Images of 16 and 32 bits are scaled as in `read_image`.
         """
         if len(self.mean) not in (1, 3):
             raise InputError(
@@ -175,7 +181,7 @@ class Preprocess:
 def to_input(given: Any, preprocess: Any) -> Tensor:
     """A batch (N, C, ...) from a tensor, a PIL image, a path, or a list of images or paths.
 
-    Raises InputError where images are given without a `preprocess`, or do not come out of it as equal tensors.
+    Raises InputError if images are given without a `preprocess`, or if it does not return tensors of equal shape.
     """
     if isinstance(given, Tensor):
         return given
@@ -202,7 +208,7 @@ def to_input(given: Any, preprocess: Any) -> Tensor:
 
 
 def displayed(x: Tensor, preprocess: Any) -> Tensor:
-    """What a network's input (N, C, ...) looks like: undone where `preprocess` has an `inverse`, or mean and std."""
+    """The displayable image of an input (N, C, ...): inverted if `preprocess` has an `inverse`, or mean and std."""
     inverse = getattr(preprocess, "inverse", None)
     if inverse is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
         inverse = Preprocess(None, preprocess.mean, preprocess.std).inverse
@@ -215,24 +221,24 @@ def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
     x: inputs (N, C, H, W) made by `preprocess`. Raises InputError where it makes another number of channels.
     """
     if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        found = (value - x.new_tensor(preprocess.mean)) / x.new_tensor(preprocess.std)
+        values = (value - x.new_tensor(preprocess.mean)) / x.new_tensor(preprocess.std)
     else:
         plain = Image.new("L", (x.shape[3], x.shape[2]), round(255 * value))
-        made = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)
-        found = made[0].flatten(1).mean(1).to(x)
-    if len(found) != x.shape[1]:
+        inputs = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)
+        values = inputs[0].flatten(1).mean(1).to(x)
+    if len(values) != x.shape[1]:
         raise InputError(
-            f"the input has {x.shape[1]} channels, and the network's preprocess makes {len(found)}; "
+            f"the input has {x.shape[1]} channels, and the network's preprocess makes {len(values)}; "
             f"give a fill as a number"
         )
-    return found
+    return values
 
 
 # What tensors look like
 
 
 def as_rgb(picture: Tensor) -> Tensor:
-    """An image (C, H, W) as (H, W, 3) in [0, 1]: as it is where it lies in [0, 1], otherwise stretched to it."""
+    """An image (C, H, W) as (H, W, 3) in [0, 1]; values outside this range are rescaled to it."""
     picture = picture.detach().float().cpu()
     lowest, highest = float(picture.min()), float(picture.max())
     if lowest < 0 or highest > 1:
@@ -243,12 +249,14 @@ def as_rgb(picture: Tensor) -> Tensor:
 
 
 def signed_as_rgb(picture: Tensor, scale: float | None = None) -> Tensor:
-    """A signed map (C, H, W) as (H, W, 3) in [0, 1], zero in the middle of a symmetric scale.
+    """A signed map (C, H, W) as (H, W, 3) in [0, 1], with zero in the middle of a symmetric scale.
 
-    Three channels are shown as colours around grey, as in Zeiler and Fergus. One channel, or the sum of any
-    other number, goes from blue (negative) through white (zero) to red (positive).
+    Three channels are shown as colours around grey, as in Zeiler and Fergus. One channel, or the sum of any other
+    number, goes from blue (negative) through white (zero) to red (positive).
 
-    scale: the absolute value that is shown at the end of the scale; None: `display_scale` of the map.
+    Args:
+        picture: The map.
+        scale: The absolute value at the end of the scale; None for `display_scale` of the map.
     """
     picture = picture.detach().float().cpu()
     if picture.shape[0] not in (1, 3):
@@ -263,10 +271,10 @@ def signed_as_rgb(picture: Tensor, scale: float | None = None) -> Tensor:
 
 
 def display_scale(picture: Tensor) -> float:
-    """The absolute value that ends the scale of a signed map: 99.5 of 100 pixels lie within it.
+    """The absolute value at the end of a signed map's scale: 99.5 % of the pixels lie within it.
 
-    A projection through many layers has a few pixels far above all others, which would leave the rest grey on
-    a scale up to the largest. Where that many pixels are zero, it is the largest after all; 0 for an empty map.
+    A projection through many layers has a few pixels far above all others; on a scale up to the maximum, the rest would
+    be grey. If that many pixels are zero, the maximum is used; 0 for an empty map.
     """
     largest = picture.detach().float().abs().flatten(0, -3).amax(0).flatten()
     ends = int(0.995 * (len(largest) - 1)) + 1
@@ -274,10 +282,11 @@ def display_scale(picture: Tensor) -> float:
 
 
 def tiled(pictures: Sequence[Tensor], columns: int, gap: int = 1, background: float = 1.0) -> Tensor:
-    """Pictures (H, W, 3) of one size as one, `columns` to a row.
+    """Join pictures (H, W, 3) of one size into one, `columns` per row.
 
-    >>> tiled([torch.zeros(2, 2, 3)] * 3, columns=2).shape
-    torch.Size([7, 7, 3])
+    Example:
+        >>> tiled([torch.zeros(2, 2, 3)] * 3, columns=2).shape
+        torch.Size([7, 7, 3])
     """
     height, width, _ = pictures[0].shape
     rows = -(-len(pictures) // columns)
@@ -289,7 +298,7 @@ def tiled(pictures: Sequence[Tensor], columns: int, gap: int = 1, background: fl
 
 
 def to_pil(picture: Tensor, enlarge: int = 1) -> Image.Image:
-    """(H, W, 3) in [0, 1] as an 8-bit PIL image, each pixel `enlarge` times as large."""
+    """(H, W, 3) in [0, 1] as an 8-bit PIL image, with each pixel enlarged `enlarge` times."""
     pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     image = Image.fromarray(pixels)
     return image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Digits to look at: the bundled MNIST test set, and MNIST's training set from a folder.
+"""Datasets: the bundled MNIST test set, MNIST's training set from a folder, and folders of images.
 
 >>> images, labels = mnist_test()
 >>> images.shape, labels[:5].tolist()

@@ -1,4 +1,4 @@
-"""Items of any dataset as numbered inputs of a network, with those that cannot be read set aside."""
+"""The items of any dataset as numbered network inputs; items that cannot be read are set aside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ LABEL_KEYS = ("label", "labels", "target", "y")
 
 
 class Item(NamedTuple):
-    """One image of a dataset: its number, either the network's input or why there is none, and its label, if any."""
+    """One image of a dataset: its index, either the network's input or the reason why there is none, and its label, if
+    any.
+    """
 
     number: int
     image: Tensor | None
@@ -40,7 +42,7 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Consecutive items: of those that could be read inputs (N, C, ...), numbers and labels; and the broken ones."""
+    """Consecutive items: inputs (N, C, ...), indices and labels of those that could be read, and the broken ones."""
 
     number: int
     numbers: Tensor
@@ -50,7 +52,7 @@ class Batch(NamedTuple):
 
 
 def as_dataset(data: Any) -> Any:
-    """A dataset from what a user gives: a folder of images, a tensor (N, C, ...), (images, labels), or one already."""
+    """The dataset for a user's argument: a folder of images, a tensor (N, C, ...), (images, labels), or a dataset."""
     if isinstance(data, (str, os.PathLike)):
         return ImageFolder(data)
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
@@ -72,7 +74,7 @@ def as_dataset(data: Any) -> Any:
 
 
 class Pairs(Dataset[tuple[Any, Any]]):
-    """Images and labels of which at least one is no tensor, such as arrays of NumPy, as items (image, label)."""
+    """Images and labels, at least one of which is not a tensor (such as NumPy arrays), as items (image, label)."""
 
     def __init__(self, images: Any, labels: Any) -> None:
         self.images, self.labels = images, labels
@@ -85,7 +87,7 @@ class Pairs(Dataset[tuple[Any, Any]]):
 
 
 def image_of(item: Any) -> Any:
-    """The image in an item: the item itself, the first of a tuple, or the entry of a mapping called so."""
+    """The image of an item: the item itself, a tuple's first element, or a mapping's entry with a known key."""
     if isinstance(item, Mapping):
         for key in IMAGE_KEYS:
             if key in item:
@@ -95,20 +97,20 @@ def image_of(item: Any) -> Any:
 
 
 def label_of(item: Any) -> int | None:
-    """The label in an item, if it has one that is a number; a dataset's labels may be anything."""
-    given = None
+    """The label of an item, if it has one that is a number; labels of a dataset may be anything."""
+    label = None
     try:
         if isinstance(item, Mapping):
-            given = next((item[key] for key in LABEL_KEYS if key in item), None)
+            label = next((item[key] for key in LABEL_KEYS if key in item), None)
         elif isinstance(item, (tuple, list)) and len(item) > 1:
-            given = item[1]
-        return None if given is None or int(given) < 0 else int(given)
+            label = item[1]
+        return None if label is None or int(label) < 0 else int(label)
     except Exception:
         return None
 
 
 def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Tensor:
-    """The network's input (C, ...) from an item of a dataset. Raises InputError where it is none."""
+    """The network's input (C, ...) for an item of a dataset. Raises InputError if it has none."""
     image = image_of(item)
     if not isinstance(image, Tensor):
         if preprocess is None:
@@ -123,7 +125,7 @@ def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Ten
 
 
 def _unfit(image: Any) -> str:
-    """What keeps an image from being a network's input, or ''."""
+    """Why an image cannot be a network's input, or ''."""
     if not isinstance(image, Tensor):
         return type(image).__name__
     if image.is_nested or image.layout != torch.strided:
@@ -136,7 +138,7 @@ def _wrong_type(dtype: torch.dtype) -> str:
 
 
 class _Numbered(Dataset[Item]):
-    """A dataset whose items say which they are, and that they are broken instead of raising."""
+    """A dataset whose items know their index, and report that they are broken instead of raising an error."""
 
     def __init__(self, dataset: Any, preprocess: Any) -> None:
         self.dataset, self.preprocess = dataset, preprocess
@@ -146,7 +148,7 @@ class _Numbered(Dataset[Item]):
 
 
 def numbered(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
-    """An item by its number, which says what keeps it from being read instead of raising."""
+    """The item with an index, with the reason if it cannot be read, instead of raising an error."""
     try:
         item = load()
         image = prepared_image(item, preprocess)
@@ -160,7 +162,7 @@ def numbered(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
 
 
 def said(error: Exception) -> str:
-    """What an error of somebody's code says, on one line."""
+    """The message of a foreign error, on one line."""
     try:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
     except Exception:  # it may be unable to say it
@@ -178,12 +180,12 @@ def batches(
     """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
 
     Datasets with a length and ``[index]`` are read by `workers` processes, which end with the context; iterables are
-    read through. Random numbers are what they would have been: loaders draw a seed.
-    Raises InputError where images of one batch have different shapes, DataError where a process that loads dies.
+    read through. The random state is unchanged, although loaders draw a seed. Raises InputError if images of one batch
+    have different shapes, DataError if a loader process dies.
     """
-    found = _batches(dataset, preprocess, size, wanted, workers=workers, pin=pin)
-    with torch.random.fork_rng(devices=[]), contextlib.closing(found):
-        yield found
+    generator = _batches(dataset, preprocess, size, wanted, workers=workers, pin=pin)
+    with torch.random.fork_rng(devices=[]), contextlib.closing(generator):
+        yield generator
 
 
 def _batches(
@@ -213,7 +215,7 @@ def _batches(
 
 
 class _Samples(Sampler[list[int]]):
-    """The items of each batch that is wanted, one batch at a time: there may be many millions."""
+    """The items of each wanted batch, one batch at a time, because there may be many millions."""
 
     def __init__(self, count: int, size: int, wanted: Callable[[int], bool]) -> None:
         self.count, self.size, self.wanted = count, size, wanted
@@ -225,7 +227,7 @@ class _Samples(Sampler[list[int]]):
 
 
 def read(dataset: Any) -> Iterator[Any]:
-    """The items of an iterable. Raises DataError where it fails on the way, since no item comes behind that."""
+    """The items of an iterable. Raises DataError if it fails, because no item follows after that."""
     number = -1
     try:
         for number, item in enumerate(dataset):  # noqa: B007
@@ -264,10 +266,10 @@ def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
 
 
 def _awaited_only(iterator: Any) -> None:
-    """Let torch report the death of a process where its items are awaited, within 5 seconds, and nowhere else.
+    """Let torch report a dead worker only where its items are awaited, within 5 seconds.
 
-    Its signal handler would raise at once, but from whatever the main thread is doing: in the middle of a file it
-    writes, or in a finaliser, where Python swallows the error.
+    Its signal handler would raise an error at once, whatever the main thread is doing: while it writes a file, or in a
+    finaliser, where Python swallows the error.
     """
     if getattr(iterator, "_worker_pids_set", False):
         _remove_worker_pids(id(iterator))  # there is no public way
@@ -275,7 +277,7 @@ def _awaited_only(iterator: Any) -> None:
 
 
 def _ended(workers: list[BaseProcess]) -> str:
-    """How the first of the processes that ended did so, if one did."""
+    """How the first worker that ended did so, if one did."""
     gone = connection.wait([worker.sentinel for worker in workers], timeout=5)  # connections break a moment earlier
     for worker in workers:
         if worker.sentinel in gone:
@@ -290,7 +292,7 @@ def _ended(workers: list[BaseProcess]) -> str:
 
 
 def is_indexed(dataset: Any) -> bool:
-    """Whether a dataset has a length and items by number; otherwise it is read from its start to its end."""
+    """Whether a dataset has a length and items by index; otherwise it is read from start to end."""
     if isinstance(dataset, IterableDataset):  # which inherits an `[index]` that it does not have, and may have a length
         return False
     return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
@@ -328,6 +330,6 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
 
 
 def none_readable(broken: Sequence[Broken]) -> DataError:
-    """The error for a dataset of which nothing could be used."""
-    some = "; ".join(f"{one.name}: {one.reason}" for one in broken[:3])
+    """The error for a dataset without a usable item."""
+    some = "; ".join(f"{item.name}: {item.reason}" for item in broken[:3])
     return DataError(f"none of the {len(broken)} items could be read: {some}" if some else "the dataset is empty")

@@ -25,11 +25,17 @@ UNPICKLE = ("LSUN", "LSUNClass")
 def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
     """The dataset that `spec` names: mnist (the bundled test images), torchvision:NAME, or a folder of images.
 
-    root: the folder that holds a torchvision dataset; nothing is downloaded. Where it has parts, the one for testing.
-        Its images are opened by `read_image` where the dataset lets others open them, and never by Ghostscript, nor
-        in the processes that load images for `scan` and the like.
+    Args:
+        spec: The name.
+        root: The folder of a torchvision dataset; nothing is downloaded. If the dataset has several parts, the test
+            part is used. Its images are opened by `read_image` if the dataset allows a loader, and never by
+            Ghostscript.
 
-    Raises InputError, DataError, DependencyError, and MissingFileError for a folder that does not exist.
+    Raises:
+        InputError: If the name is unknown, or `root` is missing.
+        DataError: If the dataset cannot be read.
+        DependencyError: If torchvision cannot be imported.
+        MissingFileError: If the folder does not exist.
     """
     kind, _, name = spec.partition(":")
     if root is not None and kind != "torchvision":
@@ -52,8 +58,8 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
             f"torchvision's {name} unpickles a file of the current folder, which can run any code; "
             f"give its images as a folder"
         )
-    made = getattr(datasets, name)
-    parameters = inspect.signature(made).parameters
+    dataset = getattr(datasets, name)
+    parameters = inspect.signature(dataset).parameters
     if "root" not in parameters:
         raise InputError(f"torchvision's {name} is not read from a folder, so there is nothing to scan")
     options: dict[str, Any] = {"train": False} if "train" in parameters else {}
@@ -61,6 +67,6 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
         options["loader"] = read_image
     EpsImagePlugin.gs_binary = False  # Pillow would hand it PostScript in files of any name
     try:
-        return made(os.fspath(root), **options)
+        return dataset(os.fspath(root), **options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"{spec} cannot be read from {os.fspath(root)!r}: {error}") from error

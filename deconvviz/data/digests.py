@@ -1,4 +1,4 @@
-"""What data hold, as a digest: of tensors and arrays every byte, of images every pixel, without a copy of them."""
+"""A digest of data: every byte of tensors and arrays, every pixel of images, without copying them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch import Tensor
 
 
 class Digest:
-    """A running digest of values of any kind.
+    """A running digest of values of any type.
 
-    >>> Digest(torch.tensor([1.0])).text == Digest(torch.tensor([1.0])).text != Digest(torch.tensor([1])).text
-    True
+    Example:
+        >>> Digest(torch.tensor([1.0])).text == Digest(torch.tensor([1.0])).text != Digest(torch.tensor([1])).text
+        True
     """
 
     def __init__(self, *values: Any) -> None:
@@ -26,7 +27,7 @@ class Digest:
             self.add(value)
 
     def add(self, value: Any) -> None:
-        """Tensors, arrays, images, text, numbers and paths count with what they hold; anything else by its type."""
+        """Add a value: tensors, arrays, images, text, numbers and paths by their content, anything else by its type."""
         if isinstance(value, Tensor):
             self._tensor(value)
         elif isinstance(value, (Image.Image, np.ndarray)):
@@ -47,7 +48,7 @@ class Digest:
 
     @property
     def number(self) -> int:
-        """64 bits of it."""
+        """The first 64 bits of the digest."""
         return int.from_bytes(self._hash.digest()[:8], "little")
 
     def _text(self, text: str) -> None:

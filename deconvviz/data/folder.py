@@ -1,4 +1,4 @@
-"""A folder of images as a dataset, labelled by sub-folder where there are any."""
+"""A folder of images as a dataset, labelled by sub-folder if there are any."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ class ImageFolderWarning(UserWarning):
 
 
 class ImageFolder:
-    """The image files below `root`, in the order of their names; unlike torchvision's it needs no sub-folders.
+    """The image files below `root`, in the order of their names; unlike torchvision's, it needs no sub-folders.
 
-    ``folder[i]`` is (image, label): a PIL image and the index of its sub-folder in `classes`, -1 for a file that
-    lies in `root` itself. What counts is the file's ending; a file that then cannot be read raises ImageFileError.
+    ``folder[i]`` is (image, label): a PIL image and the index of its sub-folder in `classes`, or -1 for a file in
+    `root` itself. Files are recognised by their extension; a file that cannot be read raises ImageFileError.
 
-    Links to files and to folders elsewhere count as what they lead to. Left out, in `left_out` with the reason and with
-    an ImageFolderWarning, are hidden images and folders, links that lead back into the folder, and what has an image's
-    name and is no file, such as a broken link.
+    Links to files and folders elsewhere are followed. Hidden images and folders, links back into the folder, and things
+    with an image's name that are not files, such as broken links, are left out; they are listed in `left_out` with the
+    reason, and an ImageFolderWarning is issued.
 
-    Raises MissingFileError where there is no such folder, DataError where it holds no image or one of its folders
-    cannot be listed.
+    Raises:
+        MissingFileError: If the folder does not exist.
+        DataError: If it contains no image, or one of its folders cannot be listed.
 
-    >>> import tempfile
-    >>> root = Path(tempfile.mkdtemp())
-    >>> for name in ("cats/a.png", "dogs/b.png"):
-    ...     (root / name).parent.mkdir()
-    ...     Image.new("L", (4, 4)).save(root / name)
-    >>> folder = ImageFolder(root)
-    >>> folder.classes, folder.names, folder[1][1]
-    (['cats', 'dogs'], ['cats/a.png', 'dogs/b.png'], 1)
+    Example:
+        >>> import tempfile
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("cats/a.png", "dogs/b.png"):
+        ...     (root / name).parent.mkdir()
+        ...     Image.new("L", (4, 4)).save(root / name)
+        >>> folder = ImageFolder(root)
+        >>> folder.classes, folder.names, folder[1][1]
+        (['cats', 'dogs'], ['cats/a.png', 'dogs/b.png'], 1)
     """
 
     @takes(root=PATH)
@@ -77,7 +79,7 @@ class ImageFolder:
                     self.left_out[name] = "a broken link" if entry.is_symlink() else "no file"
 
     def _leads_back(self, link: str, above: tuple[tuple[int, int], ...]) -> bool:
-        """Whether images behind a link to a folder are counted already, or would be without end."""
+        """Whether the images behind a link to a folder are already counted, or would never end."""
         return lies_in(link, self.root) or lies_in(self.root, link) or _identity(link) in above
 
     def __len__(self) -> int:
@@ -93,9 +95,9 @@ class ImageFolder:
 
 
 def check_apart(out: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
-    """Raise InputError where the atlas `out` lies in the folder of images `root`, or the other way round.
+    """Raise InputError if the atlas `out` lies in the image folder `root`, or the other way round.
 
-    The next scan would count the atlas's pictures, and its next build might replace images.
+    The next scan would include the atlas's pictures, and its next build might replace images.
     """
     if lies_in(out, root) or lies_in(root, out):
         raise InputError(
@@ -109,7 +111,7 @@ def _is_named_image(name: str) -> bool:
 
 
 def _is(asked: Callable[[], bool]) -> bool:
-    """What an entry says of itself, which takes no look at the disk but for links; no where a link goes in a circle."""
+    """The answer of a directory entry, which costs no disk access except for links; False for circular links."""
     try:
         return asked()
     except OSError:
@@ -117,7 +119,7 @@ def _is(asked: Callable[[], bool]) -> bool:
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder. Raises DataError where that may not be known."""
+    """The entries of a folder. Raises DataError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -129,5 +131,5 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

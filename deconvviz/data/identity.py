@@ -1,4 +1,4 @@
-"""What tells one scan from another: a model, a dataset and a transform as plain values, each with a name of its own."""
+"""The identity of a scan: model, dataset and transform as plain values, each with a name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # where something lies in memory i
 
 
 def identity_of(model: nn.Module, source: Source, preprocess: Callable[[Any], Tensor] | None) -> dict[str, Any]:
-    """Model, dataset and transform as plain values that are equal where those are the same.
+    """Model, dataset and transform as plain values that are equal if these are the same.
 
-    Every weight and buffer counts, and what the model prints of its modules. Of a tensor every number counts, of a
-    folder every name and file size; of other datasets the length and 16 items, of an iterable its first image. A
-    transform counts by its name or repr, and by what it makes of up to 16 items.
+    Every weight and buffer counts, and the `repr` of the modules. For a tensor every number counts, for a folder every
+    name and file size, for other datasets the length and 16 items, for an iterable its first image. A transform counts
+    by its name or repr, and by its results for up to 16 items.
     """
     items = source.spread()
     return {
@@ -37,12 +37,13 @@ def identity_of(model: nn.Module, source: Source, preprocess: Callable[[Any], Te
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """The first thing that tells one identity from another: its name, and how it was and is, in words.
+    """The first difference between two identities: its name, and the old and new value in words.
 
-    Of a structure it is the line that differs; numbers that layers gave are compared within rounding.
+    For a structure, this is the first line that differs; activations are compared up to rounding.
 
-    >>> difference({"k": 3}, {"k": 4})
-    ('k', '3', '4')
+    Example:
+        >>> difference({"k": 3}, {"k": 4})
+        ('k', '3', '4')
     """
     for name, value in now.items():
         held = before.get(name)
@@ -64,8 +65,8 @@ def _layer_differing(before: Any, now: Any) -> tuple[str, str, str] | None:
     if list(before) != list(now):
         return "layers", repr(list(before)), repr(list(now))
     for layer, shown in now.items():
-        if found := differing(before[layer], shown):
-            return f"output of layer {layer!r} on the first image", *found
+        if layer_difference := differing(before[layer], shown):
+            return f"output of layer {layer!r} on the first image", *layer_difference
     return None
 
 
@@ -102,10 +103,10 @@ def _transform(items: Sequence[Any], preprocess: Callable[[Any], Tensor] | None)
         return "none"
     digest = Digest()
     for item in items:
-        made = None
+        result = None
         with contextlib.suppress(Exception):  # a broken item is found again, and reported, when its turn comes
-            made = None if item is None else prepared_image(item, preprocess)
-        digest.add(made)
+            result = None if item is None else prepared_image(item, preprocess)
+        digest.add(result)
     return f"{_ADDRESS.sub('', repr(preprocess))}, {digest.text}"
 
 

@@ -1,8 +1,8 @@
 """IDX files, the format in which MNIST is published.
 
-Four bytes say what follows: two zeros, the type of a value (only 8, unsigned byte, is read here) and the
-number of dimensions; then the size of each dimension as a big-endian 32-bit integer; then the values, last
-dimension fastest. Source of the format: the page of the MNIST database (Y. LeCun et al.).
+Four bytes describe the content: two zeros, the type of a value (only 8, unsigned byte, is supported) and the number of
+dimensions. Then follow the size of each dimension as a big-endian 32-bit integer, and the values, last dimension
+fastest. Source of the format: the page of the MNIST database (Y. LeCun et al.).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ LARGEST = 2**30  # values in a file; MNIST has 47 million, its largest relative 
 
 @takes(path=PATH, dimensions=whole_from(0, 256))
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
-    """The values of an IDX file, gzipped or not, as an unsigned byte tensor of `dimensions` dimensions.
+    """Read the values of an IDX file, gzipped or not, as a uint8 tensor with `dimensions` dimensions.
 
-    Raises MissingFileError where there is no such file, DataError for anything but a whole IDX file of
-    unsigned bytes with that many dimensions.
+    Raises:
+        MissingFileError: If the file does not exist.
+        DataError: If it is not a complete IDX file of unsigned bytes with that many dimensions.
     """
     if not os.path.isfile(path):
         raise MissingFileError(f"there is no file {os.fspath(path)!r}")
@@ -67,7 +68,7 @@ def _parsed(file: IO[bytes], dimensions: int, name: str) -> torch.Tensor:
 
 
 def _values(file: IO[bytes] | gzip.GzipFile, dimensions: int, name: str) -> torch.Tensor:
-    """What follows the header, of which no more is read than the header promises."""
+    """The values after the header; no more is read than the header declares."""
     header = 4 + 4 * dimensions
     magic = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     raw = file.read(header)

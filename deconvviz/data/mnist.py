@@ -23,11 +23,13 @@ TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte
 def mnist_test() -> tuple[torch.Tensor, torch.Tensor]:
     """The 10,000 test images and labels that come with the package.
 
-    Images float32 (10000, 1, 28, 28) in [0, 1], labels int64 (10000,); new tensors at every call.
+    Returns:
+        Images float32 (10000, 1, 28, 28) in [0, 1] and labels int64 (10000,); new tensors at every call.
 
-    >>> images, labels = mnist_test()
-    >>> images.min().item(), images.max().item(), labels.bincount().tolist()
-    (0.0, 1.0, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
+    Example:
+        >>> images, labels = mnist_test()
+        >>> images.min().item(), images.max().item(), labels.bincount().tolist()
+        (0.0, 1.0, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
     """
     bundled = resources.files("deconvviz.data")
     images = parse_idx((bundled / TEST_IMAGES).read_bytes(), dimensions=3, name=TEST_IMAGES)
@@ -36,11 +38,12 @@ def mnist_test() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class MnistTest(TensorDataset):
-    """The bundled test images and labels as a dataset, with a name and the names of its classes.
+    """The bundled test images and labels as a dataset, with a name and class names.
 
-    >>> data = MnistTest()
-    >>> len(data), data[0][0].shape, data.classes[int(data[0][1])]
-    (10000, torch.Size([1, 28, 28]), '7')
+    Example:
+        >>> data = MnistTest()
+        >>> len(data), data[0][0].shape, data.classes[int(data[0][1])]
+        (10000, torch.Size([1, 28, 28]), '7')
     """
 
     name = "the MNIST test set"
@@ -52,17 +55,20 @@ class MnistTest(TensorDataset):
 
 @takes(root=PATH, download=FLAG)
 def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """MNIST's training images and labels from the folder `root`.
+    """Load MNIST's training images and labels from the folder `root`.
 
-    The files ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, each gzipped (``.gz``) or not, are
-    looked for in `root` and in ``root/MNIST/raw``, where torchvision puts them. With `download` and none of
-    them there, torchvision fetches them into `root` first.
+    The files ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, each gzipped (``.gz``) or not, may be in
+    `root` or in ``root/MNIST/raw``, where torchvision puts them. With `download`, torchvision downloads missing files
+    into `root` first.
 
-    Images float32 (N, 1, 28, 28) in [0, 1], labels int64 (N,); N is 60,000 for the published files.
+    Returns:
+        Images float32 (N, 1, 28, 28) in [0, 1] and labels int64 (N,); N is 60,000 for the published files.
 
-    Raises MissingFileError where `root` does not exist; DataError where a file is missing, truncated, in
-    another format or inconsistent with the other, or the download fails; DependencyError where torchvision,
-    needed to download only, is missing or broken.
+    Raises:
+        MissingFileError: If `root` does not exist.
+        DataError: If a file is missing, truncated, in another format or inconsistent with the other, or the download
+            fails.
+        DependencyError: If torchvision, which is needed only to download, is missing or broken.
     """
     folder = Path(root)
     if download and not _find(folder, TRAIN_IMAGES):

@@ -1,7 +1,7 @@
-"""What a dataset calls its items, its labels and itself.
+"""The names of a dataset, of its items and of its classes.
 
-Attributes such as `names`, `samples` and `root` are a custom, not a promise: what does not look as expected is left
-aside, and nothing here raises, since it is asked after the work is done. One item is looked up at a time.
+Attributes such as `names`, `samples` and `root` are conventions without guarantees. Unexpected values are ignored, and
+nothing here raises an error, because it is called after the work is done. One item is looked up at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from torch import Tensor
 
 
 def name_of_item(dataset: Any, index: int) -> str:
-    """The file name of an item, where the dataset has one for each of its items; otherwise its number.
+    """The file name of an item, if the dataset has one for each item; otherwise its index.
 
-    >>> class Photos(list):
-    ...     names = ["a.png", "b.png"]
-    >>> name_of_item(Photos([0, 0]), 1), name_of_item([0, 0], 1), name_of_item(Photos([0, 0, 0]), 1)
-    ('b.png', '1', '1')
+    Example:
+        >>> class Photos(list):
+        ...     names = ["a.png", "b.png"]
+        >>> name_of_item(Photos([0, 0]), 1), name_of_item([0, 0], 1), name_of_item(Photos([0, 0, 0]), 1)
+        ('b.png', '1', '1')
     """
     for attribute in ("names", "samples"):
         try:
@@ -39,7 +40,7 @@ def name_of_item(dataset: Any, index: int) -> str:
 
 
 def classes_of(dataset: Any) -> list[str]:
-    """The names of the labels, where the dataset has them."""
+    """The names of the labels, if the dataset has them."""
     try:
         held = _listed(dataset, "classes")
         return [] if held is None else [str(held[label]) for label in range(len(held))]
@@ -48,7 +49,7 @@ def classes_of(dataset: Any) -> list[str]:
 
 
 def short_name(dataset: Any) -> str:
-    """What to call a dataset in one line: its own name, that of its folder, or of its type."""
+    """A one-line name of a dataset: its own name, its folder's name, or its type."""
     name, root = _attribute(dataset, "name"), _attribute(dataset, "root")
     try:
         if isinstance(name, str) and name:

@@ -1,9 +1,9 @@
-"""Where parts of objects lie in images, marked by hand in a CSV or JSON file.
+"""The places of object parts in images, marked by hand in a CSV or JSON file.
 
-CSV has a header and a line for each image and part: ``image,part,top,left,bottom,right`` for boxes, of which bottom and
-right are one past the last pixel, or ``image,part,row,column`` for points. JSON says the same as
-``{"left eye": {"a.png": [top, left, bottom, right], "b.png": [row, column]}}``. Images are named as they are given to
-the network, or by the file's name alone.
+A CSV file has a header and one line per image and part: ``image,part,top,left,bottom,right`` for boxes, where bottom
+and right are one past the last pixel, or ``image,part,row,column`` for points. The same in JSON is ``{"left eye":
+{"a.png": [top, left, bottom, right], "b.png": [row, column]}}``. Images are named as they are given to the network, or
+by their file name alone.
 """
 
 from __future__ import annotations
@@ -28,34 +28,40 @@ BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 def read_parts(
     path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], preprocess: Preprocess | None = None
 ) -> dict[str, list[Place]]:
-    """The places that a file marks: per part one for each of `images`, in their order.
+    """Read the places that a file marks: for each part one per image, in the order of `images`.
 
-    images: names or paths. preprocess: None where places are pixels of the network's input. Where it is given, places
-        are pixels of the image files, and are moved to where the preprocessing puts them.
+    Args:
+        path: The CSV or JSON file.
+        images: Names or paths of the images.
+        preprocess: None if places are pixels of the network's input. Otherwise places are pixels of the image files,
+            and are converted by the preprocessing.
 
-    Raises MissingFileError where there is no such file, and DataError where it is of another form, leaves a part of an
-    image out, marks one twice, or marks what the preprocessing cuts off.
+    Raises:
+        MissingFileError: If the file does not exist.
+        DataError: If it has another format, omits a part of an image, marks one twice, or marks a place that the
+            preprocessing cuts off.
 
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "parts.csv"
-    >>> _ = file.write_text("image,part,row,column\\na.png,eye,4,5\\nb.png,eye,6,7\\n")
-    >>> read_parts(file, ["photos/b.png", "photos/a.png"])
-    {'eye': [(6, 7), (4, 5)]}
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "parts.csv"
+        >>> _ = file.write_text("image,part,row,column\\na.png,eye,4,5\\nb.png,eye,6,7\\n")
+        >>> read_parts(file, ["photos/b.png", "photos/a.png"])
+        {'eye': [(6, 7), (4, 5)]}
     """
     if not Path(path).is_file():
         raise MissingFileError(f"there is no file {os.fspath(path)!r} to read parts from")
     shown = os.fspath(path)
-    found: dict[str, dict[str, Place]] = {}
+    places: dict[str, dict[str, Place]] = {}
     for image, part, place in (_from_json if shown.endswith(".json") else _from_csv)(Path(path)):
-        marked = found.setdefault(part, {})
+        marked = places.setdefault(part, {})
         if image in marked:
             raise DataError(f"{shown!r} marks the part {part!r} of {image!r} twice")
         marked[image] = place
-    if not found:
+    if not places:
         raise DataError(f"{shown!r} marks no parts")
     return {
         part: [_moved(image, _of(shown, part, marked, image), preprocess) for image in images]
-        for part, marked in found.items()
+        for part, marked in places.items()
     }
 
 
@@ -95,14 +101,14 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
 
 def _from_json(path: Path) -> list[tuple[str, str, Place]]:
     try:
-        found = json_of(path.read_text("utf-8"))
+        rows = json_of(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{str(path)!r} is no JSON file ({error})") from error
-    if not isinstance(found, dict) or not all(isinstance(marked, dict) for marked in found.values()):
+    if not isinstance(rows, dict) or not all(isinstance(marked, dict) for marked in rows.values()):
         raise DataError(f'{str(path)!r} must hold {{"part": {{"image": [top, left, bottom, right] or [row, column]}}}}')
     return [
         (image, part, _place(place, f"part {part!r} of {image!r} in {str(path)!r}"))
-        for part, marked in found.items()
+        for part, marked in rows.items()
         for image, place in marked.items()
     ]
 

@@ -1,4 +1,4 @@
-"""Pictures of results: matplotlib figures, and the same grids as PIL images. Nothing here sees a model.
+"""Figures of results: matplotlib figures, and the same grids as PIL images. Nothing here uses a model.
 
 >>> import torch
 >>> filter_image(torch.randn(6, 1, 5, 5), columns=3).size

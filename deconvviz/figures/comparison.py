@@ -1,4 +1,4 @@
-"""Figures of what judges pictures: panels of maps by many methods, each with what is to be said about it."""
+"""The figure of a comparison: one panel per method, with its remark."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def draw(result: Any, **options: Any) -> Figure:
 
 
 def comparison_panels(comparison: Comparison, columns: int | None = None, title: str = "") -> Figure:
-    """The image, and what every method says about it, on one documented scale; reasons where a method failed.
+    """The image and every method's attribution on one scale; the reason, if a method failed.
 
-    All are cut to the receptive field of the unit, outside of which most methods give zero.
+    All panels are cropped to the unit's receptive field, outside which most methods are zero.
     """
     (top, bottom), (left, right) = comparison.receptive_field.tolist()
     count = 1 + len(comparison.methods)

@@ -1,4 +1,4 @@
-"""Correspondence: the parts that were covered, and Delta by layer beside random places."""
+"""The figure of a correspondence experiment: the covered parts, and Delta by layer next to both controls."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ SHOWN = 8  # images, at most
 
 
 def draw(result: Correspondence, title: str = "") -> Figure:
-    """The first images with their parts framed, and a panel for each part: Delta with its standard deviation over pairs
-    of images, and of both controls the mean, the standard deviation and the range over draws.
+    """The first images with their parts framed, and one panel per part.
+
+    A panel shows Delta with its standard deviation over pairs of images, and for both controls the mean, the standard
+    deviation and the range over draws.
     """
     parts = list(result.differences)
     count = min(SHOWN, len(result.images))

@@ -1,4 +1,4 @@
-"""The first filters with what is wrong with them, and what was measured in every layer. Nothing here sees a model."""
+"""The figure of a diagnosis: the first filters with their flags, and the measurements of every layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIDE = 48  # pixels that a filter is enlarged to, at least
 
 def draw(result: Diagnosis) -> Figure:
     """The first convolution's filters, framed by what is wrong with them; flags per layer; what was measured."""
-    first = next(one for one in result.layers if one.layer == result.first)
+    first = next(layer for layer in result.layers if layer.layer == result.first)
     figure = Figure(figsize=(13, 8.2), layout="constrained")
     outer = figure.add_gridspec(2, 3, height_ratios=[1.35, 1])
     filters = figure.add_subplot(outer[0, :2])
@@ -32,7 +32,7 @@ def draw(result: Diagnosis) -> Figure:
         filters.axis("off")
     _flags(figure.add_subplot(outer[0, 2]), result)
     _sizes(figure.add_subplot(outer[1, 0]), result)
-    _spread(figure.add_subplot(outer[1, 1]), result, [one.correlation for one in result.layers])
+    _spread(figure.add_subplot(outer[1, 1]), result, [layer.correlation for layer in result.layers])
     figure.axes[-1].set_title("correlation with the most similar channel", fontsize=9)
     _frequencies(figure.add_subplot(outer[1, 2]), first)
     figure.supxlabel(result.verdict, fontsize=9, wrap=True)
@@ -40,7 +40,7 @@ def draw(result: Diagnosis) -> Figure:
 
 
 def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
-    tiles = [signed_as_rgb(one) for one in result.filters[:SHOWN]]
+    tiles = [signed_as_rgb(weights) for weights in result.filters[:SHOWN]]
     enlarge = max(1, math.ceil(SIDE / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
@@ -63,20 +63,20 @@ def _flags(axes: Any, result: Diagnosis) -> None:
     places = np.arange(len(result.layers))
     left = np.zeros(len(places))
     for problem, colour in COLOURS.items():
-        shares = np.array([len(result.flagged(problem, one.layer)) / len(one.rms) for one in result.layers])
+        shares = np.array([len(result.flagged(problem, layer.layer)) / len(layer.rms) for layer in result.layers])
         axes.barh(places, shares, left=left, color=colour, label=problem, height=0.7)
         left += shares
     axes.set(title="flags, as a share of the layer's channels", yticks=places)
     axes.title.set_fontsize(9)
     axes.set_xlim(0, max(0.05, float(left.max()) * 1.05))
-    axes.set_yticklabels([one.layer for one in result.layers], fontsize=max(4, min(8, 220 // len(places))))
+    axes.set_yticklabels([layer.layer for layer in result.layers], fontsize=max(4, min(8, 220 // len(places))))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=7)
 
 
 def _sizes(axes: Any, result: Diagnosis) -> None:
-    _spread(axes, result, [one.rms / one.rms.median() for one in result.layers])
+    _spread(axes, result, [layer.rms / layer.rms.median() for layer in result.layers])
     axes.set_title("RMS of filters, as a multiple of the layer's median", fontsize=9)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))

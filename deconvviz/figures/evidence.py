@@ -1,4 +1,4 @@
-"""Charts of evidence: curves and bars with their uncertainty over images, and the verdict. Nothing sees a model."""
+"""Figures of evidence: curves and bars with their spread over images, and the verdict."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: An
 
 def _bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
     colours = _colours(list(scores))
-    for place, (name, one) in enumerate(scores.items()):
-        reach = None if np.isnan(one.low) else [[one.mean - one.low], [one.high - one.mean]]
-        axes.barh(place, one.mean, xerr=reach, color=colours[name], height=0.6, capsize=3)
+    for place, (name, score) in enumerate(scores.items()):
+        reach = None if np.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
+        axes.barh(place, score.mean, xerr=reach, color=colours[name], height=0.6, capsize=3)
     axes.set(yticks=range(len(scores)), xlabel=label)
     axes.set_yticklabels(list(scores))
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""How channels came to be: a grid of projections for each layer, and curves that say when it came to rest."""
+"""The figure of an evolution: a grid of projections for each layer, and curves that show when it settles."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ SIDE = 64  # pixels that a tile is enlarged to, at least
 
 
 def draw(result: Evolution, columns: int = COLUMNS) -> Figure:
-    """Per layer one row for each channel, one column for each checkpoint, and the last one's image patch; then curves.
+    """Per layer, one row per channel and one column per checkpoint, with the last one's image patch; then curves.
 
-    A tile in a grey frame shows another image than the tile before it. columns: checkpoints shown, at most; of more,
-    some evenly, the first and the last among them. Curves have them all. Layers that are no images have no grid.
+    A tile in a grey frame shows another image than the tile before it. Layers that are not images have no grid.
+
+    Args:
+        result: The evolution.
+        columns: Maximum number of checkpoints shown, evenly spaced from the first to the last. The curves have all of
+            them.
     """
     shown = np.unique(np.linspace(0, len(result.times) - 1, min(columns, len(result.times))).round().astype(int))
     grids = {layer: rows for layer, rows in result.grids.items() if rows[0][0].pixels.ndim == 3}

@@ -1,4 +1,4 @@
-"""The figure of an invariance: how far layers move, and the class's probability, against the transform (ZF fig. 5)."""
+"""The figure of an invariance experiment: distances and class probability against the transform (Figure 5)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from deconvviz.results.invariance import Invariance
 
 
 def draw(result: Invariance, absolute: bool = False) -> Figure:
-    """Means over images with a band of one standard deviation; above, the first image as it was transformed.
+    """Means over images with a band of one standard deviation; above, the first image after the transforms.
 
-    absolute: distances as they are, in place of those divided by the norm of the features. Dotted lines are the
-    distance between images that have nothing to do with each other.
+    Dotted lines are the distance between unrelated images.
+
+    Args:
+        result: The invariance.
+        absolute: Whether to show absolute distances instead of those divided by the norm of the features.
     """
     panels = 1 if result.probability is None else 2
     figure = Figure(figsize=(5.0 * panels, 5.0), layout="constrained")
@@ -57,10 +60,10 @@ def _examples(figure: Any, result: Invariance) -> None:
 
 
 def _band(
-    axes: Any, values: Any, found: Tensor, order: Any, *, name: str, colour: Any, highest: float | None = None
+    axes: Any, values: Any, measured: Tensor, order: Any, *, name: str, colour: Any, highest: float | None = None
 ) -> None:
     """A mean over images, and one standard deviation each way. found: (values, images), from 0 to `highest`."""
-    x, numbers = np.asarray(values)[order], found.numpy()[order]
+    x, numbers = np.asarray(values)[order], measured.numpy()[order]
     numbers = numbers[:, ~np.isnan(numbers).any(0)]
     if not numbers.shape[1]:
         axes.plot([], [], color=colour, label=f"{name}: silent")

@@ -1,4 +1,4 @@
-"""Occlusion as in figure 7 of Zeiler and Fergus: a row for each image, five panels."""
+"""The figure of an occlusion experiment, as Figure 7 of Zeiler and Fergus: one row per image, five panels."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ INCHES = 2.3  # width of a panel
 
 
 def draw(result: Occlusion, rows: int = 6, title: str = "") -> Figure:
-    """Per image: the image, its patch where the class is weakest; the feature map's summed activation; the projection
-    of the map's strongest unit; the probability of the class; the most probable class.
+    """Per image: the patch where the class is weakest; the feature map's activation; the strongest unit's projection;
+    the class probability; the most probable class.
 
-    Maps lie over the image: the colour of a place stands where the patch's centre stood, out to the border at the ends.
-    rows: images shown, the first ones.
+    Maps lie over the image: each value is drawn at the centre of the patch, extended to the border at the ends.
+
+    Args:
+        result: The occlusion.
+        rows: Maximum number of images shown.
+        title: The figure's title.
     """
     count = min(rows, len(result.targets))
     if count < 1:
@@ -59,9 +63,9 @@ def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
     said = f"(d) {name}, whole {float(result.whole_probability[n]):.2f}"
     _map(figure, axes[3], result, result.probability[n], said, low=0.0, high=1.0)
     _classes(axes[4], result, n)
-    for one in axes:
-        one.set(xticks=[], yticks=[])
-        for spine in one.spines.values():
+    for panel in axes:
+        panel.set(xticks=[], yticks=[])
+        for spine in panel.spines.values():
             spine.set(color="0.75", linewidth=0.6)
 
 
@@ -93,11 +97,11 @@ def _map(
 
 
 def _classes(axes: Any, result: Occlusion, n: int) -> None:
-    found, counts = np.unique(result.predicted[n].numpy(), return_counts=True)
-    shown = found[np.argsort(-counts, kind="stable")][:NAMED].tolist()
+    classes, counts = np.unique(result.predicted[n].numpy(), return_counts=True)
+    shown = classes[np.argsort(-counts, kind="stable")][:NAMED].tolist()
     numbers = np.full(result.predicted[n].shape, len(shown))
-    for number, one in enumerate(shown):
-        numbers[result.predicted[n].numpy() == one] = number
+    for number, label in enumerate(shown):
+        numbers[result.predicted[n].numpy() == label] = number
     colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHERS]  # type: ignore[attr-defined]
     axes.pcolormesh(
         *_edges(result),
@@ -107,9 +111,9 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
     )
     _as_image(axes, result)
     axes.set_title("(e) most probable class", fontsize=8)
-    entries = [Patch(color=colours[number], label=_short(result.name_of(one))) for number, one in enumerate(shown)]
-    if len(found) > len(shown):
-        entries.append(Patch(color=OTHERS, label=f"{len(found) - len(shown)} others"))
+    entries = [Patch(color=colours[number], label=_short(result.name_of(label))) for number, label in enumerate(shown)]
+    if len(classes) > len(shown):
+        entries.append(Patch(color=OTHERS, label=f"{len(classes) - len(shown)} others"))
     axes.legend(
         handles=entries, fontsize=6.5, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False
     )

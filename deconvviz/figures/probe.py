@@ -1,4 +1,4 @@
-"""The figure of a probe: accuracy of a linear classifier by layer."""
+"""The figure of a probe: the accuracy of linear classifiers by layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deconvviz.results.probe import Probe
 
 
 def draw(result: Probe) -> Figure:
-    """Means over folds with the standard deviation of a fold, from the first layer to the last, and chance."""
+    """Means over folds with their standard deviation, from the first layer to the last, and the chance level."""
     count = len(result.layers)
     figure = Figure(figsize=(max(6.8, min(12.0, 2.0 + 0.45 * count)), 4.4), layout="constrained")
     axes = figure.subplots()

@@ -1,7 +1,7 @@
-"""Grids of filters, maps and projections, and curves.
+"""Grids of filters, feature maps and projections, and curves.
 
-Signed maps are shown with zero in the middle of a symmetric scale, since the last step of a deconvnet is not
-rectified. Each picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
+Signed maps have zero in the middle of a symmetric scale, because the last step of a deconvnet is not rectified. Each
+picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def draw(result: Any, **options: Any) -> Figure:
 def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
     """Filters (out, in, H, W) as a grid, numbered by output channel.
 
-    Filters of one or three input channels are one picture each; others are a block with one for each input.
+    Filters with one or three input channels are one picture each; others are a block with one square per input channel.
     """
     tiles = _filter_tiles(weight, scale)
     return _tile_figure(tiles, columns, title or f"{len(tiles)} filters, {_by(weight.shape[2:])} pixels")
@@ -73,12 +73,12 @@ def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
     _check_dimensions("filters", weight, 4, "(out, in, H, W)")
     largest = _shared_scale(weight, scale)
     if weight.shape[1] in (1, 3):
-        return [signed_as_rgb(one, largest) for one in weight]
+        return [signed_as_rgb(filters, largest) for filters in weight]
     across = math.ceil(math.sqrt(weight.shape[1]))
     blocks = []
-    for one in weight:
-        own = display_scale(one) if largest is None else largest
-        blocks.append(tiled([signed_as_rgb(part[None], own) for part in one], across))
+    for filters in weight:
+        own = display_scale(filters) if largest is None else largest
+        blocks.append(tiled([signed_as_rgb(part[None], own) for part in filters], across))
     return blocks
 
 
@@ -86,7 +86,7 @@ def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
 def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -> Figure:
     """The feature maps (C, H, W) of one image as a grid, numbered by channel, on one scale with a colour bar.
 
-    Maps that are nowhere negative go from dark (zero) to bright; others are shown as signed maps.
+    Maps without negative values go from dark (zero) to bright; others are shown as signed maps.
     """
     tiles, mappable = _activation_tiles(maps)
     figure = _tile_figure(tiles, columns, title or f"{len(tiles)} feature maps, {_by(maps.shape[1:])}")
@@ -106,7 +106,7 @@ def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
     signed, largest = float(maps.min()) < 0, float(maps.abs().max()) or 1.0
     norm = matplotlib.colors.Normalize(-largest if signed else 0, largest)
     mappable = matplotlib.cm.ScalarMappable(norm, "RdBu_r" if signed else "viridis")
-    return [torch.from_numpy(mappable.to_rgba(one.numpy())[..., :3]).float() for one in maps], mappable
+    return [torch.from_numpy(mappable.to_rgba(channel.numpy())[..., :3]).float() for channel in maps], mappable
 
 
 # Projections
@@ -116,9 +116,14 @@ def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
 def projection_grid(
     projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, title: str = ""
 ) -> Figure:
-    """Every unit of a projection beside the image patch it came from, labelled by channel and activation.
+    """Every unit of a projection next to its image patch, labelled by channel and activation.
 
-    crop: to the receptive field; units at the border are filled up with white.
+    Args:
+        projection: The projection.
+        columns: Pairs per row; None for an automatic choice.
+        scale: "each" for one scale per picture, or "shared".
+        crop: Whether to crop to the receptive field; units at the border are padded with white.
+        title: The figure's title.
     """
     pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
     labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
@@ -139,9 +144,13 @@ def projection_image(
 def top_image(
     projections: Sequence[Projection], columns: int = 4, scale: str = "each", enlarge: int = 2
 ) -> Image.Image:
-    """As figure 2 of Zeiler and Fergus: per projection a square of its units, beside the square of their patches.
+    """As Figure 2 of Zeiler and Fergus: per projection a square of its units, next to the square of their patches.
 
-    projections: one per channel, usually of its nine strongest images.
+    Args:
+        projections: One projection per channel, usually of its nine strongest images.
+        columns: Channels per row.
+        scale: "each" for one scale per picture, or "shared".
+        enlarge: How many times to enlarge each pixel.
     """
     tiles = _channel_blocks(projections, scale)
     return _tile_image(tiles, columns, enlarge, gap=3 * GAP)
@@ -263,14 +272,14 @@ def firing_rates(top: TopActivations, title: str = "") -> Figure:
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = matplotlib.colormaps["viridis"](torch.linspace(0, 0.9, len(top.layers)).numpy())
-    for (layer, found), colour in zip(top.statistics.items(), colours, strict=True):
-        rates = found.fires.sort(descending=True).values
+    for (layer, statistics), colour in zip(top.statistics.items(), colours, strict=True):
+        rates = statistics.fires.sort(descending=True).values
         left.plot(torch.linspace(0, 1, len(rates)).numpy(), rates.numpy(), color=colour, label=layer)
     left.set(xlabel="channels of the layer, sorted", ylabel="fraction of images on which it fires", ylim=(-0.02, 1.02))
     left.grid(alpha=0.3)
     places = range(len(top.layers))
     for shift, name in ((-0.2, "dead"), (0.2, "always_on")):
-        shares = [len(getattr(found, name)) / len(found.fires) for found in top.statistics.values()]
+        shares = [len(getattr(statistics, name)) / len(statistics.fires) for statistics in top.statistics.values()]
         right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "))
     right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
     right.set_yticklabels(top.layers, fontsize=max(4, min(8, 200 // len(top.layers))))

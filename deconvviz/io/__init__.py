@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, locked, known by their mark."""
+"""Files: atomic writes, locks, and marks that identify the library's own files."""

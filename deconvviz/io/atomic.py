@@ -1,7 +1,7 @@
-"""Files written whole or not at all, and on the disk when that is said.
+"""Atomic, durable file writes.
 
-Everything that the library writes goes through `replacing`. After a crash or a power cut a path holds what it held
-before or what was written, never a part, and what had been reported as written is there.
+Everything that the library writes goes through `replacing`. After a crash or a power cut, a path holds its old content
+or the complete new content, and what was reported as written is there.
 """
 
 from __future__ import annotations
@@ -21,26 +21,29 @@ from deconvviz.errors import DeconvVizError, OutputError
 if sys.platform != "win32":
     import fcntl
 
-# A dot, the target's name, whose file it is, something random, the target's ending.
+# A dot, the target's name, the library's name, a random part, the target's extension.
 _HALF_WRITTEN = re.compile(r"\.(.+)\.deconvviz-[a-z0-9_]{8}(\.\w+)?")
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """A temporary path next to `path`, which replaces `path` when the block ends without an error.
 
-    The bytes are flushed to the disk before the rename and the folder after it, so `path` holds the old content or the
-    new one, never a part, and once the block has ended the new one, also after a power cut. When the block raises, the
-    temporary file is removed and `path` is as it was. Folders on the way to it are made. The temporary file is held
-    (`hold`) as long as this process writes it.
-    Raises OutputError where `path` cannot be written, as on a full disk, or is no file, as a folder or a device.
+    The bytes are flushed to disk before the rename, and the folder after it. So `path` holds the old or the new
+    content, never a part, and the new one once the block has ended, even after a power cut. If the block raises an
+    error, the temporary file is removed and `path` is unchanged. Missing folders are created. This process holds the
+    temporary file (`hold`) while it writes.
 
-    >>> import pathlib, tempfile
-    >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with replacing(target) as beside:
-    ...     _ = beside.write_text("done")
-    >>> target.read_text(), len(list(target.parent.iterdir()))
-    ('done', 1)
+    Raises:
+        OutputError: If `path` cannot be written, for example on a full disk, or is a folder or a device.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with replacing(target) as beside:
+        ...     _ = beside.write_text("done")
+        >>> target.read_text(), len(list(target.parent.iterdir()))
+        ('done', 1)
     """
     target = Path(path)
     with explained(path):
@@ -54,16 +57,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                     os.fsync(written.fileno())
                 os.replace(name, target)
             except BaseException:
-                with contextlib.suppress(OSError):  # what went wrong first is what is said
+                with contextlib.suppress(OSError):  # report the first error
                     os.unlink(name)
                 raise
     _sync_folder(target.parent)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError where `path` could not be written, before the work is done whose result goes there.
+    """Raise OutputError if `path` could not be written, before the work for it is done.
 
-    What killed writers of `path` left beside it is removed.
+    Temporary files that killed writers of `path` left next to it are removed.
     """
     target = Path(path)
     with explained(path):
@@ -73,14 +76,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             folder = folder.parent
         with _temporary(target, folder) as name:
             os.unlink(name)
-        for one in folder.glob(".*"):
-            if target_of(one) == target.name[:32] and (one.suffix == target.suffix):
-                _remove_left(one, held=True)
+        for file in folder.glob(".*"):
+            if target_of(file) == target.name[:32] and (file.suffix == target.suffix):
+                _remove_left(file, held=True)
 
 
 @contextlib.contextmanager
 def _temporary(target: Path, folder: Path) -> Iterator[str]:
-    """A new file in `folder` for what will be `target`, held until the block ends; whoever made it removes it."""
+    """A new file in `folder` that will become `target`, held until the block ends; the caller removes it."""
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:32]}.deconvviz-", suffix=target.suffix)
         if sys.platform == "win32":
@@ -89,7 +92,7 @@ def _temporary(target: Path, folder: Path) -> Iterator[str]:
             return
         try:
             hold(handle)
-            if os.path.lexists(name):  # and was not taken for a dead writer's before it was held
+            if os.path.lexists(name):  # nobody removed it, as a dead writer's, before it was held
                 yield name
                 return
         finally:
@@ -97,10 +100,10 @@ def _temporary(target: Path, folder: Path) -> Iterator[str]:
 
 
 def hold(handle: int) -> bool | None:
-    """Whether this process now holds an open file alone; None where that cannot be known.
+    """Whether this process now holds an open file alone; None if that cannot be known.
 
-    The system lets go of it when the file is closed or the process dies, however it dies. Network disks pass this on
-    between machines (NFS, CephFS, Lustre with ``flock``); where a disk knows no locks, and on Windows, it is None.
+    The system releases it when the file is closed or the process dies. Network disks propagate this between machines
+    (NFS, CephFS, Lustre with ``flock``). The result is None on disks without locks and on Windows.
     """
     if sys.platform == "win32":
         return None
@@ -114,7 +117,7 @@ def hold(handle: int) -> bool | None:
 
 
 def may_hang(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a device, a pipe or a socket: who reads from it may wait for ever."""
+    """Whether a path is a device, a pipe or a socket, from which a reader may wait forever."""
     with contextlib.suppress(OSError, ValueError):
         mode = os.stat(path).st_mode
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
@@ -122,10 +125,11 @@ def may_hang(path: str | os.PathLike[str]) -> bool:
 
 
 def safe_name(text: str) -> str:
-    """`text` as the name of a file, without what could lead to another folder or is no name anywhere.
+    """`text` as a file name, without characters that could lead to another folder or are invalid on some system.
 
-    >>> safe_name("../a/b: c?"), safe_name("features.28"), len(safe_name("x" * 1000))
-    ('.._a_b_ c_', 'features.28', 150)
+    Example:
+        >>> safe_name("../a/b: c?"), safe_name("features.28"), len(safe_name("x" * 1000))
+        ('.._a_b_ c_', 'features.28', 150)
     """
     kept = "".join(char if char.isalnum() or char in "._- ()" else "_" for char in text)
     return kept.encode("utf-8")[:150].decode("utf-8", "ignore")
@@ -133,7 +137,7 @@ def safe_name(text: str) -> str:
 
 @contextlib.contextmanager
 def explained(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Says which file cannot be written, and why."""
+    """Turn an OSError into an OutputError that names the file and the reason."""
     try:
         yield
     except DeconvVizError:
@@ -156,7 +160,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file, on the disk when this returns; a power cut before may leave a part of `content`."""
+    """Append to a file, durably; a power cut before the return may leave a part of `content`."""
     with explained(path), path.open("ab") as file:
         file.write(content)
         file.flush()
@@ -164,7 +168,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files, those that are there, so that they do not come back after a power cut."""
+    """Remove files that exist, durably."""
     folders = set()
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
@@ -175,21 +179,22 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def target_of(path: Path) -> str | None:
-    """The name of the file that a killed `replacing` was writing to `path`, at most 32 letters of it; else None.
+    """The name of the file that a killed `replacing` was writing to `path`, at most 32 letters of it; otherwise None.
 
-    >>> target_of(Path("out/.rank-0.safetensors.deconvviz-ab12_x9z.safetensors"))
-    'rank-0.safetensors'
-    >>> target_of(Path("out/.rank-0.safetensors.20261127.safetensors"))  # somebody's copy
+    Example:
+        >>> target_of(Path("out/.rank-0.safetensors.deconvviz-ab12_x9z.safetensors"))
+        'rank-0.safetensors'
+        >>> target_of(Path("out/.rank-0.safetensors.20261127.safetensors"))  # somebody's copy
     """
     half = _HALF_WRITTEN.fullmatch(path.name)
     return half[1] if half else None
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove the temporary files that killed writers of files called `pattern`, a regular expression, left in `folder`.
+    """Remove the temporary files in `folder` that were left by killed writers of files whose name matches `pattern`.
 
-    One that a living process holds stays. Where a disk knows no locks all go, so only for names that no other process
-    can be writing now.
+    A file held by a running process stays. On a disk without locks all are removed, so this is only for names that no
+    other process can be writing.
     """
     for path in list(folder.glob(".*")):
         if re.fullmatch(pattern, target_of(path) or ""):
@@ -197,7 +202,7 @@ def remove_leftovers(folder: Path, pattern: str) -> None:
 
 
 def _remove_left(path: Path, held: bool = False) -> None:
-    """Remove a temporary file unless its writer lives. held: only where that is known."""
+    """Remove a temporary file unless its writer is running. held: only if that is known."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             return
@@ -211,20 +216,17 @@ def _remove_left(path: Path, held: bool = False) -> None:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and those on the way to it, so that they stay after a power cut; those that were missing.
-
-    The innermost is the first of them.
-    """
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    """Create a folder and its parents, durably; return those that were missing, the innermost first."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     if missing:
         os.makedirs(folder, exist_ok=True)
-    for one in missing:
-        _sync_folder(one.parent)
+    for created in missing:
+        _sync_folder(created.parent)
     return missing
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can: Windows and some network disks cannot."""
+    """Flush the names in a folder to disk, if the system can: Windows and some network disks cannot."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,8 +1,8 @@
-"""One job at a time in a folder: a lock that a killed job does not keep.
+"""One job at a time in a folder, by a lock that a killed job releases.
 
-The lock is a hidden file in the folder that the job holds open (`atomic.hold`): the system lets go of it when the job
-dies. Where a disk knows no locks the file itself is the lock, with who made it in it: then one that was left behind is
-seen as such on the same machine only, and elsewhere the message says which file to remove.
+The lock is a hidden file in the folder, held open by the job (`atomic.hold`); the system releases it when the job dies.
+On a disk without locks, the existence of the file is the lock, and it contains the job's process and machine. A lock
+left behind is then recognised only on the same machine; elsewhere the error says which file to remove.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from deconvviz.io.atomic import explained, hold, make_folder
 LOCK = ".deconvviz-lock"
 _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 
-_mine: dict[str, tuple[int, int]] = {}  # folders that are held: by which process and thread
-_handles: set[int] = set()  # of their locks
+_mine: dict[str, tuple[int, int]] = {}  # folders held by this process: process and thread
+_handles: set[int] = set()  # open lock files
 
 
 def _forked() -> None:
-    """A process that loads images must not keep its parent's locks when that dies."""
+    """Close inherited locks: a loader process must not keep its parent's locks."""
     for handle in _handles:
         with contextlib.suppress(OSError):
             os.close(handle)
@@ -40,18 +40,21 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Only one thread of one process is in such a block for a folder; within it the same thread may enter again.
+    """A block that only one thread of one process can be in for a folder; the same thread may enter it again.
 
-    The folder is made where it is missing, and goes again where nothing was put into it.
-    Raises OutputError where another job holds it, or it cannot be written.
+    The folder is created if it is missing, and removed if it stays empty.
 
-    >>> import tempfile
-    >>> where = tempfile.mkdtemp()
-    >>> with alone(where), alone(where):
-    ...     os.listdir(where)
-    ['.deconvviz-lock']
-    >>> os.listdir(where)
-    []
+    Raises:
+        OutputError: If another job holds the folder, or it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> where = tempfile.mkdtemp()
+        >>> with alone(where), alone(where):
+        ...     os.listdir(where)
+        ['.deconvviz-lock']
+        >>> os.listdir(where)
+        []
     """
     root, me = Path(folder), (os.getpid(), threading.get_ident())
     key = os.path.realpath(root)
@@ -59,19 +62,19 @@ def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
         return
     with explained(root / LOCK):
-        made = make_folder(root)
+        created = make_folder(root)
         handle = _taken(root)
     _mine[key] = me
     _handles.add(handle)
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong first is what is said
-            _let_go(root, handle, made)
+        with contextlib.suppress(OSError):  # report the first error
+            _let_go(root, handle, created)
         raise
     else:
         with explained(root / LOCK):
-            _let_go(root, handle, made)
+            _let_go(root, handle, created)
     finally:
         _mine.pop(key, None)
         _handles.discard(handle)
@@ -86,7 +89,7 @@ def _taken(root: Path) -> int:
         except FileExistsError:
             try:
                 handle, new = os.open(path, _OPEN), False
-            except FileNotFoundError:  # let go of in between
+            except FileNotFoundError:  # released in between
                 continue
         try:
             if _is_ours(path, handle, new):
@@ -98,7 +101,7 @@ def _taken(root: Path) -> int:
 
 
 def _is_ours(path: Path, handle: int, new: bool) -> bool:
-    """Whether the lock is held now; not where the file went in between. Raises OutputError where it is another's."""
+    """Whether the lock is held now; False if the file vanished. Raises OutputError if another job holds it."""
     holder = os.read(handle, 200).decode("utf-8", "replace")
     free, hint = hold(handle), ""
     if free is None:
@@ -116,7 +119,7 @@ def _is_ours(path: Path, handle: int, new: bool) -> bool:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether a job that left its name is no more, as far as can be seen from here."""
+    """Whether the job that left its name has ended, as far as this machine can tell."""
     words = holder.split()
     if sys.platform == "win32" or len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdecimal():
         return False
@@ -129,7 +132,7 @@ def _is_dead(holder: str) -> bool:
     return False
 
 
-def _let_go(root: Path, handle: int, made: list[Path]) -> None:
+def _let_go(root: Path, handle: int, created: list[Path]) -> None:
     if sys.platform == "win32":
         os.close(handle)  # an open file cannot be removed there
         os.unlink(root / LOCK)
@@ -138,6 +141,6 @@ def _let_go(root: Path, handle: int, made: list[Path]) -> None:
             os.unlink(root / LOCK)
         finally:
             os.close(handle)
-    for folder in made:
-        with contextlib.suppress(OSError):  # something is in it
+    for folder in created:
+        with contextlib.suppress(OSError):  # it is not empty
             os.rmdir(folder)

@@ -1,8 +1,8 @@
-"""Whose file is it: a mark that the library puts into what it writes, which holds as long as nobody changes the file.
+"""A mark in the library's own files, which is valid as long as nobody changes the file.
 
-The mark is a line of text where a format has room for one: a PNG's ``Software``, a PDF's ``Creator``, the metadata of
-an SVG, a safetensors header, a page's generator. It holds the digest of the rest of the file. A file with another
-digest, or with no mark, is somebody's.
+The mark is a line of text where the format has room for one: a PNG's ``Software``, a PDF's ``Creator``, the metadata of
+an SVG, a safetensors header, a page's generator. It contains the digest of the rest of the file. A file without a mark,
+or with another digest, belongs to the user.
 
 >>> content = signed(b"<svg>" + UNSIGNED.encode() + b"</svg>")
 >>> import tempfile
@@ -27,18 +27,19 @@ from pathlib import Path
 from typing import Any
 
 _WORDS = "deconvviz sha256 "
-UNSIGNED = _WORDS + 64 * "0"  # what a writer puts where the mark shall be
+UNSIGNED = _WORDS + 64 * "0"  # the placeholder of a mark
 _MARK = re.compile(_WORDS.encode() + rb"([0-9a-f]{64})")
 _PNG, _CHUNK = b"\x89PNG\r\n\x1a\n", b"tEXtSoftware\0"
-_NEAR = 1 << 20  # bytes from either end of a file in which a mark is looked for
+_NEAR = 1 << 20  # a mark is within this many bytes of either end of the file
 _SOFTWARE = 305  # the tag of TIFF and EXIF
 
 
 def marking(kind: str) -> dict[str, Any]:
-    """The options with which matplotlib's `savefig` writes the mark into a picture of a format; none where it cannot.
+    """Options of matplotlib's `savefig` that write the mark into a picture; empty if the format has no room for one.
 
-    >>> marking("raw")
-    {}
+    Example:
+        >>> marking("raw")
+        {}
     """
     if kind == "png":
         return {"metadata": {"Software": UNSIGNED}}
@@ -58,14 +59,14 @@ def marking(kind: str) -> dict[str, Any]:
 
 
 def picture_of(figure: Any, kind: str, dpi: int) -> bytes:
-    """A matplotlib figure as the bytes of a file of a format, with the mark where the format has room for one."""
+    """The bytes of a matplotlib figure in a format, with the mark if the format has room for one."""
     picture = io.BytesIO()
     figure.savefig(picture, dpi=dpi, format=kind, **marking(kind))
     return signed(picture.getvalue())
 
 
 def signed(content: bytes) -> bytes:
-    """`content` with its mark filled in, which `UNSIGNED` keeps the place of; as it is where there is no such place."""
+    """`content` with its mark filled in at the place of `UNSIGNED`; unchanged if there is no such place."""
     at = content.find(UNSIGNED.encode())
     if at < 0:
         return content
@@ -88,12 +89,12 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
             for first in dict.fromkeys((0, max(0, size - _NEAR))):
                 file.seek(first)
                 near = file.read(_NEAR)
-                if found := _MARK.search(near):
+                if mark := _MARK.search(near):
                     break
             else:
                 return False
             file.seek(0)
-            start, end = _sealed(file.read(8), first + found.start(), near[: found.start()][-len(_CHUNK) :])
+            start, end = _sealed(file.read(8), first + mark.start(), near[: mark.start()][-len(_CHUNK) :])
             file.seek(0)
             digest = hashlib.sha256(file.read(start))
             file.seek(end)
@@ -101,23 +102,24 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
                 digest.update(part)
     except OSError:
         return False
-    return digest.hexdigest().encode() == found[1]
+    return digest.hexdigest().encode() == mark[1]
 
 
 def lies_in(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
-    """Whether `path` is `folder` or below it, by whatever links; it need not be there.
+    """Whether `path` is `folder` or below it, through any links; it need not exist.
 
-    >>> lies_in("photos/../photos/new/a.png", "photos"), lies_in("photos2", "photos")
-    (True, False)
+    Example:
+        >>> lies_in("photos/../photos/new/a.png", "photos"), lies_in("photos2", "photos")
+        (True, False)
     """
     below, root = os.path.realpath(path), os.path.realpath(folder)
     return below == root or below.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _sealed(head: bytes, at: int, before: bytes) -> tuple[int, int]:
-    """Where the digest of a mark at `at` lies, with what a format computes from it: in a PNG the sum of its chunk.
+    """The range of the digest of a mark at `at`, including what the format computes from it (a PNG's chunk checksum).
 
-    head: the file's first bytes. before: those before the mark.
+    head: the file's first bytes. before: the bytes before the mark.
     """
     start = at + len(_WORDS)
     return start, start + 64 + (4 if head == _PNG and before == _CHUNK else 0)

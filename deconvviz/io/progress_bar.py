@@ -13,12 +13,18 @@ from tqdm.utils import ObjectWrapper
 
 
 def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: Any) -> tqdm[Any]:
-    """A tqdm bar on standard error; none where that is missing, and none any more once it cannot be written to.
+    """A tqdm bar on standard error; hidden if standard error is missing, or once it cannot be written to.
 
-    options: of tqdm. A process without a terminal, as `pythonw` is, has no standard error; a pipe can lose its reader.
+    A process without a terminal, such as `pythonw`, has no standard error; a pipe can lose its reader.
 
-    >>> with progress_bar(total=3, shown=False) as bar:
-    ...     bar.update()
+    Args:
+        items: What to iterate over.
+        shown: Whether to show the bar.
+        **options: Options of tqdm.
+
+    Example:
+        >>> with progress_bar(total=3, shown=False) as bar:
+        ...     bar.update()
     """
     stream = sys.stderr
     shown = shown and stream is not None
@@ -26,14 +32,14 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: 
 
 
 def _width(stream: Any) -> int | None:
-    """Columns of the terminal that a stream writes to, if it does; tqdm asks standard error itself only."""
+    """The number of columns of the terminal that a stream writes to, if any; tqdm only asks the real standard error."""
     with contextlib.suppress(Exception):
         return os.get_terminal_size(stream.fileno()).columns or None
     return None
 
 
 class _Stream(ObjectWrapper):
-    """A stream on which what cannot be written is lost."""
+    """A stream that drops what cannot be written."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(Exception):

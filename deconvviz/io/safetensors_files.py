@@ -1,7 +1,7 @@
-"""Safetensors files with JSON in their header: written whole, and read as if a stranger had written them.
+"""Safetensors files with JSON in their header: written atomically, read as untrusted input.
 
-The safetensors library checks what a header says of tensors against the file's size, and bounds the header. What the
-JSON in it says is checked by `checked`, against the types that a dataclass or a reader names.
+The safetensors library checks the tensors in the header against the file's size, and bounds the header. `checked`
+validates the JSON in it against the types of a dataclass or a reader.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from deconvviz.io.ownership import UNSIGNED, signed
 
 WRITER = "written by"  # the metadata entry with the mark
 
-# What reading a damaged or made-up file can raise; RecursionError is a RuntimeError, as is a shape that overflows.
+# Errors that a damaged or forged file can cause; RecursionError is a RuntimeError, and so is a shape that overflows.
 DAMAGE = (SafetensorError, KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, RuntimeError)
 
 
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> Path:
-    """Write a safetensors file, whole or not at all, with the library's mark (`ownership`) in its metadata.
+    """Write a safetensors file, atomically, with the library's mark (`ownership`) in its metadata.
 
-    The same tensors and metadata give the same bytes. Raises OSError where the disk cannot take it.
+    The same tensors and metadata give the same bytes. Raises OSError if the disk fails.
     """
-    content = signed(_described(save(dict(tensors)), metadata))  # `save_file` leaves files of its own when it is killed
+    content = signed(_described(save(dict(tensors)), metadata))  # a killed `save_file` would leave files behind
     with replacing(path) as beside:
         beside.write_bytes(content)
     return Path(path)
 
 
 def _described(content: bytes, metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file with metadata, the entries by name; the safetensors library writes them in any order."""
+    """A safetensors file with its metadata sorted by name; the safetensors library writes them in any order."""
     end = 8 + int.from_bytes(content[:8], "little")
     entries = {WRITER: UNSIGNED, **dict(sorted(metadata.items()))}
     header = json.dumps({"__metadata__": entries, **json.loads(content[8:end])}, separators=(",", ":")).encode()
@@ -52,16 +52,17 @@ def _described(content: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def manifest_of(stored: Any, key: str) -> Any:
-    """The JSON that an open file keeps under `key`. Raises one of `DAMAGE` where there is none."""
+    """The JSON that an open file has under `key`. Raises one of `DAMAGE` if there is none."""
     return json_of((stored.metadata() or {})[key])
 
 
 def json_of(text: str) -> Any:
-    """What the JSON `text` says. Raises ValueError where it is none, a name comes twice or the nesting is too deep.
+    """Parse the JSON `text`. Raises ValueError if it is invalid, has a duplicate name or is nested too deeply.
 
-    >>> json_of('{"a": 1, "a": 2}')
-    Traceback (most recent call last):
-    ValueError: 'a' comes twice
+    Example:
+        >>> json_of('{"a": 1, "a": 2}')
+        Traceback (most recent call last):
+        ValueError: 'a' comes twice
     """
     try:
         return json.loads(text, object_pairs_hook=_unique)
@@ -70,27 +71,28 @@ def json_of(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} comes twice")
-    return found
+    return entries
 
 
 def checked(value: Any, hint: Any, name: str) -> Any:
-    """`value`, if it is of the type `hint`; an int passes for a float. Raises TypeError that says what `name` is.
+    """Return `value` if it has the type `hint`; an int passes for a float. Raises a TypeError that describes `name`.
 
-    >>> checked((1, 2), tuple[int, ...], "shape")
-    (1, 2)
-    >>> checked({"a": (1, "b")}, dict[str, tuple[int, ...]], "sizes")
-    Traceback (most recent call last):
-    TypeError: sizes['a'][1] is a str, not int
+    Example:
+        >>> checked((1, 2), tuple[int, ...], "shape")
+        (1, 2)
+        >>> checked({"a": (1, "b")}, dict[str, tuple[int, ...]], "sizes")
+        Traceback (most recent call last):
+        TypeError: sizes['a'][1] is a str, not int
     """
     if hint is Any:
         return value
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if not any(_is(value, one, name) for one in inner):
+        if not any(_is(value, option, name) for option in inner):
             raise TypeError(f"{name} is a {type(value).__name__}, not {hint}")
     elif origin is typing.Literal:
         if value not in inner:
@@ -99,9 +101,9 @@ def checked(value: Any, hint: Any, name: str) -> Any:
         _check_tuple(value, inner, name)
     elif isinstance(origin, type) and issubclass(origin, Mapping):
         _check_kind(value, dict, name)
-        for key, held in value.items():
+        for key, item in value.items():
             checked(key, inner[0], f"a name in {name}")
-            checked(held, inner[1], f"{name}[{key!r}]")
+            checked(item, inner[1], f"{name}[{key!r}]")
     elif isinstance(origin, type) and issubclass(origin, Sequence):
         _check_tuple(value, (inner[0], ...), name)
     elif hint is None or isinstance(hint, type):
@@ -110,11 +112,11 @@ def checked(value: Any, hint: Any, name: str) -> Any:
 
 
 def check_fields(result: Any) -> None:
-    """The fields of a dataclass hold what its annotations say. Raises TypeError."""
+    """Check the fields of a dataclass against their annotations. Raises TypeError."""
     kind: Any = type(result)
     hints = _hints(kind)
-    for one in dataclasses.fields(result):
-        checked(getattr(result, one.name), hints[one.name], f"{kind.__name__}.{one.name}")
+    for field in dataclasses.fields(result):
+        checked(getattr(result, field.name), hints[field.name], f"{kind.__name__}.{field.name}")
 
 
 @functools.cache
@@ -137,8 +139,8 @@ def _check_tuple(value: Any, inner: tuple[Any, ...], name: str) -> None:
         inner = (inner[0],) * len(value)
     if len(value) != len(inner):
         raise TypeError(f"{name} has {len(value)} entries, not {len(inner)}")
-    for number, (held, hint) in enumerate(zip(value, inner, strict=True)):
-        checked(held, hint, f"{name}[{number}]")
+    for number, (item, hint) in enumerate(zip(value, inner, strict=True)):
+        checked(item, hint, f"{name}[{number}]")
 
 
 def _check_kind(value: Any, kind: type, name: str) -> None:
