@@ -1,4 +1,4 @@
-"""The folder that an atlas is written to: whether it may be, what an earlier one left there, and the files of data."""
+"""The folder of an atlas: whether it may be written to, what an earlier build left there, and its data files."""
 
 from __future__ import annotations
 
@@ -18,28 +18,39 @@ from deconvviz.recording.restoring import Restored
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"
-_HERE, _THERE = '="assets/', f'="{OLDER}/assets/'  # how the page's links begin; data.js looks where it was loaded from
+# How links in the page begin, for the atlas and for the older one; data.js uses the folder that it was loaded from.
+_OWN_LINKS, _OLDER_LINKS = '="assets/', f'="{OLDER}/assets/'
 
 
 def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
-    """Makes `out` an unfinished atlas: the manifest and the index go, the page and what it needs are written.
+    """Make a folder an unfinished atlas: remove manifest and index, and write the page and its assets.
 
-    A whole atlas that is there already is copied to a folder in it, to which the page leads until `reveal`.
-    Returns what the folder holds of ours, and the paths in it that were written. Raises what `check_folder` raises.
+    A complete atlas in the folder is copied to a folder inside of it, which the page shows until `reveal`.
+
+    Args:
+        out: The folder.
+        title: Title of the page.
+
+    Returns:
+        The inventory of the folder, and the paths in it that were written.
+
+    Raises:
+        InputError: As `check_folder`.
+        OutputError: As `check_folder`.
     """
     check_folder(out)
     inventory = Inventory(out)
     inventory.begin()
     page = (out / PAGE).read_text("utf-8") if inventory.ours(PAGE) else ""
-    if inventory.ours(INDEX) and _HERE in page:
+    if inventory.ours(INDEX) and _OWN_LINKS in page:
         for name in sorted(inventory.known):
             if not name.startswith(OLDER) and name != PAGE:
                 inventory.write(f"{OLDER}/{name}", (out / name).read_bytes())
-        page = page.replace(_HERE, _THERE)
+        page = page.replace(_OWN_LINKS, _OLDER_LINKS)
         inventory.write(PAGE, page.encode())
     inventory.remove(MANIFEST, INDEX)
-    if _THERE not in page:
-        reveal(inventory, title)  # before all else: the sign that the folder is ours
+    if _OLDER_LINKS not in page:
+        reveal(inventory, title)  # first of all, since the page marks the folder as an atlas
     written = {PAGE}
     for name in ASSETS:
         inventory.write(f"assets/{name}", (STATIC / name).read_bytes())
@@ -48,27 +59,30 @@ def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
 
 
 def reveal(inventory: Inventory, title: str) -> None:
-    """Writes the page, which shows what lies in its folder, or says that it is incomplete."""
+    """Write the page, which shows the atlas in its folder, or says that it is incomplete."""
     page = (STATIC / PAGE).read_text("utf-8")
     inventory.write(PAGE, page.replace("$title", html.escape(well_formed(title))).encode())
 
 
 def remove_older(inventory: Inventory) -> None:
-    """Removes what `claim` kept."""
+    """Remove the copy that `claim` has made of an older atlas."""
     inventory.remove(*(name for name in inventory.known if name.startswith(OLDER)))
     for folder in reversed([name for name in FOLDERS if name.startswith(OLDER)]):
-        with contextlib.suppress(OSError):  # not there, a link, or somebody's files are in it
+        with contextlib.suppress(OSError):  # it does not exist, is a link, or holds the user's files
             os.rmdir(inventory.out / folder)
 
 
 def check_folder(out: Path) -> None:
-    """Raise InputError where `out` is a file, or a folder with something in it that is no atlas; OutputError where
-    nothing can be written to it, another job builds there, or something that is not the atlas's is in the place of one
-    of its files.
+    """Check that an atlas may be written to a folder.
+
+    Raises:
+        InputError: If it is a file, or a folder with something in it that is no atlas.
+        OutputError: If it cannot be written to, another job builds there, or something that is not the atlas's own is
+            in the place of one of its files.
     """
     if os.path.exists(out) and not out.is_dir():
         raise InputError(f"the atlas is written to a folder, and {str(out)!r} is a file")
-    # Where another job is at work its lock is what to speak of, and not the files that come and go.
+    # If another job is building, the error is about its lock and not about the files that come and go.
     with Restored(alone(out) if os.path.lexists(out / LOCK) else contextlib.nullcontext()):
         _check_contents(out)
     check_writable(out / PAGE)
@@ -84,19 +98,19 @@ def _check_contents(out: Path) -> None:
 
 
 def left_alone(out: Path) -> list[str]:
-    """What else is in an atlas's folder: neither replaced nor removed by one that is built there."""
+    """Paths in an atlas's folder that are not the atlas's own, and are neither replaced nor removed."""
     inventory, ours = Inventory(out), {*FOLDERS, PAGE, MANIFEST, JOURNAL, LOCK}
-    found = []
+    others = []
     for folder in ("", *FOLDERS):
         for path in sorted((out / folder).glob("*") if inventory.link_to(f"{folder}/x") is None else ()):
             name = path.relative_to(out).as_posix()
             if name not in ours and name not in inventory.known and target_of(path) is None:
-                found.append(name)
-    return found
+                others.append(name)
+    return others
 
 
 def _check_unlisted(out: Path) -> None:
-    """Raise InputError for a folder without a list of an atlas's files, unless there is nothing in it."""
+    """Raise InputError for a folder that has no list of an atlas's files and is not empty."""
     if not [path for path in out.iterdir() if path.name != LOCK and target_of(path) is None]:
         return
     if _has_page(out):
@@ -115,15 +129,15 @@ def _has_page(out: Path) -> bool:
 
 
 def remove_stale(inventory: Inventory, written: set[str]) -> None:
-    """Removes what an earlier build made and this one, which made `written` (paths in the folder), did not."""
+    """Remove what an earlier build has written and this one has not; written: this one's paths in the folder."""
     inventory.remove(*(name for name in inventory.known if name not in written and not name.startswith(OLDER)))
     inventory.sweep()
 
 
 def call(key: str, value: Any) -> str:
-    """A script that hands `value` to the page, which may not read files but may load scripts.
+    """A script that passes `value` to the page, which may load scripts but not read files.
 
-    ASCII and without "<": no text in it can end a script, a line or a string.
+    It is ASCII without "<", so that no text in it can end a script, a line or a string.
 
     >>> call("3", {"name": "</script>\\u2028"})
     'atlas.receive("3", {"name":"\\\\u003c/script>\\\\u2028"});\\n'
@@ -133,17 +147,17 @@ def call(key: str, value: Any) -> str:
 
 
 def shown_name(name: str) -> str:
-    """A layer's name as the page and its links have it: the model itself, as a layer, has an empty one."""
+    """A layer's name in the page and its links; the model itself, as a layer, has an empty name."""
     return well_formed(name) or "(model)"
 
 
 def well_formed(text: str) -> str:
-    """`text` without lone surrogates, which the bytes of an undecodable file name become and no link can hold."""
+    """`text` without lone surrogates, which stand for bytes in undecodable file names and are invalid in links."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def rounded(value: float) -> float | int | None:
-    """Five digits; None for what is not finite.
+    """A number with five digits; None if it is not finite.
 
     >>> rounded(0.123456789), rounded(2.0), rounded(float("nan"))
     (0.12346, 2, None)

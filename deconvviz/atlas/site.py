@@ -1,4 +1,4 @@
-"""Writes an atlas: a folder of static files that a browser opens from the disk.
+"""Writing an atlas: a folder of static files that a browser opens from disk.
 
 The folder holds ``index.html``, what it needs in ``assets``, and per layer number L (names are never file names)::
 
@@ -9,8 +9,8 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
     sheets/L-rB.webp   per channel of block B a row of its projections from random weights, in an atlas with evidence
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
-``data/index.js``, without which the page says that the atlas is incomplete, and then ``manifest.json`` come last.
-While a whole atlas is built anew, the page shows a copy of it in ``older``.
+``data/index.js`` and then ``manifest.json`` are written last; without the first the page says that the atlas is
+incomplete. While a complete atlas is rebuilt, the page shows a copy of it in ``older``.
 """
 
 from __future__ import annotations
@@ -42,16 +42,27 @@ T = TypeVar("T")
 
 
 class Site:
-    """An atlas being written: layers one by one, then `finish`.
+    """An atlas that is being written: layers one by one, then `finish`.
 
-    out: a new or empty folder, or an atlas of any age and state. Until `finish` has written the last file, its page
-    shows the older atlas, if that was whole, and otherwise says that it is incomplete. Other files in it stay.
+    Until `finish` has written the last file, the page shows the older atlas in the folder, if that was complete, and
+    otherwise says that it is incomplete. Other files in the folder stay.
 
-    Raises InputError where `out` is a file or a folder with other things in it, OutputError where a file that is not
-    the atlas's, or a link, is where an atlas may write.
+    Attributes:
+        out: The folder.
+        header: What holds for the whole atlas.
     """
 
     def __init__(self, out: str | os.PathLike[str], header: AtlasHeader) -> None:
+        """Begin an atlas.
+
+        Args:
+            out: A new or empty folder, or an atlas of any age and state.
+            header: What holds for the whole atlas.
+
+        Raises:
+            InputError: If `out` is a file, or a folder with other things in it.
+            OutputError: If a link, or a file that is not the atlas's own, is where the atlas would write.
+        """
         if header.k < 1 or len(header.input_shape) < 2:
             raise InputError(f"an atlas needs k of 1 or more and images, not {header.k} and {header.input_shape}")
         self.out = Path(out)
@@ -61,39 +72,48 @@ class Site:
         self._images: set[int] = set()
 
     def add_layer(self, layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> None:
-        """Writes a layer. At most a few dozen channels are held at a time.
+        """Write a layer. At most a few dozen channels are in memory at a time.
 
-        channels: all of them, in ascending order. Raises InputError where they are not, or the layer is there already.
+        Args:
+            layer: The layer.
+            channels: All of its channels, in ascending order.
+
+        Raises:
+            InputError: If channels are missing or in another order, or the atlas has the layer already.
         """
-        if any(known["name"] == shown_name(layer.name) for known in self._layers):
+        if any(described["name"] == shown_name(layer.name) for described in self._layers):
             raise InputError(f"the atlas has a layer {layer.name!r} already")
-        number, writing = len(self._layers), _LayerSheets(self, layer)
+        number, sheets = len(self._layers), _LayerSheets(self, layer)
         statistics: dict[str, list[Any]] = {"firing": [], "mean": [], "maximum": []}
         if self.header.evidence:
             statistics.update(gain=[], alike=[])
         empty: list[int] = []
-        for block, members in enumerate(_batches(_counted(layer, channels), writing.block)):
-            for one in members:
-                statistics["firing"].append(_share(one.firing))
-                statistics["mean"].append(rounded(one.mean))
-                statistics["maximum"].append(rounded(one.maximum))
+        for block, members in enumerate(_batches(_counted(layer, channels), sheets.block)):
+            for channel in members:
+                statistics["firing"].append(_share(channel.firing))
+                statistics["mean"].append(rounded(channel.mean))
+                statistics["maximum"].append(rounded(channel.maximum))
                 if self.header.evidence:
-                    statistics["gain"].append(_measured(one.evidence.gain))
-                    statistics["alike"].append(_measured(one.evidence.alike))
-                if not one.units:
-                    empty.append(one.channel)
-                self._images.update(unit.image for unit in one.units)
-            writing.add(number, block, members)
-            self._script(f"{number}-{block}", [_details(one) for one in members])
-        writing.end(number)
+                    statistics["gain"].append(_measured(channel.evidence.gain))
+                    statistics["alike"].append(_measured(channel.evidence.alike))
+                if not channel.units:
+                    empty.append(channel.channel)
+                self._images.update(unit.image for unit in channel.units)
+            sheets.add(number, block, members)
+            self._script(f"{number}-{block}", [_details(channel) for channel in members])
+        sheets.end(number)
         self._script(str(number), statistics)
-        self._layers.append(_described(layer, writing, statistics["firing"], empty))
+        self._layers.append(_described(layer, sheets, statistics["firing"], empty))
 
     def finish(self, picture: Callable[[int], Picture]) -> Path:
-        """Writes the full images and marks the atlas as complete; returns the path of its page.
+        """Write the full images and mark the atlas as complete.
 
-        picture: the full image (H, W, 3) of a number, of the height and width of the header's input shape. It is
-        asked once for every image that a unit names, in ascending order.
+        Args:
+            picture: Returns the full image with a number, (H, W, 3), of the height and width of the header's input
+                shape. It is called once for each image of a unit, in ascending order.
+
+        Returns:
+            The path of the page.
         """
         numbers = sorted(self._images)
         size = self.header.input_shape[-2], self.header.input_shape[-1]
@@ -112,7 +132,7 @@ class Site:
         return self.out / PAGE
 
     def write_sheet(self, name: str, pixels: Tile, lossless: bool) -> None:
-        """Writes a sheet and remembers it as this build's; name: its path in the folder."""
+        """Write a sheet; name: its path in the folder."""
         write_webp(content := io.BytesIO(), pixels, lossless)
         self._put(name, content.getvalue())
 
@@ -131,7 +151,7 @@ class Site:
 
 
 class _LayerSheets:
-    """A layer's sheets: those of its blocks at once, those of the grid as they fill up."""
+    """A layer's sheets: those of a block are written at once, those of the grid as they fill up."""
 
     def __init__(self, site: Site, layer: AtlasLayer) -> None:
         header = site.header
@@ -154,37 +174,38 @@ class _LayerSheets:
         return rows * (self.small.height + 1) - 1, columns * (self.small.width + 1) - 1
 
     def add(self, number: int, block: int, channels: list[AtlasChannel]) -> None:
-        """Writes the sheets of a block, and those of the grid that it fills. number: of the layer."""
+        """Write the sheets of a block, and those of the grid that it fills; number: that of the layer."""
         rows = []
-        for one in channels:
-            units = one.units[: self.k]
+        for channel in channels:
+            units = channel.units[: self.k]
             patches = [placed(unit.patch, unit.box, self.field) for unit in units]
             projections = [placed(unit.projection, unit.box, self.field) for unit in units]
             for wholes, cells in zip((patches, projections), self._cells, strict=True):
                 signed = wholes is projections
                 tiles = [self.tile.scaled(whole) for whole in wholes]
-                # A reduced tile is reduced once more: the same to the eye, and far less work than from the whole.
-                small = [self.small.scaled(one) for one in (wholes if self.tile.factor else tiles)]
+                # A reduced tile is reduced again, which looks the same and is far less work than reducing the whole.
+                small = [self.small.scaled(tile) for tile in (wholes if self.tile.factor else tiles)]
                 rows.append(strip(self._shown(tiles, self.tile, signed), self.tile, self.k))
                 cells.append(mosaic(self._shown(small, self.small, signed), self.small, self.grid))
             if len(self._cells[0]) == ACROSS**2:
                 self.end(number)
         self.site.write_sheet(f"sheets/{number}-{block}.webp", sheet(rows, 1), self.tile.lossless)
         if self.site.header.evidence:
-            random = [self._random(one) for one in channels]
+            random = [self._random(channel) for channel in channels]
             self.site.write_sheet(f"sheets/{number}-r{block}.webp", sheet(random, 1), self.tile.lossless)
 
     def _random(self, channel: AtlasChannel) -> Tile:
         """A row of a channel's projections from random weights."""
-        wholes = [placed(one.random, one.box, self.field) for one in channel.units[: self.k] if one.random is not None]
-        return strip(self._shown([self.tile.scaled(one) for one in wholes], self.tile, True), self.tile, self.k)
+        units = [unit for unit in channel.units[: self.k] if unit.random is not None]
+        wholes = [placed(unit.random, unit.box, self.field) for unit in units if unit.random is not None]
+        return strip(self._shown([self.tile.scaled(whole) for whole in wholes], self.tile, True), self.tile, self.k)
 
     def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
-        """Tiles as they are, or where projections were reduced with their contrast restored."""
+        """The tiles; if they are reduced projections, with their contrast restored."""
         return [stretched(tile, self.site.header.neutral) for tile in tiles] if signed and not fit.factor else tiles
 
     def end(self, number: int) -> None:
-        """Writes the grid's sheets with the cells that are left."""
+        """Write the grid's sheets with the remaining cells."""
         if self._cells[0]:
             for kind, cells in zip("pt", self._cells, strict=True):
                 name = f"sheets/{number}-{kind}{self._sheets}.webp"
@@ -194,13 +215,13 @@ class _LayerSheets:
 
 
 def _counted(layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> Iterator[AtlasChannel]:
-    """The channels, as long as they are 0, 1, ... up to the layer's last."""
+    """The channels, after checking that they are 0, 1, ... up to the layer's last."""
     expected = 0
-    for one in channels:
-        if one.channel != expected:
-            raise InputError(f"layer {layer.name!r}: channel {one.channel} was given in the place of {expected}")
+    for channel in channels:
+        if channel.channel != expected:
+            raise InputError(f"layer {layer.name!r}: channel {channel.channel} was given in the place of {expected}")
         expected += 1
-        yield one
+        yield channel
     if expected != layer.channels:
         raise InputError(f"layer {layer.name!r} has {layer.channels} channels, and {expected} were given")
 
@@ -212,17 +233,17 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _share(firing: float) -> float | int | None:
-    """Five digits, and never 1 for a channel that is sometimes silent."""
+    """A share with five digits, which is never 1 for a channel that is sometimes silent."""
     return min(0.99999, rounded(firing) or 0) if 0 < firing < 1 else rounded(firing)
 
 
-def _measured(found: Measured | None) -> list[float | int | None] | None:
-    """Mean, and over how many units; null where none could be judged."""
-    return found and [rounded(found.mean), found.units]
+def _measured(measured: Measured | None) -> list[float | int | None] | None:
+    """The mean and the number of units; None if none could be judged."""
+    return measured and [rounded(measured.mean), measured.units]
 
 
 def _details(channel: AtlasChannel) -> dict[str, Any]:
-    """What the page of a channel shows and the grid does not."""
+    """What the page of a channel shows in addition to the grid."""
     units = [
         [rounded(unit.value), int(unit.image), unit.name, unit.label, [*map(int, unit.box)], [*map(int, unit.position)]]
         for unit in channel.units
@@ -232,8 +253,8 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     return {"units": units, "histogram": bins, "inputs": inputs}
 
 
-def _described(layer: AtlasLayer, writing: _LayerSheets, firing: list[Any], empty: list[int]) -> dict[str, Any]:
-    """What the index says of a layer; empty: channels without a unit, in ascending order."""
+def _described(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], empty: list[int]) -> dict[str, Any]:
+    """A layer's entry in the index; empty: channels without a unit, in ascending order."""
     without, first = set(empty), range(min(layer.channels, ACROSS**2))
     return {
         "name": shown_name(layer.name),
@@ -248,12 +269,12 @@ def _described(layer: AtlasLayer, writing: _LayerSheets, firing: list[Any], empt
         "always": firing.count(1),
         "cover": [channel for channel in first if channel not in without][:COVER],
         "empty": empty,
-        "block": writing.block,
-        "tile": _size(writing.tile),
-        "cell": [*writing.cell, writing.small.factor],
+        "block": sheets.block,
+        "tile": _size(sheets.tile),
+        "cell": [*sheets.cell, sheets.small.factor],
     }
 
 
 def _size(fit: Fit) -> list[int]:
-    """Height and width of a tile, and by how much it is enlarged (0: it is reduced)."""
+    """Height and width of a tile, and the factor by which it is enlarged; 0 if it is reduced."""
     return [fit.height, fit.width, fit.factor]

@@ -1,7 +1,7 @@
 """Pictures of one size for a layer's units, and sheets of them as WebP.
 
-Tiles are RGBA: what lies outside the image, and the place of a unit that a channel does not have, is transparent,
-so that the page's own background shows there in light and in dark.
+Tiles are RGBA. Pixels outside the image, and the places of units that a channel does not have, are transparent, so that
+the page's background is visible there, in light and in dark mode.
 """
 
 from __future__ import annotations
@@ -19,19 +19,26 @@ from deconvviz.atlas.records import Picture
 
 Tile = NDArray[np.uint8]  # (H, W, 4), RGBA
 
-LOSSLESS = 7  # from this factor of enlargement on, lossless files are the smaller ones, and exact
+LOSSLESS = 7  # from this factor of enlargement on, lossless files are smaller, and exact
 QUALITY = 85
-GUTTER = 2  # transparent pixels between what a page shows apart, so that no edge of a neighbour shines through
+GUTTER = 2  # transparent pixels between cells, so that no edge of a neighbour is visible
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How pictures of up to `field` (height, width) pixels fill tiles: enlarged by a whole factor, or reduced."""
+    """How pictures are scaled to tiles: enlarged by a whole factor, or reduced.
+
+    Attributes:
+        field: Largest height and width of the pictures.
+        height: Height of a tile.
+        width: Width of a tile.
+        factor: The factor of enlargement; 0 if tiles are reduced.
+    """
 
     field: tuple[int, int]
     height: int
     width: int
-    factor: int  # 0 where tiles are reduced
+    factor: int
 
     @classmethod
     def within(cls, field: tuple[int, int], room: int) -> Fit:
@@ -57,9 +64,13 @@ class Fit:
 
 
 def stretched(tile: Tile, neutral: int) -> Tile:
-    """A reduced projection with its contrast restored: 98 of 100 pixels stay within the range of colours.
+    """A reduced projection with its contrast restored, so that 98 % of its pixels stay within the range of colours.
 
-    Signed patterns fade where several of their pixels become one. neutral: the grey or white that stands for zero.
+    Signed patterns fade when several of their pixels are averaged.
+
+    Args:
+        tile: The tile.
+        neutral: The grey or white that stands for zero.
     """
     away = tile[..., :3].astype(np.float32) - neutral
     inside = tile[..., 3] == 255  # where a border runs through a pixel, its colour is rounding
@@ -72,9 +83,13 @@ def stretched(tile: Tile, neutral: int) -> Tile:
 
 
 def placed(picture: Picture, box: Sequence[int], field: tuple[int, int]) -> Tile:
-    """`picture` in a transparent rectangle of at least `field`, where it would lie if the border had not cut it.
+    """A picture in a transparent rectangle, at the place that it would have if the image's border had not cut it.
 
-    box: top, left, bottom, right in the image; a picture that starts at 0 was cut there, any other at its end.
+    Args:
+        picture: The picture.
+        box: Its top, left, bottom and right in the image; a picture that starts at 0 was cut there, any other at its
+            end.
+        field: Height and width of the rectangle, at least.
     """
     height, width = picture.shape[:2]
     whole = np.zeros((max(height, field[0]), max(width, field[1]), 4), np.uint8)
@@ -110,7 +125,7 @@ def sheet(cells: Sequence[Tile], across: int) -> Tile:
 
 
 def strip(tiles: Sequence[Tile], fit: Fit, count: int) -> Tile:
-    """`count` tiles beside each other, each with its gutter to the right; missing ones are transparent."""
+    """`count` tiles side by side, each with a gutter to its right; missing ones are transparent."""
     return _spread(tiles, (fit.height, fit.width), (1, count), GUTTER)[:-GUTTER]
 
 
@@ -124,6 +139,7 @@ def _spread(tiles: Sequence[Tile], size: tuple[int, ...], grid: tuple[int, int],
 
 
 def write_webp(file: IO[bytes], pixels: Tile, lossless: bool) -> None:
+    """Write pixels as WebP."""
     image = Image.fromarray(pixels)
     if lossless:
         image.save(file, "WEBP", lossless=True, quality=20, method=1)  # effort, not quality

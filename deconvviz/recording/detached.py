@@ -50,7 +50,8 @@ def _decided(tape: Tape, layer: Value) -> tuple[frozenset[Operation], list[Opera
         stops.update(operation for operation in met if operation.inputs[0].id in connected)
         undecided.difference_update(met)
         reached.update(operation.inputs[0].id for operation in met if operation not in stops)
-    through = [one for one in tape.operations if detaches(one) and one not in undecided and one not in stops]
+    detaching = [operation for operation in tape.operations if detaches(operation)]
+    through = [operation for operation in detaching if operation not in undecided and operation not in stops]
     return frozenset(stops), through
 
 
