@@ -66,7 +66,9 @@ def reference_network(count: int) -> dict[str, Question]:
         "mnist-selectivity-relu2": lambda: selectivity(net, x, "relu2"),
         "mnist-selectivity-fc2": lambda: selectivity(net, x, "fc2"),
         "mnist-localisation": lambda: localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist()),
-        "mnist-clarity": lambda: clarity(net, x, ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]),
+        "mnist-clarity": lambda: clarity(
+            net, x, layers=["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]
+        ),
     }
 
 
@@ -82,7 +84,7 @@ def squeezenet(weights: str, photos: Path, count: int) -> dict[str, Question]:
         "squeezenet-randomisation-features.12": lambda: randomisation(net, x, "features.12.expand3x3"),
         "squeezenet-selectivity-features.12": lambda: selectivity(net, x, "features.12"),
         "squeezenet-selectivity-output": lambda: selectivity(net, x, "output"),
-        "squeezenet-clarity": lambda: clarity(net, x, fires),
+        "squeezenet-clarity": lambda: clarity(net, x, layers=fires),
     }
 
 

@@ -39,7 +39,9 @@ def main() -> None:
     digits = mnist_test()[0][: given.images]
     model = initialised(given.seed)
     looks = [step for step in LOOKS if step <= given.steps]
-    found = evolution(dv.DeconvNet(model), trained(model, images, labels, looks, given.seed), digits, list(LAYERS))
+    found = evolution(
+        dv.DeconvNet(model), trained(model, images, labels, looks, given.seed), digits, layers=list(LAYERS)
+    )
     print(f"{found}\ntest accuracy in the end {evaluate(model, *mnist_test()).accuracy:.2%}")
     for layer in found.layers:
         print(layer, " ".join(f"{value:.2f}" for value in found.remaining[layer].mean(0).tolist()))

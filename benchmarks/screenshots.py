@@ -40,7 +40,7 @@ def main() -> int:
 
 def built(out: Path) -> Path:
     net, data = dv.DeconvNet(mnist_cnn()), MnistTest()
-    dv.build_atlas(net, data, dv.scan(net, data), out, title="What a small network sees in digits")
+    dv.build_atlas(net, data, dv.scan(net, data), out=out, title="What a small network sees in digits")
     return out
 
 

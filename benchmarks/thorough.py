@@ -143,14 +143,14 @@ class _Layer:
         return [(way, "x") for way in of_x] + [(way, "other") for way in (self._alone, self._windows_of_another)]
 
     def _batch(self) -> float:
-        self.projection = self.net.project(self.traces["x"], self.name, self.channels, window="full")
+        self.projection = self.net.project(self.traces["x"], self.name, channel=self.channels, window="full")
         self.units = [(unit.sample, unit.channel, unit.position) for unit in self.projection.units]
         self.linearised += self.projection.provenance.linearised
         self.stopped += self.projection.provenance.stopped
         return self._error(self.projection, "x")
 
     def _windows_of_a_trace(self) -> float:
-        return self._error(self.net.project(self.traces["x"], self.name, self.channels), "x")
+        return self._error(self.net.project(self.traces["x"], self.name, channel=self.channels), "x")
 
     def _all(self) -> float:
         """A reconstruction."""
@@ -159,7 +159,9 @@ class _Layer:
         return _difference(found, self._reconstructed(self.runs["x"]), sent)
 
     def _alone(self) -> float:
-        return self._error(self.net.project(self.traces["other"], self.name, self.channels, window="full"), "other", 1)
+        return self._error(
+            self.net.project(self.traces["other"], self.name, channel=self.channels, window="full"), "other", 1
+        )
 
     def _windows(self) -> float:
         """Of one image alone."""

@@ -11,7 +11,7 @@ import inspect
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Set
 from numbers import Integral, Real
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -73,6 +73,7 @@ def listed(given: Any) -> list[Any] | None:
     if isinstance(given, (Tensor, np.ndarray)):
         return list(given) if given.ndim else None
     unordered = isinstance(given, (str, bytes, bytearray, memoryview, Mapping, Set, io.IOBase, nn.Module))
+    unordered = unordered and not isinstance(given, KeysView)
     return list(given) if isinstance(given, Iterable) and not unordered else None
 
 
@@ -98,6 +99,12 @@ def described(given: Any) -> str:
     except Exception:  # an object's own
         shown = ""
     return shown if 0 < len(shown) <= 200 and len(shown.splitlines()) == 1 else f"a {type(given).__name__}"
+
+
+def short_text(given: Any) -> str:
+    """An object in a few words: its own `repr` if that is short and does not name an address, or else its type."""
+    shown = described(given)
+    return shown if len(shown) <= 60 and " at 0x" not in shown else getattr(given, "__name__", type(given).__name__)
 
 
 def check_counts(least: int = 1, **given: Any) -> None:
@@ -186,6 +193,12 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.wanted} or None", lambda given: (None,) if given is None else kind.made(given))
 
 
+def one_of(*names: str) -> Kind:
+    """One of a few words."""
+    wanted = " or ".join([", ".join(map(repr, names[:-1])), repr(names[-1])])
+    return Kind(wanted, lambda given: (str(given),) if known(given, names) else None)
+
+
 def several(kind: Kind, of: str) -> Kind:
     """A list, an array or a generator of one kind; `of`: what they are, in words."""
 
@@ -234,7 +247,7 @@ def _dense(given: Any) -> tuple[Tensor] | None:
 
 
 WHOLE = Kind("a whole number", _whole)
-SEED = whole_from(0, 2**32)
+RANDOM_STATE = whole_from(0, 2**32)
 NUMBER = Kind("a finite number", _number)
 FLAG = Kind("True or False", lambda given: (bool(given),) if isinstance(given, (bool, np.bool_)) else None)
 TEXT = instance("a text", str)
@@ -243,5 +256,8 @@ TENSOR = Kind("a dense tensor of real numbers", _dense)
 MODULE = instance("a torch.nn.Module", nn.Module)
 NET = Kind("a DeconvNet", _has("model", "style", "preprocess", "trace"))
 MAPPING = instance("a mapping", Mapping)
-METHODS = Kind("None, a list of names of methods, or a mapping from names to functions", _methods)
+METHOD_NAMES = Kind(
+    "None or a list of names of methods", lambda given: None if isinstance(given, Mapping) else _methods(given)
+)
+METHODS_OR_FUNCTIONS = Kind("None, a list of names of methods, or a mapping from names to functions", _methods)
 FUNCTION = Kind("a function", lambda given: (given,) if callable(given) else None)

@@ -98,7 +98,7 @@ def _built(folder: Path, progress: bool) -> Path:
             beside.write_bytes(png)
         pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
-    build_atlas(net, data, top, folder / "atlas", title=title, progress=progress, evidence=installed())
+    build_atlas(net, data, top, out=folder / "atlas", title=title, progress=progress, evidence=installed())
     template = resources.files("deconvviz").joinpath("web/demo.html").read_text("utf-8")
     page = (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -203,7 +203,7 @@ def _reconstructions(net: DeconvNet, images: Tensor) -> list[Section]:
 
 def _beside_captum(net: DeconvNet, images: Tensor, labels: Tensor) -> list[Section]:
     image, target = images[:1], int(labels[0])
-    attributions = {"deconvviz": net.project(image, "fc2", target, seed="one").pixels[0]}
+    attributions = {"deconvviz": net.project(image, "fc2", channel=target, seed="one").pixels[0]}
     model = mnist_cnn().eval()  # Captum's hooks stay on a copy
     with Restored(warnings.catch_warnings()):
         warnings.simplefilter("ignore")  # Captum announces its hooks

@@ -281,7 +281,7 @@ def display_scale(picture: Tensor) -> float:
     return float(largest.kthvalue(ends).values) or float(largest.max())
 
 
-def tiled(pictures: Sequence[Tensor], columns: int, gap: int = 1, background: float = 1.0) -> Tensor:
+def tiled(pictures: Sequence[Tensor], columns: int, *, gap: int = 1, background: float = 1.0) -> Tensor:
     """Join pictures (H, W, 3) of one size into one, `columns` per row.
 
     Example:

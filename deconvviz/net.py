@@ -22,19 +22,20 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
-from deconvviz.arguments import FLAG, described, known, once, takes
-from deconvviz.errors import DeconvVizError, InputError, UnsupportedOperation, unknown_layer
+from deconvviz.arguments import FLAG, described, known, once, short_text, takes
+from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
-from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, misfit, prepared, unbound
+from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, prepared, refuse_misfit
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, UnitChoice
-from deconvviz.projection.units import ChosenUnits, Position, check_finite, checked_units, layer_names
+from deconvviz.projection.units import ChosenUnits, Position, check_finite_activations, checked_units
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
+from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
 from deconvviz.recording.recorder import record
 from deconvviz.recording.tape import Tape, Value
@@ -58,7 +59,7 @@ class DeconvNet:
 
     @takes(strict=FLAG)
     def __init__(
-        self, model: nn.Module, style: str | Style = "deconvnet", preprocess: Any = None, strict: bool = False
+        self, model: nn.Module, style: str | Style = "deconvnet", *, preprocess: Any = None, strict: bool = False
     ) -> None:
         """Wrap a model.
 
@@ -82,17 +83,22 @@ class DeconvNet:
         self.preprocess = preprocess
         self.strict = strict
 
+    def __repr__(self) -> str:
+        options = f", preprocess={short_text(self.preprocess)}" if self.preprocess is not None else ""
+        options += ", strict=True" if self.strict else ""
+        return f"{type(self).__name__}({type(self.model).__name__}, style={self.style.name!r}{options})"
+
     @on_the_cpu
-    def layers(self, x: Any) -> LayerTable:
+    def layers(self, inputs: Any) -> LayerTable:
         """List the layers that run on an input: modules, and functional calls under the module that makes them.
 
         Names are those of torchvision's feature extraction: a second call of ``relu`` is ``relu_1``. If a layer returns
         several tensors, there is one row for each: ``rnn[0]``, ``head[scores]``.
 
         Args:
-            x: As for `trace`, or a trace.
+            inputs: As for `trace`, or a trace.
         """
-        tape = x.tape if isinstance(x, Trace) else self._record(prepared(x, self.preprocess), ())
+        tape = inputs.tape if isinstance(inputs, Trace) else self._record(prepared(inputs, self.preprocess), ())
         listed: dict[str, dict[str, None]] = {}
         for operation in tape.operations:
             if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
@@ -114,11 +120,11 @@ class DeconvNet:
         )
 
     @on_the_cpu
-    def trace(self, x: Any, layers: str | Collection[str] | None = None) -> Trace:
+    def trace(self, inputs: Any, layers: Layers = None) -> Trace:
         """Record one forward pass.
 
         Args:
-            x: A tensor (N, C, ...), or images or paths if the network has a preprocess. A tuple holds several
+            inputs: A tensor (N, C, ...), or images or paths if the network has a preprocess. A tuple holds several
                 arguments, a mapping keyword arguments: ``(images, mask)``, ``{"pixel_values": images}``. Tensors given
                 directly have a batch axis. Tensors in a list, as detectors take them, have none; together they are one
                 sample.
@@ -129,17 +135,16 @@ class DeconvNet:
             UnknownLayerError: If a layer does not run.
             InputError: If the input is empty, not finite, or does not fit the model.
         """
-        wanted = layer_names(layers)
-        if wanted is not None and not wanted:
-            raise InputError("there is no layer to record; name at least one, or give layers=None for all")
-        call = prepared(x, self.preprocess)
+        wanted = layer_names(layers, self.model)
+        call = prepared(inputs, self.preprocess)
         return Trace(self._record(call, wanted), self.style, call, wanted)
 
     @on_the_cpu
     def project(
         self,
-        x: Any,
-        layer: str,
+        inputs: Any,
+        layer: LayerName,
+        *,
         channel: int | Sequence[int] | None = None,
         position: Position = "max",
         seed: str = "activation",
@@ -148,8 +153,8 @@ class DeconvNet:
         """Project units of a layer back to pixels: what made them fire?
 
         Args:
-            x: As for `trace`, or a trace that has the layer's activations.
-            layer: Name of the layer.
+            inputs: As for `trace`, or a trace that has the layer's activations.
+            layer: The layer, by name or as a module of the model.
             channel: One channel, several, or None for all.
             position: "max" for the strongest position of each channel (the first of equal ones); an index for all
                 samples; an integer tensor (samples, dimensions) with one index per sample; or "all". A layer that has
@@ -167,23 +172,24 @@ class DeconvNet:
             UnsupportedOperation: If no signal can reach the input or, under `strict`, if an operation would be
                 linearised.
         """
-        layer_names([layer])
-        return self._project(x, ByChannel(layer, once(channel), once(position)), _Options(seed, window))
+        choice = ByChannel(layer_name(layer, self.model), once(channel), once(position))
+        return self._project(inputs, choice, _Options(seed, window))
 
     @on_the_cpu
     def project_units(
         self,
-        x: Any,
-        layer: str,
+        inputs: Any,
+        layer: LayerName,
         units: Sequence[tuple[int, int, Sequence[int]]],
+        *,
         seed: str = "activation",
         window: str = "auto",
     ) -> Projection:
         """Project units that are listed one by one, such as those that `scan` finds.
 
         Args:
-            x: As for `project`.
-            layer: Name of the layer.
+            inputs: As for `project`.
+            layer: The layer, by name or as a module of the model.
             units: Sample, channel and position of each unit.
             seed: As for `project`.
             window: As for `project`.
@@ -196,15 +202,14 @@ class DeconvNet:
             InputError: As for `project`.
             UnsupportedOperation: As for `project`.
         """
-        layer_names([layer])
-        options = _Options(seed, window)
-        return self._project(x, ByPlace(layer, checked_units(units)), options)
+        name, options = layer_name(layer, self.model), _Options(seed, window)
+        return self._project(inputs, ByPlace(name, checked_units(units)), options)
 
-    def _project(self, x: Any, choice: UnitChoice, options: _Options) -> Projection:
+    def _project(self, inputs: Any, choice: UnitChoice, options: _Options) -> Projection:
         """Project units from crops of the images, or record the images and go back from there."""
-        if options.window == "auto" and not choice.depends_on_activations and not isinstance(x, Trace):
-            x = prepared(x, self.preprocess, finite=False)
-            plan = self._crop_plan(x, choice)
+        if options.window == "auto" and not choice.depends_on_activations and not isinstance(inputs, Trace):
+            inputs = prepared(inputs, self.preprocess, finite=False)
+            plan = self._crop_plan(inputs, choice)
             if plan is not None and plan.less_than_recording:
                 try:
                     return self._project_crops(plan, options)
@@ -212,7 +217,7 @@ class DeconvNet:
                     options = replace(options, window="full")
             elif plan is not None:
                 options = replace(options, window=plan.window)
-        trace = self._traced(x, choice.layer)
+        trace = self._traced(inputs, choice.layer)
         if trace.layer(choice.layer).value.id not in trace.apart and trace.tape.samples > 1:
             return self._project_one_by_one(trace, choice, options)
         return self._project_trace(trace, choice, options)
@@ -284,14 +289,14 @@ class DeconvNet:
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
 
     @on_the_cpu
-    def reconstruct(self, x: Any, layer: str, signal: Tensor | None = None) -> Reconstruction:
+    def reconstruct(self, inputs: Any, layer: LayerName, *, signal: Tensor | None = None) -> Reconstruction:
         """Reconstruct the input from all activations of a layer at once, with one picture per sample.
 
         Since the way back is not linear, the picture of several units together is not the sum of their projections.
 
         Args:
-            x: As for `project`.
-            layer: Name of the layer.
+            inputs: As for `project`.
+            layer: The layer, by name or as a module of the model.
             signal: A tensor of the activations' shape, to be sent back in their place.
 
         Raises:
@@ -299,15 +304,15 @@ class DeconvNet:
             InputError: As for `project`, or if the signal does not fit the layer.
             UnsupportedOperation: As for `project`.
         """
-        layer_names([layer])
-        trace = self._traced(x, layer)
+        layer = layer_name(layer, self.model)
+        trace = self._traced(inputs, layer)
         self.check_samples(trace, layer)
-        return self.sent_back(trace, layer, signal)
+        return self.sent_back(trace, layer, signal=signal)
 
     def sent_back(self, trace: Trace, layer: str, signal: Tensor | None = None) -> Reconstruction:
         """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
         value = trace.layer(layer).value
-        check_finite(layer, trace.activations[layer])
+        check_finite_activations(layer, trace.activations[layer])
         sent = trace.activations[layer]
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
@@ -321,8 +326,8 @@ class DeconvNet:
             trace.others(pixels),
         )
 
-    def _traced(self, x: Any, layer: str) -> Trace:
-        return x if isinstance(x, Trace) else self.trace(x, [layer])
+    def _traced(self, inputs: Any, layer: str) -> Trace:
+        return inputs if isinstance(inputs, Trace) else self.trace(inputs, [layer])
 
     def check_samples(self, trace: Trace, layer: str) -> None:
         """Raise InputError if a sample has other activations in the batch than it has alone."""
@@ -341,17 +346,12 @@ class DeconvNet:
         keep = keep_for(self.style)
         try:
             tape = record(self.model, *call.args, kwargs=call.kwargs, keep=keep, layers=wanted, opaque=opaque())
-        except DeconvVizError:
-            raise
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            wrong = isinstance(error, TypeError)
-            if explained := unbound(self.model, call) if wrong else misfit(self.model, call.first, error):
-                raise InputError(explained) from error
+        except Exception as error:
+            refuse_misfit(self.model, call, error)
             raise
         check_batch_axis(call, tape.layers.values())
+        check_layers(wanted or (), tape.layers, self.model)
         for name in wanted or ():
-            if name not in tape.layers:
-                raise unknown_layer(self.model, name, tape.layers)
             if not tape.layers[name].value.carries_signal:
                 raise InputError(f"layer {name!r} returns {tape.layers[name].value.dtype}, which has no activations")
         return tape

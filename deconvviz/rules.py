@@ -91,10 +91,11 @@ class Checked(NamedTuple):
     samples_apart: bool
 
 
-@takes(function=FUNCTION, x=TENSOR, tolerance=NUMBER)
+@takes(function=FUNCTION, inputs=TENSOR, tolerance=NUMBER)
 def check(
     function: Callable[[Tensor], Tensor],
-    x: Tensor,
+    inputs: Tensor,
+    *,
     style: str | Style = "gradient",
     against: str | Callable[[Tensor, Tensor], Tensor] = "autograd",
     tolerance: float = 1e-10,
@@ -102,7 +103,7 @@ def check(
     """Try the rules of the operations in `function` on a random signal, and raise where they are wrong.
 
     function: from x to one tensor, by operations whose rules are to be checked; a module will do.
-    x: (samples, ...), at least two samples, double precision if the tolerance is to be kept.
+    inputs: (samples, ...), at least two samples, double precision if the tolerance is to be kept.
     style: whose rules are tried. Under "gradient" every rule should agree with autograd.
     against: "autograd", the function's own derivative; "adjoint", the identity <A x, s> = <x, A* s> with
         A x = f(x) - f(0), for functions that are linear but for a constant; or a function of (x, signal) that
@@ -114,13 +115,14 @@ def check(
     >>> check(torch.nn.Conv1d(2, 3, 2).double(), torch.randn(2, 2, 5).double(), against="adjoint").samples_apart
     True
     """
-    if x.ndim < 2 or len(x) < 2:
-        raise RuleError(f"a check needs two samples or more along axis 0 of x, not a tensor of shape {tuple(x.shape)}")
+    if inputs.ndim < 2 or len(inputs) < 2:
+        shape = tuple(inputs.shape)
+        raise RuleError(f"a check needs two samples or more along axis 0 of inputs, not a tensor of shape {shape}")
     chosen = style_of(style)
     model = _Wrapped(function)
-    tape = record(model, x, keep=keep_for(chosen), layers=["output"], opaque=opaque())
+    tape = record(model, inputs, keep=keep_for(chosen), layers=["output"], opaque=opaque())
     if "output" not in tape.layers:
-        raise RuleError("the function returned no tensor that depends on x, so there is nothing to check")
+        raise RuleError("the function returned no tensor that depends on its input, so there is nothing to check")
     layer = tape.layers["output"].value
     made = tape.data[layer.id]
     signal = torch.randn_like(made)
@@ -129,11 +131,11 @@ def check(
         raise RuleError(f"a rule is held against 'autograd', 'adjoint' or a function, not {described(against)}")
     if against == "adjoint":
         with Restored(torch.no_grad()):
-            linear = made - function(torch.zeros_like(x))
-        left, right = (linear * signal).sum(), (x * found).sum()
+            linear = made - function(torch.zeros_like(inputs))
+        left, right = (linear * signal).sum(), (inputs * found).sum()
         error = float((left - right).abs() / (linear.norm() * signal.norm()))
     else:
-        expected = against(x, signal) if callable(against) else _autograd(function, x, signal)
+        expected = against(inputs, signal) if callable(against) else _autograd(function, inputs, signal)
         error = _relative(found, expected)
     apart = layer.id in samples_apart(tape, chosen)
     batch_error = _batch_error(tape, chosen, layer, signal) if apart else 0.0

@@ -43,6 +43,11 @@ class Trace:
         self.linearised = tuple(dict.fromkeys(listed))
         self.apart = samples_apart(tape, style)
 
+    def __repr__(self) -> str:
+        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in self.call.tensors().values())
+        listed, kept = f"{len(self.tape.layers)} layers", f"activations of {len(self.activations)}"
+        return f"Trace(inputs of shape {shapes}, style={self.style.name!r}, {listed}, {kept})"
+
     def __reduce__(self) -> NoReturn:
         raise InputError("a trace cannot be copied, saved or sent to another process; send the input and trace there")
 

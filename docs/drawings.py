@@ -170,7 +170,7 @@ def main() -> None:
     model, images = mnist_cnn(), mnist_test()[0]
     net = dv.DeconvNet(model)
     trace = net.trace(images[DIGIT : DIGIT + 1])
-    projection = net.project(trace, "conv2", CHANNEL)
+    projection = net.project(trace, "conv2", channel=CHANNEL)
     (unit,), field = projection.units, projection.receptive_fields[0]
     steps = walk(model, trace, unit)
     torch.testing.assert_close(steps.pixels, projection.pixels[0])
@@ -183,7 +183,7 @@ def main() -> None:
     for name, figure in figures.items():
         figure.savefig(IMAGES / f"{name}.png", dpi=110)
     strongest = trace.activations["conv2"][0].flatten(1).amax(1).topk(9).indices.tolist()
-    net.project(trace, "conv2", strongest).figure().savefig(IMAGES / "tutorial-seven.png", dpi=150)
+    net.project(trace, "conv2", channel=strongest).figure().savefig(IMAGES / "tutorial-seven.png", dpi=150)
 
 
 if __name__ == "__main__":

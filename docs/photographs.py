@@ -48,7 +48,7 @@ def draw(net: dv.DeconvNet, photographs: list[str]) -> Figure:
         trace = net.trace(photograph, list(LAYERS))
         for place, layer in zip(row[1:], LAYERS, strict=True):
             channel = int(trace.activations[layer][0].flatten(1).amax(1).argmax())
-            projection = net.project(trace, layer, channel)
+            projection = net.project(trace, layer, channel=channel)
             place.imshow(projection_image(projection, enlarge=4), interpolation="nearest")
             (top, bottom), (left, right) = projection.receptive_fields[0].tolist()
             row[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=MARK, lw=1))

@@ -93,9 +93,9 @@ def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
     """A network of the study, trained, measured and scanned."""
     model = network(*NETWORKS[name], seed=seed)
     settings = TrainingSettings(
-        epochs=epochs, schedule="cosine", warm_up=0.5, batch_size=64, validation=0.05, seed=seed
+        epochs=epochs, schedule="cosine", warm_up=0.5, batch_size=64, validation=0.05, random_state=seed
     )
-    train(model, digits.images, digits.labels, settings, progress=False)
+    train(model, digits.images, digits.labels, settings=settings, progress=False)
     net = dv.DeconvNet(model.eval())
     layers = [layer for layer, _ in model.named_children() if layer.startswith("conv")] or ["fc1"]
     return Trained(
@@ -103,7 +103,7 @@ def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
         net,
         1 - evaluate(model, digits.images, digits.labels).accuracy,
         1 - evaluate(model, digits.test_images, digits.test_labels).accuracy,
-        dv.scan(net, digits.test_images, layers, k=1, batch_size=250, progress=False),
+        dv.scan(net, digits.test_images, layers=layers, k=1, batch_size=250, progress=False),
     )
 
 

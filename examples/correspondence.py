@@ -45,11 +45,13 @@ def main(arguments: list[str] | None = None) -> None:
         paths = [path for path in seen.images if Path(path).name in text]
         images, parts, size = (
             dv.images.to_input(paths, seen.net.preprocess),
-            read_parts(file, paths, seen.net.preprocess),
+            read_parts(file, paths, preprocess=seen.net.preprocess),
             32,
         )
     layers = None if seen.is_reference else ["features.6.cat", "features.9.cat", "features.12.cat", "output"]
-    found = dv.experiments.correspondence(seen.net, images, parts, layers, size=size, draws=given.draws, progress=False)
+    found = dv.experiments.correspondence(
+        seen.net, images, parts, layers=layers, size=size, draws=given.draws, progress=False
+    )
     show(found, given, "correspondence")
 
 

@@ -90,14 +90,14 @@ def main() -> None:
     torch.manual_seed(0)
     print("the box filter:", rules.check(box_filter, torch.randn(2, 3, 8, 8).double(), against="adjoint"))
     relu_of_signal = rules.check(
-        Thresholded.apply, torch.randn(2, 3).double(), "deconvnet", against=lambda x, signal: signal.clamp(min=0)
+        Thresholded.apply, torch.randn(2, 3).double(), style="deconvnet", against=lambda x, signal: signal.clamp(min=0)
     )
     print("the rectifier:", relu_of_signal)
 
     digit, net = mnist_test()[0][3:4], dv.DeconvNet(mnist_cnn())
     channels = net.trace(digit, "conv2").activations["conv2"].amax((0, 2, 3)).topk(5).indices.tolist()
-    plain = net.project(digit, "conv2", channels)
-    altered = dv.DeconvNet(Altered()).project(digit, "plain.conv2", channels)
+    plain = net.project(digit, "conv2", channel=channels)
+    altered = dv.DeconvNet(Altered()).project(digit, "plain.conv2", channel=channels)
     print("linearised:", ", ".join(altered.provenance.linearised))
     drawn(digit, {"reference network": plain, "own operations": altered}).savefig(given.out, dpi=150)
 

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     looks = [step for step in LOOKS if step <= given.steps]
     rate = 1e-3 if seen.is_reference else 1e-4
     found = dv.experiments.evolution(
-        net, trained(model, images, labels, looks, rate), images[: given.digits], layers, progress=False
+        net, trained(model, images, labels, looks, rate), images[: given.digits], layers=layers, progress=False
     )
     show(found, given, "evolution")
 

@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> None:
     values = None if seen.is_reference else {"translation": range(-48, 49, 12), "rotation": range(0, 360, 30)}
     for transform in given.transforms:
         chosen = values and values.get(transform)
-        found = dv.experiments.invariance(seen.net, as_batch(seen, given.digits), layers, transform, chosen)
+        found = dv.experiments.invariance(
+            seen.net, as_batch(seen, given.digits), layers=layers, transform=transform, values=chosen
+        )
         show(found, given, f"invariance-{transform}")
 
 

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     if seen.labelled is None:
         raise SystemExit("give --photos DIR, a folder with a sub-folder of photographs for each kind")
     layers = None if seen.is_reference else ["features.1", "features.4.cat", "features.7.cat", "features.12.cat"]
-    found = dv.experiments.probe(seen.net, seen.labelled, layers, pool=4, progress=False)
+    found = dv.experiments.probe(seen.net, seen.labelled, layers=layers, pool=4, progress=False)
     show(found, given, "probe")
 
 

@@ -79,9 +79,11 @@ def train_one(name: str, changes: dict[str, Any], digits: Digits, epochs: int, s
     """The network with some settings or options changed, trained, measured and scanned."""
     options = {**NETWORK, **{key: value for key, value in changes.items() if key in ("dropout", "batch_norm")}}
     chosen = {**SETTINGS, **{key: value for key, value in changes.items() if key not in options}}
-    settings = TrainingSettings(epochs=epochs, seed=seed, **chosen)
-    model, result = train_mnist(digits.images, digits.labels, settings, checkpoints=folder, progress=False, **options)
-    top = dv.scan(dv.DeconvNet(model), digits.test_images, RECTIFIERS, k=1, batch_size=250, progress=False)
+    settings = TrainingSettings(epochs=epochs, random_state=seed, **chosen)
+    model, result = train_mnist(
+        digits.images, digits.labels, settings=settings, checkpoints=folder, progress=False, **options
+    )
+    top = dv.scan(dv.DeconvNet(model), digits.test_images, layers=RECTIFIERS, k=1, batch_size=250, progress=False)
     return Run(name, model, result, folder, evaluate(model, digits.test_images, digits.test_labels), top)
 
 
@@ -167,7 +169,7 @@ def shared_channel(runs: Sequence[Run]) -> int:
 def evolved(weights: Path, channel: int, images: Tensor) -> Tensor:
     """The image that fires the channel most under the weights of a checkpoint, above its projection."""
     net = dv.DeconvNet(mnist_cnn(weights=weights))
-    top = dv.scan(net, images, "relu2", k=1, batch_size=250, progress=False)
+    top = dv.scan(net, images, layers="relu2", k=1, batch_size=250, progress=False)
     return top_units(net, top, "relu2", [channel], images)
 
 

@@ -24,7 +24,7 @@ def main() -> None:
     images, labels = mnist_test()
     net = dv.DeconvNet(mnist_cnn())
 
-    top = dv.scan(net, images, given.layer, k=9, progress=False)
+    top = dv.scan(net, images, layers=given.layer, k=9, progress=False)
     nine = top.images[given.layer][given.channel]
     places = top.positions[given.layer][given.channel].tolist()
 

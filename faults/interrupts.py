@@ -146,8 +146,8 @@ def workloads() -> tuple[nn.Module, dict[str, Callable[[], Any]]]:
     return model, {
         "layers": lambda: net.layers(x),
         "trace": lambda: net.trace(x),
-        "project": lambda: net.project(x, "two", [0, 1]),
-        "project at": lambda: small.project(x, "two", 0, position=(1, 1)),
+        "project": lambda: net.project(x, "two", channel=[0, 1]),
+        "project at": lambda: small.project(x, "two", channel=0, position=(1, 1)),
         "project_units": lambda: net.project_units(x, "norm", [(0, 1, (2, 2)), (1, 0, (3, 3))]),
         "reconstruct": lambda: net.reconstruct(x, "two"),
         "scan": lambda: dv.scan(net, images, layers=["two"], k=1, batch_size=1, progress=False),

@@ -59,7 +59,7 @@ def _scan(folder: Path, k: int = 3, state: bool = True) -> TopActivations:
 def _atlas(folder: Path, layers: tuple[str, ...]) -> None:
     net = _network()
     top = dv.scan(net, _images(), k=2, batch_size=8, progress=False)
-    dv.build_atlas(net, _images(), top, folder / "atlas", layers=layers, progress=False, evidence=False)
+    dv.build_atlas(net, _images(), top, out=folder / "atlas", layers=layers, progress=False, evidence=False)
 
 
 def _atlas_seen(tree: Tree) -> Tree | None:

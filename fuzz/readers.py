@@ -108,7 +108,7 @@ def _small() -> MnistCNN:
 
 
 def _weights_seeds(folder: Path) -> None:
-    save_weights(_small(), folder / "small", architecture_metadata(_small()))
+    save_weights(_small(), folder / "small", metadata=architecture_metadata(_small()))
 
 
 def _checkpoint_seeds(folder: Path) -> None:

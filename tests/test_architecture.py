@@ -30,20 +30,7 @@ LONG_FUNCTIONS = """
 """
 
 MANY_POSITIONAL = """
-atlas/build.py build_atlas
-captum/comparison.py compare
 cli/__init__.py _show
-evidence/deletion.py deletion
-evidence/localisation.py localisation
-evidence/randomisation.py randomisation
-experiments/correspondence.py correspondence
-experiments/diagnosis.py diagnose
-experiments/evolution.py evolution
-experiments/invariance.py invariance
-experiments/occlusion.py occlusion
-experiments/probe.py probe
-mining/scan.py scan
-net.py DeconvNet.project
 """
 
 

@@ -29,9 +29,10 @@ from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
-from deconvviz.projection.units import channels_of, layer_names, units_at
+from deconvviz.projection.units import channels_of, units_at
 from deconvviz.recording.detached import passed
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
@@ -39,19 +40,20 @@ from deconvviz.trace import Trace
 BINS = 48  # bars of a histogram, at most
 
 
-@takes(net=NET, out=PATH, channels=optional(MAPPING), title=optional(TEXT), evidence=FLAG, progress=FLAG)
+@takes(net=NET, out=PATH, channel=optional(MAPPING), title=optional(TEXT), evidence=FLAG, progress=FLAG)
 def build_atlas(
     net: DeconvNet,
     dataset: Any,
     top: TopActivations,
+    *,
     out: str | os.PathLike[str] = "atlas",
-    layers: str | Iterable[str] | None = None,
-    channels: Mapping[str, int | Iterable[int]] | None = None,
+    layers: Layers = None,
+    channel: Mapping[str, int | Iterable[int]] | None = None,
     batch_size: int = 16,
     title: str | None = None,
     progress: bool = True,
     evidence: bool = True,
-) -> str:
+) -> Path:
     """Write an atlas of what a scan found: a folder with a web site that opens from disk.
 
     Each unit that fires is projected and shown beside its image patch, both cut to its receptive field. A folder that
@@ -90,9 +92,9 @@ def build_atlas(
         judge = Judge(net) if evidence else None
         data = as_dataset(dataset)
         check_counts(batch_size=batch_size)
-        names = _checked_layers(net, data, top, layers, channels)
+        names = _checked_layers(net, data, top, layers, channel)
         source = AtlasSource(net, top, DatasetPictures(net, data), judge)
-        units = {name: _listed_units(top, name, None if channels is None else channels.get(name)) for name in names}
+        units = {name: _listed_units(top, name, None if channel is None else channel.get(name)) for name in names}
         run = _first_run(source, len(data))
         _check_strongest(source, units)
         site = Site(out, _header(source, run, title or f"{type(net.model).__name__} · {short_name(data)}"))
@@ -107,15 +109,11 @@ def build_atlas(
                     projections = LayerProjections(source, layer.name, file)
                     projections.project(units[layer.name], batch_size, bar)
                     site.add_layer(layer, _channels(projections, links))
-        return str(site.finish(source.pictures.picture))
+        return Path(site.finish(source.pictures.picture))
 
 
 def _checked_layers(
-    net: DeconvNet,
-    data: Any,
-    top: TopActivations,
-    layers: str | Iterable[str] | None,
-    channels: Mapping[str, int | Iterable[int]] | None,
+    net: DeconvNet, data: Any, top: TopActivations, layers: Layers, channels: Mapping[str, int | Iterable[int]] | None
 ) -> list[str]:
     """Names of the layers to show, after checking that network, dataset and scan belong together."""
     if not is_indexed(data):
@@ -130,7 +128,7 @@ def _checked_layers(
             f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
         )
     check_whole(top, len(data))
-    asked = layer_names(layers, "show; name at least one, or give layers=None for all that were scanned")
+    asked = layer_names(layers, net.model)
     names = list(top.layers) if asked is None else asked
     for name in [*names, *(channels or ())]:
         if name not in top.layers:

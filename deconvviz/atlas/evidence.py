@@ -52,9 +52,9 @@ class Judge:
         """
         check_installed()
         model = copy.deepcopy(net.model)
-        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], seed=0)
+        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
         self.net = net
-        self.random = DeconvNet(model, net.style, net.preprocess, net.strict)
+        self.random = DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
 
     def from_random_weights(self, x: Tensor, projection: Projection) -> Tensor:
         """Project the same units with random weights; units that do not fire have a picture, too.

@@ -27,6 +27,7 @@ from deconvviz.atlas.output_folder import INDEX, call, claim, remove_older, remo
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
@@ -36,6 +37,7 @@ PICTURE = 96  # of a full image
 ACROSS = 6  # cells in a row of a sheet of mosaics or of full images
 BLOCK_PIXELS = 1_500_000  # of a block's sheet: what a browser unpacks to show one channel
 BLOCK_CHANNELS = 16
+LIMITS = {"chance": NEAR_CHANCE, "alike": ALIKE.limits}
 COVER = 8  # channels of a layer that the overview shows
 
 T = TypeVar("T")
@@ -147,7 +149,7 @@ class Site:
         header = self.header
         shown = {name: getattr(header, name) for name in ("title", "model", "dataset", "images", "k", "style")}
         inputs = {"input": list(header.input_shape), "broken": header.broken, "provenance": header.provenance}
-        return {**shown, **inputs, "across": ACROSS, "gutter": GUTTER, "evidence": header.evidence}
+        return {**shown, **inputs, "across": ACROSS, "gutter": GUTTER, "evidence": header.evidence, "limits": LIMITS}
 
 
 class _LayerSheets:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from deconvviz.arguments import FLAG, checked_as, described
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.net import DeconvNet
+from deconvviz.recording.layer_names import layer_name
 from deconvviz.recording.recorder import record
 from deconvviz.recording.restoring import Restored
 from deconvviz.rules import Style
@@ -53,6 +54,9 @@ class DeconvNetAttribution(GradientAttribution):
         """
         self.net = DeconvNet(model, style)
         GradientAttribution.__init__(self, model)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.net.model).__name__}, style={self.net.style.name!r})"
 
     @log_usage(part_of_slo=True)
     def attribute(self, inputs: Inputs, target: Any = None, additional_forward_args: Any = None) -> Inputs:
@@ -111,7 +115,11 @@ class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
         self.net = DeconvNet(model, style)
         NeuronAttribution.__init__(self, model, layer)
         GradientAttribution.__init__(self, model)
-        self._name = layer if isinstance(layer, str) else _name_in(self.net.model, layer)
+        self._name = layer_name(layer, self.net.model)
+
+    def __repr__(self) -> str:
+        name = type(self.net.model).__name__
+        return f"{type(self).__name__}({name}, layer={self._name!r}, style={self.net.style.name!r})"
 
     @log_usage(part_of_slo=True)
     def attribute(
@@ -181,7 +189,7 @@ class _Call:
     def attributed(self, layer: str, select: Select) -> Inputs:
         """Send back the gradient of what is selected from a layer's output; for a neuron that is a one at its place."""
         trace = self.net.trace(self.arguments, layer)
-        reconstruction = self.net.sent_back(trace, layer, _gradient(trace.activations[layer], select))
+        reconstruction = self.net.sent_back(trace, layer, signal=_gradient(trace.activations[layer], select))
         pixels = (
             reconstruction.pixels,
             *(reconstruction.others[f"[{number}]"] for number in range(1, len(self.tensors))),
@@ -208,10 +216,3 @@ def _gradient(output: Tensor, select: Select) -> Tensor:
             raise InputError(f"the selector must return a tensor computed from the layer's output, not {what}")
         (gradient,) = torch.autograd.grad(selected.sum(), leaf)
     return gradient
-
-
-def _name_in(model: nn.Module, layer: Any) -> str:
-    for name, module in model.named_modules():
-        if module is layer:
-            return name or "output"
-    raise InputError(f"the layer {type(layer).__name__} is no module of the model {type(model).__name__}")

@@ -18,18 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
-from deconvviz.arguments import METHODS, TEXT, described, optional, takes
-from deconvviz.captum.explained_unit import STYLES, ExplainedUnit
-from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, STEPS, Method, patch
+from deconvviz.arguments import FLAG, METHOD_NAMES, described, takes
+from deconvviz.captum.explained_unit import OWN_STYLES, ExplainedUnit
+from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, STEPS, patch
 from deconvviz.captum.remarks import remark_on
 from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, Scores
-from deconvviz.errors import InputError, did_you_mean
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import method_names
 from deconvviz.evidence.metrics import Box, cut, heatmap, library, overlap, spearman, ssim
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import prepared
 from deconvviz.projection.receptive_field import receptive_fields
 from deconvviz.projection.units import Position, choose_units
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.recording.tape import Tape, Value
 from deconvviz.results import Attributed, Comparison, Provenance, Unit
 from deconvviz.trace import Trace
@@ -37,22 +40,24 @@ from deconvviz.trace import Trace
 MEASURES: Mapping[str, Callable[[Tensor, Tensor], float]] = {"Spearman": spearman, "SSIM": ssim, "overlap": overlap}
 
 
-@takes(layer=optional(TEXT), methods=METHODS)
+@takes(methods=METHOD_NAMES, progress=FLAG)
 def compare(
     model: nn.Module | DeconvNet,
-    x: Any,
+    inputs: Any,
+    *,
     target: int | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     channel: int | None = None,
     position: Position = "max",
     methods: Sequence[str] | None = None,
     preprocess: Any = None,
+    progress: bool = True,
 ) -> Comparison:
     """Compare attributions of one class, or of one unit of a layer, by several methods.
 
     Args:
         model: A module, or a `DeconvNet`, whose preprocess is used.
-        x: One image: a tensor (1, C, H, W), a path or a PIL image.
+        inputs: One image: a tensor (1, C, H, W), a path or a PIL image.
         target: The class; None for the strongest one.
         layer: Layer of a unit, in place of a class.
         channel: Channel of the unit; None for the strongest one.
@@ -60,6 +65,7 @@ def compare(
         methods: Names of some methods; None for all. For a class these are "deconvnet", "guided" and
             `deconvviz.captum.methods.OF_A_CLASS`, for a unit the same two and `deconvviz.captum.methods.OF_A_NEURON`.
         preprocess: For a module, as `DeconvNet` takes it.
+        progress: Show a bar.
 
     Raises:
         InputError: If the input is not one image, or a target and a layer are both given.
@@ -68,22 +74,28 @@ def compare(
     """
     library("skimage.metrics")
     net = _handle(model, preprocess)
-    image = _one_image(x, net)
+    image = _one_image(inputs, net)
     if layer is not None and target is not None:
+        named = layer_name(layer, net.model)
         raise InputError(
-            f"a target is a class; give the class {described(target)} or a unit of layer {layer!r}, not both"
+            f"a target is a class; give the class {described(target)} or a unit of layer {named!r}, not both"
         )
     if layer is None and channel is not None:
         raise InputError(f"channel {described(channel)} of which layer? give the layer, or the class as target")
-    name = layer or "output"
-    chosen = _methods(methods, OF_A_CLASS if name == "output" else OF_A_NEURON)
+    name = "output" if layer is None else layer_name(layer, net.model)
+    every = [*OWN_STYLES, *(OF_A_CLASS if name == "output" else OF_A_NEURON)]
+    chosen = method_names(methods, every, every)
     trace = net.trace(image, name)
     unit, index = _unit(trace, name, target if layer is None else channel, position)
     cam = _last_map_before(trace.tape, trace.layer(name).value, net.model)
     field = receptive_fields(trace.tape, trace.layer(name).value, [index])[0]
     explained = ExplainedUnit(net, image, unit, index, cam)
-    attributed = [_attributed(explained, method) for method in chosen]
-    scores, failures = _scores(explained, attributed)
+    with progress_bar(total=len(chosen) * (1 + len(SCORES)), desc="compare", shown=progress) as bar:
+        attributed = []
+        for method in chosen:
+            attributed.append(_attributed(explained, method))
+            bar.update()
+        scores, failures = _scores(explained, attributed, bar)
     attributed = [_with_failures(result, failures[result.name]) for result in attributed]
     return Comparison(
         image=images.displayed(image, net.preprocess)[0],
@@ -114,7 +126,7 @@ def _attributed(explained: ExplainedUnit, name: str) -> Attributed:
 
 
 def _scores(
-    explained: ExplainedUnit, attributed: Sequence[Attributed]
+    explained: ExplainedUnit, attributed: Sequence[Attributed], bar: Any
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
     """The scores of each method, NaN if they cannot be computed, and for each method why they cannot."""
     scores: dict[str, dict[str, float]] = {score: {} for score in SCORES}
@@ -122,6 +134,7 @@ def _scores(
     computed = Scores(explained)
     for score, result in itertools.product(SCORES, attributed):
         scores[score][result.name] = math.nan
+        bar.update()
         if result.pixels is not None:
             try:
                 scores[score][result.name] = computed.score(score, result.name)
@@ -140,7 +153,7 @@ def _with_failures(result: Attributed, failures: Sequence[str]) -> Attributed:
 
 def _handle(model: Any, preprocess: Any) -> DeconvNet:
     if isinstance(model, DeconvNet):
-        return model if preprocess is None else DeconvNet(model.model, model.style, preprocess)
+        return model if preprocess is None else DeconvNet(model.model, model.style, preprocess=preprocess)
     return DeconvNet(model, preprocess=preprocess)
 
 
@@ -151,18 +164,6 @@ def _one_image(x: Any, net: DeconvNet) -> Tensor:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors().values())
         raise InputError(f"methods are compared on one image (1, C, H, W), not on input of shape {shapes}")
     return image.detach().contiguous()
-
-
-def _methods(asked: Sequence[str] | None, captums: Mapping[str, Method]) -> list[str]:
-    known = [*STYLES, *captums]
-    asked = [asked] if isinstance(asked, str) else asked
-    for name in asked or ():
-        if name not in known:
-            listed = ", ".join(map(repr, known))
-            raise InputError(f"there is no method {name!r} here{did_you_mean(name, known)}; there are {listed}")
-    if asked is not None and not asked:
-        raise InputError("there is no method to compare; name at least one, or give None for all")
-    return known if asked is None else list(dict.fromkeys(asked))
 
 
 def _unit(trace: Trace, layer: str, channel: int | None, position: Position) -> tuple[Unit, tuple[int, ...]]:
@@ -227,7 +228,7 @@ def _reason(error: Exception) -> str:
 def _provenance(net: DeconvNet, trace: Trace, layer: str) -> Provenance:
     versions = {"deconvviz": __version__, "torch": str(torch.__version__), "captum": captum.__version__}
     model = type(net.model).__name__, fingerprint(net.model)
-    return Provenance(*model, layer, {"name": ", ".join(STYLES)}, "one", trace.linearised, (), versions)
+    return Provenance(*model, layer, {"name": ", ".join(OWN_STYLES)}, "one", trace.linearised, (), versions)
 
 
 def _settings(image: Tensor, cam: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,14 +10,11 @@ import torch
 from torch import Tensor
 
 from deconvviz.captum.attribution import NeuronDeconvNetAttribution
-from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, Method, aimed, explained, grad_cam
-from deconvviz.errors import InputError
+from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, Method, aimed, grad_cam, run_method
 from deconvviz.net import DeconvNet
-from deconvviz.recording.eval_mode import EvalMode
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import Unit
 
-STYLES = ("deconvnet", "guided")
+OWN_STYLES = ("deconvnet", "guided")
 Explain = Callable[[Tensor], Tensor]  # (N, C, H, W) to attributions of that shape
 
 
@@ -36,30 +32,16 @@ class ExplainedUnit:
     def __init__(self, net: DeconvNet, image: Tensor, unit: Unit, index: tuple[int, ...], cam_layer: str) -> None:
         self.net, self.image, self.unit, self.index, self.cam_layer = net, image, unit, index, cam_layer
         self._attributions: dict[str, Tensor] = {}
-        self._copy_checked = False
 
     def explain(self, name: str) -> Explain:
-        """A method, ready to explain the unit on any image.
-
-        Raises:
-            InputError: If the unit of the copy that Captum is given does something else on the image.
-        """
-        if name in STYLES:
-            method = NeuronDeconvNetAttribution(self.net.model, self.unit.layer, name)
+        """A method, ready to explain the unit on any image."""
+        if name in OWN_STYLES:
+            method = NeuronDeconvNetAttribution(self.net.model, self.unit.layer, style=name)
             return lambda x: method.attribute(x, self.index).contiguous()
         return self._by_captum({**OF_A_NEURON, **OF_A_CLASS}[name])
 
     def _by_captum(self, method: Method) -> Explain:
-        aim = aimed(self.net.model, self.unit.layer, self.index, self.cam_layer)
-        if not self._copy_checked:
-            with Restored(EvalMode(aim.model), torch.no_grad()):
-                activation = float(aim.model(self.image)[(0, *self.index)])
-            expected = self.unit.activation
-            if not math.isclose(activation, expected, rel_tol=1e-3, abs_tol=1e-6):
-                # As when a function whose calls are numbered is also called on what does not depend on the image.
-                raise InputError(f"the copy for Captum has {activation:.4g} there, not {expected:.4g}: another layer")
-            self._copy_checked = True
-        return partial(explained, method, aim)
+        return partial(run_method, method, aimed(self.net.model, self.unit.layer, self.index, self.cam_layer))
 
     def attributions(self, name: str) -> Tensor:
         """What a method gives for the image, (1, C, H, W), computed once."""

@@ -119,7 +119,7 @@ def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim
     return Aim(_OneLayer(until).eval(), until, index, weighed)
 
 
-def explained(method: Method, aim: Aim, x: Tensor) -> Tensor:
+def run_method(method: Method, aim: Aim, x: Tensor) -> Tensor:
     """The attributions that a method gives for x (N, C, H, W), of the same shape.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 from deconvviz.cli.outputs import Outputs, out_argument, place
 from deconvviz.cli.shared import (
     Command,
+    bars,
     batch,
     check_ending,
     image,
@@ -46,7 +47,15 @@ def _compare(given: argparse.Namespace) -> None:
     outputs = Outputs(given, out)
     net, _ = loaded(given)
     position = "max" if given.position is None else given.position
-    found = compare(net, image(given.image), given.target, given.layer, given.channel, position, given.methods)
+    found = compare(
+        net,
+        image(given.image),
+        target=given.target,
+        layer=given.layer,
+        channel=given.channel,
+        position=position,
+        methods=given.methods,
+    )
     outputs.write_figure(found.figure(), out)
     report(given, found, out)
 
@@ -94,18 +103,21 @@ def _evidence(given: argparse.Namespace) -> None:
     outputs = Outputs(given, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
-    layer, unit = given.layer or "output", (given.channel, "max" if given.position is None else given.position)
+    layer, shown = given.layer or "output", bars()
+    unit: dict[str, Any] = {"channel": given.channel, "position": "max" if given.position is None else given.position}
 
     def benchmark() -> Any:
         bench = evidence.digit_benchmark()
-        return evidence.localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist())
+        return evidence.localisation(
+            bench.net, bench.images, bench.boxes, channel=bench.labels.tolist(), progress=shown
+        )
 
     questions: dict[str, Callable[[], Any]] = {
-        "deletion": lambda: evidence.deletion(net, x, layer, *unit),
-        "randomisation": lambda: evidence.randomisation(net, x, layer, *unit),
-        "selectivity": lambda: evidence.selectivity(net, x, layer),
+        "deletion": lambda: evidence.deletion(net, x, layer, **unit, progress=shown),
+        "randomisation": lambda: evidence.randomisation(net, x, layer, **unit, progress=shown),
+        "selectivity": lambda: evidence.selectivity(net, x, layer, progress=shown),
         "localisation": benchmark,
-        "clarity": lambda: evidence.clarity(net, x),
+        "clarity": lambda: evidence.clarity(net, x, progress=shown),
     }
     facts: dict[str, Any] = {}
     for name in wanted:

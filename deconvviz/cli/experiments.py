@@ -59,11 +59,11 @@ def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     json_argument(parser)
 
 
-# occlude
+# occlusion
 
 
-def _occlude_arguments(parser: argparse.ArgumentParser) -> None:
-    _images_arguments(parser, "occlude")
+def _occlusion_arguments(parser: argparse.ArgumentParser) -> None:
+    _images_arguments(parser, "occlusion")
     parser.add_argument("--target", type=int, metavar="N", help="the class to follow (each image's most probable one)")
     parser.add_argument("--layer", help="whose feature map to follow (the last convolution, rectified)")
     parser.add_argument("--channel", type=int, metavar="C", help="the map (the strongest of each image)")
@@ -75,7 +75,9 @@ def _occlude_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _fill_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fill", default="grey", help="grey, mean, or a number in the model's input (%(default)s)")
+    parser.add_argument(
+        "--fill", default="grey", help="black, grey, white, mean, blur, or a number in the model's input (%(default)s)"
+    )
 
 
 def _fill(given: argparse.Namespace) -> str | float:
@@ -96,15 +98,21 @@ def _lines(path: str) -> list[str]:
         raise InputError(f"{path!r} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _occlude(given: argparse.Namespace) -> None:
+def _occlusion(given: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
     names = _lines(given.classes) if given.classes else ()
-    outputs = _outputs(given, "occlude")
+    outputs = _outputs(given, "occlusion")
     net, _ = loaded(given)
     patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
     found = occlusion(
-        *(net, batch(given.images, net.preprocess), given.target, given.layer, given.channel, patch, stride),
+        net,
+        batch(given.images, net.preprocess),
+        target=given.target,
+        layer=given.layer,
+        channel=given.channel,
+        patch=patch,
+        stride=stride,
         fill=_fill(given),
         batch_size=given.batch_size,
         classes=names,
@@ -126,10 +134,10 @@ def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="the first and the last hidden one by default")
     parser.add_argument(
-        "--targets", nargs="+", type=int, metavar="N", help="the class, one for all images or one each (as predicted)"
+        "--target", nargs="+", type=int, metavar="N", help="the class, one for all images or one each (as predicted)"
     )
     parser.add_argument(
-        "--fill", default="black", help="behind the borders: black, grey, white, or a number in the model's input"
+        "--fill", default="black", help="behind the borders: black, grey, white, mean, or a number in the model's input"
     )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
 
@@ -140,8 +148,9 @@ def _invariance(given: argparse.Namespace) -> None:
     outputs = _outputs(given, "invariance")
     net, _ = loaded(given)
     x = batch(given.images, net.preprocess)
-    targets = given.targets[0] if given.targets and len(given.targets) == 1 else given.targets
-    found = invariance(net, x, given.layers, given.transform, given.values, targets, _fill(given), given.batch_size)
+    target = given.target[0] if given.target and len(given.target) == 1 else given.target
+    options = {name: getattr(given, name) for name in ("layers", "transform", "values", "batch_size")}
+    found = invariance(net, x, target=target, fill=_fill(given), progress=bars(), **options)
     _write(given, found, outputs)
 
 
@@ -155,7 +164,7 @@ def _correspond_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part-size", type=int, nargs="+", metavar="P", help="pixels to cover around a point")
     parser.add_argument("--within", metavar="PART", help="the part in FILE in whose box random places lie (the image)")
     parser.add_argument("--draws", type=int, default=20, metavar="N", help="of random places (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random places (%(default)s)")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="of random places (%(default)s)")
     _fill_argument(parser)
 
 
@@ -166,13 +175,20 @@ def _correspond(given: argparse.Namespace) -> None:
     outputs = _outputs(given, "correspond")
     net, _ = loaded(given)
     names = image_names(given.images)
-    parts = read_parts(given.parts, names, net.preprocess)
+    parts = read_parts(given.parts, names, preprocess=net.preprocess)
     if given.within is not None and given.within not in parts:
         raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
     within = None if given.within is None else parts.pop(given.within)
     size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
     found = correspondence(
-        *(net, batch(names, net.preprocess), parts, given.layers, size, within, given.draws, given.seed),
+        net,
+        batch(names, net.preprocess),
+        parts,
+        layers=given.layers,
+        size=size,
+        within=within,
+        draws=given.draws,
+        random_state=given.random_state,
         fill=_fill(given),
         progress=bars(),
     )
@@ -187,7 +203,7 @@ def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="a folder of weights files, as `train` writes")
     _dataset_arguments(parser, "evolve")
     parser.add_argument(
-        "--channels", type=int, nargs="+", metavar="C", help="of each layer (the six that end strongest)"
+        "--channel", type=int, nargs="+", metavar="C", help="of each layer (the six that end strongest)"
     )
 
 
@@ -203,7 +219,8 @@ def _evolve(given: argparse.Namespace) -> None:
     given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
-    found = evolution(net, given.checkpoints, data, given.layers, given.channels, given.batch_size, bars())
+    options = {name: getattr(given, name) for name in ("layers", "channel", "batch_size")}
+    found = evolution(net, given.checkpoints, data, progress=bars(), **options)
     _write(given, found, outputs)
 
 
@@ -227,8 +244,8 @@ def _diagnose(given: argparse.Namespace) -> None:
     outputs = _outputs(given, "diagnose")
     net, _ = loaded(given)
     data = load_data(given.data, given.root)
-    limits = given.similar, given.outlier, given.rms_limit
-    _write(given, diagnose(net, data, given.layers, *limits, given.batch_size, bars()), outputs)
+    options = {name: getattr(given, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
+    _write(given, diagnose(net, data, progress=bars(), **options), outputs)
 
 
 # probe
@@ -246,7 +263,7 @@ def _probe_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-validation (%(default)s)")
     parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of the classifiers (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of folds and training (%(default)s)")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="of folds and training (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
     out_argument(parser, "folder for the figure and the result", "probe")
@@ -259,7 +276,7 @@ def _probe(given: argparse.Namespace) -> None:
 
     outputs = _outputs(given, "probe")
     net, _ = loaded(given)
-    names = ("layers", "folds", "epochs", "seed", "batch_size", "workers")
+    names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(given, name) for name in names}
     found = probe(net, load_data(given.data, given.root), pool=given.pool or None, progress=bars(), **options)
     list_broken(found)
@@ -267,8 +284,8 @@ def _probe(given: argparse.Namespace) -> None:
 
 
 EXPERIMENTS: dict[str, Command] = {
-    "occlude": Command(
-        "what a patch that slides over an image does to a feature map and a class", _occlude_arguments, _occlude
+    "occlusion": Command(
+        "what a patch that slides over an image does to a feature map and a class", _occlusion_arguments, _occlusion
     ),
     "invariance": Command(
         "how far layers move, and what becomes of the class, when images are shifted, enlarged or turned",

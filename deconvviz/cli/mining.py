@@ -8,13 +8,13 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.outputs import Outputs, at_default_name, check_apart, out_argument, place
+from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     bars,
+    first_few,
     json_argument,
     list_broken,
-    listed,
     loaded,
     model_arguments,
     remark,
@@ -41,7 +41,9 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes that load images (0)")
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
-    parser.add_argument("--strict", action="store_true", help="stop at the first item that cannot be read")
+    parser.add_argument(
+        "--on-error", choices=("skip", "raise"), help="skip items that cannot be read, or stop at the first one (skip)"
+    )
     parser.add_argument(
         "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun, cuda is each rank's own GPU"
     )
@@ -128,14 +130,14 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
         _check_scan(given, top)
         return net, data, top
     _join()
-    top = scan(net, data, given.layers, **_of_the_scan(given), progress=bars())
+    top = scan(net, data, layers=given.layers, **_of_the_scan(given), progress=bars())
     return net, data, top
 
 
 def _of_the_scan(given: argparse.Namespace) -> dict[str, Any]:
     """The options for the scan alone that were given; the others are as `scan` has them."""
-    names = ("k", "batch_size", "state", "per_image", "workers", "strict")
-    return {name: value for name in names if (value := getattr(given, name)) is not None and value is not False}
+    names = ("k", "batch_size", "state", "per_image", "workers", "on_error")
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
 def _check_scan(given: argparse.Namespace, top: TopActivations) -> None:
@@ -178,13 +180,13 @@ def _atlas(given: argparse.Namespace) -> None:
         if given.out is None and os.path.lexists(out / MANIFEST):
             raise at_default_name(out)
         check_folder(out)
-        check_apart(given, out)
+        check_outside_inputs(given, out)
     with Restored(alone(out) if builds else contextlib.nullcontext()):
         if builds and (others := left_alone(out)):
-            remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {listed(others)}")
+            remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {first_few(others)}")
         net, data, top = _scanned(given)
         if builds:
-            page = build_atlas(net, data, top, out, given.layers, progress=bars(), evidence=given.evidence)
+            page = build_atlas(net, data, top, out=out, layers=given.layers, progress=bars(), evidence=given.evidence)
             list_broken(top)
             print(page)
 

@@ -113,7 +113,7 @@ def at_default_name(path: Path) -> OutputError:
     )
 
 
-def check_apart(given: argparse.Namespace, out: Path) -> None:
+def check_outside_inputs(given: argparse.Namespace, out: Path) -> None:
     """Raise InputError if the atlas folder would lie inside the images' folder, or contain it or the scan's state."""
     from deconvviz.data.folder import check_apart
     from deconvviz.io.ownership import lies_in

@@ -70,7 +70,7 @@ def _project(given: argparse.Namespace) -> None:
     trace = net.trace(image(given.image), given.layer)
     channels = given.channel or _strongest(trace.activations[given.layer], 9)
     position = "max" if given.position is None else given.position
-    projection = net.project(trace, given.layer, channels, position, given.seed)
+    projection = net.project(trace, given.layer, channel=channels, position=position, seed=given.seed)
     outputs.write_figure(projection.figure(crop=not given.whole), out)
     linearised, detached = projection.provenance.linearised, projection.provenance.detached
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]

@@ -54,10 +54,10 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
 
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
-    found = load_model(given.model, given.weights, given.pretrained, given.size)
+    found = load_model(given.model, given.weights, pretrained=given.pretrained, size=given.size)
     if found.remark:
         remark(f"note: {found.remark}")
-    return DeconvNet(found.model, getattr(given, "style", "deconvnet"), found.preprocess), found.shape
+    return DeconvNet(found.model, getattr(given, "style", "deconvnet"), preprocess=found.preprocess), found.shape
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,7 @@ def list_broken(result: Any) -> None:
         remark(f"left out: {len(result.broken) - 20} more")
 
 
-def listed(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first five names and the number of the remaining ones."""
     from deconvviz.results.base import printable
 

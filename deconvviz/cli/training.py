@@ -61,14 +61,14 @@ def _train(given: argparse.Namespace) -> None:
         model, result = train_mnist(
             images,
             labels,
-            settings,
+            settings=settings,
             checkpoints=out / "checkpoints",
             progress=bars(),
             **{name: value for name, value in architecture.items() if value is not None},
         )
-        test = evaluate(model, *mnist_test())
+        test = evaluate(model, *mnist_test(), progress=bars())
         outputs.check(weights)
-        save_trained(model, weights, result, test)
+        save_trained(model, weights, result, test=test)
         outputs.save(result.curves, curves)
         outputs.write_figure(result.curves.figure(), figure)
     print(result.curves.diagnosis)

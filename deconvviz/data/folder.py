@@ -91,7 +91,7 @@ class ImageFolder:
         return read_image(self.root / name), label
 
     def __repr__(self) -> str:
-        return f"ImageFolder({os.fspath(self.root)!r})"
+        return f"ImageFolder({os.fspath(self.root)!r}, {len(self)} images)"
 
 
 def check_apart(out: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:

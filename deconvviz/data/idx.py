@@ -43,7 +43,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> torch.Tensor:
 
 
 @takes(content=instance("bytes", bytes), dimensions=whole_from(0, 256), name=TEXT)
-def parse_idx(content: bytes, dimensions: int, name: str = "the data") -> torch.Tensor:
+def parse_idx(content: bytes, dimensions: int, *, name: str = "the data") -> torch.Tensor:
     r"""The values of an IDX file held in memory; `name` is what an error calls it. See `read_idx`.
 
     >>> parse_idx(b"\0\0\x08\x01" + b"\0\0\0\x03" + bytes([7, 2, 1]), dimensions=1)

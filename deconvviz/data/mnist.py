@@ -52,6 +52,9 @@ class MnistTest(TensorDataset):
     def __init__(self) -> None:
         super().__init__(*mnist_test())
 
+    def __repr__(self) -> str:
+        return f"MnistTest({len(self)} images)"
+
 
 @takes(root=PATH, download=FLAG)
 def load_mnist(root: str | os.PathLike[str], download: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

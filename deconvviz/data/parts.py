@@ -26,7 +26,7 @@ BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 
 @takes(path=PATH, images=several(PATH, "paths"))
 def read_parts(
-    path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], preprocess: Preprocess | None = None
+    path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], *, preprocess: Preprocess | None = None
 ) -> dict[str, list[Place]]:
     """Read the places that a file marks: for each part one per image, in the order of `images`.
 

@@ -4,48 +4,52 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deconvviz.arguments import NET, SEED, takes
-from deconvviz.errors import InputError
-from deconvviz.evidence.methods import score
+from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes
+from deconvviz.evidence.methods import mean_score
 from deconvviz.evidence.metrics import enough, interval
 from deconvviz.evidence.randomisation import randomise
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
-from deconvviz.projection.units import layer_names
+from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
 
 ALONE = 0.05  # by how much correlations differ that are told apart on a single image
 
 
-@takes(net=NET, seed=SEED)
-def clarity(net: DeconvNet, x: Any, layers: str | Iterable[str] | None = None, seed: int = 0) -> Clarity:
+@takes(net=NET, random_state=RANDOM_STATE, progress=FLAG)
+def clarity(
+    net: DeconvNet, inputs: Any, *, layers: Layers = None, random_state: int = 0, progress: bool = True
+) -> Clarity:
     """The correlation (Pearson) of each layer's reconstruction with the input, over an image's pixels and channels.
 
-    x: images, as for `DeconvNet.trace`. layers: None for all convolutions. seed: of the random weights.
+    inputs: images, as for `DeconvNet.trace`. layers: None for all convolutions. random_state: of the random weights.
+    progress: show a bar.
     An image that is the same everywhere correlates with nothing: it is left out and counted, as is a reconstruction.
 
     Raises InputError for a network without convolutions, where no layers are named.
     """
-    asked = layer_names(layers, "look at; name at least one, or give layers=None for all convolutions")
-    trace = net.trace(x)
-    names = asked or [info.name for info in net.layers(trace) if info.kind.startswith("Conv")]
-    if not names:
-        raise InputError(f"the model {type(net.model).__name__} has no convolution; name the layers to look at")
+    asked = layer_names(layers, net.model)
+    trace = net.trace(inputs)
+    names = asked or layers_of_kind(trace.tape, net.model)
     model = copy.deepcopy(net.model)
     weighted = [name for name, module in model.named_modules() if list(module.parameters(recurse=False))]
-    randomise(model, weighted, seed)
+    randomise(model, weighted, random_state)
     images = trace.call.first
-    other = DeconvNet(model, net.style, net.preprocess)
+    other = DeconvNet(model, net.style, preprocess=net.preprocess)
     random = other.trace(trace.call, names)
-    found = torch.stack([_correlation(net.reconstruct(trace, name).pixels, images) for name in names])
-    chance = torch.stack([_correlation(other.reconstruct(random, name).pixels, images) for name in names])
+    rows: list[tuple[Tensor, Tensor]] = []
+    for name in progress_bar(names, unit="layer", desc="clarity", shown=progress):
+        both = net.reconstruct(trace, name).pixels, other.reconstruct(random, name).pixels
+        rows.append((_correlation(both[0], images), _correlation(both[1], images)))
+    found, chance = (torch.stack(each) for each in zip(*rows, strict=True))
     trained, by_chance = (
-        {name: score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)
+        {name: mean_score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)
     )
     verdict = _verdict(names, found, chance)
     return Clarity(tuple(names), net.style.name, found, chance, trained, by_chance, verdict)

@@ -1,69 +1,65 @@
 """Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421) on the unit's own activation.
 
 Pixels of the unit's receptive field are ranked by a method. Those ranked first are deleted from the image step by step,
-or inserted into a baseline, and the unit's activation is followed: a method that found what the unit reacts to makes it
-fall at once, or rise at once. Deviations: an activation is no probability, so it is scaled to 1 on the whole image and
-0 on the baseline; only the receptive field is ranked, so that no method gains from knowing where a unit looks;
+or inserted into a blank image, and the unit's activation is followed: a method that found what the unit reacts to makes
+it fall at once, or rise at once. Deviations: an activation is no probability, so it is scaled to 1 on the whole image
+and 0 on the blank one; only the receptive field is ranked, so that no method gains from knowing where a unit looks;
 pixels of equal rank are deleted in random order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision.transforms.functional as TF
 from torch import Tensor
 
-from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes, whole_from
-from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.methods import BASELINES, Attribution, Judged, Place, chosen, noise, score
+from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes, whole_from
+from deconvviz.errors import InputError
+from deconvviz.evidence.methods import (
+    BASELINES,
+    Attribution,
+    ChannelPosition,
+    Judged,
+    chosen_methods,
+    mean_score,
+    noise,
+)
 from deconvviz.evidence.metrics import FEWEST, Box, cut, enough, heatmap
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
+from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.units import Position
+from deconvviz.recording.layer_names import LayerName
 from deconvviz.results.evidence import Deletion, Score
 
 
-def _blurred(x: Tensor) -> Tensor:
-    """Each image so blurred that no structure is left: a Gaussian of a tenth of its smaller side."""
-    sigma = max(1.0, min(x.shape[2:]) / 10)
-    size = 2 * int(2 * sigma) + 1
-    most = 2 * (min(x.shape[2:]) - 1) + 1  # a reflected margin is smaller than the image
-    blurred: Tensor = TF.gaussian_blur(x, [min(size, most - (most + 1) % 2)] * 2, [sigma, sigma])
-    return blurred
-
-
-FILLS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "zero": torch.zeros_like,
-    "mean": lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
-    "blur": _blurred,
-}
-
-
-@takes(net=NET, layer=TEXT, methods=METHODS, baseline=TEXT, steps=WHOLE, batch_size=whole_from(1))
+@takes(net=NET, methods=METHODS_OR_FUNCTIONS, steps=WHOLE, batch_size=whole_from(1), progress=FLAG)
 def deletion(
     net: DeconvNet,
-    x: Any,
-    layer: str,
+    inputs: Any,
+    layer: LayerName,
+    *,
     channel: int | Sequence[int] | None = None,
     position: Position = "max",
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
-    baseline: str = "zero",
+    fill: Fill = 0,
     steps: int = 16,
     batch_size: int = 32,
+    progress: bool = True,
 ) -> Deletion:
     """Whether the pixels that methods rank first are those that make units fire.
 
-    x: images (N, C, H, W), as for `DeconvNet.trace`; one unit is followed on each.
+    inputs: images (N, C, H, W), as for `DeconvNet.trace`; one unit is followed on each.
     channel: one for all images, one for each, or None for each image's strongest. position: as for `project`.
     methods: names or functions (`deconvviz.evidence.methods`); an edge detector and a random ranking are added.
-    baseline: what stands for a deleted pixel: "zero" (after preprocessing: the mean colour of the training images),
-        "mean" of the image, or "blur".
-    steps: how many times pixels are taken away. batch_size: images in a forward pass.
+    fill: what stands for a deleted pixel: a number in the network's own input (0 is often the mean colour of the
+        training images), "mean" or "blur" of the image, "black", "grey" or "white" (`deconvviz.projection.fill`).
+    steps: how many times pixels are taken away. batch_size: images in a forward pass. progress: show a bar.
 
     Raises InputError and UnknownLayerError for what is not there.
 
@@ -73,29 +69,27 @@ def deletion(
     >>> found.insertion_scores["deconvnet"].mean > found.insertion_scores["random"].mean
     True
     """
-    if baseline not in FILLS:
-        listed = ", ".join(map(repr, FILLS))
-        raise InputError(f"a baseline is one of {listed}, not {baseline!r}{did_you_mean(baseline, FILLS)}")
     if not isinstance(steps, int) or steps < 1:
         raise InputError(f"pixels are deleted in one step or more, not {steps!r}")
-    judged = Judged(net, x, layer, channel, position)
-    blank = FILLS[baseline](judged.x)
+    judged = Judged(net, inputs, layer, channel, position)
+    blank = fill_of(fill, judged.x, net.preprocess).expand_as(judged.x)
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     deleted, inserted = {}, {}
-    for name, method in {**chosen(methods), **BASELINES}.items():
-        heats = judged.heatmaps(method)
-        curves = [
-            _curves(judged, n, heat, blank[n], fractions=fractions, batch_size=batch_size)
-            for n, heat in enumerate(heats)
-        ]
-        deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
-    without = {name: score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
+    asked = {**chosen_methods(methods), **BASELINES}
+    with progress_bar(total=len(asked) * len(judged.x), unit="picture", desc="deletion", shown=progress) as bar:
+        for name, method in asked.items():
+            curves = []
+            for n, heat in enumerate(judged.heatmaps(method)):
+                curves.append(_curves(judged, n, heat, blank[n], fractions=fractions, batch_size=batch_size))
+                bar.update()
+            deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
+    without = {name: mean_score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
     areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
-    scores = {name: score(one) for name, one in areas.items()}
-    gains = {name: score(one - areas["random"]) for name, one in areas.items()}
+    scores = {name: mean_score(one) for name, one in areas.items()}
+    gains = {name: mean_score(one - areas["random"]) for name, one in areas.items()}
     beyond = {name: float((one - areas["edges"]).nanmean()) for name, one in areas.items()}
     verdict = _verdict(scores, gains, beyond, len(judged.units))
-    return Deletion(judged.units, baseline, fractions, deleted, inserted, without, scores, gains, verdict)
+    return Deletion(judged.units, fill, fractions, deleted, inserted, without, scores, gains, verdict)
 
 
 def _ranked(heat: Tensor) -> Tensor:
@@ -133,7 +127,7 @@ class UnitsInImages:
     net: DeconvNet
     layer: str
     x: Tensor
-    places: Sequence[Place]
+    places: Sequence[ChannelPosition]
     boxes: Sequence[Box]
 
 
@@ -208,17 +202,17 @@ def _first(image: Tensor, box: Box, ranks: Tensor, fractions: Tensor) -> Tensor:
 
 
 def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tensor:
-    """Pixels of an image in a baseline. field: what the unit sees; the image stays as it is outside of that."""
+    """Pixels of an image in a blank one. field: what the unit sees; the image stays as it is outside of that."""
     return torch.where(mask, image, torch.where(field, blank, image))
 
 
 def _scaled(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
-    """Activations with 0 for the baseline and 1 for the whole image; NaN where the unit does not fire more on that."""
+    """Activations with 0 for the blank image and 1 for the whole one; NaN where the unit does not fire more on that."""
     span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
     return (values - none) / span
 
 
-def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[Place], batch_size: int) -> Tensor:
+def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelPosition], batch_size: int) -> Tensor:
     """What a unit of each image does, (N,) in float64."""
     parts = []
     for start in range(0, len(x), batch_size):
@@ -242,9 +236,9 @@ def _verdict(
     """beyond: by how much each method inserts more than edges do, on average; NaN where these are no measure."""
     fires = insertion["random"].images
     if not fires:
-        return f"None of the {images} units fires more on its image than on the baseline, so nothing can be said."
+        return f"None of the {images} units fires more on its image than on the blank one, so nothing can be said."
     if not enough(fires, images):
-        return f"Only {fires} of {images} units fire more on their image than on the baseline, too few to say."
+        return f"Only {fires} of {images} units fire more on their image than on the blank one, too few to say."
     said = []
     for name, gain in gains.items():
         if name in BASELINES:

@@ -13,48 +13,54 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import METHODS, NET, SEED, TEXT, WHOLE, described, is_whole, takes
+from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, WHOLE, described, is_whole, takes
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
-from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen, score
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import CONFIDENCE, FEWEST, enough, heatmap
 from deconvviz.images import Preprocess, displayed
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
+from deconvviz.recording.layer_names import LayerName
 from deconvviz.recording.restoring import Restored
 from deconvviz.results.evidence import Localisation, Score
+from deconvviz.results.summary import summary
 
 SIDE = 28  # pixels of a digit
 
 
-@takes(net=NET, layer=TEXT, methods=METHODS)
+@takes(net=NET, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
 def localisation(
     net: DeconvNet,
-    x: Any,
+    inputs: Any,
     boxes: Tensor,
-    layer: str = "output",
+    *,
+    layer: LayerName = "output",
     channel: int | Sequence[int] | None = None,
     position: Position = "max",
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+    progress: bool = True,
 ) -> Localisation:
     """On how many images the pixel that a method ranks first lies in the known object.
 
-    x, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's first
-    pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty points nowhere:
-    it is left out and counted.
+    inputs, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's
+    first pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty points
+    nowhere: it is left out and counted. progress: show a bar.
 
     Raises InputError and UnknownLayerError for what is not there.
     """
-    judged = Judged(net, x, layer, channel, position)
+    judged = Judged(net, inputs, layer, channel, position)
     boxes = _checked_boxes(boxes, judged.x)
     points, hits = {}, {}
-    for name, method in {**chosen(methods), **BASELINES}.items():
-        heat = heatmap(method(net.model, judged.x, layer, judged.places))
+    asked = {**chosen_methods(methods), **BASELINES}
+    for name, method in progress_bar(asked.items(), unit="method", desc="localisation", shown=progress):
+        heat = heatmap(method(net.model, judged.x, judged.layer, judged.places))
         point = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
         inside, empty = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1), heat.flatten(1).amax(1) == 0
         points[name] = torch.where(empty[:, None], -1, point)
-        hits[name] = score(torch.where(empty, torch.nan, inside.double()))
+        hits[name] = mean_score(torch.where(empty, torch.nan, inside.double()))
     sides = boxes[..., 1] - boxes[..., 0]
     chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
     shown = displayed(judged.x, net.preprocess)
@@ -114,14 +120,17 @@ class DigitBenchmark(NamedTuple):
     labels: Tensor
     boxes: Tensor
 
+    def __repr__(self) -> str:
+        return summary(self)
 
-@takes(count=WHOLE, distractors=WHOLE, side=WHOLE, seed=SEED)
-def digit_benchmark(count: int = 100, distractors: int = 6, side: int = 84, seed: int = 0) -> DigitBenchmark:
+
+@takes(count=WHOLE, distractors=WHOLE, side=WHOLE, random_state=RANDOM_STATE)
+def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, random_state: int = 0) -> DigitBenchmark:
     """Test digits among distractors, and the reference network made to read a canvas: its class scores are those of the
     28 x 28 window where they are highest.
 
     A distractor is a 14 x 14 piece out of the middle of a digit of another class. count: images. side: of the square
-    canvas in pixels. The same seed makes the same images.
+    canvas in pixels. The same random_state makes the same images.
 
     Raises InputError for a canvas on which the digit and the distractors have no room.
 
@@ -134,7 +143,7 @@ def digit_benchmark(count: int = 100, distractors: int = 6, side: int = 84, seed
             f"a benchmark has 1 image or more, of {SIDE} pixels or more, and 0 distractors or more, "
             f"not {count} images of {side} pixels with {distractors}"
         )
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(random_state)
     digits, labels = mnist_test()
     order = torch.randperm(len(digits), generator=random)
     images, boxes = torch.zeros(count, 1, side, side), torch.empty(count, 2, 2, dtype=torch.long)

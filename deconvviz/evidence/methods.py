@@ -7,7 +7,7 @@ styles and the two baselines that a picture has to beat, noise and an edge detec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,15 +21,16 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
 from deconvviz.projection.units import LayerActivations, Position, choose_units, one_each
+from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results.evidence import Score
 
-Place = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
+ChannelPosition = tuple[int, tuple[int, ...]]  # channel, and position in its map; () where the layer has channels only
 
 
 class Attribution(Protocol):
     """Which pixels made units fire: (N, C, H, W) for x (N, C, H, W) and one place for each image."""
 
-    def __call__(self, model: nn.Module, x: Tensor, layer: str, places: Sequence[Place]) -> Tensor: ...
+    def __call__(self, model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor: ...
 
 
 class Projected:
@@ -38,17 +39,20 @@ class Projected:
     def __init__(self, style: str) -> None:
         self.style = style
 
-    def __call__(self, model: nn.Module, x: Tensor, layer: str, places: Sequence[Place]) -> Tensor:
+    def __repr__(self) -> str:
+        return f"Projected({self.style!r})"
+
+    def __call__(self, model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
         units = [(sample, channel, position) for sample, (channel, position) in enumerate(places)]
         return DeconvNet(model, self.style).project_units(x, layer, units, seed="one").pixels
 
 
-def noise(model: nn.Module, x: Tensor, layer: str, places: Sequence[Place]) -> Tensor:
+def noise(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
     """A ranking by lot, the same for the same number of images."""
     return torch.rand(x[:, :1].shape, generator=torch.Generator().manual_seed(0))
 
 
-def edge_detector(model: nn.Module, x: Tensor, layer: str, places: Sequence[Place]) -> Tensor:
+def edge_detector(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
     """Sobel edges of the image, whatever the network."""
     return edges(x)
 
@@ -61,18 +65,29 @@ METHODS: Mapping[str, Attribution] = {
 BASELINES: Mapping[str, Attribution] = {"edges": edge_detector, "random": noise}
 
 
-def chosen(methods: Sequence[str] | Mapping[str, Attribution] | None) -> dict[str, Attribution]:
+def chosen_methods(methods: Iterable[str] | Mapping[str, Attribution] | None) -> dict[str, Attribution]:
     """Methods by name: known names, or functions of one's own; None: the three styles."""
-    if methods is None:
-        return dict(METHODS)
-    if isinstance(methods, Mapping):
+    if isinstance(methods, Mapping) and methods:
         return dict(methods)
     known = {**METHODS, **BASELINES}
-    for name in methods:
+    return {name: known[name] for name in method_names(methods, known, METHODS)}
+
+
+def method_names(methods: Iterable[str] | None, known: Iterable[str], default: Iterable[str]) -> list[str]:
+    """The names of the methods that are asked for, each once and in their order; None: the default ones.
+
+    Raises InputError for none, and for one that is not known.
+    """
+    if methods is None:
+        return list(default)
+    names, known = list(dict.fromkeys(methods)), list(known)
+    if not names:
+        raise InputError("there is no method to look at; name at least one, or give methods=None for the default ones")
+    for name in names:
         if name not in known:
             listed = ", ".join(map(repr, known))
-            raise InputError(f"there is no method {name!r}{did_you_mean(name, known)}; there are {listed}")
-    return {name: known[name] for name in methods}
+            raise InputError(f"there is no method {name!r}; there are {listed}{did_you_mean(name, known)}")
+    return names
 
 
 class Judged:
@@ -82,9 +97,12 @@ class Judged:
     receptive fields, outside of which nothing is compared.
     """
 
-    def __init__(self, net: DeconvNet, x: Any, layer: str, channel: Any = None, position: Position = "max") -> None:
+    def __init__(
+        self, net: DeconvNet, x: Any, layer: LayerName, channel: Any = None, position: Position = "max"
+    ) -> None:
         """channel: one for all images, one for each, or None for each image's strongest."""
-        self.net, self.layer, self.x = net, layer, images_of(x, net.preprocess, "evidence")
+        self.net, self.layer, self.x = net, layer_name(layer, net.model), images_of(x, net.preprocess, "evidence")
+        layer = self.layer
         trace = net.trace(self.x, layer)
         net.check_samples(trace, layer)
         self.activations = activations = trace.activations[layer]
@@ -98,7 +116,7 @@ class Judged:
             for n, number in enumerate(channels)
         ]
         self.units = tuple(replace(unit, sample=n) for n, unit in enumerate(parts))
-        self.places: list[Place] = [(unit.channel, unit.position) for unit in self.units]
+        self.places: list[ChannelPosition] = [(unit.channel, unit.position) for unit in self.units]
         where = [(unit.channel, *unit.position) for unit in self.units]
         self.boxes = torch.from_numpy(receptive_fields(trace.tape, trace.layer(layer).value, where))
 
@@ -115,7 +133,7 @@ class Judged:
         return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(found))]
 
 
-def score(values: Sequence[float] | Tensor) -> Score:
+def mean_score(values: Sequence[float] | Tensor) -> Score:
     """A mean over images with its interval."""
     known = sum(1 for value in map(float, values) if not math.isnan(value))
     return Score(*interval(values), known)

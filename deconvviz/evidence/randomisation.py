@@ -16,55 +16,61 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import METHODS, NET, SEED, TEXT, takes
+from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, TEXT, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.methods import Attribution, Judged, chosen, score
+from deconvviz.evidence.limits import KEPT
+from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import enough, spearman, ssim
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
+from deconvviz.recording.layer_names import LayerName
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Value, mapped
 from deconvviz.results.evidence import Randomisation, Score
 
 
-@takes(net=NET, layer=TEXT, methods=METHODS, mode=TEXT, seed=SEED)
+@takes(net=NET, methods=METHODS_OR_FUNCTIONS, mode=TEXT, random_state=RANDOM_STATE, progress=FLAG)
 def randomisation(
     net: DeconvNet,
-    x: Any,
-    layer: str,
+    inputs: Any,
+    layer: LayerName,
+    *,
     channel: int | Sequence[int] | None = None,
     position: Position = "max",
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
     mode: str = "cascading",
-    seed: int = 0,
+    random_state: int = 0,
+    progress: bool = True,
 ) -> Randomisation:
     """How much of units' pictures stays when layers get random weights.
 
-    x, channel, position, methods: as for `deletion`. mode: "cascading" or "independent". seed: of the weights.
+    inputs, channel, position, methods: as for `deletion`. mode: "cascading" or "independent". random_state: of the
+        weights. progress: show a bar.
 
     Raises InputError and UnknownLayerError for what is not there, or where no layer has weights.
     """
     if mode not in ("cascading", "independent"):
         raise InputError(f"the mode is 'cascading' or 'independent', not {mode!r}")
-    judged = Judged(net, x, layer, channel, position)
-    names = weighted_layers(net, judged.x[:1], layer)[::-1]
+    judged = Judged(net, inputs, layer, channel, position)
+    names = weighted_layers(net, judged.x[:1], judged.layer)[::-1]
     if not names:
-        raise InputError(f"no layer up to {layer!r} has weights that could be randomised")
-    asked = chosen(methods)
+        raise InputError(f"no layer up to {judged.layer!r} has weights that could be randomised")
+    asked = chosen_methods(methods)
     originals = {name: judged.heatmaps(method) for name, method in asked.items()}
     shape = (len(names), len(judged.x))
     ranks, structures = ({name: torch.empty(shape, dtype=torch.float64) for name in asked} for _ in range(2))
     cascade = copy.deepcopy(net.model)
-    for step, name in enumerate(names):
+    for step, name in enumerate(progress_bar(names, unit="layer", desc="randomisation", shown=progress)):
         model = cascade if mode == "cascading" else copy.deepcopy(net.model)
-        randomise(model, [name], seed + step)
+        randomise(model, [name], random_state + step)
         for method in asked:
             for n, heat in enumerate(judged.heatmaps(asked[method], model)):
                 ranks[method][step, n] = spearman(heat, originals[method][n])
                 structures[method][step, n] = ssim(heat, originals[method][n])
     half = -(-len(names) // 2)
     upper = {name: one[half - 1] if mode == "cascading" else one[:half].nanmean(0) for name, one in ranks.items()}
-    kept = {name: score(one) for name, one in upper.items()}
+    kept = {name: mean_score(one) for name, one in upper.items()}
     return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode, shape[1]))
 
 
@@ -91,7 +97,7 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
     return [*module.parameters(recurse=False), *(inner.parameters() if isinstance(inner, nn.Module) else ())]
 
 
-def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
+def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None:
     """Give modules of a model new random weights, in place.
 
     Each tensor is drawn from the normal distribution with the standard deviation that it has, so that signals keep the
@@ -99,7 +105,7 @@ def randomise(model: nn.Module, names: Sequence[str], seed: int) -> None:
     biases keep theirs.
     """
     with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
-        torch.manual_seed(seed)
+        torch.manual_seed(random_state)
         for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
             spread = weight.float().std(correction=0)
             mean = weight.float().mean() if weight.ndim < 2 else torch.zeros(())
@@ -117,11 +123,6 @@ def _verdict(kept: Mapping[str, Score], mode: str, images: int) -> str:
             said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
             continue
         left = "" if one.images == images else f" (without {images - one.images} images on which it is empty)"
-        if one.mean > 0.5:
-            means = "it depends weakly on these layers"
-        elif one.mean > 0.2:
-            means = "it depends on these layers in part"
-        else:
-            means = "it depends on these layers"
+        means = f"it {KEPT.said(one.mean)}"
         said.append(f"the {name} picture keeps a rank correlation of {one} with itself: {means}{left}")
     return f"{what}, {'; '.join(said)}."

@@ -13,42 +13,52 @@ from typing import Any
 
 from torch import Tensor
 
-from deconvviz.arguments import METHODS, NET, TEXT, WHOLE, takes
+from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.methods import Attribution, Judged, chosen, noise, score
+from deconvviz.evidence.limits import ALIKE
+from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
 from deconvviz.evidence.metrics import enough, mean_of_known, spearman, ssim
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
+from deconvviz.recording.layer_names import LayerName
 from deconvviz.results.evidence import Score, Selectivity
 
 
-@takes(net=NET, layer=TEXT, count=WHOLE, methods=METHODS)
+@takes(net=NET, count=WHOLE, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
 def selectivity(
-    net: DeconvNet, x: Any, layer: str, count: int = 6, methods: Sequence[str] | Mapping[str, Attribution] | None = None
+    net: DeconvNet,
+    inputs: Any,
+    layer: LayerName,
+    *,
+    count: int = 6,
+    methods: Sequence[str] | Mapping[str, Attribution] | None = None,
+    progress: bool = True,
 ) -> Selectivity:
     """How alike the pictures of different units of `layer` are on the same image.
 
     Pairs in which a picture is blank, as those of silent units are, are left out and counted.
 
-    x, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest, the
-    channels that are strongest there.
+    inputs, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest,
+    the channels that are strongest there. progress: show a bar.
 
     Raises InputError and UnknownLayerError for what is not there.
     """
     if not isinstance(count, int) or count < 2:
         raise InputError(f"count must be at least 2, to compare units, not {count!r}")
-    strongest = Judged(net, x, layer)
+    strongest = Judged(net, inputs, layer)
     if strongest.activations.shape[1] < 2:
-        raise InputError(f"layer {layer!r} has one channel, so there are no two units to compare")
+        raise InputError(f"layer {strongest.layer!r} has one channel, so there are no two units to compare")
     compared = [_at_one_place(strongest, n, count) for n in range(len(strongest.x))]
     ranks: dict[str, Score] = {}
     structures: dict[str, Score] = {}
     left_out: dict[str, int] = {}
     count_of_pairs = 0
-    for name, method in {**chosen(methods), "random": noise}.items():
+    asked = {**chosen_methods(methods), "random": noise}
+    for name, method in progress_bar(asked.items(), unit="method", desc="selectivity", shown=progress):
         pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
         found = [[spearman(a, b) for a, b in each] for each in pairs]
-        ranks[name] = score(list(map(mean_of_known, found)))
-        structures[name] = score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
+        ranks[name] = mean_score(list(map(mean_of_known, found)))
+        structures[name] = mean_score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
         left_out[name] = sum(math.isnan(one) for each in found for one in each)
         count_of_pairs = sum(map(len, found))
     units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
@@ -91,12 +101,7 @@ def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -
         if not enough(pairs - blank[name], pairs):
             said.append(f"{left_out}, and too few are left to say")
             continue
-        if one.mean > 0.7:
-            means = "it shows the image more than the unit"
-        elif one.mean > 0.3:
-            means = "it shows the unit in part"
-        else:
-            means = "it shows the unit"
+        means = f"it {ALIKE.said(one.mean)}"
         without = f" ({left_out} and are left out)" if blank[name] else ""
         said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}{without}")
     return f"{'; '.join(said)}."

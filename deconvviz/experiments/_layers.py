@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -12,7 +12,6 @@ from deconvviz.errors import InputError
 from deconvviz.operations.normalisation import BATCH_NORMS
 from deconvviz.operations.rectifiers import RECTIFIERS
 from deconvviz.projection.receptive_field import channel_axis
-from deconvviz.projection.units import layer_names
 from deconvviz.recording.tape import Tape
 from deconvviz.trace import Trace
 
@@ -22,11 +21,6 @@ POOLS: Mapping[int, Callable[..., Tensor]] = {
     2: F.adaptive_avg_pool2d,
     3: F.adaptive_avg_pool3d,
 }
-
-
-def named_layers(layers: str | Iterable[str] | None) -> list[str] | None:
-    """The layers asked for, each once; None for the default ones. Raises InputError where none is named."""
-    return layer_names(layers, "look at; name at least one, or give layers=None for the hidden ones")
 
 
 def hidden_layers(trace: Trace) -> list[str]:

@@ -12,18 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import NUMBER, check_counts, described, known, listed, whole
+from deconvviz.arguments import check_counts, described, listed, whole
 from deconvviz.errors import InputError
-from deconvviz.images import brightness
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.observer import Observer
 from deconvviz.recording.restoring import Restored
 
-Box = tuple[int, int, int, int]  # top, left, and one past the bottom and the right
-NOTHING: Box = (0, 0, 0, 0)
-Job = tuple[int, Box]  # an image's number, and what of it is covered
+PatchBox = tuple[int, int, int, int]  # top, left, and one past the bottom and the right
+NOTHING: PatchBox = (0, 0, 0, 0)
+Job = tuple[int, PatchBox]  # an image's number, and what of it is covered
 Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and its maps (jobs, channels, ...)
 
 
@@ -35,36 +34,10 @@ def pixels(given: Any, what: str) -> tuple[int, int]:
     return both[0], both[1]
 
 
-def fill_colours(fill: str | float, x: Tensor, preprocess: Any) -> Tensor:
-    """What a covered pixel of each image becomes, (N, C, 1, 1), as the network gets it.
-
-    fill: "grey", the middle of what is displayed: of [0, 1] before the preprocessing, or where there is none and the
-        input leaves [0, 1], halfway from the image's lowest to its highest value; "mean", each image's mean colour; or
-        a number, for all channels of the network's input.
-    """
-    if known(fill, ("mean",)):
-        return x.mean((2, 3), keepdim=True)
-    if known(fill, ("grey",)):
-        return _grey(x, preprocess)
-    most = torch.finfo(x.dtype).max
-    found = NUMBER.made(fill)
-    if found is None or not -most <= found[0] <= most:
-        raise InputError(f"a fill is 'grey', 'mean' or a finite number, not {described(fill)}")
-    return x.new_full((*x.shape[:2], 1, 1), found[0])
-
-
-def _grey(x: Tensor, preprocess: Any) -> Tensor:
-    if preprocess is not None:
-        return brightness(0.5, preprocess, x).view(1, -1, 1, 1).expand(len(x), -1, 1, 1)
-    lowest, highest = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    inside = (lowest >= 0) & (highest <= 1)
-    return torch.where(inside, 0.5, (lowest + highest) / 2).expand(-1, x.shape[1], 1, 1).to(x)
-
-
 class Occluder:
     """Runs a model on images with a part covered.
 
-    x: (N, C, H, W). layers: to be read. colours: (N, C, 1, 1), what covers.
+    x: (N, C, H, W). layers: to be read. colours: what covers, as `deconvviz.projection.fill.fill_of` makes it.
 
     Raises UnknownLayerError, and InputError where a layer cannot be read sample by sample.
     """
@@ -72,7 +45,7 @@ class Occluder:
     def __init__(self, net: DeconvNet, x: Tensor, layers: Collection[str], colours: Tensor, batch_size: int) -> None:
         check_counts(batch_size=batch_size)
         batch_size = min(batch_size, 2**16)  # the buffer has so many rows
-        self.model, self.x, self.colours, self.batch_size = net.model, x, colours, batch_size
+        self.model, self.x, self.colours, self.batch_size = net.model, x, colours.expand_as(x), batch_size
         trace = net.trace(x[:1].expand(1 + (batch_size > 1), *x.shape[1:]), list(layers))
         self.axes = {}
         for name in layers:
@@ -80,7 +53,6 @@ class Occluder:
             if trace.tape.samples > 1 and value.id not in trace.apart:
                 raise InputError(f"layer {name!r} mixes the samples of a batch; give batch_size=1")
             self.axes[name] = channel_axis(trace.tape, value)
-        self.first = {name: maps[: len(maps) // trace.tape.samples] for name, maps in trace.activations.items()}
         channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
         self.buffer = x.new_empty((batch_size, *x.shape[1:])).contiguous(
             memory_format=torch.channels_last if channels_last else torch.contiguous_format
@@ -91,16 +63,7 @@ class Occluder:
         """The layers' maps on the images as they are, (N, channels, ...)."""
         found: dict[str, list[Tensor]] = {name: [] for name in self.axes}
         self.sweep([(n, NOTHING) for n in range(len(self.x))], lambda name, _, maps: found[name].append(maps.clone()))
-        maps = {name: torch.cat(parts) for name, parts in found.items()}
-        for name, recorded in self.first.items():
-            # Functional calls are counted as they run, also those that do not see the input and are not recorded.
-            one = _by_channel(recorded, 1, self.axes[name])
-            if maps[name][:1].shape != one.shape or not torch.allclose(maps[name][:1], one, 1e-2, 1e-4, True):
-                raise InputError(
-                    f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
-                    f"name a module around it"
-                )
-        return maps
+        return {name: torch.cat(parts) for name, parts in found.items()}
 
     def sweep(self, jobs: Sequence[Job], seen: Seen, done: Callable[[int], Any] = lambda count: None) -> None:
         """Run all jobs in batches, and hand each layer's maps to `seen` as it runs; `done` hears how many are done."""
@@ -126,7 +89,7 @@ class Occluder:
             if self.owners[row] != image:
                 self.buffer[row] = self.x[image]
                 self.owners[row] = image
-            self.buffer[row, :, top:bottom, left:right] = self.colours[image]
+            self.buffer[row, :, top:bottom, left:right] = self.colours[image, :, top:bottom, left:right]
 
     def _uncover(self, batch: Sequence[Job]) -> None:
         for row, (image, (top, left, bottom, right)) in enumerate(batch):

@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from deconvviz.arguments import NUMBER, checked_as, described, listed
+from deconvviz.arguments import described, listed
+from deconvviz.arguments import known as is_known
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.images import brightness
+from deconvviz.projection.fill import Fill, fill_of
 
 Transform = Callable[[Tensor, Any], Tensor]  # images (N, C, ...) and t -> images of the same number
-
-
-BRIGHTNESS = {"black": 0.0, "grey": 0.5, "white": 1.0}
 
 
 class Known(NamedTuple):
@@ -63,7 +62,7 @@ TRANSFORMS = {
 }
 
 
-class Chosen(NamedTuple):
+class Transformation(NamedTuple):
     """What is done to images: a name, what t measures, the values of t, and the function."""
 
     name: str
@@ -72,16 +71,16 @@ class Chosen(NamedTuple):
     apply: Transform
 
 
-def chosen(
-    transform: str | Transform, values: Sequence[float] | None, x: Tensor, fill: str | float, preprocess: Any
-) -> Chosen:
+def transformation(
+    transform: str | Transform, values: Sequence[float] | None, x: Tensor, fill: Fill, preprocess: Any
+) -> Transformation:
     """A transform by name, or a function of one's own. Raises InputError for what does not fit."""
     given = None if values is None else _numbers(values)
     if callable(transform):
         if given is None:
             raise InputError("a transform of one's own has no usual values; give values=[...]")
         name = getattr(transform, "__name__", type(transform).__name__).strip("<>")
-        return Chosen(name, name, given, transform)
+        return Transformation(name, name, given, transform)
     if not isinstance(transform, str) or transform not in TRANSFORMS:
         names = ", ".join(map(repr, TRANSFORMS))
         close = did_you_mean(transform, TRANSFORMS) if isinstance(transform, str) else ""
@@ -90,7 +89,8 @@ def chosen(
         raise InputError(
             f"{transform} is for images (N, C, H, W), not an input of shape {tuple(x.shape)}; give a function"
         )
-    known, filled = TRANSFORMS[transform], border(fill, preprocess, x)
+    known = TRANSFORMS[transform]
+    fills_borders(fill, x[:1], preprocess)
     given = known.usual(x.shape[2]) if given is None else given
     for t in given:
         if transform == "translation" and t != int(t):
@@ -99,9 +99,9 @@ def chosen(
             raise InputError(f"a scale is above zero, not {t:g}")
 
     def apply(images: Tensor, t: float) -> Tensor:  # at the identity not even a rounding error
-        return images if t == known.identity else known.apply(images, t, filled)
+        return images if t == known.identity else _filled(known, images, t, fills_borders(fill, images, preprocess))
 
-    return Chosen(transform, known.label, given, apply)
+    return Transformation(transform, known.label, given, apply)
 
 
 def _numbers(values: Any) -> list[Any]:
@@ -117,26 +117,22 @@ def _numbers(values: Any) -> list[Any]:
     return found
 
 
-def border(fill: str | float, preprocess: Any, x: Tensor) -> list[float]:
-    """What the network gets, per channel, behind the borders of images.
-
-    fill: "black", "grey" or "white" as the image is displayed, through the preprocess; or a number, for all channels of
-        the network's input.
-    """
-    channels = x.shape[1]
-    if isinstance(fill, str):
-        if fill not in BRIGHTNESS:
-            raise InputError(f"a fill is 'black', 'grey', 'white' or a number, not {fill!r}")
-        if preprocess is not None:
-            return brightness(BRIGHTNESS[fill], preprocess, x).tolist()
-        return [BRIGHTNESS[fill]] * channels
-    try:
-        return [checked_as(NUMBER, "a fill", fill)] * channels
-    except InputError:
-        raise InputError(f"a fill is 'black', 'grey', 'white' or a finite number, not {described(fill)}") from None
+def fills_borders(fill: Fill, images: Tensor, preprocess: Any) -> list[list[float]]:
+    """What the network gets behind the borders of each image, per channel. Raises InputError for no single colour."""
+    if is_known(fill, ("blur",)):
+        raise InputError("what comes in at the borders of an image has one colour; give another fill than 'blur'")
+    colours: list[list[float]] = fill_of(fill, images, preprocess).flatten(1).tolist()
+    return colours
 
 
-def applied(chosen: Chosen, images: Tensor, t: Any) -> Tensor:
+def _filled(known: Known, images: Tensor, t: Any, colours: list[list[float]]) -> Tensor:
+    """The transformed images; those of one colour behind their borders together."""
+    if all(colour == colours[0] for colour in colours):
+        return known.apply(images, t, colours[0])
+    return torch.cat([known.apply(images[n : n + 1], t, colour) for n, colour in enumerate(colours)])
+
+
+def applied(chosen: Transformation, images: Tensor, t: Any) -> Tensor:
     """The transformed images. Raises InputError where the function returns something else than as many images."""
     moved = chosen.apply(images.clone(), t)
     if not isinstance(moved, Tensor):

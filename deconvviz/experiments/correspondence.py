@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.arguments import FLAG, MAPPING, NET, SEED, check_counts, described, listed, takes, whole
+from deconvviz.arguments import FLAG, MAPPING, NET, RANDOM_STATE, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
-from deconvviz.experiments._occluder import Box, Occluder, fill_colours, pixels
+from deconvviz.experiments._occluder import Occluder, PatchBox, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
+from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
-from deconvviz.projection.units import check_finite, layer_names
+from deconvviz.projection.units import check_finite_activations
+from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 
@@ -25,29 +27,31 @@ SURE = 0.05  # of a control as low by chance
 FEWEST = 19  # draws of a control that can be so sure: (1 + 0) / (1 + 19)
 
 
-@takes(net=NET, parts=MAPPING, seed=SEED, progress=FLAG)
+@takes(net=NET, parts=MAPPING, random_state=RANDOM_STATE, progress=FLAG)
 def correspondence(
     net: DeconvNet,
-    images: Any,
+    inputs: Any,
     parts: Mapping[str, Sequence[Sequence[int]]],
-    layers: str | Iterable[str] | None = None,
+    *,
+    layers: Layers = None,
     size: int | tuple[int, int] | None = None,
     within: Sequence[Sequence[int]] | None = None,
     draws: int = 20,
-    seed: int = 0,
-    fill: str | float = "grey",
+    random_state: int = 0,
+    fill: Fill = "grey",
     batch_size: int = 32,
     progress: bool = True,
 ) -> Correspondence:
     """Cover the same part of each image, and see whether a layer's values change alike.
 
-    images: two or more, as for `DeconvNet.trace`: one batch (N, C, H, W).
+    inputs: two images or more, as for `DeconvNet.trace`: one batch (N, C, H, W).
     parts: per name one place for each image, in pixels of the network's input: a box (top, left, bottom, right), bottom
         and right one past the last, or a point (row, column). `deconvviz.data.read_parts` reads them from a file.
     size: height and width of the box around a point, one number or two; at the border the box is moved inside.
     layers: names; None for all convolution and linear modules.
     draws: of the two controls, places of the same size as the part's in each image: per draw and image a place at
         random, and per draw a place at random that is the same in all images. Fewer than 19 cannot decide anything.
+    random_state: of these places.
     within: per image the box in which random places lie, such as the object's; None: the whole image.
     fill, batch_size: as for `occlusion`.
 
@@ -60,7 +64,7 @@ def correspondence(
 
     Raises InputError for what does not fit, UnknownLayerError.
     """
-    x = images_of(images, net.preprocess, "correspondence")
+    x = images_of(inputs, net.preprocess, "correspondence")
     if len(x) < 2:
         raise InputError(f"correspondence compares two images or more, not {len(x)}")
     if not parts:
@@ -68,14 +72,14 @@ def correspondence(
     check_counts(draws=draws)
     boxes = {name: _boxes(places, f"part {name!r}", x, size) for name, places in parts.items()}
     around = [(0, 0, *x.shape[2:])] * len(x) if within is None else _boxes(within, "within", x, None)
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(random_state)
     controls, aligned = (
         {name: [_at_random(own, around, name, random, same) for _ in range(draws)] for name, own in boxes.items()}
         for same in (False, True)
     )
-    colours = fill_colours(fill, x, net.preprocess)
-    asked = layer_names(layers, "compare; name at least one, or give layers=None for all convolutions")
-    names = asked or _weighted(net, x)
+    colours = fill_of(fill, x, net.preprocess)
+    asked = layer_names(layers, net.model)
+    names = asked or layers_of_kind(net.trace(x[:1]).tape, net.model, WEIGHTED, "convolution or linear layer")
     changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
     with progress_bar(
         total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", shown=progress
@@ -93,7 +97,7 @@ def correspondence(
         {part: _by_axis(places) for part, places in boxes.items()},
         {part: torch.stack([_by_axis(places) for places in drawn]) for part, drawn in controls.items()},
         displayed(x, net.preprocess),
-        displayed(colours, net.preprocess).flatten(1),
+        displayed(colours, net.preprocess).mean((2, 3)),
         "",
     )
     return replace(result, verdict=_verdict(result))
@@ -106,9 +110,9 @@ class _Changes:
         self.occluder = occluder
         self.whole = occluder.whole()
         for name, maps in self.whole.items():
-            check_finite(name, maps)
+            check_finite_activations(name, maps)
 
-    def under(self, places: Sequence[Sequence[Box]], bar: Any) -> tuple[Tensor, Tensor]:
+    def under(self, places: Sequence[Sequence[PatchBox]], bar: Any) -> tuple[Tensor, Tensor]:
         """Differences (layers, sets, pairs), and the share of values that change (layers,). places: sets of boxes."""
         pairs = list(combinations(range(len(self.occluder.x)), 2))
         found = torch.empty(len(self.whole), len(places), len(pairs), dtype=torch.float64)
@@ -119,30 +123,23 @@ class _Changes:
                 changed[layer, number] = (signs != 0).double().mean()
         return found, changed.mean(1)
 
-    def _signs(self, boxes: Sequence[Box], bar: Any) -> dict[str, Tensor]:
+    def _signs(self, boxes: Sequence[PatchBox], bar: Any) -> dict[str, Tensor]:
         # Images stand in the same rows of the same batches as in the whole run, so that what is covered for nothing
         # differs by nothing, not by rounding.
         signs = {name: torch.empty_like(maps, dtype=torch.int8) for name, maps in self.whole.items()}
 
         def seen(name: str, rows: slice, maps: Tensor) -> None:
-            check_finite(name, maps)
+            check_finite_activations(name, maps)
             signs[name][rows] = (self.whole[name][rows] - maps).sign().to(torch.int8)
 
         self.occluder.sweep(list(enumerate(boxes)), seen, bar.update)
         return signs
 
 
-def _weighted(net: DeconvNet, x: Tensor) -> list[str]:
-    found = [info.name for info in net.layers(x[:1]) if info.kind.startswith("Conv") or info.kind == "Linear"]
-    if not found:
-        raise InputError(f"the model {type(net.model).__name__} has no convolution or linear layer; name layers")
-    return found
-
-
 # Places
 
 
-def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tuple[int, int] | None) -> list[Box]:
+def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tuple[int, int] | None) -> list[PatchBox]:
     found = listed(places)
     if found is None:
         raise InputError(f"{what} is a list of places, one for each image, not {described(places)}")
@@ -151,7 +148,7 @@ def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tu
     return [_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(found)]
 
 
-def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> Box:
+def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
     height, width = x.shape[2:]
     numbers = list(map(whole, listed(given) or ()))
     place = [number for number in numbers if number is not None]
@@ -180,8 +177,8 @@ def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -
 
 
 def _at_random(
-    boxes: Sequence[Box], around: Sequence[Box], part: str, random: torch.Generator, same: bool
-) -> list[Box]:
+    boxes: Sequence[PatchBox], around: Sequence[PatchBox], part: str, random: torch.Generator, same: bool
+) -> list[PatchBox]:
     """A box in each image, as large as the given one. same: at the same share of the way in all of them."""
     found = []
     shares = torch.rand(1 if same else len(boxes), 2, generator=random, dtype=torch.float64).expand(len(boxes), 2)
@@ -195,7 +192,7 @@ def _at_random(
     return found
 
 
-def _by_axis(boxes: Sequence[Box]) -> Tensor:
+def _by_axis(boxes: Sequence[PatchBox]) -> Tensor:
     """(images, 2, 2): per axis the first pixel and one past the last."""
     return torch.tensor([[[top, bottom], [left, right]] for top, left, bottom, right in boxes])
 

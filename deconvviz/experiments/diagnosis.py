@@ -24,8 +24,7 @@ is gone through once; what is kept of it are sums, so that memory does not grow 
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,15 +34,15 @@ from torch import Tensor, nn
 from deconvviz.arguments import FLAG, NET, NUMBER, WHOLE, optional, takes
 from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import name_of_item
-from deconvviz.errors import DeconvVizError, InputError, unknown_layer
+from deconvviz.errors import InputError
 from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
-from deconvviz.projection.model_call import misfit
-from deconvviz.projection.units import layer_names
+from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import as_it_was
+from deconvviz.recording.layer_names import Layers, check_layers, layer_names, layers_of_kind, module_called
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
@@ -55,8 +54,9 @@ CHANCE = 0.05  # of a layer's duplicates by correlation to be there by chance
 @takes(net=NET, similar=NUMBER, outlier=NUMBER, rms_limit=optional(NUMBER), batch_size=WHOLE, progress=FLAG)
 def diagnose(
     net: DeconvNet,
-    data: Any,
-    layers: str | Iterable[str] | None = None,
+    dataset: Any,
+    *,
+    layers: Layers = None,
     similar: float = 0.98,
     outlier: float = 3.0,
     rms_limit: float | None = None,
@@ -65,7 +65,7 @@ def diagnose(
 ) -> Diagnosis:
     """What is wrong with channels and filters, over a dataset; see above for each problem.
 
-    data: as for `deconvviz.scan`. layers: names of convolutions and linear layers; None for all convolutions.
+    dataset: as for `deconvviz.scan`. layers: names of convolutions and linear layers; None for all convolutions.
     similar: correlation, and cosine, from which on channels are duplicates. outlier: how many times the median RMS.
 
     Raises InputError for limits that make no sense, layers without filters, images that do not fit; DataError for empty
@@ -76,8 +76,8 @@ def diagnose(
             f"similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar={similar}, "
             f"outlier={outlier}, rms_limit={rms_limit}, batch_size={batch_size}"
         )
-    asked = layer_names(layers, "diagnose; name at least one, or give layers=None for all convolutions")
-    dataset = as_dataset(data)
+    asked = layer_names(layers, net.model)
+    dataset = as_dataset(dataset)
     if is_indexed(dataset) and not len(dataset):
         raise none_readable([])
     watched: list[_Watched] = []
@@ -113,15 +113,10 @@ def diagnose(
 
 def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched: bool) -> list[_Watched]:
     tape = net.trace(sample).tape
-    modules = dict(net.model.named_modules())
-    called = {name: modules.get(name) or modules.get(re.sub(r"_\d+$", "", name)) for name in tape.layers}
-    if asked is None:
-        asked = [name for name, module in called.items() if isinstance(module, FILTERED)]
-    if not asked:
-        raise InputError(f"there is no convolution among the layers of {type(net.model).__name__}; name layers")
+    asked = asked or layers_of_kind(tape, net.model, FILTERED)
+    check_layers(asked, tape.layers, net.model)
+    called = {name: module_called(name, net.model) for name in asked}
     for name in asked:
-        if name not in tape.layers:
-            raise unknown_layer(net.model, name, tape.layers)
         if not isinstance(called[name], (*FILTERED, nn.Linear)):
             kind = tape.layers[name].kind
             raise InputError(f"layer {name!r} is a {kind}; only convolutions and linear layers have filters")
@@ -132,19 +127,16 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
 
 
 def _look(model: nn.Module, x: Tensor, watched: Sequence[_Watched]) -> None:
-    looker = _Looker(model, watched)
+    looker = _ChannelReader(model, watched)
     try:
         with Restored(torch.no_grad(), looker.observing()), contextlib.suppress(AllLayersSeen):
             model(x)
-    except DeconvVizError:
-        raise
-    except (RuntimeError, ValueError, IndexError) as error:
-        if explained := misfit(model, x, error):
-            raise InputError(explained) from error
+    except Exception as error:
+        refuse_misfit(model, Call((x,), {}), error)
         raise
 
 
-class _Looker(Observer):
+class _ChannelReader(Observer):
     """Hands maps to the layers that are watched, and what goes into those with a stride."""
 
     def __init__(self, model: nn.Module, watched: Sequence[_Watched]) -> None:

@@ -47,6 +47,7 @@ from deconvviz.models.checkpoints import checkpoint_files
 from deconvviz.models.weights import Weights, copy_weights, read_weights
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
+from deconvviz.recording.layer_names import Layers
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
@@ -58,9 +59,10 @@ LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each,
 def evolution(
     net: DeconvNet,
     checkpoints: str | os.PathLike[str] | Mapping[Any, Mapping[str, Tensor]] | Iterable[Any],
-    data: Any,
-    layers: str | Iterable[str] | None = None,
-    channels: Iterable[int] | Mapping[str, Iterable[int]] | None = None,
+    dataset: Any,
+    *,
+    layers: Layers = None,
+    channel: Iterable[int] | Mapping[str, Iterable[int]] | None = None,
     batch_size: int = 64,
     progress: bool = True,
 ) -> Evolution:
@@ -69,9 +71,9 @@ def evolution(
     checkpoints: a folder of weights files, in the natural order of their names (``epoch-9`` before ``epoch-10``), of
         which no pickled code is run; or state dicts in their order: an iterable of them or of (name, state dict), or a
         mapping from names. They are copied as they come, so a generator may train the very model.
-    data: a dataset with items by number, as for `scan`.
+    dataset: with items by number, as for `scan`.
     layers: None for all convolutions; where these are more than five, five evenly from the first to the last.
-    channels: to show, for all layers or for each; None for the six whose strongest activation is highest at the last
+    channel: to show, for all layers or for each; None for the six whose strongest activation is highest at the last
         checkpoint. Shares are over all channels of a layer; distances over those given, or else over all where
         these are at most 48, and over 48 evenly from the first to the last where they are more.
 
@@ -82,7 +84,7 @@ def evolution(
     model; InputError for fewer than two, for a channel that a layer does not have, for data without numbers; DataError
     where it is empty; UnknownLayerError.
     """
-    dataset = as_dataset(data)
+    dataset = as_dataset(dataset)
     if not is_indexed(dataset):
         raise InputError(
             "evolution goes through the data once for each checkpoint; give a dataset with items by number"
@@ -91,7 +93,7 @@ def evolution(
     with Restored(_weights_kept(net.model)):
         for one in found:  # before hours of work
             one.load_into(net.model)
-        study = _Study(net, dataset, batch_size, layers, channels)
+        study = _Study(net, dataset, batch_size, layers, channel)
         steps = progress_bar(found[:-1], desc="evolution", unit="checkpoint", shown=progress)
         seen = [*(study.look(one) for one in steps), study.last]
     return study.result([one.name for one in found], seen)
@@ -210,7 +212,7 @@ class _Study:
             raise InputError(f"{checkpoint.described}: {error}") from error
 
     def _scanned(self, layers: Any) -> TopActivations:
-        return scan(self.net, self.dataset, layers, k=1, batch_size=self.batch_size, progress=False)
+        return scan(self.net, self.dataset, layers=layers, k=1, batch_size=self.batch_size, progress=False)
 
     def _seen(self, top: TopActivations) -> _Seen:
         rows, strongest, fixed = {}, {}, {}

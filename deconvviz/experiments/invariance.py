@@ -12,49 +12,55 @@ pass for an invariant one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deconvviz.arguments import NET, check_counts, takes, without_values
+from deconvviz.arguments import FLAG, NET, check_counts, takes, without_values
 from deconvviz.errors import InputError
 from deconvviz.evidence.metrics import enough
-from deconvviz.experiments._layers import class_scores, features, hidden_layers, named_layers
-from deconvviz.experiments._transforms import Chosen, Transform, applied, chosen
+from deconvviz.experiments._layers import class_scores, features, hidden_layers
+from deconvviz.experiments._transforms import Transform, Transformation, applied, transformation
 from deconvviz.images import displayed
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
+from deconvviz.projection.fill import Fill
 from deconvviz.projection.model_call import check_finite, prepared
 from deconvviz.projection.units import one_each
+from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.results.invariance import Invariance, mean_and_deviation
 
 EXAMPLES = 7  # pictures of the first image, at most
 
 
-@takes(net=NET)
+@takes(net=NET, progress=FLAG)
 def invariance(
     net: DeconvNet,
-    x: Any,
-    layers: str | Iterable[str] | None = None,
+    inputs: Any,
+    *,
+    layers: Layers = None,
     transform: str | Transform = "translation",
     values: Sequence[float] | None = None,
-    targets: int | Sequence[int] | None = None,
-    fill: str | float = "black",
+    target: int | Sequence[int] | None = None,
+    fill: Fill = "black",
     batch_size: int = 32,
+    progress: bool = True,
 ) -> Invariance:
     """How far layers' features move when images are transformed, and what becomes of the class.
 
-    x: images (N, C, H, W), as for `DeconvNet.trace`. They are transformed as the network gets them, after
+    inputs: images (N, C, H, W), as for `DeconvNet.trace`. They are transformed as the network gets them, after
         preprocessing.
     layers: names; None for the first and the last hidden layer, behind their rectifiers, as ZF (`hidden_layers`).
     transform: "translation" (vertical, in whole pixels, down), "scale" (a factor, about the centre), "rotation" (in
         degrees, counter-clockwise, about the centre), or a function of images (N, C, ...) and t that returns images.
     values: of t. None: shifts up to a quarter of the height; scales from 1 to 1.8; angles from 0 to 345 by 15.
-    targets: labels, one for each image or one for all, whose probability is followed; None: the class predicted
+    target: the class, one for each image or one for all, whose probability is followed; None: the class predicted
         without the transform.
-    fill: what comes in at the borders: "black", "grey" or "white" as the image is displayed (without a preprocess 0,
-        0.5 and 1), or a number in the network's own input. ZF do not tell theirs.
+    fill: what comes in at the borders: "black", "grey" or "white" as the image is displayed, "mean", each image's mean
+        colour, or a number in the network's own input (`deconvviz.projection.fill`). ZF do not tell theirs.
+    batch_size: images that run together. progress: show a bar.
 
     Where t changes nothing the distance is exactly 0. Distances are computed in float64.
     Raises InputError and UnknownLayerError for what does not fit.
@@ -68,15 +74,15 @@ def invariance(
     True
     """
     check_counts(batch_size=batch_size)
-    call = prepared(x, net.preprocess)
+    call = prepared(inputs, net.preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
         raise InputError("invariance is for networks that take one batch of images")
     if odd := without_values(call.first):
         raise InputError(f"invariance needs images with numbers, not {odd}")
     images = call.first.detach()
-    wanted = chosen(transform, values, images, fill, net.preprocess)
-    measure = _Measure(net, images, named_layers(layers), targets)
-    distances, relative, others, probability, changed = measure.over(images, wanted, batch_size)
+    wanted = transformation(transform, values, images, fill, net.preprocess)
+    measure = _Measure(net, images, layer_names(layers, net.model), target)
+    distances, relative, others, probability, changed = measure.over(images, wanted, batch_size, progress)
     some = torch.linspace(0, len(wanted.values) - 1, min(EXAMPLES, len(wanted.values))).round().long().tolist()
     examples = torch.cat([applied(wanted, images[:1], wanted.values[n]) for n in some])
     return Invariance(
@@ -99,7 +105,7 @@ class _Measure:
     """Runs a network and reads what is compared: the features of layers, and the probability of each image's target."""
 
     def __init__(
-        self, net: DeconvNet, images: Tensor, layers: list[str] | None, targets: int | Sequence[int] | None
+        self, net: DeconvNet, images: Tensor, layers: list[str] | None, target: int | Sequence[int] | None
     ) -> None:
         self.net = net
         first = net.trace(images[:1])
@@ -109,11 +115,11 @@ class _Measure:
         self.scores = class_scores(first.tape)
         self.output = self.scores.layer if self.scores else None
         self.targets = torch.full((len(images) if self.output else 0,), -1)  # -1: the class that will be predicted
-        if targets is not None and not self.output:
-            raise InputError("targets were given, but the model returns no classes (N, classes)")
-        if targets is not None and self.output:
+        if target is not None and not self.output:
+            raise InputError("a target was given, but the model returns no classes (N, classes)")
+        if target is not None and self.output:
             classes = range(first.activations[self.output].shape[1])
-            self.targets = torch.tensor(one_each(targets, len(images), "class", classes))
+            self.targets = torch.tensor(one_each(target, len(images), "class", classes))
 
     def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer (N, features) in float64, and probabilities (N, classes)."""
@@ -125,7 +131,7 @@ class _Measure:
             return found, images.new_zeros(0)
         return found, self.scores.softmax(trace.activations[self.output])
 
-    def over(self, images: Tensor, wanted: Chosen, batch_size: int) -> tuple[Any, ...]:
+    def over(self, images: Tensor, wanted: Transformation, batch_size: int, progress: bool) -> tuple[Any, ...]:
         """Distances, relative distances, those between images, probabilities, and which values change an image."""
         shape = (len(wanted.values), len(images))
         distances = {name: torch.zeros(shape, dtype=torch.float64) for name in self.layers}
@@ -135,7 +141,8 @@ class _Measure:
         probability = torch.zeros(shape, dtype=torch.float64)
         changed = torch.zeros(len(wanted.values), dtype=torch.bool)
         before, _ = self._read(images[-1:])
-        for start in range(0, len(images), batch_size):
+        steps = range(0, len(images), batch_size)
+        for start in progress_bar(steps, unit="batch", desc="invariance", shown=progress):
             here = slice(start, start + batch_size)
             plain, scores = self._read(images[here])
             if self.output:
@@ -181,7 +188,11 @@ def _share(distance: Tensor, norm: Tensor) -> Tensor:
 
 
 def _verdict(
-    wanted: Chosen, relative: dict[str, Tensor], others: dict[str, Tensor], probability: Tensor | None, changed: Tensor
+    wanted: Transformation,
+    relative: dict[str, Tensor],
+    others: dict[str, Tensor],
+    probability: Tensor | None,
+    changed: Tensor,
 ) -> str:
     if not changed.any():
         return f"The {wanted.name} changes no image at these values, so nothing was measured."

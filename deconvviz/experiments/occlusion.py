@@ -7,46 +7,50 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from deconvviz.arguments import FLAG, NET, TEXT, optional, several, takes
+from deconvviz.arguments import FLAG, NET, TEXT, several, takes
 from deconvviz.errors import InputError
 from deconvviz.experiments._layers import class_scores, shown_at
-from deconvviz.experiments._occluder import Occluder, fill_colours, pixels
+from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
+from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
-from deconvviz.projection.units import check_finite, one_each
+from deconvviz.projection.units import check_finite_activations, one_each
+from deconvviz.recording.layer_names import LayerName, layer_name, layers_of_kind
 from deconvviz.recording.tape import Tape
 from deconvviz.results import Occlusion
 
 
-@takes(net=NET, layer=optional(TEXT), classes=several(TEXT, "names"), progress=FLAG)
+@takes(net=NET, classes=several(TEXT, "names"), progress=FLAG)
 def occlusion(
     net: DeconvNet,
-    x: Any,
+    inputs: Any,
+    *,
     target: int | Sequence[int] | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     channel: int | Sequence[int] | None = None,
     patch: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
-    fill: str | float = "grey",
+    fill: Fill = "grey",
     batch_size: int = 32,
     classes: Sequence[str] = (),
     progress: bool = True,
 ) -> Occlusion:
     """Slide a patch over each image, and see at every place what becomes of a feature map and of a class.
 
-    x: images, as for `DeconvNet.trace`: one batch (N, C, H, W). The model's output is scores of two classes or more.
+    inputs: images, as for `DeconvNet.trace`: one batch (N, C, H, W). The model's output is scores of two classes or
+        more.
     target: the true class, one for all images or one for each; None: each image's most probable one.
     layer: whose feature map is watched; None: the last convolution, behind its rectifier where it has one.
     channel: of the map, one for all images or one for each; None: the one whose sum is largest on the whole image.
     patch, stride: pixels, one number or (height, width); None: a fifth of the shorter side, and a quarter of the patch.
         Patches stand at 0, stride, 2 * stride ... as far as they lie in the image whole, and the last one flush with
         the border. So a stride up to the patch's size leaves no pixel that is never covered.
-    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed (`_occluder.fill_colours`); "mean",
-        each image's mean colour; or a number in the network's own input.
+    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed; "black", "white"; "mean", each image's mean
+        colour; "blur"; or a number in the network's own input (`deconvviz.projection.fill`).
     batch_size: covered images that run together. classes: names, for tables and figures.
 
     One pass over all places gives the three maps of figure 7: the activation summed over the feature map, the
@@ -62,19 +66,19 @@ def occlusion(
     >>> found.tops.tolist(), found.probability.shape
     ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
     """
-    images = images_of(x, net.preprocess, "occlusion")
+    images = images_of(inputs, net.preprocess, "occlusion")
     size = _patch(patch, images)
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
     tops, lefts = (_starts(*one) for one in zip(images.shape[2:], size, step, strict=True))
-    colours = fill_colours(fill, images, net.preprocess)
-    watched = _Watched(net, images, layer, colours, batch_size=batch_size, classes=classes)
+    colours = fill_of(fill, images, net.preprocess)
+    watched = _Followed(net, images, layer, colours, batch_size=batch_size, classes=classes)
     watched.choose(channel, target)
     maps = watched.sweep(size, tops, lefts, progress)
     result = Occlusion(
         size,
         torch.tensor(tops),
         torch.tensor(lefts),
-        displayed(colours, net.preprocess).flatten(1),
+        displayed(colours, net.preprocess).mean((2, 3)),
         *maps,
         *watched.unoccluded(),
         watched.targets.cpu(),
@@ -85,14 +89,21 @@ def occlusion(
     return replace(result, verdict=_verdict(result))
 
 
-class _Watched:
+class _Followed:
     """The feature map and the class of each image that are followed, and the pass that follows them."""
 
     def __init__(
-        self, net: DeconvNet, x: Tensor, layer: str | None, colours: Tensor, *, batch_size: int, classes: Sequence[str]
+        self,
+        net: DeconvNet,
+        x: Tensor,
+        layer: LayerName | None,
+        colours: Tensor,
+        *,
+        batch_size: int,
+        classes: Sequence[str],
     ) -> None:
         tape = net.trace(x[:1]).tape
-        self.layer = layer or _last_map(tape)
+        self.layer = _last_map(tape, net.model) if layer is None else layer_name(layer, net.model)
         scores = class_scores(tape)
         if scores is None:
             shapes = [tuple(one.value.shape) for name, one in tape.layers.items() if name.split("[")[0] == "output"]
@@ -109,7 +120,7 @@ class _Watched:
 
     def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
         """Which channel and which class, by what is strongest on the whole image where neither is given."""
-        check_finite(self.layer, self.maps)
+        check_finite_activations(self.layer, self.maps)
         self.channels = _each(channel, _sums(self.maps), "channel")
         self.targets = _each(target, self.scores, "class")
         self.followed = self.maps[torch.arange(len(self.maps)), self.channels]  # (N, ...)
@@ -148,7 +159,7 @@ class _Watched:
         with progress_bar(total=len(jobs), unit="image", desc="occlusion", shown=progress) as bar:
             self.occluder.sweep(jobs, seen, bar.update)
         for name, values in ((self.layer, activation), (self.output, probability)):
-            check_finite(name, values)
+            check_finite_activations(name, values)
         shape = (len(self.maps), len(tops), len(lefts))
         return activation.cpu().view(shape), probability.cpu().view(shape), predicted.cpu().view(shape)
 
@@ -167,13 +178,11 @@ def _starts(length: int, size: int, step: int) -> list[int]:
     return [*range(0, last, step), last]
 
 
-def _last_map(tape: Tape) -> str:
+def _last_map(tape: Tape, model: nn.Module) -> str:
     """The last convolution that ran, or the rectifier behind it."""
-    convolutions = [layer.name for layer in tape.layers.values() if layer.kind.startswith("Conv")]
-    if not convolutions:
-        raise InputError("the model has no convolution; name the layer whose feature map to watch")
-    place, rectified = shown_at(tape, convolutions[-1])
-    return place if rectified else convolutions[-1]
+    last = layers_of_kind(tape, model)[-1]
+    place, rectified = shown_at(tape, last)
+    return place if rectified else last
 
 
 def _sums(maps: Tensor) -> Tensor:

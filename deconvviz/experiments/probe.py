@@ -15,7 +15,7 @@ import contextlib
 import importlib
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,14 +23,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deconvviz.arguments import FLAG, NET, SEED, check_counts, takes, whole_from
+from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, takes, whole_from
 from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
-from deconvviz.experiments._layers import features, hidden_layers, named_layers
+from deconvviz.experiments._layers import features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
+from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.restoring import Restored
 from deconvviz.results.probe import Probe
 from deconvviz.results.top_activations import Broken
@@ -39,29 +40,30 @@ PENALTY = 1e-4
 READ = 2**22  # numbers read at once
 
 
-@takes(net=NET, seed=SEED, workers=whole_from(0), progress=FLAG)
+@takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), progress=FLAG)
 def probe(
     net: DeconvNet,
-    data: Any,
-    layers: str | Iterable[str] | None = None,
+    dataset: Any,
+    *,
+    layers: Layers = None,
     pool: int | None = 6,
     folds: int = 5,
     epochs: int = 20,
-    seed: int = 0,
+    random_state: int = 0,
     batch_size: int = 32,
     workers: int = 0,
     progress: bool = True,
 ) -> Probe:
     """How well linear classifiers on the features of each layer tell the classes of a dataset apart.
 
-    data: as for `scan`, with labels: a pair (images, labels), a folder with a sub-folder for each class, a torch
+    dataset: as for `scan`, with labels: a pair (images, labels), a folder with a sub-folder for each class, a torch
         dataset or an iterable of (image, label) or of mappings. Items that cannot be read are left out and listed.
     layers: names; None for all hidden layers (`deconvviz.experiments._layers.hidden_layers`).
     pool: maps are averaged to so many positions along each axis, where they have more: 6 as in ZF's last maps, so that
         no layer has features by the hundred thousand; None: maps are taken as they are.
     folds: of the cross-validation, stratified. epochs: passes of the training over the images.
-    seed: of the folds and of the order of training. batch_size: images in a forward pass. workers: processes that load
-        images.
+    random_state: of the folds and of the order of training. batch_size: images in a forward pass.
+    workers: processes that load images.
 
     Features lie in the folder for temporary files (set TMPDIR for another) as float32, and are removed in the end.
     Raises InputError for data without labels, with one class, or with fewer images of a class than folds, and for
@@ -71,26 +73,28 @@ def probe(
     >>> from deconvviz.models.mnist import mnist_cnn
     >>> images, labels = mnist_test()
     >>> net = DeconvNet(mnist_cnn())
-    >>> found = probe(net, (images[:200], labels[:200]), ["relu3"], folds=3, progress=False)
+    >>> found = probe(net, (images[:200], labels[:200]), layers=["relu3"], folds=3, progress=False)
     >>> float(found.accuracy.mean()) > 0.9
     True
     """
     check_counts(epochs=epochs, batch_size=batch_size, **({} if pool is None else {"pool": pool}))
     check_counts(2, folds=folds)
-    named = named_layers(layers)
+    named = layer_names(layers, net.model)
     selection = _sklearn("sklearn.model_selection")
     with tempfile.TemporaryDirectory(prefix="deconvviz-probe-") as folder:
         store = _Store(net, Path(folder), named, pool)
-        store.fill(as_dataset(data), batch_size, workers, progress)
+        store.fill(as_dataset(dataset), batch_size, workers, progress)
         names, labels = store.classes(folds)
-        splits = selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
+        splits = selection.StratifiedKFold(folds, shuffle=True, random_state=random_state)
         parts = list(splits.split(np.zeros((len(labels), 1)), labels))
         accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
         with progress_bar(total=accuracy.numel(), unit="fold", desc="probe", shown=progress) as bar:
             for row, layer in enumerate(store.layers):
                 found = store.read(layer)
                 for fold, (train, test) in enumerate(parts):
-                    accuracy[row, fold] = _accuracy(found, labels, train, test, epochs=epochs, seed=seed)
+                    accuracy[row, fold] = _accuracy(
+                        found, labels, train, test, epochs=epochs, random_state=random_state
+                    )
                     bar.update()
         sizes = tuple(store.sizes[layer] for layer in store.layers)
     chance = float(np.bincount(labels).max() / len(labels))
@@ -186,7 +190,13 @@ class _Store:
 
 
 def _accuracy(
-    found: Any, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64], *, epochs: int, seed: int
+    found: Any,
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    *,
+    epochs: int,
+    random_state: int,
 ) -> float:
     """Train on some rows and say how many of the others are classified rightly."""
     scaler = _sklearn("sklearn.preprocessing").StandardScaler()
@@ -195,13 +205,13 @@ def _accuracy(
         scaler.partial_fit(found[rows])
     # Not averaged: scikit-learn's averages depend on where the rows are cut into parts.
     model = _sklearn("sklearn.linear_model").SGDClassifier(
-        loss="log_loss", alpha=PENALTY, shuffle=False, random_state=seed
+        loss="log_loss", alpha=PENALTY, shuffle=False, random_state=random_state
     )
 
     def scaled(rows: NDArray[np.int64]) -> Any:
         return scaler.transform(found[rows]) / np.float32(math.sqrt(size))
 
-    order = np.random.default_rng(seed)
+    order = np.random.default_rng(random_state)
     for _ in range(epochs):
         for rows in _chunks(order.permutation(train), size):
             model.partial_fit(scaled(rows), labels[rows], classes=np.arange(labels.max() + 1))

@@ -45,7 +45,7 @@ def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
     gap, columns = 14, math.ceil(math.sqrt(len(tiles) * 1.9))
-    axes.imshow(tiled(tiles, columns, gap).numpy(), interpolation="nearest")
+    axes.imshow(tiled(tiles, columns, gap=gap).numpy(), interpolation="nearest")
     for number in range(len(tiles)):
         left, top = gap + number % columns * (width + gap) - 0.5, gap + number // columns * (height + gap) - 0.5
         axes.text(left + width / 2, top - 2, str(number), ha="center", va="bottom", fontsize=6)

@@ -72,7 +72,7 @@ def _where(result: Deletion | Randomisation | Selectivity) -> str:
 
 @draw.register
 def _(result: Deletion, **options: Any) -> Figure:
-    figure, panels = _figure(result, 2, f"Deletion and insertion: {_where(result)}, baseline {result.baseline}")
+    figure, panels = _figure(result, 2, f"Deletion and insertion: {_where(result)}, filled with {result.fill}")
     colours = _colours(list(result.deletion))
     for axes, curves, scores, name in (
         (panels[0], result.deletion, result.deletion_scores, "deleted"),

@@ -55,7 +55,7 @@ def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[Stro
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     gap = max(3, tiles[0].shape[1] // 16)
     height, width, _ = tiles[0].shape
-    axes.imshow(tiled(tiles, len(shown) + 1, gap).numpy(), interpolation="nearest")
+    axes.imshow(tiled(tiles, len(shown) + 1, gap=gap).numpy(), interpolation="nearest")
     for number, row in enumerate(rows):
         middle = gap + number * (height + gap) + height / 2
         axes.text(-gap, middle, str(row[0].channel), ha="right", va="center", fontsize=7)

@@ -54,7 +54,7 @@ def draw(result: Any, **options: Any) -> Figure:
 
 
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, title=TEXT)
-def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
+def filter_grid(weight: Tensor, columns: int | None = None, *, scale: str = "each", title: str = "") -> Figure:
     """Filters (out, in, H, W) as a grid, numbered by output channel.
 
     Filters with one or three input channels are one picture each; others are a block with one square per input channel.
@@ -64,7 +64,7 @@ def filter_grid(weight: Tensor, columns: int | None = None, scale: str = "each",
 
 
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
-def filter_image(weight: Tensor, columns: int | None = None, scale: str = "each", enlarge: int = 3) -> Image.Image:
+def filter_image(weight: Tensor, columns: int | None = None, *, scale: str = "each", enlarge: int = 3) -> Image.Image:
     """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
     return _tile_image(_filter_tiles(weight, scale), columns, enlarge)
 
@@ -83,7 +83,7 @@ def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
 
 
 @takes(maps=TENSOR, columns=COLUMNS, title=TEXT)
-def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -> Figure:
+def activation_grid(maps: Tensor, columns: int | None = None, *, title: str = "") -> Figure:
     """The feature maps (C, H, W) of one image as a grid, numbered by channel, on one scale with a colour bar.
 
     Maps without negative values go from dark (zero) to bright; others are shown as signed maps.
@@ -95,7 +95,7 @@ def activation_grid(maps: Tensor, columns: int | None = None, title: str = "") -
 
 
 @takes(maps=TENSOR, columns=COLUMNS, enlarge=ENLARGE)
-def activation_image(maps: Tensor, columns: int | None = None, enlarge: int = 2) -> Image.Image:
+def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int = 2) -> Image.Image:
     """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
     return _tile_image(_activation_tiles(maps)[0], columns, enlarge)
 
@@ -114,7 +114,7 @@ def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, title=TEXT)
 def projection_grid(
-    projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, title: str = ""
+    projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, title: str = ""
 ) -> Figure:
     """Every unit of a projection next to its image patch, labelled by channel and activation.
 
@@ -133,7 +133,7 @@ def projection_grid(
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
 def projection_image(
-    projection: Projection, columns: int | None = None, scale: str = "each", crop: bool = True, enlarge: int = 2
+    projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, enlarge: int = 2
 ) -> Image.Image:
     """The grid of `projection_grid` without labels, each pixel `enlarge` times as large."""
     pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
@@ -142,7 +142,7 @@ def projection_image(
 
 @takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def top_image(
-    projections: Sequence[Projection], columns: int = 4, scale: str = "each", enlarge: int = 2
+    projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", enlarge: int = 2
 ) -> Image.Image:
     """As Figure 2 of Zeiler and Fergus: per projection a square of its units, next to the square of their patches.
 
@@ -157,7 +157,7 @@ def top_image(
 
 
 @takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, title=TEXT)
-def top_grid(projections: Sequence[Projection], columns: int = 4, scale: str = "each", title: str = "") -> Figure:
+def top_grid(projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", title: str = "") -> Figure:
     """`top_image` as a figure, labelled by channel and strongest activation."""
     labels = [f"channel {p.units[0].channel}: {max(u.activation for u in p.units):.3g}" for p in projections]
     layer = projections[0].provenance.layer if projections else ""
@@ -221,7 +221,7 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
 
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
-def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], title: str = "") -> Figure:
+def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "") -> Figure:
     """An image (C, H, W) and what several methods say about it, each on its own symmetric scale."""
     shown = [(str(name), [signed_as_rgb(_check_picture(f"{name}", one))]) for name, one in attributions.items()]
     return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title)
@@ -334,7 +334,7 @@ def _columns(count: int, columns: int | None, tile: Tensor) -> int:
 
 
 def _tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int = GAP) -> Image.Image:
-    return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap), enlarge)
+    return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap=gap), enlarge)
 
 
 def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: Sequence[str] | None = None) -> Figure:
@@ -352,7 +352,7 @@ def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: S
         layout="constrained",
     )
     axes = figure.subplots()
-    sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap)
+    sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
     axes.imshow(sheet.numpy())
     for number, text in enumerate(texts):
         x = (number % columns) * (width + gap) + gap + width / 2

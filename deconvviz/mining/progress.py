@@ -79,7 +79,7 @@ class Runs:
 
 
 @dataclass
-class Progress:
+class ScanProgress:
     """What one process, or several together, have seen of a dataset.
 
     Attributes:
@@ -103,7 +103,7 @@ class Progress:
         self.done.add(batch.number)
         self.content = (self.content + content) % 2**64
 
-    def merge(self, other: Progress) -> None:
+    def merge(self, other: ScanProgress) -> None:
         """Add what another process has seen."""
         for name, results in other.layers.items():
             if name in self.layers:
@@ -134,7 +134,7 @@ class Progress:
         write_tensors(path, tensors, {"scan": json.dumps(manifest)})
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Progress, dict[str, Any]]:
+    def load(cls, path: Path) -> tuple[ScanProgress, dict[str, Any]]:
         """What `save` has written, and the identity of its scan.
 
         Raises:

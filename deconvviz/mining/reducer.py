@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from deconvviz.data.batches import Batch
-from deconvviz.errors import DeconvVizError, InputError
+from deconvviz.errors import InputError
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.mining.top_k import first_maxima, packed, strongest
-from deconvviz.projection.model_call import misfit
+from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
@@ -51,11 +51,8 @@ class Scanner:
         try:
             with Restored(reducer.observing()), contextlib.suppress(AllLayersSeen):
                 model(x)
-        except DeconvVizError:
-            raise
-        except (RuntimeError, ValueError, IndexError) as error:
-            if explained := misfit(model, x, error):
-                raise InputError(explained) from error
+        except Exception as error:
+            refuse_misfit(model, Call((x,), {}), error)
             raise
         reducer.finish()
         if missing := [name for name in self.scanned.layers if name not in reducer.seen]:

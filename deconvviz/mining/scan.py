@@ -12,7 +12,7 @@ as that of one uninterrupted process with the same batch size. Ties go to the lo
 >>> from deconvviz.data import mnist_test
 >>> from deconvviz.models import mnist_cnn
 >>> images, _ = mnist_test()
->>> top = scan(dv.DeconvNet(mnist_cnn()), images[:200], ["conv2"], k=3, progress=False)
+>>> top = scan(dv.DeconvNet(mnist_cnn()), images[:200], layers=["conv2"], k=3, progress=False)
 >>> top.images["conv2"].shape, top.positions["conv2"].shape
 (torch.Size([48, 3]), torch.Size([48, 3, 2]))
 """
@@ -20,7 +20,6 @@ as that of one uninterrupted process with the same batch size. Ties go to the lo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import __version__
-from deconvviz.arguments import FLAG, NET, PATH, check_counts, optional, takes
+from deconvviz.arguments import FLAG, NET, PATH, check_counts, one_of, optional, takes
 from deconvviz.data.batches import Batch, as_dataset, batches, none_readable
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.naming import name_of_item, short_name
@@ -37,32 +36,33 @@ from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.layer_results import LayerResults
-from deconvviz.mining.progress import Progress
+from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.ranks import Ranks
 from deconvviz.mining.reducer import Scanner
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.mining.state import ScanState, checked_folder
 from deconvviz.mining.statistics import bin_edges
 from deconvviz.net import DeconvNet
-from deconvviz.projection.units import layer_names
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
+from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 
-@takes(net=NET, state=optional(PATH), strict=FLAG, progress=FLAG)
+@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), progress=FLAG)
 @on_the_cpu
 def scan(
     net: DeconvNet,
     dataset: Any,
-    layers: str | Iterable[str] | None = None,
+    *,
+    layers: Layers = None,
     k: int = 9,
     batch_size: int = 64,
     state: str | os.PathLike[str] | None = None,
     per_image: int = 1,
     workers: int = 0,
-    strict: bool = False,
+    on_error: str = "skip",
     progress: bool = True,
 ) -> TopActivations:
     """Find the k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
@@ -81,22 +81,23 @@ def scan(
         per_image: How many units of one image a channel's list may hold. Of two units whose receptive fields share
             more than half of their extent along every axis only the stronger one counts.
         workers: Number of processes that load images.
-        strict: Raise at the first item that cannot be read, instead of listing it in the result.
+        on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
         progress: Show a bar with the rate and the time left.
 
     Raises:
         InputError: If images do not fit the model, activations are not finite, a layer mixes the samples of a batch,
             or the state belongs to another scan.
         UnknownLayerError: If a layer does not run.
-        DataError: If no item can be read, under `strict` if one cannot be read, or if a process that loads images ends.
+        DataError: If no item can be read, under ``on_error="raise"`` if one cannot be read, or if a process that loads
+            images ends.
     """
     check_counts(k=k, batch_size=batch_size, per_image=per_image)
     check_counts(0, workers=workers)
-    names = layer_names(layers, "scan; name at least one, or give layers=None for all convolutions")
+    names = layer_names(layers, net.model)
     ranks, source = Ranks(), Source(as_dataset(dataset))
     if source.indexed and not source.count:
         raise none_readable([])
-    options = _Options(names, int(k), int(batch_size), int(per_image), strict)
+    options = _Options(names, int(k), int(batch_size), int(per_image), on_error)
     job = _Job(net, source, ranks, options)
     with Restored() as lock:
         job.begin(state, lock)
@@ -113,7 +114,7 @@ class _Options:
     k: int
     batch_size: int
     per_image: int
-    strict: bool
+    on_error: str
 
     def identity(self) -> dict[str, Any]:
         """The options on which the result depends."""
@@ -211,7 +212,7 @@ class _Job:
         if self.state.comes_again(batch.number):
             self.state.compare(batch.number, content)
             return False
-        if self.options.strict and batch.broken:
+        if self.options.on_error == "raise" and batch.broken:
             number, reason = batch.broken[0]
             raise DataError(f"item {name_of_item(self.source.data, number)} cannot be read: {reason}")
         if batch.images is not None:
@@ -223,7 +224,7 @@ class _Job:
         self.state.save()
         return True
 
-    def finish(self) -> Progress:
+    def finish(self) -> ScanProgress:
         """What all processes have seen."""
         return self.state.merged(self.ranks, self.source.count, self.options.batch_size)
 
@@ -238,7 +239,7 @@ class _Job:
         )
 
 
-def _result(total: Progress, data: Any, provenance: ScanProvenance) -> TopActivations:
+def _result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> TopActivations:
     broken = tuple(
         Broken(number, name_of_item(data, number), reason) for number, reason in sorted(total.broken.items())
     )

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deconvviz.errors import InputError, unknown_layer
+from deconvviz.errors import InputError
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import sample_shape
+from deconvviz.recording.layer_names import WEIGHTED, check_layers, layers_of_kind
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.rounding import sampled
 from deconvviz.results import LayerInfo
 from deconvviz.trace import Trace
-
-SCANNED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -74,28 +73,13 @@ class ScannedLayers:
         with Restored(torch.inference_mode(False), torch.no_grad()):
             x = first.clone().expand(1 + batched, *first.shape[1:])
             trace = net.trace(x)
-            names = names or _convolutions_and_linear(net.model, trace)
-            for name in names:
-                if name not in trace.tape.layers:
-                    raise unknown_layer(net.model, name, trace.tape.layers)
+            names = names or layers_of_kind(trace.tape, net.model, WEIGHTED, "convolution or linear layer")
+            check_layers(names, trace.tape.layers, net.model)
             table = net.layers(trace)
             layers = {name: _layer(trace, table[name]) for name in names}
-            maps = _run_unrecorded(net.model, names, trace, x)
+            maps = _run_unrecorded(net.model, names, x)
             numbers = {name: sampled(maps[name].unflatten(0, (len(x), -1))[0].squeeze(0)) for name in names}
         return cls(net.model, device, layers, numbers)
-
-
-def _convolutions_and_linear(model: nn.Module, trace: Trace) -> list[str]:
-    """Names of all convolutions and linear modules that run, each call of them."""
-    modules = dict(model.named_modules())
-    names = []
-    for layer in trace.tape.layers.values():
-        module = layer.name if layer.name in modules else layer.name.rpartition("_")[0]
-        if isinstance(modules.get(module), SCANNED) and layer.value.carries_signal:
-            names.append(layer.name)
-    if not names:
-        raise InputError(f"{type(model).__name__} runs no convolution or linear layers; name layers to scan")
-    return names
 
 
 def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
@@ -116,22 +100,16 @@ def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
     return ScannedLayer(axis, distances)
 
 
-def _run_unrecorded(model: nn.Module, names: Iterable[str], trace: Trace, x: Tensor) -> dict[str, Tensor]:
-    """What the layers return when the model runs without being recorded, which must be what was recorded.
-
-    Functional calls are counted as they run, including those that do not see the input and are not recorded.
-    """
-    names = list(names)
+def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[str, Tensor]:
+    """What the layers return when the model runs without being recorded."""
     capture = _Capture(model, names)
     with Restored(capture.observing()), contextlib.suppress(AllLayersSeen):
         model(x)
-    for name in names:
-        maps, recorded = capture.tensors.get(name), trace.activations[name]
-        if maps is None or maps.shape != recorded.shape or not torch.allclose(maps, recorded, 1e-3, 1e-5, True):
-            raise InputError(
-                f"layer {name!r} is one of several calls of that function, some of which do not see the input; "
-                f"scan a module around it"
-            )
+    if missing := [name for name in names if name not in capture.tensors]:
+        raise InputError(
+            f"layer {missing[0]!r} is seen only where a run is recorded, as what runs inside scripted code; "
+            f"scan a module around it"
+        )
     return capture.tensors
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from deconvviz.data.identity import difference
 from deconvviz.errors import DataError, InputError
 from deconvviz.io.atomic import check_writable, remove_leftovers
-from deconvviz.mining.progress import Progress, Runs
+from deconvviz.mining.progress import Runs, ScanProgress
 from deconvviz.mining.ranks import Ranks
 
 SECONDS = 10.0  # between two writes, at least
@@ -53,8 +53,8 @@ class ScanState:
             InputError: If the folder belongs to another scan, or would count images twice.
             DataError: If there are files that no scan has written.
         """
-        self.own, self.identity, self.rank = Progress({}), identity, ranks.rank
-        self.others: dict[int, Progress] = {}
+        self.own, self.identity, self.rank = ScanProgress({}), identity, ranks.rank
+        self.others: dict[int, ScanProgress] = {}
         self.root = None if folder is None else checked_folder(folder)
         self._written_at, self._write_took = time.monotonic(), 0.0
         self._to_compare: list[_SeenBefore] = []
@@ -116,7 +116,7 @@ class ScanState:
         self._written_at = time.monotonic()
         self._write_took = self._written_at - started
 
-    def merged(self, ranks: Ranks, count: int, batch_size: int) -> Progress:
+    def merged(self, ranks: Ranks, count: int, batch_size: int) -> ScanProgress:
         """What all processes of this job and of earlier ones have seen, the same in each process.
 
         Args:
@@ -135,7 +135,7 @@ class ScanState:
                     f"the iterables of this job give {parts[0][1]} items in process 0 and {other} in process {rank}; "
                     f"give all processes the same one"
                 )
-        total = Progress({})
+        total = ScanProgress({})
         for part, _ in parts:
             total.merge(part)
         # What processes of this job left on disk is in what they have just sent. All of them read the same other files.
@@ -171,16 +171,16 @@ def checked_folder(folder: str | os.PathLike[str]) -> Path:
     return Path(folder)
 
 
-def _loaded(root: Path, identity: dict[str, Any]) -> dict[int, Progress]:
+def _loaded(root: Path, identity: dict[str, Any]) -> dict[int, ScanProgress]:
     """The progress in a folder by rank, which must belong to the scan, with no batch in two files."""
-    by_rank: dict[int, Progress] = {}
+    by_rank: dict[int, ScanProgress] = {}
     for path in sorted(root.glob("rank-*")):
         match = _NAME.fullmatch(path.name)
         if match is None or not path.is_file():
             raise DataError(
                 f"the state in {os.fspath(root)!r} holds {path.name!r}, which was not written by a scan; remove it"
             )
-        progress, before = Progress.load(path)
+        progress, before = ScanProgress.load(path)
         if what := difference(before, identity):
             raise _belongs_elsewhere(root, "its {} was {} and is now {}".format(*what))
         for rank, other in by_rank.items():

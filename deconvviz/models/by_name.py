@@ -39,7 +39,7 @@ class LoadedModel:
 
 
 def load_model(
-    spec: str, weights: str | os.PathLike[str] | None = None, pretrained: bool = False, size: int | None = None
+    spec: str, weights: str | os.PathLike[str] | None = None, *, pretrained: bool = False, size: int | None = None
 ) -> LoadedModel:
     """The model that `spec` names.
 

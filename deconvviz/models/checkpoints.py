@@ -56,7 +56,7 @@ class HiddenCheckpointsWarning(UserWarning):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a run is: its curves, and the best weights where early stopping wants them back."""
 
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
@@ -133,10 +133,10 @@ class CheckpointFolder:
         return alone(self.path)
 
     def save(
-        self, progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]
+        self, progress: TrainingProgress, model: nn.Module, optimiser: torch.optim.Optimizer, metadata: dict[str, str]
     ) -> None:
         """Write the weights of the epoch just done, then the state."""
-        save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", {**metadata, RUN: self.run})
+        save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", metadata={**metadata, RUN: self.run})
         state = {
             "deconvviz": FORMAT,
             "identity": self.identity,
@@ -151,7 +151,7 @@ class CheckpointFolder:
             torch.save(state, content := io.BytesIO())
             beside.write_bytes(content.getbuffer())
 
-    def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+    def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> TrainingProgress:
         """Bring model and optimiser to where the run in this folder is; nothing done where there is none.
 
         Raises CheckpointError for a state that cannot be read or belongs to another run, and for weights in the place
@@ -160,7 +160,7 @@ class CheckpointFolder:
         if not (self.path / STATE).exists():
             self._check_later(0)
             self._remove_leftovers()
-            return Progress()
+            return TrainingProgress()
         state = self._read()
         differences = [
             name
@@ -182,7 +182,7 @@ class CheckpointFolder:
         copy_weights(model, state["weights"], name)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": entries})
         self._remove_leftovers()
-        return Progress(state["curves"], state["best_weights"])
+        return TrainingProgress(state["curves"], state["best_weights"])
 
     def _check_later(self, epoch: int) -> None:
         """Raise CheckpointError where weights of an epoch after `epoch` are there that this run did not write."""

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from deconvviz.arguments import MODULE, SEED, TENSOR, described, takes, whole_from
+from deconvviz.arguments import FLAG, MODULE, RANDOM_STATE, TENSOR, described, takes, whole_from
 from deconvviz.errors import InputError, ModelError
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.randomness import forked, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.restoring import Restored
+from deconvviz.results.summary import summary
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Evaluation:
     accuracy: float
     count: int
     wrong: tuple[int, ...]
+
+    __repr__ = summary
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,16 @@ class DropoutPrediction:
     std: torch.Tensor
     entropy: torch.Tensor
 
+    __repr__ = summary
 
-@takes(model=MODULE, batch_size=whole_from(1))
-def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int = 500) -> Evaluation:
+
+@takes(model=MODULE, batch_size=whole_from(1), progress=FLAG)
+def evaluate(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, batch_size: int = 500, progress: bool = True
+) -> Evaluation:
     """Loss and accuracy of `model`, in eval mode, on images (N, C, H, W) with labels (N,).
 
-    The model's modes are left as found. Raises what `checked_samples` raises.
+    The model's modes are left as found. progress: show a bar. Raises what `checked_samples` raises.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
     >>> _ = nn.init.zeros_(model[1].weight), nn.init.zeros_(model[1].bias)
@@ -55,14 +63,17 @@ def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch
     Evaluation(loss=0.693147..., accuracy=0.75, count=4, wrong=(3,))
     """
     checked_samples(model, images, labels)
-    return score(model, images, labels, batch_size)
+    return measured(model, images, labels, batch_size, progress)
 
 
-def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> Evaluation:
+def measured(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int, progress: bool = False
+) -> Evaluation:
     """What `evaluate` does, for samples that are known to be good."""
     total, right = 0.0, []
     with Restored(EvalMode(model), torch.no_grad()):
-        for some, wanted in zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True):
+        steps = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
+        for some, wanted in progress_bar(steps, unit="batch", desc="evaluate", shown=progress):
             logits = model(as_input(some, model))
             wanted = wanted.to(logits.device)  # noqa: PLW2901
             total += cross_entropy(logits.double(), wanted, reduction="sum").item()
@@ -72,22 +83,29 @@ def score(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_si
     return Evaluation(total / len(images), correct.double().mean().item(), len(images), wrong)
 
 
-@takes(model=MODULE, images=TENSOR, seed=SEED, batch_size=whole_from(1))
+@takes(model=MODULE, inputs=TENSOR, random_state=RANDOM_STATE, batch_size=whole_from(1), progress=FLAG)
 def mc_dropout_predict(
-    model: nn.Module, images: torch.Tensor, samples: int = 50, seed: int = 0, batch_size: int = 500
+    model: nn.Module,
+    inputs: torch.Tensor,
+    *,
+    samples: int = 50,
+    random_state: int = 0,
+    batch_size: int = 500,
+    progress: bool = True,
 ) -> DropoutPrediction:
     """Predict with dropout left on, `samples` times, and say how far the draws agree.
 
     Only dropout layers run in train mode; batch normalisation and the rest stay in eval mode. Afterwards all
-    modes and the global random numbers are as before. The same seed and batch size give the same draws.
+    modes and the global random numbers are as before. The same random_state and batch size give the same draws.
+    progress: show a bar.
 
     Raises ModelError for a model without dropout layers (functional dropout cannot be seen from outside),
     InputError for images that are no (N, C, H, W) tensor or fewer than one sample.
     """
     if not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples is a whole number from 1, not {described(samples)}")
-    if not isinstance(images, torch.Tensor) or images.dim() != 4 or not len(images):
-        shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+    if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4 or not len(inputs):
+        shape = tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
         raise InputError(f"images have the shape (N, C, H, W) with N from 1, not {shape}")
     dropouts = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
     if not dropouts:
@@ -97,8 +115,8 @@ def mc_dropout_predict(
     with Restored(EvalMode(model), forked(device), torch.no_grad()):
         for dropout in dropouts:
             dropout.train()
-        seed_global(device, seed, "Monte-Carlo dropout")
-        for some in torch.split(images, batch_size):
+        seed_global(device, random_state, "Monte-Carlo dropout")
+        for some in progress_bar(torch.split(inputs, batch_size), unit="batch", desc="dropout", shown=progress):
             batch = as_input(some, model)
             draws = torch.stack([model(batch).double().softmax(1).cpu() for _ in range(samples)])
             means.append(draws.mean(0))

@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from deconvviz.arguments import MODULE, NUMBER, described, listed, takes
-from deconvviz.errors import InputError, unknown_layer
+from deconvviz.arguments import MODULE, NUMBER, takes
+from deconvviz.errors import InputError
+from deconvviz.recording.layer_names import Layers, check_layers, layer_names
 from deconvviz.recording.restoring import Restored
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
@@ -22,13 +23,13 @@ FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @takes(model=MODULE, limit=NUMBER)
-def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterable[str] | None = None) -> int:
+def clip_filter_rms_(model: nn.Module, limit: float = 0.1, *, layers: Layers = None) -> int:
     """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did while they trained.
 
     A filter is all weights of one output channel. Call it behind each step of the optimiser; returns how many filters
     were clipped. The paper's limit of 0.1 goes with inputs in about [-128, 128]; smaller inputs need larger filters.
 
-    layers: names of convolutions; None for all.
+    layers: convolutions, by name or as modules; None for all.
 
     Raises InputError for a limit that is not above zero, for a layer that is no convolution or computes its weights
     from others; UnknownLayerError.
@@ -44,12 +45,9 @@ def clip_filter_rms_(model: nn.Module, limit: float = 0.1, layers: str | Iterabl
     if layers is None:
         chosen = {name: module for name, module in modules.items() if isinstance(module, FILTERED)}
     else:
-        names = [layers] if isinstance(layers, str) else listed(layers)
-        if names is None or not all(isinstance(name, str) for name in names):
-            raise InputError(f"layers are given by their names, not by {described(layers)}")
-        for name in names:
-            if name not in modules:
-                raise unknown_layer(model, name, modules)
+        modules.setdefault("output", model)
+        names = layer_names(layers, model) or []
+        check_layers(names, modules, model)
         chosen = {name: modules[name] for name in names}
     clipped = 0
     for name, module in chosen.items():

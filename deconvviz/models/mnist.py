@@ -46,7 +46,7 @@ class MnistCNN(nn.Module):
 
     @takes(width=WHOLE, batch_norm=FLAG, dropout=NUMBER)
     def __init__(
-        self, channels: tuple[int, int] = (24, 48), width: int = 128, batch_norm: bool = False, dropout: float = 0.4
+        self, channels: tuple[int, int] = (24, 48), width: int = 128, *, batch_norm: bool = False, dropout: float = 0.4
     ) -> None:
         super().__init__()
         sizes = (*channels, width) if isinstance(channels, (tuple, list)) else ()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from deconvviz.arguments import MODULE, PATH, SEED, takes
+from deconvviz.arguments import MODULE, PATH, RANDOM_STATE, takes
 from deconvviz.models.evaluation import Evaluation
 from deconvviz.models.mnist import BUNDLED, MnistCNN, architecture_metadata
 from deconvviz.models.randomness import forked, seed_global
@@ -37,48 +38,48 @@ REFERENCE = TrainingSettings(
     validation=1 / 12,
     rotation=10.0,
     translation=2,
-    seed=0,
+    random_state=0,
     threads=2,
 )
 """What the bundled weights were trained with, on MNIST's 60,000 training images, 5,000 of them held out."""
 
 
-@takes(seed=SEED)
-def initialised(seed: int, **architecture: Any) -> MnistCNN:
-    """An untrained `MnistCNN` whose weights depend on `seed` alone; global random numbers are left alone.
+@takes(random_state=RANDOM_STATE)
+def initialised(random_state: int, **architecture: Any) -> MnistCNN:
+    """An untrained `MnistCNN` whose weights depend on `random_state` alone; global random numbers are left alone.
 
     >>> torch.equal(initialised(3).conv1.weight, initialised(3).conv1.weight)
     True
     """
     cpu = torch.device("cpu")
     with Restored(forked(cpu)):
-        seed_global(cpu, seed, "initial weights")
+        seed_global(cpu, random_state, "initial weights")
         return MnistCNN(**architecture)
 
 
 def train_mnist(
     images: torch.Tensor,
     labels: torch.Tensor,
-    settings: TrainingSettings = REFERENCE,
     *,
+    settings: TrainingSettings = REFERENCE,
     checkpoints: str | os.PathLike[str] | None = None,
     progress: bool = True,
     **architecture: Any,
 ) -> tuple[MnistCNN, TrainingResult]:
     """Train a new `MnistCNN` on images (N, 1, 28, 28) in [0, 1]; the model, in eval mode, and how it went.
 
-    `architecture` holds the options of `MnistCNN`; everything random comes from the settings' seed. With
+    `architecture` holds the options of `MnistCNN`; everything random comes from the settings' random_state. With
     `REFERENCE` and MNIST's training images this gives the bundled weights. See `train` for the rest.
     """
-    model = initialised(settings.seed, **architecture)
-    result = train(model, images, labels, settings, checkpoints=checkpoints, progress=progress)
+    model = initialised(settings.random_state, **architecture)
+    result = train(model, images, labels, settings=settings, checkpoints=checkpoints, progress=progress)
     return model.eval(), result
 
 
 @takes(model=MODULE, path=PATH)
 def save_trained(
-    model: MnistCNN, path: str | os.PathLike[str], result: TrainingResult, test: Evaluation | None = None
-) -> None:
+    model: MnistCNN, path: str | os.PathLike[str], result: TrainingResult, *, test: Evaluation | None = None
+) -> Path:
     """Write the weights with where they come from, so that `mnist_cnn(weights=path)` loads them.
 
     The metadata gets two entries, both JSON: "architecture", and "training" with the settings, the epoch that
@@ -94,4 +95,4 @@ def save_trained(
     }
     if test is not None:
         training["test"] = {"loss": test.loss, "accuracy": test.accuracy, "images": test.count}
-    save_weights(model, path, {**architecture_metadata(model), "training": json.dumps(training)})
+    return save_weights(model, path, metadata={**architecture_metadata(model), "training": json.dumps(training)})

@@ -43,10 +43,10 @@ def checked_samples(
     return (images, labels) if kept.all() else (images[kept], labels[kept])
 
 
-def split(count: int, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def held_out_split(count: int, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices of the images to train on and of those held out: a random `share`, at least one of each.
 
-    >>> training, held_out = split(10, share=0.2, seed=0)
+    >>> training, held_out = held_out_split(10, share=0.2, seed=0)
     >>> len(training), len(held_out), sorted(torch.cat([training, held_out]).tolist()) == list(range(10))
     (8, 2, True)
     """

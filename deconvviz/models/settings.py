@@ -39,7 +39,7 @@ class TrainingSettings:
     rotation, translation, flip: augmentation, drawn anew for every image and epoch: an angle in degrees up to
         ±rotation, a shift of whole pixels up to ±translation on each axis, a mirror image every second time.
     unlabelled: what to do with images whose label is -1: "refuse" or "ignore" them.
-    seed: decides the held-out images, their order in each epoch, augmentation and dropout.
+    random_state: decides the held-out images, their order in each epoch, augmentation and dropout.
     threads: how many CPU threads train. The last bits of a sum depend on it; None leaves torch's number.
 
     Raises InputError for a value out of range.
@@ -64,7 +64,7 @@ class TrainingSettings:
     translation: int = 0
     flip: bool = False
     unlabelled: str = "refuse"
-    seed: int = 0
+    random_state: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class TrainingSettings:
             optional = name in ("patience", "threads")
             if not (optional and value is None) and (not _is_whole(value) or value < 1):
                 raise InputError(f"{name} is a whole number from 1{' or None' * optional}, not {described(value)}")
-        for name in ("seed", "translation"):
+        for name in ("random_state", "translation"):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < 0:
                 raise InputError(f"{name} is a whole number from 0, not {described(getattr(self, name))}")
         for name in ("learning_rate", "momentum", "validation", "warm_up", "l1", "l2", "rotation"):

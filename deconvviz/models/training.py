@@ -14,7 +14,7 @@ and `settings.OPTIMISERS`.
 >>> labels = (images.flatten(1).sum(1) > 2).long()
 >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
 >>> settings = TrainingSettings(epochs=3, learning_rate=0.1, batch_size=8)
->>> result = train(model, images, labels, settings, progress=False)
+>>> result = train(model, images, labels, settings=settings, progress=False)
 >>> len(result.curves.train_loss), result.kept_epoch
 (3, 3)
 """
@@ -37,13 +37,13 @@ from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.augmentation import augment
-from deconvviz.models.checkpoints import CheckpointFolder, Progress, run_identity, snapshot
-from deconvviz.models.evaluation import score
+from deconvviz.models.checkpoints import CheckpointFolder, TrainingProgress, run_identity, snapshot
+from deconvviz.models.evaluation import measured
 from deconvviz.models.learning_curve_diagnosis import diagnose_fit
 from deconvviz.models.mnist import architecture_metadata
 from deconvviz.models.modes import keeping_modes
 from deconvviz.models.randomness import forked, generator, seed_global
-from deconvviz.models.samples import as_input, checked_samples, first_parameter, split
+from deconvviz.models.samples import as_input, checked_samples, first_parameter, held_out_split
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import LearningCurves
@@ -67,7 +67,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class _Training:
     """What stays the same from epoch to epoch; `training` and `held_out` are indices of images."""
 
     model: nn.Module
@@ -93,8 +93,8 @@ def train(
     model: nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor | None,
-    settings: TrainingSettings | None = None,
     *,
+    settings: TrainingSettings | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> TrainingResult:
@@ -116,8 +116,8 @@ def train(
     """
     settings = settings or TrainingSettings()
     images, checked = checked_samples(model, images, labels, settings.unlabelled)
-    training, held_out = split(len(images), settings.validation, settings.seed)
-    run = _Run(
+    training, held_out = held_out_split(len(images), settings.validation, settings.random_state)
+    run = _Training(
         model=model,
         optimiser=_optimiser(model, settings),
         images=images,
@@ -131,10 +131,10 @@ def train(
         return _trained(run, folder, progress)
 
 
-def _trained(run: _Run, folder: CheckpointFolder | None, progress: bool) -> TrainingResult:
+def _trained(run: _Training, folder: CheckpointFolder | None, progress: bool) -> TrainingResult:
     """Train from where the folder is, to the end."""
     model, settings = run.model, run.settings
-    done = folder.resume(model, run.optimiser) if folder else Progress()
+    done = folder.resume(model, run.optimiser) if folder else TrainingProgress()
     if folder and done.epoch > settings.epochs:
         raise CheckpointError(f"{os.fspath(folder.path)!r} is at epoch {done.epoch}, past {settings.epochs}")
     settled = Restored(keeping_modes(model), torch.enable_grad(), forked(run.device), _threads(settings.threads))
@@ -180,8 +180,8 @@ def _optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Opti
     return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=momentum)
 
 
-def _train_epoch(run: _Run, epoch: int, bar: tqdm[NoReturn]) -> None:
-    seed = run.settings.seed
+def _train_epoch(run: _Training, epoch: int, bar: tqdm[NoReturn]) -> None:
+    seed = run.settings.random_state
     order = run.training[torch.randperm(len(run.training), generator=generator(seed, "order", epoch))]
     movements = generator(seed, "augmentation", epoch)
     seed_global(run.device, seed, "dropout", epoch)
@@ -197,7 +197,7 @@ def _train_epoch(run: _Run, epoch: int, bar: tqdm[NoReturn]) -> None:
     run.optimiser.zero_grad()
 
 
-def _accumulate_gradient(run: _Run, step: torch.Tensor, movements: torch.Generator) -> float:
+def _accumulate_gradient(run: _Training, step: torch.Tensor, movements: torch.Generator) -> float:
     """Add the gradient of one step's loss to the parameters, piece by piece; return the loss."""
     settings, total = run.settings, 0.0
     for piece in torch.split(step, settings.batch_size):
@@ -219,7 +219,7 @@ def _step_size(settings: TrainingSettings, count: int) -> int:
     return {"gradient-descent": count, "stochastic": 1}.get(settings.optimiser, settings.batch_size)
 
 
-def _set_learning_rate(run: _Run, epochs_done: float, step: float) -> None:
+def _set_learning_rate(run: _Training, epochs_done: float, step: float) -> None:
     """For a step of `step` epochs, after `epochs_done`. Unlike torch's schedulers it stores no state."""
     settings, factor = run.settings, 1.0
     if settings.schedule == "cosine":
@@ -230,11 +230,11 @@ def _set_learning_rate(run: _Run, epochs_done: float, step: float) -> None:
         group["lr"] = settings.learning_rate * factor
 
 
-def _measure(run: _Run, done: Progress) -> None:
+def _measure(run: _Training, done: TrainingProgress) -> None:
     """Add one point to each curve, and keep the weights if early stopping may want them back."""
     comparable = run.training[: len(run.held_out)]
     for name, part in (("train", comparable), ("validation", run.held_out)):
-        found = score(run.model, run.images[part], run.labels[part], batch_size=500)
+        found = measured(run.model, run.images[part], run.labels[part], batch_size=500)
         _refuse_divergence(found.loss, done.epoch + 1, run.settings)
         done.curves[f"{name}_loss"].append(found.loss)
         done.curves[f"{name}_accuracy"].append(found.accuracy)
@@ -250,11 +250,11 @@ def _refuse_divergence(loss: float, epoch: int, settings: TrainingSettings) -> N
         )
 
 
-def _exhausted(done: Progress, settings: TrainingSettings) -> bool:
+def _exhausted(done: TrainingProgress, settings: TrainingSettings) -> bool:
     return settings.patience is not None and done.epoch - done.best_epoch >= settings.patience
 
 
-def _result(done: Progress, settings: TrainingSettings) -> TrainingResult:
+def _result(done: TrainingProgress, settings: TrainingSettings) -> TrainingResult:
     curves = {name: tuple(curve) for name, curve in done.curves.items()}
     diagnosis = diagnose_fit(**curves)
     return TrainingResult(
@@ -277,7 +277,7 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _bar(run: _Run, done: Progress, shown: bool) -> tqdm[NoReturn]:
+def _bar(run: _Training, done: TrainingProgress, shown: bool) -> tqdm[NoReturn]:
     count = len(run.training)
     return progress_bar(
         desc="training", total=run.settings.epochs * count, initial=done.epoch * count, unit=" images", shown=shown

@@ -34,11 +34,11 @@ WORDS = mapping_of(str, "a mapping from names to texts")
 
 
 @takes(model=MODULE, path=PATH, metadata=optional(WORDS))
-def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+def save_weights(model: nn.Module, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None) -> Path:
     """Write the model's parameters and buffers to the safetensors file `path`, whole or not at all."""
     # One copy each: safetensors refuses tensors that share memory, such as tied weights.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    write_tensors(path, tensors, metadata or {})
+    return write_tensors(path, tensors, metadata or {})
 
 
 @takes(model=MODULE, path=PATH)
@@ -50,7 +50,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "linear.safetensors")
-    >>> save_weights(nn.Linear(2, 1), path)
+    >>> _ = save_weights(nn.Linear(2, 1), path)
     >>> load_weights(nn.Linear(3, 1), path)
     Traceback (most recent call last):
     deconvviz.errors.CheckpointError: '...' does not fit Linear: weight is 1 x 2 in the file, 1 x 3 in ...

@@ -119,28 +119,37 @@ def project(
     layout = torch.contiguous_format
     if min(chunk, len(seeds)) >= WORTH_FOLDING and len(layer.shape) == 4:
         tape, layout = folded(tape, style, layer), torch.channels_last
-    start = 0
-    while start < len(seeds):
-        part = seeds[start : start + chunk]
-        try:
-            arrived = walk(
-                tape,
-                style,
-                layer,
-                _planted(layer, tape.samples, part).contiguous(memory_format=layout),
-                part.samples if apart else None,
-                met=met,
-            )
-        except RuntimeError as error:
-            if not out_of_memory(error) or len(part) == 1:
-                raise
-            chunk = len(part) // 2
-            continue
+
+    def send_back(batch: slice) -> None:
+        part = seeds[batch]
+        planted = _planted(layer, tape.samples, part).contiguous(memory_format=layout)
+        arrived = walk(tape, style, layer, planted, part.samples if apart else None, met=met)
         for made, value in zip(pixels, inputs, strict=True):
             if value.id in arrived:
-                made[start : start + len(part)] = arrived[value.id].reshape(len(part), *made.shape[1:])
-        start += len(part)
+                made[batch] = arrived[value.id].reshape(len(part), *made.shape[1:])
+
+    in_batches(len(seeds), chunk, send_back)
     return pixels, met
+
+
+def in_batches(count: int, size: int, run: Callable[[slice], None]) -> int:
+    """Run `run` on batches of `count` items, one after the other; running out of memory halves the size of a batch.
+
+    Returns the size at which it ended.
+    """
+    start = 0
+    while start < count:
+        batch = slice(start, min(start + size, count))
+        try:
+            run(batch)
+        except RuntimeError as error:
+            length = batch.stop - batch.start
+            if not out_of_memory(error) or length == 1:
+                raise
+            size = length // 2
+            continue
+        start = batch.stop
+    return size
 
 
 def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple[list[Tensor], Met]:

@@ -14,7 +14,7 @@ from deconvviz.projection.crop_cost import UnitCrops
 from deconvviz.projection.cropped import project_images
 from deconvviz.projection.receptive_field import receptive_fields
 from deconvviz.projection.unit_choice import UnitChoice
-from deconvviz.projection.units import UnitPlace, check_finite, check_units
+from deconvviz.projection.units import UnitPlace, check_finite_activations, check_units
 from deconvviz.recording.tape import Tape
 from deconvviz.results import Unit
 
@@ -72,7 +72,7 @@ class CropPlan:
         """
         assert self.crops is not None
         pixels, activations = project_images(self.crops, self.images, seed == "one", met)
-        check_finite(self.layer, activations)
+        check_finite_activations(self.layer, activations)
         units = tuple(
             Unit(sample, self.layer, channel, tuple(map(int, position)), activation)
             for (sample, channel, position), activation in zip(self.places, activations.tolist(), strict=True)

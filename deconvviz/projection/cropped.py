@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
-from deconvviz.projection.backward import Met, check_constants, keep_for, out_of_memory, undisturbed, walk
+from deconvviz.projection.backward import Met, check_constants, in_batches, keep_for, undisturbed, walk
 from deconvviz.projection.crop_cost import UnitCrops, may_pay
 from deconvviz.projection.crops import Crops, write_crops
 from deconvviz.projection.half_precision import wide, widened
@@ -110,18 +110,12 @@ class _Projecting:
         activations = torch.zeros(count, dtype=self.units.layer.dtype)
         chunk = max(1, BUDGET // max(1, self.units.bytes_per_unit))
         for group, seen in self.units.groups():
-            start = 0
-            while start < len(group):
-                part = slice(start, start + chunk)
+
+            def send_back(part: slice, group: Starts = group, seen: dict[int, Region] = seen) -> None:
                 batch = {key: Region(region.start[part], region.size) for key, region in seen.items()}
-                try:
-                    activations[group[part]] = self._back(group[part], batch, pixels)
-                except RuntimeError as error:
-                    if not out_of_memory(error) or len(group[part]) == 1:
-                        raise
-                    chunk = len(group[part]) // 2
-                    continue
-                start += chunk
+                activations[group[part]] = self._back(group[part], batch, pixels)
+
+            chunk = in_batches(len(group), chunk, send_back)
         return pixels, activations
 
     def _back(self, batch: Starts, seen: dict[int, Region], pixels: Tensor) -> Tensor:

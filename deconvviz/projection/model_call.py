@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvviz.errors import InputError
+from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.images import to_input
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.tape import Layer, mapped, paths
@@ -133,8 +133,21 @@ def _check_single(x: Tensor) -> None:
 
 # What to say when a model does not take its input
 
-CONVOLUTIONS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
+CONVOLUTION_AXES = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
 AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def refuse_misfit(model: nn.Module, call: Call, error: Exception) -> None:
+    """Raise InputError with what does not fit, if that is why a model raised `error`; otherwise do nothing."""
+    if isinstance(error, DeconvVizError):
+        return
+    reason = ""
+    if isinstance(error, TypeError):
+        reason = unbound(model, call)
+    elif isinstance(error, (RuntimeError, ValueError, IndexError)):
+        reason = misfit(model, call.first, error)
+    if reason:
+        raise InputError(reason) from error
 
 
 def unbound(model: nn.Module, call: Call) -> str:
@@ -149,7 +162,7 @@ def unbound(model: nn.Module, call: Call) -> str:
 def check_batch_axis(call: Call, layers: Iterable[Layer]) -> None:
     """Raise InputError if a convolution among the layers has run on an input without a batch axis."""
     for layer in layers:
-        rank = CONVOLUTIONS.get(layer.kind)
+        rank = CONVOLUTION_AXES.get(layer.kind)
         if rank and len(layer.value.shape) == rank + 1:
             raise InputError(
                 f"the input of shape {tuple(call.first.shape)} has no batch axis; "
@@ -166,7 +179,7 @@ def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
     if parameter is not None and parameter.dtype != x.dtype:
         return f"the input is {x.dtype} and the model {parameter.dtype}; convert one of them"
     for name, module in model.named_modules():
-        if rank := CONVOLUTIONS.get(type(module).__name__):
+        if rank := CONVOLUTION_AXES.get(type(module).__name__):
             wanted = f"(N, {AXES[rank].replace('C', str(module.in_channels))})"
             if x.ndim != rank + 2 or shape[1] != module.in_channels:
                 return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"

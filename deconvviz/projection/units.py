@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deconvviz.arguments import described, is_whole, listed, whole
 from deconvviz.errors import InputError
@@ -47,7 +46,7 @@ class LayerActivations:
         Raises:
             InputError: If the layer returns a single number, or some activations are not finite.
         """
-        check_finite(self.layer, self.tensor)
+        check_finite_activations(self.layer, self.tensor)
         if not self.tensor.ndim:
             raise InputError(
                 f"layer {self.layer!r} returns a single number, which has no channels; reconstruct from it instead"
@@ -78,27 +77,6 @@ class ChosenUnits(NamedTuple):
         _, *axes = torch.unravel_index(self.seeds.indices, sample_shape(shape, samples))
         places: list[list[int]] = torch.stack(axes, 1).tolist() if axes else [[]] * len(self.units)
         return places
-
-
-def layer_names(layers: Any, none: str = "") -> list[str] | None:
-    """The names of the layers that are asked for, each once; None for None.
-
-    layers: a name, or any iterable of names, which is read once: what comes back is what to work with.
-    none: how the error goes on where no layer is named, "scan; name at least one"; without it, the list is empty.
-
-    Raises InputError for what is no name.
-    """
-    if layers is None:
-        return None
-    no_list = (str, bytes, nn.Module, Tensor, io.IOBase)
-    several = isinstance(layers, Iterable) and not isinstance(layers, no_list)
-    names = list(layers) if several else [layers]
-    for name in names:
-        if not isinstance(name, str):
-            raise InputError(f"a layer is given by its name, as `layers` lists it, not as {type(name).__name__}")
-    if none and not names:
-        raise InputError(f"there is no layer to {none}")
-    return list(dict.fromkeys(names))
 
 
 def one_each(given: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
@@ -242,7 +220,7 @@ def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence
             )
 
 
-def check_finite(layer: str, activations: Tensor) -> None:
+def check_finite_activations(layer: str, activations: Tensor) -> None:
     """Raise InputError where the activations hold NaN or infinity."""
     if activations.is_meta:
         raise InputError(f"the activations of layer {layer!r} are on the device meta, which has no values")

@@ -144,8 +144,11 @@ class Observer:
             result = self.call(func, args, kwargs)
         finally:
             self._running.pop()
-        if self.name_layers(numbered, name.rpartition(".")[2], result):
+        # Calls that do not depend on the model's input count, too, so that names are the same whether or not a tape is
+        # recorded, which alone could tell them apart.
+        if next(paths(result), None):
             self._calls[name] += 1
+        self.name_layers(numbered, name.rpartition(".")[2], result)
         return result
 
     # Names
@@ -169,8 +172,8 @@ class Observer:
         """Whether scripted code is running, which neither hooks nor exceptions get through."""
         return bool(self._running) and isinstance(self._running[-1][0], torch.jit.ScriptModule)
 
-    def name_layers(self, name: str, kind: str, result: Any) -> bool:
-        """Pass the tensors in a call's result to `layer_returned`; returns whether one of them was a layer.
+    def name_layers(self, name: str, kind: str, result: Any) -> None:
+        """Pass the tensors in a call's result to `layer_returned`.
 
         Raises:
             AllLayersSeen: If all layers asked for have run.
@@ -180,7 +183,6 @@ class Observer:
         self.seen.update(layers)
         if self.wanted and self.wanted <= self.seen and not self.in_script():
             raise AllLayersSeen
-        return bool(layers)
 
 
 class _FunctionMode(TorchFunctionMode):

@@ -238,10 +238,9 @@ class Recorder(Observer):
 
     # Functions and modules
 
-    def function_called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        return func(*args, **kwargs) if self._suspended else super().function_called(func, args, kwargs)
-
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if self._suspended:
+            return func(*args, **kwargs)
         if isinstance(func, torch._ops.HigherOrderOperator):
             return _run_control_flow(func, self.current_layer, args, kwargs)
         pending = self.builder.begin(func, args, kwargs, []) if func in self._opaque_functions else None

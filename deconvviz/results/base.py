@@ -24,6 +24,7 @@ from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
+from deconvviz.results.summary import summary
 
 FORMAT = 1  # increased when older code can no longer read a saved result
 
@@ -37,6 +38,7 @@ KINDS: dict[str, type[Any]] = {}  # the classes that loading a file may construc
 def kind(cls: type[K]) -> type[K]:
     """Register a dataclass that a saved file may contain."""
     KINDS[cls.__name__] = cls
+    cls.__repr__ = summary  # type: ignore[method-assign]
     return cls
 
 
@@ -50,7 +52,7 @@ class Result:
     drawn_by: ClassVar[str] = "deconvviz.figures"
 
     def __init_subclass__(cls) -> None:
-        kind(cls)
+        kind(cls)  # before `dataclass`, which keeps the `__repr__` that it finds
 
     def figure(self, **options: Any) -> Any:
         """The result as a matplotlib Figure.
@@ -66,7 +68,7 @@ class Result:
                 text.set_parse_math(False)
         return figure
 
-    def add_to_tensorboard(self, writer: Any, tag: str = "", step: int | None = None, **options: Any) -> None:
+    def add_to_tensorboard(self, writer: Any, tag: str = "", *, step: int | None = None, **options: Any) -> None:
         """Send the figure to a TensorBoard writer as an image.
 
         Args:

@@ -50,15 +50,15 @@ class Deletion(Judgement):
     """What becomes of units when the pixels that a method ranks first are deleted, or inserted.
 
     fractions: (steps,), of the pixels in the receptive field, from 0 to 1.
-    deletion, insertion: per method (images, steps), the unit's activation: 1 on the whole image, 0 on the baseline;
-        NaN where the unit does not fire more on the image than on the baseline, or the method's picture is blank.
-    baseline: what stands for a deleted pixel: "zero", "mean" or "blur".
+    deletion, insertion: per method (images, steps), the unit's activation: 1 on the whole image, 0 on the blank one;
+        NaN where the unit does not fire more on the image than on the blank one, or the method's picture is blank.
+    fill: what stands for a deleted pixel: a number, or "mean", "blur", "black", "grey" or "white".
     deletion_scores, insertion_scores: areas under these curves; 0.5 is what chance gives on a linear unit.
     gains: insertion above a random ranking of the same images.
     """
 
     units: tuple[Unit, ...]
-    baseline: str
+    fill: str | float
     fractions: torch.Tensor
     deletion: dict[str, torch.Tensor]
     insertion: dict[str, torch.Tensor]

@@ -32,9 +32,9 @@ def read_script(path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     net, data = dv.DeconvNet(mnist_cnn()), torch.utils.data.Subset(MnistTest(), range(300))
-    top = dv.scan(net, data, ["conv1", "conv2", "fc2"], k=4, progress=False)
+    top = dv.scan(net, data, layers=["conv1", "conv2", "fc2"], k=4, progress=False)
     out = tmp_path_factory.mktemp("atlas") / "site"
-    page = dv.build_atlas(net, data, top, out, batch_size=7, progress=False)
+    page = dv.build_atlas(net, data, top, out=out, batch_size=7, progress=False)
     assert page == str(out / "index.html")
     return net, data, top, out
 
@@ -51,7 +51,7 @@ def test_every_unit_has_its_own_patch_and_projection(built):
         assert [unit[1] for unit in units] == top.images["conv2"][channel].tolist()
         for rank, (value, number, name, label, box, position) in enumerate(units):
             image, target = data[number]
-            projection = net.project(image[None], "conv2", channel, position)
+            projection = net.project(image[None], "conv2", channel=channel, position=position)
             assert value == pytest.approx(projection.units[0].activation, rel=1e-4)
             assert (name, label, position) == (str(number), str(int(target)), list(projection.units[0].position))
             (upper, lower), (left, right) = projection.receptive_fields[0].tolist()
@@ -87,7 +87,7 @@ def test_statistics_and_links_of_a_channel(built):
 def test_only_some_layers_and_channels(built, tmp_path):
     net, data, top, _ = built
     out = tmp_path / "site"
-    dv.build_atlas(net, data, top, out, layers=["conv2"], channels={"conv2": [5]}, progress=False)
+    dv.build_atlas(net, data, top, out=out, layers=["conv2"], channel={"conv2": [5]}, progress=False)
     layer = read_script(out / "data" / "index.js")["layers"][0]
     assert layer["empty"] == [channel for channel in range(48) if channel != 5]
 
@@ -97,21 +97,21 @@ def test_what_does_not_fit_is_refused(built, tmp_path):
     other = mnist_cnn()
     nn.init.zeros_(other.fc2.weight)
     with pytest.raises(InputError, match="the scan is of a MnistCNN with other weights than this MnistCNN"):
-        dv.build_atlas(dv.DeconvNet(other), data, top, tmp_path / "a", progress=False)
+        dv.build_atlas(dv.DeconvNet(other), data, top, out=tmp_path / "a", progress=False)
     with pytest.raises(InputError, match="the scan is of 300 items, and the dataset has 10000"):
-        dv.build_atlas(net, MnistTest(), top, tmp_path / "a", progress=False)
+        dv.build_atlas(net, MnistTest(), top, out=tmp_path / "a", progress=False)
     with pytest.raises(UnknownLayerError, match="the scan has no layer 'conv3'; did you mean 'conv"):
-        dv.build_atlas(net, data, top, tmp_path / "a", layers=["conv3"], progress=False)
+        dv.build_atlas(net, data, top, out=tmp_path / "a", layers=["conv3"], progress=False)
     with pytest.raises(InputError, match="'conv1' has channels 0 to 23, not 24"):
-        dv.build_atlas(net, data, top, tmp_path / "a", channels={"conv1": [24]}, progress=False)
+        dv.build_atlas(net, data, top, out=tmp_path / "a", channel={"conv1": [24]}, progress=False)
     with pytest.raises(InputError, match="needs a dataset with a length"):
-        dv.build_atlas(net, iter(data), top, tmp_path / "a", progress=False)
+        dv.build_atlas(net, iter(data), top, out=tmp_path / "a", progress=False)
 
 
 def test_sounds_have_no_atlas(tmp_path):
     net, data = dv.DeconvNet(nn.Sequential(nn.Conv1d(1, 2, 3))), torch.randn(4, 1, 9)
     with pytest.raises(InputError, match=r"an atlas shows images \(C, H, W\)"):
-        dv.build_atlas(net, data, dv.scan(net, data, progress=False), tmp_path / "a", progress=False)
+        dv.build_atlas(net, data, dv.scan(net, data, progress=False), out=tmp_path / "a", progress=False)
 
 
 def test_channels_that_never_fire_have_no_pictures(tmp_path):
@@ -119,7 +119,7 @@ def test_channels_that_never_fire_have_no_pictures(tmp_path):
     nn.init.constant_(model[0].bias, -100.0)
     net, data = dv.DeconvNet(model), torch.rand(5, 3, 12, 12)
     model[0].bias.data[1] = 1
-    dv.build_atlas(net, data, dv.scan(net, data, progress=False), tmp_path / "a", progress=False)
+    dv.build_atlas(net, data, dv.scan(net, data, progress=False), out=tmp_path / "a", progress=False)
     layer = read_script(tmp_path / "a" / "data" / "index.js")["layers"][0]
     assert (layer["dead"], layer["always"], layer["empty"]) == (1, 1, [0])
 
@@ -218,7 +218,7 @@ def test_scan_then_atlas_from_the_command_line(tmp_path, capsys, monkeypatch):
         ),
         (["scan", "mnist", "torchvision:MNISD", "--root", ".", *other], "did you mean 'MNIST'"),
         (["scan", "mnist", "torchvision:MNIST", "--root", ".", *other], "cannot be read from '.'"),
-        (["scan", *asked, "--strict", *other], "item broken.png cannot be read"),
+        (["scan", *asked, "--on-error", "raise", *other], "item broken.png cannot be read"),
         (["scan", *asked, "--k", "4", "--state", "state", *other], "belongs to another scan: its k was 3 and is now 4"),
         (["atlas", *asked, "--out", "top.safetensors"], "top.safetensors"),
     ):
@@ -237,7 +237,7 @@ def test_colour_photographs(tmp_path):
         Image.fromarray((torch.rand(40, 60, 3) * 255).byte().numpy()).save(photos / f"{number}.png")
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 5, stride=2)), preprocess=Preprocess(32))
     top = dv.scan(net, photos, k=2, progress=False)
-    page = dv.build_atlas(net, photos, top, tmp_path / "site", progress=False)
+    page = dv.build_atlas(net, photos, top, out=tmp_path / "site", progress=False)
     index = read_script(tmp_path / "site" / "data" / "index.js")
     assert index["input"] == [3, 32, 32]
     assert page.endswith("index.html")
@@ -258,9 +258,9 @@ class Frozen(nn.Module):
 def test_detaches_that_are_passed_are_listed_with_their_layer(tmp_path):
     torch.manual_seed(0)
     net, data = dv.DeconvNet(Frozen()), torch.rand(4, 1, 8, 8)
-    top = dv.scan(net, data, ["body", "head", "beside"], k=1, progress=False)
-    dv.build_atlas(net, data, top, tmp_path / "at", progress=False, evidence=False)
+    top = dv.scan(net, data, layers=["body", "head", "beside"], k=1, progress=False)
+    dv.build_atlas(net, data, top, out=tmp_path / "at", progress=False, evidence=False)
     shown = {layer["name"]: layer["detached"] for layer in read_script(tmp_path / "at/data/index.js")["layers"]}
     assert shown == {"body": [], "head": ["aten.detach in detach"], "beside": []}
     for name, detached in shown.items():
-        assert list(net.project(data[:1], name, 0).provenance.detached) == detached
+        assert list(net.project(data[:1], name, channel=0).provenance.detached) == detached

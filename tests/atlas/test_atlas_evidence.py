@@ -35,9 +35,9 @@ SHOWN = {"conv2": [0, 5, 20, 47], "fc2": [3]}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     net, data = dv.DeconvNet(mnist_cnn()), torch.utils.data.Subset(MnistTest(), range(200))
-    top = dv.scan(net, data, list(SHOWN), k=4, progress=False)
+    top = dv.scan(net, data, layers=list(SHOWN), k=4, progress=False)
     out = tmp_path_factory.mktemp("atlas") / "site"
-    dv.build_atlas(net, data, top, out, channels=SHOWN, batch_size=7, progress=False)
+    dv.build_atlas(net, data, top, out=out, channel=SHOWN, batch_size=7, progress=False)
     return net, data, top, out
 
 
@@ -54,7 +54,9 @@ def test_insertion_gains_are_those_of_deletion(built, number, layer):
     written = read_script(out / "data" / f"{number}.js")["gain"]
     for channel in SHOWN[layer]:
         found = [
-            deletion(net, x, layer, channel, position or "max", ["deconvnet"], steps=STEPS).gains["deconvnet"].mean
+            deletion(net, x, layer, channel=channel, position=position or "max", methods=["deconvnet"], steps=STEPS)
+            .gains["deconvnet"]
+            .mean
             for x, position in strongest(built, layer, channel, JUDGED)
         ]
         assert written[channel] == [pytest.approx(mean(found), abs=1e-4), JUDGED]
@@ -90,13 +92,13 @@ def test_pictures_from_random_weights_are_of_the_same_units(built):
         boxes = [unit[4] for unit in read_script(out / "data" / f"0-{block}.js")[row]["units"]]
         for rank, (x, position) in enumerate(strongest(built, "conv2", channel, 4)):
             upper, left, lower, right = boxes[rank]
-            pixels = drawn.project(x, "conv2", channel, position, seed="one").pixels[0]
+            pixels = drawn.project(x, "conv2", channel=channel, position=position, seed="one").pixels[0]
             expected = signed_as_rgb(pixels[:, upper:lower, left:right])
             y = row * (height + 2) + (height - factor * (lower - upper) if upper == 0 else 0)
             x_ = rank * (width + 2) + (width - factor * (right - left) if left == 0 else 0)
             tile = sheet[y + factor // 2 :: factor, x_ + factor // 2 :: factor, :3][: lower - upper, : right - left]
             assert np.abs(tile / 255 - expected.numpy()).mean() < 0.02
-            own = net.project(x, "conv2", channel, position).pixels[0][:, upper:lower, left:right]
+            own = net.project(x, "conv2", channel=channel, position=position).pixels[0][:, upper:lower, left:right]
             assert np.abs(tile / 255 - signed_as_rgb(own).numpy()).mean() > 0.03
 
 
@@ -108,7 +110,7 @@ def small(model, tmp_path, x=None, **options):
     """The statistics of the only layer in the atlas of a small network."""
     net, data = dv.DeconvNet(model), torch.rand(5, 1, 9, 9) if x is None else x
     top = dv.scan(net, data, k=2, progress=False)
-    dv.build_atlas(net, data, top, tmp_path / "a", layers=[list(top.layers)[-1]], progress=False, **options)
+    dv.build_atlas(net, data, top, out=tmp_path / "a", layers=[list(top.layers)[-1]], progress=False, **options)
     return read_script(tmp_path / "a" / "data" / "0.js")
 
 

@@ -24,11 +24,11 @@ def net(activation=nn.ReLU):
 
 @pytest.fixture(scope="module")
 def found():
-    return dv.scan(net(), IMAGES, ["1", "3"], k=2, progress=False)
+    return dv.scan(net(), IMAGES, layers=["1", "3"], k=2, progress=False)
 
 
 def atlas(top, out, data=IMAGES, given=None, **options):
-    return dv.build_atlas(given or net(), data, top, out, progress=False, evidence=False, **options)
+    return dv.build_atlas(given or net(), data, top, out=out, progress=False, evidence=False, **options)
 
 
 def test_another_dataset_of_the_same_length_is_refused_before_anything_is_written(found, tmp_path):
@@ -64,7 +64,7 @@ def test_rounding_is_no_other_network(found, tmp_path):
 
 def test_images_of_different_sizes_are_named(tmp_path):
     items = [IMAGES[0], IMAGES[1, :, :7], IMAGES[2]]
-    top = dv.scan(net(), items, ["1"], k=3, batch_size=1, progress=False)
+    top = dv.scan(net(), items, layers=["1"], k=3, batch_size=1, progress=False)
     said = "images 0 and 1 have shapes (1, 9, 9) and (1, 7, 9), and an atlas shows images of one size; give the network"
     with pytest.raises(InputError, match=re.escape(said)):
         atlas(top, tmp_path / "out", items)

@@ -92,7 +92,7 @@ def test_equal_to_captum_on_vgg(style):
     ours = dv.DeconvNetAttribution(model, style).attribute(x, target=[3, 7])
     assert relative_error(ours, quietly(whole(model), x.clone(), target=[3, 7])) < 1e-6
     layer = model.features[13]
-    ours = dv.NeuronDeconvNetAttribution(model, layer, style).attribute(x, (5, 2, 2))
+    ours = dv.NeuronDeconvNetAttribution(model, layer, style=style).attribute(x, (5, 2, 2))
     assert relative_error(ours, quietly(neuron(model, layer), x.clone(), (5, 2, 2))) < 1e-6
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.captum import comparison
-from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, aimed, explained
+from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, aimed, run_method
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import deletion
 from tests.helpers.autograd_reference import relative_error, untouched
@@ -44,7 +44,7 @@ def test_all_methods_of_a_class(of_class):
     model, x, found = of_class
     assert [method.name for method in found.methods] == ["deconvnet", "guided", *OF_A_CLASS]
     assert all(method.pixels.shape == x.shape[1:] and method.seconds > 0 for method in found.methods)
-    ours = dv.DeconvNet(model).project(x, "output", 2, seed="one").pixels
+    ours = dv.DeconvNet(model).project(x, "output", channel=2, seed="one").pixels
     assert relative_error(found["deconvnet"].pixels[None], ours) < 1e-12
     assert relative_error(found["Deconvolution"].pixels[None], ours) < 1e-10
     leaf = x.clone().requires_grad_()
@@ -188,18 +188,20 @@ def test_a_linear_network_has_no_rectifiers_to_miss():
     assert [method.remark for method in found.methods] == ["same as deconvnet", ""]
 
 
-def test_captum_is_not_led_to_another_unit():
-    """A function on a parameter has no layer name in a trace, but is counted where nothing is recorded."""
+def test_captum_is_led_to_the_same_unit():
+    """A function on a parameter is counted in a trace as it is where nothing is recorded."""
 
     class Gated(Modules):
         def forward(self, x):
             gate = torch.relu(self.last.bias[None])
             return torch.relu(self.last(torch.relu(self.hidden(self.first(x).mean((2, 3))))) * gate)
 
-    found = dv.compare(double(Gated()), image(), layer="relu", channel=1, methods=["guided", "Occlusion"])
+    model, x = double(Gated()), image()
+    found = dv.compare(model, x, layer="relu_1", channel=1, methods=["guided", "NeuronGradient"], progress=False)
     assert found["guided"].pixels is not None
-    assert "another layer" in found["Occlusion"].remark
-    assert found["Occlusion"].pixels is None
+    leaf = x.clone().requires_grad_()
+    torch.relu(model.hidden(model.first(leaf).mean((2, 3))))[0, 1].backward()
+    assert torch.allclose(found["NeuronGradient"].pixels, leaf.grad[0])
 
 
 # Numbers
@@ -240,7 +242,7 @@ def test_scores_of_a_linear_model():
 
 def test_deletion_and_insertion_are_those_of_the_evidence(of_class):
     model, x, found = of_class
-    judged = deletion(dv.DeconvNet(model), x, "output", 2, methods=["deconvnet", "gradient"])
+    judged = deletion(dv.DeconvNet(model), x, "output", channel=2, methods=["deconvnet", "gradient"])
     for ours, name in (("deconvnet", "deconvnet"), ("Deconvolution", "deconvnet"), ("Saliency", "gradient")):
         assert found.scores["deletion"][ours] == pytest.approx(judged.deletion_scores[name].mean, nan_ok=True)
         assert found.scores["insertion"][ours] == pytest.approx(judged.insertion_scores[name].mean, nan_ok=True)
@@ -301,37 +303,46 @@ def test_a_copy_shares_the_parameters_only():
     assert aim.cam is aim.model.relu2 is not model.relu2
     assert not any(module.training for module in aim.model.modules())
     with pytest.raises(InputError, match=r"returned a tensor of shape \(1, 1, 2\)"):
-        explained(lambda aim, x: x[:, :, 0, :2], aim, torch.zeros(1, 1, 4, 4))
+        run_method(lambda aim, x: x[:, :, 0, :2], aim, torch.zeros(1, 1, 4, 4))
 
 
 MISTAKES = {
     "two images": (
         InputError,
         r"one image \(1, C, H, W\), not on input of shape \(2, ",
-        lambda m, x: (m, x.repeat(2, 1, 1, 1)),
+        lambda m, x: (m, x.repeat(2, 1, 1, 1), {}),
     ),
-    "two inputs": (InputError, r"one image \(1, C, H, W\), not", lambda m, x: (m, (x, x))),
-    "no such class": (InputError, "layer 'output' has channels 0 to 3, not 4", lambda m, x: (m, x, 4)),
+    "two inputs": (InputError, r"one image \(1, C, H, W\), not", lambda m, x: (m, (x, x), {})),
+    "no such class": (InputError, "layer 'output' has channels 0 to 3, not 4", lambda m, x: (m, x, {"target": 4})),
     "class and layer": (
         InputError,
         "give the class 1 or a unit of layer 'second', not both",
-        lambda m, x: (m, x, 1, "second"),
+        lambda m, x: (m, x, {"target": 1, "layer": "second"}),
     ),
-    "channel alone": (InputError, "channel 2 of which layer", lambda m, x: (m, x, None, None, 2)),
-    "no such layer": (UnknownLayerError, "did you mean 'second'", lambda m, x: (m, x, None, "secund", 2)),
-    "all places": (InputError, "on one unit; give its position", lambda m, x: (m, x, None, "second", 2, "all")),
+    "channel alone": (InputError, "channel 2 of which layer", lambda m, x: (m, x, {"channel": 2})),
+    "no such layer": (
+        UnknownLayerError,
+        "did you mean 'second'",
+        lambda m, x: (m, x, {"layer": "secund", "channel": 2}),
+    ),
+    "all places": (
+        InputError,
+        "on one unit; give its position",
+        lambda m, x: (m, x, {"layer": "second", "channel": 2, "position": "all"}),
+    ),
     "no such method": (
         InputError,
-        "no method 'Salience' here; did you mean 'Saliency'",
-        lambda m, x: (m, x, 1, None, None, "max", ["Salience"]),
+        "no method 'Salience'; there are .*; did you mean 'Saliency'",
+        lambda m, x: (m, x, {"target": 1, "methods": ["Salience"]}),
     ),
-    "no method": (InputError, "there is no method to compare", lambda m, x: (m, x, 1, None, None, "max", [])),
+    "no method": (InputError, "there is no method to look at", lambda m, x: (m, x, {"target": 1, "methods": []})),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_one_sentence_for_a_mistake(mistake):
     error, sentence, arguments = MISTAKES[mistake]
+    model, x, options = arguments(double(Modules()), image())
     with pytest.raises(error, match=sentence) as caught:
-        dv.compare(*arguments(double(Modules()), image()))
+        dv.compare(model, x, **options)
     assert "\n" not in str(caught.value)

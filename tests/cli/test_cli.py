@@ -100,7 +100,7 @@ def test_project_writes_the_picture_and_prints_the_units(capsys, tmp_path):
     out = tmp_path / "new folder" / "seven.png"
     run("project", "mnist", "mnist:0", "--layer", "conv2", "--channel", 3, 5, "--out", out)
     images, _ = mnist_test()
-    units = DeconvNet(mnist_cnn()).project(images[:1], "conv2", [3, 5]).units
+    units = DeconvNet(mnist_cnn()).project(images[:1], "conv2", channel=[3, 5]).units
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
         *(f"conv2 channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in units),
@@ -147,7 +147,7 @@ def test_json_of_layers_and_units(capsys, tmp_path, tiny):
     assert printed_json(capsys)["table"][-1]["receptive field"] is None  # it sees all
     out = tmp_path / "seven.png"
     run("project", "mnist", "mnist:0", "--layer", "conv2", "--channel", 3, "--out", out, "--json")
-    units = DeconvNet(mnist_cnn()).project(mnist_test()[0][:1], "conv2", 3).units
+    units = DeconvNet(mnist_cnn()).project(mnist_test()[0][:1], "conv2", channel=3).units
     found = printed_json(capsys)
     assert found["files"] == [str(out)]
     assert found["linearised"] == []
@@ -353,7 +353,21 @@ def test_train_writes_weights_curves_and_checkpoints_and_goes_on(tmp_path, capsy
     (root / "train-labels-idx1-ubyte").write_bytes(
         bytes([0, 0, 8, 1]) + (200).to_bytes(4, "big") + labels[:200].to(torch.uint8).numpy().tobytes()
     )
-    options = ["train", "--root", root, "--channels", 4, 6, "--width", 8, "--batch-norm", "--dropout", 0.1, "--seed", 3]
+    options = [
+        "train",
+        "--root",
+        root,
+        "--channels",
+        4,
+        6,
+        "--width",
+        8,
+        "--batch-norm",
+        "--dropout",
+        0.1,
+        "--random-state",
+        3,
+    ]
     run(*options, "--out", out, "--epochs", 1)
     run(*options, "--out", out, "--epochs", 2)
     run(*options, "--out", tmp_path / "whole", "--epochs", 2)

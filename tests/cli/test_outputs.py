@@ -25,7 +25,7 @@ SINGLE = {
     "scan mnist photos": "top.safetensors",
 }
 FOLDERS = {
-    "occlude mnist x.png": "occlude",
+    "occlusion mnist x.png": "occlusion",
     "invariance mnist x.png": "invariance",
     "evolve mnist runs photos": "evolve",
     "correspond mnist x.png x.png --parts parts.csv": "correspond",
@@ -141,7 +141,7 @@ AMONG = "{!r} would lie in {!r}, which this command reads; give a path outside w
         ("diagnose mnist photos --out photos", AMONG.format("photos/diagnose.png", "photos")),
         ("diagnose mnist .", AMONG.format("diagnose/diagnose.png", ".")),
         ("probe mnist outer --out photos", AMONG.format("photos/probe.png", "outer")),
-        ("occlude mnist photos --out photos/deep", AMONG.format("photos/deep/occlude.png", "photos")),
+        ("occlusion mnist photos --out photos/deep", AMONG.format("photos/deep/occlusion.png", "photos")),
         ("evolve mnist runs photos --out runs", AMONG.format("runs/evolve.safetensors", "runs")),
     ],
 )  # fmt: skip
@@ -279,7 +279,7 @@ IMAGES = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 def trained(folder: Path, epochs: int = 2, **settings) -> None:
     torch.manual_seed(0)
     model = MnistCNN(channels=(1, 1), width=2)
-    train(model, IMAGES, torch.arange(12) % 10, TrainingSettings(epochs=epochs, batch_size=8, **settings),
+    train(model, IMAGES, torch.arange(12) % 10, settings=TrainingSettings(epochs=epochs, batch_size=8, **settings),
           checkpoints=folder, progress=False)  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def test_a_training_replaces_no_checkpoint_but_its_own(tmp_path):
     (tmp_path / "epoch-002.safetensors").unlink()
     (tmp_path / "state.pt").unlink()
     with pytest.raises(CheckpointError, match="is not of this run"):  # the library's, of another run
-        trained(tmp_path, epochs=1, seed=3)
+        trained(tmp_path, epochs=1, random_state=3)
     assert (tmp_path / "epoch-001.safetensors").read_bytes() == own
     trained(tmp_path)
 

@@ -119,11 +119,11 @@ def test_commands_say_what_is_left_out_once_and_scans_do(photos, capsys):
         warnings.simplefilter("error")  # as a user may have asked for
         assert cli.main(["scan", *words]) == 0
     assert capsys.readouterr().err == "note: of the folder 'photos' were left out: .git (hidden)\n"
-    assert cli.main(["occlude", "mnist", "photos", "--patch", "20", "--stride", "9"]) == 0
+    assert cli.main(["occlusion", "mnist", "photos", "--patch", "20", "--stride", "9"]) == 0
     assert capsys.readouterr().err == "note: of the folder 'photos' were left out: .git (hidden)\n"
+    net = dv.DeconvNet(mnist_cnn(), preprocess=dv.images.Preprocess(28, (0.0,), (1.0,)))
     with pytest.warns(ImageFolderWarning, match="left out"):
-        dv.scan(dv.DeconvNet(mnist_cnn(), preprocess=dv.images.Preprocess(28, (0.0,), (1.0,))), "photos", "conv1",
-                progress=False)  # fmt: skip
+        dv.scan(net, "photos", layers="conv1", progress=False)
 
 
 # An atlas and its images
@@ -170,8 +170,8 @@ def test_a_data_set_in_an_older_atlas_is_not_shown_there(photos, capsys):
 
 def test_nor_from_python(photos):
     net = dv.DeconvNet(mnist_cnn(), preprocess=dv.images.Preprocess(28, (0.0,), (1.0,)))
-    top = dv.scan(net, "photos", "conv1", progress=False)
+    top = dv.scan(net, "photos", layers="conv1", progress=False)
     before = sorted(photos.rglob("*"))
     with pytest.raises(InputError, match="must not contain each other"):
-        dv.build_atlas(net, "photos", top, "photos/at", progress=False, evidence=False)
+        dv.build_atlas(net, "photos", top, out="photos/at", progress=False, evidence=False)
     assert sorted(photos.rglob("*")) == before

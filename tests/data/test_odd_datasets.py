@@ -30,7 +30,7 @@ def net():
 
 
 def scanned(net, data, **options):
-    return dv.scan(net, data, ["0"], **{"k": 2, "batch_size": 4, "progress": False} | options)
+    return dv.scan(net, data, layers=["0"], **{"k": 2, "batch_size": 4, "progress": False} | options)
 
 
 class Raising:
@@ -82,9 +82,11 @@ def test_attributes_that_are_not_as_usual_harm_no_work(net, tmp_path):
     top = scanned(net, data, state=tmp_path / "state")
     assert [(one.image, one.name) for one in top.broken] == [(7, "h")]
     assert (top.count, top.provenance.dataset) == (7, "Items")
-    page = dv.build_atlas(net, data, top, tmp_path / "atlas", ["0"], {"0": [0]}, progress=False, evidence=False)
+    page = dv.build_atlas(
+        net, data, top, out=tmp_path / "atlas", layers=["0"], channel={"0": [0]}, progress=False, evidence=False
+    )
     assert os.path.isfile(page)
-    assert probe(net, data, ["1"], folds=2, epochs=1, progress=False).broken[0].name == "h"
+    assert probe(net, data, layers=["1"], folds=2, epochs=1, progress=False).broken[0].name == "h"
 
 
 def test_a_property_that_raises_is_left_aside(net):
@@ -137,7 +139,7 @@ def test_a_label_that_is_no_number_is_none(net, tmp_path, name):
     assert (top.count, top.broken) == (8, ())
     assert top.images["0"].tolist() == scanned(net, IMAGES).images["0"].tolist()
     with pytest.raises(InputError, match="item 0 has no label"):
-        probe(net, items, ["1"], folds=2, progress=False)
+        probe(net, items, layers=["1"], folds=2, progress=False)
 
 
 UNFIT = {
@@ -184,7 +186,7 @@ def test_pairs_of_arrays_are_images_and_labels(net, tmp_path, images, labels):
     for data in ((images, labels), [(images[n], labels[n]) for n in range(8)]):
         top = scanned(net, data, state=tmp_path / str(type(data)))
         assert torch.equal(top.values["0"], expected.values["0"])
-    assert len(probe(net, (images, labels % 2), ["1"], folds=2, epochs=1, progress=False).accuracy) == 1
+    assert len(probe(net, (images, labels % 2), layers=["1"], folds=2, epochs=1, progress=False).accuracy) == 1
     without = dv.DeconvNet(net.model)
     if not isinstance(images, torch.Tensor):
         with pytest.raises(InputError, match="the dataset gives a ndarray, and the network has no preprocess"):

@@ -109,7 +109,7 @@ def test_measures_count_the_pictures_that_are_left(numbers, enough):
     boxes = torch.tensor([[[0, 9], [0, 9]]] * 4)
     results = {
         "deletion": deletion(net, x, "1", methods=method, steps=2),
-        "localisation": localisation(net, x, boxes, "1", methods=method),
+        "localisation": localisation(net, x, boxes, layer="1", methods=method),
         "randomisation": randomisation(net, x, "1", methods=method),
     }
     assert results["deletion"].gains["mine"].images == 4 - left
@@ -132,7 +132,7 @@ def test_too_few_units_that_fire_get_no_verdict():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, bias=False))
     model[0].weight.data.fill_(1)
     found = deletion(dv.DeconvNet(model), x, "0", steps=2)
-    assert found.verdict == "Only 2 of 5 units fire more on their image than on the baseline, too few to say."
+    assert found.verdict == "Only 2 of 5 units fire more on their image than on the blank one, too few to say."
 
 
 def test_edges_of_a_constant_image_are_no_baseline():
@@ -156,11 +156,11 @@ def test_clearer_is_not_called_as_clear(order, said):
     model.add_module("pool", nn.AvgPool2d(7, 7))
     model.conv.weight.data.fill_(1)
     for count in (1, 12):
-        found = clarity(dv.DeconvNet(model), images(count, 28), list(order))
+        found = clarity(dv.DeconvNet(model), images(count, 28), layers=list(order))
         values = [found.trained_scores[name].mean for name in order]
         assert abs(values[0] - values[1]) > 0.5
         assert f"and is {said} the one from {order[0]}" in found.verdict
-    alike = clarity(dv.DeconvNet(model), images(3, 28), ["conv"])
+    alike = clarity(dv.DeconvNet(model), images(3, 28), layers=["conv"])
     assert "the one from" not in alike.verdict
 
 
@@ -175,7 +175,7 @@ def test_clarity_of_constant_images_is_not_measured():
     x[:3] = 0.3
     none = clarity(net, x)
     assert none.verdict.startswith("On 3 of 4 images the image, or what 0 or 1 make of it, is the same everywhere")
-    for one in (found, none, clarity(net, x[:1]), clarity(dead(), images(3), ["conv", "relu"])):
+    for one in (found, none, clarity(net, x[:1]), clarity(dead(), images(3), layers=["conv", "relu"])):
         assert "nan" not in one.verdict
         assert one.figure().axes
 
@@ -190,7 +190,7 @@ def verdict_of(found) -> str:
 
 
 def test_invariance_of_a_silent_layer():
-    found = invariance(dead(), images(3), ["relu", "last"], values=[1, 2])
+    found = invariance(dead(), images(3), layers=["relu", "last"], values=[1, 2])
     assert found.relative["relu"].isnan().all()
     said = verdict_of(found)
     assert "relu is zero on 3 of 3 images, too many to say how far it moves" in said
@@ -198,7 +198,7 @@ def test_invariance_of_a_silent_layer():
 
 
 def test_correspondence_of_a_layer_that_nothing_changes():
-    found = correspondence(dead(), images(3), {"corner": [(0, 0, 4, 4)] * 3}, ["relu"], draws=20, progress=False)
+    found = correspondence(dead(), images(3), {"corner": [(0, 0, 4, 4)] * 3}, layers=["relu"], draws=20, progress=False)
     assert verdict_of(found) == (
         "In relu, covering corner changes nothing, nor does covering random places, so nothing can be said."
     )
@@ -220,11 +220,11 @@ def test_evolution_of_a_silent_layer():
     net = dead()
     net.model.last.weight.data.zero_()
     weights = net.model.state_dict()
-    found = evolution(net, [weights, weights], images(4), ["conv", "last"], progress=False)
+    found = evolution(net, [weights, weights], images(4), layers=["conv", "last"], progress=False)
     assert math.isnan(found.settled["last"])
     assert found.settled["conv"] == 0
     assert "the pictures of last are blank at every checkpoint" in verdict_of(found)
-    none = evolution(net, [weights, weights], images(4), ["last"], progress=False)
+    none = evolution(net, [weights, weights], images(4), layers=["last"], progress=False)
     assert verdict_of(none) == "Nothing was measured: the pictures of last are blank at every checkpoint."
 
 
@@ -259,8 +259,8 @@ def test_badges_of_blank_pictures_are_not_given(tmp_path):
     model[0].weight.data[2:] = torch.rand(2, 1, 3, 3)
     model[0].bias.data.fill_(1)
     net, data = dv.DeconvNet(model), images(6)
-    top = dv.scan(net, data, ["0"], k=2, progress=False)
-    dv.build_atlas(net, data, top, tmp_path / "atlas", progress=False)
+    top = dv.scan(net, data, layers=["0"], k=2, progress=False)
+    dv.build_atlas(net, data, top, out=tmp_path / "atlas", progress=False)
     written = read_script(tmp_path / "atlas" / "data" / "0.js")
     assert [one is None for one in written["alike"]] == [True, True, True, True]  # two of three others are blank
     assert [one is None for one in written["gain"]] == [True, True, False, False]
@@ -271,7 +271,7 @@ def test_every_method_has_a_word_for_a_dead_layer():
     for found in (
         deletion(dead(), x, "relu", methods=list(METHODS), steps=2),
         randomisation(dead(), x, "relu"),
-        localisation(dead(), x, boxes, "relu"),
+        localisation(dead(), x, boxes, layer="relu"),
         selectivity(dead(), x, "relu"),
     ):
         verdict_of(found)

@@ -14,10 +14,10 @@ import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.evidence import METHODS, clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
-from deconvviz.evidence.deletion import FILLS
 from deconvviz.evidence.metrics import heatmap, spearman
 from deconvviz.evidence.randomisation import randomise, weighted_layers
 from deconvviz.models.mnist import mnist_cnn
+from deconvviz.projection.fill import fill_of
 
 PATCH = ((4, 7), (6, 9))  # rows and columns that the unit reads
 
@@ -105,14 +105,14 @@ def test_images_on_which_the_unit_does_not_fire_are_left_out_and_counted():
 
 def test_what_stands_for_a_deleted_pixel():
     x = images(2, channels=3)
-    assert (FILLS["zero"](x) == 0).all()
-    assert torch.allclose(FILLS["mean"](x)[1, 2], x[1, 2].mean().expand(12, 12))
-    blurred = FILLS["blur"](x)
+    assert (fill_of(0, x, None) == 0).all()
+    assert torch.allclose(fill_of("mean", x, None)[1, 2, 0, 0], x[1, 2].mean())
+    blurred = fill_of("blur", x, None)
     assert blurred.shape == x.shape
     assert blurred.std() < 0.5 * x.std()
     assert torch.allclose(blurred.mean(), x.mean(), atol=0.02)
-    by_mean = deletion(reads_one_patch(), images(2), "0", baseline="mean", steps=4)
-    assert by_mean.baseline == "mean"
+    by_mean = deletion(reads_one_patch(), images(2), "0", fill="mean", steps=4)
+    assert by_mean.fill == "mean"
 
 
 # Randomisation
@@ -255,7 +255,7 @@ def test_units_of_branches_are_compared_on_what_any_of_them_sees():
         unit = next(one for one in found.units if one.sample == n)
         (top, left), heats = unit.position, []
         for channel in range(4):
-            pixels = net.project(x[n : n + 1], "output", channel, unit.position, seed="one").pixels
+            pixels = net.project(x[n : n + 1], "output", channel=channel, position=unit.position, seed="one").pixels
             rows, columns = (slice(max(0, at - 1), at + 2) for at in (top, left))
             heats.append(heatmap(pixels)[0][rows, columns])
         assert {one.channel for one in found.units if one.sample == n} == {0, 1, 2, 3}
@@ -270,19 +270,21 @@ def test_units_of_branches_are_compared_on_what_any_of_them_sees():
 def test_the_pointing_game_on_the_network_that_reads_one_patch():
     x = images(8)
     boxes = torch.tensor([PATCH] * 8)
-    found = localisation(reads_one_patch(), x, boxes, "0")
+    found = localisation(reads_one_patch(), x, boxes, layer="0")
     assert all(found.hits[name].mean == 1 for name in METHODS)
     assert found.chance == pytest.approx(9 / 144)
     assert "deconvnet points at the object on 100% of the images" in found.verdict
-    elsewhere = localisation(reads_one_patch(), x, boxes - 4, "0")
+    elsewhere = localisation(reads_one_patch(), x, boxes - 4, layer="0")
     assert all(elsewhere.hits[name].mean == 0 for name in METHODS)
-    nothing = localisation(reads_one_patch(0.0), x, boxes - boxes[..., :1], "0")  # an empty picture points nowhere
+    nothing = localisation(
+        reads_one_patch(0.0), x, boxes - boxes[..., :1], layer="0"
+    )  # an empty picture points nowhere
     assert nothing.hits["deconvnet"].images == 0
 
 
 def test_digits_among_distractors():
-    bench = digit_benchmark(count=20, distractors=4, side=70, seed=1)
-    again = digit_benchmark(count=20, distractors=4, side=70, seed=1)
+    bench = digit_benchmark(count=20, distractors=4, side=70, random_state=1)
+    again = digit_benchmark(count=20, distractors=4, side=70, random_state=1)
     assert torch.equal(bench.images, again.images)
     digits, labels = mnist_test()
     for image, label, (rows, columns) in zip(bench.images, bench.labels, bench.boxes.tolist(), strict=True):
@@ -316,7 +318,7 @@ def test_clarity_is_the_correlation_of_a_reconstruction_with_the_image():
     net, x = dv.DeconvNet(two), torch.randn(4, 1, 9, 9, dtype=torch.float64)
     pixels = net.reconstruct(x, "2").pixels
     expected = [np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(pixels.numpy(), x.numpy(), strict=True)]
-    assert clarity(net, x, ["2"]).trained[0].tolist() == pytest.approx(expected)
+    assert clarity(net, x, layers=["2"]).trained[0].tolist() == pytest.approx(expected)
 
 
 # Errors
@@ -326,8 +328,8 @@ def test_clarity_is_the_correlation_of_a_reconstruction_with_the_image():
     ("call", "message"),
     [
         (
-            lambda net, x: deletion(net, x, "0", baseline="black"),
-            "a baseline is one of 'zero', 'mean', 'blur', not 'black'",
+            lambda net, x: deletion(net, x, "0", fill="blurr"),
+            "'mean', 'blur' or a finite number, not 'blurr'; did you mean 'blur'",
         ),
         (lambda net, x: deletion(net, x, "0", steps=0), "in one step or more, not 0"),
         (lambda net, x: deletion(net, x, "0", methods=["mine"]), "there is no method 'mine'"),
@@ -337,7 +339,7 @@ def test_clarity_is_the_correlation_of_a_reconstruction_with_the_image():
         (lambda net, x: randomisation(net, x, "0", mode="all"), "the mode is 'cascading' or 'independent', not 'all'"),
         (lambda net, x: selectivity(net, x, "0"), "layer '0' has one channel"),
         (lambda net, x: selectivity(net, x, "0", count=1), "a count of 2 or more, not 1"),
-        (lambda net, x: localisation(net, x, torch.zeros(3, 2, 2), "0"), r"shape \(2, 2, 2\), .*not \(3, 2, 2\)"),
+        (lambda net, x: localisation(net, x, torch.zeros(3, 2, 2), layer="0"), r"shape \(2, 2, 2\), .*not \(3, 2, 2\)"),
         (lambda net, x: digit_benchmark(2, distractors=40, side=56), "no room for so many distractors"),
         (lambda net, x: digit_benchmark(0), "1 image or more"),
         (lambda net, x: deletion(net, x, "0", methods={"flat": lambda *_: torch.zeros(2, 3)}), "returns pixels"),

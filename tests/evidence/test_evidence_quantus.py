@@ -47,7 +47,7 @@ def test_deletion_is_pixel_flipping(pictures):
         flipping,
         **{"model": model, "x_batch": x, "y_batch": labels, "a_batch": found, "channel_first": True, "softmax": False},
     )
-    ours = deletion(dv.DeconvNet(model), x, "output", labels.tolist(), methods=["gradient"], steps=16)
+    ours = deletion(dv.DeconvNet(model), x, "output", channel=labels.tolist(), methods=["gradient"], steps=16)
     whole = model(x)[torch.arange(6), labels].detach().double()
     none = model(torch.zeros_like(x))[torch.arange(6), labels].detach().double()
     curves = ours.deletion["gradient"] * (whole - none)[:, None] + none[:, None]

@@ -23,7 +23,7 @@ def judgements():
     return [
         deletion(net, x, "fc2", steps=3, methods=["deconvnet"]),
         randomisation(net, x, "fc2", methods=["deconvnet"]),
-        selectivity(net, x, "conv2", 2, methods=["deconvnet"]),
+        selectivity(net, x, "conv2", count=2, methods=["deconvnet"]),
         localisation(bench.net, bench.images, bench.boxes, methods=["deconvnet"]),
         clarity(net, x),
     ]

@@ -67,7 +67,7 @@ def pointed(count: int, box: torch.Tensor) -> str:
     x = torch.zeros(count, 1, 12, 12, dtype=torch.float64)
     x[:, :, 4:7, 6:9] = 0.01
     x[:, :, 1:3, 1:3] = 1
-    return localisation(reads_one_patch(), x, box.expand(count, 2, 2), "0", methods=["gradient"]).verdict
+    return localisation(reads_one_patch(), x, box.expand(count, 2, 2), layer="0", methods=["gradient"]).verdict
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,14 @@ def test_a_probe_of_so_few_images_that_all_right_is_no_surprise():
     images, labels = torch.rand(8, 1, 4, 4), torch.arange(8) % 2
     images += 5 * labels[:, None, None, None]
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten()))
-    few = probe(net, (images[:4], labels[:4]), ["0"], folds=2, progress=False)
+    few = probe(net, (images[:4], labels[:4]), layers=["0"], folds=2, progress=False)
     assert few.verdict == (
         "4 images are too few to say whether a layer tells the classes apart: chance is 0.500, and to be right on all "
         "of them would not stand out."
     )
-    assert "is right on 1.000 of the images" in probe(net, (images, labels), ["0"], folds=2, progress=False).verdict
+    assert (
+        "is right on 1.000 of the images" in probe(net, (images, labels), layers=["0"], folds=2, progress=False).verdict
+    )
 
 
 def test_correlations_of_two_or_three_values_make_no_duplicates():
@@ -109,14 +111,14 @@ def test_correlations_of_two_or_three_values_make_no_duplicates():
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 40)).double()
     x = torch.randn(30, 1, 12, 12, dtype=torch.float64)
     for count in (2, 3):
-        few = diagnose(dv.DeconvNet(model), x[:count], ["1"], progress=False)
+        few = diagnose(dv.DeconvNet(model), x[:count], layers=["1"], progress=False)
         assert few.flagged("duplicate") == ()
         assert "; so few values cannot show whether channels of 1 do the same" in few.verdict
     model[1].weight.data[7] = 3 * model[1].weight.data[5]  # as the filters say, whatever the values
     assert [
-        flag.channel for flag in diagnose(dv.DeconvNet(model), x[:2], ["1"], progress=False).flagged("duplicate")
+        flag.channel for flag in diagnose(dv.DeconvNet(model), x[:2], layers=["1"], progress=False).flagged("duplicate")
     ] == [7]
-    many = diagnose(dv.DeconvNet(model), x, ["1"], progress=False)
+    many = diagnose(dv.DeconvNet(model), x, layers=["1"], progress=False)
     assert [(flag.channel, flag.other) for flag in many.flagged("duplicate")] == [(7, 5)]
     assert "so few values" not in many.verdict
 

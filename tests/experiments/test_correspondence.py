@@ -68,7 +68,7 @@ def test_a_part_that_moves_is_related_beyond_places_that_do_not():
     x = torch.randn(2, 1, SIDE, SIDE, dtype=torch.float64) / 3
     x[0, 0, :, 1:3], x[1, 0, :, 9:11] = 1, 1
     parts = {"bar": [(0, 1, SIDE, 3), (0, 9, SIDE, 11)], "other": [(0, 5, SIDE, 7), (0, 1, SIDE, 3)]}
-    found = correspondence(dv.DeconvNet(Bars()), x, parts, "output", seed=1, fill=0, progress=False)
+    found = correspondence(dv.DeconvNet(Bars()), x, parts, layers="output", random_state=1, fill=0, progress=False)
     assert found.delta("bar").tolist() == [0]
     assert float(found.delta("other")) == pytest.approx(0.5, abs=0.1)
     for control in (found.control, found.aligned):
@@ -88,7 +88,7 @@ def test_signs_of_independent_noise_differ_in_half_of_the_values():
     places = [(row, column, row + 4, column + 4) for row in (0, 4) for column in (0, 4, 8)]
     for n, (top, left, bottom, right) in enumerate(places):
         x[n, :, top:bottom, left:right] = torch.randn(2, 4, 4)
-    found = correspondence(dv.DeconvNet(model), x, {"own": places}, "1", fill=0, draws=1, progress=False)
+    found = correspondence(dv.DeconvNet(model), x, {"own": places}, layers="1", fill=0, draws=1, progress=False)
     assert found.differences["own"].shape == (1, 15)
     # The weights under different boxes are independent, so signs are, too: a pair's share is binomial.
     error = math.sqrt(0.25 / dimension)
@@ -116,8 +116,8 @@ def test_a_sign_of_zero_is_a_sign_of_its_own():
 def test_as_the_paper_writes_it(batch_size):
     """Delta_l = mean over i != j of H(sign(eps_i), sign(eps_j)) / dimension, one forward pass at a time."""
     model, x = network(), noise()
-    asked = {"draws": 3, "seed": 5, "fill": "mean", "batch_size": batch_size, "progress": False}
-    found = correspondence(dv.DeconvNet(model), x, PARTS, ["0", "1", "4"], **asked)
+    asked = {"draws": 3, "random_state": 5, "fill": "mean", "batch_size": batch_size, "progress": False}
+    found = correspondence(dv.DeconvNet(model), x, PARTS, layers=["0", "1", "4"], **asked)
     sets = {(part, None): boxes for part, boxes in found.boxes.items()}
     sets |= {(part, draw): boxes[draw] for part, boxes in found.controls.items() for draw in range(3)}
     model.eval()
@@ -142,23 +142,25 @@ def test_as_the_paper_writes_it(batch_size):
 
 def test_random_places_are_of_the_parts_size_and_from_the_seed():
     net, x = dv.DeconvNet(network()), noise()
-    found = correspondence(net, x, PARTS, "4", draws=9, progress=False)
+    found = correspondence(net, x, PARTS, layers="4", draws=9, progress=False)
     for part, boxes in found.boxes.items():
         drawn = found.controls[part]
         assert torch.equal(drawn.diff(dim=-1), boxes.diff(dim=-1)[None].expand(9, -1, -1, -1))
         assert drawn.min() == 0  # over the whole image, from border to border
         assert drawn.max() == SIDE
-    again = correspondence(net, x, PARTS, "4", draws=9, progress=False)
-    other = correspondence(net, x, PARTS, "4", draws=9, seed=1, progress=False)
+    again = correspondence(net, x, PARTS, layers="4", draws=9, progress=False)
+    other = correspondence(net, x, PARTS, layers="4", draws=9, random_state=1, progress=False)
     assert torch.equal(again.controls["eye"], found.controls["eye"])
     assert not torch.equal(other.controls["eye"], found.controls["eye"])
-    inside = correspondence(net, x, PARTS, "4", within=[(2, 1, 9, 12)] * 4, draws=9, progress=False).controls["eye"]
+    inside = correspondence(net, x, PARTS, layers="4", within=[(2, 1, 9, 12)] * 4, draws=9, progress=False).controls[
+        "eye"
+    ]
     assert (inside[:, :, 0].min(), inside[:, :, 0].max(), inside[:, :, 1].min(), inside[:, :, 1].max()) == (2, 9, 1, 12)
 
 
 def test_points_become_boxes_inside_the_image():
     net, x = dv.DeconvNet(network()), noise(2)
-    found = correspondence(net, x, {"eye": [(5, 6), (0, 11)]}, "4", size=(4, 5), draws=1, progress=False)
+    found = correspondence(net, x, {"eye": [(5, 6), (0, 11)]}, layers="4", size=(4, 5), draws=1, progress=False)
     assert found.boxes["eye"].tolist() == [[[3, 7], [4, 9]], [[0, 4], [7, 12]]]
 
 
@@ -192,7 +194,9 @@ def test_saved_loaded_and_drawn(tmp_path):
     assert [text.get_text() for text in panel.get_xticklabels()] == ["0", "2", "4"]
     frames = [(patch.get_xy(), patch.get_width(), patch.get_height()) for patch in figure.axes[1].patches]
     assert frames == [((1.5, 1.5), 4, 4), ((4.5, 5.5), 6, 3)]
-    pair = correspondence(dv.DeconvNet(network()), noise(2), {"eye": PARTS["eye"][:2]}, "4", draws=1, progress=False)
+    pair = correspondence(
+        dv.DeconvNet(network()), noise(2), {"eye": PARTS["eye"][:2]}, layers="4", draws=1, progress=False
+    )
     assert math.isnan(pair.table()[0]["std"])
     pair.figure().savefig(tmp_path / "pair.png")
 
@@ -219,8 +223,8 @@ EYES = {"eye": PARTS["eye"]}
         ({"parts": {"eye": [(1, 1, 2)] * 4}}, "a place is a box .* or a point"),
         ({"within": [(0, 0, 3, 3)] * 4}, r"part 'eye' of image 0, 4 x 4 pixels, has no room within \(0, 0, 3, 3\)"),
         ({"draws": 0}, "draws must be a whole number of at least 1, not 0"),
-        ({"fill": "black"}, "a fill is 'grey', 'mean' or a finite number, not 'black'"),
-        ({"layers": []}, "there is no layer to compare"),
+        ({"fill": "pink"}, "a fill is one of 'black', 'grey', 'white', 'mean', 'blur' or a finite number, not 'pink'"),
+        ({"layers": []}, "there is no layer to look at"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
     ],
 )
@@ -233,7 +237,7 @@ def test_images_and_layers_that_do_not_fit():
     with pytest.raises(InputError, match="compares two images or more, not 1"):
         correspondence(dv.DeconvNet(network()), noise(1), {"eye": PARTS["eye"][:1]}, progress=False)
     with pytest.raises(UnknownLayerError, match="there is no layer 'conv9'"):
-        correspondence(dv.DeconvNet(network()), noise(), EYES, "conv9", progress=False)
+        correspondence(dv.DeconvNet(network()), noise(), EYES, layers="conv9", progress=False)
 
 
 # Files
@@ -262,7 +266,7 @@ def test_places_in_files_move_with_the_preprocessing(tmp_path):
     tall.save(tmp_path / "tall.png")
     marked.write_text(json.dumps({"part": {"wide.png": [8, 44, 24, 56], "tall.png": [29, 7]}}))
     images = [tmp_path / "wide.png", tmp_path / "tall.png"]
-    box, point = read_parts(marked, images, preprocess)["part"]
+    box, point = read_parts(marked, images, preprocess=preprocess)["part"]
     assert box == (2, 6, 6, 9)
     bright = preprocess(wide)[0]
     assert bright[2:6, 6:9].min() > 0.5
@@ -270,7 +274,7 @@ def test_places_in_files_move_with_the_preprocessing(tmp_path):
     assert point == tuple(torch.unravel_index(preprocess(tall)[0].argmax(), (10, 10)))
     marked.write_text(json.dumps({"part": {"wide.png": [8, 4, 24, 56], "tall.png": [29, 7]}}))
     with pytest.raises(DataError, match="centre square of 40 pixels, which is all that the network gets of 40 x 80"):
-        read_parts(marked, images, preprocess)
+        read_parts(marked, images, preprocess=preprocess)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +331,7 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
     found = Correspondence.load(tmp_path / "out" / "correspond.safetensors")
     parts = {"top": [(8, 14)] * 3, "foot": [(22, 12)] * 3}
     net, x = dv.DeconvNet(mnist_cnn()), mnist_test()[0][[0, 17, 26]]
-    expected = correspondence(net, x, parts, ["relu2", "fc2"], size=7, draws=3, progress=False)
+    expected = correspondence(net, x, parts, layers=["relu2", "fc2"], size=7, draws=3, progress=False)
     assert str(found) == str(expected)
     assert printed[:-2] == str(found).splitlines()
     assert (tmp_path / "out" / "correspond.png").stat().st_size > 10_000

@@ -108,7 +108,7 @@ def test_equal_filters_are_duplicates_though_they_fire_differently():
     with torch.no_grad():
         model.first.weight[3] = model.first.weight[0]
         model.first.bias[3] = -1.0
-    found = diagnose(dv.DeconvNet(model), noise(), "first", progress=False)
+    found = diagnose(dv.DeconvNet(model), noise(), layers="first", progress=False)
     assert flags(found) == {("duplicate", "first", 3)}
     assert found.layers[0].correlation[3] < 0.9
     assert found.layers[0].cosine[3] == pytest.approx(1)
@@ -147,7 +147,7 @@ def test_correlations_are_those_over_all_positions_however_the_data_are_cut():
         maps = F.relu(model.first(x)).movedim(1, 0).flatten(1).double()
     expected = torch.corrcoef(maps).fill_diagonal_(-2).amax(1)
     for batch_size in (1, 4, 21):
-        found = diagnose(dv.DeconvNet(model), x, "first", batch_size=batch_size, progress=False)
+        found = diagnose(dv.DeconvNet(model), x, layers="first", batch_size=batch_size, progress=False)
         assert torch.allclose(found.layers[0].correlation, expected, atol=1e-5)
         assert torch.equal(found.layers[0].active, (maps > 0).double().mean(1))
 
@@ -214,7 +214,7 @@ def test_aliasing_of_a_layer_is_of_its_response_before_the_stride(mode):
     with torch.no_grad():
         above, energy = aliased_energy(dense(x), (4, 4))
     assert torch.allclose(found.aliasing, above / energy, atol=1e-6)
-    assert math.isnan(diagnose(dv.DeconvNet(healthy()), noise(), "first", progress=False).layers[0].aliasing[0])
+    assert math.isnan(diagnose(dv.DeconvNet(healthy()), noise(), layers="first", progress=False).layers[0].aliasing[0])
 
 
 def test_clipping_scales_filters_back_to_the_limit():
@@ -282,8 +282,8 @@ def test_mistakes_in_python():
     refused(InputError, "not similar=1.5", similar=1.5)
     refused(InputError, "the first convolution, 'first', takes", data=torch.rand(3, 1, 9, 9))
     linear = dv.DeconvNet(nn.Sequential(nn.Flatten(), nn.Linear(162, 3)))
-    refused(InputError, "there is no convolution among the layers of Sequential", network=linear)
-    found = diagnose(linear, noise(), "1", progress=False)
+    refused(InputError, "the model Sequential runs no convolution; name the layers", network=linear)
+    found = diagnose(linear, noise(), layers="1", progress=False)
     assert found.layers[0].bands.isnan().all()
     assert found.figure().axes
 

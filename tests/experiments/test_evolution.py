@@ -55,7 +55,11 @@ def everything(found: Evolution, layer: str) -> list[float]:
 def test_equal_checkpoints_do_not_drift():
     model = initialised(0)
     found = evolution(
-        dv.DeconvNet(model), [snapshot(model)] * 3, mnist_test()[0][:20], ["conv1", "conv2", "fc2"], progress=False
+        dv.DeconvNet(model),
+        [snapshot(model)] * 3,
+        mnist_test()[0][:20],
+        layers=["conv1", "conv2", "fc2"],
+        progress=False,
     )
     for layer, channels in (("conv1", 24), ("conv2", 48), ("fc2", 10)):
         assert found.images[layer].shape == (channels, 3)
@@ -71,7 +75,7 @@ def test_equal_checkpoints_do_not_drift():
 def test_a_filter_that_switches_makes_its_strongest_image_change_there():
     model = two_layers()
     turned = changed(model, **{"0_weight": torch.stack([DOWN, DOWN])[:, None]})
-    found = evolution(dv.DeconvNet(model), [snapshot(model)] * 2 + [turned] * 2, lines(), "0", progress=False)
+    found = evolution(dv.DeconvNet(model), [snapshot(model)] * 2 + [turned] * 2, lines(), layers="0", progress=False)
     assert found.images["0"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
     assert found.changed["0"].tolist() == [0, 0.5, 0]
     # The projection of a linear filter is the filter: three equal pixels each, of which the two share one.
@@ -139,7 +143,7 @@ def test_the_model_is_left_as_it_was_also_after_an_error():
         ([other, {"0.weight": before["0.weight"]}], "checkpoint '1' does not fit Sequential: 0.bias is missing"),
     ):
         with pytest.raises((InputError, CheckpointError), match=said):
-            evolution(net, weights, data, "1", progress=False)
+            evolution(net, weights, data, layers="1", progress=False)
         now = model.state_dict()
         assert all(torch.equal(value, now[name]) for name, value in before.items())
         assert [id(parameter) for parameter in model.parameters()] == tensors
@@ -155,7 +159,7 @@ def test_a_generator_may_train_the_very_model():
                 model[0].weight.copy_(torch.stack([ACROSS if step == 1 else DOWN, DOWN])[:, None])
             yield step, model.state_dict()
 
-    found = evolution(dv.DeconvNet(model), trained(), lines(), "0", progress=False)
+    found = evolution(dv.DeconvNet(model), trained(), lines(), layers="0", progress=False)
     assert found.images["0"].tolist() == [[0, 1], [1, 1]]
     assert found.times == (1, 5)
     assert torch.equal(model[0].weight[0, 0], DOWN)  # as the generator left it
@@ -164,16 +168,22 @@ def test_a_generator_may_train_the_very_model():
 def test_projections_are_those_of_a_network_with_these_weights():
     states = [snapshot(initialised(seed)) for seed in (1, 2)]
     images = mnist_test()[0][:30]
-    found = evolution(dv.DeconvNet(initialised(0)), states, images, ["conv2", "fc1"], {"conv2": [3, 40], "fc1": [7]})
+    found = evolution(
+        dv.DeconvNet(initialised(0)), states, images, layers=["conv2", "fc1"], channel={"conv2": [3, 40], "fc1": [7]}
+    )
     for layer, rows in found.grids.items():
         for row in rows:
             for state, unit in zip(states, row, strict=True):
                 model = MnistCNN()
                 model.load_state_dict(state)
-                top = dv.scan(dv.DeconvNet(model), images, layer, k=1, progress=False)
+                top = dv.scan(dv.DeconvNet(model), images, layers=layer, k=1, progress=False)
                 assert int(top.images[layer][unit.channel, 0]) == unit.image
                 projection = dv.DeconvNet(model).project(
-                    images[unit.image][None], layer, unit.channel, unit.position or "max", window="full"
+                    images[unit.image][None],
+                    layer,
+                    channel=unit.channel,
+                    position=unit.position or "max",
+                    window="full",
                 )
                 (top_, bottom), (left, right) = unit.field
                 assert torch.allclose(projection.pixels[0, :, top_:bottom, left:right], unit.pixels, atol=1e-5)
@@ -186,7 +196,7 @@ def test_by_default_five_convolutions_and_the_channels_that_end_strongest():
     last = snapshot(model)
     found = evolution(dv.DeconvNet(model), [last, last], torch.rand(6, 1, 2, 2), progress=False)
     assert found.layers == ("0", "2", "4", "6", "8")
-    strongest = dv.scan(dv.DeconvNet(model), torch.zeros(1, 1, 2, 2), "8", progress=False)
+    strongest = dv.scan(dv.DeconvNet(model), torch.zeros(1, 1, 2, 2), layers="8", progress=False)
     assert len(strongest.values["8"]) == 8
     assert [len(rows) for rows in found.grids.values()] == [6] * 5
 
@@ -198,7 +208,7 @@ def training(tmp_path_factory):
     images, labels = mnist_test()
     settings = TrainingSettings(epochs=10, learning_rate=3e-3, batch_size=16, threads=1)
     architecture = {"channels": (4, 6), "width": 16}
-    train_mnist(images[:200], labels[:200], settings, checkpoints=folder, progress=False, **architecture)
+    train_mnist(images[:200], labels[:200], settings=settings, checkpoints=folder, progress=False, **architecture)
     return folder
 
 
@@ -281,9 +291,9 @@ def test_mistakes_in_python(tmp_path, monkeypatch):
     refused(InputError, "there is none; give two or more", [])
     refused(InputError, "checkpoint 1 is a Sequential; it must be a state dict", [good, model])
     refused(UnknownLayerError, "there is no layer '1.weight' in Sequential", layers=["1.weight"])
-    refused(InputError, "layer '0' has channels 0 to 1, not 2", channels=[0, 2])
-    refused(InputError, "there is no channel to project; layer '0' has channels 0 to 1", channels=[])
-    refused(InputError, "channels are given for layer '2', which is not among", layers="0", channels={"2": [0]})
+    refused(InputError, "layer '0' has channels 0 to 1, not 2", channel=[0, 2])
+    refused(InputError, "there is no channel to project; layer '0' has channels 0 to 1", channel=[])
+    refused(InputError, "channels are given for layer '2', which is not among", layers="0", channel={"2": [0]})
     refused(DataError, "the dataset is empty", data=lines()[:0])
     refused(InputError, "give a dataset with items by number", data=iter(lines()))
 
@@ -293,7 +303,7 @@ def test_the_command_writes_and_prints(training, tmp_path, capsys):
     for n, digit in enumerate(mnist_test()[0][:20]):
         Image.fromarray((digit[0] * 255).round().byte().numpy()).save(tmp_path / "digits" / f"{n:02d}.png")
     out = tmp_path / "out"
-    call = ["evolve", "mnist", training, tmp_path / "digits", "--layers", "conv1", "fc2", "--channels", 0, 3]
+    call = ["evolve", "mnist", training, tmp_path / "digits", "--layers", "conv1", "fc2", "--channel", 0, 3]
     assert cli.main([str(word) for word in [*call, "--out", out]]) == 0
     printed = capsys.readouterr().out
     found = Evolution.load(out / "evolve.safetensors")
@@ -311,7 +321,7 @@ def test_the_command_writes_and_prints(training, tmp_path, capsys):
         (["mnist", "empty", "mnist"], "the folder 'empty' holds no checkpoints"),
         (["zfnet", "TRAINING", "mnist"], "epoch-010.safetensors' does not fit ZFNet"),
         (["mnist", "TRAINING", "mnist", "--layers", "conv9"], "there is no layer 'conv9'"),
-        (["mnist", "TRAINING", "DIGITS", "--channels", "4"], "layer 'conv1' has channels 0 to 3, not 4"),
+        (["mnist", "TRAINING", "DIGITS", "--channel", "4"], "layer 'conv1' has channels 0 to 3, not 4"),
         (["mnist", "TRAINING", "empty"], "the folder 'empty' holds no image files"),
     ],
 )

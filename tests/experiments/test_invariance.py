@@ -16,7 +16,7 @@ from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.experiments import invariance
 from deconvviz.experiments._layers import features, hidden_layers
-from deconvviz.experiments._transforms import border, chosen
+from deconvviz.experiments._transforms import fills_borders, transformation
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Invariance
@@ -45,7 +45,7 @@ def test_pooling_over_the_whole_map_is_invariant_to_circular_shifts():
         nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     ).double()
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64)
-    found = invariance(dv.DeconvNet(model), x, ["1", "3"], rolled, [1, 3, 7])
+    found = invariance(dv.DeconvNet(model), x, layers=["1", "3"], transform=rolled, values=[1, 3, 7])
     assert found.transform == "rolled"
     assert float(found.distances["3"].max()) < 1e-15
     assert float(found.relative["1"].min()) > 0.05
@@ -54,7 +54,9 @@ def test_pooling_over_the_whole_map_is_invariant_to_circular_shifts():
 def test_a_linear_network_has_the_distance_of_the_images():
     model = Linear()
     x = torch.rand(5, 1, 4, 4)
-    found = invariance(dv.DeconvNet(model), x, ["twice", "output"], lambda images, t: t * images, [0, 1, 3])
+    found = invariance(
+        dv.DeconvNet(model), x, layers=["twice", "output"], transform=lambda images, t: t * images, values=[0, 1, 3]
+    )
     norm = 2 * x.flatten(1).double().norm(dim=1)
     for row, t in enumerate([0, 1, 3]):
         assert torch.allclose(found.distances["twice"][row], abs(t - 1) * norm, rtol=1e-6)
@@ -68,16 +70,21 @@ def test_a_linear_network_has_the_distance_of_the_images():
 
 def test_the_distance_to_another_image_is_to_the_one_before():
     x = torch.rand(5, 1, 4, 4)
-    found = invariance(dv.DeconvNet(Linear()), x, "twice", rolled, [1], batch_size=2)
+    found = invariance(dv.DeconvNet(Linear()), x, layers="twice", transform=rolled, values=[1], batch_size=2)
     before = (2 * x - 2 * x.roll(1, 0)).flatten(1).double().norm(dim=1) / (2 * x.flatten(1).double().norm(dim=1))
     assert torch.allclose(found.others["twice"], before, rtol=1e-6)
-    assert bool(invariance(dv.DeconvNet(Linear()), x[:1], "twice", rolled, [1]).others["twice"].isnan().all())
+    assert bool(
+        invariance(dv.DeconvNet(Linear()), x[:1], layers="twice", transform=rolled, values=[1])
+        .others["twice"]
+        .isnan()
+        .all()
+    )
 
 
 @pytest.mark.parametrize("t", [-3, -1, 0, 2, 8, 30])
 def test_a_translation_moves_whole_pixels_down(t):
     x = torch.rand(2, 1, 8, 8)
-    seen = invariance(dv.DeconvNet(Linear16()), x, "0", "translation", [t], fill=0.25).examples
+    seen = invariance(dv.DeconvNet(Linear16()), x, layers="0", transform="translation", values=[t], fill=0.25).examples
     shifted = torch.full_like(x, 0.25)
     for row in range(8):
         if 0 <= row - t < 8:
@@ -93,11 +100,13 @@ def test_scales_enlarge_and_rotations_turn_counter_clockwise():
     x = torch.zeros(1, 1, 9, 9)
     x[0, 0, 1, 4] = 1.0  # above the centre
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 3)))
-    turned = invariance(net, x, "0", "rotation", [90, 180, 270], fill=0).examples[:, 0]
+    turned = invariance(net, x, layers="0", transform="rotation", values=[90, 180, 270], fill=0).examples[:, 0]
     expected = torch.zeros(3, 9, 9)
     expected[0, 4, 1] = expected[1, 7, 4] = expected[2, 4, 7] = 1.0  # left, below, right
     assert torch.allclose(turned, expected, atol=1e-5)
-    larger = invariance(net, torch.ones(1, 1, 9, 9), "0", "scale", [0.5, 2.0], fill=0).examples[:, 0]
+    larger = invariance(net, torch.ones(1, 1, 9, 9), layers="0", transform="scale", values=[0.5, 2.0], fill=0).examples[
+        :, 0
+    ]
     half = F.pad(torch.ones(5, 5), (2, 2, 2, 2))
     assert torch.allclose(larger, torch.stack([half, torch.ones(9, 9)]), atol=1e-6)
 
@@ -105,7 +114,9 @@ def test_scales_enlarge_and_rotations_turn_counter_clockwise():
 def test_nothing_moves_where_the_transform_changes_nothing():
     x = mnist_test()[0][:5]
     for transform, same in (("translation", 0), ("scale", 1), ("rotation", 0), (lambda images, t: images, 3)):
-        found = invariance(dv.DeconvNet(mnist_cnn()), x, ["conv1", "fc2"], transform, [same], batch_size=2)
+        found = invariance(
+            dv.DeconvNet(mnist_cnn()), x, layers=["conv1", "fc2"], transform=transform, values=[same], batch_size=2
+        )
         assert all(float(one.abs().max()) == 0 for one in found.distances.values())
         assert "changes no image" in found.verdict
 
@@ -115,7 +126,7 @@ def test_one_image_and_one_t_at_a_time_give_the_same():
     x, y = images[:7], labels[:7]
     model = mnist_cnn().train()
     with untouched(model):
-        found = invariance(dv.DeconvNet(model), x, transform="rotation", values=[0, 20, 45], targets=y, batch_size=3)
+        found = invariance(dv.DeconvNet(model), x, transform="rotation", values=[0, 20, 45], target=y, batch_size=3)
     assert found.layers == ("relu1", "relu3")
     model.eval()
 
@@ -160,7 +171,9 @@ def test_small_shifts_move_the_first_layer_more_than_the_last():
 
 def test_borders_show_the_brightness_asked_for():
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3)), preprocess=Preprocess(size=16))
-    found = invariance(net, Image.new("RGB", (16, 16), (200, 100, 50)), "0", "translation", [8], fill="white")
+    found = invariance(
+        net, Image.new("RGB", (16, 16), (200, 100, 50)), layers="0", transform="translation", values=[8], fill="white"
+    )
     assert torch.allclose(found.examples[0, :, :8], torch.ones(3, 8, 16), atol=1e-6)
     assert torch.allclose(found.examples[0, 0, 8:], torch.tensor(200 / 255), atol=1e-6)
     assert found.probability is None
@@ -172,17 +185,17 @@ def test_borders_of_any_preprocess():
     x = torch.zeros(1, 3, 8, 8)
     known = Preprocess(size=8)
     by_hand = [(0.5 - mean) / std for mean, std in zip(known.mean, known.std, strict=True)]
-    assert border("grey", known, x) == pytest.approx(by_hand)
-    assert border("grey", lambda image: known(image), x) == pytest.approx(by_hand, abs=0.01)  # of eight bits
-    assert border("white", None, x) == [1, 1, 1]
-    assert border(-2, known, x) == [-2, -2, -2]
+    assert fills_borders("grey", x, known)[0] == pytest.approx(by_hand)
+    assert fills_borders("grey", x, lambda image: known(image))[0] == pytest.approx(by_hand, abs=0.01)  # of eight bits
+    assert fills_borders("white", x, None)[0] == [1, 1, 1]
+    assert fills_borders(-2, x, known)[0] == [-2, -2, -2]
     with pytest.raises(InputError, match="3 channels, and the network's preprocess makes 1"):
-        border("grey", Preprocess(8, (0.5,), (0.5,)), x)
+        fills_borders("grey", x, Preprocess(8, (0.5,), (0.5,)))[0]
 
 
 def test_the_usual_values():
     def usual(transform, height=28):
-        return chosen(transform, None, torch.zeros(1, 3, height, 20), "black", None).values
+        return transformation(transform, None, torch.zeros(1, 3, height, 20), "black", None).values
 
     assert usual("translation") == list(range(-7, 8))
     assert usual("translation", 224) == list(range(-54, 55, 6))
@@ -194,7 +207,7 @@ def test_the_usual_values():
 def test_probabilities_that_the_model_returns_stay_as_they_are():
     model = nn.Sequential(Linear(), nn.Softmax(1))
     x = torch.rand(2, 1, 4, 4)
-    found = invariance(dv.DeconvNet(model), x, "0.twice", rolled, [1], targets=2)
+    found = invariance(dv.DeconvNet(model), x, layers="0.twice", transform=rolled, values=[1], target=2)
     assert torch.allclose(found.probability[0], model(rolled(x, 1))[:, 2].double(), rtol=1e-6)
     assert found.targets == (2, 2)
 
@@ -234,8 +247,8 @@ def test_bad_input_is_one_sentence():
         with pytest.raises(kind, match=message):
             invariance(model, given, *arguments, **options)
 
-    refused("no layer 'relu9'.*did you mean 'relu", ["relu9"], kind=UnknownLayerError)
-    refused("no layer to look at", [])
+    refused("no layer 'relu9'.*did you mean 'relu", layers=["relu9"], kind=UnknownLayerError)
+    refused("no layer to look at", layers=[])
     refused("is one of 'translation', 'scale', 'rotation' or a function, not 'rotatoin'; did", transform="rotatoin")
     refused("no values to transform by", values=[])
     refused("finite numbers, not nan", values=[math.nan])
@@ -246,22 +259,22 @@ def test_bad_input_is_one_sentence():
     refused("returned \\(2, 1, 28, 28\\) at t = 1", transform=lambda images, t: images[:2], values=[1])
     refused("as a tensor, not list", transform=lambda images, t: [1, 2], values=[1])
     refused("NaN or infinite", transform=lambda images, t: images * math.inf, values=[1])
-    refused("no class 10; give one from 0 to 9", targets=10)
-    refused("no class -1", targets=[0, 1, -1, 2])
-    refused("give one class, or one for each of the 4 images, not 2", targets=[1, 2])
-    refused("a class is given by its number, not by 0.5", targets=[0.5] * 4)
-    refused("a fill is 'black', 'grey', 'white' or a number, not 'mean'", fill="mean")
+    refused("no class 10; give one from 0 to 9", target=10)
+    refused("no class -1", target=[0, 1, -1, 2])
+    refused("give one class, or one for each of the 4 images, not 2", target=[1, 2])
+    refused("a class is given by its number, not by 0.5", target=[0.5] * 4)
+    refused("has one colour; give another fill than .blur.", fill="blur")
     refused("a finite number, not inf", fill=math.inf)
     refused("batch_size must be a whole number of at least 1", batch_size=0)
     refused("one batch of images", given=(x, x))
     one_axis = dv.DeconvNet(nn.Sequential(nn.Conv1d(1, 2, 3)))
-    refused("images \\(N, C, H, W\\), not an input of shape", "0", given=torch.rand(2, 1, 9), model=one_axis)
+    refused("images \\(N, C, H, W\\), not an input of shape", layers="0", given=torch.rand(2, 1, 9), model=one_axis)
     plain = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3)))
-    refused("returns no classes", "0", targets=1, model=plain)
-    refused("must keep the size", "0", transform=lambda images, t: images[..., :-1], values=[1], model=plain)
+    refused("returns no classes", layers="0", target=1, model=plain)
+    refused("must keep the size", layers="0", transform=lambda images, t: images[..., :-1], values=[1], model=plain)
     mixing = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 1), Mixing()))
-    refused("mixes the samples of a batch; give batch_size=1", "1", model=mixing)
-    assert invariance(mixing, x, "1", values=[1], batch_size=1).distances["1"].shape == (1, 4)
+    refused("mixes the samples of a batch; give batch_size=1", layers="1", model=mixing)
+    assert invariance(mixing, x, layers="1", values=[1], batch_size=1).distances["1"].shape == (1, 4)
 
 
 def test_the_result_is_kept_drawn_and_told(tmp_path):
@@ -283,7 +296,7 @@ def test_a_layer_that_is_silent_has_no_relative_distance():
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1))
     nn.init.constant_(model[0].weight, -1.0)
     nn.init.constant_(model[0].bias, 0.0)
-    found = invariance(dv.DeconvNet(model), torch.rand(2, 1, 6, 6), ["1", "2"], values=[0, 1])
+    found = invariance(dv.DeconvNet(model), torch.rand(2, 1, 6, 6), layers=["1", "2"], values=[0, 1])
     assert bool(found.relative["1"].isnan().all())
     assert found.figure().subfigs[1].axes[0].get_legend().get_texts()[0].get_text() == "1: silent"
 
@@ -302,8 +315,8 @@ def test_the_command(tmp_path, capsys):
         (["--transform", "shear"], "a transform is one of"),
         (["--values", "0.5"], "whole pixels"),
         (["--fill", "blue"], "a fill is"),
-        (["--targets", "12"], "no class 12"),
-        (["--targets", "1", "2", "3"], "one class, or one for each of the 2"),
+        (["--target", "12"], "no class 12"),
+        (["--target", "1", "2", "3"], "one class, or one for each of the 2"),
         (["--layers", "conv7"], "no layer 'conv7'"),
     ):
         assert cli.main(["invariance", "mnist", *images, *wrong, "--out", str(out)]) == 2

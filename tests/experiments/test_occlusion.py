@@ -15,9 +15,9 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.experiments import invariance, occlusion
-from deconvviz.experiments._occluder import fill_colours
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
+from deconvviz.projection.fill import fill_of
 from deconvviz.results import Occlusion
 
 
@@ -51,7 +51,9 @@ def network():
 
 def test_the_sum_of_a_quadrant_loses_what_the_patch_covers_of_it():
     x = torch.ones(1, 1, 8, 8, dtype=torch.float64)
-    found = occlusion(dv.DeconvNet(Quadrants()), x, 0, "conv", 0, patch=2, stride=2, fill=0, progress=False)
+    found = occlusion(
+        dv.DeconvNet(Quadrants()), x, target=0, layer="conv", channel=0, patch=2, stride=2, fill=0, progress=False
+    )
     assert found.tops.tolist() == found.lefts.tolist() == [0, 2, 4, 6]
     expected = torch.full((4, 4), 16.0)
     expected[:2, :2] = 12
@@ -78,7 +80,9 @@ def test_the_strongest_map_and_the_most_probable_class_are_each_images_own():
         covers = (found.tops <= row) & (row < found.tops + 2), (found.lefts <= column) & (column < found.lefts + 3)
         expected = value * (1 - (covers[0][:, None] & covers[1][None]).double())
         assert torch.equal(found.activation[n], expected)
-    given = occlusion(dv.DeconvNet(Quadrants()), x, [1, 0], "conv", [1, 0], patch=2, fill=0, progress=False)
+    given = occlusion(
+        dv.DeconvNet(Quadrants()), x, target=[1, 0], layer="conv", channel=[1, 0], patch=2, fill=0, progress=False
+    )
     assert given.whole_activation.tolist() == [0, 0]
     assert given.targets.tolist() == [1, 0]
 
@@ -91,9 +95,9 @@ def test_one_forward_pass_per_place_gives_the_same(patch, stride, fill, batch_si
     model, x = network(), noise()
     target, channel = [2, 0], [1, 4]
     asked = {"patch": patch, "stride": stride, "fill": fill, "batch_size": batch_size, "progress": False}
-    found = occlusion(dv.DeconvNet(model), x, target, "0", channel, **asked)
+    found = occlusion(dv.DeconvNet(model), x, target=target, layer="0", channel=channel, **asked)
     height, width = patch if isinstance(patch, tuple) else (patch, patch)
-    colour = fill_colours(fill, x, None)
+    colour = fill_of(fill, x, None)
     model.eval()
     covered = torch.zeros(x.shape[2:])
     with torch.no_grad():
@@ -134,7 +138,7 @@ def test_the_projection_is_of_the_strongest_unit_of_the_strongest_map():
     channels = maps.sum((2, 3)).argmax(1).tolist()
     assert [unit.channel for unit in found.projection.units] == channels
     for n, channel in enumerate(channels):
-        expected = net.project(x[n : n + 1], "relu2", channel)
+        expected = net.project(x[n : n + 1], "relu2", channel=channel)
         assert found.projection.units[n].position == expected.units[0].position
         assert torch.allclose(found.projection.pixels[n], expected.pixels[0], atol=1e-6)
 
@@ -182,17 +186,17 @@ def test_the_model_is_left_as_it_was():
 def test_grey_is_the_middle_of_what_is_displayed():
     preprocess = Preprocess(8, (0.4, 0.5, 0.6), (0.2, 0.25, 0.5))
     x = noise()
-    colours = fill_colours("grey", x, preprocess)
+    colours = fill_of("grey", x, preprocess)
     assert torch.allclose(preprocess.inverse(colours), torch.full((2, 3, 1, 1), 0.5, dtype=torch.float64))
 
     def by_hand(image):  # says neither mean nor std
         return (preprocess(image) * 2) + 1
 
-    assert torch.allclose(fill_colours("grey", x, by_hand), colours * 2 + 1, atol=0.05)
-    assert fill_colours("grey", torch.rand(1, 1, 4, 4), None).tolist() == [[[[0.5]]]]
+    assert torch.allclose(fill_of("grey", x, by_hand), colours * 2 + 1, atol=0.05)
+    assert fill_of("grey", torch.rand(1, 1, 4, 4), None).tolist() == [[[[0.5]]]]
     stretched = torch.tensor([[[[-1.0, 5.0]]], [[[0.0, 1.0]]]])
-    assert fill_colours("grey", stretched, None).flatten().tolist() == [2, 0.5]
-    assert torch.allclose(fill_colours("mean", x, None), x.mean((2, 3), keepdim=True))
+    assert fill_of("grey", stretched, None).flatten().tolist() == [2, 0.5]
+    assert torch.allclose(fill_of("mean", x, None), x.mean((2, 3), keepdim=True))
     found = occlusion(
         dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.1,), (0.3,))),
         mnist_test()[0][:1],
@@ -228,13 +232,15 @@ def test_saved_loaded_and_drawn(tmp_path):
 def test_the_verdict_says_when_no_place_matters():
     x = torch.ones(1, 1, 8, 8, dtype=torch.float64)
     model = Quadrants()
-    matters = occlusion(dv.DeconvNet(model), x, 0, "conv", 0, patch=2, fill=0, progress=False).verdict
+    matters = occlusion(
+        dv.DeconvNet(model), x, target=0, layer="conv", channel=0, patch=2, fill=0, progress=False
+    ).verdict
     assert matters.startswith(
         "At the worst place a patch of 2 x 2 pixels lowers the probability of the class from 0.50 to 0.02"
     )
     assert "overlap here" in matters
     model.weight.data.mul_(1e-3)
-    same = occlusion(dv.DeconvNet(model), x, 0, "conv", 0, patch=2, fill=0, progress=False).verdict
+    same = occlusion(dv.DeconvNet(model), x, target=0, layer="conv", channel=0, patch=2, fill=0, progress=False).verdict
     assert same.startswith("No place matters much")
 
 
@@ -252,8 +258,8 @@ ONE_OUTPUT = nn.Sequential(nn.Conv2d(3, 1, (9, 11)), nn.Flatten()).double()
         ({"patch": (1, 2, 3)}, "the patch is one integer"),
         ({"stride": 0}, "the stride is one integer of 1 or more"),
         ({"stride": 1.5}, "the stride is one integer of 1 or more"),
-        ({"fill": "black"}, "a fill is 'grey', 'mean' or a finite number, not 'black'"),
-        ({"fill": float("nan")}, "a fill is 'grey'"),
+        ({"fill": "pink"}, "a fill is one of 'black', 'grey', 'white', 'mean', 'blur' or a finite number, not 'pink'"),
+        ({"fill": float("nan")}, "a fill is one of "),
         ({"target": 3}, "there is no class 3; give one from 0 to 2"),
         ({"target": [0]}, "give one class, or one for each of the 2 images, not 1"),
         ({"channel": -1}, "there is no channel -1; give one from 0 to 4"),
@@ -282,7 +288,7 @@ def test_scores_at_one_position_are_scores():
     expected = model(x).flatten(1).softmax(1)
     found = occlusion(dv.DeconvNet(model), x, target=1, progress=False)
     assert torch.allclose(found.whole_probability, expected[:, 1])
-    moved = invariance(dv.DeconvNet(model), x, ["0"], values=[0], targets=1)
+    moved = invariance(dv.DeconvNet(model), x, layers=["0"], values=[0], target=1)
     assert torch.allclose(moved.probability, expected[None, :, 1])
 
 
@@ -293,7 +299,7 @@ def test_models_and_layers_that_do_not_fit():
         occlusion(dv.DeconvNet(ONE_OUTPUT), noise(), layer="0", progress=False)
     with pytest.raises(InputError, match=r"the scores of two classes .*, not \(1, 4, 7, 9\)"):
         occlusion(dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3)).double()), noise(), progress=False)
-    with pytest.raises(InputError, match="the model has no convolution; name the layer"):
+    with pytest.raises(InputError, match="runs no convolution; name the layers that are meant"):
         occlusion(dv.DeconvNet(nn.Sequential(nn.Flatten(), nn.Linear(297, 2)).double()), noise(), progress=False)
     with pytest.raises(InputError, match=r"takes? one batch of images|take one batch of images"):
         occlusion(dv.DeconvNet(network()), (noise(), noise()), progress=False)
@@ -317,7 +323,7 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
     names.write_text("".join(f"digit {n}\n" for n in range(10)))
     out = tmp_path / "out"
     run(
-        "occlude",
+        "occlusion",
         "mnist",
         "mnist:2",
         "mnist:3",
@@ -334,19 +340,19 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
         out,
     )
     printed = capsys.readouterr()
-    found = Occlusion.load(out / "occlude.safetensors")
+    found = Occlusion.load(out / "occlusion.safetensors")
     expected = occlusion(
         dv.DeconvNet(mnist_cnn()), mnist_test()[0][2:4], patch=7, stride=(5, 6), fill=0, progress=False
     )
     assert torch.equal(found.probability, expected.probability)
     assert printed.out.splitlines() == [
         *str(found).splitlines(),
-        str(out / "occlude.png"),
-        str(out / "occlude.safetensors"),
+        str(out / "occlusion.png"),
+        str(out / "occlusion.safetensors"),
     ]
     assert "digit 1" in printed.out
-    assert (out / "occlude.png").stat().st_size > 10_000
-    run("occlude", "mnist", "mnist:2", "--patch", 9, "--out", out, "--json")
+    assert (out / "occlusion.png").stat().st_size > 10_000
+    run("occlusion", "mnist", "mnist:2", "--patch", 9, "--out", out, "--json")
     assert json.loads(capsys.readouterr().out)["table"][0]["class"] == "1"
 
 
@@ -356,7 +362,10 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
         (["--patch", 29], "a patch of 29 x 29 pixels is larger than the images of 28 x 28"),
         (["--stride", 0], "the stride is one integer of 1 or more"),
         (["--patch", 1, 2, 3], "the patch is one integer of 1 or more, or two"),
-        (["--fill", "black"], "a fill is 'grey', 'mean' or a finite number, not 'black'"),
+        (
+            ["--fill", "pink"],
+            "a fill is one of 'black', 'grey', 'white', 'mean', 'blur' or a finite number, not 'pink'",
+        ),
         (["--target", 10], "there is no class 10; give one from 0 to 9"),
         (["--layer", "conv9"], "there is no layer 'conv9'"),
         (["--classes", "nowhere.txt"], "nowhere.txt"),
@@ -364,7 +373,7 @@ def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):
 )
 def test_mistakes_on_the_command_line(arguments, sentence, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run("occlude", "mnist", "mnist:0", *arguments, status=2)
+    run("occlusion", "mnist", "mnist:0", *arguments, status=2)
     said = capsys.readouterr().err
     assert re.match(f"deconvviz: .*{re.escape(sentence)}", said.splitlines()[-1]), said
     assert not list(tmp_path.rglob("*.png"))

@@ -59,7 +59,7 @@ def temporary(tmp_path, monkeypatch):
 
 def test_classes_that_a_line_separates_are_told_apart():
     images, labels = two_kinds()
-    found = probe(network(images), (images, labels), "0", progress=False)
+    found = probe(network(images), (images, labels), layers="0", progress=False)
     assert found.accuracy.tolist() == [[1.0] * 5]
     assert found.chance == 0.5
     assert found.features == (16,)
@@ -71,13 +71,13 @@ def test_what_no_line_separates_is_chance():
     """Classes by the parity of two bits: no linear classifier is better than chance, though a network could be."""
     bits = torch.randint(0, 2, (400, 2))
     images = bits[:, None, None].float() + 0.1 * torch.rand(400, 1, 1, 2)
-    found = probe(network(images), (images, bits.sum(1) % 2), "0", progress=False)
+    found = probe(network(images), (images, bits.sum(1) % 2), layers="0", progress=False)
     assert float(found.accuracy.mean()) < 0.65
 
 
 def test_labels_that_are_noise_are_chance():
     images, labels = torch.rand(600, 1, 4, 4), torch.randint(0, 3, (600,))
-    found = probe(network(images), (images, labels), ["0", "1"], progress=False)
+    found = probe(network(images), (images, labels), layers=["0", "1"], progress=False)
     error = (found.chance * (1 - found.chance) / 600) ** 0.5
     assert float((found.accuracy.mean(1) - found.chance).abs().max()) < 3 * error
     assert found.verdict.startswith("No layer tells the classes apart: the best is ")
@@ -110,10 +110,10 @@ def test_reading_a_few_rows_at_a_time_gives_the_numbers_of_all_in_memory(monkeyp
         features = nn.functional.adaptive_avg_pool2d(maps, 4).flatten(1).numpy()
     expected = in_memory(features, labels.numpy(), folds=4, epochs=6, seed=3)
     assert len(set(expected)) > 1
-    options = {"pool": 4, "folds": 4, "epochs": 6, "seed": 3, "progress": False}
+    options = {"pool": 4, "folds": 4, "epochs": 6, "random_state": 3, "progress": False}
     for read in (2**22, 50 * 384):  # all rows, fifty of them
         monkeypatch.setattr(probing, "READ", read)
-        found = probe(net, (images, labels), "relu1", batch_size=50, **options)
+        found = probe(net, (images, labels), layers="relu1", batch_size=50, **options)
         assert found.features == (384,)
         assert found.accuracy[0].tolist() == expected
 
@@ -135,7 +135,7 @@ def test_the_scaler_sees_the_images_of_training_only(monkeypatch):
 
     monkeypatch.setattr(StandardScaler, "partial_fit", fitted)
     monkeypatch.setattr(StandardScaler, "transform", transformed)
-    probe(network(images), (images, labels), "0", folds=3, epochs=1, progress=False)
+    probe(network(images), (images, labels), layers="0", folds=3, epochs=1, progress=False)
     tested = set()
     for fold in range(3):
         (_, training), _, (_, test) = seen[3 * fold : 3 * fold + 3]
@@ -154,7 +154,7 @@ def test_it_is_as_good_as_logistic_regression():
 
     images, labels = (one[:300] for one in mnist_test())
     net = dv.DeconvNet(mnist_cnn(pretrained=False))
-    found = probe(net, (images, labels), ["pool1", "fc1"], pool=7, folds=3, progress=False)
+    found = probe(net, (images, labels), layers=["pool1", "fc1"], pool=7, folds=3, progress=False)
     for row, layer in enumerate(("pool1", "fc1")):
         maps = net.trace(images, layer).activations[layer]
         features = (nn.functional.avg_pool2d(maps, 2) if maps.ndim == 4 else maps).flatten(1).numpy()
@@ -182,7 +182,8 @@ def test_the_same_seed_gives_the_same_and_another_one_other_folds():
     net = dv.DeconvNet(mnist_cnn(pretrained=False).train())
     with untouched(net.model):
         first, again, other = (
-            probe(net, (images, labels), "fc1", folds=3, epochs=3, seed=seed, progress=False) for seed in (0, 0, 1)
+            probe(net, (images, labels), layers="fc1", folds=3, epochs=3, random_state=seed, progress=False)
+            for seed in (0, 0, 1)
         )
     assert torch.equal(first.accuracy, again.accuracy)
     assert not torch.equal(first.accuracy, other.accuracy)
@@ -199,13 +200,13 @@ def test_nothing_is_left_in_the_temporary_folder(temporary):
                 seen.extend(sorted(path.name for path in temporary.glob("*/*")))
             return super().__getitem__(index)
 
-    probe(net, Watched(zip(images, labels.tolist(), strict=True)), ["0", "1"], progress=False)
+    probe(net, Watched(zip(images, labels.tolist(), strict=True)), layers=["0", "1"], progress=False)
     assert seen == ["0.float32", "1.float32"]
     assert not list(temporary.iterdir())
     images[55] = torch.finfo().max
     net.model[0].weight.data.fill_(10.0)
     with pytest.raises(InputError, match="layer '0' holds 16 values that are NaN or infinite"):
-        probe(net, (images, labels), "0", progress=False)
+        probe(net, (images, labels), layers="0", progress=False)
     assert not list(temporary.iterdir())
 
 
@@ -225,7 +226,7 @@ def test_a_folder_an_iterable_and_mappings(folder):
     preprocess = Preprocess(4, (0.0,), (1.0,))
     model(torch.zeros(1, 1, 4, 4))
     net = dv.DeconvNet(model, preprocess=preprocess)
-    found = probe(net, folder, "0", folds=3, progress=False)
+    found = probe(net, folder, layers="0", folds=3, progress=False)
     assert found.classes == ("bright", "dark")
     assert found.images == 12
     assert [one.name for one in found.broken] == ["dark/x.png"]
@@ -233,7 +234,7 @@ def test_a_folder_an_iterable_and_mappings(folder):
     images, labels = two_kinds()
     pairs = list(zip(images, labels.tolist(), strict=True))
     given = [(images, labels), pairs, iter(pairs), [{"image": image, "label": label} for image, label in pairs]]
-    accuracies = [probe(network(images), data, "0", folds=3, progress=False).accuracy for data in given]
+    accuracies = [probe(network(images), data, layers="0", folds=3, progress=False).accuracy for data in given]
     assert all(torch.equal(one, accuracies[0]) for one in accuracies)
 
 
@@ -269,7 +270,7 @@ def test_bad_input_is_one_sentence(monkeypatch):
 
 def test_the_result_is_kept_drawn_and_told(tmp_path):
     images, labels = two_kinds()
-    found = probe(network(images), (images, labels), ["0", "1"], progress=False, pool=2)
+    found = probe(network(images), (images, labels), layers=["0", "1"], progress=False, pool=2)
     again = Probe.load(found.save(tmp_path / "found.safetensors"))
     assert again.table() == found.table()
     assert again.table()[0] == {"layer": "0", "features": 4, "accuracy": 1.0, "±": 0.0, "chance": 0.5}
@@ -312,7 +313,7 @@ def test_photographs_through_squeezenet(assets: Path):
 
     loaded = load_model("torchvision:squeezenet1_1", assets / "models" / "squeezenet1_1-imagenet.safetensors")
     net = dv.DeconvNet(loaded.model, preprocess=loaded.preprocess)
-    found = probe(net, assets / "photos", ["features.1", "output"], pool=3, folds=3, epochs=10, progress=False)
+    found = probe(net, assets / "photos", layers=["features.1", "output"], pool=3, folds=3, epochs=10, progress=False)
     assert found.images == 127
     first, last = (float(one.mean()) for one in found.accuracy)
     assert last > first > found.chance + 0.05

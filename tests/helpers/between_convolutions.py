@@ -71,7 +71,7 @@ def everywhere(
     reference = Reference(plainly, x)
 
     def projected(style: str, position: Any, window: str) -> float:
-        found = dv.DeconvNet(model, style).project(x, "d", [0, 1], position, window=window)
+        found = dv.DeconvNet(model, style).project(x, "d", channel=[0, 1], position=position, window=window)
         return units(found)
 
     def units(found: dv.results.Projection) -> float:
@@ -92,7 +92,7 @@ def everywhere(
         return float(tuple(dv.DeconvNet(model).layers(x)["d"].shape) != tuple(reference.made.shape))
 
     def scanned() -> float:
-        found = dv.scan(dv.DeconvNet(model), x, ["d"], k=1, batch_size=1, progress=False)
+        found = dv.scan(dv.DeconvNet(model), x, layers=["d"], k=1, batch_size=1, progress=False)
         with torch.no_grad():
             alone = torch.cat([plainly.eval()(x[n : n + 1]) for n in range(samples)])
         best = alone.flatten(2).amax((0, 2))

@@ -19,7 +19,7 @@ import torch
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.mining import state as scan_state
-from deconvviz.mining.progress import Progress
+from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.scan import scan
 from deconvviz.models import mnist_cnn
 
@@ -91,7 +91,7 @@ def killed(folder: Path, times: int) -> None:
         os.kill(child, signal.SIGKILL)
         unfinished += ended(child) == -signal.SIGKILL
         if written.exists():
-            got.add(len(Progress.load(written)[0].done))
+            got.add(len(ScanProgress.load(written)[0].done))
     assert ended(forked(state, folder / "resumed", 0.0)) == 0
     print(f"killed {unfinished} of {times}, after {sorted(got)} batches")
 

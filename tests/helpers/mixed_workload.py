@@ -60,11 +60,11 @@ def _projects(net: dv.DeconvNet, x: Tensor, layer: str, chance: random.Random) -
     window = chance.choice(["auto", "full"])
     trace = net.trace(x, [layer])
     net.project(trace, layer, window=window)
-    net.project(trace, layer, 0, seed="one", window=window)
+    net.project(trace, layer, channel=0, seed="one", window=window)
 
 
 def _projects_places(net: dv.DeconvNet, x: Tensor, layer: str, chance: random.Random) -> None:
-    net.project(x, layer, [0, 1], "all" if layer != "fc" else ())
+    net.project(x, layer, channel=[0, 1], position="all" if layer != "fc" else ())
 
 
 def _reconstructs(net: dv.DeconvNet, x: Tensor, layer: str, chance: random.Random) -> None:
@@ -73,7 +73,7 @@ def _reconstructs(net: dv.DeconvNet, x: Tensor, layer: str, chance: random.Rando
 
 
 def _draws(net: dv.DeconvNet, x: Tensor, layer: str, chance: random.Random) -> None:
-    net.project(x[:1], layer, 0).figure()
+    net.project(x[:1], layer, channel=0).figure()
 
 
 def _fails(call: Callable[[], Any]) -> None:
@@ -86,12 +86,12 @@ def _fails(call: Callable[[], Any]) -> None:
 
 WORK = (_projects,) * 6 + (_projects_places, _reconstructs) * 3 + (_draws,)
 MISTAKES = (
-    lambda net, x, layer, chance: _fails(lambda: net.project(x, "nowhere", 0)),
-    lambda net, x, layer, chance: _fails(lambda: net.project(x, layer, 10_000)),
-    lambda net, x, layer, chance: _fails(lambda: net.project(x * torch.nan, layer, 0)),
-    lambda net, x, layer, chance: _fails(lambda: net.project(x[:, :0], layer, 0)),
+    lambda net, x, layer, chance: _fails(lambda: net.project(x, "nowhere", channel=0)),
+    lambda net, x, layer, chance: _fails(lambda: net.project(x, layer, channel=10_000)),
+    lambda net, x, layer, chance: _fails(lambda: net.project(x * torch.nan, layer, channel=0)),
+    lambda net, x, layer, chance: _fails(lambda: net.project(x[:, :0], layer, channel=0)),
     lambda net, x, layer, chance: _fails(lambda: dv.DeconvNet(Fails()).trace(torch.zeros(1, 1, 9, 9))),
-    lambda net, x, layer, chance: _fails(lambda: dv.scan(net, x, ["nowhere"], progress=False)),
+    lambda net, x, layer, chance: _fails(lambda: dv.scan(net, x, layers=["nowhere"], progress=False)),
 )
 
 

@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {**{"--layers": ["conv1"], "--top": ["top.safetensors"], "--out": ["at"], "--no-evidence": []}},
     ),
-    "occlude": (
+    "occlusion": (
         {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
         {
             **{"--target": ["3"], "--layer": ["conv2"], "--channel": ["0"], "--patch": ["14"], "--stride": ["14"]},
@@ -59,7 +59,7 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
     "invariance": (
         {"MODEL": ["mnist"], "IMAGE": ["mnist:0"]},
         {
-            **{"--transform": ["rotation"], "--values": ["0", "90"], "--layers": ["conv1"], "--targets": ["7"]},
+            **{"--transform": ["rotation"], "--values": ["0", "90"], "--layers": ["conv1"], "--target": ["7"]},
             **{"--fill": ["0.5"], "--batch-size": ["4"], "--out": ["inv"], "--json": []},
         },
     ),
@@ -67,19 +67,19 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
         {"MODEL": ["mnist"], "IMAGE": ["mnist:0", "mnist:1"]},
         {
             **{"--parts": ["parts.csv"], "--part-size": ["5"], "--within": ["all"], "--layers": ["conv1"]},
-            **{"--draws": ["1"], "--seed": ["0"], "--fill": ["grey"], "--out": ["co"], "--json": []},
+            **{"--draws": ["1"], "--random-state": ["0"], "--fill": ["grey"], "--out": ["co"], "--json": []},
         },
     ),
     "probe": (
         {"MODEL": ["mnist"], "DATA": ["classes"]},
         {
-            **{"--layers": ["conv1"], "--pool": ["2"], "--folds": ["2"], "--epochs": ["1"], "--seed": ["0"]},
+            **{"--layers": ["conv1"], "--pool": ["2"], "--folds": ["2"], "--epochs": ["1"], "--random-state": ["0"]},
             **{"--batch-size": ["4"], "--workers": ["0"], "--out": ["pr"], "--json": []},
         },
     ),
     "evolve": (
         {"MODEL": ["mnist"], "CHECKPOINTS": ["run"], "DATA": ["images"]},
-        {"--layers": ["conv1"], "--channels": ["0"], "--batch-size": ["4"], "--out": ["ev"], "--json": []},
+        {"--layers": ["conv1"], "--channel": ["0"], "--batch-size": ["4"], "--out": ["ev"], "--json": []},
     ),
     "diagnose": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
@@ -108,7 +108,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--root": ["none"], "--epochs": ["1"], "--batch-size": ["8"], "--patience": ["3"], "--threads": ["1"]},
             **{"--channels": ["2", "3"], "--width": ["4"], "--dropout": ["0"], "--optimiser": ["adam"], "--l1": ["0"]},
             **{"--learning-rate": ["0.1"], "--momentum": ["0.9"], "--schedule": ["constant"], "--warm-up": ["0"]},
-            **{"--l2": ["0"], "--validation": ["0.2"], "--rotation": ["0"], "--translation": ["0"], "--seed": ["0"]},
+            **{
+                "--l2": ["0"],
+                "--validation": ["0.2"],
+                "--rotation": ["0"],
+                "--translation": ["0"],
+                "--random-state": ["0"],
+            },
             **{"--unlabelled": ["refuse"], "--out": ["tr"]},
         },
     ),

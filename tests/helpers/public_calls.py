@@ -29,8 +29,8 @@ PREPROCESS = images.Preprocess(8, (0.0,), (1.0,))
 NET = dv.DeconvNet(MODEL.eval().requires_grad_(False), preprocess=PREPROCESS)
 X = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1] * 3)
-TOP = dv.scan(NET, DATA, ["0", "2"], k=2, progress=False)
-PROJECTION, RECONSTRUCTION = NET.project(X, "2", [0, 1]), NET.reconstruct(X, "2")
+TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
+PROJECTION, RECONSTRUCTION = NET.project(X, "2", channel=[0, 1]), NET.reconstruct(X, "2")
 WEIGHTS = dict(MODEL.state_dict())
 CURVES = results.LearningCurves((1, 2), (1.0, 0.5), (1.0, 0.6), (0.5, 0.8), (0.5, 0.7), "good", {})
 MAPS = torch.rand(2, 1, 3, 3)
@@ -159,14 +159,14 @@ KINDS = {
     "index": Kind(("None",), whole_numbers),
     "position": Kind((), lists),
     "count": Kind((), counts),
-    "seed": Kind((), counts),
+    "random_state": Kind((), counts),
     "number": Kind(("-1", "1.5", "1e30", "a numpy number"), numbers),
     "share": Kind((), numbers),
     "flag": Kind(("True",), flags),
     "choice": Kind(),
     "text": Kind(("no text", "a text", "a Chinese text with a line break")),
     "path": Kind((), paths),
-    "methods": Kind(("None", "a tuple", "an empty array", "an empty tensor"), lists),
+    "methods": Kind(("None",), lists),
     "mapping": Kind(),
     "style": Kind(),
     "model": Kind(),
@@ -216,12 +216,14 @@ CALLS: dict[str, Call] = {
         },
         fitting={"preprocess": ("None", "a function", "a type", "a model")},
     ),
-    "trace": Call(NET.trace, {"x": ("x", X), "layers": ("layers", ["2"])}, fitting={"x": ("a tensor on meta",)}),
-    "layers": Call(NET.layers, {"x": ("x", X)}),
+    "trace": Call(
+        NET.trace, {"inputs": ("x", X), "layers": ("layers", ["2"])}, fitting={"inputs": ("a tensor on meta",)}
+    ),
+    "layers": Call(NET.layers, {"inputs": ("x", X)}),
     "project": Call(
         NET.project,
         {
-            "x": ("x", X),
+            "inputs": ("x", X),
             "layer": ("layer", "2"),
             "channel": ("index", 1),
             "position": ("position", [1, 2]),
@@ -231,16 +233,21 @@ CALLS: dict[str, Call] = {
     ),
     "project on whole maps": Call(
         NET.project,
-        {"x": ("x", X), "channel": ("index", 1), "position": ("position", [1, 2])},
+        {"inputs": ("x", X), "channel": ("index", 1), "position": ("position", [1, 2])},
         {"layer": "2", "window": "full"},
     ),
     "project_units": Call(
         NET.project_units,
-        {"x": ("x", X), "layer": ("layer", "2"), "units": ("several", [(0, 0, (0, 1))]), "seed": ("choice", "one")},
+        {
+            "inputs": ("x", X),
+            "layer": ("layer", "2"),
+            "units": ("several", [(0, 0, (0, 1))]),
+            "seed": ("choice", "one"),
+        },
     ),
     "reconstruct": Call(
         NET.reconstruct,
-        {"x": ("x", X), "layer": ("layer", "2"), "signal": ("one", torch.ones(2, 3, 4, 4))},
+        {"inputs": ("x", X), "layer": ("layer", "2"), "signal": ("one", torch.ones(2, 3, 4, 4))},
         fitting={"signal": ("None",)},
     ),
     "scan": Call(
@@ -253,7 +260,7 @@ CALLS: dict[str, Call] = {
             "per_image": ("count", 1),
             "workers": ("count", 0),
             "state": ("one", None),
-            "strict": ("flag", False),
+            "on_error": ("choice", "skip"),
         },
         {"dataset": DATA, **QUIET},
         {"batch_size": (), "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break")},
@@ -262,14 +269,16 @@ CALLS: dict[str, Call] = {
         dv.compare,
         {
             "model": ("net", NET),
-            "x": ("x", X[:1]),
+            "inputs": ("x", X[:1]),
             "layer": ("layer or None", "2"),
             "channel": ("index", 1),
             "methods": ("methods", ["deconvnet"]),
         },
-        fitting={"methods": (), "layer": ("no text",)},
+        fitting={"methods": ()},
     ),
-    "compare, class": Call(dv.compare, {"target": ("index", 1)}, {"model": NET, "x": X[:1], "methods": ["deconvnet"]}),
+    "compare, class": Call(
+        dv.compare, {"target": ("index", 1)}, {"model": NET, "inputs": X[:1], "methods": ["deconvnet"]}
+    ),
     "build_atlas": Call(
         dv.build_atlas,
         {
@@ -277,14 +286,14 @@ CALLS: dict[str, Call] = {
             "top": ("one", TOP),
             "out": ("one", "atlas"),
             "layers": ("layers", ["2"]),
-            "channels": ("mapping", {"2": [0]}),
+            "channel": ("mapping", {"2": [0]}),
             "batch_size": ("count", 2),
             "title": ("one", "t"),
         },
         {"dataset": DATA, "evidence": False, **QUIET},
         {
             "out": ("no text", "a text", "a path", "a Chinese text with a line break"),
-            "channels": ("None",),
+            "channel": ("None",),
             "title": ("None", "no text", "a text", "a Chinese text with a line break"),
             "top": ("a scan",),
         },
@@ -293,26 +302,31 @@ CALLS: dict[str, Call] = {
         evidence.deletion,
         {
             "net": ("net", NET),
-            "x": ("x", X),
+            "inputs": ("x", X),
             "layer": ("layer", "2"),
             "channel": ("index", 1),
             "position": ("position", [1, 2]),
             "methods": ("methods", ["gradient"]),
-            "baseline": ("choice", "zero"),
+            "fill": ("number", 0.5),
             "steps": ("count", 1),
             "batch_size": ("count", 64),
         },
     ),
     "randomisation": Call(
         evidence.randomisation,
-        {"net": ("net", NET), "layer": ("layer", "2"), "mode": ("choice", "cascading"), "seed": ("seed", 1)},
-        {"x": X, "methods": ["gradient"]},
+        {
+            "net": ("net", NET),
+            "layer": ("layer", "2"),
+            "mode": ("choice", "cascading"),
+            "random_state": ("random_state", 1),
+        },
+        {"inputs": X, "methods": ["gradient"]},
     ),
     "selectivity": Call(
         evidence.selectivity,
         {
             "net": ("net", NET),
-            "x": ("x", X),
+            "inputs": ("x", X),
             "layer": ("layer", "2"),
             "count": ("count", 2),
             "methods": ("methods", ["gradient"]),
@@ -325,20 +339,26 @@ CALLS: dict[str, Call] = {
             "boxes": ("one", torch.tensor([[[0, 4], [0, 4]]] * 2)),
             "methods": ("methods", ["gradient"]),
         },
-        {"x": X, "layer": "2"},
+        {"inputs": X, "layer": "2", **QUIET},
     ),
     "digit_benchmark": Call(
         evidence.digit_benchmark,
-        {"count": ("count", 1), "distractors": ("count", 0), "side": ("count", 28), "seed": ("seed", 1)},
+        {
+            "count": ("count", 1),
+            "distractors": ("count", 0),
+            "side": ("count", 28),
+            "random_state": ("random_state", 1),
+        },
     ),
     "clarity": Call(
-        evidence.clarity, {"net": ("net", NET), "x": ("x", X), "layers": ("layers", ["0"]), "seed": ("seed", 1)}
+        evidence.clarity,
+        {"net": ("net", NET), "inputs": ("x", X), "layers": ("layers", ["0"]), "random_state": ("random_state", 1)},
     ),
     "occlusion": Call(
         experiments.occlusion,
         {
             "net": ("net", NET),
-            "x": ("x", X),
+            "inputs": ("x", X),
             "target": ("index", 1),
             "layer": ("layer or None", "2"),
             "channel": ("index", 1),
@@ -349,17 +369,17 @@ CALLS: dict[str, Call] = {
             "classes": ("several", ["a", "b", "c"]),
         },
         QUIET,
-        {"classes": ("a tuple", "an empty array", "an empty tensor"), "layer": ("no text",)},
+        {"classes": ("a tuple", "an empty array", "an empty tensor")},
     ),
     "invariance": Call(
         experiments.invariance,
         {
             "net": ("net", NET),
-            "x": ("x", X),
+            "inputs": ("x", X),
             "layers": ("layers", ["2"]),
             "transform": ("choice", "translation"),
             "values": ("layers", [1]),
-            "targets": ("index", 1),
+            "target": ("index", 1),
             "fill": ("number", 0.5),
             "batch_size": ("count", 4),
         },
@@ -369,13 +389,13 @@ CALLS: dict[str, Call] = {
         experiments.correspondence,
         {
             "net": ("net", NET),
-            "images": ("one", X),
+            "inputs": ("one", X),
             "parts": ("mapping", {"a": [(0, 0, 2, 2)] * 2}),
             "layers": ("layers", ["2"]),
             "size": ("index", 2),
             "within": ("layers", [(0, 0, 8, 8)] * 2),
             "draws": ("count", 1),
-            "seed": ("seed", 1),
+            "random_state": ("random_state", 1),
             "fill": ("number", 0.5),
             "batch_size": ("count", 4),
         },
@@ -390,10 +410,10 @@ CALLS: dict[str, Call] = {
             "pool": ("index", 2),
             "folds": ("count", 2),
             "epochs": ("count", 1),
-            "seed": ("seed", 1),
+            "random_state": ("random_state", 1),
             "batch_size": ("count", 6),
         },
-        {"data": (DATA, LABELS), **QUIET},
+        {"dataset": (DATA, LABELS), **QUIET},
     ),
     "diagnose": Call(
         experiments.diagnose,
@@ -405,7 +425,7 @@ CALLS: dict[str, Call] = {
             "rms_limit": ("number", 1.0),
             "batch_size": ("count", 6),
         },
-        {"data": DATA, **QUIET},
+        {"dataset": DATA, **QUIET},
         {"rms_limit": ("None",)},
     ),
     "evolution": Call(
@@ -414,10 +434,10 @@ CALLS: dict[str, Call] = {
             "net": ("net", NET),
             "checkpoints": ("several", [WEIGHTS, WEIGHTS]),
             "layers": ("layers", ["2"]),
-            "channels": ("index", 1),
+            "channel": ("index", 1),
             "batch_size": ("count", 6),
         },
-        {"data": DATA, **QUIET},
+        {"dataset": DATA, **QUIET},
     ),
     "DeconvNetAttribution": Call(dv.DeconvNetAttribution, {"model": ("model", MODEL), "style": ("style", "guided")}),
     "attribute": Call(
@@ -438,13 +458,13 @@ CALLS: dict[str, Call] = {
     "rules.check": Call(
         rules.check,
         {
-            "x": ("one", torch.rand(2, 3).double()),
+            "inputs": ("one", torch.rand(2, 3).double()),
             "style": ("style", "gradient"),
             "against": ("choice", "autograd"),
             "tolerance": ("share", 1e-8),
         },
         {"function": torch.sin},
-        {"x": ("a tensor of NaN",), "tolerance": ("1e30", "1.5", "a numpy number")},
+        {"inputs": ("a tensor of NaN",), "tolerance": ("1e30", "1.5", "a numpy number")},
         {"against": CALLABLE},
     ),
     "read_image": Call(images.read_image, {"path": ("path", "a.png")}),
@@ -475,12 +495,12 @@ CALLS: dict[str, Call] = {
         models.mc_dropout_predict,
         {
             "model": ("model", MODEL),
-            "images": ("one", DATA),
+            "inputs": ("one", DATA),
             "samples": ("one", 2),
-            "seed": ("seed", 1),
+            "random_state": ("random_state", 1),
             "batch_size": ("count", 3),
         },
-        fitting={"images": ("a tensor of NaN",), "samples": ("True",)},
+        fitting={"inputs": ("a tensor of NaN",), "samples": ("True",)},
     ),
     "train": Call(
         models.train,
@@ -511,7 +531,7 @@ CALLS: dict[str, Call] = {
     "clip_filter_rms_": Call(
         models.clip_filter_rms_,
         {"model": ("model", nn.Conv2d(1, 1, 2)), "limit": ("number", 0.5), "layers": ("layers", [""])},
-        fitting={"model": ("a model",), "layers": ("a tuple", "no text", "an empty array", "an empty tensor")},
+        fitting={"model": ("a model",), "layers": ("no text",)},
     ),
     "filter_image": Call(
         figures.filter_image,
@@ -559,7 +579,7 @@ CALLS: dict[str, Call] = {
     ),
     "load": Call(results.Projection.load, {"path": ("path", "d.safetensors")}),
 }
-for _name in ("epochs", "batch_size", "translation", "seed", "threads", "patience"):
+for _name in ("epochs", "batch_size", "translation", "random_state", "threads", "patience"):
     _fits = ("1e30", "None") if _name in ("threads", "patience") else ("1e30",)
     CALLS[f"TrainingSettings, {_name}"] = Call(models.TrainingSettings, {_name: ("one", 1)}, fitting={_name: _fits})
 

@@ -18,7 +18,7 @@ import deconvviz as dv
 from deconvviz import cli
 from deconvviz.data import ImageFolder, read_idx, read_parts
 from deconvviz.errors import CheckpointError, DataError, DeconvVizError, ModelError
-from deconvviz.mining.progress import Progress
+from deconvviz.mining.progress import ScanProgress
 from deconvviz.models import load_weights, mnist_cnn
 from deconvviz.results import TopActivations
 
@@ -49,7 +49,7 @@ def test_weights_that_are_no_file(folder, name):
 
 READS = {
     "a result": lambda: TopActivations.load("top.safetensors"),
-    "a state of a scan": lambda: Progress.load(Path("rank-0.safetensors")),
+    "a state of a scan": lambda: ScanProgress.load(Path("rank-0.safetensors")),
     "a scan with a state": lambda: dv.scan(
         dv.DeconvNet(nn.Conv2d(1, 1, 1)), torch.zeros(2, 1, 3, 3), state=".", progress=False
     ),
@@ -75,8 +75,8 @@ def test_no_reader_waits_for_a_pipe(folder, what):
         ("layers mnist --weights w.pt", "'w.pt' cannot be read (it is a device, pipe or socket)"),
         ("layers m.py:f", "there is no file 'm.py' to take a model from"),
         ("project mnist x.png --layer conv1", "'x.png' is a device or pipe, not an image file"),
-        ("occlude mnist mnist:0 --classes t.txt", "'t.txt' cannot be read as text: it is a device, pipe or socket"),
-        ("occlude mnist mnist:0 --classes images", "'images' cannot be read as text: Is a directory"),
+        ("occlusion mnist mnist:0 --classes t.txt", "'t.txt' cannot be read as text: it is a device, pipe or socket"),
+        ("occlusion mnist mnist:0 --classes images", "'images' cannot be read as text: Is a directory"),
         (
             "atlas mnist mnist --top top.safetensors",
             "'top.safetensors' is not a result saved by deconvviz (it is a device",
@@ -129,7 +129,7 @@ def test_lazy_modules_are_told_and_left_lazy():
             make(model)
     assert nn.parameter.is_lazy(model[0].weight)
     model(torch.randn(2, 3, 8, 8))
-    assert dv.DeconvNet(model).project(torch.randn(1, 3, 8, 8), "0", 1).pixels.shape == (1, 3, 8, 8)
+    assert dv.DeconvNet(model).project(torch.randn(1, 3, 8, 8), "0", channel=1).pixels.shape == (1, 3, 8, 8)
 
 
 def test_a_lazy_buffer_is_told_too():
@@ -143,5 +143,5 @@ def test_a_pipe_in_the_place_of_a_training_state(folder):
 
     model, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(8, 1, 2, 2)
     with pytest.raises((CheckpointError, DataError, DeconvVizError)) as caught:
-        train(model, images, torch.arange(8) % 2, TrainingSettings(epochs=1), checkpoints=".", progress=False)
+        train(model, images, torch.arange(8) % 2, settings=TrainingSettings(epochs=1), checkpoints=".", progress=False)
     assert len(str(caught.value).splitlines()) == 1

@@ -41,7 +41,7 @@ def test_metadata_are_in_one_order(tmp_path):
 def test_weights_come_back(tmp_path, entries):
     torch.manual_seed(0)
     model, other = (torch.nn.Linear(3, 2) for _ in range(2))
-    save_weights(model, tmp_path / "a.safetensors", entries)
+    save_weights(model, tmp_path / "a.safetensors", metadata=entries)
     load_weights(other, tmp_path / "a.safetensors")
     assert torch.equal(model.weight, other.weight)
 
@@ -51,9 +51,10 @@ import sys, torch
 from deconvviz.models import TrainingSettings, evaluate, save_trained, train_mnist
 images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 labels = torch.arange(20) % 10
-model, result = train_mnist(images, labels, TrainingSettings(epochs=1, threads=1), checkpoints=sys.argv[1] + "/c",
-                            progress=False, channels=(2, 2), width=4)
-save_trained(model, sys.argv[1] + "/mnist_cnn.safetensors", result, evaluate(model, images, labels))
+settings = TrainingSettings(epochs=1, threads=1)
+model, result = train_mnist(images, labels, settings=settings, checkpoints=sys.argv[1] + "/c", progress=False,
+                            channels=(2, 2), width=4)
+save_trained(model, sys.argv[1] + "/mnist_cnn.safetensors", result, test=evaluate(model, images, labels))
 """
 
 

@@ -85,7 +85,7 @@ def test_top_k_is_that_of_all_activations(net, digits, batch_size, count):
 
 
 def test_the_histogram_counts_what_lies_between_its_edges(net, digits):
-    statistics = dv.scan(net, digits[:300], "fc2", progress=False).statistics["fc2"]
+    statistics = dv.scan(net, digits[:300], layers="fc2", progress=False).statistics["fc2"]
     values = activations_of(net, digits[:300], ["fc2"], 64)["fc2"]
     for channel in range(10):
         inside = [
@@ -113,7 +113,7 @@ def test_several_units_of_one_image_keep_apart_by_their_receptive_fields(digits)
     model = nn.Sequential(nn.Conv2d(1, 4, 5, stride=2), nn.ReLU(), nn.Conv2d(4, 3, 3))
     net = dv.DeconvNet(model)
     images, k, several = digits[:12], 9, 3
-    top = dv.scan(net, images, "2", k=k, per_image=several, batch_size=16, progress=False)
+    top = dv.scan(net, images, layers="2", k=k, per_image=several, batch_size=16, progress=False)
     every = activations_of(net, images, ["2"], 16)["2"]
     size, step = net.layers(images[:1])["2"].receptive_field[0], 2
     for channel in range(3):
@@ -142,10 +142,10 @@ def test_channels_last_finds_the_same(digits):
         parameter.data = (parameter.data * 64).round() / 64
     images = digits[:60].repeat_interleave(2, 0)  # ties between images, and between positions that are all zero
     images = (images * 16).round() / 16
-    straight = dv.scan(dv.DeconvNet(model), images, ["2", "3"], k=70, batch_size=16, progress=False)
+    straight = dv.scan(dv.DeconvNet(model), images, layers=["2", "3"], k=70, batch_size=16, progress=False)
     turned = model.to(memory_format=torch.channels_last)
     turned[2].register_forward_hook(lambda module, args, output: output.contiguous(memory_format=torch.channels_last))
-    last = dv.scan(dv.DeconvNet(turned), images, ["2", "3"], k=70, batch_size=16, progress=False)
+    last = dv.scan(dv.DeconvNet(turned), images, layers=["2", "3"], k=70, batch_size=16, progress=False)
     for layer in ("2", "3"):
         assert torch.equal(straight.values[layer], last.values[layer])
         assert torch.equal(straight.images[layer], last.images[layer])
@@ -153,7 +153,7 @@ def test_channels_last_finds_the_same(digits):
 
 
 def test_fewer_images_than_k(net, digits):
-    top = dv.scan(net, digits[:2], "conv1", k=5, progress=False)
+    top = dv.scan(net, digits[:2], layers="conv1", k=5, progress=False)
     assert (top.images["conv1"][:, 2:] == -1).all()
     assert (top.positions["conv1"][:, 2:] == -1).all()
     assert torch.isneginf(top.values["conv1"][:, 2:]).all()
@@ -161,11 +161,11 @@ def test_fewer_images_than_k(net, digits):
 
 
 def test_units_found_are_the_units_projected(net, digits):
-    top = dv.scan(net, digits[:300], "conv2", k=2, progress=False)
+    top = dv.scan(net, digits[:300], layers="conv2", k=2, progress=False)
     for channel in (0, 17, 47):
         for rank in range(2):
             image, place = top.images["conv2"][channel, rank], top.positions["conv2"][channel, rank]
-            unit = net.project(digits[image][None], "conv2", channel, tuple(place.tolist())).units[0]
+            unit = net.project(digits[image][None], "conv2", channel=channel, position=tuple(place.tolist())).units[0]
             assert unit.activation == pytest.approx(float(top.values["conv2"][channel, rank]), rel=1e-5)
 
 
@@ -186,7 +186,7 @@ class Sequences(nn.Module):
 
 def test_channels_last_functional_calls_and_sequences():
     net, images = dv.DeconvNet(Sequences().eval()), torch.randn(20, 2, 12)
-    top = dv.scan(net, images, ["norm", "relu"], k=3, batch_size=7, progress=False)
+    top = dv.scan(net, images, layers=["norm", "relu"], k=3, batch_size=7, progress=False)
     with torch.no_grad():
         every = net.model.norm(net.model.conv(images).transpose(1, 2)).transpose(1, 2)
     values, numbers, places = brute_force(every, 3)
@@ -195,14 +195,14 @@ def test_channels_last_functional_calls_and_sequences():
     assert torch.equal(top.positions["norm"], places)
     assert torch.equal(top.values["relu"], top.values["norm"].clamp(min=0))
     with pytest.raises(InputError, match=r"'rnn\[0\]' mixes the samples of a batch; scan it with batch_size=1"):
-        dv.scan(net, images, "rnn[0]", progress=False)
-    alone = dv.scan(net, images, "rnn[0]", k=1, batch_size=1, progress=False)
+        dv.scan(net, images, layers="rnn[0]", progress=False)
+    alone = dv.scan(net, images, layers="rnn[0]", k=1, batch_size=1, progress=False)
     with torch.no_grad():
         outputs = torch.stack([net.model(image[None])[:, 0] for image in images])  # (N, time, channels)
     assert torch.allclose(alone.values["rnn[0]"][:, 0], outputs.amax((0, 1)).double(), 1e-5)
 
 
-def test_a_functional_call_that_cannot_be_told_apart_is_refused():
+def test_calls_of_a_function_are_counted_alike_with_and_without_a_tape():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -213,15 +213,21 @@ def test_a_functional_call_that_cannot_be_told_apart_is_refused():
 
     net = dv.DeconvNet(Twice())
     assert "relu" in [layer.name for layer in net.layers(torch.randn(1, 1, 5, 5))]
-    top = dv.scan(net, torch.randn(3, 1, 5, 5), "relu", k=1, progress=False)  # the call that sees the input came first
-    assert top.values["relu"].shape == (2, 1)
+    images = torch.randn(3, 1, 5, 5)
+    assert dv.scan(net, images, layers="relu", k=1, progress=False).values["relu"].shape == (2, 1)
 
     class First(Twice):
         def forward(self, x):
             return torch.relu(self.offset) * torch.relu(self.conv(x))
 
-    with pytest.raises(InputError, match="'relu' is one of several calls"):
-        dv.scan(dv.DeconvNet(First()), torch.randn(3, 1, 5, 5), "relu", progress=False)
+    with pytest.raises(UnknownLayerError, match="no layer 'relu' in First; did you mean 'relu_1'"):
+        dv.scan(dv.DeconvNet(First()), images, layers="relu", progress=False)
+    first = dv.DeconvNet(First())
+    top = dv.scan(first, images, layers="relu_1", k=1, progress=False)
+    with torch.no_grad():
+        expected = first.model.conv(images).relu().amax((2, 3)).amax(0)
+    assert torch.allclose(top.values["relu_1"][:, 0], expected.double())
+    assert torch.equal(first.trace(images, "relu_1").activations["relu_1"].amax((0, 2, 3)), expected)
 
     class Between(First):
         def __init__(self):
@@ -231,8 +237,10 @@ def test_a_functional_call_that_cannot_be_told_apart_is_refused():
         def forward(self, x):
             return torch.relu(self.behind(super().forward(x)))  # here the other call's maps are of another size
 
-    with pytest.raises(InputError, match="'relu_1' is one of several calls"):
-        dv.scan(dv.DeconvNet(Between()), torch.randn(3, 1, 5, 5), "relu_1", k=1, progress=False)
+    between = dv.DeconvNet(Between())
+    top = dv.scan(between, images, layers="relu_2", k=1, progress=False)
+    with torch.no_grad():
+        assert top.values["relu_2"].item() == pytest.approx(float(between.model(images).max()))
 
 
 def test_images_of_different_sizes_one_at_a_time():
@@ -301,7 +309,7 @@ def test_broken_items_are_listed_and_left_out(net, digits):
     kept = sorted(set(range(30)) - {3, 12, 29})
     assert top.images["conv1"][0].sort().values.tolist() == [-1] * 3 + kept
     with pytest.raises(DataError, match="item 3 cannot be read: OSError: the disk is sad"):
-        dv.scan(net, Named(images, broken=(3,)), batch_size=8, strict=True, progress=False)
+        dv.scan(net, Named(images, broken=(3,)), batch_size=8, on_error="raise", progress=False)
     with pytest.raises(DataError, match="none of the 30 items could be read"):
         dv.scan(net, Named(images, broken=range(30)), progress=False)
 
@@ -325,15 +333,15 @@ def test_a_folder_with_broken_files(tmp_path, digits):
 
 def test_what_is_refused(net, digits):
     with pytest.raises(UnknownLayerError, match="there is no layer 'conv3' in MnistCNN; did you mean 'conv2'"):
-        dv.scan(net, digits[:3], "conv3", progress=False)
+        dv.scan(net, digits[:3], layers="conv3", progress=False)
     with pytest.raises(InputError, match="k must be a whole number of at least 1, not 0"):
         dv.scan(net, digits[:3], k=0, progress=False)
     with pytest.raises(DataError, match="the dataset is empty"):
         dv.scan(net, digits[:0], progress=False)
     with pytest.raises(InputError, match="a dataset is a folder"):
         dv.scan(net, 7, progress=False)
-    with pytest.raises(InputError, match="there is no layer to scan"):
-        dv.scan(net, digits[:3], [], progress=False)
+    with pytest.raises(InputError, match="there is no layer to look at"):
+        dv.scan(net, digits[:3], layers=[], progress=False)
     with pytest.raises(InputError, match="first convolution, 'conv1'"):
         dv.scan(net, torch.randn(3, 2, 28, 28), progress=False)
     with pytest.raises(InputError, match="no preprocess"):
@@ -365,7 +373,7 @@ def test_nothing_is_left_on_the_model(digits):
 
 
 def test_the_result_can_be_saved_printed_and_drawn(net, digits, tmp_path):
-    top = dv.scan(net, digits[:40], ["conv1", "fc2"], k=3, progress=False)
+    top = dv.scan(net, digits[:40], layers=["conv1", "fc2"], k=3, progress=False)
     again = TopActivations.load(top.save(tmp_path / "top.safetensors"))
     assert torch.equal(again.positions["conv1"], top.positions["conv1"])
     assert torch.equal(again.statistics["fc2"].histogram, top.statistics["fc2"].histogram)
@@ -421,7 +429,7 @@ def test_photographs_through_squeezenet(assets):
     folder = ImageFolder(assets / "photos")
     some = torch.utils.data.Subset(folder, range(0, len(folder), 3))
     layers = ["features.0", "features.6.expand3x3", "features.12.expand1x1", "classifier.1"]
-    top = dv.scan(net, some, layers, k=9, batch_size=10, progress=False)
+    top = dv.scan(net, some, layers=layers, k=9, batch_size=10, progress=False)
     images = torch.stack([loaded.preprocess(image) for image, _ in some])
     for layer, every in activations_of(net, images, layers, 10).items():
         values, numbers, places = brute_force(every, 9)

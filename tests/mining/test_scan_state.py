@@ -22,7 +22,7 @@ from deconvviz.images import to_pil
 from deconvviz.io.atomic import replacing
 from deconvviz.io.locks import alone
 from deconvviz.mining import state
-from deconvviz.mining.progress import Progress, Runs
+from deconvviz.mining.progress import Runs, ScanProgress
 from deconvviz.mining.ranks import Ranks
 from tests.helpers.disagreeing_scans import IMAGES, Called, net, scan
 
@@ -82,7 +82,7 @@ def test_an_iterable_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "SHARE", 0)
     with pytest.raises(DataError, match="behind its first 19 items"):
         scan(data=halfway(IMAGES), state=tmp_path)
-    assert Progress.load(tmp_path / "rank-0.safetensors")[0].done.runs == [[0, 3]]
+    assert ScanProgress.load(tmp_path / "rank-0.safetensors")[0].done.runs == [[0, 3]]
     top = scan(data=iter(IMAGES), state=tmp_path)
     assert top.count == 40
     assert torch.equal(top.images["3"], scan().images["3"])
@@ -164,7 +164,7 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path):
 def test_a_state_that_does_not_add_up_is_not_counted(tmp_path):
     scan(state=tmp_path)
     path = tmp_path / "rank-0.safetensors"
-    progress, identity = Progress.load(path)
+    progress, identity = ScanProgress.load(path)
     progress.count += 108
     progress.save(path, identity)
     with pytest.raises(DataError, match="is inconsistent: it covers 148 of 40 items; remove it and scan again"):

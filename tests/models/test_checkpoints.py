@@ -41,7 +41,7 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
 
 def run(network: MnistCNN, samples: tuple, folder: Path | None = None, **changes: object):
     settings = TrainingSettings(**{**SETTINGS, **changes})
-    return train(network, *samples, settings, checkpoints=folder, progress=False)
+    return train(network, *samples, settings=settings, checkpoints=folder, progress=False)
 
 
 def assert_equal(first: torch.nn.Module, second: torch.nn.Module) -> None:
@@ -119,7 +119,7 @@ def test_the_folder_holds_each_epoch_and_nothing_that_runs(samples, tmp_path: Pa
     ("change", "sentence"),
     [
         ({"learning_rate": 0.5}, "with other setting learning_rate: 0.001 then, 0.5 now;"),
-        ({"seed": 1, "l1": 0.1}, "with other setting l1, setting seed: 0.0 then, 0.1 now;"),
+        ({"random_state": 1, "l1": 0.1}, "with other setting l1, setting random_state: 0.0 then, 0.1 now;"),
         ({"epochs": 9}, "with other setting epochs: 1 then, 9 now;"),
     ],
 )
@@ -197,7 +197,7 @@ SCRIPT = """
         settings = TrainingSettings(
             epochs=16, batch_size=16, schedule="cosine", rotation=10.0, patience=16, threads=1
         )
-        train(model, images, labels, settings, checkpoints=folder, progress=False)
+        train(model, images, labels, settings=settings, checkpoints=folder, progress=False)
         return model
 
     if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_dropout_draws_have_the_mean_and_spread_of_the_binomial():
 
 def test_dropout_draws_repeat_with_the_seed():
     model, images = small(dropout=0.5), digits(3)
-    first, again, other = (mc_dropout_predict(model, images, samples=4, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (mc_dropout_predict(model, images, samples=4, random_state=seed) for seed in (1, 1, 2))
     assert torch.equal(first.mean, again.mean)
     assert not torch.equal(first.mean, other.mean)
 

@@ -41,7 +41,7 @@ def test_the_bundled_file_says_where_it_comes_from():
     assert json.loads(metadata["architecture"])["channels"] == list(weights["conv1.weight"].shape[:1]) + list(
         weights["conv2.weight"].shape[:1]
     )
-    assert training["settings"]["seed"] == 0
+    assert training["settings"]["random_state"] == 0
     assert training["test"]["accuracy"] >= 0.993
     assert all(value.isfinite().all() for value in weights.values())
 
@@ -160,7 +160,7 @@ def test_zfnet_gives_logits_per_class():
 def test_the_architecture_travels_with_the_weights(tmp_path: Path):
     source = small(1, batch_norm=True, dropout=0.0)
     metadata = {"architecture": json.dumps(source.architecture)}
-    save_weights(source, tmp_path / "w.safetensors", metadata)
+    save_weights(source, tmp_path / "w.safetensors", metadata=metadata)
     loaded = mnist_cnn(weights=tmp_path / "w.safetensors")
     assert not loaded.training
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_the_architecture_travels_with_the_weights(tmp_path: Path):
 
 @pytest.mark.parametrize("architecture", ["{", '{"depth": 3}', '{"channels": "many"}', "3", '{"dropout": 2}'])
 def test_a_wrong_architecture_is_a_checkpoint_error(tmp_path: Path, architecture: str):
-    save_weights(small(), tmp_path / "w.safetensors", {"architecture": architecture})
+    save_weights(small(), tmp_path / "w.safetensors", metadata={"architecture": architecture})
     with pytest.raises(CheckpointError, match="describes no MnistCNN"):
         mnist_cnn(weights=tmp_path / "w.safetensors")
 

@@ -30,7 +30,7 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def quietly(model: nn.Module, samples: tuple, **settings: object) -> TrainingResult:
-    return train(model, *samples, TrainingSettings(**settings), progress=False)
+    return train(model, *samples, settings=TrainingSettings(**settings), progress=False)
 
 
 def with_value(values: torch.Tensor, index: object, value: float) -> torch.Tensor:
@@ -85,7 +85,7 @@ def test_unlabelled_images_are_ignored_on_request_only(samples):
         ({"batch_size": 1.5}, "batch_size is a whole number from 1, not 1.5"),
         ({"patience": 0}, "patience is a whole number from 1 or None, not 0"),
         ({"threads": -1}, "threads is a whole number from 1 or None, not -1"),
-        ({"seed": -1}, "seed is a whole number from 0, not -1"),
+        ({"random_state": -1}, "random_state is a whole number from 0, not -1"),
         ({"translation": 0.5}, "translation is a whole number from 0, not 0.5"),
         ({"learning_rate": 0.0}, "learning_rate is a number above 0, not 0.0"),
         ({"learning_rate": math.nan}, "learning_rate is a finite number, not nan"),

@@ -27,7 +27,7 @@ from deconvviz.models import (
 )
 from deconvviz.models.evaluation import Evaluation
 from deconvviz.models.randomness import generator
-from deconvviz.models.samples import split
+from deconvviz.models.samples import held_out_split
 
 
 def seeded(*layers: Callable[[], nn.Module]) -> nn.Sequential:
@@ -50,12 +50,12 @@ def samples() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def quietly(model: nn.Module, samples: tuple, checkpoints: object = None, **settings: object):
-    return train(model, *samples, TrainingSettings(**settings), checkpoints=checkpoints, progress=False)
+    return train(model, *samples, settings=TrainingSettings(**settings), checkpoints=checkpoints, progress=False)
 
 
 def steps(count: int, batch: int, epoch: int = 1, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """The images of each step of an epoch, as indices into the samples."""
-    chosen, _ = split(count, 0.1, seed)
+    chosen, _ = held_out_split(count, 0.1, seed)
     order = torch.randperm(len(chosen), generator=generator(seed, "order", epoch))
     return chosen[order].split(batch)
 
@@ -126,7 +126,7 @@ def test_the_full_batch_gradient_is_the_average_of_the_gradients(samples):
     images, labels = samples
     model, before = linear(), linear()
     quietly(model, samples, optimiser="gradient-descent", learning_rate=0.5, batch_size=4, epochs=1)
-    chosen, _ = split(30, 0.1, 0)
+    chosen, _ = held_out_split(30, 0.1, 0)
     average = torch.stack(
         [
             torch.autograd.grad(cross_entropy(before(images[i : i + 1]), labels[i : i + 1]), before[1].weight)[0]
@@ -196,7 +196,7 @@ def test_the_curves_are_measured_on_images_that_are_held_out(samples):
     images, labels = samples
     model = linear()
     result = quietly(model, samples, epochs=2, validation=0.3, learning_rate=0.1)
-    chosen, held_out = split(30, 0.3, 0)
+    chosen, held_out = held_out_split(30, 0.3, 0)
     assert sorted([*chosen.tolist(), *held_out.tolist()]) == list(range(30))
     with torch.no_grad():
         for part, loss, accuracy in (
@@ -256,7 +256,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_caller_drew(samples):
     for number, (model, seed) in enumerate(zip(models, (0, 0, 1), strict=True)):
         torch.manual_seed(number)
         before = torch.get_rng_state()
-        quietly(model, samples, seed=seed, **EVERYTHING)
+        quietly(model, samples, random_state=seed, **EVERYTHING)
         assert torch.equal(torch.get_rng_state(), before)
     first, again, other = (model.state_dict() for model in models)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -304,7 +304,7 @@ def test_modes_random_numbers_threads_and_gradients_are_left_as_found(samples, r
 
 
 def test_the_progress_bar_goes_to_standard_error(samples, capsys):
-    train(linear(), *samples, TrainingSettings(epochs=1))
+    train(linear(), *samples, settings=TrainingSettings(epochs=1))
     shown = capsys.readouterr()
     assert "27/27" in shown.err
     assert shown.out == ""
@@ -331,14 +331,21 @@ def test_a_short_reference_training_repeats_to_the_bit_and_loads_again(tmp_path:
     images, labels = torch.rand(64, 1, 28, 28, generator=draws), torch.randint(0, 10, (64,), generator=draws)
     settings = dataclasses.replace(REFERENCE, epochs=2, batch_size=16, threads=1)
     options = {"channels": (3, 4), "width": 8}
-    (first, result), (again, _) = (train_mnist(images, labels, settings, progress=False, **options) for _ in range(2))
+    (first, result), (again, _) = (
+        train_mnist(images, labels, settings=settings, progress=False, **options) for _ in range(2)
+    )
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in first.state_dict().items())
     assert not torch.equal(first.conv1.weight, initialised(0, **options).conv1.weight)
     save_trained(first, tmp_path / "w.safetensors", result, test=Evaluation(0.5, 0.75, 4, (3,)))
     loaded = mnist_cnn(weights=tmp_path / "w.safetensors")
     assert torch.equal(loaded.fc2.bias, first.fc2.bias)
     _, metadata = read_weights(tmp_path / "w.safetensors")
-    for part in ('"seed": 0', '"kept_epoch": ', '"test": {"loss": 0.5, "accuracy": 0.75, "images": 4}', '"torch": '):
+    for part in (
+        '"random_state": 0',
+        '"kept_epoch": ',
+        '"test": {"loss": 0.5, "accuracy": 0.75, "images": 4}',
+        '"torch": ',
+    ):
         assert part in metadata["training"]
 
 

@@ -41,7 +41,7 @@ def test_torch_checkpoints_load_bare_wrapped_and_prefixed(tmp_path: Path, name: 
 def test_safetensors_go_in_and_out_whatever_the_suffix(tmp_path: Path, name: str):
     source = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
     source["b"].weight = source["a"].weight  # tied
-    save_weights(source, tmp_path / name, {"note": "tied"})
+    save_weights(source, tmp_path / name, metadata={"note": "tied"})
     target = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
     load_weights(target, tmp_path / name)
     assert torch.equal(target["b"].weight, source["a"].weight)

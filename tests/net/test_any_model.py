@@ -29,7 +29,7 @@ def x():
 
 
 def project(model, x, layer="output"):
-    return dv.DeconvNet(model).project(x, layer, [0, 2]).pixels
+    return dv.DeconvNet(model).project(x, layer, channel=[0, 2]).pixels
 
 
 # Wrappers and other forms of the same network
@@ -94,9 +94,9 @@ def test_scripted_operations_are_layers(plain, x):
             *("convolution", "relu", "max_pool2d_with_indices[0]", "max_pool2d_with_indices[1]"),
             *("convolution_1", "relu_1", "output"),
         ]
-        assert relative_error(net.project(x, "convolution_1", [0, 2]).pixels, expected) < 1e-5
+        assert relative_error(net.project(x, "convolution_1", channel=[0, 2]).pixels, expected) < 1e-5
     part = dv.DeconvNet(FORMS["a scripted part"](plain))
-    assert relative_error(part.project(x, "inner.convolution_1", [0, 2]).pixels, expected) < 1e-5
+    assert relative_error(part.project(x, "inner.convolution_1", channel=[0, 2]).pixels, expected) < 1e-5
 
 
 def test_compiled_parts_keep_the_names_of_what_they_compile(plain, x):
@@ -119,7 +119,7 @@ def test_pruned_and_parametrised_weights(change, x):
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3)).double().eval()
     change(model[0])
     x = x.double()
-    projection = dv.DeconvNet(model).project(x, "2", [1, 3])
+    projection = dv.DeconvNet(model).project(x, "2", channel=[1, 3])
     _, expected = reference(model, x, "2", [(u.sample, u.channel, *u.position) for u in projection.units])
     assert relative_error(projection.pixels, expected) < 1e-10
     assert projection.provenance.linearised == ()
@@ -140,9 +140,9 @@ def test_low_precision_is_as_right_as_its_rounding(plain, x, dtype, tolerance):
 
 def test_autocast_inside_and_around_a_model(plain, x):
     expected = project(plain, x, "4")
-    inside = dv.DeconvNet(Around(plain, autocast)).project(x, "inner.4", [0, 2])
+    inside = dv.DeconvNet(Around(plain, autocast)).project(x, "inner.4", channel=[0, 2])
     with torch.autocast("cpu", torch.bfloat16):
-        around = dv.DeconvNet(plain).project(x, "4", [0, 2])
+        around = dv.DeconvNet(plain).project(x, "4", channel=[0, 2])
     for found in (inside, around):
         assert found.pixels.dtype == torch.float32
         assert 0 < relative_error(found.pixels, expected) < 0.05
@@ -153,7 +153,7 @@ def test_a_projection_is_not_rounded_by_an_active_autocast(plain, x):
     trace = net.trace(x, "4")
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(net.project(trace, "4").pixels, net.project(x.clone(), "4").pixels) is False
-        found = net.project(trace, "4", [0, 2]).pixels
+        found = net.project(trace, "4", channel=[0, 2]).pixels
     assert torch.equal(found, project(plain, x, "4"))
 
 
@@ -183,8 +183,8 @@ def test_several_inputs_by_place_and_by_name(x):
     model, mask = TwoInputs().double(), torch.randn(2, 1, 16, 14, dtype=torch.float64)
     x = x.double()
     net = dv.DeconvNet(model)
-    by_place = net.project((x, mask, 2.0), "output[all][0]", 1, seed="one")
-    by_name = net.project({"mask": mask, "image": x, "scale": 2.0}, "output[all][0]", 1, seed="one")
+    by_place = net.project((x, mask, 2.0), "output[all][0]", channel=1, seed="one")
+    by_name = net.project({"mask": mask, "image": x, "scale": 2.0}, "output[all][0]", channel=1, seed="one")
     leaf = mask.clone().requires_grad_()
     made = model(x, leaf, 2.0)["all"][0]
     for unit in by_place.units:
@@ -194,9 +194,9 @@ def test_several_inputs_by_place_and_by_name(x):
     assert torch.equal(by_place.others["[1]"], by_name.pixels)
     assert set(net.reconstruct((x, mask), "last").others) == {"[1]"}
     with pytest.raises(InputError, match=r"argument \[1\] holds 1 values that are NaN or infinite, of 448"):
-        net.project((x, torch.where(mask == mask.max(), torch.nan, mask)), "last", 0)
+        net.project((x, torch.where(mask == mask.max(), torch.nan, mask)), "last", channel=0)
     with pytest.raises(InputError, match="no floating-point tensor among the arguments"):
-        net.project((3, "a"), "last", 0)
+        net.project((3, "a"), "last", channel=0)
 
 
 @dataclasses.dataclass
@@ -209,7 +209,7 @@ def test_outputs_in_dataclasses_and_named_tuples(plain, x):
     made = Around(plain, lambda inner, x: Found(inner(x).mean((2, 3)), (inner(x),)))
     net = dv.DeconvNet(made)
     assert [row.name for row in net.layers(x)][-2:] == ["output[scores]", "output[features][0]"]
-    assert torch.equal(net.project(x, "output[features][0]", [0, 2]).pixels, project(plain, x, "4"))
+    assert torch.equal(net.project(x, "output[features][0]", channel=[0, 2]).pixels, project(plain, x, "4"))
 
 
 def test_outputs_of_transformers_models(x):
@@ -217,7 +217,7 @@ def test_outputs_of_transformers_models(x):
     config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     model = randomised(transformers.ResNetModel(config)).eval()
     net = dv.DeconvNet(model)
-    projection = net.project({"pixel_values": x}, "output[last_hidden_state]", [0, 7])
+    projection = net.project({"pixel_values": x}, "output[last_hidden_state]", channel=[0, 7])
     _, expected = reference(
         model, x, "encoder.stages.1", [(u.sample, u.channel, *u.position) for u in projection.units]
     )
@@ -229,7 +229,7 @@ def test_a_detector_takes_a_list_of_images():
     randomised(model)
     images = [torch.rand(3, 40, 50), torch.rand(3, 60, 30)]
     net = dv.DeconvNet(model)
-    projection = net.project((images,), "backbone.features.0.0.0", [0, 3], position=(1, 4, 5))
+    projection = net.project((images,), "backbone.features.0.0.0", channel=[0, 3], position=(1, 4, 5))
     assert projection.pixels.shape == (2, 3, 40, 50)
     assert float(projection.pixels.abs().max()) == 0  # the unit is one of the second image, row 1 of the batch
     assert projection.others["[0][1]"].shape == (2, 3, 60, 30)

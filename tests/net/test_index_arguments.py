@@ -20,7 +20,7 @@ MODEL = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3), nn.Flat
 NET = dv.DeconvNet(MODEL)
 X = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-TOP = dv.scan(NET, DATA, ["2"], k=1, progress=False)
+TOP = dv.scan(NET, DATA, layers=["2"], k=1, progress=False)
 
 ONES = [1, np.int64(1), np.uint8(1), np.array(1), torch.tensor(1), torch.tensor(1, dtype=torch.uint8)]
 NONE = [True, np.bool_(True), torch.tensor(True), 1.0, np.float32(1), torch.tensor(1.0), "1", b"\x01", 1j, {1}, {1: 0}]
@@ -50,22 +50,28 @@ def described(one):
 # What takes one index for all images or several of a layer: a call, and what comes of it as numbers.
 
 ONE = {
-    "project, channel": lambda one: NET.project(X, "2", one).units,
-    "project, position": lambda one: NET.project(X, "2", 0, (one, 0)).units,
-    "project on whole maps, position": lambda one: NET.project(X, "2", 0, (one, 0), window="full").units,
+    "project, channel": lambda one: NET.project(X, "2", channel=one).units,
+    "project, position": lambda one: NET.project(X, "2", channel=0, position=(one, 0)).units,
+    "project on whole maps, position": lambda one: (
+        NET.project(X, "2", channel=0, position=(one, 0), window="full").units
+    ),
     "project_units, sample": lambda one: NET.project_units(X, "2", [(one, 0, (0, 0))]).units,
     "project_units, channel": lambda one: NET.project_units(X, "2", [(0, one, (0, 0))]).units,
     "project_units, position": lambda one: NET.project_units(X, "2", [(0, 0, (one, 0))]).units,
-    "deletion, channel": lambda one: deletion(NET, X, "2", one, methods=[], steps=1).units,
-    "deletion, position": lambda one: deletion(NET, X, "2", 0, (one, 0), methods=[], steps=1).units,
-    "compare, target": lambda one: dv.compare(NET, X[:1], one, methods=["deconvnet"]).unit,
-    "compare, channel": lambda one: dv.compare(NET, X[:1], None, "2", one, methods=["deconvnet"]).unit,
-    "occlusion, target": lambda one: occlusion(NET, X, one, patch=8, progress=False).targets.tolist(),
+    "deletion, channel": lambda one: deletion(NET, X, "2", channel=one, methods=[], steps=1).units,
+    "deletion, position": lambda one: deletion(NET, X, "2", channel=0, position=(one, 0), methods=[], steps=1).units,
+    "compare, target": lambda one: dv.compare(NET, X[:1], target=one, methods=["deconvnet"]).unit,
+    "compare, channel": lambda one: (
+        dv.compare(NET, X[:1], target=None, layer="2", channel=one, methods=["deconvnet"]).unit
+    ),
+    "occlusion, target": lambda one: occlusion(NET, X, target=one, patch=8, progress=False).targets.tolist(),
     "occlusion, channel": lambda one: occlusion(NET, X, channel=one, patch=8, progress=False).projection.units,
-    "invariance, targets": lambda one: invariance(NET, X, "2", values=[1], targets=one).targets,
+    "invariance, targets": lambda one: invariance(NET, X, layers="2", values=[1], target=one).targets,
     "evolution, channels": lambda one: evolved(one),
     "correspondence, parts": lambda one: (
-        correspondence(NET, X, {"eye": [(0, 0, 2, one + 1 if whole(one) else one)] * 2}, "2", draws=1, progress=False)
+        correspondence(
+            NET, X, {"eye": [(0, 0, 2, one + 1 if whole(one) else one)] * 2}, layers="2", draws=1, progress=False
+        )
         .boxes["eye"]
         .tolist()
     ),
@@ -74,7 +80,7 @@ ONE = {
 
 def evolved(channels):
     weights = MODEL.state_dict()
-    return evolution(NET, [weights, weights], DATA, ["2"], channels, progress=False).measured
+    return evolution(NET, [weights, weights], DATA, layers=["2"], channel=channels, progress=False).measured
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -93,15 +99,17 @@ def test_what_is_no_whole_number_is_refused(name):
 
 
 MANY = {
-    "project, channel": lambda many: NET.project(X, "2", many).units,
-    "project on whole maps, channel": lambda many: NET.project(X, "2", many, (0, 0), window="full").units,
-    "project, position": lambda many: NET.project(X, "2", 0, many).units,
+    "project, channel": lambda many: NET.project(X, "2", channel=many).units,
+    "project on whole maps, channel": lambda many: (
+        NET.project(X, "2", channel=many, position=(0, 0), window="full").units
+    ),
+    "project, position": lambda many: NET.project(X, "2", channel=0, position=many).units,
     "project_units, position": lambda many: NET.project_units(X, "2", [(0, 0, many)]).units,
-    "deletion, channel of each image": lambda many: deletion(NET, X, "2", many, methods=[], steps=1).units,
-    "deletion, position": lambda many: deletion(NET, X, "2", 0, many, methods=[], steps=1).units,
-    "occlusion, target": lambda many: occlusion(NET, X, many, patch=8, progress=False).targets.tolist(),
+    "deletion, channel of each image": lambda many: deletion(NET, X, "2", channel=many, methods=[], steps=1).units,
+    "deletion, position": lambda many: deletion(NET, X, "2", channel=0, position=many, methods=[], steps=1).units,
+    "occlusion, target": lambda many: occlusion(NET, X, target=many, patch=8, progress=False).targets.tolist(),
     "occlusion, channel": lambda many: occlusion(NET, X, channel=many, patch=8, progress=False).projection.units,
-    "invariance, targets": lambda many: invariance(NET, X, "2", values=[1], targets=many).targets,
+    "invariance, targets": lambda many: invariance(NET, X, layers="2", values=[1], target=many).targets,
     "evolution, channels": lambda many: evolved(many),
     "evolution, channels of a layer": lambda many: evolved({"2": many}),
 }
@@ -124,17 +132,17 @@ def test_masks_floats_and_what_has_no_numbers_are_refused(name):
 
 
 def test_positions_of_each_image():
-    expected = NET.project(X, "2", 0, torch.tensor([[1, 2], [0, 3]])).units
+    expected = NET.project(X, "2", channel=0, position=torch.tensor([[1, 2], [0, 3]])).units
     for kind in (torch.uint8, torch.int16):
-        assert NET.project(X, "2", 0, torch.tensor([[1, 2], [0, 3]], dtype=kind)).units == expected
+        assert NET.project(X, "2", channel=0, position=torch.tensor([[1, 2], [0, 3]], dtype=kind)).units == expected
     for odd in (torch.ones(2, 2, dtype=torch.bool), torch.ones(2, 2), torch.ones(2, 2) * 1j):
         with pytest.raises(InputError, match="a position is 'max', 'all', 2 integers, or an integer tensor"):
-            NET.project(X, "2", 0, odd)
+            NET.project(X, "2", channel=0, position=odd)
 
 
 def atlas_of(tmp_path, channels):
     out = tmp_path / str(len(list(tmp_path.iterdir())))
-    dv.build_atlas(NET, DATA, TOP, out, channels=channels, progress=False, evidence=False)
+    dv.build_atlas(NET, DATA, TOP, out=out, channel=channels, progress=False, evidence=False)
     return [(path.name, path.read_bytes()) for path in sorted((out / "data").iterdir())]
 
 

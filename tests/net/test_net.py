@@ -54,33 +54,33 @@ def test_positions(net, x):
     activations = net.trace(x, "wide").activations["wide"]
     for position in ((1, 2), [1, 2]):
         for window in ("auto", "full"):
-            units = net.project(x, "wide", 4, position, window=window).units
+            units = net.project(x, "wide", channel=4, position=position, window=window).units
             assert [u.position for u in units] == [(1, 2), (1, 2)]
             found, recorded = [u.activation for u in units], activations[:, 4, 1, 2].tolist()
             # On crops some processors add up in another order.
             assert found == (recorded if window == "full" else pytest.approx(recorded, rel=1e-6))
-    units = net.project(x, "wide", 4, torch.tensor([[3, 0], [1, 2]])).units
+    units = net.project(x, "wide", channel=4, position=torch.tensor([[3, 0], [1, 2]])).units
     assert [u.position for u in units] == [(3, 0), (1, 2)]
-    units = net.project(x, "wide", [0, 1], "all").units
+    units = net.project(x, "wide", channel=[0, 1], position="all").units
     assert [u.position for u in units[:16]] == [(i, j) for i in range(4) for j in range(4)]
     assert [u.activation for u in units] == activations[:, :2].flatten().tolist()
 
 
 def test_of_equal_activations_the_first_position_is_taken():
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
-    unit = dv.DeconvNet(model).project(torch.ones(1, 1, 3, 3), "1", 0).units[0]
+    unit = dv.DeconvNet(model).project(torch.ones(1, 1, 3, 3), "1", channel=0).units[0]
     assert unit.position == (0, 0)
 
 
 def test_linear_layers_have_channels_and_no_position(net, x):
-    projection = net.project(x, "fc", [0, 4])
+    projection = net.project(x, "fc", channel=[0, 4])
     assert [u.position for u in projection.units] == [()] * 4
     assert projection.receptive_fields.tolist() == [[[0, 15], [0, 13]]] * 4
-    assert torch.equal(net.project(x, "fc", [0, 4], ()).pixels, projection.pixels)
+    assert torch.equal(net.project(x, "fc", channel=[0, 4], position=()).pixels, projection.pixels)
 
 
 def test_the_seed_scales_the_projection(net, x):
-    by_activation, by_one = net.project(x, "wide", 4), net.project(x, "wide", 4, seed="one")
+    by_activation, by_one = net.project(x, "wide", channel=4), net.project(x, "wide", channel=4, seed="one")
     values = torch.tensor([u.activation for u in by_activation.units])
     positive = values > 0
     assert positive.any()
@@ -93,7 +93,7 @@ def test_one_and_three_dimensional_networks():
     for rank, size in ((1, (21,)), (3, (8, 9, 10))):
         pool = getattr(nn, f"MaxPool{rank}d")(2)
         model = nn.Sequential(getattr(nn, f"Conv{rank}d")(2, 3, 3), nn.ReLU(), pool)
-        projection = dv.DeconvNet(model).project(torch.randn(2, 2, *size), "2", [0, 2])
+        projection = dv.DeconvNet(model).project(torch.randn(2, 2, *size), "2", channel=[0, 2])
         assert projection.pixels.shape == (4, 2, *size)
         sizes = projection.receptive_fields[..., 1] - projection.receptive_fields[..., 0]
         assert sizes.tolist() == [[4] * rank] * 4
@@ -112,7 +112,7 @@ def test_a_network_that_moves_its_batch_axis_is_walked_sample_by_sample():
     model = Reader().double()
     images = torch.randn(3, 1, 8, 9, dtype=torch.float64)
     net = dv.DeconvNet(model, "gradient")
-    projection = net.project(images, "fc", [0], "all", seed="one")
+    projection = net.project(images, "fc", channel=[0], position="all", seed="one")
     assert [u.sample for u in projection.units] == [n for n in range(3) for _ in range(len(projection.units) // 3)]
     leaf = images.clone().requires_grad_()
     made = model(leaf)  # (time, samples, classes)
@@ -126,9 +126,9 @@ def test_statistics_of_the_batch_tie_samples_together():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Conv2d(2, 2, 1))
     net, x = dv.DeconvNet(model), torch.randn(2, 1, 6, 6)
     with pytest.raises(InputError, match=r"in 1 normalises with the statistics of the batch.*one sample at a time"):
-        net.project(x, "2", 0)
-    assert net.project(x[:1], "2", 0).provenance.linearised == ("aten.native_batch_norm in 1",)
-    assert len(net.project(x, "0", 0).units) == 2
+        net.project(x, "2", channel=0)
+    assert net.project(x[:1], "2", channel=0).provenance.linearised == ("aten.native_batch_norm in 1",)
+    assert len(net.project(x, "0", channel=0).units) == 2
 
 
 # Traces
@@ -154,9 +154,9 @@ def test_switches_of_one_dimensional_pooling_have_its_shape():
 def test_a_trace_serves_many_projections(net, x):
     trace = net.trace(x, ["wide", "fc"])
     for layer in ("wide", "fc"):
-        assert torch.equal(net.project(trace, layer, 1).pixels, net.project(x, layer, 1).pixels)
+        assert torch.equal(net.project(trace, layer, channel=1).pixels, net.project(x, layer, channel=1).pixels)
     with pytest.raises(UnknownLayerError, match=r"this trace has no activations of 'stem' .*recorded for 2 layers"):
-        net.project(trace, "stem", 0)
+        net.project(trace, "stem", channel=0)
 
 
 # Images
@@ -167,18 +167,18 @@ def test_images_and_paths_go_through_the_preprocessing(tmp_path):
     picture.save(tmp_path / "a.png")
     preprocess = Preprocess(28, (0.5,), (0.5,))
     net = dv.DeconvNet(mnist_cnn(), preprocess=preprocess)
-    expected = net.project(preprocess(picture)[None], "conv2", 3)
+    expected = net.project(preprocess(picture)[None], "conv2", channel=3)
     for given in (picture, tmp_path / "a.png", str(tmp_path / "a.png"), [picture]):
-        assert torch.equal(net.project(given, "conv2", 3).pixels, expected.pixels)
+        assert torch.equal(net.project(given, "conv2", channel=3).pixels, expected.pixels)
     assert torch.allclose(expected.images[0], preprocess.inverse(preprocess(picture)))
-    assert net.project([picture, tmp_path / "a.png"], "conv2", 3).pixels.shape == (2, 1, 28, 28)
+    assert net.project([picture, tmp_path / "a.png"], "conv2", channel=3).pixels.shape == (2, 1, 28, 28)
 
 
 def test_torchvisions_preprocessing_is_undone_for_display():
     from torchvision.transforms._presets import ImageClassification
 
     net = dv.DeconvNet(nn.Conv2d(3, 2, 3), preprocess=ImageClassification(crop_size=16, resize_size=16))
-    shown = net.project(Image.new("RGB", (20, 20), (255, 0, 0)), "output", 0).images
+    shown = net.project(Image.new("RGB", (20, 20), (255, 0, 0)), "output", channel=0).images
     assert torch.allclose(shown[0, :, 8, 8], torch.tensor([1.0, 0.0, 0.0]), atol=1e-6)
 
 
@@ -187,89 +187,109 @@ def test_torchvisions_preprocessing_is_undone_for_display():
 
 BAD_CALLS = {
     "an unknown layer": (
-        lambda net, x: net.project(x, "wid", 0),
+        lambda net, x: net.project(x, "wid", channel=0),
         UnknownLayerError,
         r"there is no layer 'wid' in SmallResidual; did you mean 'wide'\?",
     ),
     "a layer like no other": (
-        lambda net, x: net.project(x, "%", 0),
+        lambda net, x: net.project(x, "%", channel=0),
         UnknownLayerError,
         r"no layer '%' in SmallResidual; the layers are 'stem', 'norm', .*, \.\.\.",
     ),
     "no layer": (lambda net, x: net.trace(x, []), InputError, "no layer to record; name at least one"),
     "a channel too far": (
-        lambda net, x: net.project(x, "wide", [0, 8]),
+        lambda net, x: net.project(x, "wide", channel=[0, 8]),
         InputError,
         "layer 'wide' has channels 0 to 7, not 8",
     ),
-    "a negative channel": (lambda net, x: net.project(x, "wide", -1), InputError, "channels 0 to 7, not -1"),
-    "a channel that is no number": (lambda net, x: net.project(x, "wide", "a"), InputError, "0 to 7, not 'a'"),
-    "half a channel": (lambda net, x: net.project(x, "wide", 1.5), InputError, r"channels 0 to 7, not 1\.5"),
-    "no channel": (lambda net, x: net.project(x, "wide", []), InputError, "there is no channel to project"),
+    "a negative channel": (lambda net, x: net.project(x, "wide", channel=-1), InputError, "channels 0 to 7, not -1"),
+    "a channel that is no number": (lambda net, x: net.project(x, "wide", channel="a"), InputError, "0 to 7, not 'a'"),
+    "half a channel": (lambda net, x: net.project(x, "wide", channel=1.5), InputError, r"channels 0 to 7, not 1\.5"),
+    "no channel": (lambda net, x: net.project(x, "wide", channel=[]), InputError, "there is no channel to project"),
     "a position outside": (
-        lambda net, x: net.project(x, "wide", 0, (4, 0)),
+        lambda net, x: net.project(x, "wide", channel=0, position=(4, 0)),
         InputError,
         r"maps of size \(4, 4\); the position \(4, 0\) lies outside",
     ),
-    "a position of too few numbers": (lambda net, x: net.project(x, "wide", 0, (1,)), InputError, r"not \(1,\)"),
-    "a position of another kind": (lambda net, x: net.project(x, "wide", 0, "mean"), InputError, "not 'mean'"),
+    "a position of too few numbers": (
+        lambda net, x: net.project(x, "wide", channel=0, position=(1,)),
+        InputError,
+        r"not \(1,\)",
+    ),
+    "a position of another kind": (
+        lambda net, x: net.project(x, "wide", channel=0, position="mean"),
+        InputError,
+        "not 'mean'",
+    ),
     "positions for other samples": (
-        lambda net, x: net.project(x, "wide", 0, torch.zeros(3, 2, dtype=torch.long)),
+        lambda net, x: net.project(x, "wide", channel=0, position=torch.zeros(3, 2, dtype=torch.long)),
         InputError,
         r"not a tensor of shape \(3, 2\)",
     ),
     "a position in a linear layer": (
-        lambda net, x: net.project(x, "fc", 0, (1, 1)),
+        lambda net, x: net.project(x, "fc", channel=0, position=(1, 1)),
         InputError,
         "layer 'fc' has channels but no positions",
     ),
     "another seed": (
-        lambda net, x: net.project(x, "wide", 0, seed="two"),
+        lambda net, x: net.project(x, "wide", channel=0, seed="two"),
         InputError,
         "'activation' or 'one', not 'two'",
     ),
     "an image without its batch axis": (
-        lambda net, x: net.project(x[0], "stem", 0),
+        lambda net, x: net.project(x[0], "stem", channel=0),
         InputError,
         r"shape \(3, 15, 13\) has no batch axis; give x\[None\]",
     ),
     "a flat image": (
-        lambda net, x: net.project(x[0, 0], "stem", 0),
+        lambda net, x: net.project(x[0, 0], "stem", channel=0),
         InputError,
         r"\(15, 13\); the first convolution, 'stem'",
     ),
     "too many channels": (
-        lambda net, x: net.project(torch.cat([x, x], 1), "stem", 0),
+        lambda net, x: net.project(torch.cat([x, x], 1), "stem", channel=0),
         InputError,
         r"\(2, 6, 15, 13\); the first convolution, 'stem', takes \(N, 3, H, W\)",
     ),
-    "too few channels": (lambda net, x: net.project(x[:, :1], "fc", 0), InputError, r"takes \(N, 3, H, W\)"),
-    "a vector": (lambda net, x: net.project(x[0, 0, 0], "stem", 0), InputError, r"shape \(13,\); it must have a batch"),
-    "an empty batch": (lambda net, x: net.project(x[:0], "stem", 0), InputError, "which is empty; give at least one"),
-    "no list": (lambda net, x: net.project([], "stem", 0), InputError, "no image in the batch"),
-    "integers": (lambda net, x: net.project(x.int(), "stem", 0), InputError, r"torch\.int32; convert it to floating"),
+    "too few channels": (lambda net, x: net.project(x[:, :1], "fc", channel=0), InputError, r"takes \(N, 3, H, W\)"),
+    "a vector": (
+        lambda net, x: net.project(x[0, 0, 0], "stem", channel=0),
+        InputError,
+        r"shape \(13,\); it must have a batch",
+    ),
+    "an empty batch": (
+        lambda net, x: net.project(x[:0], "stem", channel=0),
+        InputError,
+        "which is empty; give at least one",
+    ),
+    "no list": (lambda net, x: net.project([], "stem", channel=0), InputError, "no image in the batch"),
+    "integers": (
+        lambda net, x: net.project(x.int(), "stem", channel=0),
+        InputError,
+        r"torch\.int32; convert it to floating",
+    ),
     "doubles": (
-        lambda net, x: net.project(x.double(), "stem", 0),
+        lambda net, x: net.project(x.double(), "stem", channel=0),
         InputError,
         r"torch\.float64 and the model torch\.float32",
     ),
     "NaN": (
-        lambda net, x: net.project(x * float("nan"), "stem", 0),
+        lambda net, x: net.project(x * float("nan"), "stem", channel=0),
         InputError,
         "1170 values that are NaN or infinite",
     ),
     "infinity": (
-        lambda net, x: net.project(torch.where(x == x.max(), torch.inf, x), "stem", 0),
+        lambda net, x: net.project(torch.where(x == x.max(), torch.inf, x), "stem", channel=0),
         InputError,
         "holds 1 values that are NaN or infinite, of 1170; none may be",
     ),
     "a number": (
-        lambda net, x: net.project(3, "stem", 0),
+        lambda net, x: net.project(3, "stem", channel=0),
         InputError,
         "a tensor, a PIL image, a path or a list of these, not int",
     ),
     "an image without preprocessing": (
-        lambda net, x: net.project(Image.new("RGB", (9, 9)), "stem", 0),
+        lambda net, x: net.project(Image.new("RGB", (9, 9)), "stem", channel=0),
         InputError,
         "the network has no preprocess",
     ),
@@ -325,23 +345,23 @@ def test_a_layer_that_never_runs():
     ):
         net.trace(x, "idle")
     with pytest.raises(InputError, match=r"layer 'output' returns torch.int64, which has no activations"):
-        net.project(x, "output", 0)
+        net.project(x, "output", channel=0)
 
 
 def test_activations_that_are_not_finite():
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
     model[0].weight.data.fill_(torch.inf)
     net, x = dv.DeconvNet(model), torch.ones(1, 1, 2, 2)
-    for call in (lambda: net.project(x, "0", 0), lambda: net.reconstruct(x, "1")):
+    for call in (lambda: net.project(x, "0", channel=0), lambda: net.reconstruct(x, "1")):
         with pytest.raises(InputError, match="are not all finite on this input"):
             call()
 
 
 def test_errors_are_also_the_ones_that_users_catch(net, x):
     with pytest.raises(KeyError):
-        net.project(x, "nowhere", 0)
+        net.project(x, "nowhere", channel=0)
     with pytest.raises(ValueError):
-        net.project(x, "wide", 99)
+        net.project(x, "wide", channel=99)
     with pytest.raises(TypeError):
         dv.DeconvNet(None)
 
@@ -371,7 +391,7 @@ def test_units_of_different_samples_channels_and_places_travel_together():
     wanted = [(2, 5, (3, 4)), (0, 1, (0, 0)), (2, 7, (9, 9)), (1, 5, (2, 8))]
     found = net.project_units(x, "conv2", wanted)
     for row, (sample, channel, position) in enumerate(wanted):
-        alone = net.project(x[sample][None], "conv2", channel, position)
+        alone = net.project(x[sample][None], "conv2", channel=channel, position=position)
         assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
         assert torch.equal(found.receptive_fields[row], alone.receptive_fields[0])
         assert found.units[row].activation == pytest.approx(alone.units[0].activation, rel=1e-5)
@@ -397,7 +417,7 @@ def test_units_of_samples_that_do_not_stay_apart_keep_their_order():
     wanted = [(2, 1, (3,)), (0, 3, (0,)), (2, 0, (5,)), (1, 2, (6,))]
     found = net.project_units(x, "rnn[0]", [(n, c, (*p, 0)) for n, c, p in wanted])
     for row, (sample, channel, position) in enumerate(wanted):
-        alone = net.project(x[sample][None], "rnn[0]", channel, (*position, 0))
+        alone = net.project(x[sample][None], "rnn[0]", channel=channel, position=(*position, 0))
         assert torch.allclose(found.pixels[row], alone.pixels[0], atol=1e-6)
         assert found.units[row].sample == sample
 
@@ -409,12 +429,12 @@ def test_a_given_signal_is_sent_back_in_place_of_the_activations():
     trace = net.trace(x)
     signal = torch.zeros_like(trace.activations["2"])
     signal[0, 1, 2, 3], signal[1, 2, 0, 0] = 1, -2
-    sent = net.reconstruct(trace, "2", signal)
-    first = net.project(x[:1], "2", 1, (2, 3), seed="one").pixels
+    sent = net.reconstruct(trace, "2", signal=signal)
+    first = net.project(x[:1], "2", channel=1, position=(2, 3), seed="one").pixels
     assert (sent.pixels[0] - first[0]).norm() <= 1e-12 * first.norm()
     assert sent.pixels[1].norm() > 0
     assert sent.provenance.seed == "given"
     with pytest.raises(
         InputError, match=r"the signal has shape \(2, 3\) and layer '2' \(2, 3, 4, 4\); they must be equal"
     ):
-        net.reconstruct(x, "2", signal[:, :, 0, 0])
+        net.reconstruct(x, "2", signal=signal[:, :, 0, 0])

@@ -19,7 +19,7 @@ def test_a_sequence(mode, options):
     net = dv.DeconvNet(model, "gradient")
     assert [layer.name for layer in net.layers(x)] == ["0", "1", "2", "output"]
     for place in range(model(x).shape[-1]):
-        projection = net.project(x, "2", 1, position=(place,))
+        projection = net.project(x, "2", channel=1, position=(place,))
         _, expected = reference(model, x, "2", [(n, 1, place) for n in range(2)], "gradient")
         assert torch.allclose(projection.pixels, expected, atol=1e-12)
         for pixels, ((first, last),) in zip(projection.pixels, projection.receptive_fields.tolist(), strict=True):

@@ -40,7 +40,7 @@ def projected(model, x, layer, style="deconvnet", channels=4):
     net = dv.DeconvNet(model, style)
     place = tuple(size // 2 for size in net.trace(x, layer).activations[layer].shape[2:])
     units = [(0, channel, *place) for channel in range(channels)]
-    found = net.project(x, layer, list(range(channels)), position=place, window="full").pixels
+    found = net.project(x, layer, channel=list(range(channels)), position=place, window="full").pixels
     expected = reference(model, x, layer, units, style)[1]
     return found.flatten()[None], expected.flatten()[None]  # a unit by itself may be dead
 
@@ -140,7 +140,7 @@ def test_near_their_units_signals_are_filtered_on_windows(kernel, stride, paddin
     rows, columns = net.trace(x, "4").activations["4"].shape[2:]
     # At every corner and inside, so that windows reach over each border; one unit for each position and channel.
     for place in ((0, 0), (rows - 1, columns - 1), (0, columns - 1), (rows // 2, columns // 2)):
-        found = net.project(x, "4", list(range(5)), position=place, window="full").pixels
+        found = net.project(x, "4", channel=list(range(5)), position=place, window="full").pixels
         units = [(sample, channel, *place) for sample in range(2) for channel in range(5)]
         expected = reference(model, x, "4", units, "deconvnet")[1]
         assert relative_error(found.flatten()[None], expected.flatten()[None]) <= 1e-10
@@ -170,7 +170,7 @@ def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
     )
     torch.manual_seed(3)
     model = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)))
-    dv.DeconvNet(model).project(torch.randn(1, 4, 6, 6), "4", [0, 1, 2, 3], position=(3, 3), window="full")
+    dv.DeconvNet(model).project(torch.randn(1, 4, 6, 6), "4", channel=[0, 1, 2, 3], position=(3, 3), window="full")
     assert calls == [((6, 6), (1, 1))]  # nine taps of nine positions are more than twice 36
     assert looked == [True, True, False, False, False]
 

@@ -26,17 +26,17 @@ def test_mixed_samples_are_refused_everywhere(name):
     net = dv.DeconvNet(model, "gradient")
     trace = net.trace(x, "d")
     for ask in (
-        lambda: net.project(x, "d", 0),
-        lambda: net.project(x, "d", 0, (1, 1), window="full"),
+        lambda: net.project(x, "d", channel=0),
+        lambda: net.project(x, "d", channel=0, position=(1, 1), window="full"),
         lambda: net.project_units(x, "d", [(n, 0, (1, 1)) for n in range(4)]),
-        lambda: net.project(trace, "d", 0),
+        lambda: net.project(trace, "d", channel=0),
         lambda: net.reconstruct(trace, "d"),
-        lambda: evidence.selectivity(net, x, "d", 2),
+        lambda: evidence.selectivity(net, x, "d", count=2),
     ):
         with pytest.raises(InputError, match=ALONE):
             ask()
     with pytest.raises(InputError, match="mixes the samples of a batch; scan it with batch_size=1"):
-        dv.scan(net, x, ["d"], k=1, batch_size=4, progress=False)
+        dv.scan(net, x, layers=["d"], k=1, batch_size=4, progress=False)
 
 
 @pytest.mark.parametrize("name", sorted(MIXING))
@@ -45,7 +45,7 @@ def test_one_sample_of_a_model_that_mixes_them_is_right(name):
     model, x = Around(function), images(1)
     reference = Reference(model, x)
     for position in ("max", (1, 1)):
-        found = dv.DeconvNet(model, "gradient").project(x, "d", [0, 1], position)
+        found = dv.DeconvNet(model, "gradient").project(x, "d", channel=[0, 1], position=position)
         expected = torch.stack([reference.unit(0, u.channel, u.position) for u in found.units])
         assert error(found.pixels, expected) < 1e-10
     assert error(dv.DeconvNet(model, "gradient").reconstruct(x, "d").pixels, reference.whole()) < 1e-10
@@ -87,9 +87,9 @@ def test_a_batch_axis_that_moves_is_followed(kind):
     torch.manual_seed(2)
     model, x = Moving(kind).eval(), images(3)
     net = dv.DeconvNet(model, "gradient")
-    found = net.project(x, "output", 1)
+    found = net.project(x, "output", channel=1)
     for n in range(3):
-        alone = net.project(x[n : n + 1], "output", 1)
+        alone = net.project(x[n : n + 1], "output", channel=1)
         assert torch.equal(found.pixels[n], alone.pixels[0])
     leaf = x.clone().requires_grad_()
     made = model(leaf)

@@ -52,7 +52,7 @@ def test_ordinary_code_is_right_however_it_is_asked(name, samples):
 
 
 def picture(function, samples=1, style="gradient", layer="d", **options):
-    return dv.DeconvNet(Around(function), style).project(images(samples), layer, 0, **options)
+    return dv.DeconvNet(Around(function), style).project(images(samples), layer, channel=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,12 @@ def test_other_layers_are_seen_whatever_a_model_returns(function, samples):
     assert table["c"].receptive_field == (3, 3)
     assert all(info.receptive_field is None for info in table if not info.shape)
     weight = model.c.weight.detach()
-    projection = net.project(x, "c", 1, (2, 1), seed="one")
+    projection = net.project(x, "c", channel=1, position=(2, 1), seed="one")
     for pixels in projection.pixels:
         assert torch.equal(pixels[:, 2:5, 1:4], weight[1])
-    assert torch.allclose(dv.scan(net, x, ["c"], k=1, progress=False).values["c"][:, 0], model.c(x).amax((0, 2, 3)))
+    assert torch.allclose(
+        dv.scan(net, x, layers=["c"], k=1, progress=False).values["c"][:, 0], model.c(x).amax((0, 2, 3))
+    )
     for info in table:
         with contextlib.suppress(DeconvVizError):  # anything else comes out
             net.project(x, info.name)
@@ -149,7 +151,7 @@ def test_a_layer_that_is_the_input_shows_its_pixel(first):
     model = nn.Sequential(first, nn.Conv2d(3, 2, 3)).double()
     x = images(2)
     for position in ((4, 5), "max"):
-        projection = dv.DeconvNet(model).project(x, "0", 1, position)
+        projection = dv.DeconvNet(model).project(x, "0", channel=1, position=position)
         for unit, pixels in zip(projection.units, projection.pixels, strict=True):
             expected = torch.zeros_like(pixels)
             expected[(1, *unit.position)] = x[(unit.sample, 1, *unit.position)]
@@ -214,8 +216,8 @@ def test_a_frozen_script():
         net = dv.DeconvNet(frozen, "gradient")
         names = [info.name for info in net.layers(x)]
         assert names[-1] == "output"
-        found = net.project(x, names[-1], 1).pixels
-    assert error(found, dv.DeconvNet(plain, "gradient").project(x, "2", 1).pixels) < 1e-12
+        found = net.project(x, names[-1], channel=1).pixels
+    assert error(found, dv.DeconvNet(plain, "gradient").project(x, "2", channel=1).pixels) < 1e-12
 
 
 def test_a_lazy_module_is_run_once_first():
@@ -242,11 +244,11 @@ def test_a_squeeze_of_a_batch():
     leaf = x.clone().requires_grad_()
     made = model(leaf)
     net = dv.DeconvNet(model)
-    for found in (net.project(x, "f", 1), net.project_units(x, "f", [(0, 1, ()), (1, 1, ()), (2, 1, ())])):
+    for found in (net.project(x, "f", channel=1), net.project_units(x, "f", [(0, 1, ()), (1, 1, ()), (2, 1, ())])):
         (expected,) = torch.autograd.grad((made[:, 1] * made[:, 1].detach()).sum(), leaf, retain_graph=True)
         assert error(found.pixels, expected) < 1e-10
     with pytest.raises(InputError, match="the input has shape"):
-        net.project(x[:1], "f", 1)
+        net.project(x[:1], "f", channel=1)
 
 
 @pytest.mark.parametrize("kind", [nn.RReLU(inplace=True), nn.RReLU(), nn.RReLU(0.3, 0.3, inplace=True)], ids=str)
@@ -255,5 +257,5 @@ def test_rrelu_in_eval_mode(kind):
         x, model = images(samples), Around(kind)
         reference = Reference(Around(lambda h: F.leaky_relu(h, (kind.lower + kind.upper) / 2)), x)
         with untouched(model):
-            found = dv.DeconvNet(model, "gradient").project(x, "d", 0)
+            found = dv.DeconvNet(model, "gradient").project(x, "d", channel=0)
         assert error(found.pixels, torch.stack([reference.unit(u.sample, 0, u.position) for u in found.units])) < 1e-10

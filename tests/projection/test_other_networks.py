@@ -118,7 +118,7 @@ def _index(unit, rows, layer):
 
 def test_frames_of_a_video_are_rows_of_their_sample():
     model, x = Video().double(), torch.randn(2, 3, 2, 6, 7, dtype=torch.float64)
-    projection = dv.DeconvNet(model).project(x, "frame", 1, position=(2, 0, 1), seed="one")
+    projection = dv.DeconvNet(model).project(x, "frame", channel=1, position=(2, 0, 1), seed="one")
     assert [(u.sample, u.position) for u in projection.units] == [(0, (2, 0, 1)), (1, (2, 0, 1))]
     for pixels in projection.pixels:
         assert float(pixels[:2].abs().max()) == 0
@@ -179,7 +179,7 @@ def test_autograd_functions_keep_their_own_backward(function, factor):
             return self.last(function(self.first(x)))
 
     model, before = Model(), Rounded.__dict__["forward"]
-    projection = dv.DeconvNet(model).project(torch.rand(2, 1, 4, 4), "last", 0, seed="one")
+    projection = dv.DeconvNet(model).project(torch.rand(2, 1, 4, 4), "last", channel=0, seed="one")
     value = factor * (model.last.weight[0, :, 0, 0] * model.first.weight[:, 0, 0, 0]).sum().item()
     for unit, pixels in zip(projection.units, projection.pixels, strict=True):
         assert float(pixels[(0, *unit.position)]) == pytest.approx(value, rel=1e-5)
@@ -194,8 +194,8 @@ def test_an_operator_without_a_derivative_is_refused():
 
     model = Around(nn.Conv2d(1, 1, 1), lambda inner, x: opaque(inner(x)))
     net, x = dv.DeconvNet(model), torch.rand(1, 1, 3, 3)
-    assert net.project(x, "inner", 0).pixels.abs().sum() > 0
+    assert net.project(x, "inner", channel=0).pixels.abs().sum() > 0
     with pytest.raises(
         UnsupportedOperation, match=r"tests.opaque in opaque.default has neither a mirror nor a derivative"
     ):
-        net.project(x, "output", 0)
+        net.project(x, "output", channel=0)

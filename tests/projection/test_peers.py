@@ -33,7 +33,7 @@ def compared(model: nn.Module, layer: str, x: Tensor) -> tuple[float, float, dv.
     net = dv.DeconvNet(model)
     activations = net.trace(x[:1], layer).activations[layer][0]
     strongest = activations.flatten(1).amax(1) if activations.ndim > 1 else activations
-    projection = net.project(x[:1], layer, int(strongest.argmax()), seed="one")
+    projection = net.project(x[:1], layer, channel=int(strongest.argmax()), seed="one")
     unit = projection.units[0]
     _, expected = reference(model, x[:1], layer, [(0, unit.channel, *unit.position)])
     expected = expected / unit.activation
@@ -82,7 +82,11 @@ def test_rectifiers_other_than_relu(name):
     assert ours <= 1e-5
     assert theirs > 0.1
     unit = projection.units[0]
-    gradient = dv.DeconvNet(model, "gradient").project(x, layer, unit.channel, unit.position, "one").pixels
+    gradient = (
+        dv.DeconvNet(model, "gradient")
+        .project(x, layer, channel=unit.channel, position=unit.position, seed="one")
+        .pixels
+    )
     if name != "mobilenet_v3_small":  # which has some ReLUs, too
         assert relative_error(captums(model, layer, x, unit), gradient) < 1e-5
     gates = {label.split(" in ")[0] for label in projection.provenance.linearised}
@@ -117,7 +121,10 @@ def test_a_layer_called_twice():
 
     model, x = Twice().double(), torch.randn(1, 2, 7, 7, dtype=torch.float64)
     net = dv.DeconvNet(model)
-    first, second = net.project(x, "conv", 1, (3, 3), "one"), net.project(x, "conv_1", 1, (3, 3), "one")
+    first, second = (
+        net.project(x, "conv", channel=1, position=(3, 3), seed="one"),
+        net.project(x, "conv_1", channel=1, position=(3, 3), seed="one"),
+    )
     weight = model.conv.weight.detach()
     once = torch.zeros(1, 2, 7, 7, dtype=torch.float64)
     once[0, :, 2:5, 2:5] = weight[1]
@@ -138,20 +145,20 @@ def test_no_hook_stays_behind():
 
     net = dv.DeconvNet(model)
     for _ in range(3):
-        net.project(x, "features.5", 0)
+        net.project(x, "features.5", channel=0)
         with pytest.raises(dv.errors.InputError):
-            net.project(x, "features.5", 10**6)
+            net.project(x, "features.5", channel=10**6)
     assert hooks() == 0
 
 
 def test_nothing_of_a_run_stays_in_memory():
     model, x = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)), torch.randn(1, 1, 8, 8)
     net = dv.DeconvNet(model)
-    net.project(x, "2", 0)
+    net.project(x, "2", channel=0)
     gc.collect()
     before = sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
     for _ in range(5):
-        net.project(x, "2", 0)
+        net.project(x, "2", channel=0)
     gc.collect()
     assert sum(issubclass(type(thing), Tensor) for thing in gc.get_objects()) == before
 
@@ -169,7 +176,9 @@ def test_a_model_in_train_mode():
 
 def test_the_seed_is_the_activation_or_one_and_is_saved():
     model, x = nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(1, 1, 5, 5)
-    by_activation, by_one = (dv.DeconvNet(model).project(x, "0", 1, (1, 1), seed) for seed in ("activation", "one"))
+    by_activation, by_one = (
+        dv.DeconvNet(model).project(x, "0", channel=1, position=(1, 1), seed=seed) for seed in ("activation", "one")
+    )
     assert torch.allclose(by_activation.pixels, by_one.pixels * by_one.units[0].activation)
     assert torch.allclose(by_one.pixels[0, :, 1:4, 1:4], model[0].weight[1])
     assert (by_activation.provenance.seed, by_one.provenance.seed) == ("activation", "one")

@@ -87,7 +87,7 @@ def test_units_in_one_batch_equal_units_alone():
     assert len(together.units) == 3 * 8 * 4 * 4
     for row in range(0, len(together.units), 37):
         unit = together.units[row]
-        alone = net.project(x[unit.sample][None], "wide", unit.channel, unit.position)
+        alone = net.project(x[unit.sample][None], "wide", channel=unit.channel, position=unit.position)
         assert torch.allclose(together.pixels[row], alone.pixels[0], rtol=1e-12, atol=1e-14)
         assert torch.equal(together.receptive_fields[row], alone.receptive_fields[0])
 

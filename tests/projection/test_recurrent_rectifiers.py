@@ -60,7 +60,7 @@ def test_relus_of_recurrent_layers_are_rectifiers(made, style):
     x = torch.randn(2, 1, 6, 7, dtype=torch.float64)
     assert torch.allclose(model(x), written(x), rtol=1e-12)
     for channel in range(3):
-        projection = dv.DeconvNet(model, style).project(x, "read", channel)
+        projection = dv.DeconvNet(model, style).project(x, "read", channel=channel)
         units = [(sample, channel) for sample in range(2)]
         _, expected = reference(written, x, "read", units, style)
         assert (projection.pixels - expected).norm() <= 1e-10 * expected.norm()

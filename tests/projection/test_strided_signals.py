@@ -31,7 +31,7 @@ class Written(nn.Module):
 @pytest.mark.parametrize("kind", ["last", "every second", "channel"])
 def test_a_slice_that_was_written_before_a_transform(kind, samples):
     model, x = Written(kind), torch.randn(samples, 2, 8, dtype=torch.float64)
-    projection = dv.DeconvNet(model, "gradient").project(x, "read", [0, 2], position=(3,), seed="one")
+    projection = dv.DeconvNet(model, "gradient").project(x, "read", channel=[0, 2], position=(3,), seed="one")
     for unit, pixels in zip(projection.units, projection.pixels, strict=True):
         leaf = x.clone().requires_grad_()
         model(leaf)[unit.sample, unit.channel, 3].backward()

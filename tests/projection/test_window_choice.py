@@ -144,11 +144,11 @@ def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
     assert calls == ["project_images"]
     net.project_units(small, "features.16", everywhere)  # each of which sees nearly all, from a place of its own
     assert calls == ["project_images"]
-    net.project(large[:1], "features.8", 0)
+    net.project(large[:1], "features.8", channel=0)
     assert calls == ["project_images", "project_recorded"]
     # On maps as small as these no operation is as much work as to write it on a tape, which is seen at once.
     looks.clear()
-    net.project(small[..., :16, :16], "features.8", 0)
+    net.project(small[..., :16, :16], "features.8", channel=0)
     assert calls == ["project_images", "project_recorded"]
     assert not looks
 

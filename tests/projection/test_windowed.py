@@ -109,7 +109,7 @@ def built(name, precision):
 def test_windows_give_what_whole_maps_give(name, used):
     net, x, layers = built(name, torch.float64)
     for layer in layers:
-        compare(net, x, layer, 1e-10, used)
+        compare(net, x, target=layer, layer=1e-10, channel=used)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -128,11 +128,11 @@ def test_in_single_precision_too_but_for_ties_that_rounding_decides(name, used, 
     for layer in layers:
         units = spots(net.layers(x[:1])[layer].shape, len(x))
         # Seeds of one: an activation next to zero would bring its own rounding into all of its projection.
-        whole = net.project_units(x, layer, units, "one", window="full").pixels
+        whole = net.project_units(x, layer, units, seed="one", window="full").pixels
         trace = net.trace(x, layer)
         for unit, expected in zip(units, whole, strict=True):
             tapes.clear()
-            alone, recorded = (net.project_units(given, layer, [unit], "one") for given in (x, trace))
+            alone, recorded = (net.project_units(given, layer, [unit], seed="one") for given in (x, trace))
             ours, theirs = tapes
             differing = sum(
                 int(((ours.tape.data[key] != theirs.tape.data[key]) & inside(ours, key)).sum()) for key in ours.planes
@@ -158,7 +158,7 @@ def test_every_style_on_windows(style, used):
     model[5] = nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)
     x = torch.randn(2, 3, 40, 33, dtype=torch.float64)
     for layer in ("4", "5", "8"):
-        compare(dv.DeconvNet(model, style), x, layer, 1e-10, used)
+        compare(dv.DeconvNet(model, style), x, target=layer, layer=1e-10, channel=used)
 
 
 def test_seeds_of_one(used):
@@ -198,17 +198,17 @@ def test_a_position_for_all_samples_and_all_positions(used):
     net, x = dv.DeconvNet(mnist_cnn().double()), torch.rand(2, 1, 28, 28, dtype=torch.float64)
     for position in ((3, 4), torch.tensor([[1, 2], [9, 0]]), "all"):
         channel = [5, 2] if position != "all" else 5  # type: ignore[comparison-overlap]
-        found = net.project(x, "conv2", channel, position)
-        whole = net.project(x, "conv2", channel, position, window="full")
+        found = net.project(x, "conv2", channel=channel, position=position)
+        whole = net.project(x, "conv2", channel=channel, position=position, window="full")
         assert [(u.sample, u.channel, u.position) for u in found.units] == [
             (u.sample, u.channel, u.position) for u in whole.units
         ]
         assert torch.allclose(found.pixels, whole.pixels, atol=1e-12)
     assert used == ["project_images"] * 3
     with pytest.raises(InputError, match=r"has maps of size \(14, 14\)"):
-        net.project(x, "conv2", 0, (14, 0))
+        net.project(x, "conv2", channel=0, position=(14, 0))
     with pytest.raises(InputError, match="the window is 'auto' or 'full', not 'small'"):
-        net.project(x, "conv2", 0, window="small")
+        net.project(x, "conv2", channel=0, window="small")
 
 
 @pytest.mark.parametrize("alone", [0, 1e30], ids=["by position", "by phase"])

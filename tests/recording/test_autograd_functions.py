@@ -302,7 +302,7 @@ def test_in_a_checkpoint_styles_hold():
     x = torch.randn(1, 1, 7, 6, dtype=torch.float64)
     for style in ("deconvnet", "guided", "gradient"):
         model, plain = Model(rectified).double(), Model(lambda net, h: net.middle(h).relu()).double()
-        found, expected = (dv.DeconvNet(m, style).project(x, "last", 0) for m in (model, plain))
+        found, expected = (dv.DeconvNet(m, style).project(x, "last", channel=0) for m in (model, plain))
         assert torch.allclose(found.pixels, expected.pixels, rtol=1e-12)
         assert found.provenance.linearised == expected.provenance.linearised
 
@@ -312,7 +312,7 @@ def test_a_backward_that_adds_to_gradients_leaves_them_alone():
     model.middle.weight.grad = torch.ones_like(model.middle.weight)
     x = torch.randn(1, 1, 7, 6).double()
     with untouched(model):
-        dv.DeconvNet(model).project(x, "last", 0)
+        dv.DeconvNet(model).project(x, "last", channel=0)
     assert model.middle.bias.grad is None
 
 
@@ -323,7 +323,7 @@ def test_a_function_that_raises_leaves_torch_as_it_was():
             raise KeyError("inside")
 
     with pytest.raises(KeyError, match="inside"):
-        dv.DeconvNet(Model(lambda net, h: Raises.apply(h))).project(torch.randn(1, 1, 7, 6), "last", 0)
+        dv.DeconvNet(Model(lambda net, h: Raises.apply(h))).project(torch.randn(1, 1, 7, 6), "last", channel=0)
     assert "__getattribute__" not in vars(type(torch.autograd.Function))
 
 
@@ -343,10 +343,10 @@ def test_views_and_layers_within_a_function():
 
     model, x = Model(function).double(), torch.randn(1, 1, 7, 6, dtype=torch.float64)
     net = dv.DeconvNet(model, "gradient")
-    found = net.project(x, "last", 1, position=(2, 1), seed="one").pixels
+    found = net.project(x, "last", channel=1, position=(2, 1), seed="one").pixels
     expected = by_autograd(model, x, (0, 1, 2, 1))
     assert (found - expected).norm() <= 1e-10 * expected.norm()
-    inside = net.project(x, "middle", 1, position=(2, 1), seed="one").pixels
+    inside = net.project(x, "middle", channel=1, position=(2, 1), seed="one").pixels
     leaf = x.clone().requires_grad_()
     model.middle(model.first(leaf)[:, :1].expand(-1, 2, -1, -1))[0, 1, 2, 1].backward()
     assert (inside - leaf.grad).norm() <= 1e-10 * leaf.grad.norm()

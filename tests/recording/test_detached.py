@@ -348,14 +348,14 @@ def of_a_closure(net: Any, x: Tensor) -> Tensor:
 )
 def test_blocks_and_functions(function, same):
     pixels = expected(same, "", IMAGE, (0, 1, 2, 3))
-    found = dv.DeconvNet(Network(function), "gradient").project(IMAGE, "output", 1, position=(2, 3), seed="one")
+    found = dv.DeconvNet(Network(function), "gradient").project(IMAGE, "output", channel=1, position=(2, 3), seed="one")
     assert (found.pixels - pixels).norm() <= 1e-10 * pixels.norm()
 
 
 def test_parameters_that_are_frozen_change_nothing():
     model = Network(frozen, lambda t: t)
-    before = dv.DeconvNet(model).project(IMAGE, "output", 1)
-    after = dv.DeconvNet(model.requires_grad_(False)).project(IMAGE, "output", 1)
+    before = dv.DeconvNet(model).project(IMAGE, "output", channel=1)
+    after = dv.DeconvNet(model.requires_grad_(False)).project(IMAGE, "output", channel=1)
     assert torch.equal(before.pixels, after.pixels)
     assert after.provenance.detached == ()
 
@@ -363,7 +363,7 @@ def test_parameters_that_are_frozen_change_nothing():
 def test_a_hard_gumbel_softmax_has_its_picture():
     torch.manual_seed(1)
     model = Network(lambda net, x: F.gumbel_softmax(net.a(x) * 3, tau=2.0, hard=True, dim=1))
-    found = dv.DeconvNet(model, "gradient").project(IMAGE, "output", 1, seed="one")
+    found = dv.DeconvNet(model, "gradient").project(IMAGE, "output", channel=1, seed="one")
     assert found.pixels.norm() > 0
     assert found.provenance.detached == ()
 
@@ -379,7 +379,7 @@ def test_what_is_passed_is_listed(tmp_path, capsys):
                 features = self.backbone(x)
             return self.head(features)
 
-    found = dv.DeconvNet(Frozen()).project(torch.randn(1, 1, 9, 9), "head", 1)
+    found = dv.DeconvNet(Frozen()).project(torch.randn(1, 1, 9, 9), "head", channel=1)
     assert found.provenance.detached == ("aten.detach in backbone.1",)
     path = found.save(tmp_path / "found.safetensors")
     assert dv.results.Projection.load(path).provenance.detached == found.provenance.detached
@@ -401,10 +401,10 @@ def test_torch_is_as_it_was():
         return [vars(kind).get(name) for kind in kinds for name in ("__enter__", "__exit__", "__init__")]
 
     before = methods()
-    dv.DeconvNet(Network(in_blocks)).project(IMAGE, "output", 1)
+    dv.DeconvNet(Network(in_blocks)).project(IMAGE, "output", channel=1)
     assert methods() == before
     with pytest.raises(ZeroDivisionError), torch.no_grad():
-        dv.DeconvNet(Network(lambda net, x: 1 / 0)).project(IMAGE, "output", 1)
+        dv.DeconvNet(Network(lambda net, x: 1 / 0)).project(IMAGE, "output", channel=1)
     assert methods() == before
     assert torch.is_grad_enabled()
 

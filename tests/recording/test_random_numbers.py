@@ -75,7 +75,7 @@ def test_the_way_back_has_the_numbers_of_the_run(name, samples):
             with windows_everywhere():
                 found = net.project(x, "d")
                 place = found.units[0].position
-                there = net.project(x, "d", 0, place).pixels[:1]
+                there = net.project(x, "d", channel=0, position=place).pixels[:1]
             assert error(found.pixels, expected) < 1e-10
             assert error(there, expected[:1]) < 1e-10
             assert error(net.reconstruct(x, "d").pixels, whole) < 1e-10

@@ -141,7 +141,7 @@ def test_nothing_is_left_after_a_run(training):
     with untouched(model):
         net.layers(x)
         net.trace(x)
-        net.project(x, "wide", [0, 1])
+        net.project(x, "wide", channel=[0, 1])
         net.reconstruct(x, "wide")
     assert torch.equal(x, kept)
 
@@ -155,7 +155,7 @@ def test_nothing_is_left_after_a_run_that_raised():
 def test_nothing_is_left_when_a_projection_raises():
     model, x = randomised(SmallResidual()).train(), torch.randn(1, 3, 15, 13)
     with untouched(model), pytest.raises(dv.errors.InputError):
-        dv.DeconvNet(model).project(x, "wide", 99)
+        dv.DeconvNet(model).project(x, "wide", channel=99)
 
 
 def test_running_statistics_are_put_back():
@@ -222,17 +222,17 @@ def test_a_module_that_raises_into_its_callers_except_is_left():
 def test_wrappers_are_looked_through(wrap):
     model = SmallResidual()
     x = torch.randn(1, 3, 15, 13)
-    wrapped = dv.DeconvNet(wrap(model)).project(x, "wide", 3)
-    assert torch.equal(wrapped.pixels, dv.DeconvNet(model).project(x, "wide", 3).pixels)
+    wrapped = dv.DeconvNet(wrap(model)).project(x, "wide", channel=3)
+    assert torch.equal(wrapped.pixels, dv.DeconvNet(model).project(x, "wide", channel=3).pixels)
 
 
 def test_recording_works_inside_inference_mode_and_under_gradients():
     model, x = SmallResidual(), torch.randn(1, 3, 15, 13)
-    expected = dv.DeconvNet(model).project(x, "fc", 0).pixels
+    expected = dv.DeconvNet(model).project(x, "fc", channel=0).pixels
     with torch.inference_mode():
-        assert torch.equal(dv.DeconvNet(model).project(x.clone(), "fc", 0).pixels, expected)
+        assert torch.equal(dv.DeconvNet(model).project(x.clone(), "fc", channel=0).pixels, expected)
     with torch.enable_grad():
-        found = dv.DeconvNet(model).project(x.requires_grad_(), "fc", 0).pixels
+        found = dv.DeconvNet(model).project(x.requires_grad_(), "fc", channel=0).pixels
     assert torch.equal(found, expected)
     assert not found.requires_grad
     assert x.grad is None

@@ -19,7 +19,7 @@ from deconvviz.results import LearningCurves, Projection, Reconstruction
 @pytest.fixture
 def projection():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Conv2d(2, 2, 1))
-    return dv.DeconvNet(model).project(torch.randn(2, 1, 6, 6), "2", [1, 0])
+    return dv.DeconvNet(model).project(torch.randn(2, 1, 6, 6), "2", channel=[1, 0])
 
 
 def test_a_projection_is_the_same_after_saving_and_loading(projection, tmp_path):

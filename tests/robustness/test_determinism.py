@@ -40,11 +40,11 @@ def everything(model: nn.Module, x: Tensor, samples: slice = slice(None)) -> dic
     found = {}
     for layer in ("wide", "fc"):
         for window in ("auto", "full"):
-            found[f"{layer} {window}"] = net.project(x, layer, [0, 1], window=window).pixels
+            found[f"{layer} {window}"] = net.project(x, layer, channel=[0, 1], window=window).pixels
         found[f"{layer} whole"] = net.reconstruct(x, layer).pixels
-    found["places"] = net.project(x, "wide", [0, 3], position=(1, 2)).pixels
+    found["places"] = net.project(x, "wide", channel=[0, 3], position=(1, 2)).pixels
     found["units"] = net.project_units(x, "wide", [(0, 1, (2, 3)), (0, 2, (0, 0))]).pixels
-    top = dv.scan(net, x, ["wide", "fc"], k=2, batch_size=2, progress=False)
+    top = dv.scan(net, x, layers=["wide", "fc"], k=2, batch_size=2, progress=False)
     return found | {f"{name} of {layer}": part[layer] for layer in ("wide", "fc") for name, part in parts(top).items()}
 
 

@@ -52,4 +52,4 @@ def test_no_more_of_a_gzip_bomb_is_read_than_its_header_promises(tmp_path: Path)
 def test_an_idx_file_that_promises_too_much_is_refused():
     for packed in (lambda b: b, gzip.compress):
         with pytest.raises(DataError, match="'labels' is refused: its header promises 4,294,967,295 values"):
-            parse_idx(packed(b"\0\0\x08\x01" + b"\xff" * 4 + bytes(100)), 1, "labels")
+            parse_idx(packed(b"\0\0\x08\x01" + b"\xff" * 4 + bytes(100)), 1, name="labels")

@@ -19,10 +19,9 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.errors import CheckpointError, DataError
-from deconvviz.mining.progress import Progress, Runs
+from deconvviz.mining.progress import Runs, ScanProgress
 from deconvviz.models import load_weights, mnist_cnn, read_weights, save_weights
-from deconvviz.models.checkpoints import CheckpointFolder, snapshot
-from deconvviz.models.checkpoints import Progress as CheckpointProgress
+from deconvviz.models.checkpoints import CheckpointFolder, TrainingProgress, snapshot
 from deconvviz.results import LayerTable, LearningCurves, Result
 from tests.helpers.untrusted_content import at_most
 
@@ -64,7 +63,7 @@ HEADERS = {
 }
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
     "result": (Result.load, DataError),
-    "state of a scan": (Progress.load, DataError),
+    "state of a scan": (ScanProgress.load, DataError),
     "weights": (lambda path: load_weights(nn.Linear(2, 1), path), CheckpointError),
 }
 
@@ -86,7 +85,7 @@ def _results() -> dict[str, Result]:
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Conv2d(2, 2, 1)))
     x = torch.randn(2, 1, 6, 6)
     return {
-        "Projection": net.project(x, "2", [1, 0]),
+        "Projection": net.project(x, "2", channel=[1, 0]),
         "LayerTable": net.layers(x),
         "TopActivations": dv.scan(net, x, k=2, progress=False),
         "LearningCurves": LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", {"seed": 3}),
@@ -184,19 +183,19 @@ def test_a_state_with_anything_changed_is_refused_or_has_the_right_types(state: 
     for changed in _changed(manifest):
         save_file(tensors, state, {"scan": json.dumps(changed)})
         try:
-            progress, identity = Progress.load(state)
+            progress, identity = ScanProgress.load(state)
         except DataError:
             refused += 1
         else:
             assert isinstance(identity, dict)
-            Progress({}).merge(progress)
+            ScanProgress({}).merge(progress)
     assert refused > 50
 
 
 def test_a_state_that_claims_all_batches_takes_no_memory(state: Path):
     tensors, manifest = _parts(state)
     save_file(tensors, state, {"scan": json.dumps(manifest | {"done": [[0, 10**15]]})})
-    progress, _ = Progress.load(state)
+    progress, _ = ScanProgress.load(state)
     assert len(progress.done) == 10**15 + 1
     assert progress.done.runs == [[0, 10**15]]
 
@@ -219,7 +218,7 @@ def test_a_state_with_other_tensors_is_refused(state: Path, name: str, value: to
     tensors.pop(f"0.{name}")
     save_file(tensors | ({} if value is None else {f"0.{name}": value}), state, {"scan": json.dumps(manifest)})
     with pytest.raises(DataError, match="is no state of a scan"):
-        Progress.load(state)
+        ScanProgress.load(state)
 
 
 def test_runs_are_those_of_a_set():
@@ -293,7 +292,7 @@ def test_absurd_and_odd_tensors_are_named(tmp_path: Path):
     "said", ['{"channels": [1000000, 1000000]}', '{"width": "wide"}', "[1]", "3", "[" * 10**5, '{"x": 1}']
 )
 def test_an_architecture_takes_memory_only_for_weights_that_are_there(tmp_path: Path, said: str):
-    save_weights(mnist_cnn(), tmp_path / "w.safetensors", {"architecture": said})
+    save_weights(mnist_cnn(), tmp_path / "w.safetensors", metadata={"architecture": said})
     with pytest.raises(CheckpointError, match=r"w\.safetensors' (describes no|does not fit) MnistCNN"):
         mnist_cnn(weights=tmp_path / "w.safetensors")
 
@@ -305,7 +304,7 @@ def test_nothing_in_any_reader_runs_pickled_code(tmp_path: Path):
 
     for name in ("state.pt", "rank-0.safetensors", "result.safetensors"):
         torch.save({"deconvviz": 1, "x": Code()}, tmp_path / name)
-    for read in (Result.load, Progress.load, read_weights):
+    for read in (Result.load, ScanProgress.load, read_weights):
         with pytest.raises((DataError, CheckpointError)):
             read(tmp_path / "result.safetensors")
     with pytest.raises(CheckpointError):
@@ -331,7 +330,7 @@ def _resumed(folder: Path, optimiser: str = "Adam", save: bool = False) -> None:
         curve.append(0.5)
     assert progress.best_epoch == 1
     if save:
-        kept.save(CheckpointProgress(progress.curves, snapshot(model)), model, steps, {})
+        kept.save(TrainingProgress(progress.curves, snapshot(model)), model, steps, {})
 
 
 @pytest.mark.parametrize("optimiser", ["Adam", "SGD"])

@@ -49,7 +49,7 @@ def results(name: str) -> dict[str, object]:
     """Every kind of result, all their texts hostile."""
     net = dv.DeconvNet(network(name))
     x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    projection = net.project(x[:1], name, [0, 1])
+    projection = net.project(x[:1], name, channel=[0, 1])
     about = Provenance(name, name, name, {"name": name}, "one", (name,), (name,), {name: name})
     unit = Unit(0, name, 1, (0, 0), 0.5)
     boxes = torch.tensor([[[0, 8], [0, 8]]])
@@ -59,7 +59,7 @@ def results(name: str) -> dict[str, object]:
         "layers": LayerTable((LayerInfo(name, name, (1, 2), (1.0, 1.0), (0, 0), (3, 3), (name,)),)),
         "projection": Projection(projection.pixels, (unit, unit), projection.receptive_fields, x[:1], about),
         "reconstruction": Reconstruction(projection.pixels[:1], x[:1], about),
-        "scan": dv.scan(net, x, name, progress=False),
+        "scan": dv.scan(net, x, layers=name, progress=False),
         "comparison": Comparison(pixels, unit, boxes[0], methods, measure, {name: {name: 0.5}}, (name,), about),
         "localisation": Localisation(
             x[:1], boxes, {name: torch.zeros(1, 2)}, {name: Score(0.5, 0.4, 0.6, 1)}, 0.1, name
@@ -182,7 +182,7 @@ def atlas(tmp_path_factory):
     data = Odd(texts)
     out = tmp_path_factory.mktemp("hostile") / "a" / "b" / "atlas"
     top = dv.scan(net, data, k=3, progress=False)
-    dv.build_atlas(net, data, top, out, title=" ".join(texts), progress=False, evidence=False)
+    dv.build_atlas(net, data, top, out=out, title=" ".join(texts), progress=False, evidence=False)
     return out
 
 
@@ -285,7 +285,7 @@ def test_what_is_said_of_models_that_are_code(capsys):
         "atlas",
         "evidence",
         "compare",
-        "occlude",
+        "occlusion",
         "invariance",
         "evolve",
         "diagnose",

@@ -70,7 +70,7 @@ def images():
 
 def trained(progress):
     model = network()
-    train(model, images(), torch.arange(24) % 4, TrainingSettings(epochs=1, batch_size=4), progress=progress)
+    train(model, images(), torch.arange(24) % 4, settings=TrainingSettings(epochs=1, batch_size=4), progress=progress)
     return model[3].weight.tolist()
 
 

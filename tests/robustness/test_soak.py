@@ -55,8 +55,8 @@ def test_a_model_goes_when_its_net_goes(kind, registry):
     net = dv.DeconvNet(model)
     x = torch.randn(2, 1, 12, 12)
     trace = net.trace(x)
-    projection = net.project(trace, "2", 0)
-    net.project(x, "2", 0, position=(1, 1))
+    projection = net.project(trace, "2", channel=0)
+    net.project(x, "2", channel=0, position=(1, 1))
     dv.scan(net, x, progress=False)
     del model, net, trace
     gc.collect()

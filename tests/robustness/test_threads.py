@@ -95,7 +95,7 @@ def test_two_threads_get_what_each_would_get_alone(who, training, often):
     layers, given = ["wide", "fc", "narrow", "twice_1"], images()
 
     def projections(net, first):
-        return [net.project(given[n % 4], layers[n % 4], [0, 1]).pixels for n in range(first, first + ROUNDS)]
+        return [net.project(given[n % 4], layers[n % 4], channel=[0, 1]).pixels for n in range(first, first + ROUNDS)]
 
     expected = [projections(net, first) for first, net in enumerate(nets)]
     with untouched(models[0]), untouched(models[1]):
@@ -138,7 +138,7 @@ def test_a_model_that_another_thread_calls_meanwhile_serves_both():
     model, (x, *_, y) = Waits(), images()
     net = dv.DeconvNet(model)
     model.inside.set()
-    expected, called = net.project(x, "last", [0, 1]).pixels, model.eval()(y)
+    expected, called = net.project(x, "last", channel=[0, 1]).pixels, model.eval()(y)
     model.inside.clear()
     with ThreadPoolExecutor(1) as pool:
         recorded = pool.submit(net.project, x, "last", [0, 1])
@@ -167,7 +167,7 @@ def test_a_second_thread_waits_for_the_first():
 def test_a_scan_lets_other_threads_in_between_its_batches():
     model, x = randomised(SmallResidual()).train(), images()[0]
     net = dv.DeconvNet(model)
-    expected = net.project(x, "wide", 0).pixels
+    expected = net.project(x, "wide", channel=0).pixels
     found = []
 
     class Dataset(torch.utils.data.Dataset):
@@ -193,7 +193,7 @@ def test_a_model_that_runs_its_parts_in_other_threads_is_refused():
             return x[:, :1, 2:, 2:] + pool.submit(inner, x).result()
 
     with pytest.raises(UnsupportedOperation, match=r"runs 'inner' in a thread of its own.* in the thread that calls"):
-        dv.DeconvNet(Around(nn.Conv2d(3, 1, 3), elsewhere)).project(images()[0], "output", 0)
+        dv.DeconvNet(Around(nn.Conv2d(3, 1, 3), elsewhere)).project(images()[0], "output", channel=0)
 
 
 # Processes
@@ -207,7 +207,7 @@ from tests.robustness.test_threads import Waits, images
 model, x = Waits(), images()[0]
 net = dv.DeconvNet(model)
 model.inside.set()
-expected = net.project(x, "last", [0, 1]).pixels
+expected = net.project(x, "last", channel=[0, 1]).pixels
 
 def in_a_fork(task):
     child = os.fork()
@@ -221,7 +221,7 @@ def in_a_fork(task):
     os._exit(0)
 
 def projected(given):
-    return torch.allclose(dv.DeconvNet(model).project(given, "last", [0, 1]).pixels, expected)
+    return torch.allclose(dv.DeconvNet(model).project(given, "last", channel=[0, 1]).pixels, expected)
 
 def on_one_thread(given):
     torch.set_num_threads(1)
@@ -265,7 +265,7 @@ class Projected(torch.utils.data.Dataset):
         return len(self.images)
 
     def __getitem__(self, index) -> Tensor:
-        return self.net.project(self.images[index][None], "wide", 0).pixels[0]
+        return self.net.project(self.images[index][None], "wide", channel=0).pixels[0]
 
 
 def test_inside_a_loaders_processes():
@@ -280,9 +280,9 @@ def test_inside_a_loaders_processes():
 def test_nets_can_be_sent_to_another_process_and_traces_not():
     style = dv.Style("mine", {"rectifier": "guided", "lrn": "identity", "overlap": "mean"})
     net, x = dv.DeconvNet(randomised(SmallResidual()), style), images()[0]
-    expected = net.project(x, "wide", [0, 1], position=(1, 2)).pixels  # which leaves a template
+    expected = net.project(x, "wide", channel=[0, 1], position=(1, 2)).pixels  # which leaves a template
     for other in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
-        assert torch.equal(other.project(x, "wide", [0, 1], position=(1, 2)).pixels, expected)
+        assert torch.equal(other.project(x, "wide", channel=[0, 1], position=(1, 2)).pixels, expected)
         assert other.style == net.style
         assert other.model is not net.model
     for send in (pickle.dumps, copy.deepcopy):
@@ -331,7 +331,7 @@ class Labelled(Dies):
 def test_a_process_that_dies_while_features_are_read_is_reported_too():
     net = dv.DeconvNet(nn.Conv2d(3, 2, 3))
     with pytest.raises(DataError, match=r"^one of the 2 processes that load images ended with exit status 3"):
-        probe(net, Labelled(3), ["output"], batch_size=4, workers=2, progress=False)
+        probe(net, Labelled(3), layers=["output"], batch_size=4, workers=2, progress=False)
     assert not multiprocessing.active_children()
 
 

@@ -26,7 +26,7 @@ X = torch.linspace(-1, 1, 24, dtype=torch.float64).view(2, 3, 4)
 def test_rules_that_are_right_pass():
     assert rules.check(torch.atan, X).error < 1e-15
     assert rules.check(lambda x: torch.cat([x, 3 * x], 1), X, against="adjoint").error < 1e-15
-    found = rules.check(nn.ReLU(), X, "deconvnet", against=lambda x, signal: signal.clamp(min=0))
+    found = rules.check(nn.ReLU(), X, style="deconvnet", against=lambda x, signal: signal.clamp(min=0))
     assert found == (0.0, 0.0, True)
     assert not rules.check(lambda x: x.transpose(0, 1) * 2, X).samples_apart
 
@@ -74,7 +74,7 @@ def test_the_example_of_custom_operations(registry, capsys, tmp_path, monkeypatc
     with Image.open(tmp_path / "own.png") as picture:
         assert picture.width > 600
     network, x = scope["Altered"]().double(), torch.rand(2, 1, 28, 28, dtype=torch.float64)
-    found = dv.DeconvNet(network).project(x, "plain.conv2", 3, seed="one")
+    found = dv.DeconvNet(network).project(x, "plain.conv2", channel=3, seed="one")
     plain, kernel = network.plain, torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
     one, two = plain.conv1, plain.conv2
     with torch.no_grad():  # by hand: filters, straight through the rounding, switches, relu, filters, the box
@@ -87,7 +87,7 @@ def test_the_example_of_custom_operations(registry, capsys, tmp_path, monkeypatc
             signal = nn.functional.max_unpool2d(signal, switches[unit.sample][None], 2).clamp(min=0)
             signal = nn.functional.conv_transpose2d(signal, one.weight, padding=one.padding)
             assert torch.allclose(pixels, nn.functional.conv2d(signal, kernel, padding=1)[0], rtol=1e-10, atol=1e-15)
-    assert dv.DeconvNet(network, "gradient").project(x, "plain.conv2", 0).provenance.linearised == (
+    assert dv.DeconvNet(network, "gradient").project(x, "plain.conv2", channel=0).provenance.linearised == (
         "<run_path>.Rounded in output",
         "<run_path>.Thresholded in output",
     )

@@ -29,7 +29,7 @@ def one_unit(style, function, value):
             return F.conv2d(function(x), self.weight)
 
     x = torch.full((1, 1, 1, 1), value)
-    return dv.DeconvNet(Model(), style).project(x, "conv2d", 0, seed="one").pixels.item()
+    return dv.DeconvNet(Model(), style).project(x, "conv2d", channel=0, seed="one").pixels.item()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_style_leaves_out_local_response_normalisation_or_differentiates_it():
     value = 1.5 / (1 + 1.5**2 / 2) ** 0.75
     slope = (1 + 1.5**2 / 2) ** -0.75 - 1.5 * 0.75 * 1.5 * (1 + 1.5**2 / 2) ** -1.75
     for style, expected in (("deconvnet", weight), ("guided", weight), ("gradient", weight * slope)):
-        projection = dv.DeconvNet(model, style).project(x, "1", 0, seed="one")
+        projection = dv.DeconvNet(model, style).project(x, "1", channel=0, seed="one")
         assert projection.pixels.item() == pytest.approx(expected, rel=1e-12)
         assert not projection.provenance.linearised
     assert dv.DeconvNet(model).trace(x).activations["0"].item() == pytest.approx(value, rel=1e-12)
@@ -114,7 +114,7 @@ def test_two_windows_that_share_a_switch(overlap, expected, pool):
     convolution = getattr(nn, f"Conv{rank}d")(1, 1, [*[1] * (rank - 1), 4], bias=False)
     convolution.weight.data.copy_(torch.tensor([1.0, 2, 4, 8]).view_as(convolution.weight))
     net = dv.DeconvNet(nn.Sequential(pool, convolution), STYLES["deconvnet"].but(overlap=overlap))
-    assert net.project(line, "1", 0, seed="one").pixels.flatten().tolist() == expected
+    assert net.project(line, "1", channel=0, seed="one").pixels.flatten().tolist() == expected
 
 
 @pytest.mark.parametrize("overlap", ["sum", "overwrite", "mean"])
@@ -142,7 +142,7 @@ def test_unpooling_against_a_loop_over_windows(overlap):
 
     assert (shared > 1).any()
     net = dv.DeconvNet(Model(), STYLES["deconvnet"].but(overlap=overlap))
-    found = net.project(x, "output", 0, seed="one").pixels
+    found = net.project(x, "output", channel=0, seed="one").pixels
     assert torch.allclose(found, expected, rtol=1e-12)
 
 
@@ -162,14 +162,14 @@ def test_a_users_rule_for_an_operation(registry):
     x = torch.tensor([[[[0.5]]]])
     model = nn.Sequential(nn.Sigmoid(), nn.Conv2d(1, 1, 1))
     weight = model[1].weight.item()
-    before = dv.DeconvNet(model).project(x, "1", 0, seed="one")
+    before = dv.DeconvNet(model).project(x, "1", channel=0, seed="one")
     assert before.provenance.linearised == ("aten.sigmoid in 0",)
 
     @mirror(aten.sigmoid)
     def through(op, signal):
         return 10 * signal
 
-    after = dv.DeconvNet(model).project(x, "1", 0, seed="one")
+    after = dv.DeconvNet(model).project(x, "1", channel=0, seed="one")
     assert after.pixels.item() == pytest.approx(10 * weight)
     assert after.provenance.linearised == ()
 
@@ -196,7 +196,7 @@ def test_a_users_rule_for_a_module_and_for_a_function(registry):
             return self.conv(F.normalize(self.doubled(x)))
 
     model = Model()
-    projection = dv.DeconvNet(model).project(torch.tensor([[[[0.5]]]]), "conv", 0, seed="one")
+    projection = dv.DeconvNet(model).project(torch.tensor([[[[0.5]]]]), "conv", channel=0, seed="one")
     assert projection.pixels.item() == pytest.approx(3 * model.conv.weight.item())
 
 
@@ -221,7 +221,7 @@ def test_a_rule_that_returns_one_signal_for_two_inputs_is_refused(registry):
 
     mirror(aten.atan2)(lambda op, signal: signal)
     with pytest.raises(UnsupportedOperation, match=r"one signal for 2 inputs; it must return pairs"):
-        dv.DeconvNet(Model()).project(torch.ones(1, 1, 1, 1), "output", 0)
+        dv.DeconvNet(Model()).project(torch.ones(1, 1, 1, 1), "output", channel=0)
 
 
 # What cannot be walked, and what is linearised
@@ -249,14 +249,14 @@ class Steps(nn.Module):
 )
 def test_a_path_that_is_broken_raises_and_names_where(function, named):
     net, x = dv.DeconvNet(Steps(function)), torch.randn(1, 1, 5, 5)
-    assert net.project(x, "first", 0).pixels.abs().sum() > 0
+    assert net.project(x, "first", channel=0).pixels.abs().sum() > 0
     with pytest.raises(UnsupportedOperation, match=f"no part of the signal reaches the input: it ends at {named}"):
-        net.project(x, "second", 0)
+        net.project(x, "second", channel=0)
 
 
 def test_a_partly_broken_path_is_walked_where_it_goes_on_and_reported():
     net = dv.DeconvNet(Steps(lambda x: x + (x > 0).float()))
-    provenance = net.project(torch.randn(1, 1, 5, 5), "second", 0).provenance
+    provenance = net.project(torch.randn(1, 1, 5, 5), "second", channel=0).provenance
     assert provenance.stopped == ("aten._to_copy in float",)
     assert provenance.linearised == ()
 
@@ -266,18 +266,18 @@ def test_linearised_operations_are_listed_or_refused():
     model = Steps(lambda x: x * torch.sigmoid(x))
     net = dv.DeconvNet(model)
     expected = ("aten.mul in mul", "aten.sigmoid in sigmoid")
-    assert net.project(x, "second", 0).provenance.linearised == expected
+    assert net.project(x, "second", channel=0).provenance.linearised == expected
     assert set(net.trace(x).linearised) == set(expected)
-    assert net.project(x, "first", 0).provenance.linearised == ()
+    assert net.project(x, "first", channel=0).provenance.linearised == ()
     assert {name: net.layers(x)[name].linearised for name in ("mul", "sigmoid", "first")} == {
         "mul": ("aten.mul",),
         "sigmoid": ("aten.sigmoid",),
         "first": (),
     }
     strict = dv.DeconvNet(model, strict=True)
-    assert strict.project(x, "first", 0).pixels.abs().sum() > 0
+    assert strict.project(x, "first", channel=0).pixels.abs().sum() > 0
     with pytest.raises(UnsupportedOperation, match=r"under strict=True no operation is linearised, but aten.mul"):
-        strict.project(x, "second", 0)
+        strict.project(x, "second", channel=0)
 
 
 def test_a_trace_does_not_outlive_its_weights():
@@ -287,7 +287,7 @@ def test_a_trace_does_not_outlive_its_weights():
     with torch.no_grad():
         model[0].weight.add_(1)
     with pytest.raises(InputError, match="used in '0' was changed since this trace was recorded; trace again"):
-        net.project(trace, "1", 0)
+        net.project(trace, "1", channel=0)
 
 
 def test_deconvnet_keeps_switches_only():

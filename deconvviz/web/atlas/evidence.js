@@ -3,8 +3,6 @@
 
 const evidence = (() => {
   const { h, plural } = dom;
-  const NEAR = 0.05; // an insertion score within this distance of a random ranking's is called no better
-  const ALIKE = [0.3, 0.7]; // the thresholds of the library's verdict on selectivity
 
   const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
   const plain = (value) => value.toFixed(2).replace("-", "−");
@@ -18,9 +16,10 @@ const evidence = (() => {
 
   /** The insertion score minus that of a random ranking: [text, kind, explanation]. */
   function gain([value, units]) {
-    const [kind, words, means] = value > NEAR
+    const near = atlas.index.limits.chance;
+    const [kind, words, means] = value > near
       ? ["good", "Faithful", "The picture shows pixels that activate the unit."]
-      : value < -NEAR
+      : value < -near
         ? ["bad", "Misleading", "Random pixels activate the unit sooner than those that the picture shows. Do not trust this picture."]
         : ["weak", "No better than random", "The picture finds the pixels that activate the unit no better than a random ranking."];
     return [kind === "weak" ? `${words} (${signed(value)})` : `${words}: ${signed(value)} vs. random`, kind,
@@ -29,8 +28,9 @@ const evidence = (() => {
 
   /** The similarity to pictures of other channels: [text, kind, explanation]. */
   function alike([value, units]) {
-    const [kind, label, words] = value > ALIKE[1] ? ["bad", "Not specific", "shows the image more than the unit"]
-      : value > ALIKE[0] ? ["weak", "Partly specific", "is partly specific to the unit"] : ["good", "Specific", "is specific to the unit"];
+    const [partly, image] = atlas.index.limits.alike; // those of the library's verdict on selectivity
+    const [kind, label, words] = value > image ? ["bad", "Not specific", "shows the image more than the unit"]
+      : value > partly ? ["weak", "Partly specific", "is partly specific to the unit"] : ["good", "Specific", "is specific to the unit"];
     return [`${label}: ${plain(value)} similar to other channels`, kind,
       `The picture ${words}. Its rank correlation with the projections of other channels, at the same position of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 means the same picture, 0 an unrelated one.`];
   }

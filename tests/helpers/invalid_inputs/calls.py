@@ -131,20 +131,20 @@ CASES: list[Case] = [
     ),
     refused(
         "a model in eight bits",
-        lambda _: dv.DeconvNet(plain().to(torch.float8_e5m2)).project(x().to(torch.float8_e5m2), "3", 0),
+        lambda _: dv.DeconvNet(plain().to(torch.float8_e5m2)).project(x().to(torch.float8_e5m2), "3", channel=0),
         InputError,
         "the model does not run in torch.float8_e5m2 on the device cpu (…); give model and input in a wider type, "
         "such as model.float() makes",
     ),
     refused(
         "a place on the device meta",
-        lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", 0, position=(0, 0)),
+        lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", channel=0, position=(0, 0)),
         InputError,
         "the activations of layer '3' are on the device meta, which has no values",
     ),
     refused(
         "an input on the device meta",
-        lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", 0),
+        lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", channel=0),
         InputError,
         "the activations of layer '3' are on the device meta, which has no values",
     ),

@@ -159,7 +159,7 @@ def picture(size: tuple[int, int] = (9, 7)) -> Image.Image:
 @functools.cache
 def _scanned() -> bytes:
     """The file of a scan with k = 2."""
-    top = dv.scan(dv.DeconvNet(nn.Conv2d(1, 1, 1)), torch.rand(3, 1, 2, 2), "output", k=2, progress=False)
+    top = dv.scan(dv.DeconvNet(nn.Conv2d(1, 1, 1)), torch.rand(3, 1, 2, 2), layers="output", k=2, progress=False)
     with tempfile.TemporaryDirectory() as there:
         return top.save(Path(there) / "top.safetensors").read_bytes()
 

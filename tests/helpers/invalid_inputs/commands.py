@@ -171,7 +171,7 @@ def _mining() -> list[Command]:
         "scan mnist images --device cuda:": "--device is cpu, cuda or cuda:N, not 'cuda:'",
         "scan mnist images --device cuda:99": "--device cuda:99: …",
         "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
-        "scan mnist images --strict": (
+        "scan mnist images --on-error raise": (
             "item cats/bad.png cannot be read: ImageFileError: 'images/cats/bad.png' is not an image file "
             "that Pillow can read"
         ),
@@ -181,7 +181,9 @@ def _mining() -> list[Command]:
         ),
         "scan nets.py:two images": "an image has one channel or three, but the network takes 2; give it tensors",
         "scan nets.py:Raises images": f"ValueError: my own fault {SHOWS}",
-        "scan nets.py:Silent images": "Silent runs no convolution or linear layers; name layers to scan",
+        "scan nets.py:Silent images": (
+            "the model Silent runs no convolution or linear layer; name the layers that are meant"
+        ),
         "scan mnist images --out images/cats/bad.png": (
             "'images/cats/bad.png' would lie in 'images', which this command reads; give a path outside with --out"
         ),
@@ -240,7 +242,7 @@ def _judging() -> list[Command]:
         ),
         "compare mnist mnist:0 --channel 1": "channel 1 of which layer? give the layer, or the class as target",
         "compare mnist mnist:0 --methods Saliencey": (
-            "there is no method 'Saliencey' here; did you mean 'Saliency'?; there are …"
+            "there is no method 'Saliencey'; there are …; did you mean 'Saliency'?"
         ),
         "compare mnist mnist:0 --layer conv1 --position 99 99": (
             "layer 'conv1' has maps of size (28, 28); the position [99, 99] lies outside"
@@ -253,7 +255,7 @@ def _judging() -> list[Command]:
         "train --root empty --out o": NO_IDX,
         "train --root empty --out o --epochs 0": "epochs is a whole number from 1, not 0",
         "train --root empty --out o --patience 0": "patience is a whole number from 1 or None, not 0",
-        "train --root empty --out o --seed -1": "seed is a whole number from 0, not -1",
+        "train --root empty --out o --random-state -1": "random_state is a whole number from 0, not -1",
         "train --root empty --out o --learning-rate nan": "learning_rate is a finite number, not nan",
         "train --root empty --out o --learning-rate -1": "learning_rate is a number above 0, not -1.0",
         "train --root empty --out o --validation 1": "validation is a number in (0, 1), not 1.0",
@@ -264,23 +266,26 @@ def _judging() -> list[Command]:
 
 
 def _experiments() -> list[Command]:
+    fills = "a fill is one of 'black', 'grey', 'white', 'mean', 'blur' or a finite number, not"
     sides = "is one integer of 1 or more, or two (height, width), not"
     no_layer = "there is no layer 'nope' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
     said = {
-        "occlude mnist no.png": "there is no image file 'no.png'",
-        "occlude mnist mnist:0 --target 10": "there is no class 10; give one from 0 to 9",
-        "occlude mnist mnist:0 --layer nope": no_layer,
-        "occlude mnist mnist:0 --layer conv1 --channel 24": ("there is no channel 24; give one from 0 to 23"),
-        "occlude mnist mnist:0 --patch 0": f"the patch {sides} 0",
-        "occlude mnist mnist:0 --patch 1 2 3": f"the patch {sides} [1, 2, 3]",
-        "occlude mnist mnist:0 --patch 29": "a patch of 29 x 29 pixels is larger than the images of 28 x 28",
-        "occlude mnist mnist:0 --stride 0": f"the stride {sides} 0",
-        "occlude mnist mnist:0 --fill pink": "a fill is 'grey', 'mean' or a finite number, not 'pink'",
-        "occlude mnist mnist:0 --fill nan": "a fill is 'grey', 'mean' or a finite number, not nan",
-        "occlude mnist mnist:0 --classes no": "'no' cannot be read as text: No such file or directory",
-        "occlude mnist mnist:0 --classes photo.png": "'photo.png' cannot be read as text: 'utf-8' codec can't decode …",
-        "occlude mnist mnist:0 --out text.txt": f"'text.txt/occlude.png' {IN_THE_WAY}",
-        "occlude mnist mnist:0 --out /proc": f"'/proc/occlude.png' {SEALED}",
+        "occlusion mnist no.png": "there is no image file 'no.png'",
+        "occlusion mnist mnist:0 --target 10": "there is no class 10; give one from 0 to 9",
+        "occlusion mnist mnist:0 --layer nope": no_layer,
+        "occlusion mnist mnist:0 --layer conv1 --channel 24": ("there is no channel 24; give one from 0 to 23"),
+        "occlusion mnist mnist:0 --patch 0": f"the patch {sides} 0",
+        "occlusion mnist mnist:0 --patch 1 2 3": f"the patch {sides} [1, 2, 3]",
+        "occlusion mnist mnist:0 --patch 29": "a patch of 29 x 29 pixels is larger than the images of 28 x 28",
+        "occlusion mnist mnist:0 --stride 0": f"the stride {sides} 0",
+        "occlusion mnist mnist:0 --fill pink": f"{fills} 'pink'",
+        "occlusion mnist mnist:0 --fill nan": f"{fills} nan",
+        "occlusion mnist mnist:0 --classes no": "'no' cannot be read as text: No such file or directory",
+        "occlusion mnist mnist:0 --classes photo.png": (
+            "'photo.png' cannot be read as text: 'utf-8' codec can't decode …"
+        ),
+        "occlusion mnist mnist:0 --out text.txt": f"'text.txt/occlusion.png' {IN_THE_WAY}",
+        "occlusion mnist mnist:0 --out /proc": f"'/proc/occlusion.png' {SEALED}",
         "invariance mnist text.txt": "'text.txt' is not an image file that Pillow can read",
         "invariance mnist mnist:0 --transform shear": (
             "a transform is one of 'translation', 'scale', 'rotation' or a function, not 'shear'"
@@ -288,9 +293,9 @@ def _experiments() -> list[Command]:
         "invariance mnist mnist:0 --values nan": "the values to transform by are finite numbers, not nan",
         "invariance mnist mnist:0 --transform scale --values 0": "a scale is above zero, not 0",
         "invariance mnist mnist:0 --layers nope": no_layer,
-        "invariance mnist mnist:0 --targets 10": "there is no class 10; give one from 0 to 9",
-        "invariance mnist mnist:0 --targets 1 2": "give one class, or one for each of the 1 images, not 2",
-        "invariance mnist mnist:0 --fill pink": "a fill is 'black', 'grey', 'white' or a number, not 'pink'",
+        "invariance mnist mnist:0 --target 10": "there is no class 10; give one from 0 to 9",
+        "invariance mnist mnist:0 --target 1 2": "give one class, or one for each of the 1 images, not 2",
+        "invariance mnist mnist:0 --fill pink": f"{fills} 'pink'",
         "invariance mnist mnist:0 --batch-size 0": "batch_size must be a whole number of at least 1, not 0",
         "invariance mnist mnist:0 --out text.txt": f"'text.txt/invariance.png' {IN_THE_WAY}",
         "correspond mnist mnist:0 mnist:1 --parts no.csv": "there is no file 'no.csv' to read parts from",
@@ -304,7 +309,7 @@ def _experiments() -> list[Command]:
         "diagnose mnist images --similar 2": (
             "similar lies in (0, 1], outlier is above 1, rms_limit and batch_size are above 0, not similar=2.0, …"
         ),
-        "diagnose nets.py:Silent images": "there is no convolution among the layers of Silent; name layers",
+        "diagnose nets.py:Silent images": "the model Silent runs no convolution; name the layers that are meant",
         "diagnose mnist images --out text.txt": f"'text.txt/diagnose.png' {IN_THE_WAY}",
         "probe mnist no": "there is no folder 'no' of images",
         "probe mnist images": "all 1 images are of one class, cats; a classifier needs at least two",
@@ -347,7 +352,7 @@ UNPARSED = [
     "compare mnist mnist:0 --target cat",
     "train --out o",
     "demo --out",
-    "occlude mnist",
+    "occlusion mnist",
     "invariance mnist mnist:0 --values far",
     "correspond mnist mnist:0",
     "evolve mnist empty",

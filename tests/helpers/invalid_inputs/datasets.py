@@ -18,7 +18,7 @@ import deconvviz as dv
 from deconvviz.cli import mining
 from deconvviz.data import ImageFolder
 from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
-from deconvviz.mining.progress import Progress
+from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.ranks import Ranks
 from deconvviz.results import TopActivations
 from tests.helpers.invalid_inputs.case import Case, gives, grey, refused
@@ -79,7 +79,7 @@ def wide() -> dv.DeconvNet:
 
 
 def atlas(data: Any, top: TopActivations, given: dv.DeconvNet | None = None) -> str:
-    return dv.build_atlas(given or grey(), data, top, "out", progress=False, evidence=False)
+    return dv.build_atlas(given or grey(), data, top, out="out", progress=False, evidence=False)
 
 
 def scanned(data: Any, **options: Any) -> Callable[[Path], Any]:
@@ -142,7 +142,7 @@ def unreadable(_: Path) -> Any:
 def counted_wrong() -> None:
     """Changes how many images a state says it has."""
     path = Path("state/rank-0.safetensors")
-    progress, identity = Progress.load(path)
+    progress, identity = ScanProgress.load(path)
     progress.count += 3
     progress.save(path, identity)
 
@@ -316,7 +316,7 @@ CASES: list[Case] = [
     ),
     refused(
         "an item that cannot be read, under strict",
-        lambda _: scan(Listed(IMAGES[0], OSError("bad")), strict=True),
+        lambda _: scan(Listed(IMAGES[0], OSError("bad")), on_error="raise"),
         DataError,
         "item 1 cannot be read: OSError: bad",
     ),
@@ -351,7 +351,7 @@ CASES: list[Case] = [
         "no layers",
         lambda _: scan(layers=[]),
         InputError,
-        "there is no layer to scan; name at least one, or give layers=None for all convolutions",
+        "there is no layer to look at; name at least one, or give layers=None for the default ones",
     ),
     refused(
         "a layer to scan that is not there",
@@ -363,7 +363,7 @@ CASES: list[Case] = [
         "a layer to scan that is a number",
         lambda _: scan(layers=3),
         InputError,
-        "a layer is given by its name, as `layers` lists it, not as int",
+        "a layer is given by its name, as `DeconvNet.layers` lists it, or as a module of the model, not as 3",
     ),
     refused(
         "a state that is a file",

@@ -156,20 +156,22 @@ CASES: list[Case] = [
     ),
     refused(
         "weights that are NaN",
-        lambda _: dv.DeconvNet(with_nan()).project(x(), "0", 0),
+        lambda _: dv.DeconvNet(with_nan()).project(x(), "0", channel=0),
         InputError,
         "the activations of layer '0' are not all finite on this input",
     ),
     refused(
         "weights that are too large for half precision",
-        lambda _: dv.DeconvNet(half_with_large_weights()).project(x().half(), "0", 0, position=(1, 1)),
+        lambda _: dv.DeconvNet(half_with_large_weights()).project(x().half(), "0", channel=0, position=(1, 1)),
         InputError,
         "the activations of layer '0' are not all finite on this input; torch.float16 ends at 65504, give model and "
         "input in a wider type, as model.float() makes",
     ),
     refused(
         "a derivative that is infinite",
-        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), RootOfNothing()), "gradient").project(x(), "1", 0),
+        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), RootOfNothing()), "gradient").project(
+            x(), "1", channel=0
+        ),
         InputError,
         "the projection at the input holds … values that are NaN or infinite: a derivative on the way is not finite, "
         "or a number too large for torch.float32; look at a layer nearer to the input, or give model and input in a "
@@ -213,14 +215,16 @@ CASES: list[Case] = [
     ),
     refused(
         "an operation without a derivative",
-        lambda _: dv.DeconvNet(Rounds()).project(x(), "output", 0),
+        lambda _: dv.DeconvNet(Rounds()).project(x(), "output", channel=0),
         UnsupportedOperation,
         "no part of the signal reaches the input: it ends at aten._to_copy in float, which has neither a mirror nor a "
         "derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)",
     ),
     refused(
         "an operation without a mirror under strict=True",
-        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), strict=True).project(x(), "1", 0),
+        lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid()), strict=True).project(
+            x(), "1", channel=0
+        ),
         UnsupportedOperation,
         "under strict=True no operation is linearised, but aten.sigmoid in 1 has no mirror",
     ),

@@ -65,11 +65,11 @@ def state(folder: Any) -> Any:
 
 
 def checkpoints(folder: Any) -> Any:
-    return train(grey().model, IMAGES, LABELS, SETTINGS, checkpoints=folder, progress=False)
+    return train(grey().model, IMAGES, LABELS, settings=SETTINGS, checkpoints=folder, progress=False)
 
 
 def atlas(folder: Any) -> Any:
-    return dv.build_atlas(grey(), IMAGES, scan(), folder, progress=False, evidence=False)
+    return dv.build_atlas(grey(), IMAGES, scan(), out=folder, progress=False, evidence=False)
 
 
 def below_a_file(write: Callable[[str], Any], name: str) -> Callable[[Path], Any]:
@@ -281,7 +281,7 @@ CASES: list[Case] = [
         lambda _: (
             Path("photos").mkdir(),
             Image.new("L", (8, 8)).save("photos/a.png"),
-            dv.build_atlas(grey(), "photos", scan(), "photos/at", evidence=False),
+            dv.build_atlas(grey(), "photos", scan(), out="photos/at", evidence=False),
         ),
         InputError,
         "the atlas 'photos/at' and the folder of images 'photos' must not contain each other; name a "

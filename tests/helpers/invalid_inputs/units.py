@@ -23,21 +23,28 @@ CASES: list[Case] = [
             f"a layer that is {type(layer).__name__}",
             lambda _, layer=layer: net().project(x(), layer),
             InputError,
-            f"a layer is given by its name, as `layers` lists it, not as {type(layer).__name__}",
+            f"a layer is given by its name, as `DeconvNet.layers` lists it, or as a module of the model, "
+            f"not as {layer!r}",
         )
-        for layer in (None, 3, 3.0, ["3"], b"3", nn.ReLU())
+        for layer in (None, 3, 3.0, ["3"], b"3")
+    ),
+    refused(
+        "a layer that is a module of another model",
+        lambda _: net().project(x(), nn.ReLU()),
+        InputError,
+        "the layer ReLU is no module of the model Sequential",
     ),
     refused(
         "layers that are numbers",
         lambda _: net().trace(x(), [0, 3]),
         InputError,
-        "a layer is given by its name, as `layers` lists it, not as int",
+        "a layer is given by its name, as `DeconvNet.layers` lists it, or as a module of the model, not as 0",
     ),
     refused(
         "no layer",
         lambda _: net().trace(x(), []),
         InputError,
-        "there is no layer to record; name at least one, or give layers=None for all",
+        "there is no layer to look at; name at least one, or give layers=None for the default ones",
     ),
     *(
         refused(
@@ -132,25 +139,25 @@ CASES: list[Case] = [
     ),
     refused(
         "a mask for a channel",
-        lambda _: net().project(x(), "3", torch.tensor([True, False, False, False, False])),
+        lambda _: net().project(x(), "3", channel=torch.tensor([True, False, False, False, False])),
         InputError,
         f"{HAS}tensor(True)",
     ),
     refused(
         "truth values for the channels of images",
-        lambda _: deletion(net(), x(), "3", [True, False]),
+        lambda _: deletion(net(), x(), "3", channel=[True, False]),
         InputError,
         "a channel is given by its number, not by True",
     ),
     refused(
         "boxes that are a list",
-        lambda _: localisation(net(), x(), [[[0, 2], [0, 2]]] * 2, "3"),
+        lambda _: localisation(net(), x(), [[[0, 2], [0, 2]]] * 2, layer="3"),
         InputError,
         "boxes are of shape (2, 2, 2), one for each image, not [[[0, 2], [0, 2]], [[0, 2], [0, 2]]]",
     ),
     refused(
         "boxes outside the image",
-        lambda _: localisation(net(), x(), torch.tensor([[[0, 2], [0, 2]], [[0, 9], [0, 2]]]), "3"),
+        lambda _: localisation(net(), x(), torch.tensor([[[0, 2], [0, 2]], [[0, 9], [0, 2]]]), layer="3"),
         InputError,
         "boxes are whole numbers: per axis the first pixel of the object and one past its last, in images of 8 x 8 "
         "pixels; that of image 1 is none",
@@ -219,19 +226,19 @@ CASES: list[Case] = [
     ),
     refused(
         "a signal of another shape",
-        lambda _: net().reconstruct(x(), "3", torch.zeros(1)),
+        lambda _: net().reconstruct(x(), "3", signal=torch.zeros(1)),
         InputError,
         "the signal has shape (1,) and layer '3' (2, 5, 4, 4); they must be equal",
     ),
     refused(
         "a signal that is a number",
-        lambda _: net().reconstruct(x(), "3", 3),
+        lambda _: net().reconstruct(x(), "3", signal=3),
         InputError,
         "the signal is a tensor of the shape of layer '3', not int",
     ),
     refused(
         "a signal of NaN",
-        lambda _: net().reconstruct(x(), "3", torch.full((2, 5, 4, 4), NAN)),
+        lambda _: net().reconstruct(x(), "3", signal=torch.full((2, 5, 4, 4), NAN)),
         InputError,
         "the signal holds 160 values that are NaN or infinite, of 160; none may be",
     ),

@@ -183,7 +183,9 @@ def _ways(
         return "table", 0.0 if LAYER in {layer.name for layer in net.layers(x)} else 1.0
 
     def batch() -> tuple[str, float]:
-        return compared(net.project(trace("x", x), LAYER, [0, PROBE - 1], window="full"), "x", "strongest, whole maps")
+        return compared(
+            net.project(trace("x", x), LAYER, channel=[0, PROBE - 1], window="full"), "x", "strongest, whole maps"
+        )
 
     def windows_of_a_trace() -> tuple[str, float]:
         return compared(net.project_units(trace("x", x), LAYER, asked), "x", "units")
@@ -193,13 +195,13 @@ def _ways(
 
     def alone() -> tuple[str, float]:
         one = trace("alone", y[last:])
-        return compared(net.project(one, LAYER, 1, window="full"), "y", "strongest, whole maps", last)
+        return compared(net.project(one, LAYER, channel=1, window="full"), "y", "strongest, whole maps", last)
 
     def reconstruct_alone() -> tuple[str, float]:
         return rebuilt(net.reconstruct(trace("alone", y[last:]), LAYER).pixels, "y", "alone", slice(last, None))
 
     def windows() -> tuple[str, float]:
-        return compared(net.project(x[:1], LAYER, 1, units[0][2:]), "x", "one position, one image", 0)
+        return compared(net.project(x[:1], LAYER, channel=1, position=units[0][2:]), "x", "one position, one image", 0)
 
     def windows_of_another_image() -> tuple[str, float]:
         return compared(net.project_units(y, LAYER, asked), "y", "units, after another image")
@@ -297,5 +299,5 @@ def report(network: Network, style: str) -> str:
     small, faults = shrunk(network, style)
     shown = "\n".join(f"#   {fault}" for fault in faults)
     units = places(torch.Size((len(small.images()), PROBE, *[1] * small.steps[-1].rank)), 1)
-    tail = f'print(dv.DeconvNet(model, "{style}").project(x, "{LAYER}", {units[0][1]}).pixels)\n'
+    tail = f'print(dv.DeconvNet(model, "{style}").project(x, "{LAYER}", channel={units[0][1]}).pixels)\n'
     return f"# random network {network.seed}, style {style}:\n{shown}\n{small.script()}{tail}"
