@@ -133,8 +133,19 @@ class _Layer:
         trace = traces["x"]
         self.axis = channel_axis(trace.tape, trace.layer(name).value)
         activations = torch.cat([run.activations[call] for run in runs["x"]])
-        self.channels = alive(activations, self.axis, len(runs["x"]))[:1]
+        firing = alive(activations, self.axis, len(runs["x"]))
+        self.channels = ([channel for channel in firing if self._shows(channel)] or firing)[:1]
         self.projected: dict[str, list[tuple[int, tuple[int, ...]]]] = {"x": [], "other": []}
+
+    def _shows(self, channel: int) -> bool:
+        """Whether something arrives from its strongest unit, in each image: nothing would be right by itself."""
+        for run in self.runs["x"]:
+            of_channel = run.activations[self.call].select(self.axis, channel)
+            place = [int(axis) for axis in torch.unravel_index(of_channel.argmax(), of_channel.shape)]
+            place.insert(self.axis, channel)
+            if not run.pixels(self.call, tuple(place)).any():
+                return False
+        return True
 
     @property
     def ways(self) -> list[tuple[Callable[[], float], str]]:
