@@ -196,7 +196,7 @@ BAD_CALLS = {
         UnknownLayerError,
         r"no layer '%' in SmallResidual; the layers are 'stem', 'norm', .*, \.\.\.",
     ),
-    "no layer": (lambda net, x: net.trace(x, []), InputError, "no layer to record; name at least one"),
+    "no layer": (lambda net, x: net.trace(x, []), InputError, "no layer to look at; name at least one"),
     "a channel too far": (
         lambda net, x: net.project(x, "wide", channel=[0, 8]),
         InputError,
@@ -262,7 +262,7 @@ BAD_CALLS = {
         InputError,
         "which is empty; give at least one",
     ),
-    "no list": (lambda net, x: net.project([], "stem", channel=0), InputError, "no image in the batch"),
+    "no list": (lambda net, x: net.project([], "stem", channel=0), InputError, "the batch contains no images"),
     "integers": (
         lambda net, x: net.project(x.int(), "stem", channel=0),
         InputError,
@@ -341,7 +341,7 @@ def test_a_layer_that_never_runs():
 
     net, x = dv.DeconvNet(Model()), torch.ones(1, 1, 2, 2)
     with pytest.raises(
-        UnknownLayerError, match="'idle' is a module of the model, but nothing that depends on the input"
+        UnknownLayerError, match="'idle' is a module of the model, but it returned nothing that depends on the input"
     ):
         net.trace(x, "idle")
     with pytest.raises(InputError, match=r"layer 'output' returns torch.int64, which has no activations"):
