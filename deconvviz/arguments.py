@@ -1,7 +1,7 @@
-"""What arguments may be: whole numbers, channels, classes, positions; of Python, numpy or torch, and none by accident.
+"""Validation of arguments: whole numbers, channels, classes and positions from Python, numpy or torch.
 
-A number that counts or points is an int, or what numpy and torch have for one. Truth values are none, though Python
-lets them pass for 0 and 1: a mask given for indices would choose the first two. Sets have no order, and bytes are text.
+A number that counts or points must be an int, or numpy's or torch's equivalent. Booleans are refused, although Python
+treats them as 0 and 1: a mask passed as indices would select the first two. Sets have no order, and bytes are text.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ R = TypeVar("R")
 
 
 def whole(given: Any) -> int | None:
-    """A whole number of 64 bits as an int; None for anything else.
+    """A 64-bit whole number as an int; None for anything else.
 
-    >>> whole(3), whole(np.int8(3)), whole(torch.tensor(3)), whole(np.array(3))
-    (3, 3, 3, 3)
-    >>> whole(True), whole(torch.tensor(True)), whole(3.0), whole("3"), whole(torch.tensor([3]))
-    (None, None, None, None, None)
+    Example:
+        >>> whole(3), whole(np.int8(3)), whole(torch.tensor(3)), whole(np.array(3))
+        (3, 3, 3, 3)
+        >>> whole(True), whole(torch.tensor(True)), whole(3.0), whole("3"), whole(torch.tensor([3]))
+        (None, None, None, None, None)
     """
     if isinstance(given, Tensor):
         return int(given) if not given.ndim and is_whole(given) else None
@@ -46,13 +47,13 @@ def _counts(given: Any) -> bool:
 
 
 def is_whole(given: Tensor) -> bool:
-    """Whether a tensor holds whole numbers that can be read."""
+    """Whether a tensor contains whole numbers that can be read."""
     counts = not (given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool)
     return counts and not (given.is_meta or given.is_quantized or given.is_nested or given.layout != torch.strided)
 
 
 def without_values(given: Tensor) -> str:
-    """What a tensor is whose numbers cannot be read: "a sparse tensor", "one on the device meta", ...; else ''."""
+    """What kind of tensor cannot be read ("a sparse tensor", "one on the device meta", ...); '' for a readable one."""
     if given.is_meta:
         return "one on the device meta, which has no values"
     kind = "nested" if given.is_nested else "quantised" if given.is_quantized else ""
@@ -61,12 +62,13 @@ def without_values(given: Tensor) -> str:
 
 
 def listed(given: Any) -> list[Any] | None:
-    """The items of what has several in an order, each once read: a list, an array, a generator; None for anything else.
+    """The items of an ordered collection, each read once: a list, an array, a generator; None for anything else.
 
-    >>> listed((1, 2)), listed(torch.tensor([1, 2])), listed(range(2)), listed(n for n in (1, 2))
-    ([1, 2], [tensor(1), tensor(2)], [0, 1], [1, 2])
-    >>> listed(1), listed("ab"), listed({1, 2}), listed(b"ab"), listed(torch.tensor(1)), listed({1: 2})
-    (None, None, None, None, None, None)
+    Example:
+        >>> listed((1, 2)), listed(torch.tensor([1, 2])), listed(range(2)), listed(n for n in (1, 2))
+        ([1, 2], [tensor(1), tensor(2)], [0, 1], [1, 2])
+        >>> listed(1), listed("ab"), listed({1, 2}), listed(b"ab"), listed(torch.tensor(1)), listed({1: 2})
+        (None, None, None, None, None, None)
     """
     if isinstance(given, Tensor) and (given.is_nested or given.layout != torch.strided):
         return None
@@ -78,17 +80,17 @@ def listed(given: Any) -> list[Any] | None:
 
 
 def known(given: Any, names: Iterable[str]) -> bool:
-    """Whether a text is one of some names."""
+    """Whether a value is one of some names."""
     return isinstance(given, str) and given in names
 
 
 def once(given: Any) -> Any:
-    """What can be read several times: the items of an iterator in a list, anything else as it is."""
+    """A value that can be read several times: iterators become lists, anything else is unchanged."""
     return list(given) if isinstance(given, Iterator) and not isinstance(given, io.IOBase) else given
 
 
 def described(given: Any) -> str:
-    """What was given, to end a sentence with: as Python shows it, or by its shape or type where that is long."""
+    """A value for the end of an error message: its repr or, if that is long, its shape or type."""
     if isinstance(given, Tensor) and (given.ndim or given.is_meta):
         kind = "" if given.dtype != torch.bool else "bool "
         return f"a {kind}tensor of shape {tuple(given.shape)}"
@@ -108,7 +110,7 @@ def short_text(given: Any) -> str:
 
 
 def check_counts(least: int = 1, **given: Any) -> None:
-    """Raise InputError for an option, by name, that is no whole number of at least `least`."""
+    """Raise InputError if an option, given by name, is not a whole number of at least `least`."""
     for name, number in given.items():
         if not _counts(number) or not least <= int(number) < 2**63:
             raise InputError(f"{name} must be a whole number of at least {least}, not {described(number)}")
@@ -118,23 +120,24 @@ def check_counts(least: int = 1, **given: Any) -> None:
 
 
 class Kind(NamedTuple):
-    """What an argument is, in words behind "NAME is", and what is made of one, in a tuple; None where it is none."""
+    """A kind of argument: its description after "NAME is", and a function that converts a value to a tuple or None."""
 
     wanted: str
     made: Callable[[Any], Any]
 
 
 def takes(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Checks arguments of a function, by name, before it runs. Raises InputError for one that is not of its kind.
+    """Check arguments of a function, by name, before it runs. Raises InputError for an argument of a wrong kind.
 
-    >>> @takes(count=whole_from(1))
-    ... def twice(count):
-    ...     return 2 * count
-    >>> twice(np.int8(100))
-    200
-    >>> twice("a")
-    Traceback (most recent call last):
-    deconvviz.errors.InputError: count is a whole number from 1, not 'a'
+    Example:
+        >>> @takes(count=whole_from(1))
+        ... def twice(count):
+        ...     return 2 * count
+        >>> twice(np.int8(100))
+        200
+        >>> twice("a")
+        Traceback (most recent call last):
+        deconvviz.errors.InputError: count is a whole number from 1, not 'a'
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -153,7 +156,7 @@ def takes(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def checked_as(kind: Kind, name: str, given: Any) -> Any:
-    """An argument as its kind makes it. Raises InputError where it is none."""
+    """The converted argument. Raises InputError if it is of a wrong kind."""
     try:
         found = kind.made(given)
     except Exception:  # what is given may fail in any way when it is looked at

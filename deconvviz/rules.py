@@ -1,4 +1,4 @@
-"""The mirror of each operation, as a table that users can add to, and the styles that choose among its entries.
+"""The mirror of each operation, as a table that users can extend, and the styles that choose among its entries.
 
 A rule takes a recorded operation and the signal at its output, and returns the signal at its input::
 
@@ -6,30 +6,30 @@ A rule takes a recorded operation and the signal at its output, and returns the 
     def negate(op, signal):
         return -signal
 
-`op` is a `Step`: ``op["name"]`` is an argument by its name in the schema, `op.data` the numbers it kept. A rule
-returns one tensor, for the only input that carries a signal, or pairs of (value, signal); pairs for constants
-are passed over. What a rule reads must be asked for when the run is recorded: `keeps`.
+`op` is a `Step`: ``op["name"]`` is an argument by its name in the schema, and `op.data` returns recorded numbers. A
+rule returns one tensor, for the only input that carries a signal, or pairs of (value, signal); pairs for constants are
+ignored. Numbers that a rule reads must be requested when the run is recorded, with `keeps`.
 
-Many units travel as one batch: along axis 0 the signal holds the samples of the units, which `op.shape` and
-`op.data` follow. That needs an operation that leaves axis 0 alone (`batchwise`); a unit behind any other
-operation travels alone through the recorded batch, slower and still right.
+Many units travel as one batch: along axis 0, the signal holds the samples of the units, and `op.shape` and `op.data`
+follow. This requires an operation that does not mix samples along axis 0 (`batchwise`). A unit after any other
+operation travels alone through the recorded batch, which is slower but correct.
 
-An operation without a rule is *linearised*: its mirror is its vector-Jacobian product at the recorded inputs,
-and every result lists it. Nothing is treated as something else in silence.
+An operation without a rule is *linearised*: its mirror is its vector-Jacobian product at the recorded inputs, and every
+result lists it. No operation is silently treated as another.
 
 A *style* is a choice per family of operations, as data. The families:
 
 =========  ===========================================================================================
-rectifier  relu and its kin: ``deconvnet`` relu(s), ``guided`` relu(s) * [y > 0], ``gradient`` s * f'(x)
+rectifier  relu and similar: ``deconvnet`` relu(s), ``guided`` relu(s) * [y > 0], ``gradient`` s * f'(x)
 lrn        local response normalisation: ``identity`` or ``gradient``
 overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the last window), ``mean``
 =========  ===========================================================================================
 
-Sources: Zeiler and Fergus 2014 (deconvnet), Springenberg et al. 2015 (guided), Simonyan et al. 2014 (gradient).
-The rules that come with the library are in `deconvviz.operations`, one file per kind of operation.
+Sources: Zeiler and Fergus 2014 (deconvnet), Springenberg et al. 2015 (guided), Simonyan et al. 2014 (gradient). The
+library's own rules are in `deconvviz.operations`, one file per kind of operation.
 
-A package brings its own rules along by an entry point of the group ``deconvviz.rules`` that names a module; it is
-imported with this one. `check` is an oracle for people who write rules.
+A package can ship its own rules: it names a module in the entry-point group ``deconvviz.rules``, which is imported
+together with this one. `check` tests rules.
 """
 
 from __future__ import annotations
@@ -100,20 +100,26 @@ def check(
     against: str | Callable[[Tensor, Tensor], Tensor] = "autograd",
     tolerance: float = 1e-10,
 ) -> Checked:
-    """Try the rules of the operations in `function` on a random signal, and raise where they are wrong.
+    """Test the rules of the operations in `function` on a random signal, and raise an error if they are wrong.
 
-    function: from x to one tensor, by operations whose rules are to be checked; a module will do.
-    inputs: (samples, ...), at least two samples, double precision if the tolerance is to be kept.
-    style: whose rules are tried. Under "gradient" every rule should agree with autograd.
-    against: "autograd", the function's own derivative; "adjoint", the identity <A x, s> = <x, A* s> with
-        A x = f(x) - f(0), for functions that are linear but for a constant; or a function of (x, signal) that
-        returns what should arrive at x.
+    If the operations are `batchwise`, units of different samples are also projected as one batch and compared with
+    single units.
 
-    Where the operations are `batchwise`, units of different samples are also sent back as one batch, and compared
-    with each sent back alone. Raises RuleError with the error found where one is above `tolerance`.
+    Args:
+        function: A function or module from x to one tensor, using the operations whose rules to check.
+        inputs: (samples, ...), at least two samples, in double precision for the default tolerance.
+        style: The style to test. Under "gradient", every rule should agree with autograd.
+        against: "autograd" for the function's own derivative; "adjoint" for the identity <A x, s> = <x, A* s> with A x
+            = f(x) - f(0), for functions that are linear up to a constant; or a function of (x, signal) that returns the
+            expected signal at x.
+        tolerance: Largest accepted relative error.
 
-    >>> check(torch.nn.Conv1d(2, 3, 2).double(), torch.randn(2, 2, 5).double(), against="adjoint").samples_apart
-    True
+    Raises:
+        RuleError: If an error exceeds the tolerance; the message gives the error.
+
+    Example:
+        >>> check(torch.nn.Conv1d(2, 3, 2).double(), torch.randn(2, 2, 5).double(), against="adjoint").samples_apart
+        True
     """
     if inputs.ndim < 2 or len(inputs) < 2:
         shape = tuple(inputs.shape)

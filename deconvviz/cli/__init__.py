@@ -46,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
-    given = None
+    args = None
     try:
-        given = build_parser(arguments[0]).parse_args(arguments)
+        args = build_parser(arguments[0]).parse_args(arguments)
         with warnings.catch_warnings():
             warnings.filterwarnings("always", message="of the folder .* were left out")
             warnings.showwarning = _show
-            _check_named(given)
-            given.run(given)
+            _check_named(args)
+            args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         remark("interrupted")
@@ -62,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_printing()
         return 0
     except SystemExit as end:
-        if given is None:  # help, or arguments that do not parse
+        if args is None:  # help, or arguments that do not parse
             raise
         return _failed(ModelError(f"the model's code ended the program (exit status {end.code})"))
     except Exception as error:
-        if getattr(given, "debug", False):
+        if getattr(args, "debug", False):
             raise
         return _failed(error)
     return 0
@@ -94,12 +94,12 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  open until the program ends
 
 
-def _check_named(given: argparse.Namespace) -> None:
+def _check_named(args: argparse.Namespace) -> None:
     """Raise InputError for a name that none can have, or is empty, as an unset shell variable is."""
     for name in ("out", "weights", "state", "root", "top", "classes", "parts"):
-        if getattr(given, name, None) == "":
+        if getattr(args, name, None) == "":
             raise InputError(f"--{name} is empty; name a file or folder, or leave it out")
-    for value in vars(given).values():
+    for value in vars(args).values():
         for word in value if isinstance(value, list) else [value]:
             if isinstance(word, str) and "\0" in word:
                 raise InputError(f"{word!r} has a null character in it, which no name can have")

@@ -14,7 +14,7 @@ def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
-def _completion(given: argparse.Namespace) -> None:
+def _completion(args: argparse.Namespace) -> None:
     import shtab
 
     from deconvviz.cli import COMMANDS, build_parser
@@ -25,7 +25,7 @@ def _completion(given: argparse.Namespace) -> None:
     for action in _actions(parser):
         if action.metavar in files | folders:
             action.complete = (files | folders)[action.metavar]
-    print(shtab.complete(parser, given.shell))
+    print(shtab.complete(parser, args.shell))
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[Any]:

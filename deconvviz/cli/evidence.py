@@ -39,25 +39,25 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
 
 
-def _compare(given: argparse.Namespace) -> None:
+def _compare(args: argparse.Namespace) -> None:
     from deconvviz.captum.comparison import compare
 
-    out = place(given, picture_name(given.image, "compared"))
+    out = place(args, picture_name(args.image, "compared"))
     check_ending(out)
-    outputs = Outputs(given, out)
-    net, _ = loaded(given)
-    position = "max" if given.position is None else given.position
-    found = compare(
+    outputs = Outputs(args, out)
+    net, _ = loaded(args)
+    position = "max" if args.position is None else args.position
+    result = compare(
         net,
-        image(given.image),
-        target=given.target,
-        layer=given.layer,
-        channel=given.channel,
+        image(args.image),
+        target=args.target,
+        layer=args.layer,
+        channel=args.channel,
         position=position,
-        methods=given.methods,
+        methods=args.methods,
     )
-    outputs.write_figure(found.figure(), out)
-    report(given, found, out)
+    outputs.write_figure(result.figure(), out)
+    report(args, result, out)
 
 
 MEASURES = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
@@ -89,22 +89,22 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
 
 
-def _evidence(given: argparse.Namespace) -> None:
+def _evidence(args: argparse.Namespace) -> None:
     from deconvviz import evidence
 
-    if given.model != "mnist" and "localisation" in (given.measures or ()):
+    if args.model != "mnist" and "localisation" in (args.measures or ()):
         raise InputError(
             "localisation needs to know where the object is: on the command line it is the benchmark of the model "
             "mnist; for others call deconvviz.evidence.localisation with boxes"
         )
-    wanted = given.measures or [name for name in MEASURES if name != "localisation" or given.model == "mnist"]
-    _check_used(given, wanted)
-    out = place(given, "evidence")
-    outputs = Outputs(given, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
-    net, _ = loaded(given)
-    x = batch(given.images, net.preprocess)
-    layer, shown = given.layer or "output", bars()
-    unit: dict[str, Any] = {"channel": given.channel, "position": "max" if given.position is None else given.position}
+    wanted = args.measures or [name for name in MEASURES if name != "localisation" or args.model == "mnist"]
+    _check_used(args, wanted)
+    out = place(args, "evidence")
+    outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
+    net, _ = loaded(args)
+    x = batch(args.images, net.preprocess)
+    layer, shown = args.layer or "output", bars()
+    unit: dict[str, Any] = {"channel": args.channel, "position": "max" if args.position is None else args.position}
 
     def benchmark() -> Any:
         bench = evidence.digit_benchmark()
@@ -121,22 +121,22 @@ def _evidence(given: argparse.Namespace) -> None:
     }
     facts: dict[str, Any] = {}
     for name in wanted:
-        found = questions[name]()
+        result = questions[name]()
         files = out / f"{name}.png", out / f"{name}.safetensors"
-        outputs.write_figure(found.figure(), files[0])
-        outputs.save(found, files[1])
-        facts[name] = {**found.as_json(), "files": files}
-        if not given.json:
-            print(f"{name}\n{found}\n", flush=True)  # each measure takes a while
-    say(given, out, facts)
+        outputs.write_figure(result.figure(), files[0])
+        outputs.save(result, files[1])
+        facts[name] = {**result.as_json(), "files": files}
+        if not args.json:
+            print(f"{name}\n{result}\n", flush=True)  # each measure takes a while
+    say(args, out, facts)
 
 
-def _check_used(given: argparse.Namespace, wanted: Sequence[str]) -> None:
+def _check_used(args: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Raise InputError for the choice of a unit that none of the measures asked for looks at."""
     of_a_unit = ("deletion", "randomisation")
     users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit}
     for name, measures in users.items():
-        if getattr(given, name) is not None and not set(measures) & set(wanted):
+        if getattr(args, name) is not None and not set(measures) & set(wanted):
             raise InputError(f"--{name} is for {', '.join(measures)}, not for {', '.join(wanted)}; leave it out")
 
 

@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 
 
 def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = True) -> None:
-    """What all of them take: a model, images, and the folder to write to."""
+    """Add the arguments of all experiments on images: a model, images, and the output folder."""
     model_arguments(parser, style)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of them, or mnist:INDEX")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or mnist:INDEX")
     out_argument(parser, "folder for the figure and the result", name)
     json_argument(parser)
 
 
-def _outputs(given: argparse.Namespace, name: str) -> Outputs:
-    """The figure and the result in the folder, checked before minutes of work."""
-    folder = place(given, name)
-    return Outputs(given, folder / f"{name}.png", folder / f"{name}.safetensors")
+def _outputs(args: argparse.Namespace, name: str) -> Outputs:
+    """The figure and the result in the output folder, checked before the work starts."""
+    folder = place(args, name)
+    return Outputs(args, folder / f"{name}.png", folder / f"{name}.safetensors")
 
 
-def _write(given: argparse.Namespace, found: Finding, outputs: Outputs) -> None:
-    """The figure and the result into the folder, the table and the verdict printed."""
+def _write(args: argparse.Namespace, found: Finding, outputs: Outputs) -> None:
+    """Write the figure and the result to the output folder; print the table and the verdict."""
     figure, result = outputs.files
     outputs.write_figure(found.figure(), figure)
     outputs.save(found, result)
-    report(given, found, *outputs.files)
+    report(args, found, *outputs.files)
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """For the experiments that go through a dataset."""
+    """Add the arguments of all experiments that go through a dataset."""
     parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
-    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="names that `deconvviz layers MODEL` lists")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="(%(default)s)")
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layer names; see `deconvviz layers MODEL`")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")
     out_argument(parser, "folder for the figure and the result", name)
     json_argument(parser)
 
@@ -64,27 +64,39 @@ def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 def _occlusion_arguments(parser: argparse.ArgumentParser) -> None:
     _images_arguments(parser, "occlusion")
-    parser.add_argument("--target", type=int, metavar="N", help="the class to follow (each image's most probable one)")
-    parser.add_argument("--layer", help="whose feature map to follow (the last convolution, rectified)")
-    parser.add_argument("--channel", type=int, metavar="C", help="the map (the strongest of each image)")
-    parser.add_argument("--patch", type=int, nargs="+", metavar="P", help="pixels: side, or height and width (a fifth)")
-    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="pixels (a quarter of the patch)")
+    parser.add_argument("--target", type=int, metavar="N", help="class (default: each image's most probable class)")
+    parser.add_argument("--layer", help="layer of the feature map (default: the last convolution, rectified)")
+    parser.add_argument(
+        "--channel", type=int, metavar="C", help="channel of the feature map (default: each image's strongest)"
+    )
+    parser.add_argument(
+        "--patch",
+        type=int,
+        nargs="+",
+        metavar="P",
+        help="side, or height and width, in pixels (default: a fifth of the image)",
+    )
+    parser.add_argument(
+        "--stride", type=int, nargs="+", metavar="S", help="step in pixels (default: a quarter of the patch)"
+    )
     _fill_argument(parser)
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="covered images at once (%(default)s)")
-    parser.add_argument("--classes", metavar="FILE", help="names of the classes, one on a line")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="covered images per batch (%(default)s)"
+    )
+    parser.add_argument("--classes", metavar="FILE", help="class names, one per line")
 
 
 def _fill_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--fill", default="grey", help="black, grey, white, mean, blur, or a number in the model's input (%(default)s)"
+        "--fill", default="grey", help="black, grey, white, mean, blur, or a value of the model's input (%(default)s)"
     )
 
 
-def _fill(given: argparse.Namespace) -> str | float:
+def _fill(args: argparse.Namespace) -> str | float:
     try:
-        return float(given.fill)
+        return float(args.fill)
     except ValueError:
-        return str(given.fill)
+        return str(args.fill)
 
 
 def _lines(path: str) -> list[str]:
@@ -98,27 +110,27 @@ def _lines(path: str) -> list[str]:
         raise InputError(f"{path!r} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _occlusion(given: argparse.Namespace) -> None:
+def _occlusion(args: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
-    names = _lines(given.classes) if given.classes else ()
-    outputs = _outputs(given, "occlusion")
-    net, _ = loaded(given)
-    patch, stride = (one[0] if one and len(one) == 1 else one for one in (given.patch, given.stride))
-    found = occlusion(
+    names = _lines(args.classes) if args.classes else ()
+    outputs = _outputs(args, "occlusion")
+    net, _ = loaded(args)
+    patch, stride = (size[0] if size and len(size) == 1 else size for size in (args.patch, args.stride))
+    result = occlusion(
         net,
-        batch(given.images, net.preprocess),
-        target=given.target,
-        layer=given.layer,
-        channel=given.channel,
+        batch(args.images, net.preprocess),
+        target=args.target,
+        layer=args.layer,
+        channel=args.channel,
         patch=patch,
         stride=stride,
-        fill=_fill(given),
-        batch_size=given.batch_size,
+        fill=_fill(args),
+        batch_size=args.batch_size,
         classes=names,
         progress=bars(),
     )
-    _write(given, found, outputs)
+    _write(args, result, outputs)
 
 
 # invariance
@@ -130,28 +142,40 @@ def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
         "--transform", default="translation", metavar="NAME", help="translation, scale or rotation (%(default)s)"
     )
     parser.add_argument(
-        "--values", nargs="+", type=float, metavar="T", help="pixels down, factors, or degrees (a usual range)"
+        "--values",
+        nargs="+",
+        type=float,
+        metavar="T",
+        help="pixels down, factors, or degrees (default: a typical range)",
     )
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="the first and the last hidden one by default")
     parser.add_argument(
-        "--target", nargs="+", type=int, metavar="N", help="the class, one for all images or one each (as predicted)"
+        "--layers", nargs="+", metavar="LAYER", help="layers (default: the first and the last hidden layer)"
     )
     parser.add_argument(
-        "--fill", default="black", help="behind the borders: black, grey, white, mean, or a number in the model's input"
+        "--target",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="class for all images, or one per image (default: as predicted)",
     )
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--fill",
+        default="black",
+        help="border: black, grey, white, mean, or a value of the model's input (%(default)s)",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per batch (%(default)s)")
 
 
-def _invariance(given: argparse.Namespace) -> None:
+def _invariance(args: argparse.Namespace) -> None:
     from deconvviz.experiments import invariance
 
-    outputs = _outputs(given, "invariance")
-    net, _ = loaded(given)
-    x = batch(given.images, net.preprocess)
-    target = given.target[0] if given.target and len(given.target) == 1 else given.target
-    options = {name: getattr(given, name) for name in ("layers", "transform", "values", "batch_size")}
-    found = invariance(net, x, target=target, fill=_fill(given), progress=bars(), **options)
-    _write(given, found, outputs)
+    outputs = _outputs(args, "invariance")
+    net, _ = loaded(args)
+    x = batch(args.images, net.preprocess)
+    target = args.target[0] if args.target and len(args.target) == 1 else args.target
+    options = {name: getattr(args, name) for name in ("layers", "transform", "values", "batch_size")}
+    result = invariance(net, x, target=target, fill=_fill(args), progress=bars(), **options)
+    _write(args, result, outputs)
 
 
 # correspond
@@ -159,40 +183,48 @@ def _invariance(given: argparse.Namespace) -> None:
 
 def _correspond_arguments(parser: argparse.ArgumentParser) -> None:
     _images_arguments(parser, "correspond", style=False)
-    parser.add_argument("--parts", required=True, metavar="FILE", help="CSV or JSON: where the parts lie in each image")
-    parser.add_argument("--layers", nargs="+", metavar="NAME", help="see `deconvviz layers MODEL` (all with weights)")
-    parser.add_argument("--part-size", type=int, nargs="+", metavar="P", help="pixels to cover around a point")
-    parser.add_argument("--within", metavar="PART", help="the part in FILE in whose box random places lie (the image)")
-    parser.add_argument("--draws", type=int, default=20, metavar="N", help="of random places (%(default)s)")
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="of random places (%(default)s)")
+    parser.add_argument(
+        "--parts", required=True, metavar="FILE", help="CSV or JSON file with the place of each part in each image"
+    )
+    parser.add_argument(
+        "--layers", nargs="+", metavar="NAME", help="layers; see `deconvviz layers MODEL` (default: all with weights)"
+    )
+    parser.add_argument(
+        "--part-size", type=int, nargs="+", metavar="P", help="size in pixels of the patch around a point"
+    )
+    parser.add_argument(
+        "--within", metavar="PART", help="draw random places in the box of this part of FILE (default: the image)"
+    )
+    parser.add_argument("--draws", type=int, default=20, metavar="N", help="number of random places (%(default)s)")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="seed of the places (%(default)s)")
     _fill_argument(parser)
 
 
-def _correspond(given: argparse.Namespace) -> None:
+def _correspond(args: argparse.Namespace) -> None:
     from deconvviz.data import read_parts
     from deconvviz.experiments import correspondence
 
-    outputs = _outputs(given, "correspond")
-    net, _ = loaded(given)
-    names = image_names(given.images)
-    parts = read_parts(given.parts, names, preprocess=net.preprocess)
-    if given.within is not None and given.within not in parts:
-        raise InputError(f"{given.parts!r} marks no part {given.within!r}{did_you_mean(given.within, parts)}")
-    within = None if given.within is None else parts.pop(given.within)
-    size = given.part_size[0] if given.part_size and len(given.part_size) == 1 else given.part_size
-    found = correspondence(
+    outputs = _outputs(args, "correspond")
+    net, _ = loaded(args)
+    names = image_names(args.images)
+    parts = read_parts(args.parts, names, preprocess=net.preprocess)
+    if args.within is not None and args.within not in parts:
+        raise InputError(f"{args.parts!r} marks no part {args.within!r}{did_you_mean(args.within, parts)}")
+    within = None if args.within is None else parts.pop(args.within)
+    size = args.part_size[0] if args.part_size and len(args.part_size) == 1 else args.part_size
+    result = correspondence(
         net,
         batch(names, net.preprocess),
         parts,
-        layers=given.layers,
+        layers=args.layers,
         size=size,
         within=within,
-        draws=given.draws,
-        random_state=given.random_state,
-        fill=_fill(given),
+        draws=args.draws,
+        random_state=args.random_state,
+        fill=_fill(args),
         progress=bars(),
     )
-    _write(given, found, outputs)
+    _write(args, result, outputs)
 
 
 # evolve
@@ -200,28 +232,32 @@ def _correspond(given: argparse.Namespace) -> None:
 
 def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="a folder of weights files, as `train` writes")
+    parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="folder of weights files, as written by `train`")
     _dataset_arguments(parser, "evolve")
     parser.add_argument(
-        "--channel", type=int, nargs="+", metavar="C", help="of each layer (the six that end strongest)"
+        "--channel",
+        type=int,
+        nargs="+",
+        metavar="C",
+        help="channels of each layer (default: the six most active at the end)",
     )
 
 
-def _evolve(given: argparse.Namespace) -> None:
+def _evolve(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import evolution
     from deconvviz.models.checkpoints import checkpoint_files
 
-    outputs = _outputs(given, "evolve")
+    outputs = _outputs(args, "evolve")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `evolution` will say what is left out
-        files = checkpoint_files(given.checkpoints)
-    given.weights = given.weights or files[-1]  # for `mnist` these also say what the trained network looks like
-    net, _ = loaded(given)
-    data = load_data(given.data, given.root)
-    options = {name: getattr(given, name) for name in ("layers", "channel", "batch_size")}
-    found = evolution(net, given.checkpoints, data, progress=bars(), **options)
-    _write(given, found, outputs)
+        files = checkpoint_files(args.checkpoints)
+    args.weights = args.weights or files[-1]  # for `mnist`, their metadata describes the architecture
+    net, _ = loaded(args)
+    data = load_data(args.data, args.root)
+    options = {name: getattr(args, name) for name in ("layers", "channel", "batch_size")}
+    result = evolution(net, args.checkpoints, data, progress=bars(), **options)
+    _write(args, result, outputs)
 
 
 # diagnose
@@ -230,22 +266,26 @@ def _evolve(given: argparse.Namespace) -> None:
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
     _dataset_arguments(parser, "diagnose")
-    parser.add_argument("--similar", type=float, default=0.98, help="correlation of duplicates (%(default)s)")
-    parser.add_argument("--outlier", type=float, default=3.0, help="times the median RMS (%(default)s)")
     parser.add_argument(
-        "--rms-limit", type=float, metavar="RMS", help="of the first layer's filters; the paper's is 0.1"
+        "--similar", type=float, default=0.98, help="correlation from which channels are duplicates (%(default)s)"
+    )
+    parser.add_argument(
+        "--outlier", type=float, default=3.0, help="flag filters above this multiple of the median RMS (%(default)s)"
+    )
+    parser.add_argument(
+        "--rms-limit", type=float, metavar="RMS", help="flag filters of the first layer above this RMS (paper: 0.1)"
     )
 
 
-def _diagnose(given: argparse.Namespace) -> None:
+def _diagnose(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import diagnose
 
-    outputs = _outputs(given, "diagnose")
-    net, _ = loaded(given)
-    data = load_data(given.data, given.root)
-    options = {name: getattr(given, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
-    _write(given, diagnose(net, data, progress=bars(), **options), outputs)
+    outputs = _outputs(args, "diagnose")
+    net, _ = loaded(args)
+    data = load_data(args.data, args.root)
+    options = {name: getattr(args, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
+    _write(args, diagnose(net, data, progress=bars(), **options), outputs)
 
 
 # probe
@@ -254,46 +294,60 @@ def _diagnose(given: argparse.Namespace) -> None:
 def _probe_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
     parser.add_argument(
-        "data", metavar="DATA", help="mnist, a folder with a sub-folder for each class, or torchvision:NAME with --root"
+        "data", metavar="DATA", help="mnist, a folder with one sub-folder per class, or torchvision:NAME with --root"
     )
-    parser.add_argument("--root", metavar="DIR", help="where a torchvision dataset lies")
-    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="all hidden layers by default")
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layers (default: all hidden layers)")
     parser.add_argument(
-        "--pool", type=int, default=6, metavar="N", help="average maps to N positions an axis; 0 for none (%(default)s)"
+        "--pool",
+        type=int,
+        default=6,
+        metavar="N",
+        help="average maps to N positions per axis; 0 for no pooling (%(default)s)",
     )
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-validation (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of the classifiers (%(default)s)")
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="of folds and training (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load images (%(default)s)")
+    parser.add_argument(
+        "--folds", type=int, default=5, metavar="N", help="number of cross-validation folds (%(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=20, metavar="N", help="training epochs of the classifiers (%(default)s)"
+    )
+    parser.add_argument(
+        "--random-state", type=int, default=0, metavar="N", help="seed of the folds and the training (%(default)s)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="images per batch (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="worker processes that load images (%(default)s)"
+    )
     out_argument(parser, "folder for the figure and the result", "probe")
     json_argument(parser)
 
 
-def _probe(given: argparse.Namespace) -> None:
+def _probe(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import probe
 
-    outputs = _outputs(given, "probe")
-    net, _ = loaded(given)
+    outputs = _outputs(args, "probe")
+    net, _ = loaded(args)
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
-    options = {name: getattr(given, name) for name in names}
-    found = probe(net, load_data(given.data, given.root), pool=given.pool or None, progress=bars(), **options)
-    list_broken(found)
-    _write(given, found, outputs)
+    options = {name: getattr(args, name) for name in names}
+    result = probe(net, load_data(args.data, args.root), pool=args.pool or None, progress=bars(), **options)
+    list_broken(result)
+    _write(args, result, outputs)
 
 
 EXPERIMENTS: dict[str, Command] = {
     "occlusion": Command(
-        "what a patch that slides over an image does to a feature map and a class", _occlusion_arguments, _occlusion
+        "slide a patch over images and measure a feature map and a class probability", _occlusion_arguments, _occlusion
     ),
     "invariance": Command(
-        "how far layers move, and what becomes of the class, when images are shifted, enlarged or turned",
+        "measure how layers and class probabilities change when images are shifted, scaled or rotated",
         _invariance_arguments,
         _invariance,
     ),
-    "evolve": Command("what channels react to, checkpoint by checkpoint of a training", _evolve_arguments, _evolve),
-    "correspond": Command("whether layers relate a part across images", _correspond_arguments, _correspond),
-    "diagnose": Command("what is wrong with filters and channels, by name", _diagnose_arguments, _diagnose),
-    "probe": Command("how well a linear classifier tells classes apart, by layer", _probe_arguments, _probe),
+    "evolve": Command("show how features develop over the checkpoints of a training run", _evolve_arguments, _evolve),
+    "correspond": Command("test whether layers relate the same part across images", _correspond_arguments, _correspond),
+    "diagnose": Command("find problems with filters and channels", _diagnose_arguments, _diagnose),
+    "probe": Command(
+        "measure how well each layer's features predict the class, with linear classifiers", _probe_arguments, _probe
+    ),
 }

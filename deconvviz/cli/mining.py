@@ -105,7 +105,7 @@ def _join() -> None:
             raise InputError(f"process {rank} of this job cannot connect to the others at {where} ({said})") from error
 
 
-def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
+def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     """The network, the dataset, and the result of its scan."""
     import torch
 
@@ -113,56 +113,56 @@ def _scanned(given: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     from deconvviz.mining.scan import scan
     from deconvviz.results import TopActivations
 
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", given.device):
-        raise InputError(f"--device is cpu, cuda or cuda:N, not {given.device!r}")
-    device = given.device
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device):
+        raise InputError(f"--device is cpu, cuda or cuda:N, not {args.device!r}")
+    device = args.device
     if device == "cuda" and "LOCAL_RANK" in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"--device {given.device}: torch finds no CUDA device on this machine")
+        raise InputError(f"--device {args.device}: torch finds no CUDA device on this machine")
     if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
-        raise InputError(f"--device {given.device}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
-    net, _ = loaded(given)
+        raise InputError(f"--device {args.device}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
+    net, _ = loaded(args)
     net.model.to(device)
-    data = load_data(given.data, given.root)
-    if saved := getattr(given, "top", None):
+    data = load_data(args.data, args.root)
+    if saved := getattr(args, "top", None):
         top = TopActivations.load(saved)
-        _check_scan(given, top)
+        _check_scan(args, top)
         return net, data, top
     _join()
-    top = scan(net, data, layers=given.layers, **_of_the_scan(given), progress=bars())
+    top = scan(net, data, layers=args.layers, **_of_the_scan(args), progress=bars())
     return net, data, top
 
 
-def _of_the_scan(given: argparse.Namespace) -> dict[str, Any]:
+def _of_the_scan(args: argparse.Namespace) -> dict[str, Any]:
     """The options for the scan alone that were given; the others are as `scan` has them."""
     names = ("k", "batch_size", "state", "per_image", "workers", "on_error")
-    return {name: value for name in names if (value := getattr(given, name)) is not None}
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
-def _check_scan(given: argparse.Namespace, top: TopActivations) -> None:
+def _check_scan(args: argparse.Namespace, top: TopActivations) -> None:
     """Raise InputError where an option for the scan says something else than the scan whose result is given."""
     was: dict[str, Any] = {"batch_size": top.provenance.batch_size, "per_image": top.provenance.per_image}
     was |= {"k": top.k} if top.values else {}
     for name, value in was.items():
-        if getattr(given, name) not in (None, value):
+        if getattr(args, name) not in (None, value):
             option = f"--{name.replace('_', '-')}"
             raise InputError(
-                f"{option} is {getattr(given, name)}, and the scan in {given.top!r} has {value}; leave it out"
+                f"{option} is {getattr(args, name)}, and the scan in {args.top!r} has {value}; leave it out"
             )
 
 
-def _scan(given: argparse.Namespace) -> None:
-    out = place(given, "top.safetensors")
-    outputs = Outputs(given, out)
-    _, _, top = _scanned(given)
+def _scan(args: argparse.Namespace) -> None:
+    out = place(args, "top.safetensors")
+    outputs = Outputs(args, out)
+    _, _, top = _scanned(args)
     if _rank() == 0:
         list_broken(top)
         outputs.save(top, out)
-        report(given, top, out)
+        report(args, top, out)
 
 
-def _atlas(given: argparse.Namespace) -> None:
+def _atlas(args: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
     from deconvviz.atlas.evidence import check_installed
     from deconvviz.atlas.inventory import MANIFEST
@@ -170,23 +170,23 @@ def _atlas(given: argparse.Namespace) -> None:
     from deconvviz.io.locks import alone
     from deconvviz.recording.restoring import Restored
 
-    if given.evidence:
+    if args.evidence:
         check_installed()
     builds = _rank() == 0
-    if given.top and not builds:  # nothing to scan, and only rank 0 writes
+    if args.top and not builds:  # nothing to scan, and only rank 0 writes
         return
-    out = place(given, "atlas")
+    out = place(args, "atlas")
     if builds:
-        if given.out is None and os.path.lexists(out / MANIFEST):
+        if args.out is None and os.path.lexists(out / MANIFEST):
             raise at_default_name(out)
         check_folder(out)
-        check_outside_inputs(given, out)
+        check_outside_inputs(args, out)
     with Restored(alone(out) if builds else contextlib.nullcontext()):
         if builds and (others := left_alone(out)):
             remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {first_few(others)}")
-        net, data, top = _scanned(given)
+        net, data, top = _scanned(args)
         if builds:
-            page = build_atlas(net, data, top, out=out, layers=given.layers, progress=bars(), evidence=given.evidence)
+            page = build_atlas(net, data, top, out=out, layers=args.layers, progress=bars(), evidence=args.evidence)
             list_broken(top)
             print(page)
 

@@ -29,9 +29,9 @@ def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metav
     parser.add_argument("--force", action="store_true", help="replace any existing file, even under the default name")
 
 
-def place(given: argparse.Namespace, default: str | Path) -> Path:
+def place(args: argparse.Namespace, default: str | Path) -> Path:
     """Where to write: the value of ``--out``, or the default."""
-    return Path(default if given.out is None else given.out)
+    return Path(default if args.out is None else args.out)
 
 
 class Outputs:
@@ -46,13 +46,13 @@ class Outputs:
         InputError, OutputError: If one of the files may not be written.
     """
 
-    def __init__(self, given: argparse.Namespace, *files: Path, named: bool | None = None) -> None:
+    def __init__(self, args: argparse.Namespace, *files: Path, named: bool | None = None) -> None:
         self.files = files
-        self.force = bool(getattr(given, "force", False))
-        self.named = given.out is not None if named is None else named
-        self.read = list(_files_read(given))
-        self.root = getattr(given, "root", None)  # torchvision's datasets may read any file in it
-        self.folders = list(_folders_read(given))
+        self.force = bool(getattr(args, "force", False))
+        self.named = args.out is not None if named is None else named
+        self.read = list(_files_read(args))
+        self.root = getattr(args, "root", None)  # torchvision's datasets may read any file in it
+        self.folders = list(_folders_read(args))
         for path in files:
             self.check(path)
 
@@ -113,15 +113,15 @@ def at_default_name(path: Path) -> OutputError:
     )
 
 
-def check_outside_inputs(given: argparse.Namespace, out: Path) -> None:
+def check_outside_inputs(args: argparse.Namespace, out: Path) -> None:
     """Raise InputError if the atlas folder would lie inside the images' folder, or contain it or the scan's state."""
     from deconvviz.data.folder import check_apart
     from deconvviz.io.ownership import lies_in
 
-    if given.state and lies_in(given.state, out):
-        raise InputError(f"the state {given.state!r} would lie in the atlas {os.fspath(out)!r}; name another folder")
-    if os.path.isdir(given.data):
-        check_apart(out, given.data)
+    if args.state and lies_in(args.state, out):
+        raise InputError(f"the state {args.state!r} would lie in the atlas {os.fspath(out)!r}; name another folder")
+    if os.path.isdir(args.data):
+        check_apart(out, args.data)
 
 
 class _Folder(NamedTuple):
@@ -148,21 +148,21 @@ class _Folder(NamedTuple):
                 yield from (os.path.realpath(entry.path) for entry in entries if entry.is_symlink() and entry.is_dir())
 
 
-def _files_read(given: argparse.Namespace) -> Iterator[str]:
+def _files_read(args: argparse.Namespace) -> Iterator[str]:
     """The files that a command's arguments name as inputs."""
-    names = [str(getattr(given, "model", "")).rpartition(":")[0], *(getattr(given, "images", None) or ())]
-    names += [getattr(given, name, None) for name in ("weights", "image", "parts", "classes", "top")]
+    names = [str(getattr(args, "model", "")).rpartition(":")[0], *(getattr(args, "images", None) or ())]
+    names += [getattr(args, name, None) for name in ("weights", "image", "parts", "classes", "top")]
     yield from (str(name) for name in names if name and os.path.isfile(name))
 
 
-def _folders_read(given: argparse.Namespace) -> Iterator[_Folder]:
+def _folders_read(args: argparse.Namespace) -> Iterator[_Folder]:
     from deconvviz.images import ENDINGS
     from deconvviz.models.checkpoints import ENDINGS as WEIGHTS
 
-    for name in (getattr(given, "data", None), *(getattr(given, "images", None) or ())):
+    for name in (getattr(args, "data", None), *(getattr(args, "images", None) or ())):
         if name and os.path.isdir(name):
             yield _Folder(str(name), True, ENDINGS)
-    for name in (getattr(given, "checkpoints", None), getattr(given, "state", None)):
+    for name in (getattr(args, "checkpoints", None), getattr(args, "state", None)):
         if name:
             yield _Folder(str(name), False, frozenset(WEIGHTS))
 

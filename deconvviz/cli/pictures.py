@@ -27,11 +27,11 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="folder for the pictures and index.html (demo)")
 
 
-def _demo(given: argparse.Namespace) -> None:
+def _demo(args: argparse.Namespace) -> None:
     from deconvviz.demo import build_demo
 
-    out = place(given, "demo")
-    if given.out is None and os.path.lexists(out / "index.html"):
+    out = place(args, "demo")
+    if args.out is None and os.path.lexists(out / "index.html"):
         raise at_default_name(out / "index.html")
     print(build_demo(out, progress=bars()))
 
@@ -41,11 +41,11 @@ def _layers_arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
 
 
-def _layers(given: argparse.Namespace) -> None:
+def _layers(args: argparse.Namespace) -> None:
     import torch
 
-    net, shape = loaded(given)
-    report(given, net.layers(torch.zeros(1, *shape)))
+    net, shape = loaded(args)
+    report(args, net.layers(torch.zeros(1, *shape)))
 
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,22 +62,22 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
 
 
-def _project(given: argparse.Namespace) -> None:
-    out = place(given, picture_name(given.image, given.layer))
+def _project(args: argparse.Namespace) -> None:
+    out = place(args, picture_name(args.image, args.layer))
     check_ending(out)
-    outputs = Outputs(given, out)
-    net, _ = loaded(given)
-    trace = net.trace(image(given.image), given.layer)
-    channels = given.channel or _strongest(trace.activations[given.layer], 9)
-    position = "max" if given.position is None else given.position
-    projection = net.project(trace, given.layer, channel=channels, position=position, seed=given.seed)
-    outputs.write_figure(projection.figure(crop=not given.whole), out)
+    outputs = Outputs(args, out)
+    net, _ = loaded(args)
+    trace = net.trace(image(args.image), args.layer)
+    channels = args.channel or _strongest(trace.activations[args.layer], 9)
+    position = "max" if args.position is None else args.position
+    projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
+    outputs.write_figure(projection.figure(crop=not args.whole), out)
     linearised, detached = projection.provenance.linearised, projection.provenance.detached
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
     lines += [f"detaches ignored: {', '.join(detached)}"] if detached else []
     facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [out]}
-    say(given, "\n".join([*lines, str(out)]), facts)
+    say(args, "\n".join([*lines, str(out)]), facts)
 
 
 def _strongest(activations: Any, count: int) -> list[int]:

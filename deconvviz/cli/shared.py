@@ -45,7 +45,7 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
         parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
 
 
-def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
+def loaded(args: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
     """The chosen model, and the shape of its input without the batch axis."""
     import torch
 
@@ -54,10 +54,12 @@ def loaded(given: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
 
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
-    found = load_model(given.model, given.weights, pretrained=given.pretrained, size=given.size)
-    if found.remark:
-        remark(f"note: {found.remark}")
-    return DeconvNet(found.model, getattr(given, "style", "deconvnet"), preprocess=found.preprocess), found.shape
+    loaded_model = load_model(args.model, args.weights, pretrained=args.pretrained, size=args.size)
+    if loaded_model.remark:
+        remark(f"note: {loaded_model.remark}")
+    return DeconvNet(
+        loaded_model.model, getattr(args, "style", "deconvnet"), preprocess=loaded_model.preprocess
+    ), loaded_model.shape
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:
@@ -65,20 +67,20 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print unrounded JSON instead of a table")
 
 
-def say(given: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
+def say(args: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
     """Print the text or, with ``--json``, only the facts."""
     from deconvviz.results.base import plain, printable
 
-    if not given.json:
+    if not args.json:
         print("\n".join(map(printable, str(text).split("\n"))))
         return
 
     print(json.dumps(plain(facts), indent=2, allow_nan=False))
 
 
-def report(given: argparse.Namespace, result: Tabular, *files: Path) -> None:
+def report(args: argparse.Namespace, result: Tabular, *files: Path) -> None:
     """Print a result and the files that show it."""
-    say(given, "\n".join(map(str, (result, *files))), {**result.as_json(), "files": files})
+    say(args, "\n".join(map(str, (result, *files))), {**result.as_json(), "files": files})
 
 
 def remark(text: str) -> None:
@@ -112,38 +114,38 @@ def bars() -> bool:
     return False
 
 
-def image(given: str) -> Any:
+def image(argument: str) -> Any:
     """The bundled test image (1, 1, 28, 28) for ``mnist:INDEX``; any other argument unchanged, as a path."""
-    kind, _, index = given.partition(":")
+    kind, _, index = argument.partition(":")
     if kind != "mnist" or not index.isdecimal():
-        return given
+        return argument
     from deconvviz.data import mnist_test
 
     images, _ = mnist_test()
     if len(index) > 9 or int(index) >= len(images):
-        raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {given!r}")
+        raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {argument!r}")
     return images[int(index)][None]
 
 
-def image_names(given: Sequence[str]) -> list[str]:
+def image_names(arguments: Sequence[str]) -> list[str]:
     """The images that the arguments name: files, or all images of a folder in the order of their names."""
     from deconvviz.data.folder import ImageFolder
 
-    folders = {name: ImageFolder(name) for name in given if os.path.isdir(name)}
+    folders = {name: ImageFolder(name) for name in arguments if os.path.isdir(name)}
     return [
         path
-        for name in given
+        for name in arguments
         for path in ([str(folders[name].root / file) for file in folders[name].names] if name in folders else [name])
     ]
 
 
-def batch(given: Sequence[str], preprocess: Any) -> Any:
+def batch(arguments: Sequence[str], preprocess: Any) -> Any:
     """The images that `image_names` lists, as one tensor (N, C, H, W)."""
     import torch
 
     from deconvviz.images import to_input
 
-    parts = [to_input(image(name), preprocess) for name in image_names(given)]
+    parts = [to_input(image(name), preprocess) for name in image_names(arguments)]
     if len({part.shape[1:] for part in parts}) > 1:
         raise InputError("the images are of different sizes or types; give only photographs or only bundled digits")
     return torch.cat(parts)

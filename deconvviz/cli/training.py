@@ -41,23 +41,23 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
             settings.add_argument(flag, type=kind, help=f"{default}; reference: {reference}")
 
 
-def _train(given: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> None:
     from deconvviz.data import load_mnist, mnist_test
     from deconvviz.io.locks import alone
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
     from deconvviz.models.checkpoints import STATE
     from deconvviz.recording.restoring import Restored
 
-    asked = {f.name: getattr(given, f.name) for f in dataclasses.fields(TrainingSettings)}
+    asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainingSettings)}
     chosen = {name: value for name, value in asked.items() if value is not None}
-    settings = dataclasses.replace(REFERENCE if given.reference else TrainingSettings(), **chosen)
-    architecture = {name: getattr(given, name) for name in ("channels", "width", "dropout", "batch_norm")}
-    out = place(given, "trained")
+    settings = dataclasses.replace(REFERENCE if args.reference else TrainingSettings(), **chosen)
+    architecture = {name: getattr(args, name) for name in ("channels", "width", "dropout", "batch_norm")}
+    out = place(args, "trained")
     resumed = (out / "checkpoints" / STATE).is_file()  # a run owns the files that it wrote, whatever its folder's name
     weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
-    outputs = Outputs(given, weights, curves, figure, named=given.out is not None or resumed)
+    outputs = Outputs(args, weights, curves, figure, named=args.out is not None or resumed)
     with Restored(alone(out)):
-        images, labels = load_mnist(given.root, given.download)
+        images, labels = load_mnist(args.root, args.download)
         model, result = train_mnist(
             images,
             labels,

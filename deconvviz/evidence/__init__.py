@@ -1,13 +1,14 @@
-"""Numbers that say whether a picture may be believed, also when they speak against it. The measures:
+"""Scores that tell whether you can trust a picture, including unfavourable ones.
 
-- `deletion`: are the pixels that a method ranks first those that make the unit fire?
+- `deletion`: do the pixels that a method ranks first activate the unit?
 - `randomisation`: does the picture change when the network's weights do?
 - `selectivity`: do pictures of different units differ?
-- `localisation`: does the strongest pixel lie in the object, where its place is known (`digit_benchmark`)?
+- `localisation`: does the strongest pixel lie in the object, if its place is known (`digit_benchmark`)?
 - `clarity`: how much of the image do a layer's activations show, by depth?
 
-Each takes a `DeconvNet`, images, and methods by name or as functions (`Attribution`), and returns a result with scores,
-their intervals over images, a figure, and a verdict in a sentence. They need ``pip install 'deconvviz[evidence]'``.
+Each measure takes a `DeconvNet`, images, and methods by name or as functions (`Attribution`). It returns a result with
+scores, confidence intervals over images, a figure and a verdict. The measures need ``pip install
+'deconvviz[evidence]'``.
 """
 
 from deconvviz.evidence.clarity import clarity

@@ -1,4 +1,4 @@
-"""Clarity by depth: how well a layer's whole reconstruction shows the image, trained and with random weights."""
+"""Clarity by depth: how well a layer's full reconstruction shows the image, with trained and with random weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,22 @@ ALONE = 0.05  # by how much correlations differ that are told apart on a single 
 def clarity(
     net: DeconvNet, inputs: Any, *, layers: Layers = None, random_state: int = 0, progress: bool = True
 ) -> Clarity:
-    """The correlation (Pearson) of each layer's reconstruction with the input, over an image's pixels and channels.
+    """The Pearson correlation between each layer's reconstruction and the image, over its pixels and channels.
 
-    inputs: images, as for `DeconvNet.trace`. layers: None for all convolutions. random_state: of the random weights.
-    progress: show a bar.
-    An image that is the same everywhere correlates with nothing: it is left out and counted, as is a reconstruction.
+    Constant images and constant reconstructions have no correlation; they are left out and counted.
 
-    Raises InputError for a network without convolutions, where no layers are named.
+    Args:
+        net: The network.
+        inputs: Images, as for `DeconvNet.trace`.
+        layers: Layer names; None for all convolutions.
+        random_state: Seed of the random weights.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `deconvviz.results.Clarity`.
+
+    Raises:
+        InputError: If the network has no convolutions and no layers are named.
     """
     asked = layer_names(layers, net.model)
     trace = net.trace(inputs)
@@ -47,12 +56,12 @@ def clarity(
     for name in progress_bar(names, unit="layer", desc="clarity", shown=progress):
         both = net.reconstruct(trace, name).pixels, other.reconstruct(random, name).pixels
         rows.append((_correlation(both[0], images), _correlation(both[1], images)))
-    found, chance = (torch.stack(each) for each in zip(*rows, strict=True))
+    correlations, chance = (torch.stack(each) for each in zip(*rows, strict=True))
     trained, by_chance = (
-        {name: mean_score(one) for name, one in zip(names, values, strict=True)} for values in (found, chance)
+        {name: mean_score(one) for name, one in zip(names, values, strict=True)} for values in (correlations, chance)
     )
-    verdict = _verdict(names, found, chance)
-    return Clarity(tuple(names), net.style.name, found, chance, trained, by_chance, verdict)
+    verdict = _verdict(names, correlations, chance)
+    return Clarity(tuple(names), net.style.name, correlations, chance, trained, by_chance, verdict)
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
@@ -74,8 +83,8 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
     judged = int(known.sum())
     if not enough(judged, images):
         return (
-            f"On {images - judged} of {images} images the image, or what {names[0]} or {names[-1]} make of it, is the "
-            f"same everywhere and correlates with nothing: too many to say how clear the layers are."
+            f"On {images - judged} of {images} images, the image or its reconstruction from {names[0]} or {names[-1]} "
+            f"is constant and has no correlation: too many for a verdict."
         )
     first, last = trained[0][known], trained[-1][known]
     said = f"The reconstruction from {names[-1]} correlates with the image by {float(last.mean()):.2f}"
@@ -84,12 +93,12 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
         said += f" and is {how} the one from {names[0]} ({float(first.mean()):.2f})"
     by_chance = random[-1][known]
     if by_chance.isnan().all():
-        said += "; with random weights the reconstruction is the same everywhere"
+        said += "; with random weights the reconstruction is constant"
     else:
         what = {-1: "less", 0: "no more", 1: "more"}[_sign(last.abs() - by_chance.abs())]
         said += f"; with random weights it is {float(by_chance.nanmean()):.2f}, so the trained network shows {what}"
         said += " of the image"
-    left = "" if judged == images else f" Judged on {judged} of {images} images; the others correlate with nothing."
+    left = "" if judged == images else f" Scored on {judged} of {images} images; the others have no correlation."
     return f"{said}.{left}"
 
 

@@ -1,10 +1,12 @@
-"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421) on the unit's own activation.
+"""Deletion and insertion (Petsiuk et al. 2018, arXiv 1806.07421), measured on the unit's own activation.
 
-Pixels of the unit's receptive field are ranked by a method. Those ranked first are deleted from the image step by step,
-or inserted into a blank image, and the unit's activation is followed: a method that found what the unit reacts to makes
-it fall at once, or rise at once. Deviations: an activation is no probability, so it is scaled to 1 on the whole image
-and 0 on the blank one; only the receptive field is ranked, so that no method gains from knowing where a unit looks;
-pixels of equal rank are deleted in random order.
+A method ranks the pixels of the unit's receptive field. The pixels ranked first are deleted from the image step by
+step, or inserted into a blank image, and the unit's activation is measured. If the method found what the unit responds
+to, the activation falls or rises early.
+
+Deviations from the paper: the activation, which is not a probability, is scaled to 1 on the whole image and 0 on the
+blank one. Only the receptive field is ranked, so that no method gains from knowing where the unit looks. Pixels of
+equal rank are deleted in random order.
 """
 
 from __future__ import annotations
@@ -52,22 +54,37 @@ def deletion(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Deletion:
-    """Whether the pixels that methods rank first are those that make units fire.
+    """Test whether the pixels that a method ranks first activate the unit.
 
-    inputs: images (N, C, H, W), as for `DeconvNet.trace`; one unit is followed on each.
-    channel: one for all images, one for each, or None for each image's strongest. position: as for `project`.
-    methods: names or functions (`deconvviz.evidence.methods`); an edge detector and a random ranking are added.
-    fill: what stands for a deleted pixel: a number in the network's own input (0 is often the mean colour of the
-        training images), "mean" or "blur" of the image, "black", "grey" or "white" (`deconvviz.projection.fill`).
-    steps: how many times pixels are taken away. batch_size: images in a forward pass. progress: show a bar.
+    An edge detector and a random ranking are always added as baselines.
 
-    Raises InputError and UnknownLayerError for what is not there.
+    Args:
+        net: The network.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`; one unit is measured on each.
+        layer: The unit's layer.
+        channel: One channel for all images, one per image, or None for each image's strongest.
+        position: As for `DeconvNet.project`.
+        methods: Names or functions (`deconvviz.evidence.methods`); None for the three styles.
+        fill: What replaces a deleted pixel: a number in the units of the network's input (0 is often the mean colour of
+            the training images), "mean" or "blur" of the image, "black", "grey" or "white"
+            (`deconvviz.projection.fill`).
+        steps: Number of steps in which pixels are deleted.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
 
-    >>> from deconvviz.data import mnist_test
-    >>> from deconvviz.models.mnist import mnist_cnn
-    >>> found = deletion(DeconvNet(mnist_cnn()), mnist_test()[0][:8], "fc2", methods=["deconvnet"])
-    >>> found.insertion_scores["deconvnet"].mean > found.insertion_scores["random"].mean
-    True
+    Returns:
+        A `deconvviz.results.Deletion`.
+
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If the layer does not exist.
+
+    Example:
+        >>> from deconvviz.data import mnist_test
+        >>> from deconvviz.models.mnist import mnist_cnn
+        >>> found = deletion(DeconvNet(mnist_cnn()), mnist_test()[0][:8], "fc2", methods=["deconvnet"])
+        >>> found.insertion_scores["deconvnet"].mean > found.insertion_scores["random"].mean
+        True
     """
     if not isinstance(steps, int) or steps < 1:
         raise InputError(f"pixels are deleted in one step or more, not {steps!r}")
@@ -132,16 +149,20 @@ class UnitsInImages:
 
 
 def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32) -> list[float]:
-    """Insertion into zeros above a random ranking, for heatmaps that are known; the same as `deletion` has per image.
+    """The insertion scores of known heatmaps minus those of a random ranking, on a zero image.
+
+    The values equal those of `deletion` for each image alone. A value is NaN if the heatmap is blank or if the unit is
+    no more active on the image than on the zero image.
 
     Args:
-        units: The units.
-        heats: For each unit a heatmap, cut to its receptive field.
-        steps: Number of steps in which pixels are inserted.
-        batch_size: Number of images that run together.
-
-    Returns:
-        A number per unit; NaN if the heatmap is empty, or the unit does not fire more on the image than without it.
+        net: The network.
+        x: The image of each unit.
+        layer: The units' layer.
+        places: The channel and position of each unit.
+        boxes: The receptive field of each unit.
+        heats: The heatmap of each unit, cropped to its receptive field.
+        steps: Number of steps.
+        batch_size: Images per forward pass.
     """
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     results: list[float] = []
@@ -219,10 +240,10 @@ def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelP
         trace = net.trace(x[start : start + batch_size], layer)
         if trace.layer(layer).value.id not in trace.apart and batch_size > 1:
             return activations(net, x, layer, places, 1)
-        found = trace.activations[layer]
+        maps = trace.activations[layer]
         units = [(channel, *position) for channel, position in places[start : start + batch_size]]
-        flat = torch.tensor([_flat(unit, found.shape[1:]) for unit in units], device=found.device)
-        parts.append(found.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())
+        flat = torch.tensor([_flat(unit, maps.shape[1:]) for unit in units], device=maps.device)
+        parts.append(maps.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())
     return torch.cat(parts)
 
 
@@ -233,34 +254,37 @@ def _flat(index: Sequence[int], shape: Sequence[int]) -> int:
 def _verdict(
     insertion: Mapping[str, Score], gains: Mapping[str, Score], beyond: Mapping[str, float], images: int
 ) -> str:
-    """beyond: by how much each method inserts more than edges do, on average; NaN where these are no measure."""
+    """beyond: mean insertion score of each method minus that of the edge detector; NaN if that is unknown."""
     fires = insertion["random"].images
     if not fires:
-        return f"None of the {images} units fires more on its image than on the blank one, so nothing can be said."
+        return f"None of the {images} units is more active on its image than on the blank one, so there is no verdict."
     if not enough(fires, images):
-        return f"Only {fires} of {images} units fire more on their image than on the blank one, too few to say."
+        units = f"{fires} of {images} units are more active on their image than on the blank one"
+        return f"Only {units}, too few for a verdict."
     said = []
     for name, gain in gains.items():
         if name in BASELINES:
             continue
         if not enough(gain.images, fires):
-            said.append(f"the {name} picture is empty on {fires - gain.images} of {fires} images, too many to say")
+            said.append(
+                f"the {name} picture is blank on {fires - gain.images} of {fires} images, too many for a verdict"
+            )
         else:
             said.append(_judged(name, gain, beyond[name]))
             if gain.images < fires:
-                said[-1] += f", without {fires - gain.images} images on which its picture is empty"
-    left = "" if fires == images else f" Judged on {fires} of {images} images, where the unit fires."
+                said[-1] += f", without {fires - gain.images} images on which its picture is blank"
+    left = "" if fires == images else f" Scored on {fires} of {images} images, where the unit fires."
     return f"{'; '.join(said)}.{left}"
 
 
 def _judged(name: str, gain: Score, beyond: float) -> str:
     if gain.images < FEWEST:
         images = "1 image is" if gain.images == 1 else f"{gain.images} images are"
-        return f"{images} too few to tell {name} from a random ranking ({gain.mean:+.2f}); {FEWEST} or more can"
+        return f"{images} too few to distinguish {name} from a random ranking ({gain.mean:+.2f}); use at least {FEWEST}"
     if gain.low > 0:
-        edges = "and more than an edge detector" if beyond > 0 else "but no more than an edge detector"
+        edges = "better than an edge detector" if beyond > 0 else "but no better than an edge detector"
         than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"
-        return f"{name} finds pixels that make the unit fire ({gain.mean:+.2f} above chance){than}"
+        return f"{name} finds pixels that activate the unit ({gain.mean:+.2f} above chance){than}"
     if gain.high < 0:
         return f"{name} ranks pixels worse than chance ({gain.mean:+.2f})"
-    return f"{name} cannot be told from a random ranking ({gain.mean:+.2f})"
+    return f"{name} cannot be distinguished from a random ranking ({gain.mean:+.2f})"

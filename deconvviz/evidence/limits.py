@@ -22,7 +22,9 @@ class Scale(NamedTuple):
         return self.words[sum(value > limit for limit in self.limits)]
 
 
-ALIKE = Scale((0.3, 0.7), ("shows the unit", "shows the unit in part", "shows the image more than the unit"))
+ALIKE = Scale(
+    (0.3, 0.7), ("is specific to the unit", "is partly specific to the unit", "shows the image more than the unit")
+)
 KEPT = Scale(
-    (0.2, 0.5), ("depends on these layers", "depends on these layers in part", "depends weakly on these layers")
+    (0.2, 0.5), ("depends on these layers", "depends partly on these layers", "depends only weakly on these layers")
 )

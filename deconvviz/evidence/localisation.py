@@ -1,7 +1,7 @@
-"""Localisation by the pointing game (Zhang et al. 2016, arXiv 1608.00507): does the strongest pixel lie in the object?
+"""Localisation by the pointing game (Zhang et al. 2016, arXiv 1608.00507): is the strongest pixel inside the object?
 
-`digit_benchmark` makes images where the object's place is known: a digit among distractors that are made of pieces of
-other digits, on a canvas that the reference network reads at every place.
+`digit_benchmark` creates images in which the object's place is known: a digit among distractors (pieces of other
+digits), on a canvas that the reference network reads at every position.
 """
 
 from __future__ import annotations
@@ -43,13 +43,26 @@ def localisation(
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
     progress: bool = True,
 ) -> Localisation:
-    """On how many images the pixel that a method ranks first lies in the known object.
+    """The share of images on which the pixel that a method ranks first lies in the known object.
 
-    inputs, layer, channel, position, methods: as for `deletion`. boxes: (N, 2, 2), per image and axis the object's
-    first pixel and one past the last. An edge detector and a random pixel are added. A picture that is empty points
-    nowhere: it is left out and counted. progress: show a bar.
+    An edge detector and a random pixel are added as baselines. Blank pictures are left out and counted.
 
-    Raises InputError and UnknownLayerError for what is not there.
+    Args:
+        net: The network.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`.
+        boxes: (N, 2, 2), per image and axis the object's first pixel and one past the last.
+        layer: The unit's layer.
+        channel: As for `deletion`.
+        position: As for `deletion`.
+        methods: As for `deletion`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `deconvviz.results.Localisation`.
+
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If the layer does not exist.
     """
     judged = Judged(net, inputs, layer, channel, position)
     boxes = _checked_boxes(boxes, judged.x)
@@ -85,28 +98,34 @@ def _checked_boxes(given: Any, x: Tensor) -> Tensor:
 
 def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
     said, edges = [], hits["edges"]
-    for name, one in hits.items():
+    for name, score in hits.items():
         if name in BASELINES:
             continue
-        if not enough(one.images, images):
-            said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
+        if not enough(score.images, images):
+            said.append(
+                f"the {name} picture is blank on {images - score.images} of {images} images, too many for a verdict"
+            )
             continue
-        left = "" if one.images == images else f" (without {images - one.images} on which its picture is empty)"
-        said.append(f"{name} points at the object on {one.mean:.0%} of the images{left}, {_means(one, edges, chance)}")
+        left = "" if score.images == images else f" (without {images - score.images} on which its picture is blank)"
+        said.append(
+            f"{name} points at the object on {score.mean:.0%} of the images{left}, {_means(score, edges, chance)}"
+        )
     beside = "" if math.isnan(edges.mean) else f"edges {edges.mean:.0%}, "
     return f"{'; '.join(said)} ({beside}a random pixel {chance:.0%})."
 
 
 def _means(hits: Score, edges: Score, chance: float) -> str:
     if chance == 1:
-        return "which chance would do, too"
+        return "no better than chance"
     if chance**hits.images > (1 - CONFIDENCE) / 2:  # how often a random pixel hits on all of them
-        return "which are too few to tell that from chance"
+        return "too few to distinguish this from chance"
     if hits.low <= chance:
-        return "which chance would do, too"
+        return "no better than chance"
     if min(hits.images, edges.images) < FEWEST:
-        return "more than chance"
-    return "more than edges do" if hits.low > edges.high else "more than chance, but no more than edges can"
+        return "better than chance"
+    if hits.low > edges.high:
+        return "better than the edge detector"
+    return "better than chance, but no better than the edge detector"
 
 
 # The built-in benchmark
@@ -126,17 +145,24 @@ class DigitBenchmark(NamedTuple):
 
 @takes(count=WHOLE, distractors=WHOLE, side=WHOLE, random_state=RANDOM_STATE)
 def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, random_state: int = 0) -> DigitBenchmark:
-    """Test digits among distractors, and the reference network made to read a canvas: its class scores are those of the
-    28 x 28 window where they are highest.
+    """Create test digits among distractors, and the reference network applied to a whole canvas.
 
-    A distractor is a 14 x 14 piece out of the middle of a digit of another class. count: images. side: of the square
-    canvas in pixels. The same random_state makes the same images.
+    The network's class scores are those of the 28 x 28 window with the highest score. A distractor is the central 14 x
+    14 piece of a digit of another class. The same random_state gives the same images.
 
-    Raises InputError for a canvas on which the digit and the distractors have no room.
+    Args:
+        count: Number of images.
+        distractors: Number of distractors per image.
+        side: Side of the square canvas in pixels.
+        random_state: Seed of the images.
 
-    >>> found = digit_benchmark(count=4)
-    >>> found.images.shape, found.boxes[0].diff().flatten().tolist()
-    (torch.Size([4, 1, 84, 84]), [28, 28])
+    Raises:
+        InputError: If the canvas has no room for the digit and the distractors.
+
+    Example:
+        >>> found = digit_benchmark(count=4)
+        >>> found.images.shape, found.boxes[0].diff().flatten().tolist()
+        (torch.Size([4, 1, 84, 84]), [28, 28])
     """
     if side < SIDE or count < 1 or distractors < 0:
         raise InputError(

@@ -1,7 +1,7 @@
-"""What is judged: attribution methods, as functions of a model, images, and one unit for each image.
+"""Attribution methods, as functions of a model, images, and one unit per image.
 
-A method of one's own is any function with the arguments of `Attribution`; the ones here are projections in the three
-styles and the two baselines that a picture has to beat, noise and an edge detector that knows no network.
+Any function with the arguments of `Attribution` is a method. This module provides projections in the three styles, and
+two baselines that a picture should beat: noise, and an edge detector that knows nothing about the network.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ ChannelPosition = tuple[int, tuple[int, ...]]  # channel, and position in its ma
 
 
 class Attribution(Protocol):
-    """Which pixels made units fire: (N, C, H, W) for x (N, C, H, W) and one place for each image."""
+    """A function that attributes units to pixels: (N, C, H, W) for x (N, C, H, W) and one place per image."""
 
     def __call__(self, model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor: ...
 
 
 class Projected:
-    """Projections in a style; the seed is one, so that a unit that does not fire has a picture, too."""
+    """Projections in one style. The seed is 1, so that units that do not fire have a picture, too."""
 
     def __init__(self, style: str) -> None:
         self.style = style
@@ -48,12 +48,12 @@ class Projected:
 
 
 def noise(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
-    """A ranking by lot, the same for the same number of images."""
+    """Random scores with a fixed seed: the same for the same number of images."""
     return torch.rand(x[:, :1].shape, generator=torch.Generator().manual_seed(0))
 
 
 def edge_detector(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
-    """Sobel edges of the image, whatever the network."""
+    """Sobel edges of the image, independent of the network."""
     return edges(x)
 
 
@@ -66,7 +66,7 @@ BASELINES: Mapping[str, Attribution] = {"edges": edge_detector, "random": noise}
 
 
 def chosen_methods(methods: Iterable[str] | Mapping[str, Attribution] | None) -> dict[str, Attribution]:
-    """Methods by name: known names, or functions of one's own; None: the three styles."""
+    """Methods by name: known names, or a mapping to functions; None for the three styles."""
     if isinstance(methods, Mapping) and methods:
         return dict(methods)
     known = {**METHODS, **BASELINES}
@@ -74,9 +74,9 @@ def chosen_methods(methods: Iterable[str] | Mapping[str, Attribution] | None) ->
 
 
 def method_names(methods: Iterable[str] | None, known: Iterable[str], default: Iterable[str]) -> list[str]:
-    """The names of the methods that are asked for, each once and in their order; None: the default ones.
+    """The names of the requested methods, each once and in their order; None for the default ones.
 
-    Raises InputError for none, and for one that is not known.
+    Raises InputError for an empty list and for unknown names.
     """
     if methods is None:
         return list(default)
@@ -91,10 +91,13 @@ def method_names(methods: Iterable[str] | None, known: Iterable[str], default: I
 
 
 class Judged:
-    """Images and the unit of each that methods are judged by.
+    """Images, and one unit of each, on which methods are scored.
 
-    x: (N, C, H, W). places: of the units. units: the same, with what they did. boxes: (N, spatial axes, 2), their
-    receptive fields, outside of which nothing is compared.
+    Attributes:
+        x: (N, C, H, W), the images.
+        places: Channel and position of each unit.
+        units: The units with their activations.
+        boxes: (N, spatial axes, 2), the units' receptive fields; nothing outside is compared.
     """
 
     def __init__(
@@ -125,15 +128,15 @@ class Judged:
 
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
         """What a method says of each image, cut to the unit's receptive field."""
-        found = method(model or self.net.model, self.x, self.layer, self.places)
-        if found.ndim != 4 or len(found) != len(self.x) or found.shape[2:] != self.x.shape[2:]:
+        pixels = method(model or self.net.model, self.x, self.layer, self.places)
+        if pixels.ndim != 4 or len(pixels) != len(self.x) or pixels.shape[2:] != self.x.shape[2:]:
             raise InputError(
-                f"an attribution method returns pixels {tuple(self.x.shape)}, and this one {tuple(found.shape)}"
+                f"an attribution method returns pixels {tuple(self.x.shape)}, and this one {tuple(pixels.shape)}"
             )
-        return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(found))]
+        return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(pixels))]
 
 
 def mean_score(values: Sequence[float] | Tensor) -> Score:
-    """A mean over images with its interval."""
+    """The mean over images with its confidence interval."""
     known = sum(1 for value in map(float, values) if not math.isnan(value))
     return Score(*interval(values), known)

@@ -1,7 +1,7 @@
-"""How alike two pictures are, and how sure a mean over images is.
+"""Similarity of two pictures, and the confidence of a mean over images.
 
-Pictures of all methods are compared on one scale: a *heatmap* is the absolute attribution summed over the channels,
-divided by its largest value. SSIM, rank correlation, edges and the bootstrap are those of scikit-image and SciPy.
+Pictures of all methods are compared on one scale: a *heatmap* is the absolute attribution summed over channels, divided
+by its maximum. SSIM, rank correlation, edges and the bootstrap come from scikit-image and SciPy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WINDOW = 7  # pixels of SSIM's window
 
 
 def library(name: str) -> Any:
-    """A module of scikit-image or SciPy. Raises DependencyError where they are not installed."""
+    """Import a module of scikit-image or SciPy. Raises DependencyError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -39,24 +39,24 @@ def library(name: str) -> Any:
 
 
 def heatmap(pixels: Tensor) -> Tensor:
-    """How much each pixel counts, (N, H, W) in [0, 1], of attributions (N, C, H, W): absolute sums over channels."""
+    """Heatmaps (N, H, W) in [0, 1] of attributions (N, C, H, W): absolute sums over channels, over their maximum."""
     strength = pixels.detach().double().cpu().abs().sum(1)
     largest = strength.flatten(1).amax(1).view(-1, *[1] * (strength.ndim - 1))
     return strength / largest.clamp(min=torch.finfo(torch.float64).tiny)
 
 
 def cut(heat: Tensor, box: Box | None) -> Tensor:
-    """The part of a heatmap (H, W) in a box: what a unit cannot see is zero in every picture, and says nothing."""
+    """The part of a heatmap (H, W) inside a box. Outside the receptive field every picture is zero."""
     return heat if box is None else heat[tuple(slice(first, last) for first, last in box)]
 
 
 def blank(heat: Tensor) -> bool:
-    """Whether a heatmap shows nothing: it is the same everywhere, as where the unit's picture is empty."""
+    """Whether a heatmap is constant, as for an empty picture."""
     return not heat.numel() or bool(heat.min() == heat.max())
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
-    """Rank correlation of two heatmaps, in [-1, 1]; ties get their mean rank. NaN where one of them is blank."""
+    """Rank correlation of two heatmaps, in [-1, 1]; ties get their mean rank. NaN if one of them is blank."""
     if blank(a) or blank(b):
         return float("nan")
     first, second = (heat.flatten().numpy() for heat in (a, b))
@@ -64,9 +64,9 @@ def spearman(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004) of two heatmaps in [0, 1], with windows of 7 pixels or as fit.
+    """Structural similarity (Wang et al. 2004) of two heatmaps in [0, 1], with windows of at most 7 pixels.
 
-    NaN where one of them is blank, or too small to have a structure.
+    NaN if one of them is blank or too small.
     """
     metrics = library("skimage.metrics")
     side = min(WINDOW, *a.shape)
@@ -77,7 +77,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 
 def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> float:
-    """How much of the strongest `share` of pixels two heatmaps have in common, in [0, 1]. NaN where one is blank."""
+    """The share of the strongest pixels that two heatmaps have in common, in [0, 1]. NaN if one of them is blank."""
     if blank(a) or blank(b):
         return float("nan")
     count = max(1, round(share * a.numel()))
@@ -86,31 +86,32 @@ def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> float:
 
 
 def edges(images: Tensor) -> Tensor:
-    """The edge detector that methods have to beat: Sobel magnitude of the mean over channels, (N, 1, H, W)."""
+    """The edge-detector baseline: Sobel magnitude of the mean over channels, (N, 1, H, W)."""
     sobel = library("skimage.filters").sobel
     grey = images.detach().double().cpu().mean(1).numpy()
     return torch.from_numpy(np.stack([sobel(image) for image in grey]))[:, None]
 
 
 def mean_of_known(values: Sequence[float]) -> float:
-    """The mean without NaN; NaN where there is nothing else."""
+    """The mean without NaN; NaN if there are no other values."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else float("nan")
 
 
 def enough(judged: int, asked: int) -> bool:
-    """Whether so many of what was asked could be judged that the rest may be left out: at least half.
+    """Whether at least half of the requested images could be scored.
 
-    >>> enough(5, 10), enough(4, 10), enough(0, 0)
-    (True, False, False)
+    Example:
+        >>> enough(5, 10), enough(4, 10), enough(0, 0)
+        (True, False, False)
     """
     return judged > 0 and 2 * judged >= asked
 
 
 def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:
-    """Mean, and the ends of its confidence interval of 95 % by the bootstrap over images; NaN is left out.
+    """The mean, and its 95 % bootstrap confidence interval over images; NaN is left out.
 
-    The percentile interval of 2,000 resamples, of a fixed seed. From fewer than two images there is none: NaN.
+    The percentile interval of 2,000 resamples with a fixed seed. NaN for fewer than two images.
     """
     known: NDArray[np.float64] = np.asarray([value for value in map(float, values) if not math.isnan(value)])
     if len(known) == 0:
@@ -118,7 +119,7 @@ def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:
     mean = float(known.mean())
     if len(known) < 2:
         return mean, float("nan"), float("nan")
-    found = library("scipy.stats").bootstrap(
+    bootstrap = library("scipy.stats").bootstrap(
         (known,),
         np.mean,
         confidence_level=CONFIDENCE,
@@ -126,4 +127,4 @@ def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:
         method="percentile",
         rng=np.random.default_rng(0),
     )
-    return mean, float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return mean, float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high)

@@ -1,9 +1,9 @@
 """Random weights (Adebayo et al. 2018, arXiv 1810.03292): a picture that does not change does not show the network.
 
-Layers get new random weights from the unit's layer down to the first, each with all those above it (cascading) or each
-alone (independent), and the unit's picture is compared with the one from the trained network, inside of its receptive
-field. The seed of projections is one, since the unit of a random network may not fire; where its picture is empty all
-the same, as that of a silent unit behind a rectifier, there is nothing to compare, and the image is left out.
+Layers get new random weights from the unit's layer down to the first, each with all those above it (cascading) or alone
+(independent). The unit's picture is compared with the trained network's, inside its receptive field. The seed of
+projections is 1, because the unit may not fire with random weights. If its picture is blank nevertheless, as for a
+silent unit after a rectifier, the image is left out.
 """
 
 from __future__ import annotations
@@ -43,12 +43,25 @@ def randomisation(
     random_state: int = 0,
     progress: bool = True,
 ) -> Randomisation:
-    """How much of units' pictures stays when layers get random weights.
+    """How similar units' pictures stay when layers get random weights.
 
-    inputs, channel, position, methods: as for `deletion`. mode: "cascading" or "independent". random_state: of the
-        weights. progress: show a bar.
+    Args:
+        net: The network.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`.
+        layer: The units' layer.
+        channel: As for `deletion`.
+        position: As for `deletion`.
+        methods: As for `deletion`.
+        mode: "cascading" or "independent".
+        random_state: Seed of the weights.
+        progress: Whether to show a progress bar.
 
-    Raises InputError and UnknownLayerError for what is not there, or where no layer has weights.
+    Returns:
+        A `deconvviz.results.Randomisation`.
+
+    Raises:
+        InputError: If an argument does not fit, or no layer has weights.
+        UnknownLayerError: If the layer does not exist.
     """
     if mode not in ("cascading", "independent"):
         raise InputError(f"the mode is 'cascading' or 'independent', not {mode!r}")
@@ -75,7 +88,7 @@ def randomisation(
 
 
 def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
-    """The modules whose own weights the run up to `layer` uses, in the order in which it first does."""
+    """The modules whose own weights are used up to `layer`, in the order of first use."""
     modules = dict(net.model.named_modules())
     owned = {name: weights_of(module) for name, module in modules.items()}
     owners = {weight.data_ptr(): name for name, weights in owned.items() for weight in weights}
@@ -92,7 +105,7 @@ def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
 
 
 def weights_of(module: nn.Module) -> list[nn.Parameter]:
-    """A module's own parameters, with those from which a parametrization computes them, but not its children's."""
+    """A module's own parameters, and those of its parametrizations, but not its children's."""
     inner = getattr(module, "parametrizations", None)
     return [*module.parameters(recurse=False), *(inner.parameters() if isinstance(inner, nn.Module) else ())]
 
@@ -100,9 +113,9 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
 def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None:
     """Give modules of a model new random weights, in place.
 
-    Each tensor is drawn from the normal distribution with the standard deviation that it has, so that signals keep the
-    size that the layers behind expect. Filters and matrices have the mean zero, as all initialisations have; gains and
-    biases keep theirs.
+    Each tensor is drawn from a normal distribution with its own standard deviation, so that signals keep the size that
+    later layers expect. Filters and matrices get mean zero, as in all initialisations; gains and biases keep their
+    mean.
     """
     with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
         torch.manual_seed(random_state)
@@ -115,14 +128,16 @@ def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None
 def _verdict(kept: Mapping[str, Score], mode: str, images: int) -> str:
     what = "With the upper half of the layers random" if mode == "cascading" else "With one upper layer random"
     said = []
-    for name, one in kept.items():
-        if not one.images:
-            said.append(f"the {name} picture is empty")
+    for name, score in kept.items():
+        if not score.images:
+            said.append(f"the {name} picture is blank")
             continue
-        if not enough(one.images, images):
-            said.append(f"the {name} picture is empty on {images - one.images} of {images} images, too many to say")
+        if not enough(score.images, images):
+            said.append(
+                f"the {name} picture is blank on {images - score.images} of {images} images, too many for a verdict"
+            )
             continue
-        left = "" if one.images == images else f" (without {images - one.images} images on which it is empty)"
-        means = f"it {KEPT.said(one.mean)}"
-        said.append(f"the {name} picture keeps a rank correlation of {one} with itself: {means}{left}")
+        left = "" if score.images == images else f" (without {images - score.images} images on which it is blank)"
+        means = f"it {KEPT.said(score.mean)}"
+        said.append(f"the {name} picture keeps a rank correlation of {score} with itself: {means}{left}")
     return f"{what}, {'; '.join(said)}."

@@ -1,6 +1,6 @@
-"""Selectivity: do pictures of different units on the same image differ? (Mahendran and Vedaldi, ECCV 2016.)
+"""Selectivity: do pictures of different units on the same image differ (Mahendran and Vedaldi, ECCV 2016)?
 
-On each image several channels are taken at one position, so that all see the same pixels, and their pictures compared.
+On each image, several channels at one position are compared, so that all units see the same pixels.
 """
 
 from __future__ import annotations
@@ -34,14 +34,25 @@ def selectivity(
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
     progress: bool = True,
 ) -> Selectivity:
-    """How alike the pictures of different units of `layer` are on the same image.
+    """How similar the pictures of different units of a layer are on the same image.
 
-    Pairs in which a picture is blank, as those of silent units are, are left out and counted.
+    On each image, the units are the most active channels at the layer's strongest position. Pairs with a blank picture,
+    as of silent units, are left out and counted. A random picture is added as a baseline.
 
-    inputs, methods: as for `deletion`; a random picture is added. count: units per image: where the layer is strongest,
-    the channels that are strongest there. progress: show a bar.
+    Args:
+        net: The network.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`.
+        layer: The units' layer.
+        count: Units per image.
+        methods: As for `deletion`.
+        progress: Whether to show a progress bar.
 
-    Raises InputError and UnknownLayerError for what is not there.
+    Returns:
+        A `deconvviz.results.Selectivity`.
+
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If the layer does not exist.
     """
     if not isinstance(count, int) or count < 2:
         raise InputError(f"count must be at least 2, to compare units, not {count!r}")
@@ -67,7 +78,7 @@ def selectivity(
 
 
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
-    """The channels that are strongest where the layer is on image n."""
+    """The most active channels at image n's strongest position."""
     _, position = strongest.places[n]
     channels = strongest_at(strongest.activations[n], position, count)
     x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
@@ -78,15 +89,15 @@ def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
 
 
 def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> list[int]:
-    """The channels that are strongest at a place, of one image's activations (C, *positions)."""
+    """The most active channels at one position of one image's activations (C, *positions)."""
     values = activations.movedim(0, -1)[tuple(position)]
     return [int(channel) for channel in values.topk(min(count, len(values))).indices]
 
 
 def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
-    """Mean rank correlation of a unit's heatmap with those of others that are not blank.
+    """The mean rank correlation between a unit's heatmap and those of others that are not blank.
 
-    NaN where that is fewer than half of them, or the heatmap is blank itself.
+    NaN if fewer than half of them are not blank, or if the heatmap itself is blank.
     """
     known = [value for value in (spearman(heat, other) for other in others) if not math.isnan(value)]
     return sum(known) / len(known) if enough(len(known), len(others)) else float("nan")
@@ -94,14 +105,14 @@ def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
 
 def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -> str:
     said = []
-    for name, one in alike.items():
+    for name, score in alike.items():
         if name == "random":
             continue
-        left_out = f"{blank[name]} of {pairs} pairs of {name} pictures have a blank one"
+        left_out = f"{blank[name]} of {pairs} pairs of {name} pictures include a blank one"
         if not enough(pairs - blank[name], pairs):
-            said.append(f"{left_out}, and too few are left to say")
+            said.append(f"{left_out}, and too few are left for a verdict")
             continue
-        means = f"it {ALIKE.said(one.mean)}"
+        means = f"it {ALIKE.said(score.mean)}"
         without = f" ({left_out} and are left out)" if blank[name] else ""
-        said.append(f"{name} pictures of different units have a rank correlation of {one}: {means}{without}")
+        said.append(f"{name} pictures of different units have a rank correlation of {score}: {means}{without}")
     return f"{'; '.join(said)}."

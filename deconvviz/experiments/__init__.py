@@ -1,6 +1,6 @@
-"""The experiments of Zeiler and Fergus (2013), on any network: one file and one function for each.
+"""The experiments of Zeiler and Fergus (2013) on any network: one file and one function each.
 
-No experiment imports another. What each finds is a frozen result with a table, a verdict and a figure.
+No experiment imports another. Each returns a frozen result with a table, a verdict and a figure.
 """
 
 from deconvviz.experiments.correspondence import correspondence

@@ -1,4 +1,4 @@
-"""What a layer says of each image, as one vector; and which layers are meant where none are named."""
+"""The features of a layer as one vector per image, and the default layers of the experiments."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ POOLS: Mapping[int, Callable[..., Tensor]] = {
 def hidden_layers(trace: Trace) -> list[str]:
     """The hidden layers of a whole recorded run, from the first to the last.
 
-    What rectifiers return, in the order in which they run, and at the end what the last convolution or linear layer
-    reads, which is the last hidden layer of a classifier. Without rectifiers it is what filters return that counts.
+    These are the outputs of rectifiers in the order in which they run, and the input of the last convolution or linear
+    layer, which is the last hidden layer of a classifier. Without rectifiers, the outputs of the filters are used.
 
-    Raises InputError where there is none.
+    Raises:
+        InputError: If there is no hidden layer.
     """
     operations = trace.tape.operations
     filters = [place for place, operation in enumerate(operations) if operation.label in FILTERS]
     before = operations[: filters[-1]] if filters else operations
-    made = [op.made.id for op in before if getattr(op.func, "overloadpacket", None) in RECTIFIERS]
-    made = made or [op.made.id for op in before if op.label in FILTERS]
+    outputs = [op.made.id for op in before if getattr(op.func, "overloadpacket", None) in RECTIFIERS]
+    outputs = outputs or [op.made.id for op in before if op.label in FILTERS]
     read = [operations[filters[-1]].inputs[0].id] if filters else []
     names = _names(trace.tape)
-    found = [names[value] for value in dict.fromkeys(made + read) if value in names]
-    if not found:
+    layers = [names[value] for value in dict.fromkeys(outputs + read) if value in names]
+    if not layers:
         raise InputError("the model has no hidden layers: neither rectifiers nor two filters; name the layers")
-    return found
+    return layers
 
 
 def _names(tape: Tape) -> dict[int, str]:
@@ -53,9 +54,10 @@ def _names(tape: Tape) -> dict[int, str]:
 
 
 def shown_at(tape: Tape, layer: str) -> tuple[str, bool]:
-    """The layer at which a filter's channels show what they do, and whether that is a rectifier.
+    """The layer at which to measure a filter's channels, and whether it is a rectifier.
 
-    It is behind the norm and the rectifier, where these are layers and nothing else reads what stands before them.
+    This is the layer after normalisation and rectifier, if these are layers and nothing else reads the values before
+    them.
     """
     names, value, place = _names(tape), tape.layers[layer].value, layer
     while True:
@@ -92,11 +94,15 @@ def class_scores(tape: Tape) -> Scores | None:
 
 
 def features(trace: Trace, layer: str, pool: int | None = None) -> Tensor:
-    """The activations of a layer as vectors (N, features), one for each sample of the batch.
+    """The activations of a layer as vectors (N, features), one per sample of the batch.
 
-    pool: maps larger than this along an axis are averaged to this many positions; None: they are taken as they are.
+    Args:
+        trace: The recorded run.
+        layer: The layer.
+        pool: Average larger maps to this many positions per axis; None for no averaging.
 
-    Raises InputError where the layer does not keep samples apart.
+    Raises:
+        InputError: If the layer mixes samples.
     """
     value, samples = trace.layer(layer).value, trace.tape.samples
     if samples > 1 and value.id not in trace.apart:

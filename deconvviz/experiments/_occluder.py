@@ -1,7 +1,7 @@
-"""Images with a part covered, and what a model's layers make of them: what the experiments that occlude share.
+"""Running a model on partly covered images, shared by the experiments with occlusion.
 
-A batch of covered images lies in one buffer: the patch is written, the model runs, and the patch's pixels are put back.
-The layers asked for are read in that same run, by the names that a recorded run gives them.
+A batch of covered images lies in one buffer: the patch is written, the model runs, and the patch's pixels are restored.
+The requested layers are read in the same run, by the names that a recorded run gives them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,17 @@ def pixels(given: Any, what: str) -> tuple[int, int]:
 
 
 class Occluder:
-    """Runs a model on images with a part covered.
+    """Runs a model on partly covered images.
 
-    x: (N, C, H, W). layers: to be read. colours: what covers, as `deconvviz.projection.fill.fill_of` makes it.
+    Args:
+        net: The network.
+        x: (N, C, H, W), the images.
+        layers: The layers to read.
+        colours: The colours of the patch, from `deconvviz.projection.fill.fill_of`.
 
-    Raises UnknownLayerError, and InputError where a layer cannot be read sample by sample.
+    Raises:
+        UnknownLayerError: If a layer does not exist.
+        InputError: If a layer mixes samples.
     """
 
     def __init__(self, net: DeconvNet, x: Tensor, layers: Collection[str], colours: Tensor, batch_size: int) -> None:
@@ -61,9 +67,9 @@ class Occluder:
 
     def whole(self) -> dict[str, Tensor]:
         """The layers' maps on the images as they are, (N, channels, ...)."""
-        found: dict[str, list[Tensor]] = {name: [] for name in self.axes}
-        self.sweep([(n, NOTHING) for n in range(len(self.x))], lambda name, _, maps: found[name].append(maps.clone()))
-        return {name: torch.cat(parts) for name, parts in found.items()}
+        batches: dict[str, list[Tensor]] = {name: [] for name in self.axes}
+        self.sweep([(n, NOTHING) for n in range(len(self.x))], lambda name, _, maps: batches[name].append(maps.clone()))
+        return {name: torch.cat(parts) for name, parts in batches.items()}
 
     def sweep(self, jobs: Sequence[Job], seen: Seen, done: Callable[[int], Any] = lambda count: None) -> None:
         """Run all jobs in batches, and hand each layer's maps to `seen` as it runs; `done` hears how many are done."""

@@ -1,4 +1,4 @@
-"""The transforms of ZF's figure 5, as functions of images (N, C, H, W) and a value t."""
+"""The transforms of Figure 5 of Zeiler and Fergus, as functions of images (N, C, H, W) and a value t."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correspondence (Zeiler and Fergus, table 1): does a layer relate the same part of different images?"""
+"""Correspondence (Zeiler and Fergus, Table 1): does a layer relate the same part of different images?"""
 
 from __future__ import annotations
 
@@ -42,27 +42,39 @@ def correspondence(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Correspondence:
-    """Cover the same part of each image, and see whether a layer's values change alike.
+    """Cover the same part of each image, and test whether a layer's values change in the same way.
 
-    inputs: two images or more, as for `DeconvNet.trace`: one batch (N, C, H, W).
-    parts: per name one place for each image, in pixels of the network's input: a box (top, left, bottom, right), bottom
-        and right one past the last, or a point (row, column). `deconvviz.data.read_parts` reads them from a file.
-    size: height and width of the box around a point, one number or two; at the border the box is moved inside.
-    layers: names; None for all convolution and linear modules.
-    draws: of the two controls, places of the same size as the part's in each image: per draw and image a place at
-        random, and per draw a place at random that is the same in all images. Fewer than 19 cannot decide anything.
-    random_state: of these places.
-    within: per image the box in which random places lie, such as the object's; None: the whole image.
-    fill, batch_size: as for `occlusion`.
+    With eps_i = f(x_i) - f(covered x_i) for a layer f, Delta is the mean over pairs i, j of the Hamming distance
+    between sign(eps_i) and sign(eps_j), divided by the dimension. sign(0) = 0 is a sign of its own: a value that
+    changes in only one of two images counts as different, a value that changes in neither as equal. If a layer has
+    small receptive fields or is rectified, most values are therefore equal and Delta is small. The comparison with the
+    controls, and the share of changed values in the table, show what this means.
 
-    With eps_i = f(x_i) - f(covered x_i) of a layer f, Delta is the mean over i != j of the Hamming distance between
-    sign(eps_i) and sign(eps_j), divided by the dimension. sign(0) = 0 is a sign of its own: a value that changes in one
-    image and not in the other differs, one that changes in neither does not. So where a layer sees little of the image
-    at a time, or is rectified, most values agree and Delta is small; what tells are the controls, and the share of
-    values that change, which is in the table. The second control is not in Zeiler and Fergus: in images that are
-    aligned, as digits are, covering any one place changes all of them alike, part or not.
+    There are two controls, with places of the same size as the part: random places, another one in each image and draw;
+    and random places that are the same in all images. The second control is not in Zeiler and Fergus: in aligned
+    images, such as digits, covering any fixed position changes all images alike.
 
-    Raises InputError for what does not fit, UnknownLayerError.
+    Args:
+        net: The network.
+        inputs: At least two images (N, C, H, W), as for `DeconvNet.trace`.
+        parts: For each part's name, one place per image, in pixels of the network's input: a box (top, left, bottom,
+            right), where bottom and right are one past the last pixel, or a point (row, column).
+            `deconvviz.data.read_parts` reads them from a file.
+        layers: Layer names; None for all convolution and linear modules.
+        size: Height and width of the box around a point, as one number or two; at the border, the box is moved inside.
+        within: Per image, the box in which random places lie, such as the object's; None for the whole image.
+        draws: Number of draws for each control. Fewer than 19 cannot decide anything.
+        random_state: Seed of the random places.
+        fill: As for `occlusion`.
+        batch_size: As for `occlusion`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `deconvviz.results.Correspondence`.
+
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If a layer does not exist.
     """
     x = images_of(inputs, net.preprocess, "correspondence")
     if len(x) < 2:
@@ -115,13 +127,13 @@ class _Changes:
     def under(self, places: Sequence[Sequence[PatchBox]], bar: Any) -> tuple[Tensor, Tensor]:
         """Differences (layers, sets, pairs), and the share of values that change (layers,). places: sets of boxes."""
         pairs = list(combinations(range(len(self.occluder.x)), 2))
-        found = torch.empty(len(self.whole), len(places), len(pairs), dtype=torch.float64)
+        differences = torch.empty(len(self.whole), len(places), len(pairs), dtype=torch.float64)
         changed = torch.empty(len(self.whole), len(places), dtype=torch.float64)
         for number, boxes in enumerate(places):
             for layer, signs in enumerate(self._signs(boxes, bar).values()):
-                found[layer, number] = torch.stack([(signs[i] != signs[j]).double().mean() for i, j in pairs])
+                differences[layer, number] = torch.stack([(signs[i] != signs[j]).double().mean() for i, j in pairs])
                 changed[layer, number] = (signs != 0).double().mean()
-        return found, changed.mean(1)
+        return differences, changed.mean(1)
 
     def _signs(self, boxes: Sequence[PatchBox], bar: Any) -> dict[str, Tensor]:
         # Images stand in the same rows of the same batches as in the whole run, so that what is covered for nothing
@@ -140,12 +152,12 @@ class _Changes:
 
 
 def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tuple[int, int] | None) -> list[PatchBox]:
-    found = listed(places)
-    if found is None:
+    items = listed(places)
+    if items is None:
         raise InputError(f"{what} is a list of places, one for each image, not {described(places)}")
-    if len(found) != len(x):
-        raise InputError(f"{what} has {len(found)} places for {len(x)} images; give one for each")
-    return [_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(found)]
+    if len(items) != len(x):
+        raise InputError(f"{what} has {len(items)} places for {len(x)} images; give one for each")
+    return [_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(items)]
 
 
 def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
@@ -180,7 +192,7 @@ def _at_random(
     boxes: Sequence[PatchBox], around: Sequence[PatchBox], part: str, random: torch.Generator, same: bool
 ) -> list[PatchBox]:
     """A box in each image, as large as the given one. same: at the same share of the way in all of them."""
-    found = []
+    random_boxes = []
     shares = torch.rand(1 if same else len(boxes), 2, generator=random, dtype=torch.float64).expand(len(boxes), 2)
     for n, ((top, left, bottom, right), field) in enumerate(zip(boxes, around, strict=True)):
         tall, wide = bottom - top, right - left
@@ -188,8 +200,8 @@ def _at_random(
         if min(room) < 1:
             raise InputError(f"part {part!r} of image {n}, {tall} x {wide} pixels, has no room within {tuple(field)}")
         row, column = (int(share * one) for share, one in zip(shares[n].tolist(), room, strict=True))
-        found.append((field[0] + row, field[1] + column, field[0] + row + tall, field[1] + column + wide))
-    return found
+        random_boxes.append((field[0] + row, field[1] + column, field[0] + row + tall, field[1] + column + wide))
+    return random_boxes
 
 
 def _by_axis(boxes: Sequence[PatchBox]) -> Tensor:
@@ -197,31 +209,33 @@ def _by_axis(boxes: Sequence[PatchBox]) -> Tensor:
     return torch.tensor([[[top, bottom], [left, right]] for top, left, bottom, right in boxes])
 
 
-def _verdict(found: Correspondence) -> str:
+def _verdict(result: Correspondence) -> str:
     said = []
-    for part in found.differences:
+    for part in result.differences:
         delta, random, same = (
-            float(found.delta(part)[-1]),
-            found.average(found.control, part)[-1],
-            found.average(found.aligned, part)[-1],
+            float(result.delta(part)[-1]),
+            result.average(result.control, part)[-1],
+            result.average(result.aligned, part)[-1],
         )
-        if not float(found.changed[part][-1]) and not float(found.control_changed[part][-1]):
-            said.append(f"covering {part} changes nothing, nor does covering random places, so nothing can be said")
+        if not float(result.changed[part][-1]) and not float(result.control_changed[part][-1]):
+            said.append(
+                f"covering {part} changes nothing, and neither does covering random places, so there is no verdict"
+            )
             continue
         numbers = (
             f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
         )
         if len(random) < FEWEST:
             draws = f"{len(random)} draws of random places are" if len(random) > 1 else "1 draw of random places is"
-            said.append(f"{draws} too few to say how alike covering {part} changes the images ({numbers})")
+            said.append(f"{draws} too few to say how consistently covering {part} changes the images ({numbers})")
             continue
-        means = "no more alike than random places do"
+        means = "no more consistently than random places do"
         if chance(random, delta) <= SURE:
-            means = "more alike than random places do, but no more than one place that is the same in all of them does"
+            means = "more consistently than random places do, but no more than one fixed place does"
             if chance(same, delta) <= SURE:
-                means = "more alike than random places do, the same in all of them or not, so the layer relates it"
+                means = "more consistently than both controls do, so the layer relates the part"
         elif chance(-random, -delta) <= SURE:
-            means = "less alike than random places do"
+            means = "less consistently than random places do"
         said.append(f"covering {part} changes the images {means} ({numbers})")
-    more = f" Draw {FEWEST} or more." if any("too few to say" in one for one in said) else ""
-    return f"In {found.layers[-1]}, {'; '.join(said)}.{more}"
+    more = f" Use at least {FEWEST} draws." if any("too few to say" in one for one in said) else ""
+    return f"In {result.layers[-1]}, {'; '.join(said)}.{more}"

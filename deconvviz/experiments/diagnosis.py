@@ -1,24 +1,23 @@
-"""Diagnosis (Zeiler and Fergus, section 4.1 and figure 6): what is wrong with filters and channels, by name.
+"""Diagnosis (Zeiler and Fergus, Section 4.1 and Figure 6): problems of filters and channels.
 
-Zeiler and Fergus looked at the first layers of a network and saw dead features, filters that dominate, extreme
-frequencies with little between, and the aliasing of a large stride; they changed the architecture, and it got better.
-Here each is a number over a dataset, with a limit, for every convolution:
+In the first layers of a network, Zeiler and Fergus saw dead features, dominating filters, extreme frequencies with few
+in between, and aliasing from a large stride; changing the architecture removed these problems. Here each problem is a
+number measured over a dataset, with a limit, for every convolution:
 
-*dead*: behind a rectifier, above zero at no position of any image; without one, the same everywhere.
-*always on*: behind a rectifier, above zero at every position of every image.
-*duplicate*: of two channels that are not dead, the correlation of their values over all positions and images, or the
-    cosine between their filters (of one group), is at least `similar`. The later channel is named. Correlations of so
-    few values that chance would make such ones count for nothing.
-*RMS*: sqrt(mean w²) of a filter is more than `outlier` times the layer's median; in the first layer also above
-    `rms_limit`, if one is given. Zeiler and Fergus used 0.1, for inputs in about [-128, 128].
-*frequencies*: of the energy of the first layer's filters, less than half of what white noise has lies in the middle
-    (see `deconvviz.models.filters.frequency_bands`).
-*aliasing*: of a layer with a stride, more than half of the energy of a channel's response, as it is before the
-    stride takes every n-th position of it, lies above what the stride can carry (see
-    `deconvviz.models.filters.aliased_energy`).
+- *dead*: after a rectifier, above zero at no position of any image; without a rectifier, constant.
+- *always on*: after a rectifier, above zero at every position of every image.
+- *duplicate*: for two channels that are not dead, the correlation of their values over all positions and images, or the
+  cosine similarity of their filters (in the same group), is at least `similar`. The later channel is reported.
+  Correlations over too few values to exclude chance are ignored.
+- *RMS*: sqrt(mean w²) of a filter exceeds `outlier` times the layer's median, or in the first layer `rms_limit`, if
+  given. Zeiler and Fergus used 0.1, for inputs in about [-128, 128].
+- *frequencies*: the share of the first layer's filter energy in the middle frequencies is less than half of that of
+  white noise (`deconvviz.models.filters.frequency_bands`).
+- *aliasing*: for a strided layer, more than half of the energy of a channel's response before subsampling lies above
+  the stride's Nyquist limit (`deconvviz.models.filters.aliased_energy`).
 
-Channels are watched behind the norm and the rectifier that follow a convolution, if nothing else reads it. The dataset
-is gone through once; what is kept of it are sums, so that memory does not grow with it.
+Channels are measured after the normalisation and the rectifier that follow a convolution, if nothing else reads the
+values in between. The dataset is read once, and only sums are kept, so memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -63,13 +62,28 @@ def diagnose(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Diagnosis:
-    """What is wrong with channels and filters, over a dataset; see above for each problem.
+    """Find problems of channels and filters over a dataset.
 
-    dataset: as for `deconvviz.scan`. layers: names of convolutions and linear layers; None for all convolutions.
-    similar: correlation, and cosine, from which on channels are duplicates. outlier: how many times the median RMS.
+    The problems are: dead, always on, duplicate, RMS, frequencies and aliasing; docs/experiments.md gives their
+    criteria.
 
-    Raises InputError for limits that make no sense, layers without filters, images that do not fit; DataError for empty
-    data; UnknownLayerError.
+    Args:
+        net: The network.
+        dataset: As for `deconvviz.scan`.
+        layers: Names of convolutions and linear layers; None for all convolutions.
+        similar: Correlation or cosine similarity from which channels are duplicates.
+        outlier: Multiple of the median RMS above which a filter is an outlier.
+        rms_limit: Absolute limit for the RMS of the first layer's filters; None for no limit.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A `deconvviz.results.Diagnosis`.
+
+    Raises:
+        InputError: If a limit is out of range, a layer has no filters, or the images do not fit.
+        DataError: If the dataset is empty.
+        UnknownLayerError: If a layer does not exist.
     """
     if not 0 < similar <= 1 or not outlier > 1 or batch_size < 1 or (rms_limit is not None and not rms_limit > 0):
         raise InputError(
@@ -140,7 +154,7 @@ class _ChannelReader(Observer):
     """Hands maps to the layers that are watched, and what goes into those with a stride."""
 
     def __init__(self, model: nn.Module, watched: Sequence[_Watched]) -> None:
-        super().__init__(model, {one.seen_at for one in watched})
+        super().__init__(model, {layer.seen_at for layer in watched})
         self.watched = watched
 
     def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -220,13 +234,13 @@ class _Watched:
         covariance = self.products / self.count - mean[:, None] * mean
         spread = covariance.diagonal().clamp(min=0).sqrt()
         spread[self.low == self.high] = torch.nan
-        found: Tensor = covariance / spread[:, None] / spread
-        return found.fill_diagonal_(torch.nan)
+        correlations: Tensor = covariance / spread[:, None] / spread
+        return correlations.fill_diagonal_(torch.nan)
 
     def can_tell(self, similar: float) -> bool:
-        """Whether a correlation of `similar` is more than chance, of so few values and so many pairs of channels.
+        """Whether a correlation of `similar` exceeds chance, given the number of values and of pairs of channels.
 
-        Of n independent values two channels reach r with a probability of at most (1 - r²)^((n - 2) / 2) / 2.
+        For n independent values, two channels reach r with a probability of at most (1 - r²)^((n - 2) / 2) / 2.
         """
         pairs = len(self.weight) * (len(self.weight) - 1) / 2
         if self.count < 3:
@@ -239,8 +253,8 @@ class _Watched:
         flat = self.weight.flatten(1).double().cpu()
         flat = flat / flat.norm(dim=1, keepdim=True)
         group = torch.arange(len(flat)) // (len(flat) // getattr(self.module, "groups", 1))
-        found = torch.where(group[:, None] == group, flat @ flat.T, torch.nan)
-        return found.fill_diagonal_(torch.nan)
+        cosines = torch.where(group[:, None] == group, flat @ flat.T, torch.nan)
+        return cosines.fill_diagonal_(torch.nan)
 
     def bands(self) -> Tensor:
         """(channels, 3); NaN where filters have no extent."""
@@ -296,23 +310,24 @@ def _extremes(first: _Watched) -> tuple[Flag, ...]:
 
 def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int, unsure: Sequence[str]) -> str:
     """unsure: layers with too few values for correlations."""
-    channels = sum(len(one.rms) for one in facts)
+    channels = sum(len(layer.rms) for layer in facts)
     looked = f"Of {channels} channels in {len(facts)} layers, on {count:,} images"
     words = {
         "dead": "dead",
         "always on": "always on",
         "duplicate": "duplicates of another",
         "RMS": "outliers by the RMS of their filter",
-        "aliasing": "mostly aliasing of their stride",
+        "aliasing": "mostly aliasing",
     }
     said = []
     for problem, word in words.items():
         if number := sum(flag.problem == problem for flag in flags):
             said.append(f"{number} {'is' if number == 1 else 'are'} {word}")
     extremes = next((flag for flag in flags if flag.problem == "frequencies"), None)
-    spoken = f"{looked}, {', '.join(said) if said else 'none is dead, always on, a duplicate, an outlier or aliasing'}"
+    healthy = "none is dead, always on, a duplicate, an outlier or mostly aliasing"
+    spoken = f"{looked}, {', '.join(said) if said else healthy}"
     if unsure:
-        spoken += f"; so few values cannot show whether channels of {', '.join(unsure)} do the same"
+        spoken += f"; there are too few values to find duplicates in {', '.join(unsure)}"
     if extremes is None:
         return f"{spoken}."
     return f"{spoken}; the filters of {extremes.layer} have {extremes.value:.0%} of their energy in mid frequencies."

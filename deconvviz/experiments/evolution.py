@@ -1,24 +1,24 @@
-"""Evolution (Zeiler and Fergus, figure 4): how features come to be, checkpoint by checkpoint of a training.
+"""Evolution (Zeiler and Fergus, Figure 4): how features develop over the checkpoints of a training run.
 
-As in the paper, the strongest image of each channel over a dataset is looked for at every checkpoint, and projected.
-Zeiler and Fergus saw two things in that picture, and here both are numbers.
+As in the paper, the strongest image of each channel in a dataset is found at every checkpoint and projected. Zeiler and
+Fergus made two observations by eye, which are measured here.
 
-*Sudden jumps*, where another image becomes the strongest: the share of a layer's channels for which that happens, and
-the distance from each picture to the next.
+*Sudden jumps*: the share of a layer's channels whose strongest image changes, and the distance between consecutive
+pictures.
 
-*Lower layers settle early, upper layers late.* Pictures of different images cannot tell that, so each channel is also
-projected from one and the same place: on the image, and at the position, where it is strongest at the last checkpoint.
-The seed is one, so that a channel that does not fire there yet has a picture, too. How far that picture is from the
-final one, averaged over channels, falls from the first checkpoint to the last, where it is zero; a layer is *settled*
-from the checkpoint on at which no more than half of the first distance is ever left.
+*Lower layers settle early, upper layers late.* Pictures of different images cannot show this, so each channel is also
+projected from one fixed image and position: those where it is strongest at the last checkpoint. The seed is 1, so that
+channels that do not fire yet have a picture, too. The mean distance over channels to the final picture falls to zero at
+the last checkpoint. A layer has *settled* at the first checkpoint after which at most half of the initial distance ever
+remains.
 
 The distance between two projections a and b, over all pixels of the image, is
 
     d(a, b) = || a / ||a|| - b / ||b|| || / sqrt(2)
 
-0 for pictures that differ by a positive factor only, 1 for those with nothing in common (as where they come from
-different places), sqrt(2) for a picture and its negative; to or from an empty projection 1, between two of them 0. A
-projection depends on the weights of its layer and of all below, never on those above.
+It is 0 for pictures that differ only by a positive factor, 1 for pictures with nothing in common (for example, from
+different places), and sqrt(2) for a picture and its negative; it is 1 to an empty projection, and 0 between two empty
+ones. A projection depends on the weights of its layer and of all lower layers, never on upper ones.
 """
 
 from __future__ import annotations
@@ -66,37 +66,48 @@ def evolution(
     batch_size: int = 64,
     progress: bool = True,
 ) -> Evolution:
-    """What channels reacted to at each checkpoint of a training, and when each layer came to rest.
+    """Show what channels respond to at each checkpoint of a training run, and when each layer settles.
 
-    checkpoints: a folder of weights files, in the natural order of their names (``epoch-9`` before ``epoch-10``), of
-        which no pickled code is run; or state dicts in their order: an iterable of them or of (name, state dict), or a
-        mapping from names. They are copied as they come, so a generator may train the very model.
-    dataset: with items by number, as for `scan`.
-    layers: None for all convolutions; where these are more than five, five evenly from the first to the last.
-    channel: to show, for all layers or for each; None for the six whose strongest activation is highest at the last
-        checkpoint. Shares are over all channels of a layer; distances over those given, or else over all where
-        these are at most 48, and over 48 evenly from the first to the last where they are more.
+    If names or numbers of checkpoints increase, they give the time axis: ``epoch-003`` is 3. The model's weights are
+    restored, even after an error.
 
-    Names or numbers of checkpoints give the time axis where they rise: ``epoch-003`` is 3. The model's weights are put
-    back, also after an error.
+    Args:
+        net: The network.
+        checkpoints: A folder of weights files in the natural order of their names (``epoch-9`` before ``epoch-10``; no
+            pickled code is run), or state dicts in order: an iterable of state dicts or of (name, state dict), or a
+            mapping from names. State dicts are copied as they come, so a generator may train the model itself.
+        dataset: A dataset with items by number, as for `deconvviz.scan`.
+        layers: Layer names; None for all convolutions, or for five evenly spaced ones if there are more.
+        channel: Channels to show, for all layers or per layer; None for the six with the highest activations at the
+            last checkpoint. Shares refer to all channels of a layer. Distances are measured for the given channels;
+            without them, for all channels, or for 48 evenly spaced ones if there are more.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
 
-    Raises MissingFileError and CheckpointError for checkpoints that are not there, cannot be read or do not fit the
-    model; InputError for fewer than two, for a channel that a layer does not have, for data without numbers; DataError
-    where it is empty; UnknownLayerError.
+    Returns:
+        A `deconvviz.results.Evolution`.
+
+    Raises:
+        MissingFileError: If the checkpoints do not exist.
+        CheckpointError: If a checkpoint cannot be read or does not fit the model.
+        InputError: If there are fewer than two checkpoints, a channel does not exist, or the dataset has no item
+            numbers.
+        DataError: If the dataset is empty.
+        UnknownLayerError: If a layer does not exist.
     """
     dataset = as_dataset(dataset)
     if not is_indexed(dataset):
         raise InputError(
             "evolution goes through the data once for each checkpoint; give a dataset with items by number"
         )
-    found = _checkpoints(checkpoints)
+    loaded = _checkpoints(checkpoints)
     with Restored(_weights_kept(net.model)):
-        for one in found:  # before hours of work
-            one.load_into(net.model)
+        for checkpoint in loaded:  # before hours of work
+            checkpoint.load_into(net.model)
         study = _Study(net, dataset, batch_size, layers, channel)
-        steps = progress_bar(found[:-1], desc="evolution", unit="checkpoint", shown=progress)
-        seen = [*(study.look(one) for one in steps), study.last]
-    return study.result([one.name for one in found], seen)
+        steps = progress_bar(loaded[:-1], desc="evolution", unit="checkpoint", shown=progress)
+        seen = [*(study.look(checkpoint) for checkpoint in steps), study.last]
+    return study.result([checkpoint.name for checkpoint in loaded], seen)
 
 
 # Checkpoints, from wherever they come
@@ -164,8 +175,8 @@ def _weights_kept(model: nn.Module) -> Iterator[None]:
 def _times(names: Sequence[str]) -> tuple[float, ...]:
     """The last number in each name, where these rise; otherwise 0, 1, 2 and on."""
     numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in names]
-    times = tuple(float(found[-1]) if found else 0.0 for found in numbers)
-    rising = all(found for found in numbers) and all(a < b for a, b in itertools.pairwise(times))
+    times = tuple(float(digits[-1]) if digits else 0.0 for digits in numbers)
+    rising = all(digits for digits in numbers) and all(a < b for a, b in itertools.pairwise(times))
     return times if rising else tuple(map(float, range(len(names))))
 
 
@@ -174,8 +185,15 @@ def _times(names: Sequence[str]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One checkpoint. By layer: strongest images and their activations (channels,); rows of the grid; and unit-length
-    projections (measured, pixels), of the strongest units, and of those that are strongest in the end."""
+    """The measurements at one checkpoint.
+
+    Attributes:
+        images: Per layer (channels,), the strongest images.
+        fires: Per layer (channels,), whether the channel fires.
+        rows: Per layer, the units shown in the grid.
+        strongest: Per layer (measured, pixels), projections of unit length of the strongest units.
+        fixed: Per layer (measured, pixels), the same for the units that are strongest at the last checkpoint.
+    """
 
     images: dict[str, Tensor]
     fires: dict[str, Tensor]
@@ -185,9 +203,9 @@ class _Seen:
 
 
 class _Study:
-    """What is compared: layers, channels, and where these are strongest at the last checkpoint.
+    """The layers and channels that are compared, and where these are strongest at the last checkpoint.
 
-    Made while the model has the last checkpoint's weights.
+    It is created while the model has the last checkpoint's weights.
     """
 
     def __init__(self, net: DeconvNet, dataset: Any, batch_size: int, layers: Any, channels: Any) -> None:
@@ -288,8 +306,8 @@ def _chosen(layer: str, strongest: Tensor, asked: Any) -> tuple[list[int], list[
     count = len(strongest)
     if asked is None:
         return sorted(strongest.topk(min(ROWS, count)).indices.tolist()), _evenly(count, MEASURED)
-    given = channels_of(asked, count, layer)
-    return given, list(dict.fromkeys(given))
+    channels = channels_of(asked, count, layer)
+    return channels, list(dict.fromkeys(channels))
 
 
 def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> StrongestUnit:
@@ -318,10 +336,11 @@ def _unit_length(pixels: Tensor) -> Tensor:
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Between rows of unit length, or empty ones, (units, pixels): (units,) in double, see above.
+    """The distance between rows of `a` and `b` (units, pixels), of unit length or empty: (units,) in float64.
 
-    >>> distance(torch.eye(3), torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 0]])).tolist()
-    [0.0, 1.0, 1.0]
+    Example:
+        >>> distance(torch.eye(3), torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 0]])).tolist()
+        [0.0, 1.0, 1.0]
     """
     apart: Tensor = (a.double() - b.double()).norm(dim=1) / 2**0.5
     apart[a.any(1) != b.any(1)] = 1.0
@@ -347,7 +366,7 @@ def _verdict(settled: Mapping[str, float]) -> str:
     if not settled:
         return f"Nothing was measured: {empty}."
     listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
-    said = f"Half of the way to the final projections is done, for good: {listed}"
+    said = f"Layers settle, with at most half of the initial distance left, at these times: {listed}"
     said += f"; {empty}" if blank else ""
     pairs = list(itertools.combinations(settled.values(), 2))
     first, later = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)

@@ -1,12 +1,11 @@
-"""Invariance (ZF fig. 5): how far features move when the image is moved, enlarged or turned.
+"""Invariance (Zeiler and Fergus, Figure 5): how far features move when images are shifted, scaled or rotated.
 
-For images x and a transform T_t, the distance ||f(x) - f(T_t x)||_2 of a layer's features against t, also divided by
-||f(x)||_2, and the probability of the class against t. ZF compare the first and the last hidden layer: small transforms
-change the first one at once, and the last one less.
+For images x and a transform T_t, the module measures the distance ||f(x) - f(T_t x)||_2 of a layer's features as a
+function of t, also divided by ||f(x)||_2, and the class probability. Zeiler and Fergus compare the first and the last
+hidden layer: small transforms change the first at once, the last one less.
 
-Beside the paper: each layer's distance between images that have nothing to do with each other. Features behind a
-rectifier are never negative and so never far apart; without that measure a layer in which all images are alike would
-pass for an invariant one.
+In addition, it measures each layer's distance between unrelated images. Features after a rectifier are never negative
+and therefore never far apart; without this scale, a layer to which all images look alike would seem invariant.
 """
 
 from __future__ import annotations
@@ -48,30 +47,41 @@ def invariance(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Invariance:
-    """How far layers' features move when images are transformed, and what becomes of the class.
+    """How far layers' features move when images are transformed, and how the class probability changes.
 
-    inputs: images (N, C, H, W), as for `DeconvNet.trace`. They are transformed as the network gets them, after
-        preprocessing.
-    layers: names; None for the first and the last hidden layer, behind their rectifiers, as ZF (`hidden_layers`).
-    transform: "translation" (vertical, in whole pixels, down), "scale" (a factor, about the centre), "rotation" (in
-        degrees, counter-clockwise, about the centre), or a function of images (N, C, ...) and t that returns images.
-    values: of t. None: shifts up to a quarter of the height; scales from 1 to 1.8; angles from 0 to 345 by 15.
-    target: the class, one for each image or one for all, whose probability is followed; None: the class predicted
-        without the transform.
-    fill: what comes in at the borders: "black", "grey" or "white" as the image is displayed, "mean", each image's mean
-        colour, or a number in the network's own input (`deconvviz.projection.fill`). ZF do not tell theirs.
-    batch_size: images that run together. progress: show a bar.
+    Where t changes nothing, the distance is exactly 0. Distances are computed in float64.
 
-    Where t changes nothing the distance is exactly 0. Distances are computed in float64.
-    Raises InputError and UnknownLayerError for what does not fit.
+    Args:
+        net: The network.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`. They are transformed after preprocessing.
+        layers: Layer names; None for the first and the last hidden layer, after their rectifiers, as in the paper.
+        transform: "translation" (vertical, in whole pixels, down), "scale" (a factor, about the centre), "rotation" (in
+            degrees, counter-clockwise, about the centre), or a function of images (N, C, ...) and t that returns
+            images.
+        values: Values of t. None for shifts up to a quarter of the height, scales from 1 to 1.8, or angles from 0 to
+            345 in steps of 15.
+        target: The class whose probability is measured, for all images or one per image; None for the class predicted
+            without the transform.
+        fill: The border: "black", "grey" or "white" as displayed, "mean" for each image's mean colour, or a number in
+            the units of the network's input (`deconvviz.projection.fill`). The paper does not specify it.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
 
-    >>> from deconvviz.data import mnist_test
-    >>> from deconvviz.models.mnist import mnist_cnn
-    >>> found = invariance(DeconvNet(mnist_cnn()), mnist_test()[0][:8], values=[0, 1])
-    >>> found.layers, float(found.relative["relu1"][0].max())
-    (('relu1', 'relu3'), 0.0)
-    >>> bool((found.relative["relu3"][1] < found.relative["relu1"][1]).all())
-    True
+    Returns:
+        A `deconvviz.results.Invariance`.
+
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If a layer does not exist.
+
+    Example:
+        >>> from deconvviz.data import mnist_test
+        >>> from deconvviz.models.mnist import mnist_cnn
+        >>> found = invariance(DeconvNet(mnist_cnn()), mnist_test()[0][:8], values=[0, 1])
+        >>> found.layers, float(found.relative["relu1"][0].max())
+        (('relu1', 'relu3'), 0.0)
+        >>> bool((found.relative["relu3"][1] < found.relative["relu1"][1]).all())
+        True
     """
     check_counts(batch_size=batch_size)
     call = prepared(inputs, net.preprocess)
@@ -124,12 +134,12 @@ class _Measure:
     def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer (N, features) in float64, and probabilities (N, classes)."""
         trace = self.net.trace(images, [*self.layers, *([self.output] if self.output else [])])
-        found = {name: features(trace, name).double() for name in self.layers}
-        for name, one in found.items():
-            check_finite(one, f"layer {name!r}")
+        layer_features = {name: features(trace, name).double() for name in self.layers}
+        for name, values in layer_features.items():
+            check_finite(values, f"layer {name!r}")
         if not (self.scores and self.output):
-            return found, images.new_zeros(0)
-        return found, self.scores.softmax(trace.activations[self.output])
+            return layer_features, images.new_zeros(0)
+        return layer_features, self.scores.softmax(trace.activations[self.output])
 
     def over(self, images: Tensor, wanted: Transformation, batch_size: int, progress: bool) -> tuple[Any, ...]:
         """Distances, relative distances, those between images, probabilities, and which values change an image."""
@@ -172,13 +182,13 @@ class _Measure:
         )
 
 
-def _distance(layer: str, found: Tensor, plain: Tensor, t: Any) -> Tensor:
-    if found.shape != plain.shape:
+def _distance(layer: str, moved: Tensor, plain: Tensor, t: Any) -> Tensor:
+    if moved.shape != plain.shape:
         raise InputError(
-            f"layer {layer!r} has {plain.shape[1]} features of an image and {found.shape[1]} of the one transformed by "
+            f"layer {layer!r} has {plain.shape[1]} features of an image and {moved.shape[1]} of the one transformed by "
             f"t = {t}; the transform must keep the size of images"
         )
-    distance: Tensor = (found - plain).norm(dim=1)
+    distance: Tensor = (moved - plain).norm(dim=1)
     return distance.cpu()
 
 
@@ -202,7 +212,7 @@ def _verdict(
     for name in dict.fromkeys([first, last]):
         silent = int(means[name].isnan().sum())
         if not enough(len(means[name]) - silent, len(means[name])):
-            said.append(f"{name} is zero on {silent} of {len(means[name])} images, too many to say how far it moves")
+            said.append(f"{name} is zero on {silent} of {len(means[name])} images, too many for a verdict")
             continue
         between, _ = mean_and_deviation(others[name])
         left = f" (without {silent} images on which it is zero)" if silent else ""

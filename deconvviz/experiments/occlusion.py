@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler and Fergus, figure 7): what a network says while a patch slides over its image."""
+"""Occlusion (Zeiler and Fergus, Figure 7): a network's response while a patch slides over its image."""
 
 from __future__ import annotations
 
@@ -39,32 +39,43 @@ def occlusion(
     classes: Sequence[str] = (),
     progress: bool = True,
 ) -> Occlusion:
-    """Slide a patch over each image, and see at every place what becomes of a feature map and of a class.
+    """Slide a patch over each image, and measure a feature map and a class probability at every position.
 
-    inputs: images, as for `DeconvNet.trace`: one batch (N, C, H, W). The model's output is scores of two classes or
-        more.
-    target: the true class, one for all images or one for each; None: each image's most probable one.
-    layer: whose feature map is watched; None: the last convolution, behind its rectifier where it has one.
-    channel: of the map, one for all images or one for each; None: the one whose sum is largest on the whole image.
-    patch, stride: pixels, one number or (height, width); None: a fifth of the shorter side, and a quarter of the patch.
-        Patches stand at 0, stride, 2 * stride ... as far as they lie in the image whole, and the last one flush with
-        the border. So a stride up to the patch's size leaves no pixel that is never covered.
-    fill: "grey" as in Zeiler and Fergus, the middle of what is displayed; "black", "white"; "mean", each image's mean
-        colour; "blur"; or a number in the network's own input (`deconvviz.projection.fill`).
-    batch_size: covered images that run together. classes: names, for tables and figures.
+    One sweep gives the three maps of Figure 7: the activation summed over the feature map, the probability of the class
+    (by softmax, unless the model ends in one), and the most probable class. Zeiler and Fergus do not say which feature
+    map is "the strongest"; here it is the one with the largest sum, which is also what they plot.
 
-    One pass over all places gives the three maps of figure 7: the activation summed over the feature map, the
-    probability of the class (softmax, unless the model ends in one), and the most probable class. Zeiler and Fergus
-    do not say what makes a map the strongest; here it is the sum, which is what they then follow.
+    Args:
+        net: The network. Its output must be scores of at least two classes.
+        inputs: Images (N, C, H, W), as for `DeconvNet.trace`.
+        target: The true class, for all images or one per image; None for each image's most probable class.
+        layer: The layer of the feature map; None for the last convolution, after its rectifier if it has one.
+        channel: The channel of the feature map, for all images or one per image; None for the one with the largest sum
+            on the whole image.
+        patch: Size of the patch in pixels, one number or (height, width); None for a fifth of the shorter side.
+        stride: Step in pixels, one number or (height, width); None for a quarter of the patch. Patches lie entirely
+            inside the image at 0, stride, 2 * stride ..., and a last one is flush with the border. With a stride up to
+            the patch's size, every pixel is covered.
+        fill: "grey" as in Zeiler and Fergus, the middle of the displayed range; "black", "white"; "mean", each image's
+            mean colour; "blur"; or a number in the units of the network's input (`deconvviz.projection.fill`).
+        batch_size: Covered images per forward pass.
+        classes: Class names, for tables and figures.
+        progress: Whether to show a progress bar.
 
-    Raises InputError for what does not fit, UnknownLayerError.
+    Returns:
+        A `deconvviz.results.Occlusion`.
 
-    >>> from deconvviz.data import mnist_test
-    >>> from deconvviz.models import mnist_cnn
-    >>> images, labels = mnist_test()
-    >>> found = occlusion(DeconvNet(mnist_cnn()), images[:2], patch=8, stride=4, progress=False)
-    >>> found.tops.tolist(), found.probability.shape
-    ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
+    Raises:
+        InputError: If an argument does not fit.
+        UnknownLayerError: If the layer does not exist.
+
+    Example:
+        >>> from deconvviz.data import mnist_test
+        >>> from deconvviz.models import mnist_cnn
+        >>> images, labels = mnist_test()
+        >>> found = occlusion(DeconvNet(mnist_cnn()), images[:2], patch=8, stride=4, progress=False)
+        >>> found.tops.tolist(), found.probability.shape
+        ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
     """
     images = images_of(inputs, net.preprocess, "occlusion")
     size = _patch(patch, images)
@@ -190,49 +201,51 @@ def _sums(maps: Tensor) -> Tensor:
     return maps.flatten(2).sum(2, dtype=torch.float64) if maps.ndim > 2 else maps.double()
 
 
-def _each(given: int | Sequence[int] | None, strengths: Tensor, what: str) -> Tensor:
+def _each(choice: int | Sequence[int] | None, strengths: Tensor, what: str) -> Tensor:
     """One index for each image, (N,). strengths: (N, indices), of which None takes the largest."""
     count, among = strengths.shape
-    asked = strengths.argmax(1) if given is None else given
+    asked = strengths.argmax(1) if choice is None else choice
     return torch.tensor(one_each(asked, count, what, range(among)), device=strengths.device)
 
 
-def _verdict(found: Occlusion) -> str:
-    whole, lowest = float(found.whole_probability.mean()), float(found.probability.flatten(1).amin(1).mean())
-    count = len(found.targets)
-    matters = "No place matters much: at the worst one" if lowest > 0.8 * whole else "At the worst place"
-    size = " x ".join(map(str, found.patch))
+def _verdict(result: Occlusion) -> str:
+    whole, lowest = float(result.whole_probability.mean()), float(result.probability.flatten(1).amin(1).mean())
+    count = len(result.targets)
+    matters = "No position matters much: at the worst one," if lowest > 0.8 * whole else "At the worst position,"
+    size = " x ".join(map(str, result.patch))
     mean = f" (means over {count} images)" if count > 1 else ""
     return (
         f"{matters} a patch of {size} pixels lowers the probability of the class from {whole:.2f} to {lowest:.2f}"
-        f"{mean}, and the most probable class is another at {float(found.changed.mean()):.0%} of the places; "
-        f"{_meeting(found)}."
+        f"{mean}, and the most probable class changes at {float(result.changed.mean()):.0%} of the positions; "
+        f"{_meeting(result)}."
     )
 
 
-def _meeting(found: Occlusion) -> str:
-    """Whether the patches that weaken the map and the class most overlap, on images where places differ in both."""
-    layer = found.projection.provenance.layer
-    vary = [maps.flatten(1).amax(1) > maps.flatten(1).amin(1) for maps in (found.probability, found.activation)]
+def _meeting(result: Occlusion) -> str:
+    """Whether the patches that most reduce the map and the class overlap, on images where positions differ in both."""
+    layer = result.projection.provenance.layer
+    vary = [maps.flatten(1).amax(1) > maps.flatten(1).amin(1) for maps in (result.probability, result.activation)]
     known = vary[0] & vary[1]
     count, all_of = int(known.sum()), len(known)
     if not count:
         what = f"the map of {layer}" if vary[0].any() else "the class"
-        return f"no place weakens {what} more than another, so where it weakens most cannot be said"
-    distance = (found.lowest(found.probability) - found.lowest(found.activation)).abs()
-    meeting = int(((distance < torch.tensor(found.patch)).all(1) & known).sum())
-    where = f"in {meeting} of {count} images" if all_of > 1 else "here" if meeting else "not here"
-    left = "" if count == all_of else f", without {all_of - count} on which no place differs from another"
+        return f"no position reduces {what} more than another, so the two cannot be compared"
+    distance = (result.lowest(result.probability) - result.lowest(result.activation)).abs()
+    meeting = int(((distance < torch.tensor(result.patch)).all(1) & known).sum())
+    overlaps = (
+        f"in {meeting} of {count} images overlaps" if all_of > 1 else "overlaps" if meeting else "does not overlap"
+    )
+    left = "" if count == all_of else f", without {all_of - count} on which no position differs from another"
     return (
-        f"the patches that weaken the map of {layer} and the class most overlap {where} "
-        f"({float(_by_chance(found)[known].mean()):.0%} of places would by chance{left})"
+        f"the patch that most reduces the map of {layer} {overlaps} the one that most reduces the class "
+        f"(chance: {float(_by_chance(result)[known].mean()):.0%}{left})"
     )
 
 
-def _by_chance(found: Occlusion) -> Tensor:
-    """Per image the share of places whose patch overlaps the one that weakens the class most, (images,)."""
-    worst = found.lowest(found.probability)
+def _by_chance(result: Occlusion) -> Tensor:
+    """Per image the share of positions whose patch overlaps the one that most reduces the class, (images,)."""
+    worst = result.lowest(result.probability)
     shares = []
-    for axis, starts in enumerate((found.tops, found.lefts)):
-        shares.append(((starts[None] - worst[:, axis, None]).abs() < found.patch[axis]).double().mean(1))
+    for axis, starts in enumerate((result.tops, result.lefts)):
+        shares.append(((starts[None] - worst[:, axis, None]).abs() < result.patch[axis]).double().mean(1))
     return shares[0] * shares[1]

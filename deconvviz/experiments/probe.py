@@ -1,12 +1,12 @@
-"""Feature quality by depth (ZF table 7): how well a linear classifier tells classes apart from a layer's features.
+"""Feature quality by depth (Zeiler and Fergus, Table 7): how well linear classifiers predict the class by layer.
 
-The classifier is multinomial by one against the rest, logistic, trained by stochastic gradient descent
-(`sklearn.linear_model.SGDClassifier`, L2 penalty of 1e-4), on features that are standardised and divided by the root
-of their number, so that an image has a norm near one in every layer and the same penalty means the same. ZF use linear
-support vector machines and do not tell more.
+The classifiers are logistic, one against the rest, trained by stochastic gradient descent
+(`sklearn.linear_model.SGDClassifier`, L2 penalty 1e-4). Features are standardised and divided by the square root of
+their number, so that an image has a norm near 1 in every layer and the penalty means the same everywhere. Zeiler and
+Fergus use linear support vector machines and give no further details.
 
-Features are written to a temporary folder as they come and read from there a few rows at a time, for any number of
-images: that they fit into memory is not needed, and makes no difference to the numbers.
+Features are written to a temporary folder and read from there a few rows at a time, so they need not fit into memory;
+the numbers do not depend on this.
 """
 
 from __future__ import annotations
@@ -54,28 +54,44 @@ def probe(
     workers: int = 0,
     progress: bool = True,
 ) -> Probe:
-    """How well linear classifiers on the features of each layer tell the classes of a dataset apart.
+    """Measure how well linear classifiers on the features of each layer predict the classes of a dataset.
 
-    dataset: as for `scan`, with labels: a pair (images, labels), a folder with a sub-folder for each class, a torch
-        dataset or an iterable of (image, label) or of mappings. Items that cannot be read are left out and listed.
-    layers: names; None for all hidden layers (`deconvviz.experiments._layers.hidden_layers`).
-    pool: maps are averaged to so many positions along each axis, where they have more: 6 as in ZF's last maps, so that
-        no layer has features by the hundred thousand; None: maps are taken as they are.
-    folds: of the cross-validation, stratified. epochs: passes of the training over the images.
-    random_state: of the folds and of the order of training. batch_size: images in a forward pass.
-    workers: processes that load images.
+    Features are stored as float32 in the folder for temporary files (set TMPDIR for another one) and removed at the
+    end.
 
-    Features lie in the folder for temporary files (set TMPDIR for another) as float32, and are removed in the end.
-    Raises InputError for data without labels, with one class, or with fewer images of a class than folds, and for
-    options out of range; UnknownLayerError; DataError where nothing can be read; DependencyError without scikit-learn.
+    Args:
+        net: The network.
+        dataset: As for `deconvviz.scan`, with labels: a pair (images, labels), a folder with one sub-folder per class,
+            a torch dataset, or an iterable of (image, label) or of mappings. Items that cannot be read are skipped and
+            listed.
+        layers: Layer names; None for all hidden layers.
+        pool: Average larger maps to this many positions per axis: 6, as in the paper's last maps, so that no layer has
+            hundreds of thousands of features; None for no averaging.
+        folds: Number of stratified cross-validation folds.
+        epochs: Training epochs of the classifiers.
+        random_state: Seed of the folds and of the order of training.
+        batch_size: Images per forward pass.
+        workers: Number of processes that load images.
+        progress: Whether to show a progress bar.
 
-    >>> from deconvviz.data import mnist_test
-    >>> from deconvviz.models.mnist import mnist_cnn
-    >>> images, labels = mnist_test()
-    >>> net = DeconvNet(mnist_cnn())
-    >>> found = probe(net, (images[:200], labels[:200]), layers=["relu3"], folds=3, progress=False)
-    >>> float(found.accuracy.mean()) > 0.9
-    True
+    Returns:
+        A `deconvviz.results.Probe`.
+
+    Raises:
+        InputError: If labels are missing, there is only one class, a class has fewer images than folds, or an option is
+            out of range.
+        UnknownLayerError: If a layer does not exist.
+        DataError: If nothing can be read.
+        DependencyError: If scikit-learn is not installed.
+
+    Example:
+        >>> from deconvviz.data import mnist_test
+        >>> from deconvviz.models.mnist import mnist_cnn
+        >>> images, labels = mnist_test()
+        >>> net = DeconvNet(mnist_cnn())
+        >>> found = probe(net, (images[:200], labels[:200]), layers=["relu3"], folds=3, progress=False)
+        >>> float(found.accuracy.mean()) > 0.9
+        True
     """
     check_counts(epochs=epochs, batch_size=batch_size, **({} if pool is None else {"pool": pool}))
     check_counts(2, folds=folds)
@@ -90,10 +106,10 @@ def probe(
         accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
         with progress_bar(total=accuracy.numel(), unit="fold", desc="probe", shown=progress) as bar:
             for row, layer in enumerate(store.layers):
-                found = store.read(layer)
+                stored = store.read(layer)
                 for fold, (train, test) in enumerate(parts):
                     accuracy[row, fold] = _accuracy(
-                        found, labels, train, test, epochs=epochs, random_state=random_state
+                        stored, labels, train, test, epochs=epochs, random_state=random_state
                     )
                     bar.update()
         sizes = tuple(store.sizes[layer] for layer in store.layers)
@@ -190,7 +206,7 @@ class _Store:
 
 
 def _accuracy(
-    found: Any,
+    stored: Any,
     labels: NDArray[np.int64],
     train: NDArray[np.int64],
     test: NDArray[np.int64],
@@ -200,16 +216,16 @@ def _accuracy(
 ) -> float:
     """Train on some rows and say how many of the others are classified rightly."""
     scaler = _sklearn("sklearn.preprocessing").StandardScaler()
-    size = found.shape[1]
+    size = stored.shape[1]
     for rows in _chunks(train, size):
-        scaler.partial_fit(found[rows])
+        scaler.partial_fit(stored[rows])
     # Not averaged: scikit-learn's averages depend on where the rows are cut into parts.
     model = _sklearn("sklearn.linear_model").SGDClassifier(
         loss="log_loss", alpha=PENALTY, shuffle=False, random_state=random_state
     )
 
     def scaled(rows: NDArray[np.int64]) -> Any:
-        return scaler.transform(found[rows]) / np.float32(math.sqrt(size))
+        return scaler.transform(stored[rows]) / np.float32(math.sqrt(size))
 
     order = np.random.default_rng(random_state)
     for _ in range(epochs):
@@ -244,13 +260,13 @@ def _verdict(layers: Sequence[str], accuracy: torch.Tensor, chance: float, image
 
     if chance + 2 * error(chance) >= 1:
         return (
-            f"{images} images are too few to say whether a layer tells the classes apart: chance is {chance:.3f}, and "
-            f"to be right on all of them would not stand out."
+            f"{images} images are too few to say whether a layer predicts the classes: chance is {chance:.3f}, and "
+            f"even classifying all of them correctly would not be significant."
         )
     best = int(means.argmax())
     top = f"{layers[best]} with {means[best]:.3f}, and chance is {chance:.3f}"
     if float(means[best]) < chance + 2 * error(chance):
-        return f"No layer tells the classes apart: the best is {top}."
+        return f"No layer predicts the classes: the best is {top}."
     first, last = float(means[0]), float(means[-1])
     tells = f"a linear classifier is right on {last:.3f} of the images from {layers[-1]}"
     if len(layers) == 1:

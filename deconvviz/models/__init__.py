@@ -1,7 +1,7 @@
-"""Networks to look at, and the trainer that shows how their features come to be.
+"""Networks to inspect, and a trainer that shows how their features develop.
 
-`mnist_cnn` is the reference network with its bundled weights, `ZFNet` the network of Zeiler and Fergus;
-`train` trains any classifier of images. To read in order: `settings`, `training`, `checkpoints`.
+`mnist_cnn` is the reference network with its bundled weights, `ZFNet` the network of Zeiler and Fergus; `train` trains
+any image classifier. Read `settings`, `training` and `checkpoints` in this order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training images, moved a little: rotation, translation and flip, each image its own, a batch at a time."""
+"""Augmentation of training images: rotation, translation and flip, different for each image, a batch at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch.nn.functional import affine_grid, grid_sample
 def augment(
     images: torch.Tensor, rotation: float, translation: int, flip: bool, generator: torch.Generator
 ) -> torch.Tensor:
-    """Images (N, C, H, W), each with a movement drawn from `generator`; what comes into view is zero.
+    """Images (N, C, H, W), each with a random movement from `generator`; new pixels are zero.
 
-    rotation: the angle is uniform in ±rotation degrees.
-    translation: the shift on each axis is a whole number of pixels, uniform in ±translation.
-    flip: mirror left and right with probability one half, before the rest.
+    Args:
+        images: The images.
+        rotation: The angle is uniform in ±rotation degrees.
+        translation: The shift on each axis is a whole number of pixels, uniform in ±translation.
+        flip: Whether to mirror left and right with probability one half, before the rest.
+        generator: The random number generator.
     """
     count = len(images)
     angles = (torch.rand(count, generator=generator) * 2 - 1) * rotation
@@ -25,14 +28,20 @@ def augment(
 def move(images: torch.Tensor, angles: torch.Tensor, shifts: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     """Mirror, then rotate about the centre, then shift each of the images (N, C, H, W).
 
-    angles: (N,) degrees, clockwise. shifts: (N, 2) pixels to the right and down. mirrored: (N,) truth values.
-    Bilinear, zero outside. The same as torchvision's ``v2.functional.affine`` image by image, which is slow
-    on small images.
+    Bilinear, zero outside. Equal to torchvision's ``v2.functional.affine`` applied image by image, which is slow for
+    small images.
 
-    >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    >>> move(image, torch.tensor([0.0]), torch.tensor([[1, 0]]), torch.tensor([True]))
-    tensor([[[[0., 2.],
-              [0., 4.]]]])
+    Args:
+        images: The images.
+        angles: (N,) degrees, clockwise.
+        shifts: (N, 2) pixels to the right and down.
+        mirrored: (N,) booleans.
+
+    Example:
+        >>> image = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> move(image, torch.tensor([0.0]), torch.tensor([[1, 0]]), torch.tensor([True]))
+        tensor([[[[0., 2.],
+                  [0., 4.]]]])
     """
     height, width = images.shape[-2:]
     cos, sin = torch.cos(torch.deg2rad(angles)), torch.sin(torch.deg2rad(angles))

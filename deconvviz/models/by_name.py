@@ -41,17 +41,22 @@ class LoadedModel:
 def load_model(
     spec: str, weights: str | os.PathLike[str] | None = None, *, pretrained: bool = False, size: int | None = None
 ) -> LoadedModel:
-    """The model that `spec` names.
+    """Load the model that `spec` names.
 
-    spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
-        package.module:factory; a factory is called without arguments and returns a model. The last two run
-        the code they name.
-    weights: a file to load them from, see `deconvviz.models.load_weights`.
-    pretrained: the weights that torchvision or timm download.
-    size: height and width of the input, in place of the model's own.
+    Args:
+        spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
+            package.module:factory. A factory is called without arguments and returns a model. The last two run the code
+            in the file or module.
+        weights: A weights file, see `deconvviz.models.load_weights`.
+        pretrained: Whether to download the weights from torchvision or timm.
+        size: Height and width of the input, instead of the model's own.
 
-    Raises InputError for a size that does not fit, or `pretrained` where nothing can be downloaded; ModelError for a
-    name that means nothing; MissingFileError, CheckpointError, DependencyError.
+    Raises:
+        InputError: If the size does not fit, or nothing can be downloaded.
+        ModelError: If the name is unknown.
+        MissingFileError: If a file does not exist.
+        CheckpointError: If the weights do not fit.
+        DependencyError: If a library is missing.
     """
     kind, _, name = spec.rpartition(":")
     if size is not None and (not isinstance(size, int) or size < 1):
@@ -139,11 +144,11 @@ def _from_factory(home: str, name: str) -> Any:
 def _from_file(path: str) -> ModuleType:
     if not os.path.isfile(path):
         raise MissingFileError(f"there is no file {path!r} to take a model from")
-    found = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if found is None or found.loader is None:
+    factory = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if factory is None or factory.loader is None:
         raise ModelError(f"{path!r} is no Python file")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    module = importlib.util.module_from_spec(factory)
+    factory.loader.exec_module(module)
     return module
 
 

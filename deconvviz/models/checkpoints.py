@@ -1,4 +1,4 @@
-"""A training's folder: weights per epoch to look at, and the state from which a run that was cut off goes on.
+"""The folder of a training run: the weights of each epoch, and the state from which an interrupted run resumes.
 
 ::
 
@@ -6,8 +6,8 @@
     epoch-002.safetensors
     state.pt                weights, optimiser and curves after the last whole epoch; tensors and plain values
 
-Each file is written beside its place and renamed, the state last, so a run may be killed at any moment. The
-state names the settings, the data and the model that it belongs to; others are refused.
+Files are written atomically, the state last, so a run may be killed at any moment. The state records the settings, the
+data and the model that it belongs to; others are refused.
 """
 
 from __future__ import annotations
@@ -75,12 +75,13 @@ class TrainingProgress:
 
 
 def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The weights files of a folder in the natural order of their names, in which ``epoch-9`` is before ``epoch-10``.
+    """The weights files (.safetensors, .pt, .pth) of a folder in natural order: ``epoch-9`` before ``epoch-10``.
 
-    These are .safetensors, .pt and .pth, but for the trainer's own state. Hidden ones are left out, which a
-    HiddenCheckpointsWarning says.
+    The trainer's own state is not among them.
 
-    Raises MissingFileError where there is no such folder, CheckpointError where it holds none.
+    Raises:
+        MissingFileError: If the folder does not exist.
+        CheckpointError: If it contains no weights files.
     """
     given = os.fspath(folder)
     if not os.path.isdir(folder):  # which says no of a name that no file can have
@@ -152,10 +153,10 @@ class CheckpointFolder:
             beside.write_bytes(content.getbuffer())
 
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> TrainingProgress:
-        """Bring model and optimiser to where the run in this folder is; nothing done where there is none.
+        """Restore model and optimiser to the state of the run in this folder; do nothing if there is none.
 
-        Raises CheckpointError for a state that cannot be read or belongs to another run, and for weights in the place
-        of a later epoch that are not of this run, or were changed.
+        Raises CheckpointError if the state cannot be read or belongs to another run, or if weights in the place of a
+        later epoch belong to another run or were changed.
         """
         if not (self.path / STATE).exists():
             self._check_later(0)

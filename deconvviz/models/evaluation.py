@@ -1,4 +1,4 @@
-"""How good a classifier is, and how sure: loss and accuracy, and Monte-Carlo dropout."""
+"""Evaluation of a classifier: loss, accuracy, and uncertainty by Monte Carlo dropout."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from deconvviz.results.summary import summary
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a classifier does on labelled images.
+    """A classifier's performance on labelled images.
 
-    loss: mean cross-entropy in nats. accuracy: share in [0, 1]. wrong: indices of the misclassified images.
+    Attributes:
+        loss: Mean cross-entropy in nats.
+        accuracy: Share of correct answers, in [0, 1].
+        count: Number of images.
+        wrong: Indices of the misclassified images.
     """
 
     loss: float
@@ -35,11 +39,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class DropoutPrediction:
-    """What a network predicts when dropout stays on, over many draws (Gal and Ghahramani 2016).
+    """Predictions with dropout left on, over many draws (Gal and Ghahramani 2016).
 
-    mean: (N, classes), the predictive mean of the class probabilities.
-    std: (N, classes), their standard deviation over the draws (divided by the number of draws).
-    entropy: (N,), of the predictive mean, in nats: 0 when sure, log(classes) when clueless.
+    Attributes:
+        mean: (N, classes), the mean class probabilities.
+        std: (N, classes), their standard deviation over the draws (divided by the number of draws).
+        entropy: (N,), the entropy of the mean in nats: 0 when certain, log(classes) when undecided.
     """
 
     mean: torch.Tensor
@@ -53,14 +58,20 @@ class DropoutPrediction:
 def evaluate(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, batch_size: int = 500, progress: bool = True
 ) -> Evaluation:
-    """Loss and accuracy of `model`, in eval mode, on images (N, C, H, W) with labels (N,).
+    """Loss and accuracy of `model` in eval mode, on images (N, C, H, W) with labels (N,). Its modes are restored.
 
-    The model's modes are left as found. progress: show a bar. Raises what `checked_samples` raises.
+    Args:
+        model: The classifier.
+        images: (N, C, H, W), floating point.
+        labels: (N,), whole numbers.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
 
-    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    >>> _ = nn.init.zeros_(model[1].weight), nn.init.zeros_(model[1].bias)
-    >>> evaluate(model, torch.zeros(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
-    Evaluation(loss=0.693147..., accuracy=0.75, count=4, wrong=(3,))
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+        >>> _ = nn.init.zeros_(model[1].weight), nn.init.zeros_(model[1].bias)
+        >>> evaluate(model, torch.zeros(4, 1, 1, 1), torch.tensor([0, 0, 0, 1]))
+        Evaluation(loss=0.693147..., accuracy=0.75, count=4, wrong=(3,))
     """
     checked_samples(model, images, labels)
     return measured(model, images, labels, batch_size, progress)
@@ -93,14 +104,22 @@ def mc_dropout_predict(
     batch_size: int = 500,
     progress: bool = True,
 ) -> DropoutPrediction:
-    """Predict with dropout left on, `samples` times, and say how far the draws agree.
+    """Predict with dropout left on, and measure how far the draws agree.
 
-    Only dropout layers run in train mode; batch normalisation and the rest stay in eval mode. Afterwards all
-    modes and the global random numbers are as before. The same random_state and batch size give the same draws.
-    progress: show a bar.
+    Only dropout layers run in train mode; batch normalisation and the rest stay in eval mode. Afterwards all modes and
+    the global random state are restored. The same random_state and batch size give the same draws.
 
-    Raises ModelError for a model without dropout layers (functional dropout cannot be seen from outside),
-    InputError for images that are no (N, C, H, W) tensor or fewer than one sample.
+    Args:
+        model: The classifier.
+        images: (N, C, H, W), floating point.
+        samples: Number of draws.
+        random_state: Seed of the draws.
+        batch_size: Images per forward pass.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ModelError: If the model has no dropout layers (functional dropout cannot be detected).
+        InputError: If the images are not a tensor (N, C, H, W), or samples is below 1.
     """
     if not isinstance(samples, int) or samples < 1:
         raise InputError(f"samples is a whole number from 1, not {described(samples)}")

@@ -1,4 +1,4 @@
-"""Filters as Zeiler and Fergus look at them (section 4.1, figure 6): how large, and of which spatial frequencies.
+"""Filters as in Zeiler and Fergus (Section 4.1, Figure 6): their size and spatial frequencies.
 
 >>> import torch
 >>> filter_rms(torch.tensor([[[3.0, 4.0]], [[0.0, 1.0]]])).tolist()
@@ -24,20 +24,28 @@ FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @takes(model=MODULE, limit=NUMBER)
 def clip_filter_rms_(model: nn.Module, limit: float = 0.1, *, layers: Layers = None) -> int:
-    """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did while they trained.
+    """Scale filters whose RMS exceeds `limit` back to it, in place, as Zeiler and Fergus did during training.
 
-    A filter is all weights of one output channel. Call it behind each step of the optimiser; returns how many filters
-    were clipped. The paper's limit of 0.1 goes with inputs in about [-128, 128]; smaller inputs need larger filters.
+    A filter is all weights of one output channel. Call this after each optimiser step. The paper's limit of 0.1 assumes
+    inputs in about [-128, 128]; smaller inputs need larger filters.
 
-    layers: convolutions, by name or as modules; None for all.
+    Args:
+        model: The model.
+        limit: The largest RMS.
+        layers: Convolutions, by name or as modules; None for all.
 
-    Raises InputError for a limit that is not above zero, for a layer that is no convolution or computes its weights
-    from others; UnknownLayerError.
+    Returns:
+        The number of clipped filters.
 
-    >>> layer = nn.Conv2d(1, 2, (1, 2))
-    >>> layer.weight.data = torch.tensor([[[[3.0, 4.0]]], [[[0.5, 0.5]]]])
-    >>> clip_filter_rms_(layer, limit=1.0), layer.weight.flatten(1).tolist()
-    (1, [[0.8485..., 1.1313...], [0.5, 0.5]])
+    Raises:
+        InputError: If the limit is not above zero, or a layer is not a convolution or computes its weights from others.
+        UnknownLayerError: If a layer does not exist.
+
+    Example:
+        >>> layer = nn.Conv2d(1, 2, (1, 2))
+        >>> layer.weight.data = torch.tensor([[[[3.0, 4.0]]], [[[0.5, 0.5]]]])
+        >>> clip_filter_rms_(layer, limit=1.0), layer.weight.flatten(1).tolist()
+        (1, [[0.8485..., 1.1313...], [0.5, 0.5]])
     """
     if not limit > 0:
         raise InputError(f"the limit of a filter's RMS is above zero, not {limit}")
@@ -70,11 +78,11 @@ def filter_rms(weight: Tensor) -> Tensor:
 
 
 def frequency_bands(weight: Tensor) -> Tensor:
-    """The shares of each filter's energy in low, mid and high spatial frequencies: (out, 3) from (out, in, *size).
+    """The shares of each filter's energy in low, middle and high spatial frequencies: (out, 3) from (out, in, *size).
 
-    From the discrete Fourier transform of each filter over its own size, |F(k)|² summed over input channels, at the
-    frequency |f| = sqrt(sum f_i²) in cycles per pixel: low below 0.15, high above 0.35. By Parseval's theorem the
-    shares sum to one; NaN for a filter of zeros.
+    They come from the discrete Fourier transform of each filter over its own size, with the energy summed over input
+    channels, at the frequency sqrt(sum f_i²) in cycles per pixel: low below 0.15, high above 0.35. By Parseval's
+    theorem the shares sum to one; NaN for a zero filter.
     """
     energy = torch.fft.fftn(weight.detach().double(), dim=tuple(range(2, weight.ndim))).abs().square().sum(1)
     band = _band(weight.shape[2:]).to(weight.device)
@@ -89,21 +97,21 @@ def bands_of_noise(size: Sequence[int]) -> Tensor:
 
 def _band(size: Sequence[int]) -> Tensor:
     squares = [torch.fft.fftfreq(length, dtype=torch.float64).square() for length in size]
-    radius = sum(one.view(-1, *[1] * (len(size) - 1 - axis)) for axis, one in enumerate(squares))
+    radius = sum(frequency.view(-1, *[1] * (len(size) - 1 - axis)) for axis, frequency in enumerate(squares))
     assert isinstance(radius, Tensor)
     return torch.bucketize(radius.sqrt(), torch.tensor(BANDS, dtype=torch.float64))
 
 
 def aliased_energy(maps: Tensor, stride: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """How much of the energy of maps (N, C, *size) a stride cannot carry: above its Nyquist limit, and in all, (C,).
+    """The energy of maps (N, C, *size) that a stride cannot represent, and the total energy, (C,) each.
 
-    Of each map, without its mean and under a Hann window w (so that its borders make no frequencies of their own), the
-    discrete Fourier transform M is taken. Taking every s_i-th position along axis i folds what lies above 1 / (2 s_i)
-    cycles per position onto lower frequencies, where nothing tells it from them:
+    Each map, without its mean and under a Hann window (so that its borders add no frequencies), is Fourier transformed
+    to M. Taking every s_i-th position along axis i folds frequencies above 1 / (2 s_i) cycles per position onto lower
+    ones, where they cannot be distinguished:
 
-        above = sum of |M(f)|² over f with |f_i| > 1 / (2 s_i) for any i,        all = sum of |M(f)|² over all f
+        above = sum of abs(M(f))² over f with abs(f_i) > 1 / (2 s_i) for any i,    all = sum of abs(M(f))² over all f
 
-    A sinusoid that fits the map and is more than one step of frequency away from the limit gives exactly 0 or 1. White
+    A sinusoid that fits the map and is more than one frequency step away from the limit gives exactly 0 or 1. White
     noise gives 1 - 1 / (s_1 s_2).
     """
     size = maps.shape[2:]

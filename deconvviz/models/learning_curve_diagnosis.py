@@ -1,4 +1,4 @@
-"""What learning curves say about the fit, in one sentence with the numbers that say so."""
+"""A diagnosis of learning curves: one sentence about the fit, with the numbers that show it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def diagnose_fit(
 ) -> str:
     """Underfitting, good fit or overfitting, from curves with one value per epoch.
 
-    Losses in nats, accuracies in [0, 1], all measured in eval mode on images as they are. Judged at the last
-    epoch:
+    Losses are in nats, accuracies in [0, 1], all measured in eval mode on unaugmented images. The last epoch decides:
 
-    - overfitting: the accuracy gap (training minus validation) is above `WIDE_GAP`, or the validation loss is
-      above `RISE` times its minimum and more than `LOSS_GAP` above the training loss;
+    - overfitting: the accuracy gap (training minus validation) exceeds `WIDE_GAP`, or the validation loss exceeds
+      `RISE` times its minimum and is more than `LOSS_GAP` above the training loss;
     - otherwise underfitting: the training accuracy is below `LOW_ACCURACY`;
     - otherwise good fit.
 
-    The thresholds are rules of thumb for problems that can be solved almost perfectly, such as MNIST.
-    Raises InputError for curves that are empty, differ in length or hold NaN.
+    The thresholds are rules of thumb for problems that can be solved almost perfectly, such as MNIST. Raises InputError
+    if curves are empty, differ in length or contain NaN.
 
-    >>> diagnose_fit([0.9, 0.30], [0.9, 0.31], [0.7, 0.91], [0.7, 0.905])
-    'good fit: at epoch 2 training and validation have accuracies of 91.0 % and 90.5 % and losses of ...'
+    Example:
+        >>> diagnose_fit([0.9, 0.30], [0.9, 0.31], [0.7, 0.91], [0.7, 0.905])
+        'good fit: at epoch 2 training and validation have accuracies of 91.0 % and 90.5 % and losses of ...'
     """
     curves = (train_loss, validation_loss, train_accuracy, validation_accuracy)
     lengths = [len(curve) for curve in curves]

@@ -1,4 +1,4 @@
-"""The reference network for MNIST: small enough to look at whole, good enough to be worth it."""
+"""The reference network for MNIST, small enough to be inspected completely."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ ARCHITECTURE = "architecture"  # the metadata entry that holds the constructor's
 class MnistCNN(nn.Module):
     """Convolution, pooling, convolution, pooling, two linear layers: images (N, 1, 28, 28) to logits (N, 10).
 
-    The modules are named in the order in which they run: conv1 (7 x 7), norm1, relu1, pool1, conv2 (5 x 5),
-    norm2, relu2, pool2, fc1, relu3, dropout, fc2; norm1 and norm2 only with `batch_norm`, dropout only with
-    `dropout` above zero. Convolutions keep the size, each pooling (2 x 2) halves it: 28 -> 14 -> 7.
-    Biases start at zero, linear layers as in He et al. (2015, arXiv 1502.01852), and filters with the small
-    standard deviation of `FILTER_SPREAD`, so that what shows in a filter was learnt and is no leftover of the
-    start (Zeiler and Fergus start from 0.01).
+    The modules, in the order in which they run, are conv1 (7 x 7), norm1, relu1, pool1, conv2 (5 x 5), norm2, relu2,
+    pool2, fc1, relu3, dropout, fc2; norm1 and norm2 exist only with `batch_norm`, dropout only with `dropout` above
+    zero. Convolutions keep the size, each pooling (2 x 2) halves it: 28 -> 14 -> 7. Biases start at zero, linear layers
+    as in He et al. (2015, arXiv 1502.01852), and filters with the small standard deviation `FILTER_SPREAD`, so that
+    what a filter shows was learnt (Zeiler and Fergus start from 0.01).
 
-    channels: how many filters conv1 and conv2 have.
-    width: how many values fc1 gives.
-    batch_norm: normalise after each convolution.
-    dropout: the share of fc1's values that training sets to zero, in [0, 1).
+    Args:
+        channels: Number of filters of conv1 and conv2.
+        width: Number of outputs of fc1.
+        batch_norm: Whether to normalise after each convolution.
+        dropout: Share of fc1's outputs that training sets to zero, in [0, 1).
 
-    Raises InputError for options out of range.
+    Raises:
+        InputError: If an option is out of range.
 
-    >>> net = MnistCNN(channels=(4, 8), width=16, dropout=0.0)
-    >>> [name for name, _ in net.named_children()]
-    ['conv1', 'relu1', 'pool1', 'conv2', 'relu2', 'pool2', 'fc1', 'relu3', 'fc2']
-    >>> net(torch.zeros(2, 1, 28, 28)).shape
-    torch.Size([2, 10])
+    Example:
+        >>> net = MnistCNN(channels=(4, 8), width=16, dropout=0.0)
+        >>> [name for name, _ in net.named_children()]
+        ['conv1', 'relu1', 'pool1', 'conv2', 'relu2', 'pool2', 'fc1', 'relu3', 'fc2']
+        >>> net(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     @takes(width=WHOLE, batch_norm=FLAG, dropout=NUMBER)
@@ -103,14 +105,21 @@ class MnistCNN(nn.Module):
 def mnist_cnn(pretrained: bool = True, weights: str | os.PathLike[str] | None = None) -> MnistCNN:
     """The reference network in eval mode: with the bundled weights, from a file, or untrained.
 
-    The architecture comes from the file's metadata, so that every file written by the trainer loads; a file
-    without it is expected to fit the default architecture. Given `weights`, `pretrained` is not read.
+    The architecture comes from the file's metadata, so every file written by the trainer loads; a file without metadata
+    must fit the default architecture.
 
-    Raises MissingFileError where there is no such file, CheckpointError where it does not fit.
+    Args:
+        pretrained: Whether to load the bundled weights; ignored if `weights` is given.
+        weights: A weights file.
 
-    >>> net = mnist_cnn()
-    >>> net.conv1.weight.shape, net.training
-    (torch.Size([24, 1, 7, 7]), False)
+    Raises:
+        MissingFileError: If the file does not exist.
+        CheckpointError: If it does not fit.
+
+    Example:
+        >>> net = mnist_cnn()
+        >>> net.conv1.weight.shape, net.training
+        (torch.Size([24, 1, 7, 7]), False)
     """
     if weights is not None:
         return _from_file(weights)

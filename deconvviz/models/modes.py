@@ -1,4 +1,4 @@
-"""Train and eval mode, put back as they were."""
+"""Train and eval mode, restored afterwards."""
 
 from __future__ import annotations
 

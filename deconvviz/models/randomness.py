@@ -1,7 +1,7 @@
-"""Random numbers of one's own: drawn from a seed, leaving the caller's generators as they were.
+"""Seeded random numbers that leave the caller's generators unchanged.
 
-Every use has its own seed, derived from the run's seed and the name of the use, such as the order of epoch 3.
-So no generator's state has to be stored in order to go on with a run that was cut off.
+Every use has its own seed, derived from the run's seed and the name of the use, such as the order of epoch 3. So no
+generator's state has to be stored to resume an interrupted run.
 """
 
 from __future__ import annotations

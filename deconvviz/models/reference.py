@@ -1,4 +1,4 @@
-"""How the bundled weights came to be, and how to make them again.
+"""The origin of the bundled weights, and how to reproduce them.
 
 >>> from deconvviz.models.weights import read_weights
 >>> from importlib import resources
@@ -46,10 +46,11 @@ REFERENCE = TrainingSettings(
 
 @takes(random_state=RANDOM_STATE)
 def initialised(random_state: int, **architecture: Any) -> MnistCNN:
-    """An untrained `MnistCNN` whose weights depend on `random_state` alone; global random numbers are left alone.
+    """An untrained `MnistCNN` whose weights depend only on `random_state`; the global random state is unchanged.
 
-    >>> torch.equal(initialised(3).conv1.weight, initialised(3).conv1.weight)
-    True
+    Example:
+        >>> torch.equal(initialised(3).conv1.weight, initialised(3).conv1.weight)
+        True
     """
     cpu = torch.device("cpu")
     with Restored(forked(cpu)):
@@ -66,10 +67,10 @@ def train_mnist(
     progress: bool = True,
     **architecture: Any,
 ) -> tuple[MnistCNN, TrainingResult]:
-    """Train a new `MnistCNN` on images (N, 1, 28, 28) in [0, 1]; the model, in eval mode, and how it went.
+    """Train a new `MnistCNN` on images (N, 1, 28, 28) in [0, 1], and return it in eval mode with the training result.
 
-    `architecture` holds the options of `MnistCNN`; everything random comes from the settings' random_state. With
-    `REFERENCE` and MNIST's training images this gives the bundled weights. See `train` for the rest.
+    `architecture` holds the options of `MnistCNN`. All random numbers come from the settings' random_state. With
+    `REFERENCE` and MNIST's training images, this reproduces the bundled weights. Everything else is as for `train`.
     """
     model = initialised(settings.random_state, **architecture)
     result = train(model, images, labels, settings=settings, checkpoints=checkpoints, progress=progress)
@@ -80,10 +81,10 @@ def train_mnist(
 def save_trained(
     model: MnistCNN, path: str | os.PathLike[str], result: TrainingResult, *, test: Evaluation | None = None
 ) -> Path:
-    """Write the weights with where they come from, so that `mnist_cnn(weights=path)` loads them.
+    """Save weights with their origin, so that `mnist_cnn(weights=path)` loads them.
 
-    The metadata gets two entries, both JSON: "architecture", and "training" with the settings, the epoch that
-    was kept, validation (and, if given, test) loss and accuracy, and the torch version.
+    The metadata gets two JSON entries: "architecture", and "training" with the settings, the kept epoch, the validation
+    (and, if given, test) loss and accuracy, and the torch version.
     """
     curves, kept = result.curves, result.kept_epoch - 1
     training: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Images and labels, checked before they cost an hour: nothing is trained on silently."""
+"""Validation of images and labels before training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ NO_LABEL = -1
 def checked_samples(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor | None, unlabelled: str = "refuse"
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images (N, C, H, W) and their labels (N,), without the unlabelled ones where those are ignored.
+    """The images (N, C, H, W) and their labels (N,), without unlabelled ones if these are ignored.
 
-    `model` is tried on one image, to learn how many classes it tells apart.
+    The model is run on one image, to find its number of classes.
 
-    Raises InputError for images or labels of the wrong kind; DataError for pixels that are no finite numbers,
-    for labels that are missing, too few, too many or out of range, and for no images at all; ModelError for a
-    model without parameters or whose output is not one row of logits per image.
+    Raises:
+        InputError: If images or labels have a wrong type.
+        DataError: If pixels are not finite, if labels are missing, too few, too many or out of range, or if there are
+            no images.
+        ModelError: If the model has no parameters or does not return one row of logits per image.
     """
     _check_images(images)
     if labels is None:
@@ -79,8 +81,8 @@ def count_classes(model: nn.Module, images: torch.Tensor) -> int:
         shape = " x ".join(map(str, images.shape[1:]))
         raise InputError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or len(logits) != 1:
-        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"{type(model).__name__} must give logits (1, classes) for one image, not {given}")
+        output = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"{type(model).__name__} must give logits (1, classes) for one image, not {output}")
     return logits.shape[1]
 
 

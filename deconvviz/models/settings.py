@@ -1,4 +1,4 @@
-"""How to train: every piece that a run can be asked for, in one frozen value, stored with the weights."""
+"""The settings of a training run, as one frozen value that is stored with the weights."""
 
 from __future__ import annotations
 
@@ -17,36 +17,41 @@ UNLABELLED = ("refuse", "ignore")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a training does; the same settings, data and initial weights give the same weights again.
+    """The settings of a training run; the same settings, data and initial weights reproduce the same weights.
 
-    optimiser: "gradient-descent" (one step an epoch, on the gradient of the whole training set),
-        "mini-batch" (a step per batch), "stochastic" (a step per image), "momentum" (mini-batches, with
-        `momentum`), "rmsprop" or "adam" (mini-batches, with torch's constants).
-    learning_rate: the step size, before the schedule.
-    batch_size: images in a mini-batch. Gradient descent only cuts its pass over the data with it; stochastic
-        does not read it.
-    epochs: passes over the training images, at most.
-    momentum: share of the last step that goes into the next, in [0, 1).
-    schedule: "constant", or "cosine" from `learning_rate` down to zero at the last step (Loshchilov and
-        Hutter 2017, one cycle).
-    warm_up: over this many epochs the learning rate first rises from zero in equal steps. Without it, the
-        large first steps of Adam leave many rectifiers that never fire again.
-    l1, l2: the loss gains ``l1 * sum |w| + l2 * sum w²`` over the weights of linear and convolutional layers,
-        not over biases and normalisation.
-    patience: early stopping, after this many epochs in a row without a lower validation loss, and then the
-        weights of the best epoch are restored; None trains all epochs and keeps the last weights.
-    validation: share of the images held out for the validation curves, in (0, 1).
-    rotation, translation, flip: augmentation, drawn anew for every image and epoch: an angle in degrees up to
-        ±rotation, a shift of whole pixels up to ±translation on each axis, a mirror image every second time.
-    unlabelled: what to do with images whose label is -1: "refuse" or "ignore" them.
-    random_state: decides the held-out images, their order in each epoch, augmentation and dropout.
-    threads: how many CPU threads train. The last bits of a sum depend on it; None leaves torch's number.
+    Args:
+        optimiser: "gradient-descent" (one step per epoch, on the gradient of the whole training set), "mini-batch" (a
+            step per batch), "stochastic" (a step per image), "momentum" (mini-batches, with `momentum`), "rmsprop" or
+            "adam" (mini-batches, with torch's constants).
+        learning_rate: The step size, before the schedule.
+        batch_size: Images per mini-batch. Gradient descent only splits its pass over the data by it; stochastic ignores
+            it.
+        epochs: Maximum number of passes over the training images.
+        momentum: Share of the last step that goes into the next, in [0, 1).
+        schedule: "constant", or "cosine" from `learning_rate` down to zero at the last step (Loshchilov and Hutter
+            2017, one cycle).
+        warm_up: Number of epochs over which the learning rate rises from zero in equal steps. Without it, Adam's large
+            first steps kill many rectifiers.
+        l1: Adds ``l1 * sum abs(w)`` over the weights of linear and convolutional layers to the loss, without biases and
+            normalisation.
+        l2: Adds ``l2 * sum w²`` over the same weights.
+        patience: Early stopping after this many epochs in a row without a lower validation loss; the weights of the
+            best epoch are restored. None trains all epochs and keeps the last weights.
+        validation: Share of the images held out for the validation curves, in (0, 1).
+        rotation: Augmentation: an angle up to ±rotation degrees, drawn for every image and epoch.
+        translation: Augmentation: a shift of whole pixels up to ±translation on each axis.
+        flip: Augmentation: a mirror image with probability one half.
+        unlabelled: "refuse" or "ignore" images whose label is -1.
+        random_state: Seed of the held-out images, their order in each epoch, augmentation and dropout.
+        threads: Number of CPU threads, on which the last bits of a sum depend; None for torch's number.
 
-    Raises InputError for a value out of range.
+    Raises:
+        InputError: If a value is out of range.
 
-    >>> TrainingSettings(optimiser="adagrad")
-    Traceback (most recent call last):
-    deconvviz.errors.InputError: optimiser is one of gradient-descent, mini-batch, ..., adam, not 'adagrad'
+    Example:
+        >>> TrainingSettings(optimiser="adagrad")
+        Traceback (most recent call last):
+        deconvviz.errors.InputError: optimiser is one of gradient-descent, mini-batch, ..., adam, not 'adagrad'
     """
 
     optimiser: str = "adam"

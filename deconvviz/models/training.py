@@ -53,11 +53,13 @@ SETTINGS = instance("a TrainingSettings", TrainingSettings)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training went; the trained model is the one that was passed in.
+    """The result of a training run; the trained model is the one that was passed in.
 
-    best_epoch: the epoch, from 1, with the lowest validation loss.
-    kept_epoch: the epoch whose weights the model has now: the best with early stopping, else the last.
-    stopped_early: whether early stopping ended it before the last epoch.
+    Attributes:
+        curves: The learning curves.
+        best_epoch: The epoch, from 1, with the lowest validation loss.
+        kept_epoch: The epoch whose weights the model has now: the best one with early stopping, else the last.
+        stopped_early: Whether early stopping ended the run before the last epoch.
     """
 
     curves: LearningCurves
@@ -98,21 +100,27 @@ def train(
     checkpoints: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> TrainingResult:
-    """Train `model`, in place and on the device where it is, to tell the classes of the images apart.
+    """Train `model`, in place and on its device, to classify the images.
 
-    images: (N, C, H, W) floating point. labels: (N,) whole numbers from 0, -1 for none.
-    checkpoints: a folder for the weights of each epoch and for the state. The same call again (same settings,
-        data and initial weights) goes on after the last whole epoch and ends with the very weights of a run
-        that was not cut off; a finished run is only loaded. With a constant schedule, more epochs go on too.
-    progress: show a progress bar on standard error.
-
-    The caller's random numbers, the modules' modes and the number of threads are left as found. Bit-identical
-    repetition holds on a CPU with the same torch and the same number of threads; on a GPU also turn on
+    The caller's random state, the modules' modes and the number of threads are restored. Runs are reproducible bit for
+    bit on a CPU with the same torch and the same number of threads; on a GPU, also use
     ``torch.use_deterministic_algorithms(True)``.
 
-    Raises what `checked_samples` raises, before any training; CheckpointError where the folder holds another
-    run; OutputError where another job trains there; InputError where the loss is no longer finite, as with too large a
-    learning rate.
+    Args:
+        model: The classifier.
+        images: (N, C, H, W), floating point.
+        labels: (N,), whole numbers; -1 for none.
+        settings: The settings.
+        checkpoints: A folder for the weights of each epoch and the state. The same call again (same settings, data and
+            initial weights) resumes after the last whole epoch and ends with the weights of an uninterrupted run; a
+            finished run is only loaded. With a constant schedule, a run can also be continued for more epochs.
+        progress: Whether to show a progress bar on standard error.
+
+    Raises:
+        InputError, DataError, ModelError: As `checked_samples`, before any training; InputError also if the loss is no
+            longer finite, for example with too large a learning rate.
+        CheckpointError: If the folder contains another run.
+        OutputError: If another job trains there.
     """
     settings = settings or TrainingSettings()
     images, checked = checked_samples(model, images, labels, settings.unlabelled)

@@ -1,9 +1,9 @@
-"""Weights in and out of files, without ever running code that a file brings along.
+"""Reading and writing weights files, without ever running code from a file.
 
-Written as safetensors. Read from safetensors, or from a torch checkpoint under ``weights_only=True``: a state
-dict, bare or under one of the keys in `WRAPPERS`, with the name prefixes of DataParallel and torch.compile
-taken off. A file that holds anything else than weights is refused, and a model is changed only once all
-names and shapes are known to fit.
+Files are written as safetensors. They are read from safetensors, or from a torch checkpoint under
+``weights_only=True``: a state dict, bare or under one of the keys in `WRAPPERS`, with the name prefixes of DataParallel
+and torch.compile removed. A file that contains anything other than weights is refused, and a model is changed only
+after all names and shapes are known to fit.
 """
 
 from __future__ import annotations
@@ -43,17 +43,20 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], *, metadata: Ma
 
 @takes(model=MODULE, path=PATH)
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Copy the weights in the file `path` into `model`, which stays on its device and in its number type.
+    """Copy the weights in the file `path` into `model`, which keeps its device and dtype.
 
-    Raises MissingFileError where there is no such file; CheckpointError where it cannot be read, holds more
-    than weights, or does not have exactly the names and shapes of the model (the first few are named).
+    Raises:
+        MissingFileError: If the file does not exist.
+        CheckpointError: If it cannot be read, contains more than weights, or does not have exactly the model's names
+            and shapes (the first differences are given).
 
-    >>> import tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "linear.safetensors")
-    >>> _ = save_weights(nn.Linear(2, 1), path)
-    >>> load_weights(nn.Linear(3, 1), path)
-    Traceback (most recent call last):
-    deconvviz.errors.CheckpointError: '...' does not fit Linear: weight is 1 x 2 in the file, 1 x 3 in ...
+    Example:
+        >>> import tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "linear.safetensors")
+        >>> _ = save_weights(nn.Linear(2, 1), path)
+        >>> load_weights(nn.Linear(3, 1), path)
+        Traceback (most recent call last):
+        deconvviz.errors.CheckpointError: '...' does not fit Linear: weight is 1 x 2 in the file, 1 x 3 in ...
     """
     weights, _ = read_weights(path)
     copy_weights(model, weights, name=repr(os.fspath(path)))
@@ -127,9 +130,9 @@ def _read_torch(name: str) -> Weights:
 
 
 def load_plain(path: str | os.PathLike[str]) -> object:
-    """What `torch.save` wrote to `path`, on the CPU, if it is tensors and plain values.
+    """The content of a file written by `torch.save`, on the CPU, if it is only tensors and plain values.
 
-    Raises CheckpointError for everything else, also for a file that would run code when unpickled.
+    Raises CheckpointError for everything else, including files that would run code when unpickled.
     """
     _check_readable(path)
     try:
@@ -154,10 +157,10 @@ def _check_readable(path: str | os.PathLike[str]) -> None:
 
 
 def _refuse_bombs(path: str | os.PathLike[str]) -> None:
-    """Raises CheckpointError for a checkpoint that takes far more memory than it has bytes, and ValueError for garbage.
+    """Raise CheckpointError if a checkpoint needs far more memory than it has bytes, and ValueError for garbage.
 
     torch allows a pickle to call `bytearray`, which fills as much memory as the pickle says, and unpacks what is
-    compressed or listed twice; `torch.save` writes nothing of the kind.
+    compressed or listed twice; `torch.save` never writes this.
     """
     size, name = Path(path).stat().st_size, os.fspath(path)
     with Path(path).open("rb") as file:

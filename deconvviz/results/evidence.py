@@ -47,14 +47,19 @@ class Judgement(Finding):
 
 @dataclass(frozen=True)
 class Deletion(Judgement):
-    """What becomes of units when the pixels that a method ranks first are deleted, or inserted.
+    """How a unit's activation changes when the pixels that a method ranks first are deleted or inserted.
 
-    fractions: (steps,), of the pixels in the receptive field, from 0 to 1.
-    deletion, insertion: per method (images, steps), the unit's activation: 1 on the whole image, 0 on the blank one;
-        NaN where the unit does not fire more on the image than on the blank one, or the method's picture is blank.
-    fill: what stands for a deleted pixel: a number, or "mean", "blur", "black", "grey" or "white".
-    deletion_scores, insertion_scores: areas under these curves; 0.5 is what chance gives on a linear unit.
-    gains: insertion above a random ranking of the same images.
+    Attributes:
+        units: One unit per image.
+        fill: What replaces a deleted pixel: a number, or "mean", "blur", "black", "grey" or "white".
+        fractions: (steps,), the fraction of the pixels in the receptive field, from 0 to 1.
+        deletion: Per method (images, steps), the unit's activation: 1 on the whole image, 0 on the blank one. NaN if
+            the unit is no more active on the image than on the blank one, or if the method's picture is blank.
+        insertion: The same for insertion.
+        deletion_scores: Areas under the deletion curves. A random ranking scores 0.5 for a linear unit.
+        insertion_scores: Areas under the insertion curves.
+        gains: Insertion scores minus those of a random ranking of the same images.
+        verdict: What the scores mean, in words.
     """
 
     units: tuple[Unit, ...]

@@ -83,7 +83,7 @@ def test_selectivity_leaves_blank_pairs_out_and_counts_them():
     assert found.blank == {"gradient": blank, "random": 0}
     assert 0 < blank < 45
     assert found.spearman["gradient"].mean == pytest.approx(sum(means) / 6, abs=0.02)
-    assert f"({blank} of 90 pairs of gradient pictures have a blank one and are left out)" in found.verdict
+    assert f"({blank} of 90 pairs of gradient pictures include a blank one and are left out)" in found.verdict
     assert found.table()[0]["with a blank picture"] == blank
 
 
@@ -92,7 +92,8 @@ def test_a_dead_layer_gets_no_verdict(tmp_path):
     assert found.pairs == 9
     assert found.blank == {"deconvnet": 0, "guided": 9, "gradient": 9, "random": 0}
     for name in ("guided", "gradient"):
-        assert f"9 of 9 pairs of {name} pictures have a blank one, and too few are left to say" in found.verdict
+        left_out = f"9 of 9 pairs of {name} pictures include a blank one"
+        assert f"{left_out}, and too few are left for a verdict" in found.verdict
         assert found.spearman[name].images == 0
         assert found.as_json()["table"][1]["rank correlation"]["mean"] is None
     assert Selectivity.load(found.save(tmp_path / "a.safetensors")).blank == found.blank
@@ -118,12 +119,12 @@ def test_measures_count_the_pictures_that_are_left(numbers, enough):
     assert results["localisation"].points["mine"][0].tolist() == [-1, -1]
     assert results["randomisation"].kept["mine"].images == 4 - left
     for name, found in results.items():
-        said = f"the mine picture is empty on {left} of 4 images, too many to say"
+        said = f"the mine picture is blank on {left} of 4 images, too many for a verdict"
         assert (said in found.verdict) is not enough, name
         assert "nan" not in str(found).lower()
         assert found.figure().axes
         if enough:
-            assert re.search(rf"without {left} (images )?on which (it|its picture) is empty", found.verdict), name
+            assert re.search(rf"without {left} (images )?on which (it|its picture) is blank", found.verdict), name
 
 
 def test_too_few_units_that_fire_get_no_verdict():
@@ -132,7 +133,10 @@ def test_too_few_units_that_fire_get_no_verdict():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, bias=False))
     model[0].weight.data.fill_(1)
     found = deletion(dv.DeconvNet(model), x, "0", steps=2)
-    assert found.verdict == "Only 2 of 5 units fire more on their image than on the blank one, too few to say."
+    assert (
+        found.verdict
+        == "Only 2 of 5 units are more active on their image than on the blank one, too few for a verdict."
+    )
 
 
 def test_edges_of_a_constant_image_are_no_baseline():
@@ -171,10 +175,10 @@ def test_clarity_of_constant_images_is_not_measured():
     found = clarity(net, x)
     assert found.trained[:, 0].isnan().all()
     assert not found.trained[:, 1:].isnan().any()
-    assert found.verdict.endswith(" Judged on 3 of 4 images; the others correlate with nothing.")
+    assert found.verdict.endswith(" Scored on 3 of 4 images; the others have no correlation.")
     x[:3] = 0.3
     none = clarity(net, x)
-    assert none.verdict.startswith("On 3 of 4 images the image, or what 0 or 1 make of it, is the same everywhere")
+    assert none.verdict.startswith("On 3 of 4 images, the image or its reconstruction from 0 or 1 is constant")
     for one in (found, none, clarity(net, x[:1]), clarity(dead(), images(3), layers=["conv", "relu"])):
         assert "nan" not in one.verdict
         assert one.figure().axes
@@ -193,27 +197,27 @@ def test_invariance_of_a_silent_layer():
     found = invariance(dead(), images(3), layers=["relu", "last"], values=[1, 2])
     assert found.relative["relu"].isnan().all()
     said = verdict_of(found)
-    assert "relu is zero on 3 of 3 images, too many to say how far it moves" in said
+    assert "relu is zero on 3 of 3 images, too many for a verdict" in said
     assert "moves less than" not in said
 
 
 def test_correspondence_of_a_layer_that_nothing_changes():
     found = correspondence(dead(), images(3), {"corner": [(0, 0, 4, 4)] * 3}, layers=["relu"], draws=20, progress=False)
     assert verdict_of(found) == (
-        "In relu, covering corner changes nothing, nor does covering random places, so nothing can be said."
+        "In relu, covering corner changes nothing, and neither does covering random places, so there is no verdict."
     )
 
 
 def test_occlusion_of_a_map_that_nothing_changes():
     found = occlusion(dead(), images(2), layer="relu", patch=4, progress=False)
     said = verdict_of(found)
-    assert "no place weakens the class more than another, so where it weakens most cannot be said" in said
+    assert "no position reduces the class more than another, so the two cannot be compared" in said
     assert "overlap" not in said
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
     model[0].bias.data[:] = torch.tensor([-100.0, 1])
     half = occlusion(dv.DeconvNet(model), images(2), layer="1", channel=[0, 1], patch=4, progress=False)
-    assert ", without 1 on which no place differs from another)" in verdict_of(half)
+    assert ", without 1 on which no position differs from another)" in verdict_of(half)
 
 
 def test_evolution_of_a_silent_layer():

@@ -50,7 +50,7 @@ def test_deletion_finds_the_picture_of_one_patch_perfect_and_chance_at_a_half():
     assert found.deletion_scores["random"].mean == pytest.approx(0.5, abs=0.06)
     assert found.insertion_scores["random"].mean == pytest.approx(0.5, abs=0.06)
     assert found.gains["random"].mean == 0
-    assert "deconvnet finds pixels that make the unit fire" in found.verdict
+    assert "deconvnet finds pixels that activate the unit" in found.verdict
 
 
 def test_a_ranking_that_is_upside_down_is_said_to_be_worse_than_chance():
@@ -182,7 +182,7 @@ def test_an_empty_picture_is_no_picture():
     assert found.kept["dark"].images == 2
     assert found.figure().axes
     none = randomisation(net, x[1:2], "second", position=(0, 0), methods={"dark": empty_where_dark})
-    assert "the dark picture is empty" in none.verdict
+    assert "the dark picture is blank" in none.verdict
     assert str(none.kept["dark"]) == "none"
     assert none.figure().axes
 

@@ -27,8 +27,14 @@ def reads_one_patch() -> dv.DeconvNet:
 @pytest.mark.parametrize(
     ("draws", "words"),
     [
-        (1, "1 draw of random places is too few to say how alike covering eye changes the images (Delta 0.000; random"),
-        (18, "18 draws of random places are too few to say how alike covering eye changes the images (Delta 0.000; "),
+        (
+            1,
+            "1 draw of random places is too few to say how consistently covering eye changes the images (Delta 0.000; ",
+        ),
+        (
+            18,
+            "18 draws of random places are too few to say how consistently covering eye changes the images (Delta 0.0",
+        ),
     ],
 )
 def test_draws_that_can_never_be_sure_decide_nothing(draws, words):
@@ -39,11 +45,12 @@ def test_draws_that_can_never_be_sure_decide_nothing(draws, words):
     asked = {"parts": {"eye": [(3, 3, 8, 8)] * 2}, "layers": "2", "progress": False}
     found = correspondence(net, x, draws=draws, **asked)
     assert words in found.verdict
-    assert found.verdict.endswith("). Draw 19 or more.")
+    assert found.verdict.endswith("). Use at least 19 draws.")
     assert "alike than" not in found.verdict
     assert found.average(found.control, "eye").min() > 0
     assert (
-        "eye changes the images more alike than random places do" in correspondence(net, x, draws=19, **asked).verdict
+        "eye changes the images more consistently than random places do"
+        in correspondence(net, x, draws=19, **asked).verdict
     )
 
 
@@ -56,10 +63,10 @@ def test_a_ranking_is_not_told_from_chance_on_few_images(count):
     few = deletion(reads_one_patch(), x[:count], "0", methods=["gradient"], steps=12)
     assert few.gains["gradient"].mean > 0.3
     images = "1 image is" if count == 1 else f"{count} images are"
-    assert few.verdict.startswith(f"{images} too few to tell gradient from a random ranking (+0.")
-    assert few.verdict.endswith("); 6 or more can.")
+    assert few.verdict.startswith(f"{images} too few to distinguish gradient from a random ranking (+0.")
+    assert few.verdict.endswith("); use at least 6.")
     enough = deletion(reads_one_patch(), x, "0", methods=["gradient"], steps=12)
-    assert enough.verdict.startswith("gradient finds pixels that make the unit fire")
+    assert enough.verdict.startswith("gradient finds pixels that activate the unit")
 
 
 def pointed(count: int, box: torch.Tensor) -> str:
@@ -73,12 +80,12 @@ def pointed(count: int, box: torch.Tensor) -> str:
 @pytest.mark.parametrize(
     ("count", "box", "words"),
     [
-        (1, BOX, "100% of the images, which are too few to tell that from chance ("),  # 1 of 16 pixels
-        (2, BOX, "100% of the images, more than chance ("),
-        (5, BOX, "100% of the images, more than chance ("),
-        (6, BOX, "100% of the images, more than edges do ("),
-        (6, torch.tensor([[3, 12], [0, 12]]), "100% of the images, which are too few to tell that from chance ("),
-        (1, torch.tensor([[0, 12], [0, 12]]), "100% of the images, which chance would do, too ("),
+        (1, BOX, "100% of the images, too few to distinguish this from chance ("),  # 1 of 16 pixels
+        (2, BOX, "100% of the images, better than chance ("),
+        (5, BOX, "100% of the images, better than chance ("),
+        (6, BOX, "100% of the images, better than the edge detector ("),
+        (6, torch.tensor([[3, 12], [0, 12]]), "100% of the images, too few to distinguish this from chance ("),
+        (1, torch.tensor([[0, 12], [0, 12]]), "100% of the images, no better than chance ("),
     ],
 )
 def test_hits_are_not_told_from_chance_or_edges_on_few_images(count, box, words):
@@ -97,8 +104,8 @@ def test_a_probe_of_so_few_images_that_all_right_is_no_surprise():
     net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten()))
     few = probe(net, (images[:4], labels[:4]), layers=["0"], folds=2, progress=False)
     assert few.verdict == (
-        "4 images are too few to say whether a layer tells the classes apart: chance is 0.500, and to be right on all "
-        "of them would not stand out."
+        "4 images are too few to say whether a layer predicts the classes: chance is 0.500, and even classifying "
+        "all of them correctly would not be significant."
     )
     assert (
         "is right on 1.000 of the images" in probe(net, (images, labels), layers=["0"], folds=2, progress=False).verdict
@@ -113,7 +120,7 @@ def test_correlations_of_two_or_three_values_make_no_duplicates():
     for count in (2, 3):
         few = diagnose(dv.DeconvNet(model), x[:count], layers=["1"], progress=False)
         assert few.flagged("duplicate") == ()
-        assert "; so few values cannot show whether channels of 1 do the same" in few.verdict
+        assert "; there are too few values to find duplicates in 1" in few.verdict
     model[1].weight.data[7] = 3 * model[1].weight.data[5]  # as the filters say, whatever the values
     assert [
         flag.channel for flag in diagnose(dv.DeconvNet(model), x[:2], layers=["1"], progress=False).flagged("duplicate")

@@ -236,12 +236,12 @@ def test_the_verdict_says_when_no_place_matters():
         dv.DeconvNet(model), x, target=0, layer="conv", channel=0, patch=2, fill=0, progress=False
     ).verdict
     assert matters.startswith(
-        "At the worst place a patch of 2 x 2 pixels lowers the probability of the class from 0.50 to 0.02"
+        "At the worst position, a patch of 2 x 2 pixels lowers the probability of the class from 0.50 to 0.02"
     )
-    assert "overlap here" in matters
+    assert "the map of conv overlaps the one that most reduces the class" in matters
     model.weight.data.mul_(1e-3)
     same = occlusion(dv.DeconvNet(model), x, target=0, layer="conv", channel=0, patch=2, fill=0, progress=False).verdict
-    assert same.startswith("No place matters much")
+    assert same.startswith("No position matters much: at the worst one, a patch")
 
 
 # Errors

@@ -80,7 +80,7 @@ def test_labels_that_are_noise_are_chance():
     found = probe(network(images), (images, labels), layers=["0", "1"], progress=False)
     error = (found.chance * (1 - found.chance) / 600) ** 0.5
     assert float((found.accuracy.mean(1) - found.chance).abs().max()) < 3 * error
-    assert found.verdict.startswith("No layer tells the classes apart: the best is ")
+    assert found.verdict.startswith("No layer predicts the classes: the best is ")
 
 
 def in_memory(features, labels, folds, epochs, seed):
