@@ -91,7 +91,7 @@ def test_only_the_receptive_field_is_ranked():
     outside[:, :, 4:7, 5:8] = 0
     deleted = deletion(dv.DeconvNet(model), outside, "0", position=(4, 5), steps=9)
     assert deleted.deletion_scores["random"].images == 0
-    assert "nothing can be said" in deleted.verdict
+    assert "so there is no verdict" in deleted.verdict
 
 
 def test_images_on_which_the_unit_does_not_fire_are_left_out_and_counted():
@@ -100,7 +100,7 @@ def test_images_on_which_the_unit_does_not_fire_are_left_out_and_counted():
     found = deletion(reads_one_patch(), x, "0", steps=12)
     assert found.deletion_scores["deconvnet"].images == 3
     assert found.deletion["deconvnet"][1].isnan().all()
-    assert "Judged on 3 of 4 images" in found.verdict
+    assert "Scored on 3 of 4 images" in found.verdict
 
 
 def test_what_stands_for_a_deleted_pixel():
@@ -162,7 +162,7 @@ def test_a_picture_of_the_image_alone_is_found_out():
     assert found.spearman["weights"][0].tolist() == pytest.approx([1, 1, 1])  # the first layer is still the old one
     assert abs(float(found.spearman["weights"][1].mean())) < 0.6
     assert (
-        "the image picture keeps a rank correlation of 1.00 (1.00 to 1.00) with itself: it depends weakly"
+        "the image picture keeps a rank correlation of 1.00 (1.00 to 1.00) with itself: it depends only weakly"
         in found.verdict
     )
 

@@ -46,7 +46,7 @@ def test_draws_that_can_never_be_sure_decide_nothing(draws, words):
     found = correspondence(net, x, draws=draws, **asked)
     assert words in found.verdict
     assert found.verdict.endswith("). Use at least 19 draws.")
-    assert "alike than" not in found.verdict
+    assert "consistently than" not in found.verdict
     assert found.average(found.control, "eye").min() > 0
     assert (
         "eye changes the images more consistently than random places do"
