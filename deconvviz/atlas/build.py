@@ -98,18 +98,29 @@ def build_atlas(
         run = _first_run(source, len(data))
         _check_strongest(source, units)
         site = Site(out, _header(source, run, title or f"{type(net.model).__name__} · {short_name(data)}"))
-        bar = progress_bar(
-            total=sum(map(len, units.values())), unit="unit", desc="atlas", shown=progress, smoothing=0.05
-        )
-        with bar:
-            for layer in _layers(source, run, names):
-                bar.set_postfix_str(layer.name)
-                links = inputs_of(net.model, run.tape, layer.name, names) or [()] * layer.channels
-                with tempfile.TemporaryFile() as file:
-                    projections = LayerProjections(source, layer.name, file)
-                    projections.project(units[layer.name], batch_size, bar)
-                    site.add_layer(layer, _channels(projections, links))
+        _write_layers(site, source, run, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
+
+
+def _write_layers(
+    site: Site,
+    source: AtlasSource,
+    run: Trace,
+    units: Mapping[str, list[ListedUnit]],
+    *,
+    batch_size: int,
+    progress: bool,
+) -> None:
+    """Project the units of each layer and write the layer; units: those to project, by layer."""
+    total = sum(map(len, units.values()))
+    with progress_bar(total=total, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
+        for layer in _layers(source, run, list(units)):
+            bar.set_postfix_str(layer.name)
+            links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
+            with tempfile.TemporaryFile() as file:
+                projections = LayerProjections(source, layer.name, file)
+                projections.project(units[layer.name], batch_size, bar)
+                site.add_layer(layer, _channels(projections, links))
 
 
 def _checked_layers(
