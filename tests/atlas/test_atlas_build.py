@@ -35,7 +35,7 @@ def built(tmp_path_factory):
     top = dv.scan(net, data, layers=["conv1", "conv2", "fc2"], k=4, progress=False)
     out = tmp_path_factory.mktemp("atlas") / "site"
     page = dv.build_atlas(net, data, top, out=out, batch_size=7, progress=False)
-    assert page == str(out / "index.html")
+    assert page == out / "index.html"
     return net, data, top, out
 
 
