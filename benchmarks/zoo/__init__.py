@@ -36,6 +36,7 @@ ZOO = {
 
 LEFT_OUT = (
     "MONAI's HoVerNet (it takes images of 256 x 256 or more; one pass takes minutes) and AHNet (memory)",
+    "MONAI's VarAutoEncoder, which writes over what autograd needs to go back, so that there is nothing to compare with",
     "kornia's XFeatModel, which cuts its input off by `no_grad`, so that autograd gives nothing to compare with",
     "networks that need weights, an index or a text encoder from elsewhere, or that take lists of images "
     "(detectors of kornia, NaViT)",

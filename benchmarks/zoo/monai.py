@@ -66,7 +66,6 @@ def entries() -> Iterator[Entry]:
         ("ResNet 3-D", "ResNet", {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 8, 16, 16], "n_input_channels": 1, "spatial_dims": 3}, (1, 24, 24, 24), None),
         ("SEResNet50", "SEResNet50", {"spatial_dims": 2, "in_channels": 1, "num_classes": 3}, (1, 40, 40), None),
         ("AutoEncoder", "AutoEncoder", _FLAT | {"channels": (4, 8), "strides": (2, 2), "inter_channels": (8,)}, _IN2, None),
-        ("VarAutoEncoder", "VarAutoEncoder", {"spatial_dims": 2, "in_shape": (1, 32, 32), "out_channels": 1, "latent_size": 4, "channels": (4, 8), "strides": (2, 2)}, _IN2, first),
         ("Classifier", "Classifier", {"in_shape": (1, 32, 32), "classes": 3, "channels": (4, 8), "strides": (2, 2)}, _IN2, None),
         ("Critic", "Critic", {"in_shape": (1, 32, 32), "channels": (4, 8), "strides": (2, 2)}, _IN2, None),
         ("Regressor", "Regressor", {"in_shape": (1, 32, 32), "out_shape": (2,), "channels": (4, 8), "strides": (2, 2)}, _IN2, None),

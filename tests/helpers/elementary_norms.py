@@ -1,7 +1,7 @@
 """Norms written out in elementary operations, for references: torch's own backward of some is wrong in some layouts.
 
-On the CPU the backward of instance norm, and of batch norm by the statistics of the batch, gives wrong signals for one
-sample whose signal is laid out with the channels last or as tokens; by running statistics it is right.
+On the CPU the backward of instance norm and of batch norm, by whatever statistics, gives wrong signals for one sample
+whose signal is laid out with the channels last or as tokens.
 `NORMS` maps each function to one with the same arguments.
 """
 
@@ -42,7 +42,8 @@ def batch_norm(
 ) -> Tensor:
     if training or running_mean is None or running_var is None:
         return _scaled(standardised(input, [axis for axis in range(input.ndim) if axis != 1], eps), weight, bias)
-    return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    spread = (running_var + eps).sqrt()
+    return _scaled((input - per_channel(running_mean, input)) / per_channel(spread, input), weight, bias)
 
 
 def instance_norm(
