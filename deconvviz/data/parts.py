@@ -103,7 +103,7 @@ def _from_json(path: Path) -> list[tuple[str, str, Place]]:
     try:
         rows = json_of(path.read_text("utf-8"))
     except ValueError as error:
-        raise DataError(f"{str(path)!r} is no JSON file ({error})") from error
+        raise DataError(f"{str(path)!r} is not a JSON file ({error})") from error
     if not isinstance(rows, dict) or not all(isinstance(marked, dict) for marked in rows.values()):
         raise DataError(f'{str(path)!r} must hold {{"part": {{"image": [top, left, bottom, right] or [row, column]}}}}')
     return [

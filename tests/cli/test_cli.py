@@ -271,7 +271,7 @@ MISTAKES = {
         ["project", "mnist", "nowhere.png", "--layer", "conv1"],
         "there is no image file 'nowhere.png'",
     ),
-    "no image": (["project", "mnist", "{tiny}", "--layer", "conv1"], "is no image file that Pillow can read"),
+    "no image": (["project", "mnist", "{tiny}", "--layer", "conv1"], "is not an image file that Pillow can read"),
     "an unknown style": (
         ["project", "mnist", "mnist:0", "--layer", "conv1", "--style", "guide"],
         "there is no style 'guide'; .*did you mean 'guided'?",

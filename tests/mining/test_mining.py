@@ -325,7 +325,7 @@ def test_a_folder_with_broken_files(tmp_path, digits):
     top = dv.scan(net, tmp_path, k=6, batch_size=4, progress=False)
     assert ImageFolder(tmp_path).names == [f"even/{n}.png" for n in (0, 2, 4)] + [f"odd/{n}.png" for n in (0, 1, 3, 5)]
     assert [(one.name, one.image) for one in top.broken] == [("odd/0.png", 3)]
-    assert "is no image file" in top.broken[0].reason
+    assert "is not an image file" in top.broken[0].reason
     straight = dv.scan(net, digits[[0, 2, 4, 1, 3, 5]], k=6, progress=False)
     translated = torch.tensor([0, 1, 2, 4, 5, 6])[straight.images["conv2"]]
     assert torch.equal(top.images["conv2"], translated)

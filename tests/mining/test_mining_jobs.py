@@ -143,7 +143,7 @@ def test_a_state_of_another_scan_is_refused_with_what_differs(digits, tmp_path, 
 
 def test_a_damaged_state_is_named(digits, tmp_path):
     (tmp_path / "rank-0.safetensors").write_bytes(b"12345678901234567890")
-    with pytest.raises(DataError, match="is no state of a scan"):
+    with pytest.raises(DataError, match="is not a scan state"):
         dv.scan(dv.DeconvNet(mnist_cnn()), digits, state=tmp_path, progress=False)
     with pytest.raises(InputError, match="is a file; name a folder"):
         dv.scan(dv.DeconvNet(mnist_cnn()), digits, state=tmp_path / "rank-0.safetensors", progress=False)

@@ -16,8 +16,8 @@ from tests.helpers.untrusted_content import at_most
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[" * 100_000, r"is no JSON file \(it is nested too deeply\)"),
-        ('{"eye": {"a.png": [1, 2], "a.png": [3, 4]}}', r"is no JSON file \('a.png' comes twice\)"),
+        ("[" * 100_000, r"is not a JSON file \(it is nested too deeply\)"),
+        ('{"eye": {"a.png": [1, 2], "a.png": [3, 4]}}', r"is not a JSON file \('a.png' comes twice\)"),
         ('{"eye": {"a.png": [1e999, 2]}}', "a place is whole numbers"),
         ('{"eye": [1, 2]}', "must hold"),
     ],

@@ -217,7 +217,7 @@ def test_a_state_with_other_tensors_is_refused(state: Path, name: str, value: to
     tensors, manifest = _parts(state)
     tensors.pop(f"0.{name}")
     save_file(tensors | ({} if value is None else {f"0.{name}": value}), state, {"scan": json.dumps(manifest)})
-    with pytest.raises(DataError, match="is no state of a scan"):
+    with pytest.raises(DataError, match="is not a scan state"):
         ScanProgress.load(state)
 
 
