@@ -2,10 +2,11 @@
 
     python -m benchmarks.random_networks --count 10000 --processes 2
     python -m benchmarks.random_networks --count 10000 --one-style    a third of the time
+    python -m benchmarks.random_networks --count 10000 --one-style --half    a sixth of the time, as the tests do
 
-Each network is checked in all three styles, or in one of them, in turns. For each that fails a program that shows it,
-with as few steps as possible, is written to out/random-networks/. Exit status 1 where one is wrong, refused or ends
-in an error.
+Each network is checked in all three styles, or in one of them, in turns; in all ways, or in half of them, in turns. For
+each that fails a program that shows it, with as few steps as possible, is written to out/random-networks/. Exit status
+1 where one is wrong, refused or ends in an error.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
     parser.add_argument("--one-style", action="store_true", help="each network in one of the styles, in turns")
+    parser.add_argument("--half", action="store_true", help="with half of the comparisons, in turns")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "random-networks", metavar="FOLDER")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     seeds = range(given.first, given.first + given.count)
     started, total, slowest = time.monotonic(), Counter[str](), (0.0, -1)
-    checked = partial(_checked, one_style=given.one_style)
+    checked = partial(_checked, one_style=given.one_style, half=given.half)
     with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
         for seed, counts, seconds, reports in tqdm(pool.imap_unordered(checked, seeds, 4), total=len(seeds)):
             total += counts
@@ -60,8 +62,8 @@ NAMES = (
 )
 
 
-def _checked(seed: int, one_style: bool) -> tuple[int, Counter[str], float, dict[str, str]]:
-    from tests.helpers.random_networks.check import STYLES, check, report  # noqa: PLC0415  what the tests use
+def _checked(seed: int, one_style: bool, half: bool) -> tuple[int, Counter[str], float, dict[str, str]]:
+    from tests.helpers.random_networks.check import EVERY, OF_A_BATCH, OF_ANOTHER_IMAGE, STYLES, check, report  # noqa: PLC0415  what the tests use
     from tests.helpers.random_networks.network import random_network  # noqa: PLC0415
 
     torch.set_num_threads(1)
@@ -70,10 +72,11 @@ def _checked(seed: int, one_style: bool) -> tuple[int, Counter[str], float, dict
     network = random_network(seed)
     counts = Counter({"networks": 1, "steps": len(network.steps), "for one sample only": int(network.alone)})
     reports = {}
+    ways = (OF_A_BATCH, OF_ANOTHER_IMAGE)[seed % 2] if half else EVERY
     for style in (STYLES[seed % 3],) if one_style else STYLES:
         counts["checks"] += 1
         try:
-            found = check(network, style)
+            found = check(network, style, ways=ways)
         except Exception as error:  # of the reference: autograd does not get through
             counts["without a reference"] += 1
             print(f"{seed}, {style}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -309,7 +309,7 @@ class DeconvNet:
         self.check_samples(trace, layer)
         return self.sent_back(trace, layer, signal=signal)
 
-    def sent_back(self, trace: Trace, layer: str, signal: Tensor | None = None) -> Reconstruction:
+    def sent_back(self, trace: Trace, layer: str, *, signal: Tensor | None = None) -> Reconstruction:
         """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
         value = trace.layer(layer).value
         check_finite_activations(layer, trace.activations[layer])

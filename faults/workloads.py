@@ -16,6 +16,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import cli
 from deconvviz.errors import DeconvVizError
+from deconvviz.mining import state as scan_state
 from deconvviz.results import TopActivations
 from faults.power import Tree
 
@@ -49,7 +50,7 @@ def _images() -> torch.Tensor:
 
 
 def _scan(folder: Path, k: int = 3, state: bool = True) -> TopActivations:
-    state.SECONDS, state.SHARE = 0.0, 0  # progress is written after every batch
+    scan_state.SECONDS, scan_state.SHARE = 0.0, 0  # progress is written after every batch
     kept = folder / "state" if state else None
     top = dv.scan(_network(), _images(), k=k, batch_size=8, state=kept, progress=False)
     top.save(folder / "top.safetensors")

@@ -18,10 +18,9 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import results
 from deconvviz.data import read_idx, read_parts
-from deconvviz.mining.progress import Progress, Runs
+from deconvviz.mining.progress import Runs, ScanProgress
 from deconvviz.models import MnistCNN, mnist_cnn, read_weights, save_weights
-from deconvviz.models.checkpoints import CURVES, CheckpointFolder, snapshot
-from deconvviz.models.checkpoints import Progress as TrainingProgress
+from deconvviz.models.checkpoints import CURVES, CheckpointFolder, TrainingProgress, snapshot
 from deconvviz.models.mnist import architecture_metadata
 from deconvviz.results import Result
 
@@ -93,8 +92,8 @@ def _scan_seeds(folder: Path) -> None:
 
 
 def _read_scan(path: Path) -> None:
-    progress, identity = Progress.load(path)
-    whole = Progress({}, Runs([(0, 3)]))
+    progress, identity = ScanProgress.load(path)
+    whole = ScanProgress({}, Runs([(0, 3)]))
     whole.merge(progress)
     whole.save(path.with_name("again"), identity)
 

@@ -99,7 +99,7 @@ class DeconvNetAttribution(GradientAttribution):
 class NeuronDeconvNetAttribution(NeuronAttribution, GradientAttribution):
     """The deconvnet, or another style, from neurons of a layer to the inputs."""
 
-    def __init__(self, model: nn.Module, layer: nn.Module | str, style: str | Style = "deconvnet") -> None:
+    def __init__(self, model: nn.Module, layer: nn.Module | str, *, style: str | Style = "deconvnet") -> None:
         """Wrap a model.
 
         Args:

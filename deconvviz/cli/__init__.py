@@ -99,9 +99,9 @@ def _check_named(args: argparse.Namespace) -> None:
     for name in ("out", "weights", "state", "root", "top", "classes", "parts"):
         if getattr(args, name, None) == "":
             raise InputError(f"--{name} is empty; name a file or folder, or leave it out")
-    for value in vars(args).values():
+    for name, value in vars(args).items():
         for word in value if isinstance(value, list) else [value]:
-            if isinstance(word, str) and "\0" in word:
+            if isinstance(word, str) and "\0" in word and name not in ("layer", "layers"):  # which are not files
                 raise InputError(f"{word!r} has a null character in it, which no name can have")
 
 

@@ -106,7 +106,8 @@ def deletion(
     gains = {name: mean_score(one - areas["random"]) for name, one in areas.items()}
     beyond = {name: float((one - areas["edges"]).nanmean()) for name, one in areas.items()}
     verdict = _verdict(scores, gains, beyond, len(judged.units))
-    return Deletion(judged.units, fill, fractions, deleted, inserted, without, scores, gains, verdict)
+    kept = fill if isinstance(fill, str) else float(fill)
+    return Deletion(judged.units, kept, fractions, deleted, inserted, without, scores, gains, verdict)
 
 
 def _ranked(heat: Tensor) -> Tensor:

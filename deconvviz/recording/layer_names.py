@@ -77,6 +77,9 @@ def layers_of_kind(
 
 
 def module_called(name: str, model: nn.Module) -> nn.Module | None:
-    """The module whose call a layer is: for ``relu_1`` that of ``relu``; None for a functional call."""
-    modules = dict(model.named_modules())
+    """The module whose call a layer is: for ``relu_1`` that of ``relu``; None for a functional call.
+
+    The layer ``output`` is the call of the whole model, which may be a single convolution.
+    """
+    modules = {**dict(model.named_modules()), "output": model} | dict(model.named_children())
     return modules.get(name) or modules.get(re.sub(r"_\d+$", "", name))

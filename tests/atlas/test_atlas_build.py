@@ -240,7 +240,7 @@ def test_colour_photographs(tmp_path):
     page = dv.build_atlas(net, photos, top, out=tmp_path / "site", progress=False)
     index = read_script(tmp_path / "site" / "data" / "index.js")
     assert index["input"] == [3, 32, 32]
-    assert page.endswith("index.html")
+    assert page.name == "index.html"
 
 
 class Frozen(nn.Module):

@@ -338,7 +338,7 @@ def test_clarity_is_the_correlation_of_a_reconstruction_with_the_image():
         (lambda net, x: deletion(net, (x, x), "0"), "takes? one batch of images|take one batch of images"),
         (lambda net, x: randomisation(net, x, "0", mode="all"), "the mode is 'cascading' or 'independent', not 'all'"),
         (lambda net, x: selectivity(net, x, "0"), "layer '0' has one channel"),
-        (lambda net, x: selectivity(net, x, "0", count=1), "a count of 2 or more, not 1"),
+        (lambda net, x: selectivity(net, x, "0", count=1), "count must be at least 2, to compare units, not 1"),
         (lambda net, x: localisation(net, x, torch.zeros(3, 2, 2), layer="0"), r"shape \(2, 2, 2\), .*not \(3, 2, 2\)"),
         (lambda net, x: digit_benchmark(2, distractors=40, side=56), "no room for so many distractors"),
         (lambda net, x: digit_benchmark(0), "1 image or more"),

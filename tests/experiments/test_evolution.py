@@ -257,7 +257,7 @@ def test_hidden_checkpoints_beside_others_are_said_once_and_not_read(tmp_path, m
     (tmp_path / "run" / ".epoch-3.pt").write_text("no weights")
     (tmp_path / "images").mkdir()
     Image.new("L", (28, 28), 99).save(tmp_path / "images" / "a.png")
-    assert cli.main(["evolve", "mnist", "run", "images", "--layers", "conv1", "--channels", "0", "--out", "out"]) == 0
+    assert cli.main(["evolve", "mnist", "run", "images", "--layers", "conv1", "--channel", "0", "--out", "out"]) == 0
     assert capsys.readouterr().err == "note: of the folder 'run' were left out: .epoch-3.pt (hidden)\n"
 
 

@@ -248,7 +248,9 @@ def test_bad_input_is_one_sentence(monkeypatch):
 
     refused("item 0 has no label; give \\(images, labels\\)", images)
     refused("item 0 has no label", (images, -torch.ones(60, dtype=torch.long)))
-    refused("all 60 images are of one class, 1; a classifier needs two", (images, torch.ones(60, dtype=torch.long)))
+    refused(
+        "all 60 images are of one class, 1; a classifier needs at least two", (images, torch.ones(60, dtype=torch.long))
+    )
     refused("class 7 has 2 images, fewer than the 5 folds", (images, torch.tensor([7] * 2 + [3] * 58)))
     refused("no layer 'conv9'", layers=["conv9"], kind=UnknownLayerError)
     refused("no layer to look at", layers=[])

@@ -214,7 +214,7 @@ def test_the_curves_are_measured_on_images_that_are_held_out(samples):
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     """Let the measured losses be these, one per epoch."""
     script = iter([loss for loss in losses for _ in ("train", "validation")])
-    monkeypatch.setattr(training, "score", lambda *args, **options: Evaluation(next(script), 0.5, 1, ()))
+    monkeypatch.setattr(training, "measured", lambda *args, **options: Evaluation(next(script), 0.5, 1, ()))
 
 
 def test_early_stopping_waits_its_patience_and_restores_the_best(samples, tmp_path: Path, monkeypatch):

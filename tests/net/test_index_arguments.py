@@ -18,6 +18,7 @@ MODEL = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3), nn.Flat
     False
 )
 NET = dv.DeconvNet(MODEL)
+QUICK = {"methods": "gradient", "steps": 1}
 X = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 TOP = dv.scan(NET, DATA, layers=["2"], k=1, progress=False)
@@ -58,8 +59,8 @@ ONE = {
     "project_units, sample": lambda one: NET.project_units(X, "2", [(one, 0, (0, 0))]).units,
     "project_units, channel": lambda one: NET.project_units(X, "2", [(0, one, (0, 0))]).units,
     "project_units, position": lambda one: NET.project_units(X, "2", [(0, 0, (one, 0))]).units,
-    "deletion, channel": lambda one: deletion(NET, X, "2", channel=one, methods=[], steps=1).units,
-    "deletion, position": lambda one: deletion(NET, X, "2", channel=0, position=(one, 0), methods=[], steps=1).units,
+    "deletion, channel": lambda one: deletion(NET, X, "2", channel=one, **QUICK).units,
+    "deletion, position": lambda one: deletion(NET, X, "2", channel=0, position=(one, 0), **QUICK).units,
     "compare, target": lambda one: dv.compare(NET, X[:1], target=one, methods=["deconvnet"]).unit,
     "compare, channel": lambda one: (
         dv.compare(NET, X[:1], target=None, layer="2", channel=one, methods=["deconvnet"]).unit
@@ -105,8 +106,8 @@ MANY = {
     ),
     "project, position": lambda many: NET.project(X, "2", channel=0, position=many).units,
     "project_units, position": lambda many: NET.project_units(X, "2", [(0, 0, many)]).units,
-    "deletion, channel of each image": lambda many: deletion(NET, X, "2", channel=many, methods=[], steps=1).units,
-    "deletion, position": lambda many: deletion(NET, X, "2", channel=0, position=many, methods=[], steps=1).units,
+    "deletion, channel of each image": lambda many: deletion(NET, X, "2", channel=many, **QUICK).units,
+    "deletion, position": lambda many: deletion(NET, X, "2", channel=0, position=many, **QUICK).units,
     "occlusion, target": lambda many: occlusion(NET, X, target=many, patch=8, progress=False).targets.tolist(),
     "occlusion, channel": lambda many: occlusion(NET, X, channel=many, patch=8, progress=False).projection.units,
     "invariance, targets": lambda many: invariance(NET, X, layers="2", values=[1], target=many).targets,
@@ -165,6 +166,6 @@ GOOD = torch.tensor([[[1, 3], [2, 4]]] * 2)
     ids=["float", "bool", "list", "array", "None", "one", "upside down", "below 0", "outside"],
 )
 def test_boxes_are_whole_numbers_inside_the_images(boxes):
-    assert localisation(NET, X, GOOD, methods=[]).boxes.tolist() == GOOD.tolist()
+    assert localisation(NET, X, GOOD, methods="gradient").boxes.tolist() == GOOD.tolist()
     with pytest.raises(InputError, match=r"^boxes are "):
-        localisation(NET, X, boxes, methods=[])
+        localisation(NET, X, boxes, methods="gradient")

@@ -110,9 +110,9 @@ def windowed_filters(monkeypatch):
     """The calls that went through windows, by the input's shape and the window's size."""
     calls, direct = [], convolution._from_windows
 
-    def counted(op, signal, weight, shape, starts, sizes):
-        calls.append((tuple(shape[2:]), tuple(sizes)))
-        return direct(op, signal, weight, shape, starts, sizes)
+    def counted(op, signal, weight, shape, bounds):
+        calls.append((tuple(shape[2:]), tuple(bounds[1])))
+        return direct(op, signal, weight, shape, bounds)
 
     monkeypatch.setattr("deconvviz.operations.convolution._from_windows", counted)
     return calls

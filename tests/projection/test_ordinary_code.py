@@ -66,7 +66,7 @@ def picture(function, samples=1, style="gradient", layer="d", **options):
         (lambda h: h * torch.heaviside(h, torch.ones(1).double()), "aten.heaviside in heaviside has neither"),
         (
             lambda h: torch._higher_order_ops.map(torch.sin, h),
-            "map_impl in map_impl runs the functions that it is given",
+            "map_impl in map_impl calls its functions where they cannot be recorded",
         ),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_frozen_script():
 
 def test_a_lazy_module_is_run_once_first():
     model = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
-    with pytest.raises(ModelError, match=r"'0\.weight' has no shape yet; run the model once on an input"):
+    with pytest.raises(ModelError, match=r"'0\.weight' has no shape yet; run the model once on a typical input"):
         dv.DeconvNet(model)
     model(torch.zeros(1, 3, 8, 8))
     assert dv.DeconvNet(model).project(torch.rand(1, 3, 8, 8), "1").pixels.shape == (4, 3, 8, 8)

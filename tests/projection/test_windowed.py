@@ -109,7 +109,7 @@ def built(name, precision):
 def test_windows_give_what_whole_maps_give(name, used):
     net, x, layers = built(name, torch.float64)
     for layer in layers:
-        compare(net, x, target=layer, layer=1e-10, channel=used)
+        compare(net, x, layer, 1e-10, used)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -158,7 +158,7 @@ def test_every_style_on_windows(style, used):
     model[5] = nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)
     x = torch.randn(2, 3, 40, 33, dtype=torch.float64)
     for layer in ("4", "5", "8"):
-        compare(dv.DeconvNet(model, style), x, target=layer, layer=1e-10, channel=used)
+        compare(dv.DeconvNet(model, style), x, layer, 1e-10, used)
 
 
 def test_seeds_of_one(used):
@@ -240,11 +240,11 @@ def test_running_out_of_memory_halves_the_batch(used, monkeypatch):
     original = backward.walk
     sizes = []
 
-    def limited(tape, style, layer, signal, *rest):
+    def limited(tape, style, layer, signal, *rest, **options):
         sizes.append(len(signal))
         if len(signal) > 2:
             raise torch.OutOfMemoryError("no room")
-        return original(tape, style, layer, signal, *rest)
+        return original(tape, style, layer, signal, *rest, **options)
 
     monkeypatch.setattr(cropped, "walk", limited)
     found = net.project_units(x, "conv2", units)

@@ -141,7 +141,7 @@ def test_a_model_that_another_thread_calls_meanwhile_serves_both():
     expected, called = net.project(x, "last", channel=[0, 1]).pixels, model.eval()(y)
     model.inside.clear()
     with ThreadPoolExecutor(1) as pool:
-        recorded = pool.submit(net.project, x, "last", [0, 1])
+        recorded = pool.submit(net.project, x, "last", channel=[0, 1])
         assert model.inside.wait(30)
         assert torch.equal(model(y), called)
         model.go_on.set()
@@ -177,7 +177,7 @@ def test_a_scan_lets_other_threads_in_between_its_batches():
         def __getitem__(self, index):
             if index == 2:  # the scan goes on only once the projection is there
                 with ThreadPoolExecutor(1) as pool:
-                    found.append(pool.submit(net.project, x, "wide", 0).result(30).pixels)
+                    found.append(pool.submit(net.project, x, "wide", channel=0).result(30).pixels)
             return x[0] * index
 
     with untouched(model):
@@ -229,7 +229,7 @@ def on_one_thread(given):
 
 torch.set_num_threads(1)
 model.inside.clear()
-running = threading.Thread(target=net.project, args=(x, "last", [0, 1]))
+running = threading.Thread(target=net.project, args=(x, "last"), kwargs={"channel": [0, 1]})
 running.start()
 model.inside.wait(30)
 in_a_fork(lambda: model.inside.set() or projected(x))

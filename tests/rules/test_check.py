@@ -60,7 +60,9 @@ def test_a_signal_of_the_wrong_shape_is_found(registry):
 
 
 def test_what_cannot_be_checked():
-    with pytest.raises(RuleError, match=r"needs two samples or more along axis 0 of x, not a tensor of shape \(1, 3\)"):
+    with pytest.raises(
+        RuleError, match=r"needs two samples or more along axis 0 of inputs, not a tensor of shape \(1, 3\)"
+    ):
         rules.check(torch.erf, torch.zeros(1, 3))
     with pytest.raises(RuleError, match="no tensor that depends on x"):
         rules.check(lambda x: torch.zeros(3), X)
