@@ -77,7 +77,7 @@ def test_methods_by_name():
     assert list(chosen_methods(["random", "guided"])) == ["random", "guided"]
     mine = {"mine": METHODS["guided"]}
     assert chosen_methods(mine) == mine
-    with pytest.raises(InputError, match="there is no method 'guide'; .*did you mean 'guided'"):
+    with pytest.raises(InputError, match=r"there is no method 'guide'; .*did you mean 'guided'"):
         chosen_methods(["guide"])
 
 

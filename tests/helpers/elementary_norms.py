@@ -42,8 +42,21 @@ def batch_norm(
 ) -> Tensor:
     if training or running_mean is None or running_var is None:
         return _scaled(standardised(input, [axis for axis in range(input.ndim) if axis != 1], eps), weight, bias)
-    spread = (running_var + eps).sqrt()
-    return _scaled((input - per_channel(running_mean, input)) / per_channel(spread, input), weight, bias)
+    made: Tensor = _ByRunningStatistics.apply(input, running_mean, running_var, weight, bias, eps)
+    return made
+
+
+class _ByRunningStatistics(torch.autograd.Function):
+    """Forward torch's own, which rounds as networks do, and backward written out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float) -> Tensor:
+        ctx.factor = (var + eps).rsqrt() * (1.0 if weight is None else weight)
+        return F.batch_norm(x, mean, var, weight, bias, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, signal: Tensor) -> Any:
+        return signal * per_channel(ctx.factor, signal), None, None, None, None, None
 
 
 def instance_norm(
