@@ -51,7 +51,7 @@ def watched(browser: Any) -> Iterator[Watched]:
     context.set_default_timeout(10_000)
     watched = Watched(context.new_page())
     yield watched
-    assert watched.wrong == []
+    assert watched.wrong == [], watched.wrong
     assert all(url.startswith(("file://", "data:,")) for url in watched.requests)
     assert watched.page.evaluate("window.hacked") is None
     context.close()
