@@ -17,7 +17,8 @@ pointwise operator of torch is known to see the same positions and to run on cro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -104,22 +105,28 @@ def _change(operation: Any, **fields: Any) -> None:
     _RULES[operation] = replace(_RULES.get(operation, OperationRule()), **fields)
 
 
-def _keys(operation: Operation) -> Iterator[Any]:
+def _keys(operation: Operation) -> tuple[Any, ...]:
     """Where to look an operation up: by its overload, then by its operator; a module by its classes."""
     func = operation.func
-    if isinstance(func, nn.Module):
-        yield from type(func).__mro__
-        return
-    yield func
-    yield getattr(func, "overloadpacket", None)
+    return type(func).__mro__ if isinstance(func, nn.Module) else (func, getattr(func, "overloadpacket", None))
+
+
+def is_pointwise(operation: Operation) -> bool:
+    """Whether torch says that an operator is pointwise."""
+    func = operation.func
+    return isinstance(func, torch._ops.OpOverload) and _has_pointwise_tag(func)
+
+
+@functools.cache
+def _has_pointwise_tag(func: torch._ops.OpOverload) -> bool:
+    return torch.Tag.pointwise in func.tags
 
 
 def _field(operation: Operation, name: str) -> Any:
-    keys = [*_keys(operation)]
-    if torch.Tag.pointwise in getattr(operation.func, "tags", ()):
-        keys.append(POINTWISE)
-    known = (getattr(_RULES[key], name) for key in keys if key in _RULES)
-    return next((value for value in known if value is not None), None)
+    for key in _keys(operation):
+        if (record := _RULES.get(key)) is not None and (value := getattr(record, name)) is not None:
+            return value
+    return getattr(_RULES[POINTWISE], name) if is_pointwise(operation) else None
 
 
 # Which recorded numbers a rule reads
@@ -207,7 +214,9 @@ LINEARISED = Mirror(linearised, None, always, all_inputs, batchwise_by_schema, l
 def rule_for(operation: Operation, style: Style) -> Mirror:
     """The mirror that serves an operation under a style; `LINEARISED` if there is none."""
     for key in _keys(operation):
-        for rule in _RULES[key].mirrors if key in _RULES else ():
+        if (record := _RULES.get(key)) is None:
+            continue
+        for rule in record.mirrors:
             if rule.when is None or style.choices.get(rule.when[0]) == rule.when[1]:
                 if rule.applies(operation):
                     return rule
@@ -272,8 +281,7 @@ _SEES_EVERYTHING = WindowRule(windows.everything, windows.always_even)
 
 def window_for(operation: Operation, value: Value) -> WindowRule:
     """How windows pass through an operation to one of its inputs. A weight is shared by all positions."""
-    pointwise = torch.Tag.pointwise in getattr(operation.func, "tags", ())
-    if not pointwise and any(operation[name] is value for name in PER_CHANNEL):
+    if not is_pointwise(operation) and any(operation[name] is value for name in PER_CHANNEL):
         return _SEES_EVERYTHING
     known: WindowRule = _field(operation, "window") or _SEES_EVERYTHING
     return known
