@@ -1,6 +1,6 @@
 """Odd calls of the public functions: each is answered with one sentence, or with the right result.
 
-The table is in `odd_calls`: each argument of each function in turn gets everything that it is not.
+The calls are in `tests.helpers.odd_calls`. Each argument in turn is replaced by every value that it must not have.
 """
 
 from __future__ import annotations
@@ -14,9 +14,28 @@ import pytest
 import torch
 
 from deconvviz.errors import DeconvVizError
-from tests.helpers.public_calls import CALLS, HEAVY, KINDS, anything, files, nothing
+from tests.helpers.odd_calls import CALLS, files
+from tests.helpers.odd_calls.kinds import KINDS, nothing
+from tests.helpers.odd_calls.odd_values import anything
 
 PAIRS = [(name, argument) for name, call in CALLS.items() for argument in call.arguments]
+HEAVY = (  # which compute before they check, so fewer values are tried
+    "compare",
+    "compare, class",
+    "build_atlas",
+    "deletion",
+    "selectivity",
+    "localisation",
+    "occlusion",
+    "invariance",
+    "correspondence",
+    "evolution",
+    "attribute",
+    "train",
+    "probe",
+    "project on whole maps",
+    "reconstruct",
+)
 
 
 @pytest.fixture(autouse=True)
