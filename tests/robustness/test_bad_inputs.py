@@ -1,6 +1,6 @@
 """Bad and odd inputs: each gives the right result, or one sentence; nothing that was there before is lost.
 
-The tables are in the modules bad_*; each of their rows is a test.
+The tables are in `tests.helpers.invalid_inputs`; each of their rows is a test.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from tests.helpers.invalid_inputs import files as bad_files
 from tests.helpers.invalid_inputs import images as bad_images
 from tests.helpers.invalid_inputs import models as bad_models
 from tests.helpers.invalid_inputs import outputs as bad_outputs
+from tests.helpers.invalid_inputs import scans as bad_scans
 from tests.helpers.invalid_inputs import units as bad_units
 from tests.helpers.invalid_inputs.case import Case, pattern, picture, workshop
 
 CASES: list[Case] = [
     case
-    for table in (bad_calls, bad_units, bad_models, bad_images, bad_data, bad_files, bad_outputs)
+    for table in (bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs)
     for case in table.CASES
 ]
 
