@@ -33,9 +33,9 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, TopActivations
 
-LAYERS = ("conv1", "conv2")
-K = 9
-PICTURES = (
+CONVOLUTIONS = ("conv1", "conv2")
+TOP_IMAGES = 9
+SECTIONS = (
     *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
     *("reconstructions", "captum"),
 )
@@ -64,7 +64,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
     folder = Path(out)
     if os.path.isfile(out):
         raise InputError(f"{os.fspath(out)!r} is a file; name a folder to write the demonstration to")
-    for name in ("index.html", *(f"{picture}.png" for picture in PICTURES)):
+    for name in ("index.html", *(f"{picture}.png" for picture in SECTIONS)):
         check_writable(folder / name)
         if os.path.lexists(folder / name) and not is_ours(folder / name):
             shown = os.fspath(folder / name)
@@ -80,7 +80,7 @@ def _built(folder: Path, progress: bool) -> Path:
     model, data = mnist_cnn(), MnistTest()
     images, labels = data.tensors
     net = DeconvNet(model)
-    top = scan(net, data, k=K, batch_size=500, progress=progress)
+    top = scan(net, data, k=TOP_IMAGES, batch_size=500, progress=progress)
     steps: list[Callable[[], list[Section]]] = [
         lambda: _filters(model),
         lambda: _activations(net, images),
@@ -124,7 +124,7 @@ def _built(folder: Path, progress: bool) -> Path:
 
 
 def _filters(model: MnistCNN) -> list[Section]:
-    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in LAYERS)
+    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in CONVOLUTIONS)
     return [
         Section(
             "filters-conv1",
@@ -144,7 +144,7 @@ def _filters(model: MnistCNN) -> list[Section]:
 
 
 def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
-    trace = net.trace(images[:1], LAYERS)
+    trace = net.trace(images[:1], CONVOLUTIONS)
     return [
         Section(
             f"activations-{layer}",
@@ -162,7 +162,7 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
 
 def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> list[Section]:
     sections = []
-    for layer, order in zip(LAYERS, ("first", "second"), strict=True):
+    for layer, order in zip(CONVOLUTIONS, ("first", "second"), strict=True):
         projections: list[Projection] = []
         for channel, best in enumerate(top.images[layer]):
             places = top.positions[layer][channel].tolist()
@@ -172,8 +172,8 @@ def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> lis
             Section(
                 f"top-{layer}",
                 f"The nine strongest images of every channel, {order} convolution",
-                f"The {K} of {top.count:,} test images that activate each channel of {layer} most: on the left the "
-                "projection, on the right the image patch. "
+                f"The {TOP_IMAGES} of {top.count:,} test images that activate each channel of {layer} most: "
+                "on the left the projection, on the right the image patch. "
                 + (
                     "Each channel detects one kind of stroke, at one angle."
                     if layer == "conv1"

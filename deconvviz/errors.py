@@ -30,7 +30,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-SHOWN = 5  # of what is left out, in a warning
+ENTRIES_SHOWN = 5  # of what is left out, in a warning
 
 
 class DeconvVizError(Exception):
@@ -119,5 +119,5 @@ def left_out(folder: str | os.PathLike[str], reasons: Mapping[str, str]) -> str:
     "of the folder 'photos' were left out: .git (hidden)"
     """
     shown = [f"{name} ({why})" for name, why in sorted(reasons.items())]
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return f"of the folder {os.fspath(folder)!r} were left out: {', '.join(shown[:SHOWN])}{more}"
+    more = f" and {len(shown) - ENTRIES_SHOWN} more" if len(shown) > ENTRIES_SHOWN else ""
+    return f"of the folder {os.fspath(folder)!r} were left out: {', '.join(shown[:ENTRIES_SHOWN])}{more}"

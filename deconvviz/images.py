@@ -20,7 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # The formats of image files that are read, whatever a file is called. Pillow knows more, and hands PostScript to
 # another program, Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-LARGEST = 2**30  # bytes that an image may take as floating-point numbers
+LARGEST_IMAGE = 2**30  # bytes that an image may take as floating-point numbers
 STRIP = 2**20  # pixels of a deep image that are scaled at once
 
 Image.init()
@@ -60,7 +60,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 def _check_size(image: Image.Image) -> None:
     """Raise DecompressionBombError, before any pixel is decoded, if the widest copy of the pixels is too large."""
     channels = 1 if _is_grey(image) else 3
-    most = LARGEST // (4 * channels)  # float32
+    most = LARGEST_IMAGE // (4 * channels)  # float32
     if image.width * image.height > most:
         raise Image.DecompressionBombError(
             f"Image size ({image.width * image.height} pixels) exceeds limit of {most} pixels"

@@ -37,7 +37,7 @@ from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
 
-BINS = 48  # bars of a histogram, at most
+MOST_BARS = 48  # bars of a histogram, at most
 
 
 @takes(net=NET, out=PATH, channel=optional(MAPPING), title=optional(TEXT), evidence=FLAG, progress=FLAG)
@@ -251,7 +251,7 @@ def _bars(statistics: ChannelStatistics, channel: int) -> tuple[tuple[float, flo
     counts = statistics.histogram[channel]
     occupied = counts.nonzero().flatten()
     first, last = int(occupied[0]), int(occupied[-1]) + 1
-    step = -(-(last - first) // BINS)
+    step = -(-(last - first) // MOST_BARS)
     edges = statistics.edges.clone()
     edges[0], edges[-1] = 2 * edges[1], 2 * edges[-2]
     bars = []

@@ -23,7 +23,7 @@ _FLATTENED = ("aten.view", "aten._unsafe_view", "aten.reshape", "aten.flatten", 
 _MIXING = ("aten.convolution", "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "torch.nn.functional.linear")
 
 
-class Source(NamedTuple):
+class ChannelSource(NamedTuple):
     """Channels of a value that are channels of a layer.
 
     Attributes:
@@ -97,10 +97,12 @@ def _joined(kernels: Tensor) -> Tensor:
     return norms.where(kernels.sum(-1) >= 0, -norms)
 
 
-def _sources(tape: Tape, makers: dict[int, Operation], value: Value, layers: dict[int, str]) -> tuple[Source, ...]:
+def _sources(
+    tape: Tape, makers: dict[int, Operation], value: Value, layers: dict[int, str]
+) -> tuple[ChannelSource, ...]:
     """The layers that a value's channels come from, each once. layers: their names by the ids of their values."""
     axes: dict[int, int] = {}
-    sources: dict[int, tuple[Source, ...]] = {}  # by a value's id
+    sources: dict[int, tuple[ChannelSource, ...]] = {}  # by a value's id
     stack = [value]
     while stack:
         current = stack[-1]
@@ -112,13 +114,13 @@ def _sources(tape: Tape, makers: dict[int, Operation], value: Value, layers: dic
             continue
         stack.pop()
         passed_on = (
-            Source(
+            ChannelSource(
                 source.layer, source.start * each + start, source.stop * each + start, source.first, source.each * each
             )
             for part, start, each in parts
             for source in sources[part.id]
         )
-        own = [Source(layers[current.id], 0, count, 0, 1)] if current.id in layers else []
+        own = [ChannelSource(layers[current.id], 0, count, 0, 1)] if current.id in layers else []
         sources[current.id] = tuple(dict.fromkeys([*own, *passed_on]))
     return sources[value.id]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.evidence.deletion import UnitsInImages, gains
-from deconvviz.evidence.metrics import Box, cut, heatmap, library
+from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library
 from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.evidence.selectivity import likeness, strongest_at
 from deconvviz.net import DeconvNet
@@ -22,9 +22,9 @@ from deconvviz.results import Projection
 from deconvviz.trace import Trace
 
 JUDGED = 2  # a channel's strongest units; one if images are large, since each takes 16 forward passes
-LARGE = 128 * 128  # pixels of an image
-OTHERS = 3  # channels that a picture is compared with
-STEPS = 8  # of insertion
+LARGE_IMAGE = 128 * 128  # pixels of an image
+COMPARED_CHANNELS = 3  # channels that a picture is compared with
+INSERTION_STEPS = 8  # of insertion
 BATCH = 64  # images in a forward pass
 NONE = float("nan")
 
@@ -85,7 +85,7 @@ class Judge:
         value = trace.layer(layer).value
         if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
             return [Verdict()] * len(projection.units)  # samples are mixed, or there are no maps of channels
-        judged = JUDGED if trace.call.first[0, 0].numel() < LARGE else 1
+        judged = JUDGED if trace.call.first[0, 0].numel() < LARGE_IMAGE else 1
         boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
         rows = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
         heats = [cut(heat, boxes[n]) for n, heat in zip(rows, heatmap(projection.pixels[rows]), strict=True)]
@@ -94,21 +94,26 @@ class Judge:
             places = [(projection.units[n].channel, projection.units[n].position) for n in rows]
             x = trace.call.first[[projection.units[n].sample for n in rows]]
             units = UnitsInImages(self.net, layer, x, places, [boxes[n] for n in rows])
-            gained = gains(units, heats, steps=STEPS, batch_size=BATCH)
+            gained = gains(units, heats, steps=INSERTION_STEPS, batch_size=BATCH)
             alike = self._alike(trace, projection, rows, boxes, heats)
             for n, *scores in zip(rows, gained, alike, strict=True):
                 verdicts[n] = Verdict(*scores)
         return verdicts
 
     def _alike(
-        self, trace: Trace, projection: Projection, rows: Sequence[int], boxes: Sequence[Box], heats: Sequence[Tensor]
+        self,
+        trace: Trace,
+        projection: Projection,
+        rows: Sequence[int],
+        boxes: Sequence[FieldRanges],
+        heats: Sequence[Tensor],
     ) -> Iterator[float]:
         """How alike each unit's projection is to those of other channels at its place."""
         layer = projection.units[0].layer
         others = []
         for unit in (projection.units[row] for row in rows):
-            strongest = strongest_at(trace.activations[layer][unit.sample], unit.position, OTHERS + 1)
-            others.append([channel for channel in strongest if channel != unit.channel][:OTHERS])
+            strongest = strongest_at(trace.activations[layer][unit.sample], unit.position, COMPARED_CHANNELS + 1)
+            others.append([channel for channel in strongest if channel != unit.channel][:COMPARED_CHANNELS])
         places = [
             (projection.units[row].sample, channel, projection.units[row].position)
             for row, channels in zip(rows, others, strict=True)

@@ -21,7 +21,7 @@ from deconvviz.io.atomic import append, remove, remove_leftovers, replacing
 from deconvviz.io.ownership import UNSIGNED, is_ours, signed
 
 STATIC = Path(__file__).parents[1] / "web" / "atlas"
-FORMAT = 2
+ATLAS_FORMAT = 2
 PAGE, MANIFEST, JOURNAL = "index.html", "manifest.json", "unfinished.txt"
 _HEADER = b"deconvviz: size, SHA-256 and name of the files of an atlas that is being built\n"
 OLDER = "older"  # the copy of an older atlas while it is rebuilt
@@ -149,7 +149,7 @@ class Inventory:
         for name in sorted(written):
             size, digest = _content((self.out / name).read_bytes())
             contents[name] = {"bytes": size, "sha256": digest}
-        manifest = {"format": "deconvviz atlas", "version": FORMAT, "mark": UNSIGNED, "files": len(written) + 1}
+        manifest = {"format": "deconvviz atlas", "version": ATLAS_FORMAT, "mark": UNSIGNED, "files": len(written) + 1}
         text = json.dumps({**manifest, **described, "written": contents}, indent=1) + "\n"
         check_free(self, MANIFEST)
         with replacing(self.out / MANIFEST) as beside:

@@ -23,8 +23,8 @@ from deconvviz.net import DeconvNet
 from deconvviz.results import Projection, TopActivations, Unit
 from deconvviz.trace import Trace
 
-AT_ONCE = 256  # units whose projections are held together
-Box = tuple[int, int, int, int]  # top, left, bottom, right
+UNITS_AT_ONCE = 256  # units whose projections are held together
+PixelBox = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 class ListedUnit(NamedTuple):
@@ -70,7 +70,7 @@ class ProjectedUnit:
     unit: Unit
     image: int
     label: str
-    box: Box
+    box: PixelBox
     offset: int
     count: int
     verdict: Verdict
@@ -120,8 +120,8 @@ class LayerProjections:
             InputError: If a unit is not as strong as the scan found it.
         """
         for batch in self._batches(units, batch_size):
-            for start in range(0, len(batch.units), AT_ONCE):
-                members = batch.units[start : start + AT_ONCE]
+            for start in range(0, len(batch.units), UNITS_AT_ONCE):
+                members = batch.units[start : start + UNITS_AT_ONCE]
                 self._project(batch, members)
                 bar.update(len(members))
 
@@ -197,7 +197,7 @@ class LayerProjections:
         )
 
 
-def _box(field: Tensor) -> Box:
+def _box(field: Tensor) -> PixelBox:
     """A receptive field (2, 2) as a box of at least one pixel."""
     (upper, lower), (left, right) = field.tolist()
     return upper, left, max(lower, upper + 1), max(right, left + 1)

@@ -31,7 +31,7 @@ from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
-TILE = 112  # pixels, the largest side of a patch or projection; whole blocks of 16, as lossy WebP has them
+LARGEST_SIDE = 112  # pixels, the largest side of a patch or projection; whole blocks of 16, as lossy WebP has them
 CELL = 96  # of a channel's mosaic in the grid
 PICTURE = 96  # of a full image
 ACROSS = 6  # cells in a row of a sheet of mosaics or of full images
@@ -161,7 +161,7 @@ class _LayerSheets:
         field = layer.receptive_field if layer.receptive_field and len(layer.receptive_field) == 2 else size
         self.field = max(1, min(field[0], size[0])), max(1, min(field[1], size[1]))
         self.site, self.k = site, header.k
-        self.tile = Fit.within(self.field, TILE)
+        self.tile = Fit.within(self.field, LARGEST_SIDE)
         self.grid = square(header.k)
         self.small = Fit.within(self.field, max(1, (CELL - self.grid[1] + 1) // self.grid[1]))
         pixels = 2 * header.k * self.tile.height * self.tile.width

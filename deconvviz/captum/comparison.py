@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from deconvviz import __version__, images
 from deconvviz.arguments import FLAG, METHOD_NAMES, described, takes
 from deconvviz.captum.explained_unit import OWN_STYLES, ExplainedUnit
-from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, STEPS, patch
+from deconvviz.captum.methods import INTEGRATION_STEPS, OF_A_CLASS, OF_A_NEURON, patch
 from deconvviz.captum.remarks import remark_on
-from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, Scores
+from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, UnitScores
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import method_names
-from deconvviz.evidence.metrics import Box, cut, heatmap, library, overlap, spearman, ssim
+from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library, overlap, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import prepared
@@ -37,7 +37,7 @@ from deconvviz.recording.tape import Tape, Value
 from deconvviz.results import Attributed, Comparison, Provenance, Unit
 from deconvviz.trace import Trace
 
-MEASURES: Mapping[str, Callable[[Tensor, Tensor], float]] = {"Spearman": spearman, "SSIM": ssim, "overlap": overlap}
+AGREEMENTS: Mapping[str, Callable[[Tensor, Tensor], float]] = {"Spearman": spearman, "SSIM": ssim, "overlap": overlap}
 
 
 @takes(methods=METHOD_NAMES, progress=FLAG)
@@ -131,7 +131,7 @@ def _scores(
     """The scores of each method, NaN if they cannot be computed, and for each method why they cannot."""
     scores: dict[str, dict[str, float]] = {score: {} for score in SCORES}
     failures: dict[str, list[str]] = {result.name: [] for result in attributed}
-    computed = Scores(explained)
+    computed = UnitScores(explained)
     for score, result in itertools.product(SCORES, attributed):
         scores[score][result.name] = math.nan
         bar.update()
@@ -205,11 +205,11 @@ def _last_map_before(tape: Tape, layer: Value, model: nn.Module) -> str:
 # Numbers
 
 
-def _agreement(attributed: Sequence[Attributed], box: Box) -> dict[str, Tensor]:
+def _agreement(attributed: Sequence[Attributed], box: FieldRanges) -> dict[str, Tensor]:
     """For each measure a table (methods, methods) of how far their heatmaps agree inside a box."""
     heats = [None if result.pixels is None else cut(heatmap(result.pixels[None])[0], box) for result in attributed]
     tables = {}
-    for name, measure in MEASURES.items():
+    for name, measure in AGREEMENTS.items():
         table = torch.full((len(heats), len(heats)), math.nan, dtype=torch.float64)
         for (row, first), (column, second) in itertools.combinations_with_replacement(enumerate(heats), 2):
             if first is not None and second is not None:
@@ -240,6 +240,7 @@ def _settings(image: Tensor, cam: str) -> tuple[str, ...]:
         "Deletion (lower is better) and insertion (higher is better) measure the unit's activation as the "
         "pixels ranked first are replaced by zeros, or inserted into zeros, within the receptive field: see "
         "docs/evidence.md.",
-        f"Baselines are zero; integrated gradients in {STEPS} steps; occlusion by {height} x {width} pixels; "
+        f"Baselines are zero; integrated gradients in {INTEGRATION_STEPS} steps; "
+        f"occlusion by {height} x {width} pixels; "
         f"Saliency keeps its sign; Grad-CAM is that of layer {cam or '(none has positions)'}.",
     )

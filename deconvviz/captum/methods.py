@@ -37,8 +37,8 @@ from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
 
-STEPS, AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
-PARTS = 6  # Occlusion's patch is the image's height and width divided by this, and moves by half of itself
+INTEGRATION_STEPS, STEPS_AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
+PATCHES_ALONG = 6  # Occlusion's patch is the image's height and width divided by this, and moves by half of itself
 
 
 @dataclass(frozen=True)
@@ -163,14 +163,14 @@ def _occlusion(aim: Aim, x: Tensor) -> Tensor:
         (x.shape[1], height, width),
         (x.shape[1], max(1, height // 2), max(1, width // 2)),
         target=aim.index,
-        perturbations_per_eval=AT_ONCE,
+        perturbations_per_eval=STEPS_AT_ONCE,
     )
     return pixels
 
 
 def patch(x: Tensor) -> tuple[int, int]:
     """Height and width of the patch that Occlusion slides over the image."""
-    return max(1, x.shape[2] // PARTS), max(1, x.shape[3] // PARTS)
+    return max(1, x.shape[2] // PATCHES_ALONG), max(1, x.shape[3] // PATCHES_ALONG)
 
 
 OF_A_CLASS: Mapping[str, Method] = {
@@ -179,7 +179,7 @@ OF_A_CLASS: Mapping[str, Method] = {
     "Saliency": lambda aim, x: Saliency(aim.model).attribute(x, aim.index, abs=False),
     "InputXGradient": lambda aim, x: InputXGradient(aim.model).attribute(x, aim.index),
     "IntegratedGradients": lambda aim, x: IntegratedGradients(aim.model).attribute(
-        x, target=aim.index, n_steps=STEPS, internal_batch_size=AT_ONCE
+        x, target=aim.index, n_steps=INTEGRATION_STEPS, internal_batch_size=STEPS_AT_ONCE
     ),
     "DeepLift": lambda aim, x: DeepLift(aim.model).attribute(x, target=aim.index),
     "Occlusion": _occlusion,
@@ -192,7 +192,7 @@ OF_A_NEURON: Mapping[str, Method] = {
     "NeuronGradient": lambda aim, x: NeuronGradient(aim.model, aim.layer).attribute(x, aim.index),
     "InputXGradient": OF_A_CLASS["InputXGradient"],
     "NeuronIntegratedGradients": lambda aim, x: NeuronIntegratedGradients(aim.model, aim.layer).attribute(
-        x, aim.index, n_steps=STEPS, internal_batch_size=AT_ONCE
+        x, aim.index, n_steps=INTEGRATION_STEPS, internal_batch_size=STEPS_AT_ONCE
     ),
     "NeuronDeepLift": lambda aim, x: NeuronDeepLift(aim.model, aim.layer).attribute(x, aim.index),
     "Occlusion": _occlusion,

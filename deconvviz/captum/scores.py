@@ -18,7 +18,7 @@ NOISE = 0.1  # standard deviation of infidelity's noise and radius of sensitivit
 NOISES, SHIFTS = 32, 3  # how many of them
 
 
-class Scores:
+class UnitScores:
     """Scores of methods on one unit."""
 
     def __init__(self, unit: ExplainedUnit) -> None:
@@ -83,8 +83,8 @@ class Scores:
 
 
 SCORES = {
-    "infidelity": Scores.infidelity,
-    "sensitivity": Scores.sensitivity,
-    "deletion": Scores.deletion,
-    "insertion": Scores.insertion,
+    "infidelity": UnitScores.infidelity,
+    "sensitivity": UnitScores.sensitivity,
+    "deletion": UnitScores.deletion,
+    "insertion": UnitScores.insertion,
 }

@@ -25,7 +25,7 @@ from deconvviz.errors import DeconvVizError, InputError, ModelError
 
 COMMANDS = {**PICTURES, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
 
-START = """See what a convolutional network sees. To start with:
+WELCOME = """See what a convolutional network sees. To start with:
 
   deconvviz demo                                   build web pages that show what a small network sees in digits
   deconvviz layers torchvision:resnet18            list the layers of a model
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
-        print(START)
+        print(WELCOME)
         return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may not fit the terminal's encoding

@@ -60,7 +60,7 @@ def _compare(args: argparse.Namespace) -> None:
     report(args, result, out)
 
 
-MEASURES = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
+BENCHMARKS = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
 
 
 def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +82,8 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         "--measures",
         nargs="+",
         metavar="NAME",
-        choices=MEASURES,
-        help=f"any of {', '.join(MEASURES)} (default: all; localisation is a benchmark for the model mnist only)",
+        choices=BENCHMARKS,
+        help=f"any of {', '.join(BENCHMARKS)} (default: all; localisation is a benchmark for the model mnist only)",
     )
     out_argument(parser, "folder for figures and results", "evidence")
     json_argument(parser)
@@ -97,7 +97,7 @@ def _evidence(args: argparse.Namespace) -> None:
             "localisation needs to know where the object is: on the command line it is the benchmark of the model "
             "mnist; for others call deconvviz.evidence.localisation with boxes"
         )
-    wanted = args.measures or [name for name in MEASURES if name != "localisation" or args.model == "mnist"]
+    wanted = args.measures or [name for name in BENCHMARKS if name != "localisation" or args.model == "mnist"]
     _check_used(args, wanted)
     out = place(args, "evidence")
     outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))

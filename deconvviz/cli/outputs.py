@@ -157,14 +157,14 @@ def _files_read(args: argparse.Namespace) -> Iterator[str]:
 
 def _folders_read(args: argparse.Namespace) -> Iterator[_Folder]:
     from deconvviz.images import ENDINGS
-    from deconvviz.models.checkpoints import ENDINGS as WEIGHTS
+    from deconvviz.models.checkpoints import WEIGHT_ENDINGS
 
     for name in (getattr(args, "data", None), *(getattr(args, "images", None) or ())):
         if name and os.path.isdir(name):
             yield _Folder(str(name), True, ENDINGS)
     for name in (getattr(args, "checkpoints", None), getattr(args, "state", None)):
         if name:
-            yield _Folder(str(name), False, frozenset(WEIGHTS))
+            yield _Folder(str(name), False, frozenset(WEIGHT_ENDINGS))
 
 
 def _same(path: Path, other: str) -> bool:

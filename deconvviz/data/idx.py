@@ -22,7 +22,7 @@ from deconvviz.arguments import PATH, TEXT, instance, takes, whole_from
 from deconvviz.errors import DataError, MissingFileError
 
 UNSIGNED_BYTE = 8
-LARGEST = 2**30  # values in a file; MNIST has 47 million, its largest relative 640 million
+MOST_VALUES = 2**30  # values in a file; MNIST has 47 million, its largest relative 640 million
 
 
 @takes(path=PATH, dimensions=whole_from(0, 256))
@@ -81,8 +81,8 @@ def _values(file: IO[bytes] | gzip.GzipFile, dimensions: int, name: str) -> torc
         raise DataError(f"{name!r} is truncated: its header has {len(raw)} of {header} bytes")
     sizes = struct.unpack(f">{dimensions}I", raw[4:header])
     promised = math.prod(sizes)
-    if promised > LARGEST:
-        raise DataError(f"{name!r} is refused: its header promises {promised:,} values, more than {LARGEST:,}")
+    if promised > MOST_VALUES:
+        raise DataError(f"{name!r} is refused: its header promises {promised:,} values, more than {MOST_VALUES:,}")
     values = bytearray(file.read(promised))
     if len(values) < promised:
         raise DataError(f"{name!r} is truncated: its header promises {promised} values, it holds {len(values)}")

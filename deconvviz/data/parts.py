@@ -20,14 +20,14 @@ from deconvviz.errors import DataError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
 from deconvviz.io.safetensors_files import json_of
 
-Place = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, column)
+PartPlace = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row, column)
 BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 
 
 @takes(path=PATH, images=several(PATH, "paths"))
 def read_parts(
     path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], *, preprocess: Preprocess | None = None
-) -> dict[str, list[Place]]:
+) -> dict[str, list[PartPlace]]:
     """Read the places that a file marks: for each part one per image, in the order of `images`.
 
     Args:
@@ -51,7 +51,7 @@ def read_parts(
     if not Path(path).is_file():
         raise MissingFileError(f"there is no file {os.fspath(path)!r} to read parts from")
     shown = os.fspath(path)
-    places: dict[str, dict[str, Place]] = {}
+    places: dict[str, dict[str, PartPlace]] = {}
     for image, part, place in (_from_json if shown.endswith(".json") else _from_csv)(Path(path)):
         marked = places.setdefault(part, {})
         if image in marked:
@@ -65,7 +65,7 @@ def read_parts(
     }
 
 
-def _of(shown: str, part: str, marked: Mapping[str, Place], image: str | os.PathLike[str]) -> Place:
+def _of(shown: str, part: str, marked: Mapping[str, PartPlace], image: str | os.PathLike[str]) -> PartPlace:
     name = os.fspath(image)
     for known in (name, Path(name).name):
         if known in marked:
@@ -73,7 +73,7 @@ def _of(shown: str, part: str, marked: Mapping[str, Place], image: str | os.Path
     raise DataError(f"{shown!r} does not mark the part {part!r} of {name!r}{did_you_mean(Path(name).name, marked)}")
 
 
-def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
+def _from_csv(path: Path) -> list[tuple[str, str, PartPlace]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         try:
             lines = csv.DictReader(file, strict=True)
@@ -99,7 +99,7 @@ def _from_csv(path: Path) -> list[tuple[str, str, Place]]:
             raise DataError(f"{str(path)!r} is not a CSV file ({error})") from error
 
 
-def _from_json(path: Path) -> list[tuple[str, str, Place]]:
+def _from_json(path: Path) -> list[tuple[str, str, PartPlace]]:
     try:
         rows = json_of(path.read_text("utf-8"))
     except ValueError as error:
@@ -113,7 +113,7 @@ def _from_json(path: Path) -> list[tuple[str, str, Place]]:
     ]
 
 
-def _place(given: Any, where: str) -> Place:
+def _place(given: Any, where: str) -> PartPlace:
     numbers = list(given) if isinstance(given, list) else []
     try:
         if len(numbers) not in (2, 4) or any(isinstance(one, bool) or float(one) != int(float(one)) for one in numbers):
@@ -124,7 +124,7 @@ def _place(given: Any, where: str) -> Place:
         raise DataError(said) from None
 
 
-def _moved(image: str | os.PathLike[str], place: Place, preprocess: Preprocess | None) -> Place:
+def _moved(image: str | os.PathLike[str], place: PartPlace, preprocess: Preprocess | None) -> PartPlace:
     """A place in an image file, in the pixels of what the preprocessing makes of it: the centre square, resized."""
     if preprocess is None or preprocess.size is None or not Path(image).is_file():
         return place

@@ -31,7 +31,7 @@ from deconvviz.evidence.methods import (
     mean_score,
     noise,
 )
-from deconvviz.evidence.metrics import FEWEST, Box, cut, enough, heatmap
+from deconvviz.evidence.metrics import FEWEST_IMAGES, FieldRanges, cut, enough, heatmap
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
@@ -146,7 +146,7 @@ class UnitsInImages:
     layer: str
     x: Tensor
     places: Sequence[ChannelPosition]
-    boxes: Sequence[Box]
+    boxes: Sequence[FieldRanges]
 
 
 def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32) -> list[float]:
@@ -214,7 +214,7 @@ def _curves(
     return _scaled(fallen, fallen[-1], fallen[0]), _scaled(risen, fallen[-1], fallen[0])
 
 
-def _first(image: Tensor, box: Box, ranks: Tensor, fractions: Tensor) -> Tensor:
+def _first(image: Tensor, box: FieldRanges, ranks: Tensor, fractions: Tensor) -> Tensor:
     """Where the pixels lie that are ranked first, (steps + 1, 1, H, W)."""
     counts = (fractions * ranks.numel()).round().long()
     (top, bottom), (left, right) = box
@@ -279,9 +279,10 @@ def _verdict(
 
 
 def _judged(name: str, gain: Score, beyond: float) -> str:
-    if gain.images < FEWEST:
+    if gain.images < FEWEST_IMAGES:
         images = "1 image is" if gain.images == 1 else f"{gain.images} images are"
-        return f"{images} too few to distinguish {name} from a random ranking ({gain.mean:+.2f}); use at least {FEWEST}"
+        least = f"use at least {FEWEST_IMAGES}"
+        return f"{images} too few to distinguish {name} from a random ranking ({gain.mean:+.2f}); {least}"
     if gain.low > 0:
         edges = "better than an edge detector" if beyond > 0 else "but no better than an edge detector"
         than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"

@@ -17,7 +17,7 @@ from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, W
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, mean_score
-from deconvviz.evidence.metrics import CONFIDENCE, FEWEST, enough, heatmap
+from deconvviz.evidence.metrics import CONFIDENCE, FEWEST_IMAGES, enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
@@ -28,7 +28,7 @@ from deconvviz.recording.restoring import Restored
 from deconvviz.results.evidence import Localisation, Score
 from deconvviz.results.summary import summary
 
-SIDE = 28  # pixels of a digit
+DIGIT_SIDE = 28  # pixels of a digit
 
 
 @takes(net=NET, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
@@ -121,7 +121,7 @@ def _means(hits: Score, edges: Score, chance: float) -> str:
         return "too few to distinguish this from chance"
     if hits.low <= chance:
         return "no better than chance"
-    if min(hits.images, edges.images) < FEWEST:
+    if min(hits.images, edges.images) < FEWEST_IMAGES:
         return "better than chance"
     if hits.low > edges.high:
         return "better than the edge detector"
@@ -164,9 +164,9 @@ def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, r
         >>> found.images.shape, found.boxes[0].diff().flatten().tolist()
         (torch.Size([4, 1, 84, 84]), [28, 28])
     """
-    if side < SIDE or count < 1 or distractors < 0:
+    if side < DIGIT_SIDE or count < 1 or distractors < 0:
         raise InputError(
-            f"a benchmark has 1 image or more, of {SIDE} pixels or more, and 0 distractors or more, "
+            f"a benchmark has 1 image or more, of {DIGIT_SIDE} pixels or more, and 0 distractors or more, "
             f"not {count} images of {side} pixels with {distractors}"
         )
     random = torch.Generator().manual_seed(random_state)
@@ -176,13 +176,13 @@ def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, r
     picked = order[:count]
     for n, digit in enumerate(picked.tolist()):
         taken = torch.zeros(side, side, dtype=torch.bool)
-        top, left = _free_place(taken, SIDE, random)
-        images[n, 0, top : top + SIDE, left : left + SIDE] = digits[digit, 0]
-        boxes[n] = torch.tensor([[top, top + SIDE], [left, left + SIDE]])
+        top, left = _free_place(taken, DIGIT_SIDE, random)
+        images[n, 0, top : top + DIGIT_SIDE, left : left + DIGIT_SIDE] = digits[digit, 0]
+        boxes[n] = torch.tensor([[top, top + DIGIT_SIDE], [left, left + DIGIT_SIDE]])
         others = order[labels[order] != labels[digit]]
         for other in others[torch.randint(len(others), (distractors,), generator=random)].tolist():
-            top, left = _free_place(taken, SIDE // 2, random)
-            images[n, 0, top : top + SIDE // 2, left : left + SIDE // 2] = digits[other, 0, 7:21, 7:21]
+            top, left = _free_place(taken, DIGIT_SIDE // 2, random)
+            images[n, 0, top : top + DIGIT_SIDE // 2, left : left + DIGIT_SIDE // 2] = digits[other, 0, 7:21, 7:21]
     net = DeconvNet(Anywhere(mnist_cnn()), preprocess=Preprocess(None, (0.0,), (1.0,)))
     return DigitBenchmark(net, images, labels[picked], boxes)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import once
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.metrics import Box, cut, edges, heatmap, interval
+from deconvviz.evidence.metrics import FieldRanges, cut, edges, heatmap, interval
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
@@ -123,7 +123,7 @@ class Judged:
         where = [(unit.channel, *unit.position) for unit in self.units]
         self.boxes = torch.from_numpy(receptive_fields(trace.tape, trace.layer(layer).value, where))
 
-    def box(self, image: int) -> Box:
+    def box(self, image: int) -> FieldRanges:
         return tuple((first, last) for first, last in self.boxes[image].tolist())
 
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:

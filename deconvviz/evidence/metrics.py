@@ -18,11 +18,13 @@ from torch import Tensor
 
 from deconvviz.errors import DependencyError
 
-Box = tuple[
+FieldRanges = tuple[
     tuple[int, int], ...
 ]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
 CONFIDENCE = 0.95
-FEWEST = 6  # images from which such an interval can be: all of 5 lie above zero once in 32 times by chance, of 6 in 64
+FEWEST_IMAGES = (
+    6  # images from which such an interval can be: all of 5 lie above zero once in 32 times by chance, of 6 in 64
+)
 RESAMPLES = 2000
 WINDOW = 7  # pixels of SSIM's window
 
@@ -45,7 +47,7 @@ def heatmap(pixels: Tensor) -> Tensor:
     return strength / largest.clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def cut(heat: Tensor, box: Box | None) -> Tensor:
+def cut(heat: Tensor, box: FieldRanges | None) -> Tensor:
     """The part of a heatmap (H, W) inside a box. Outside the receptive field every picture is zero."""
     return heat if box is None else heat[tuple(slice(first, last) for first, last in box)]
 

@@ -71,7 +71,7 @@ def shown_at(tape: Tape, layer: str) -> tuple[str, bool]:
             return place, True
 
 
-class Scores(NamedTuple):
+class ClassScoreLayer(NamedTuple):
     """The layer that says how much a model is for each class, and whether these are probabilities already."""
 
     layer: str
@@ -83,13 +83,13 @@ class Scores(NamedTuple):
         return scores if self.probabilities else scores.softmax(1)
 
 
-def class_scores(tape: Tape) -> Scores | None:
+def class_scores(tape: Tape) -> ClassScoreLayer | None:
     """The first output of a whole recorded run that is scores of two classes or more; None where there is none."""
     for name, layer in tape.layers.items():
         shape = layer.value.shape
         if name.split("[")[0] == "output" and len(shape) > 1 and shape[1] > 1 and set(shape[2:]) <= {1}:
             maker = tape.makers().get(layer.value.id)
-            return Scores(name, maker is not None and maker.label in ("aten._softmax", "aten.softmax"))
+            return ClassScoreLayer(name, maker is not None and maker.label in ("aten._softmax", "aten.softmax"))
     return None
 
 

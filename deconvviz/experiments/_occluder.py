@@ -21,7 +21,7 @@ from deconvviz.recording.observer import Observer
 from deconvviz.recording.restoring import Restored
 
 PatchBox = tuple[int, int, int, int]  # top, left, and one past the bottom and the right
-NOTHING: PatchBox = (0, 0, 0, 0)
+NO_PATCH: PatchBox = (0, 0, 0, 0)
 Job = tuple[int, PatchBox]  # an image's number, and what of it is covered
 Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and its maps (jobs, channels, ...)
 
@@ -68,7 +68,9 @@ class Occluder:
     def whole(self) -> dict[str, Tensor]:
         """The layers' maps on the images as they are, (N, channels, ...)."""
         batches: dict[str, list[Tensor]] = {name: [] for name in self.axes}
-        self.sweep([(n, NOTHING) for n in range(len(self.x))], lambda name, _, maps: batches[name].append(maps.clone()))
+        self.sweep(
+            [(n, NO_PATCH) for n in range(len(self.x))], lambda name, _, maps: batches[name].append(maps.clone())
+        )
         return {name: torch.cat(parts) for name, parts in batches.items()}
 
     def sweep(self, jobs: Sequence[Job], seen: Seen, done: Callable[[int], Any] = lambda count: None) -> None:

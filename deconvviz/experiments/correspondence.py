@@ -24,7 +24,7 @@ from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 
 SURE = 0.05  # of a control as low by chance
-FEWEST = 19  # draws of a control that can be so sure: (1 + 0) / (1 + 19)
+FEWEST_DRAWS = 19  # draws of a control that can be so sure: (1 + 0) / (1 + 19)
 
 
 @takes(net=NET, parts=MAPPING, random_state=RANDOM_STATE, progress=FLAG)
@@ -225,7 +225,7 @@ def _verdict(result: Correspondence) -> str:
         numbers = (
             f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
         )
-        if len(random) < FEWEST:
+        if len(random) < FEWEST_DRAWS:
             draws = f"{len(random)} draws of random places are" if len(random) > 1 else "1 draw of random places is"
             said.append(f"{draws} too few to say how consistently covering {part} changes the images ({numbers})")
             continue
@@ -237,5 +237,5 @@ def _verdict(result: Correspondence) -> str:
         elif chance(-random, -delta) <= SURE:
             means = "less consistently than random places do"
         said.append(f"covering {part} changes the images {means} ({numbers})")
-    more = f" Use at least {FEWEST} draws." if any("too few to say" in one for one in said) else ""
+    more = f" Use at least {FEWEST_DRAWS} draws." if any("too few to say" in one for one in said) else ""
     return f"In {result.layers[-1]}, {'; '.join(said)}.{more}"

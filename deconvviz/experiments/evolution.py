@@ -52,7 +52,11 @@ from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
 
-LAYERS, ROWS, MEASURED = 5, 6, 48  # by default: layers, channels shown of each, channels measured of each, at most
+LAYERS_SHOWN, CHANNELS_SHOWN, CHANNELS_MEASURED = (
+    5,
+    6,
+    48,
+)  # by default: layers, channels shown of each, channels measured of each, at most
 
 
 @takes(net=NET, progress=FLAG)
@@ -293,7 +297,7 @@ class _Study:
 def _thinned(top: TopActivations) -> list[str]:
     """Layers with positions, that is convolutions, if there are any; of many, some evenly."""
     layers = [layer for layer in top.layers if top.positions[layer].shape[2]] or list(top.layers)
-    return [layers[place] for place in _evenly(len(layers), LAYERS)]
+    return [layers[place] for place in _evenly(len(layers), LAYERS_SHOWN)]
 
 
 def _evenly(count: int, most: int) -> list[int]:
@@ -305,7 +309,7 @@ def _chosen(layer: str, strongest: Tensor, asked: Any) -> tuple[list[int], list[
     """The channels of a layer to show, and those to measure. strongest: (channels,), activations in the end."""
     count = len(strongest)
     if asked is None:
-        return sorted(strongest.topk(min(ROWS, count)).indices.tolist()), _evenly(count, MEASURED)
+        return sorted(strongest.topk(min(CHANNELS_SHOWN, count)).indices.tolist()), _evenly(count, CHANNELS_MEASURED)
     channels = channels_of(asked, count, layer)
     return channels, list(dict.fromkeys(channels))
 

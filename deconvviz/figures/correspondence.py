@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
 
-SHOWN = 8  # images, at most
+IMAGES_SHOWN = 8  # images, at most
 
 
 def draw(result: Correspondence, title: str = "") -> Figure:
@@ -22,7 +22,7 @@ def draw(result: Correspondence, title: str = "") -> Figure:
     deviation and the range over draws.
     """
     parts = list(result.differences)
-    count = min(SHOWN, len(result.images))
+    count = min(IMAGES_SHOWN, len(result.images))
     figure = Figure(figsize=(max(7.0, 1.2 * count, 4.2 * len(parts)), 5.6), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.4])[:, 0]
     colours = dict(zip(parts, matplotlib.colormaps["tab10"](range(len(parts))), strict=True))

@@ -16,8 +16,8 @@ from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Diagnosis, LayerFacts
 
 COLOURS = {"dead": "#444444", "always on": "#e6a117", "duplicate": "#8e44ad", "RMS": "#d62728", "aliasing": "#1f8a70"}
-SHOWN = 96  # filters, at most
-SIDE = 48  # pixels that a filter is enlarged to, at least
+FILTERS_SHOWN = 96  # filters, at most
+FILTER_PIXELS = 48  # pixels that a filter is enlarged to, at least
 
 
 def draw(result: Diagnosis) -> Figure:
@@ -40,8 +40,8 @@ def draw(result: Diagnosis) -> Figure:
 
 
 def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
-    tiles = [signed_as_rgb(weights) for weights in result.filters[:SHOWN]]
-    enlarge = max(1, math.ceil(SIDE / tiles[0].shape[1]))
+    tiles = [signed_as_rgb(weights) for weights in result.filters[:FILTERS_SHOWN]]
+    enlarge = max(1, math.ceil(FILTER_PIXELS / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
     gap, columns = 14, math.ceil(math.sqrt(len(tiles) * 1.9))
@@ -54,7 +54,7 @@ def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
             left_, top_, reach = left - 3 + 4 * inset, top - 3 + 4 * inset, 6 - 8 * inset
             frame = Rectangle((left_, top_), width + reach, height + reach, fill=False, ec=COLOURS[problem], lw=2)
             axes.add_patch(frame)
-    more = f", the first {SHOWN}" if len(result.filters) > SHOWN else ""
+    more = f", the first {FILTERS_SHOWN}" if len(result.filters) > FILTERS_SHOWN else ""
     axes.set_title(f"filters of {first.layer}{more}; a frame is a flag, in the colour at the right", fontsize=9)
     axes.axis("off")
 

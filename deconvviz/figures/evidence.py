@@ -16,8 +16,8 @@ from deconvviz.errors import InputError
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 
-BASELINES = {"edges": "#8a6d3b", "random": "#777777"}
-SHOWN = 8  # images of a benchmark, at most
+BASELINE_COLOURS = {"edges": "#8a6d3b", "random": "#777777"}
+IMAGES_SHOWN = 8  # images of a benchmark, at most
 
 
 @functools.singledispatch
@@ -28,9 +28,9 @@ def draw(result: Any, **options: Any) -> Figure:
 
 def _colours(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each method; baselines are brown and grey."""
-    others = [name for name in names if name not in BASELINES]
+    others = [name for name in names if name not in BASELINE_COLOURS]
     palette = matplotlib.colormaps["tab10"]
-    return {**{name: palette(n) for n, name in enumerate(others)}, **BASELINES}
+    return {**{name: palette(n) for n, name in enumerate(others)}, **BASELINE_COLOURS}
 
 
 def _figure(result: Judgement, panels: int, title: str, height: float = 3.9) -> tuple[Figure, list[Any]]:
@@ -79,7 +79,7 @@ def _(result: Deletion, **options: Any) -> Figure:
         (panels[1], result.insertion, result.insertion_scores, "inserted"),
     ):
         for method, values in curves.items():
-            style = "--" if method in BASELINES else "-"
+            style = "--" if method in BASELINE_COLOURS else "-"
             label = f"{method} {scores[method].mean:.2f}"
             _band(axes, result.fractions.numpy(), values, label, colours[method], linestyle=style)
         axes.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
@@ -119,7 +119,7 @@ def _(result: Selectivity, **options: Any) -> Figure:
 @draw.register
 def _(result: Localisation, **options: Any) -> Figure:
     figure = Figure(figsize=(9, 4.6), layout="constrained")
-    count = min(SHOWN, len(result.images))
+    count = min(IMAGES_SHOWN, len(result.images))
     grid = figure.add_gridspec(2, count, height_ratios=[1.7, 1])
     axes = figure.add_subplot(grid[0, :])
     _bars(axes, result.hits, "images on which the strongest pixel lies in the object")

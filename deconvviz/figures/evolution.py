@@ -15,11 +15,11 @@ from deconvviz.figures.projections import same_size
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
 
-COLUMNS = 10  # checkpoints in a grid, at most
-SIDE = 64  # pixels that a tile is enlarged to, at least
+CHECKPOINTS_SHOWN = 10  # checkpoints in a grid, at most
+TILE_PIXELS = 64  # pixels that a tile is enlarged to, at least
 
 
-def draw(result: Evolution, columns: int = COLUMNS) -> Figure:
+def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
     """Per layer, one row per channel and one column per checkpoint, with the last one's image patch; then curves.
 
     A tile in a grey frame shows another image than the tile before it. Layers that are not images have no grid.
@@ -51,7 +51,7 @@ def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[Stro
         [tile for row in rows for tile in _tiles([row[place] for place in shown])],
         [edge for row in rows for edge in _edges([row[place] for place in shown])],
     )
-    enlarge = max(1, math.ceil(SIDE / tiles[0].shape[1]))
+    enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     gap = max(3, tiles[0].shape[1] // 16)
     height, width, _ = tiles[0].shape

@@ -16,8 +16,8 @@ from deconvviz.errors import InputError
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Occlusion
 
-NAMED = 6  # classes with a colour of their own
-OTHERS = "#bbbbbb"
+CLASSES_COLOURED = 6  # classes with a colour of their own
+OTHER_CLASSES = "#bbbbbb"
 PANELS = (
     "(a) patch where the class is weakest, (b) summed activation of the feature map, "
     "(c) projection of its strongest unit, (d) probability of the class, (e) most probable class"
@@ -98,11 +98,11 @@ def _map(
 
 def _classes(axes: Any, result: Occlusion, n: int) -> None:
     classes, counts = np.unique(result.predicted[n].numpy(), return_counts=True)
-    shown = classes[np.argsort(-counts, kind="stable")][:NAMED].tolist()
+    shown = classes[np.argsort(-counts, kind="stable")][:CLASSES_COLOURED].tolist()
     numbers = np.full(result.predicted[n].shape, len(shown))
     for number, label in enumerate(shown):
         numbers[result.predicted[n].numpy() == label] = number
-    colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHERS]  # type: ignore[attr-defined]
+    colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHER_CLASSES]  # type: ignore[attr-defined]
     axes.pcolormesh(
         *_edges(result),
         numbers,
@@ -113,7 +113,7 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
     axes.set_title("(e) most probable class", fontsize=8)
     entries = [Patch(color=colours[number], label=_short(result.name_of(label))) for number, label in enumerate(shown)]
     if len(classes) > len(shown):
-        entries.append(Patch(color=OTHERS, label=f"{len(classes) - len(shown)} others"))
+        entries.append(Patch(color=OTHER_CLASSES, label=f"{len(classes) - len(shown)} others"))
     axes.legend(
         handles=entries, fontsize=6.5, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False
     )

@@ -41,7 +41,7 @@ ENLARGE = whole_from(1, 1001)
 PROJECTION = instance("a Projection", Projection)
 
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
-TILE = 96  # pixels that a figure's tile is enlarged to, at least
+TILE_PIXELS = 96  # pixels that a figure's tile is enlarged to, at least
 
 
 @functools.singledispatch
@@ -339,7 +339,7 @@ def _tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int
 
 def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: Sequence[str] | None = None) -> Figure:
     """Tiles with a label above each: given, or its number."""
-    enlarge = max(1, math.ceil(TILE / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
+    enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
     columns = _columns(len(tiles), columns, tiles[0])

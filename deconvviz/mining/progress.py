@@ -19,7 +19,7 @@ from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, checked, manifest_of, write_tensors
 from deconvviz.mining.layer_results import TENSORS, LayerResults
 
-FORMAT = 2
+PROGRESS_FORMAT = 2
 _MANIFEST = {
     "identity": dict[str, Any],
     "layers": tuple[str, ...],
@@ -123,7 +123,7 @@ class ScanProgress:
             for name, tensor in results.tensors().items()
         }
         manifest = {
-            "format": FORMAT,
+            "format": PROGRESS_FORMAT,
             "identity": identity,
             "layers": list(self.layers),
             "done": self.done.runs,
@@ -159,7 +159,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, LayerResults]]:
     """The checked manifest of a file, and what was found per layer."""
     with safe_open(path, framework="pt") as stored:
         manifest = manifest_of(stored, "scan")
-        if manifest["format"] != FORMAT:
+        if manifest["format"] != PROGRESS_FORMAT:
             raise DataError(f"the state {os.fspath(path)!r} was written by another version; remove it")
         for name, hint in _MANIFEST.items():
             checked(manifest[name], hint, name)

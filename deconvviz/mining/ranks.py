@@ -10,7 +10,7 @@ import torch.distributed
 
 from deconvviz.errors import DataError, DeconvVizError, InputError
 
-START = timedelta(minutes=30)  # for all processes to arrive
+ARRIVAL = timedelta(minutes=30)  # for all processes to arrive
 PATIENCE = timedelta(days=30)  # for one process to wait for another that works
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Ranks:
             # close, and a slow one may take its time. The first group shows that all processes have arrived, so that
             # one that never comes is not waited for as long.
             try:
-                for timeout in (START, PATIENCE):
+                for timeout in (ARRIVAL, PATIENCE):
                     self._group = torch.distributed.new_group(backend="gloo", timeout=timeout)
             except RuntimeError as error:
                 raise _gone() from error

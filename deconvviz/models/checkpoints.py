@@ -36,11 +36,11 @@ from deconvviz.io.safetensors_files import checked
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, read_weights, save_weights
 
-FORMAT = 1  # raised when a state can no longer be read by older code
+CHECKPOINT_FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"
 RUN = "run"  # the metadata entry of an epoch's weights that says of which run they are
-ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
-PARTS = {  # of the state
+WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
+STATE_ENTRIES = {  # of the state
     "deconvviz": int,
     "identity": dict[str, str],
     "curves": dict[str, tuple[float, ...]],
@@ -86,7 +86,7 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
     given = os.fspath(folder)
     if not os.path.isdir(folder):  # which says no of a name that no file can have
         raise MissingFileError(f"there is no folder {given!r} of checkpoints")
-    named = [path for path in Path(folder).iterdir() if path.suffix in ENDINGS and path.is_file()]
+    named = [path for path in Path(folder).iterdir() if path.suffix in WEIGHT_ENDINGS and path.is_file()]
     found = [path for path in named if path.name != STATE and not path.name.startswith(".")]
     hidden = [path.name for path in named if path.name.startswith(".")]
     if hidden and not found:
@@ -95,7 +95,7 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
         message = left_out(folder, dict.fromkeys(hidden, "hidden"))
         warnings.warn(message, HiddenCheckpointsWarning, stacklevel=2)
     if not found:
-        raise CheckpointError(f"the folder {given!r} holds no checkpoints: no file ends in {', '.join(ENDINGS)}")
+        raise CheckpointError(f"the folder {given!r} holds no checkpoints: no file ends in {', '.join(WEIGHT_ENDINGS)}")
     return sorted(found, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
 
 
@@ -139,7 +139,7 @@ class CheckpointFolder:
         """Write the weights of the epoch just done, then the state."""
         save_weights(model, self.path / f"epoch-{progress.epoch:03d}.safetensors", metadata={**metadata, RUN: self.run})
         state = {
-            "deconvviz": FORMAT,
+            "deconvviz": CHECKPOINT_FORMAT,
             "identity": self.identity,
             "curves": progress.curves,
             "best_weights": progress.best_weights,
@@ -198,13 +198,13 @@ class CheckpointFolder:
     def _read(self) -> dict[str, Any]:
         path = self.path / STATE
         state = load_plain(path)
-        version = state.get("deconvviz", FORMAT) if isinstance(state, dict) else FORMAT
-        if isinstance(version, int) and version != FORMAT:
-            raise CheckpointError(f"{os.fspath(path)!r} has format {version!r}; this version reads {FORMAT}")
-        if not isinstance(state, dict) or set(state) != set(PARTS):
+        version = state.get("deconvviz", CHECKPOINT_FORMAT) if isinstance(state, dict) else CHECKPOINT_FORMAT
+        if isinstance(version, int) and version != CHECKPOINT_FORMAT:
+            raise CheckpointError(f"{os.fspath(path)!r} has format {version!r}; this version reads {CHECKPOINT_FORMAT}")
+        if not isinstance(state, dict) or set(state) != set(STATE_ENTRIES):
             raise self._no_state()
         try:
-            for name, hint in PARTS.items():
+            for name, hint in STATE_ENTRIES.items():
                 checked(state[name], hint, name)
             if set(state["curves"]) != set(CURVES) or len({len(curve) for curve in state["curves"].values()}) > 1:
                 raise TypeError(f"curves are not {', '.join(CURVES)} of one length")

@@ -27,7 +27,7 @@ from deconvviz.io.safetensors_files import DAMAGE, WRITER, write_tensors
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 PICKLES = 5  # in a file as torch wrote them before 1.6
-SHOWN = 3  # how many of the names that do not fit an error lists
+NAMES_SHOWN = 3  # how many of the names that do not fit an error lists
 
 Weights = dict[str, torch.Tensor]
 WORDS = mapping_of(str, "a mapping from names to texts")
@@ -77,8 +77,8 @@ def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
     given = _without_prefix(weights, expected)
     faults = _faults(given, expected)
     if faults:
-        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:SHOWN])}{more}")
+        more = f" and {len(faults) - NAMES_SHOWN} more" if len(faults) > NAMES_SHOWN else ""
+        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:NAMES_SHOWN])}{more}")
     return given
 
 
@@ -122,7 +122,7 @@ def _read_torch(name: str) -> Weights:
         raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
     strangers = [_short(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if strangers or not content:
-        held = f"entries that are no tensors: {', '.join(strangers[:SHOWN])}" if strangers else "nothing"
+        held = f"entries that are no tensors: {', '.join(strangers[:NAMES_SHOWN])}" if strangers else "nothing"
         raise CheckpointError(
             f"{name!r} holds {held}; wanted is a state dict, bare or under one of {', '.join(WRAPPERS)}"
         )

@@ -9,8 +9,8 @@ Mirror, in every style: convolution with the transposed weights and without bias
 which is the adjoint of the convolution (Zeiler and Fergus 2014, section 2.1: "filtering with transposed weights"). It
 reads the weights and no recorded numbers. If the weights depend on the input, the operation is linearised.
 
-Windows: see `Geometry`. On crops it runs without padding: positions outside the map are set to zero first. Samples stay
-apart; channels are mixed, and lie along axis 1.
+Windows: see `WindowGeometry`. On crops it runs without padding: positions outside the map are set to zero first.
+Samples stay apart; channels are mixed, and lie along axis 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deconvviz.operations.conditions import only
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.registry import channels, crop, mirror, region_needed, window
 from deconvviz.operations.step import Signals, Step
-from deconvviz.operations.windows import Geometry, Windows, everything_seen
+from deconvviz.operations.windows import WindowGeometry, Windows, everything_seen
 from deconvviz.recording.tape import Operation, Value
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -
 # Windows and crops
 
 
-def _geometry(operation: Operation) -> Geometry:
+def _geometry(operation: Operation) -> WindowGeometry:
     kernel = operation["weight"].shape[2:]
-    return Geometry.of(operation, list(kernel), len(kernel))
+    return WindowGeometry.of(operation, list(kernel), len(kernel))
 
 
 def _has_even_windows(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:

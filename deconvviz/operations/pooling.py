@@ -11,7 +11,7 @@ reads the switches. They may point anywhere, so it sees everything.
 
 **Average pooling.** Mirror: the adjoint, each value spread evenly over its window.
 
-Windows: see `Geometry`; adaptive windows have sizes that differ by one. On crops pooling runs without padding:
+Windows: see `WindowGeometry`; adaptive windows have sizes that differ by one. On crops pooling runs without padding:
 positions outside the map are set to minus infinity before a maximum, to zero before an average. Only the summed overlap
 is local. Samples and channels stay apart.
 """
@@ -31,7 +31,7 @@ from deconvviz.operations.regions import Region
 from deconvviz.operations.registry import crop, masks_and_indices, mirror, outputs, region_needed, window
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.vector_jacobian import adjoint
-from deconvviz.operations.windows import Geometry, Windows, per_axis
+from deconvviz.operations.windows import WindowGeometry, Windows, per_axis
 from deconvviz.recording.tape import Operation, Value
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def average_crop(crops: Crops, operation: Operation, region: Region) -> Value:
 # Windows
 
 
-def _geometry(operation: Operation) -> Geometry:
+def _geometry(operation: Operation) -> WindowGeometry:
     rank = int(operation.label.split("pool")[1][0])
-    return Geometry.of(operation, per_axis(operation["kernel_size"], rank), rank)
+    return WindowGeometry.of(operation, per_axis(operation["kernel_size"], rank), rank)
 
 
 @window(aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, *_AVERAGE_POOLS)

@@ -105,7 +105,7 @@ def per_axis(given: Any, rank: int, default: Any = 1) -> list[int]:
     return numbers * rank if len(numbers) == 1 else numbers
 
 
-class Geometry(NamedTuple):
+class WindowGeometry(NamedTuple):
     """Of a convolution or pooling, per spatial axis."""
 
     kernel: NDArray[np.int64]
@@ -115,7 +115,7 @@ class Geometry(NamedTuple):
     transposed: bool
 
     @classmethod
-    def of(cls, operation: Operation, kernel: Sequence[int], rank: int) -> Geometry:
+    def of(cls, operation: Operation, kernel: Sequence[int], rank: int) -> WindowGeometry:
         stride = per_axis(operation["stride"], rank, kernel)
         padding, dilation = per_axis(operation["padding"], rank), per_axis(operation["dilation"], rank)
         sides = [np.array(given, np.int64) for given in (kernel, stride, padding, dilation)]

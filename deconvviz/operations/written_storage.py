@@ -14,17 +14,17 @@ from torch import Tensor
 
 from deconvviz.operations.registry import mirror
 from deconvviz.operations.step import Signals, Step
-from deconvviz.recording.aliasing import Place, common, overwritten, place_in, reread, shown, stored, whole_place
+from deconvviz.recording.aliasing import Placement, common, overwritten, place_in, reread, shown, stored, whole_place
 from deconvviz.recording.tape import Operation, Value
 
 
 def _samples_alike(operation: Operation, samples: int) -> bool:
-    return place_in(*common(operation["root_geometry"], operation["geometry"]), samples) is not None
+    return place_in(*common(operation["root_layout"], operation["layout"]), samples) is not None
 
 
-def _placed(op: Step) -> tuple[int, Place]:
+def _placed(op: Step) -> tuple[int, Placement]:
     """How many samples the signal holds, and where in each the elements lie that were read or written."""
-    root, asked = common(op["root_geometry"], op["geometry"])
+    root, asked = common(op["root_layout"], op["layout"])
     if op.samples is None:
         return 1, whole_place(root, asked)
     place = place_in(root, asked, op.tape.samples)
@@ -36,7 +36,7 @@ def _placed(op: Step) -> tuple[int, Place]:
 def put_back(op: Step, signal: Tensor) -> Signals:
     """Each element to where it was read from; what lies outside the root is constant."""
     samples, place = _placed(op)
-    root, asked = op["root_geometry"], op["geometry"]
+    root, asked = op["root_layout"], op["layout"]
     numbers = stored(signal, asked, root)
     arrived = op.taken(op["root"])
     if arrived is None:
@@ -56,8 +56,8 @@ def _shape(op: Step, value: Value, size: tuple[int, ...]) -> tuple[int, ...]:
 def split_off(op: Step, signal: Tensor) -> Signals:
     """The part that was written, and the rest, which is zero there."""
     samples, place = _placed(op)
-    root, asked = op["root_geometry"], op["geometry"]
-    whole, written = (geometry.size for geometry in common(root, asked))
+    root, asked = op["root_layout"], op["layout"]
+    whole, written = (layout.size for layout in common(root, asked))
     flat = place.laid_out(stored(signal, root, asked), samples)
     part = shown(place.read(flat).view(_shape(op, op["part"], written)), asked, root)
     if op["root"] is None:

@@ -31,7 +31,7 @@ from deconvviz.recording.isolation import check_threads
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value
 
-BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it does not fit the caches
+SIGNAL_BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it does not fit the caches
 WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time
 
 
@@ -86,7 +86,7 @@ def samples_apart(tape: Tape, style: Style) -> frozenset[int]:
 
 
 def project(
-    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, *, budget: int = BUDGET
+    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, *, budget: int = SIGNAL_BUDGET
 ) -> tuple[list[Tensor], Met]:
     """Project units of one layer.
 

@@ -21,7 +21,7 @@ from deconvviz.projection.crops import phases, regions, seen_operations
 from deconvviz.recording.tape import Operation, Tape, Value
 
 WRITING = 1e7  # multiplications in the time that it takes to record an operation, or to write it on a tape of crops
-LARGE = 3e8  # from this work per unit, skip everything outside the image
+LARGE_COST = 3e8  # from this work per unit, skip everything outside the image
 ELEMENT = 24  # reading and writing an element of a map costs about as much as this many multiplications
 
 
@@ -112,7 +112,7 @@ class UnitCrops:
         Others travel with those that have the same phases; units near the border, which need masks, go apart.
         """
         kinds = self.seen[self.layer.id].start
-        if self.cost <= LARGE:
+        if self.cost <= LARGE_COST:
             border = np.zeros((len(kinds), 1), np.int64)
             for value in {value.id: value for operation, _ in self.operations for value in operation.inputs}.values():
                 border[:, 0] |= self.seen[value.id].crossing(value.shape)
@@ -123,7 +123,7 @@ class UnitCrops:
         """The units that can share a tape, by their numbers, and what they see."""
         for kind in np.unique(self._kinds):
             group = np.nonzero(self._kinds == kind)[0]
-            if self.cost > LARGE:
+            if self.cost > LARGE_COST:
                 yield group, regions(self.tape, self.style, self.layer, self.seen[self.layer.id].start[group])
             else:
                 yield group, {key: Region(region.start[group], region.size) for key, region in self.seen.items()}

@@ -22,7 +22,7 @@ from deconvviz.projection.model_call import check_finite, is_finite
 from deconvviz.recording.blank_tensors import zeros
 from deconvviz.recording.tape import Tape, Value, mapped
 
-BUDGET = 256 * 2**20  # bytes of all crops of a batch
+CROP_BUDGET = 256 * 2**20  # bytes of all crops of a batch
 SMALL = 1024  # up to so many positions, crops are put back all at once
 
 
@@ -108,7 +108,7 @@ class _Projecting:
         count = len(self.units.samples)
         pixels = zeros((count, *x.shape[1:]), wide(x.dtype), x.device)
         activations = torch.zeros(count, dtype=self.units.layer.dtype)
-        chunk = max(1, BUDGET // max(1, self.units.bytes_per_unit))
+        chunk = max(1, CROP_BUDGET // max(1, self.units.bytes_per_unit))
         for group, seen in self.units.groups():
 
             def send_back(part: slice, group: Starts = group, seen: dict[int, Region] = seen) -> None:

@@ -1,11 +1,11 @@
 """Which value a tensor holds when several tensors share one storage and some of them are written.
 
-A tensor is a *geometry* (offset, size, stride) over a storage. For each storage that holds something that depends on
-the input, a `StorageState` knows the newest complete content, the *root*, and the value of every geometry that was
-defined since the last write. A tensor whose geometry was defined before that write is read from the root by `reread`.
+A tensor is a *layout* (offset, size, stride) over a storage. For each storage that holds something that depends on
+the input, a `StorageState` knows the newest complete content, the *root*, and the value of every layout that was
+defined since the last write. A tensor whose layout was defined before that write is read from the root by `reread`.
 A write to a part of the storage gives it a new root by `overwritten`. Both are put on the tape like any operation, so
-that the way back passes through them. A `Place` says where a geometry lies in a root, by offset, size and stride, so
-that the cost of a write grows with what is written and not with the storage.
+that the way back passes through them. A `Placement` says where a layout lies in a root, by offset, size and stride: the
+cost of a write grows with what is written and not with the storage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.utils.dlpack import from_dlpack
 V = TypeVar("V")
 
 
-class Geometry(NamedTuple):
+class StorageLayout(NamedTuple):
     """Where a tensor's elements lie in its storage, in elements of its dtype.
 
     Attributes:
@@ -44,12 +44,12 @@ class Geometry(NamedTuple):
     neg: bool = False
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Geometry:
+    def of(cls, tensor: Tensor) -> StorageLayout:
         place = int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(), tensor.dtype
         return cls(*place, tensor.is_conj(), tensor.is_neg())
 
     @classmethod
-    def whole(cls, tensor: Tensor) -> Geometry:
+    def whole(cls, tensor: Tensor) -> StorageLayout:
         """The tensor's whole storage, flat."""
         return cls(0, (tensor.untyped_storage().nbytes() // tensor.element_size(),), (1,), tensor.dtype)
 
@@ -82,32 +82,32 @@ class Geometry(NamedTuple):
         """One past the last position that holds an element."""
         return self.offset + 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
 
-    def covers(self, other: Geometry) -> bool:
+    def covers(self, other: StorageLayout) -> bool:
         """Whether both have the same elements, in any order."""
         if self == other:
             return True
         extents = [(g.offset, g.numel, g.dtype, g.conj, g.neg) for g in (self, other)]
         return extents[0] == extents[1] and self.dense() and other.dense()
 
-    def shares_numbers(self, other: Geometry) -> bool:
-        """Whether a tensor of the other geometry can read what this one writes: a complex number is two real ones."""
+    def shares_numbers(self, other: StorageLayout) -> bool:
+        """Whether a tensor of the other layout can read what this one writes: a complex number is two real ones."""
         return self.dtype.to_real() == other.dtype.to_real()
 
-    def real(self) -> Geometry:
-        """The geometry of the real numbers that make up complex ones; itself for other types."""
+    def real(self) -> StorageLayout:
+        """The layout of the real numbers that make up complex ones; itself for other types."""
         if not self.dtype.is_complex:
             return self
         doubled = tuple(2 * stride for stride in self.stride)
-        return Geometry(2 * self.offset, (*self.size, 2), (*doubled, 1), self.dtype.to_real())
+        return StorageLayout(2 * self.offset, (*self.size, 2), (*doubled, 1), self.dtype.to_real())
 
     def positions(self) -> Tensor:
-        """The position of every element in the storage, a long tensor of this geometry's size."""
+        """The position of every element in the storage, a long tensor of this layout's size."""
         positions = torch.tensor(self.offset, device="cpu")
         for size, stride in zip(self.size, self.stride, strict=True):
             positions = positions.unsqueeze(-1) + torch.arange(size, device="cpu") * stride
         return positions
 
-    def within(self, root: Geometry) -> Tensor:
+    def within(self, root: StorageLayout) -> Tensor:
         """The index of every element in ``root.flatten()``; -1 for elements that the root does not have."""
         of_root, own = root.positions().flatten(), self.positions()
         highest = int(torch.cat([of_root, own.flatten()]).max()) if of_root.numel() + own.numel() else 0
@@ -122,39 +122,39 @@ def separated(tensor: Tensor) -> Tensor:
         return tensor
     flat = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
     storage = from_dlpack(flat).untyped_storage()
-    geometry = int(tensor.storage_offset()), tensor.shape, tensor.stride()
-    view = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, *geometry)
+    layout = int(tensor.storage_offset()), tensor.shape, tensor.stride()
+    view = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage, *layout)
     conjugated = view.conj() if tensor.is_conj() else view
     return torch._neg_view(conjugated) if tensor.is_neg() else conjugated
 
 
-def common(root: Geometry, geometry: Geometry) -> tuple[Geometry, Geometry]:
-    """Both geometries in the same type: as real numbers if only one of them is complex."""
-    return (root, geometry) if root.dtype == geometry.dtype else (root.real(), geometry.real())
+def common(root: StorageLayout, layout: StorageLayout) -> tuple[StorageLayout, StorageLayout]:
+    """Both layouts in the same type: as real numbers if only one of them is complex."""
+    return (root, layout) if root.dtype == layout.dtype else (root.real(), layout.real())
 
 
-def stored(tensor: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
-    """The numbers in the storage of which a tensor of `geometry` shows `tensor`, in the type common with `other`."""
-    numbers = _turned(tensor, geometry)
-    return torch.view_as_real(numbers.resolve_conj()) if _in_parts(geometry, other) else numbers
+def stored(tensor: Tensor, layout: StorageLayout, other: StorageLayout) -> Tensor:
+    """The numbers in the storage of which a tensor of `layout` shows `tensor`, in the type common with `other`."""
+    numbers = _turned(tensor, layout)
+    return torch.view_as_real(numbers.resolve_conj()) if _in_parts(layout, other) else numbers
 
 
-def shown(numbers: Tensor, geometry: Geometry, other: Geometry) -> Tensor:
-    """What a tensor of `geometry` shows if `numbers` are stored: the inverse of `stored`, and its adjoint."""
-    return _turned(torch.view_as_complex(numbers.contiguous()) if _in_parts(geometry, other) else numbers, geometry)
+def shown(numbers: Tensor, layout: StorageLayout, other: StorageLayout) -> Tensor:
+    """What a tensor of `layout` shows if `numbers` are stored: the inverse of `stored`, and its adjoint."""
+    return _turned(torch.view_as_complex(numbers.contiguous()) if _in_parts(layout, other) else numbers, layout)
 
 
-def _in_parts(geometry: Geometry, other: Geometry) -> bool:
-    return geometry.dtype.is_complex and geometry.dtype != other.dtype
+def _in_parts(layout: StorageLayout, other: StorageLayout) -> bool:
+    return layout.dtype.is_complex and layout.dtype != other.dtype
 
 
-def _turned(tensor: Tensor, geometry: Geometry) -> Tensor:
-    turned = tensor.conj() if geometry.conj else tensor
-    return -turned if geometry.neg else turned
+def _turned(tensor: Tensor, layout: StorageLayout) -> Tensor:
+    turned = tensor.conj() if layout.conj else tensor
+    return -turned if layout.neg else turned
 
 
-class Place(NamedTuple):
-    """Where the elements of a geometry lie in a root, the same in each of the samples along axis 0 of both.
+class Placement(NamedTuple):
+    """Where the elements of a layout lie in a root, the same in each of the samples along axis 0 of both.
 
     The elements are a strided view of a sample's part of the root as it lies in memory. Where that is not possible,
     since some share a position or lie outside of the root, they are listed one by one.
@@ -218,9 +218,9 @@ class Place(NamedTuple):
         flat.index_add_(1, index.clamp(min=0), numbers.reshape(len(flat), -1) * (index >= 0))
 
 
-def place_in(root: Geometry, asked: Geometry, samples: int) -> Place | None:
+def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> Placement | None:
     """Where the elements of `asked` lie in a root of several samples; None if that differs from sample to sample."""
-    if not all(geometry.size and geometry.size[0] % samples == 0 for geometry in (root, asked)):
+    if not all(layout.size and layout.size[0] % samples == 0 for layout in (root, asked)):
         return None
     rows, part = (g._replace(size=(g.size[0] // samples, *g.size[1:])) for g in (root, asked))
     step = rows.size[0] * root.stride[0]
@@ -230,13 +230,13 @@ def place_in(root: Geometry, asked: Geometry, samples: int) -> Place | None:
     if not inside or not rows.dense() or (samples > 1 and step < rows.numel):
         listed = _listed(root, asked, samples)
         order: Iterable[int] = range(len(rows.size))
-        return None if listed is None else Place(rows.size, tuple(order), 0, part.size, part.stride, listed)
+        return None if listed is None else Placement(rows.size, tuple(order), 0, part.size, part.stride, listed)
     order = sorted(range(len(rows.size)), key=lambda axis: (-rows.stride[axis], -rows.size[axis]))
-    place = Place(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
+    place = Placement(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
     return place if part.disjoint() else place._replace(listed=(part.positions() - rows.offset).flatten())
 
 
-def _listed(root: Geometry, asked: Geometry, samples: int) -> Tensor | None:
+def _listed(root: StorageLayout, asked: StorageLayout, samples: int) -> Tensor | None:
     """The index of each of a sample's elements in its flattened part of the root; None if samples mix."""
     length = root.numel // samples
     indices = asked.within(root).reshape(samples, -1)
@@ -247,7 +247,7 @@ def _listed(root: Geometry, asked: Geometry, samples: int) -> Tensor | None:
     return within[0] if alike else None
 
 
-def whole_place(root: Geometry, asked: Geometry) -> Place:
+def whole_place(root: StorageLayout, asked: StorageLayout) -> Placement:
     """Where the elements of `asked` lie in the root, all samples together."""
     root, asked = (g if g.size else g._replace(size=(1,), stride=(1,)) for g in (root, asked))
     place = place_in(root, asked, 1)
@@ -255,21 +255,21 @@ def whole_place(root: Geometry, asked: Geometry) -> Place:
     return place
 
 
-def reread(root: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
-    """What a tensor of `geometry` reads from a storage with the content `root`; 0 outside of it."""
-    place = whole_place(*common(root_geometry, geometry))
-    numbers = place.read(place.laid_out(stored(root, root_geometry, geometry), 1))
-    return shown(numbers.view(common(root_geometry, geometry)[1].size), geometry, root_geometry)
+def reread(root: Tensor, root_layout: StorageLayout, layout: StorageLayout) -> Tensor:
+    """What a tensor of `layout` reads from a storage with the content `root`; 0 outside of it."""
+    place = whole_place(*common(root_layout, layout))
+    numbers = place.read(place.laid_out(stored(root, root_layout, layout), 1))
+    return shown(numbers.view(common(root_layout, layout)[1].size), layout, root_layout)
 
 
-def overwritten(root: Tensor | None, part: Tensor, root_geometry: Geometry, geometry: Geometry) -> Tensor:
-    """The content `root` after `part` was written to `geometry`; zeros take the place of a constant root, None."""
-    whole, asked = common(root_geometry, geometry)
+def overwritten(root: Tensor | None, part: Tensor, root_layout: StorageLayout, layout: StorageLayout) -> Tensor:
+    """The content `root` after `part` was written to `layout`; zeros take the place of a constant root, None."""
+    whole, asked = common(root_layout, layout)
     place = whole_place(whole, asked)
-    content = part.new_zeros(root_geometry.size, dtype=root_geometry.dtype) if root is None else root.clone()
-    flat = place.laid_out(stored(content, root_geometry, geometry), 1)
-    place.write(flat, stored(part, geometry, root_geometry))
-    return shown(place.as_root(flat, whole.size), root_geometry, geometry)
+    content = part.new_zeros(root_layout.size, dtype=root_layout.dtype) if root is None else root.clone()
+    flat = place.laid_out(stored(content, root_layout, layout), 1)
+    place.write(flat, stored(part, layout, root_layout))
+    return shown(place.as_root(flat, whole.size), root_layout, layout)
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -286,16 +286,16 @@ class StorageState(Generic[V]):
         reference: A weak reference, which keeps the storage's address from being given to another one.
         address: Address of its memory.
         version: Number of writes so far.
-        root: Geometry and value of the newest complete content; None if it is not known.
-        values: For each geometry, the version in which its value was defined, and the value.
+        root: Layout and value of the newest complete content; None if it is not known.
+        values: For each layout, the version in which its value was defined, and the value.
     """
 
-    def __init__(self, tensor: Tensor, root: V, geometry: Geometry | None = None) -> None:
+    def __init__(self, tensor: Tensor, root: V, layout: StorageLayout | None = None) -> None:
         self.reference = StorageWeakRef(tensor.untyped_storage())
         self.address = tensor.untyped_storage().data_ptr()
         self.version = 0
-        self.root: tuple[Geometry, V] | None = (geometry or Geometry.of(tensor), root)
-        self.values: dict[Geometry, tuple[int, V]] = {self.root[0]: (0, root)}
+        self.root: tuple[StorageLayout, V] | None = (layout or StorageLayout.of(tensor), root)
+        self.values: dict[StorageLayout, tuple[int, V]] = {self.root[0]: (0, root)}
 
     def is_memory_of(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in this memory, even if it came by a way that torch does not see, such as DLPack."""
@@ -306,33 +306,33 @@ class StorageState(Generic[V]):
         copied.values = dict(self.values)
         return copied
 
-    def current(self, geometry: Geometry) -> V | None:
-        """The value of `geometry`, if it was defined since the last write; otherwise None."""
-        version, value = self.values.get(geometry, (-1, None))
+    def current(self, layout: StorageLayout) -> V | None:
+        """The value of `layout`, if it was defined since the last write; otherwise None."""
+        version, value = self.values.get(layout, (-1, None))
         return value if version == self.version else None
 
-    def outdated(self, geometry: Geometry) -> bool:
-        """Whether the storage was written since `geometry` was defined, so that it must be read again."""
-        return self.root is not None and self.root[0].dtype == geometry.dtype and self.current(geometry) is None
+    def outdated(self, layout: StorageLayout) -> bool:
+        """Whether the storage was written since `layout` was defined, so that it must be read again."""
+        return self.root is not None and self.root[0].dtype == layout.dtype and self.current(layout) is None
 
-    def define(self, geometry: Geometry, value: V) -> None:
-        """From now on a tensor of `geometry` holds `value`."""
-        self.values[geometry] = (self.version, value)
+    def define(self, layout: StorageLayout, value: V) -> None:
+        """From now on a tensor of `layout` holds `value`."""
+        self.values[layout] = (self.version, value)
 
-    def write(self, geometry: Geometry, value: V) -> bool:
-        """Note that `geometry` was written. Returns whether that was the whole content; if not, a new root is due."""
+    def write(self, layout: StorageLayout, value: V) -> bool:
+        """Note that `layout` was written. Returns whether that was the whole content; if not, a new root is due."""
         self.version += 1
-        self.define(geometry, value)
-        if self.root is not None and geometry.covers(self.root[0]):
-            self.root = (geometry, value)
+        self.define(layout, value)
+        if self.root is not None and layout.covers(self.root[0]):
+            self.root = (layout, value)
             return True
         return False
 
-    def replace(self, geometry: Geometry, value: V) -> None:
-        """Note that the whole content has changed, and lies in `geometry`."""
+    def replace(self, layout: StorageLayout, value: V) -> None:
+        """Note that the whole content has changed, and lies in `layout`."""
         self.version += 1
-        self.root = (geometry, value)
-        self.define(geometry, value)
+        self.root = (layout, value)
+        self.define(layout, value)
 
     def invalidate(self) -> None:
         """Forget the content, since something that is not recorded has written it."""

@@ -148,7 +148,7 @@ def _refill(container: Any, content: Any) -> None:
 
 
 class _TensorState:
-    """The memory and geometry of a parameter or buffer, and whether it requires gradients.
+    """the memory and layout of a parameter or buffer, and whether it requires gradients.
 
     ``tensor.data = ...`` gives a tensor other memory without creating another tensor.
     """
@@ -167,6 +167,6 @@ class _TensorState:
 
 
 def _memory(tensor: Tensor) -> tuple[Any, ...]:
-    """What tells the memory and geometry of two tensors apart."""
+    """What tells the memory and layout of two tensors apart."""
     where = (tensor.storage_offset(), tensor.stride()) if storage_of(tensor) else None
     return storage_of(tensor), where, tensor.shape, tensor.dtype, tensor.device

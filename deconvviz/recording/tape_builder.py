@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from deconvviz.errors import UnsupportedOperation
-from deconvviz.recording.aliasing import Geometry, StorageState, overwritten, reread, separated, storage_of
+from deconvviz.recording.aliasing import StorageLayout, StorageState, overwritten, reread, separated, storage_of
 from deconvviz.recording.detached_storages import DetachedStorages
 from deconvviz.recording.functional_form import functional_form, one_number_per_axis
 from deconvviz.recording.recordable import NOT_RECORDED, check_can_be_followed, is_view
@@ -211,22 +211,22 @@ class TapeBuilder:
         state = self.storages.get(storage_of(tensor))
         if state is None:
             return None
-        geometry = Geometry.of(tensor)
-        if (value := state.current(geometry)) is not None:
+        layout = StorageLayout.of(tensor)
+        if (value := state.current(layout)) is not None:
             if (seen := self._seen_with_gradients(value)) is not value:
-                state.define(geometry, seen)
+                state.define(layout, seen)
             return seen
-        if state.root is None or not state.root[0].shares_numbers(geometry):
+        if state.root is None or not state.root[0].shares_numbers(layout):
             raise self._cannot_follow_memory()
         state.root = (state.root[0], self._seen_with_gradients(state.root[1]))
         value = self._new_value(tensor, tracked=True)
-        self._insert(reread, (state.root[1], state.root[0], geometry), value)
+        self._insert(reread, (state.root[1], state.root[0], layout), value)
         self._note_gradients(value)
-        state.define(geometry, value)
+        state.define(layout, value)
         return value
 
     def _is_outdated(self, tensor: Tensor) -> bool:
-        return self.storages[storage_of(tensor)].outdated(Geometry.of(tensor))
+        return self.storages[storage_of(tensor)].outdated(StorageLayout.of(tensor))
 
     def _cannot_follow_memory(self) -> UnsupportedOperation:
         return UnsupportedOperation(
@@ -236,33 +236,33 @@ class TapeBuilder:
 
     def _define(self, tensor: Tensor, value: Value, written: bool) -> None:
         """From now on `tensor` holds `value`; `written` says whether an existing tensor was written in place."""
-        key, geometry = storage_of(tensor), Geometry.of(tensor)
+        key, layout = storage_of(tensor), StorageLayout.of(tensor)
         state = self.storages.get(key)
         if state is None and not written:
             self.storages[key] = StorageState(tensor, value)
             return
         if state is None:  # a constant receives something that depends on the input
-            flat = Geometry.whole(tensor)
+            flat = StorageLayout.whole(tensor)
             content = Value(0, flat.size, tensor.dtype, tensor.device, tracked=False)
             state = self.storages[key] = StorageState(tensor, content, flat)
         if not written:
-            state.define(geometry, value)
+            state.define(layout, value)
             return
-        if not state.write(geometry, value):
-            self._overwrite_part(state, geometry, value)
+        if not state.write(layout, value):
+            self._overwrite_part(state, layout, value)
         self._update_detached(key)
 
-    def _overwrite_part(self, state: StorageState[Value], geometry: Geometry, value: Value) -> None:
+    def _overwrite_part(self, state: StorageState[Value], layout: StorageLayout, value: Value) -> None:
         """Give a storage a new root after a part of it was written."""
-        if state.root is None or not state.root[0].shares_numbers(geometry):
+        if state.root is None or not state.root[0].shares_numbers(layout):
             raise self._cannot_follow_memory()
-        root_geometry, root = state.root
+        root_layout, root = state.root
         newest = self._like(root)
         before = self._seen_with_gradients(root) if root.tracked else None
-        self._insert(overwritten, (before, value, root_geometry, geometry), newest)
+        self._insert(overwritten, (before, value, root_layout, layout), newest)
         self._note_gradients(newest, [root])
-        state.root = (root_geometry, newest)
-        state.define(root_geometry, newest)
+        state.root = (root_layout, newest)
+        state.define(root_layout, newest)
 
     def constant(self, tensor: Tensor) -> Value:
         """A value for a tensor that does not depend on the input; its numbers are kept."""
@@ -342,16 +342,16 @@ class TapeBuilder:
             if other == key or theirs is None or theirs.root is None or theirs.reference.expired():
                 continue
             if self._detached.is_detached_from(key, other):  # autograd does not see the write there
-                geometry, source, func = *theirs.root, aten.alias.default
+                layout, source, func = *theirs.root, aten.alias.default
             elif self._detached.is_detached_from(other, key) and ours.root is not None:
-                geometry, source, func = *ours.root, aten.detach.default
+                layout, source, func = *ours.root, aten.detach.default
             else:
                 theirs.invalidate()
                 continue
             newest = self._like(source)
             self._insert(func, (source,), newest)
             self._note_gradients(newest, [source])
-            theirs.replace(geometry, newest)
+            theirs.replace(layout, newest)
 
     # Numbers
 

@@ -20,7 +20,7 @@ REMEDIES = {
     "frequencies": "use smaller filters in the first layer: Zeiler and Fergus went from 11 x 11 to 7 x 7",
     "aliasing": "use a smaller stride: Zeiler and Fergus went from 4 to 2",
 }
-NAMED = 6  # channels per layer that a line of text lists
+CHANNELS_NAMED = 6  # channels per layer that a line of text lists
 
 
 @kind
@@ -148,6 +148,6 @@ def _by_layer(flags: Sequence[Flag]) -> list[str]:
     lines = []
     for layer, of_layer in layers.items():
         named = [str(flag) for flag in of_layer if flag.channel is not None]
-        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-        lines.append(f"{layer} {', '.join(named[:NAMED])}{more}".strip())
+        more = f" and {len(named) - CHANNELS_NAMED} more" if len(named) > CHANNELS_NAMED else ""
+        lines.append(f"{layer} {', '.join(named[:CHANNELS_NAMED])}{more}".strip())
     return lines

@@ -16,7 +16,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.atlas.evidence import JUDGED, OTHERS, STEPS, installed
+from deconvviz.atlas.evidence import COMPARED_CHANNELS, INSERTION_STEPS, JUDGED, installed
 from deconvviz.data import MnistTest
 from deconvviz.errors import DependencyError
 from deconvviz.evidence import METHODS, deletion
@@ -54,7 +54,9 @@ def test_insertion_gains_are_those_of_deletion(built, number, layer):
     written = read_script(out / "data" / f"{number}.js")["gain"]
     for channel in SHOWN[layer]:
         found = [
-            deletion(net, x, layer, channel=channel, position=position or "max", methods=["deconvnet"], steps=STEPS)
+            deletion(
+                net, x, layer, channel=channel, position=position or "max", methods=["deconvnet"], steps=INSERTION_STEPS
+            )
             .gains["deconvnet"]
             .mean
             for x, position in strongest(built, layer, channel, JUDGED)
@@ -72,8 +74,8 @@ def test_likeness_is_to_the_strongest_other_channels_at_the_place(built, number,
         found = []
         for x, position in strongest(built, layer, channel, JUDGED):
             values = net.trace(x, layer).activations[layer][0][(slice(None), *position)]
-            others = [one for one in values.argsort(descending=True).tolist() if one != channel][:OTHERS]
-            together = x.expand(1 + OTHERS, -1, -1, -1)
+            others = [one for one in values.argsort(descending=True).tolist() if one != channel][:COMPARED_CHANNELS]
+            together = x.expand(1 + COMPARED_CHANNELS, -1, -1, -1)
             heats = Judged(net, together, layer, [channel, *others], position or "max").heatmaps(METHODS["deconvnet"])
             found += [spearman(heats[0], heat) for heat in heats[1:]]
         assert written[channel] == [pytest.approx(mean(found), abs=1e-4), JUDGED]

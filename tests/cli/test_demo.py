@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from deconvviz import cli
-from deconvviz.demo import PICTURES
+from deconvviz import cli, demo
 
 SECTIONS = [
     *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
@@ -40,7 +39,7 @@ def test_the_demo_is_one_page_with_its_pictures(tmp_path, capsys):
     assert capsys.readouterr().out == f"{folder / 'index.html'}\n"
     text = (folder / "index.html").read_text("utf-8")
     page = Page(text)
-    assert page.names == SECTIONS == [*PICTURES]
+    assert page.names == SECTIONS == [*demo.SECTIONS]
     assert {link for link in page.links if not link.startswith("data:")} == {
         "atlas/index.html",
         *(f"#{name}" for name in SECTIONS),

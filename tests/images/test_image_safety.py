@@ -20,7 +20,7 @@ from deconvviz.data.batches import batches
 from deconvviz.data.by_name import UNPICKLE, load_data
 from deconvviz.data.folder import ImageFolder
 from deconvviz.errors import DataError, ImageFileError, InputError
-from deconvviz.images import FORMATS, LARGEST, read_image
+from deconvviz.images import FORMATS, LARGEST_IMAGE, read_image
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(touched) (w) file closefile\n%%EOF\n"
 
@@ -130,9 +130,9 @@ def test_sixteen_bits_take_little_more_memory_than_they_have(tmp_path):
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1), ("I;16", 1)])
 def test_pixels_times_bytes_are_bounded_before_they_are_decoded(tmp_path, monkeypatch, mode, channels):
     Image.new(mode, (50, 20)).save(tmp_path / "a.png")
-    monkeypatch.setattr("deconvviz.images.LARGEST", 4 * channels * 1000)
+    monkeypatch.setattr("deconvviz.images.LARGEST_IMAGE", 4 * channels * 1000)
     assert read_image(tmp_path / "a.png").size == (50, 20)
-    monkeypatch.setattr("deconvviz.images.LARGEST", 4 * channels * 999)
+    monkeypatch.setattr("deconvviz.images.LARGEST_IMAGE", 4 * channels * 999)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
     with pytest.raises(ImageFileError, match=r"bomb: Image size \(1000 pixels\) exceeds limit of 999 pixels$"):
@@ -140,7 +140,7 @@ def test_pixels_times_bytes_are_bounded_before_they_are_decoded(tmp_path, monkey
 
 
 def test_the_bound_is_a_gigabyte():
-    assert LARGEST == 2**30
+    assert LARGEST_IMAGE == 2**30
 
 
 @pytest.mark.parametrize("name", UNPICKLE)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz.recording.aliasing import Geometry, overwritten, reread
+from deconvviz.recording.aliasing import StorageLayout, overwritten, reread
 
 _generator = torch.Generator().manual_seed(3)
 
@@ -208,13 +208,13 @@ def test_units_of_a_complex_layer():
 
 def test_a_storage_read_by_its_parts_and_conjugates():
     z = numbers(3, 4)
-    root = Geometry.of(z)
+    root = StorageLayout.of(z)
     for view in (z.real, z.imag[:, 1:], z.conj(), z.conj().imag, torch.view_as_real(z)[1], z.mH, z[:, 2].conj()):
-        assert torch.equal(reread(z, root, Geometry.of(view)), view)
+        assert torch.equal(reread(z, root, StorageLayout.of(view)), view)
     for place in (lambda t: t.real, lambda t: t.conj()[1:], lambda t: t.conj().imag, torch.view_as_real):
         after = z.clone()
         view = place(after)
         part = torch.randn(view.shape, dtype=view.dtype, generator=_generator)
         view.copy_(part)
-        assert torch.equal(overwritten(z, part, root, Geometry.of(view)), after)
-    assert torch.equal(reread(torch.view_as_real(z), Geometry.of(torch.view_as_real(z)), root), z)
+        assert torch.equal(overwritten(z, part, root, StorageLayout.of(view)), after)
+    assert torch.equal(reread(torch.view_as_real(z), StorageLayout.of(torch.view_as_real(z)), root), z)

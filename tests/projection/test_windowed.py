@@ -221,7 +221,7 @@ def test_a_position_for_all_samples_and_all_positions(used):
 )
 def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
     """Also where a window reaches over two borders of a small map."""
-    monkeypatch.setattr(crop_cost, "LARGE", alone)
+    monkeypatch.setattr(crop_cost, "LARGE_COST", alone)
     convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
     upsampling = nn.Upsample(scale_factor=factors, mode=mode)
     layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]

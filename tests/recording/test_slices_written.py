@@ -15,7 +15,7 @@ from deconvviz.projection import backward
 from deconvviz.projection.backward import keep_for
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording import aliasing
-from deconvviz.recording.aliasing import Geometry, overwritten, place_in, reread
+from deconvviz.recording.aliasing import StorageLayout, overwritten, place_in, reread
 from deconvviz.recording.recorder import record
 
 
@@ -105,15 +105,15 @@ def test_a_loop_of_writes_touches_each_part_once(monkeypatch):
     """Elements that the way back reads or writes grow with the number of writes, not with its square."""
     touched = 0
     for name in ("read", "write", "add"):
-        original = getattr(aliasing.Place, name)
+        original = getattr(aliasing.Placement, name)
 
         def counted(place, flat, *rest, original=original):
             nonlocal touched
             touched += len(flat) * (torch.Size(place.size).numel() if place.listed is None else flat.numel())
             return original(place, flat, *rest)
 
-        monkeypatch.setattr(aliasing.Place, name, counted)
-    monkeypatch.setattr(Geometry, "positions", None)  # no map of positions is made
+        monkeypatch.setattr(aliasing.Placement, name, counted)
+    monkeypatch.setattr(StorageLayout, "positions", None)  # no map of positions is made
     found = []
     for steps in (20, 40):
         touched = 0
@@ -188,7 +188,7 @@ def random_geometry(chance, base):
             view = view.unfold(axis, 2, 1)
         elif kind == "split" and view.shape[axis] % 2 == 0 and view.ndim < 5:
             view = view.unflatten(axis, (2, -1))
-    return Geometry.of(view)
+    return StorageLayout.of(view)
 
 
 def test_places_are_those_found_element_by_element():
@@ -197,7 +197,7 @@ def test_places_are_those_found_element_by_element():
     for _ in range(600):
         samples = chance.choice([1, 1, 2, 3])
         base = torch.zeros(2 * samples, 3, 4)
-        root = chance.choice([Geometry.of(base), Geometry.whole(base), random_geometry(chance, base)])
+        root = chance.choice([StorageLayout.of(base), StorageLayout.whole(base), random_geometry(chance, base)])
         asked = random_geometry(chance, base)
         if len(set(elements(root))) < len(elements(root)):
             continue  # a root has each element once
