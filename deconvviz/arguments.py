@@ -166,7 +166,7 @@ def checked_as(kind: Kind, name: str, given: Any) -> Any:
     return found[0]
 
 
-def _of(*types: type) -> Callable[[Any], Any]:
+def _instance_of(*types: type) -> Callable[[Any], Any]:
     return lambda given: (given,) if isinstance(given, types) else None
 
 
@@ -188,7 +188,7 @@ def whole_from(least: int, below: int = 2**31) -> Kind:
 
 def instance(wanted: str, *types: type) -> Kind:
     """An object of one of some types."""
-    return Kind(wanted, _of(*types))
+    return Kind(wanted, _instance_of(*types))
 
 
 def optional(kind: Kind) -> Kind:

@@ -33,7 +33,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, TopActivations
 
-CONVOLUTIONS = ("conv1", "conv2")
+DEMO_LAYERS = ("conv1", "conv2")
 TOP_IMAGES = 9
 SECTIONS = (
     *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
@@ -82,7 +82,7 @@ def _built(folder: Path, progress: bool) -> Path:
     net = DeconvNet(model)
     top = scan(net, data, k=TOP_IMAGES, batch_size=500, progress=progress)
     steps: list[Callable[[], list[Section]]] = [
-        lambda: _filters(model),
+        lambda: _filter_sections(model),
         lambda: _activations(net, images),
         lambda: _top_activations(net, top, images),
         lambda: _reconstructions(net, images),
@@ -123,8 +123,8 @@ def _built(folder: Path, progress: bool) -> Path:
     return folder / "index.html"
 
 
-def _filters(model: MnistCNN) -> list[Section]:
-    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in CONVOLUTIONS)
+def _filter_sections(model: MnistCNN) -> list[Section]:
+    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in DEMO_LAYERS)
     return [
         Section(
             "filters-conv1",
@@ -144,7 +144,7 @@ def _filters(model: MnistCNN) -> list[Section]:
 
 
 def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
-    trace = net.trace(images[:1], CONVOLUTIONS)
+    trace = net.trace(images[:1], DEMO_LAYERS)
     return [
         Section(
             f"activations-{layer}",
@@ -162,7 +162,7 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
 
 def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> list[Section]:
     sections = []
-    for layer, order in zip(CONVOLUTIONS, ("first", "second"), strict=True):
+    for layer, order in zip(DEMO_LAYERS, ("first", "second"), strict=True):
         projections: list[Projection] = []
         for channel, best in enumerate(top.images[layer]):
             places = top.positions[layer][channel].tolist()

@@ -89,14 +89,14 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 def _converted(image: Image.Image) -> Image.Image:
     if _is_deep(image):
-        return _scaled(image)
+        return _in_8_bits(image)
     if isinstance(image.info.get("transparency"), bytes):
         image = image.convert("RGBA")  # which Pillow asks for with a warning
     kind = "L" if _is_grey(image) else "RGB"
     return image.copy() if image.mode == kind else image.convert(kind)
 
 
-def _scaled(image: Image.Image) -> Image.Image:
+def _in_8_bits(image: Image.Image) -> Image.Image:
     """A 16- or 32-bit image in 8 bits, strip by strip, because the numbers need more memory than the image."""
     image.load()
     rows = max(1, STRIP // image.width)

@@ -173,7 +173,7 @@ class DeconvNet:
                 linearised.
         """
         choice = ByChannel(layer_name(layer, self.model), once(channel), once(position))
-        return self._project(inputs, choice, _Options(seed, window))
+        return self._project(inputs, choice, _ProjectionOptions(seed, window))
 
     @on_the_cpu
     def project_units(
@@ -202,10 +202,10 @@ class DeconvNet:
             InputError: As for `project`.
             UnsupportedOperation: As for `project`.
         """
-        name, options = layer_name(layer, self.model), _Options(seed, window)
+        name, options = layer_name(layer, self.model), _ProjectionOptions(seed, window)
         return self._project(inputs, ByPlace(name, checked_units(units)), options)
 
-    def _project(self, inputs: Any, choice: UnitChoice, options: _Options) -> Projection:
+    def _project(self, inputs: Any, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
         """Project units from crops of the images, or record the images and go back from there."""
         if options.window == "auto" and not choice.depends_on_activations and not isinstance(inputs, Trace):
             inputs = prepared(inputs, self.preprocess, finite=False)
@@ -227,7 +227,7 @@ class DeconvNet:
         tape = self._template(call, choice.layer)
         return None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
 
-    def _project_crops(self, plan: CropPlan, options: _Options) -> Projection:
+    def _project_crops(self, plan: CropPlan, options: _ProjectionOptions) -> Projection:
         met = Met()
         pixels, units = plan.project(options.seed, met)
         self._check_strict(met)
@@ -239,7 +239,7 @@ class DeconvNet:
             self._provenance(plan.layer, options.seed, met),
         )
 
-    def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: _Options) -> Projection:
+    def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
         """Project where a layer mixes the samples of a batch: each sample is recorded alone."""
         parts = [
             (n, self._project(self._alone(trace, choice.layer, n), own, options))
@@ -247,7 +247,7 @@ class DeconvNet:
         ]
         return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
 
-    def _project_trace(self, trace: Trace, choice: UnitChoice, options: _Options) -> Projection:
+    def _project_trace(self, trace: Trace, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
         value, samples = trace.layer(choice.layer).value, trace.tape.samples
         chosen = choice.units(trace.activations_of(choice.layer))
         pixels, met = self._back(trace, value, chosen, options)
@@ -261,7 +261,9 @@ class DeconvNet:
             trace.others(pixels),
         )
 
-    def _back(self, trace: Trace, value: Value, chosen: ChosenUnits, options: _Options) -> tuple[list[Tensor], Met]:
+    def _back(
+        self, trace: Trace, value: Value, chosen: ChosenUnits, options: _ProjectionOptions
+    ) -> tuple[list[Tensor], Met]:
         """The units' pixels per input, on crops if the options allow that and it is less work."""
         apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
         if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
@@ -377,7 +379,7 @@ class DeconvNet:
 
 
 @dataclass(frozen=True)
-class _Options:
+class _ProjectionOptions:
     """Options of a projection; raises InputError for unknown ones.
 
     Attributes:

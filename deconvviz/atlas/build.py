@@ -114,7 +114,7 @@ def _write_layers(
     """Project the units of each layer and write the layer; units: those to project, by layer."""
     total = sum(map(len, units.values()))
     with progress_bar(total=total, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
-        for layer in _layers(source, run, list(units)):
+        for layer in _atlas_layers(source, run, list(units)):
             bar.set_postfix_str(layer.name)
             links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
             with tempfile.TemporaryFile() as file:
@@ -210,7 +210,7 @@ def _header(source: AtlasSource, run: Trace, title: str) -> AtlasHeader:
     )
 
 
-def _layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iterator[AtlasLayer]:
+def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iterator[AtlasLayer]:
     table = source.net.layers(run)
     for name in names:
         row = table[name]
@@ -239,14 +239,14 @@ def _channels(
             firing=float(statistics.fires[channel]),
             mean=float(statistics.mean[channel]),
             maximum=float(statistics.maximum[channel]),
-            histogram=_bars(statistics, channel),
+            histogram=_histogram_bars(statistics, channel),
             units=tuple(map(projections.with_pictures, units)),
             inputs=tuple(links[channel]),
             evidence=of_channel([unit.verdict for unit in units]),
         )
 
 
-def _bars(statistics: ChannelStatistics, channel: int) -> tuple[tuple[float, float, int], ...]:
+def _histogram_bars(statistics: ChannelStatistics, channel: int) -> tuple[tuple[float, float, int], ...]:
     """The histogram's occupied bins, several in one bar where there are many; outermost edges are finite."""
     counts = statistics.histogram[channel]
     occupied = counts.nonzero().flatten()

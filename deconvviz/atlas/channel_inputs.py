@@ -71,7 +71,7 @@ def inputs_of(
     ]
     if not columns:
         return []
-    joined = torch.stack([_joined(part) for _, _, part in columns], 1)
+    joined = torch.stack([_signed_norm(part) for _, _, part in columns], 1)
     best = joined.abs().topk(min(STRONGEST, len(columns)), 1).indices
     return [
         tuple((columns[column][0], columns[column][1], float(joined[channel, column])) for column in row)
@@ -87,11 +87,11 @@ def _strengths(module: Any) -> Tensor:
     parts: Sequence[Tensor] = weight.chunk(module.groups)
     if module.transposed:  # (in, out / groups, ...)
         parts = [part.transpose(0, 1) for part in parts]
-    blocks: Tensor = torch.block_diag(*(_joined(part.flatten(2)) for part in parts))
+    blocks: Tensor = torch.block_diag(*(_signed_norm(part.flatten(2)) for part in parts))
     return blocks
 
 
-def _joined(kernels: Tensor) -> Tensor:
+def _signed_norm(kernels: Tensor) -> Tensor:
     """The norm over the last axis, with the sign of the sum."""
     norms: Tensor = torch.linalg.vector_norm(kernels, dim=-1)
     return norms.where(kernels.sum(-1) >= 0, -norms)
@@ -107,7 +107,7 @@ def _sources(
     while stack:
         current = stack[-1]
         count = current.shape[channel_axis(tape, current, makers, axes)] if current.shape else 0
-        parts = () if current.id in layers else _parts(tape, makers, current, count, axes)
+        parts = () if current.id in layers else _inputs_among(tape, makers, current, count, axes)
         missing = [part for part, _, _ in parts if part.id not in sources]
         if missing:
             stack.extend(missing)
@@ -125,7 +125,7 @@ def _sources(
     return sources[value.id]
 
 
-def _parts(
+def _inputs_among(
     tape: Tape, makers: dict[int, Operation], value: Value, count: int, axes: dict[int, int]
 ) -> tuple[tuple[Value, int, int], ...]:
     """The inputs of a value's operation whose channels are among the value's `count` channels.

@@ -141,9 +141,9 @@ def installed() -> bool:
 
 def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
     """The mean scores of a channel's units that could be judged."""
-    return AtlasEvidence(*(_mean(values) for values in zip(*verdicts, strict=True)))
+    return AtlasEvidence(*(_measured_mean(values) for values in zip(*verdicts, strict=True)))
 
 
-def _mean(values: Sequence[float]) -> Measured | None:
+def _measured_mean(values: Sequence[float]) -> Measured | None:
     judged = [value for value in values if math.isfinite(value)]
     return Measured(sum(judged) / len(judged), len(judged)) if judged else None

@@ -94,7 +94,7 @@ class Inventory:
             status = os.lstat(self.out / name)
             if not stat.S_ISREG(status.st_mode) or status.st_size not in {size for size, _ in contents}:
                 return False
-            return _content((self.out / name).read_bytes()) in contents
+            return _size_and_digest((self.out / name).read_bytes()) in contents
         except OSError:
             return False
 
@@ -136,7 +136,7 @@ class Inventory:
             OutputError: If there is a file that is not the atlas's own.
         """
         check_free(self, name)
-        listed = _content(content)
+        listed = _size_and_digest(content)
         if listed not in self.known.get(name, set()):
             append(self.out / JOURNAL, _line(name, listed))
             self._add(name, listed)
@@ -147,7 +147,7 @@ class Inventory:
         """Write the manifest: the description of the atlas and the list of its files."""
         contents = {}
         for name in sorted(written):
-            size, digest = _content((self.out / name).read_bytes())
+            size, digest = _size_and_digest((self.out / name).read_bytes())
             contents[name] = {"bytes": size, "sha256": digest}
         manifest = {"format": "deconvviz atlas", "version": ATLAS_FORMAT, "mark": UNSIGNED, "files": len(written) + 1}
         text = json.dumps({**manifest, **described, "written": contents}, indent=1) + "\n"
@@ -194,7 +194,7 @@ def _may_be_written(name: str) -> bool:
     return name == PAGE or (folder in _NAMES and _NAMES[folder].fullmatch(rest) is not None)
 
 
-def _content(content: bytes) -> Content:
+def _size_and_digest(content: bytes) -> Content:
     return len(content), hashlib.sha256(content).hexdigest()
 
 

@@ -119,13 +119,13 @@ class LayerProjections:
         Raises:
             InputError: If a unit is not as strong as the scan found it.
         """
-        for batch in self._batches(units, batch_size):
+        for batch in self._unit_batches(units, batch_size):
             for start in range(0, len(batch.units), UNITS_AT_ONCE):
                 members = batch.units[start : start + UNITS_AT_ONCE]
                 self._project(batch, members)
                 bar.update(len(members))
 
-    def _batches(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[_Batch]:
+    def _unit_batches(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[_Batch]:
         by_image = [(image, list(members)) for image, members in itertools.groupby(units, key=lambda unit: unit.image)]
         pictures = self.source.pictures
         for start in range(0, len(by_image), batch_size):
@@ -150,7 +150,7 @@ class LayerProjections:
             pixels.append(judge.from_random_weights(batch.x, projection))
             verdicts = judge.verdicts(batch.trace, projection, [unit.rank for _, unit in members])
         for index, (row, unit) in enumerate(members):
-            box = _box(projection.receptive_fields[index])
+            box = _pixel_box(projection.receptive_fields[index])
             part = slice(box[0], box[2]), slice(box[1], box[3])
             cuts = [batch.pictures[row][part]]
             cuts += [as_bytes(images.signed_as_rgb(of_units[index][(..., *part)])) for of_units in pixels]
@@ -197,7 +197,7 @@ class LayerProjections:
         )
 
 
-def _box(field: Tensor) -> PixelBox:
+def _pixel_box(field: Tensor) -> PixelBox:
     """A receptive field (2, 2) as a box of at least one pixel."""
     (upper, lower), (left, right) = field.tolist()
     return upper, left, max(lower, upper + 1), max(right, left + 1)

@@ -90,9 +90,9 @@ class Site:
         if self.header.evidence:
             statistics.update(gain=[], alike=[])
         empty: list[int] = []
-        for block, members in enumerate(_batches(_counted(layer, channels), sheets.block)):
+        for block, members in enumerate(_chunks(_counted(layer, channels), sheets.block)):
             for channel in members:
-                statistics["firing"].append(_share(channel.firing))
+                statistics["firing"].append(_rounded_share(channel.firing))
                 statistics["mean"].append(rounded(channel.mean))
                 statistics["maximum"].append(rounded(channel.maximum))
                 if self.header.evidence:
@@ -105,7 +105,7 @@ class Site:
             self._script(f"{number}-{block}", [_details(channel) for channel in members])
         sheets.end(number)
         self._script(str(number), statistics)
-        self._layers.append(_described(layer, sheets, statistics["firing"], empty))
+        self._layers.append(_index_entry(layer, sheets, statistics["firing"], empty))
 
     def finish(self, picture: Callable[[int], Picture]) -> Path:
         """Write the full images and mark the atlas as complete.
@@ -120,11 +120,11 @@ class Site:
         numbers = sorted(self._images)
         size = self.header.input_shape[-2], self.header.input_shape[-1]
         fit = Fit.within(size, PICTURE)
-        for index, members in enumerate(_batches(numbers, ACROSS**2)):
+        for index, members in enumerate(_chunks(numbers, ACROSS**2)):
             cells = [fit.scaled(placed(picture(number), (0, 0, *size), size)) for number in members]
             self.write_sheet(f"images/{index}.webp", sheet(cells, ACROSS), fit.lossless)
         self._script("images", numbers)
-        described = {**self._described(), "layers": self._layers, "picture": _size(fit)}
+        described = {**self._described(), "layers": self._layers, "picture": _fit_size(fit)}
         remove_stale(self._inventory, self._written)
         self._put(INDEX, call("index", described).encode())
         reveal(self._inventory, self.header.title)
@@ -228,13 +228,13 @@ def _counted(layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> Iterator[At
         raise InputError(f"layer {layer.name!r} has {layer.channels} channels, and {expected} were given")
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
 
 
-def _share(firing: float) -> float | int | None:
+def _rounded_share(firing: float) -> float | int | None:
     """A share with five digits, which is never 1 for a channel that is sometimes silent."""
     return min(0.99999, rounded(firing) or 0) if 0 < firing < 1 else rounded(firing)
 
@@ -255,7 +255,7 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     return {"units": units, "histogram": bins, "inputs": inputs}
 
 
-def _described(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], empty: list[int]) -> dict[str, Any]:
+def _index_entry(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], empty: list[int]) -> dict[str, Any]:
     """A layer's entry in the index; empty: channels without a unit, in ascending order."""
     without, first = set(empty), range(min(layer.channels, ACROSS**2))
     return {
@@ -272,11 +272,11 @@ def _described(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], empty
         "cover": [channel for channel in first if channel not in without][:COVER],
         "empty": empty,
         "block": sheets.block,
-        "tile": _size(sheets.tile),
+        "tile": _fit_size(sheets.tile),
         "cell": [*sheets.cell, sheets.small.factor],
     }
 
 
-def _size(fit: Fit) -> list[int]:
+def _fit_size(fit: Fit) -> list[int]:
     """Height and width of a tile, and the factor by which it is enlarged; 0 if it is reduced."""
     return [fit.height, fit.width, fit.factor]

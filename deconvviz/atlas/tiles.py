@@ -102,7 +102,7 @@ def placed(picture: Picture, box: Sequence[int], field: tuple[int, int]) -> Tile
 
 def mosaic(tiles: Sequence[Tile], fit: Fit, grid: tuple[int, int]) -> Tile:
     """Tiles in rows and columns with transparent lines of one pixel between them; missing ones are transparent."""
-    return _spread(tiles, (fit.height, fit.width), grid, 1)[:-1, :-1]
+    return _in_a_grid(tiles, (fit.height, fit.width), grid, 1)[:-1, :-1]
 
 
 def square(count: int) -> tuple[int, int]:
@@ -121,15 +121,15 @@ def sheet(cells: Sequence[Tile], across: int) -> Tile:
     A sheet of fewer than `across` cells is as narrow as they are.
     """
     columns = min(across, len(cells))
-    return _spread(cells, cells[0].shape[:2], (math.ceil(len(cells) / columns), columns), GUTTER)
+    return _in_a_grid(cells, cells[0].shape[:2], (math.ceil(len(cells) / columns), columns), GUTTER)
 
 
 def strip(tiles: Sequence[Tile], fit: Fit, count: int) -> Tile:
     """`count` tiles side by side, each with a gutter to its right; missing ones are transparent."""
-    return _spread(tiles, (fit.height, fit.width), (1, count), GUTTER)[:-GUTTER]
+    return _in_a_grid(tiles, (fit.height, fit.width), (1, count), GUTTER)[:-GUTTER]
 
 
-def _spread(tiles: Sequence[Tile], size: tuple[int, ...], grid: tuple[int, int], gap: int) -> Tile:
+def _in_a_grid(tiles: Sequence[Tile], size: tuple[int, ...], grid: tuple[int, int], gap: int) -> Tile:
     height, width = size
     whole = np.zeros((grid[0] * (height + gap), grid[1] * (width + gap), 4), np.uint8)
     for number, tile in enumerate(tiles):

@@ -69,7 +69,7 @@ class Until(nn.Module):
         self.model, self.name = model, layer
 
     def forward(self, x: Tensor) -> Tensor:
-        capture = _Capture(self.model, [self.name])
+        capture = _LayerOutput(self.model, [self.name])
         with contextlib.suppress(AllLayersSeen), Restored(capture.observing()):
             self.model(x)
         if capture.tensor is None:
@@ -77,7 +77,7 @@ class Until(nn.Module):
         return capture.tensor
 
 
-class _Capture(Observer):
+class _LayerOutput(Observer):
     """Keeps what a layer returns."""
 
     tensor: Tensor | None = None
@@ -156,7 +156,7 @@ def _weighed(aim: Aim) -> nn.Module:
     return aim.cam
 
 
-def _occlusion(aim: Aim, x: Tensor) -> Tensor:
+def _attribute_by_occlusion(aim: Aim, x: Tensor) -> Tensor:
     height, width = patch(x)
     pixels: Tensor = Occlusion(aim.model).attribute(
         x,
@@ -182,7 +182,7 @@ OF_A_CLASS: Mapping[str, Method] = {
         x, target=aim.index, n_steps=INTEGRATION_STEPS, internal_batch_size=STEPS_AT_ONCE
     ),
     "DeepLift": lambda aim, x: DeepLift(aim.model).attribute(x, target=aim.index),
-    "Occlusion": _occlusion,
+    "Occlusion": _attribute_by_occlusion,
     "GuidedGradCam": _guided_grad_cam,
     "LayerGradCam": grad_cam,
 }
@@ -195,6 +195,6 @@ OF_A_NEURON: Mapping[str, Method] = {
         x, aim.index, n_steps=INTEGRATION_STEPS, internal_batch_size=STEPS_AT_ONCE
     ),
     "NeuronDeepLift": lambda aim, x: NeuronDeepLift(aim.model, aim.layer).attribute(x, aim.index),
-    "Occlusion": _occlusion,
+    "Occlusion": _attribute_by_occlusion,
     "LayerGradCam": grad_cam,
 }

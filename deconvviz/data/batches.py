@@ -197,7 +197,7 @@ def _batches(
         loader = DataLoader(
             items, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=begin
         )
-        with contextlib.closing(_loaded(loader)) as every:
+        with contextlib.closing(_loader_batches(loader)) as every:
             for loaded in every:
                 yield _batch(loaded[0].number // size, loaded, pin)
         return
@@ -247,7 +247,7 @@ def _begin(worker: int, ghostscript: Any) -> None:
     EpsImagePlugin.gs_binary = ghostscript
 
 
-def _loaded(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
+def _loader_batches(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
     iterator = None
     try:
         iterator = iter(loader)

@@ -64,8 +64,8 @@ class ImageFolder:
         waiting: list[tuple[Path, str, tuple[tuple[int, int], ...]]] = [(self.root, "", (_identity(self.root),))]
         while waiting:
             folder, inside, above = waiting.pop()
-            for entry in _listed(folder):
-                name, image, is_folder = f"{inside}{entry.name}", _is_named_image(entry.name), _is(entry.is_dir)
+            for entry in _entries(folder):
+                name, image, is_folder = f"{inside}{entry.name}", _is_named_image(entry.name), _entry_is(entry.is_dir)
                 if entry.name.startswith("."):
                     if image or is_folder:
                         self.left_out[name] = "hidden"
@@ -73,7 +73,7 @@ class ImageFolder:
                     self.left_out[name] = "a link back into the folder"
                 elif is_folder:
                     waiting.append((Path(entry.path), f"{name}/", (*above, _identity(entry.path))))
-                elif image and _is(entry.is_file):
+                elif image and _entry_is(entry.is_file):
                     yield name
                 elif image:
                     self.left_out[name] = "a broken link" if entry.is_symlink() else "no file"
@@ -110,7 +110,7 @@ def _is_named_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def _is(asked: Callable[[], bool]) -> bool:
+def _entry_is(asked: Callable[[], bool]) -> bool:
     """The answer of a directory entry, which costs no disk access except for links; False for circular links."""
     try:
         return asked()
@@ -118,7 +118,7 @@ def _is(asked: Callable[[], bool]) -> bool:
         return False
 
 
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder. Raises DataError if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:

@@ -26,7 +26,7 @@ def name_of_item(dataset: Any, index: int) -> str:
     """
     for attribute in ("names", "samples"):
         try:
-            held = _listed(dataset, attribute)
+            held = _numbered_entries(dataset, attribute)
             if held is None or len(held) != len(dataset):
                 continue
             named = held[index]
@@ -42,7 +42,7 @@ def name_of_item(dataset: Any, index: int) -> str:
 def classes_of(dataset: Any) -> list[str]:
     """The names of the labels, if the dataset has them."""
     try:
-        held = _listed(dataset, "classes")
+        held = _numbered_entries(dataset, "classes")
         return [] if held is None else [str(held[label]) for label in range(len(held))]
     except Exception:
         return []
@@ -68,7 +68,7 @@ def _attribute(dataset: Any, name: str) -> Any:
         return None
 
 
-def _listed(dataset: Any, name: str) -> Any:
+def _numbered_entries(dataset: Any, name: str) -> Any:
     """An attribute that has entries by number, or None."""
     held = _attribute(dataset, name)
     if isinstance(held, (list, tuple, np.ndarray)):

@@ -60,12 +60,12 @@ def read_parts(
     if not places:
         raise DataError(f"{shown!r} marks no parts")
     return {
-        part: [_moved(image, _of(shown, part, marked, image), preprocess) for image in images]
+        part: [_moved(image, _part_of(shown, part, marked, image), preprocess) for image in images]
         for part, marked in places.items()
     }
 
 
-def _of(shown: str, part: str, marked: Mapping[str, PartPlace], image: str | os.PathLike[str]) -> PartPlace:
+def _part_of(shown: str, part: str, marked: Mapping[str, PartPlace], image: str | os.PathLike[str]) -> PartPlace:
     name = os.fspath(image)
     for known in (name, Path(name).name):
         if known in marked:

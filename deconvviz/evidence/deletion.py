@@ -97,7 +97,9 @@ def deletion(
         for name, method in asked.items():
             curves = []
             for n, heat in enumerate(judged.heatmaps(method)):
-                curves.append(_curves(judged, n, heat, blank[n], fractions=fractions, batch_size=batch_size))
+                curves.append(
+                    _insertion_and_deletion(judged, n, heat, blank[n], fractions=fractions, batch_size=batch_size)
+                )
                 bar.update()
             deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
     without = {name: mean_score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
@@ -124,7 +126,8 @@ def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: 
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     blank = torch.zeros_like(judged.x[0])
     curves = [
-        _curves(judged, n, heat, blank, fractions=fractions, batch_size=batch_size) for n, heat in enumerate(heats)
+        _insertion_and_deletion(judged, n, heat, blank, fractions=fractions, batch_size=batch_size)
+        for n, heat in enumerate(heats)
     ]
     deleted, inserted = (torch.trapezoid(torch.stack(each), fractions) for each in zip(*curves, strict=True))
     return deleted, inserted
@@ -195,12 +198,12 @@ def _gain(heat: Tensor, risen: Tensor, fractions: Tensor) -> float:
     none, whole = risen[:1], risen[steps : steps + 1]
     by_heat, by_lot = risen[: steps + 1], torch.cat([none, risen[steps + 1 :], whole])
     return float(
-        torch.trapezoid(_scaled(by_heat, none, whole), fractions)
-        - torch.trapezoid(_scaled(by_lot, none, whole), fractions)
+        torch.trapezoid(_relative_activations(by_heat, none, whole), fractions)
+        - torch.trapezoid(_relative_activations(by_lot, none, whole), fractions)
     )
 
 
-def _curves(
+def _insertion_and_deletion(
     judged: Judged, n: int, heat: Tensor, blank: Tensor, *, fractions: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Deletion and insertion of one image, (steps + 1,) each; NaN where the heatmap is empty, and so ranks nothing."""
@@ -211,7 +214,7 @@ def _curves(
     batch = torch.cat([torch.where(mask, blank, image), _inserted(image, blank, mask, mask[-1])])
     values = activations(judged.net, batch, judged.layer, [judged.places[n]] * len(batch), batch_size)
     fallen, risen = values[: len(fractions)], values[len(fractions) :]
-    return _scaled(fallen, fallen[-1], fallen[0]), _scaled(risen, fallen[-1], fallen[0])
+    return _relative_activations(fallen, fallen[-1], fallen[0]), _relative_activations(risen, fallen[-1], fallen[0])
 
 
 def _first(image: Tensor, box: FieldRanges, ranks: Tensor, fractions: Tensor) -> Tensor:
@@ -228,7 +231,7 @@ def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tens
     return torch.where(mask, image, torch.where(field, blank, image))
 
 
-def _scaled(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
+def _relative_activations(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
     """Activations with 0 for the blank image and 1 for the whole one; NaN where the unit does not fire more on that."""
     span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
     return (values - none) / span

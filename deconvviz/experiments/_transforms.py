@@ -99,7 +99,9 @@ def transformation(
             raise InputError(f"a scale is above zero, not {t:g}")
 
     def apply(images: Tensor, t: float) -> Tensor:  # at the identity not even a rounding error
-        return images if t == known.identity else _filled(known, images, t, fills_borders(fill, images, preprocess))
+        return (
+            images if t == known.identity else _transformed(known, images, t, fills_borders(fill, images, preprocess))
+        )
 
     return Transformation(transform, known.label, given, apply)
 
@@ -125,7 +127,7 @@ def fills_borders(fill: Fill, images: Tensor, preprocess: Any) -> list[list[floa
     return colours
 
 
-def _filled(known: Known, images: Tensor, t: Any, colours: list[list[float]]) -> Tensor:
+def _transformed(known: Known, images: Tensor, t: Any, colours: list[list[float]]) -> Tensor:
     """The transformed images; those of one colour behind their borders together."""
     if all(colour == colours[0] for colour in colours):
         return known.apply(images, t, colours[0])

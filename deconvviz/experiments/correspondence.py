@@ -157,10 +157,10 @@ def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tu
         raise InputError(f"{what} is a list of places, one for each image, not {described(places)}")
     if len(items) != len(x):
         raise InputError(f"{what} has {len(items)} places for {len(x)} images; give one for each")
-    return [_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(items)]
+    return [_patch_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(items)]
 
 
-def _box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
+def _patch_box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
     height, width = x.shape[2:]
     numbers = list(map(whole, listed(given) or ()))
     place = [number for number in numbers if number is not None]

@@ -172,9 +172,9 @@ class _Measure:
         alone = len(images) < 2
         return (
             distances,
-            {name: _share(one, norms[name]) for name, one in distances.items()},
+            {name: _share_of_norm(one, norms[name]) for name, one in distances.items()},
             {
-                name: torch.full_like(one, torch.nan) if alone else _share(one, norms[name])
+                name: torch.full_like(one, torch.nan) if alone else _share_of_norm(one, norms[name])
                 for name, one in others.items()
             },
             probability,
@@ -192,7 +192,7 @@ def _distance(layer: str, moved: Tensor, plain: Tensor, t: Any) -> Tensor:
     return distance.cpu()
 
 
-def _share(distance: Tensor, norm: Tensor) -> Tensor:
+def _share_of_norm(distance: Tensor, norm: Tensor) -> Tensor:
     """Of the features' norm; NaN where that is zero."""
     return torch.where(norm > 0, distance / norm, torch.nan)
 

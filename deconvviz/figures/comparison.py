@@ -46,11 +46,11 @@ def comparison_panels(comparison: Comparison, columns: int | None = None, title:
     figure = Figure(figsize=size, layout=close)
     grid = figure.subplots(rows, across, squeeze=False).ravel().tolist()
     shown = as_rgb(comparison.image)[top:bottom, left:right]
-    _panel(grid[0], shown, "image", [_seen(comparison)])
+    _draw_picture(grid[0], shown, "image", [_seen(comparison)])
     for axes, method in zip(grid[1:], comparison.methods, strict=False):
         cut = None if method.pixels is None else method.pixels[:, top:bottom, left:right]
-        picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_summed(cut))
-        _panel(axes, picture, method.name, _small_print(method))
+        picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_sum_of_channels(cut))
+        _draw_picture(axes, picture, method.name, _small_print(method))
         if method.pixels is None:
             reason = textwrap.fill(method.remark, 26, max_lines=9, placeholder=" ...")
             axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=6.5)
@@ -61,7 +61,7 @@ def comparison_panels(comparison: Comparison, columns: int | None = None, title:
     return figure
 
 
-def _panel(axes: Any, picture: Tensor, name: str, small_print: list[str]) -> None:
+def _draw_picture(axes: Any, picture: Tensor, name: str, small_print: list[str]) -> None:
     axes.imshow(picture.numpy(), interpolation="nearest")
     axes.set_title(name, fontsize=8.5, pad=3)
     axes.set(xticks=[], yticks=[])
@@ -85,7 +85,7 @@ def _seen(comparison: Comparison) -> str:
     return f"rows {top} to {bottom - 1}, columns {left} to {right - 1}"
 
 
-def _summed(pixels: Tensor) -> Tensor:
+def _sum_of_channels(pixels: Tensor) -> Tensor:
     return pixels.sum(0, keepdim=True)
 
 

@@ -27,17 +27,17 @@ def draw(result: Correspondence, title: str = "") -> Figure:
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.4])[:, 0]
     colours = dict(zip(parts, matplotlib.colormaps["tab10"](range(len(parts))), strict=True))
     for n, axes in enumerate(above.subplots(1, count, squeeze=False)[0]):
-        _image(axes, result, n, colours)
+        _draw_image(axes, result, n, colours)
     panels = below.subplots(1, len(parts), squeeze=False, sharey=True)[0]
     for axes, part in zip(panels, parts, strict=True):
-        _panel(axes, result, part, colours[part])
+        _draw_part(axes, result, part, colours[part])
     panels[0].set_ylabel("Delta: share of values whose\nchange has another sign")
     figure.suptitle(title or f"Correspondence across {len(result.images)} images: low means related", fontsize=11)
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
     return figure
 
 
-def _image(axes: Any, result: Correspondence, n: int, colours: dict[str, Any]) -> None:
+def _draw_image(axes: Any, result: Correspondence, n: int, colours: dict[str, Any]) -> None:
     axes.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
     for part, boxes in result.boxes.items():
         (top, bottom), (left, right) = boxes[n].tolist()
@@ -46,7 +46,7 @@ def _image(axes: Any, result: Correspondence, n: int, colours: dict[str, Any]) -
     axes.set(xticks=[], yticks=[])
 
 
-def _panel(axes: Any, result: Correspondence, part: str, colour: Any) -> None:
+def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> None:
     places = range(len(result.layers))
     for label, control, colour_of, marker in (
         ("random places", result.control, "#777777", "s"),

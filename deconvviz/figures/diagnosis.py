@@ -27,19 +27,19 @@ def draw(result: Diagnosis) -> Figure:
     outer = figure.add_gridspec(2, 3, height_ratios=[1.35, 1])
     filters = figure.add_subplot(outer[0, :2])
     if result.filters.ndim == 4:
-        _filters(filters, result, first)
+        _draw_filters(filters, result, first)
     else:
         filters.axis("off")
     _flags(figure.add_subplot(outer[0, 2]), result)
     _sizes(figure.add_subplot(outer[1, 0]), result)
-    _spread(figure.add_subplot(outer[1, 1]), result, [layer.correlation for layer in result.layers])
+    _draw_spread(figure.add_subplot(outer[1, 1]), result, [layer.correlation for layer in result.layers])
     figure.axes[-1].set_title("correlation with the most similar channel", fontsize=9)
     _frequencies(figure.add_subplot(outer[1, 2]), first)
     figure.supxlabel(result.verdict, fontsize=9, wrap=True)
     return figure
 
 
-def _filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
+def _draw_filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
     tiles = [signed_as_rgb(weights) for weights in result.filters[:FILTERS_SHOWN]]
     enlarge = max(1, math.ceil(FILTER_PIXELS / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
@@ -76,7 +76,7 @@ def _flags(axes: Any, result: Diagnosis) -> None:
 
 
 def _sizes(axes: Any, result: Diagnosis) -> None:
-    _spread(axes, result, [layer.rms / layer.rms.median() for layer in result.layers])
+    _draw_spread(axes, result, [layer.rms / layer.rms.median() for layer in result.layers])
     axes.set_title("RMS of filters, as a multiple of the layer's median", fontsize=9)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
@@ -86,7 +86,7 @@ def _sizes(axes: Any, result: Diagnosis) -> None:
     axes.set_ylim(min(low, 0.25), max(high, 4))
 
 
-def _spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
+def _draw_spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
     """A point for each channel, layer by layer."""
     for place, one in enumerate(values):
         known = one[~one.isnan()].numpy()

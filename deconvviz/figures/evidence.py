@@ -41,7 +41,7 @@ def _figure(result: Judgement, panels: int, title: str, height: float = 3.9) -> 
     return figure, axes
 
 
-def _band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
+def _quartile_band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
     """A mean over images and the middle half of them, where there are any. values: (images, points)."""
     numbers = values.numpy()
     known = ~np.isnan(numbers).all(0)
@@ -54,7 +54,7 @@ def _band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: An
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
+def _score_bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
     colours = _colours(list(scores))
     for place, (name, score) in enumerate(scores.items()):
         reach = None if np.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
@@ -81,7 +81,7 @@ def _(result: Deletion, **options: Any) -> Figure:
         for method, values in curves.items():
             style = "--" if method in BASELINE_COLOURS else "-"
             label = f"{method} {scores[method].mean:.2f}"
-            _band(axes, result.fractions.numpy(), values, label, colours[method], linestyle=style)
+            _quartile_band(axes, result.fractions.numpy(), values, label, colours[method], linestyle=style)
         axes.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, title="area under the curve", title_fontsize=7)
@@ -98,7 +98,7 @@ def _(result: Randomisation, **options: Any) -> Figure:
         (panels[1], result.ssim, "SSIM with the trained picture"),
     ):
         for method, values in curves.items():
-            _band(axes, places, values.T, method, colours[method], marker="o", markersize=3)
+            _quartile_band(axes, places, values.T, method, colours[method], marker="o", markersize=3)
         axes.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, axes.get_ylim()[0]), 1.02))
         size = max(4, min(8, 160 // len(result.layers)))
         axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
@@ -111,7 +111,7 @@ def _(result: Randomisation, **options: Any) -> Figure:
 def _(result: Selectivity, **options: Any) -> Figure:
     figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.2)
     for axes, scores, name in ((panels[0], result.spearman, "rank correlation"), (panels[1], result.ssim, "SSIM")):
-        _bars(axes, scores, name)
+        _score_bars(axes, scores, name)
         axes.set_xlim(min(0, *(one.mean for one in scores.values() if not np.isnan(one.mean)), 0), 1)
     return figure
 
@@ -122,7 +122,7 @@ def _(result: Localisation, **options: Any) -> Figure:
     count = min(IMAGES_SHOWN, len(result.images))
     grid = figure.add_gridspec(2, count, height_ratios=[1.7, 1])
     axes = figure.add_subplot(grid[0, :])
-    _bars(axes, result.hits, "images on which the strongest pixel lies in the object")
+    _score_bars(axes, result.hits, "images on which the strongest pixel lies in the object")
     axes.axvline(result.chance, color="black", linestyle=":", label="chance")
     axes.set_xlim(0, 1)
     axes.legend(fontsize=7)
@@ -147,8 +147,8 @@ def _(result: Localisation, **options: Any) -> Figure:
 def _(result: Clarity, **options: Any) -> Figure:
     figure, (axes,) = _figure(result, 1, f"How clearly a layer's reconstruction shows the image ({result.style})")
     places = range(len(result.layers))
-    _band(axes, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
-    _band(axes, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
+    _quartile_band(axes, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
+    _quartile_band(axes, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
     axes.set(ylabel="correlation with the image", xticks=list(places))
     size = max(4, min(8, 240 // len(result.layers)))
     axes.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)

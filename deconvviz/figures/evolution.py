@@ -41,7 +41,7 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
         if n % across == 0:
             inner = outer[n // across].subgridspec(1, across)
         _grid(figure.add_subplot(inner[n % across]), result, layer, rows, shown.tolist())
-    _curves(figure, outer[len(tall)].subgridspec(1, 3), result)
+    _draw_curves(figure, outer[len(tall)].subgridspec(1, 3), result)
     figure.supxlabel(result.verdict, fontsize=9, wrap=True)
     return figure
 
@@ -49,7 +49,7 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
 def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[StrongestUnit]], shown: list[int]) -> None:
     tiles = same_size(
         [tile for row in rows for tile in _tiles([row[place] for place in shown])],
-        [edge for row in rows for edge in _edges([row[place] for place in shown])],
+        [edge for row in rows for edge in _at_image_edges([row[place] for place in shown])],
     )
     enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
@@ -77,12 +77,12 @@ def _tiles(row: Sequence[StrongestUnit]) -> list[Tensor]:
     return [*(signed_as_rgb(unit.pixels) for unit in row), as_rgb(row[-1].patch)]
 
 
-def _edges(row: Sequence[StrongestUnit]) -> list[tuple[bool, bool]]:
+def _at_image_edges(row: Sequence[StrongestUnit]) -> list[tuple[bool, bool]]:
     """Whether each tile, and the patch, begins where the image does, at the top and at the left."""
     return [(unit.field[0][0] == 0, unit.field[1][0] == 0) for unit in (*row, row[-1])]
 
 
-def _curves(figure: Figure, places: Any, result: Evolution) -> None:
+def _draw_curves(figure: Figure, places: Any, result: Evolution) -> None:
     remaining, moves, changed = (figure.add_subplot(places[n]) for n in range(3))
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(result.layers)))
     for layer, colour in zip(result.layers, colours, strict=True):

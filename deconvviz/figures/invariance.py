@@ -31,7 +31,7 @@ def draw(result: Invariance, absolute: bool = False) -> Figure:
     for number, layer in enumerate(result.layers):
         colour = matplotlib.colormaps["tab10"](number % 10)
         values = result.distances[layer] if absolute else result.relative[layer]
-        _band(axes, result.values, values, order, name=layer, colour=colour)
+        _deviation_band(axes, result.values, values, order, name=layer, colour=colour)
         between = float(result.others[layer].nanmean())
         if not absolute and not np.isnan(between):
             axes.axhline(between, color=colour, linestyle=":", linewidth=1.2)
@@ -40,7 +40,7 @@ def draw(result: Invariance, absolute: bool = False) -> Figure:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, title=None if absolute else "dotted: another image", title_fontsize=7)
     if result.probability is not None:
-        _band(behind[0], result.values, result.probability, order, name="mean", colour="#444444", highest=1.0)
+        _deviation_band(behind[0], result.values, result.probability, order, name="mean", colour="#444444", highest=1.0)
         behind[0].set(xlabel=result.label, ylabel="probability of the class", ylim=(-0.03, 1.03))
         behind[0].grid(alpha=0.3)
     images = next(iter(result.distances.values())).shape[1]
@@ -59,7 +59,7 @@ def _examples(figure: Any, result: Invariance) -> None:
         axes.imshow(as_rgb(picture).numpy(), interpolation="nearest")
 
 
-def _band(
+def _deviation_band(
     axes: Any, values: Any, measured: Tensor, order: Any, *, name: str, colour: Any, highest: float | None = None
 ) -> None:
     """A mean over images, and one standard deviation each way. found: (values, images), from 0 to `highest`."""

@@ -54,8 +54,8 @@ def draw(result: Occlusion, rows: int = 6, title: str = "") -> Figure:
 
 
 def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
-    unit, name = result.projection.units[n], _short(result.name_of(int(result.targets[n])))
-    _image(axes[0], result, n)
+    unit, name = result.projection.units[n], _cut_off(result.name_of(int(result.targets[n])))
+    _draw_image(axes[0], result, n)
     said = f"(b) map {unit.channel}, whole {float(result.whole_activation[n]):.3g}"
     _map(figure, axes[1], result, result.activation[n], said)
     axes[2].imshow(signed_as_rgb(result.projection.pixels[n]).numpy(), interpolation="nearest")
@@ -69,14 +69,14 @@ def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
             spine.set(color="0.75", linewidth=0.6)
 
 
-def _image(axes: Any, result: Occlusion, n: int) -> None:
+def _draw_image(axes: Any, result: Occlusion, n: int) -> None:
     top, left = result.lowest(result.probability)[n].tolist()
     height, width = result.patch
     covered = result.projection.images[n].clone()
     covered[:, top : top + height, left : left + width] = result.fill[n][:, None, None].to(covered)
     axes.imshow(as_rgb(covered).numpy(), interpolation="nearest")
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="#e0402a", linewidth=1.2))
-    axes.set_title(f"(a) {_short(result.name_of(int(result.targets[n])))}", fontsize=8)
+    axes.set_title(f"(a) {_cut_off(result.name_of(int(result.targets[n])))}", fontsize=8)
 
 
 def _map(
@@ -89,7 +89,7 @@ def _map(
     low: float | None = None,
     high: float | None = None,
 ) -> None:
-    mesh = axes.pcolormesh(*_edges(result), values.numpy(), cmap="viridis", vmin=low, vmax=high)
+    mesh = axes.pcolormesh(*_cell_edges(result), values.numpy(), cmap="viridis", vmin=low, vmax=high)
     _as_image(axes, result)
     bar = figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03)
     bar.ax.tick_params(labelsize=6)
@@ -104,14 +104,16 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
         numbers[result.predicted[n].numpy() == label] = number
     colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHER_CLASSES]  # type: ignore[attr-defined]
     axes.pcolormesh(
-        *_edges(result),
+        *_cell_edges(result),
         numbers,
         cmap=ListedColormap(colours),
         norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
     )
     _as_image(axes, result)
     axes.set_title("(e) most probable class", fontsize=8)
-    entries = [Patch(color=colours[number], label=_short(result.name_of(label))) for number, label in enumerate(shown)]
+    entries = [
+        Patch(color=colours[number], label=_cut_off(result.name_of(label))) for number, label in enumerate(shown)
+    ]
     if len(classes) > len(shown):
         entries.append(Patch(color=OTHER_CLASSES, label=f"{len(classes) - len(shown)} others"))
     axes.legend(
@@ -124,7 +126,7 @@ def _as_image(axes: Any, result: Occlusion) -> None:
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
 
 
-def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cell_edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where cells begin and end, along x and y, in the pixels of the image."""
     height, width = result.projection.images.shape[2:]
     return _between(result.lefts, result.patch[1], width), _between(result.tops, result.patch[0], height)
@@ -135,5 +137,5 @@ def _between(starts: Tensor, size: int, length: int) -> NDArray[np.float64]:
     return np.concatenate([[-0.5], (centres[1:] + centres[:-1]) / 2, [length - 0.5]])
 
 
-def _short(name: str) -> str:
+def _cut_off(name: str) -> str:
     return name if len(name) <= 22 else f"{name[:20]}..."

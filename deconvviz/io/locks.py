@@ -25,7 +25,7 @@ _mine: dict[str, tuple[int, int]] = {}  # folders held by this process: process 
 _handles: set[int] = set()  # open lock files
 
 
-def _forked() -> None:
+def _close_inherited() -> None:
     """Close inherited locks: a loader process must not keep its parent's locks."""
     for handle in _handles:
         with contextlib.suppress(OSError):
@@ -35,7 +35,7 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 @contextlib.contextmanager

@@ -36,13 +36,13 @@ def write_tensors(
 
     The same tensors and metadata give the same bytes. Raises OSError if the disk fails.
     """
-    content = signed(_described(save(dict(tensors)), metadata))  # a killed `save_file` would leave files behind
+    content = signed(_with_metadata(save(dict(tensors)), metadata))  # a killed `save_file` would leave files behind
     with replacing(path) as beside:
         beside.write_bytes(content)
     return Path(path)
 
 
-def _described(content: bytes, metadata: Mapping[str, str]) -> bytes:
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     """A safetensors file with its metadata sorted by name; the safetensors library writes them in any order."""
     end = 8 + int.from_bytes(content[:8], "little")
     entries = {WRITER: UNSIGNED, **dict(sorted(metadata.items()))}
@@ -92,7 +92,7 @@ def checked(value: Any, hint: Any, name: str) -> Any:
         return value
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if not any(_is(value, option, name) for option in inner):
+        if not any(_fits_hint(value, option, name) for option in inner):
             raise TypeError(f"{name} is a {type(value).__name__}, not {hint}")
     elif origin is typing.Literal:
         if value not in inner:
@@ -124,7 +124,7 @@ def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _is(value: Any, hint: Any, name: str) -> bool:
+def _fits_hint(value: Any, hint: Any, name: str) -> bool:
     try:
         checked(value, hint, name)
     except TypeError:

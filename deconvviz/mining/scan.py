@@ -97,17 +97,17 @@ def scan(
     ranks, source = Ranks(), Source(as_dataset(dataset))
     if source.indexed and not source.count:
         raise none_readable([])
-    options = _Options(names, int(k), int(batch_size), int(per_image), on_error)
+    options = _ScanOptions(names, int(k), int(batch_size), int(per_image), on_error)
     job = _Job(net, source, ranks, options)
     with Restored() as lock:
         job.begin(state, lock)
         job.run(int(workers), progress)
         total = job.finish()
-    return _result(total, source.data, job.provenance())
+    return _scan_result(total, source.data, job.provenance())
 
 
 @dataclass(frozen=True)
-class _Options:
+class _ScanOptions:
     """Options of a scan, as for `scan`."""
 
     layers: list[str] | None
@@ -124,7 +124,7 @@ class _Options:
 class _Job:
     """This process's part in a scan."""
 
-    def __init__(self, net: DeconvNet, source: Source, ranks: Ranks, options: _Options) -> None:
+    def __init__(self, net: DeconvNet, source: Source, ranks: Ranks, options: _ScanOptions) -> None:
         self.net, self.source, self.ranks, self.options = net, source, ranks, options
         self.state = ScanState(None, {}, ranks)
         self.compares = False  # whether batches of an iterable that come again are compared
@@ -239,7 +239,7 @@ class _Job:
         )
 
 
-def _result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> TopActivations:
+def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> TopActivations:
     broken = tuple(
         Broken(number, name_of_item(data, number), reason) for number, reason in sorted(total.broken.items())
     )

@@ -102,7 +102,7 @@ def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
 
 def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[str, Tensor]:
     """What the layers return when the model runs without being recorded."""
-    capture = _Capture(model, names)
+    capture = _LayerCopies(model, names)
     with Restored(capture.observing()), contextlib.suppress(AllLayersSeen):
         model(x)
     if missing := [name for name in names if name not in capture.tensors]:
@@ -113,7 +113,7 @@ def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[s
     return capture.tensors
 
 
-class _Capture(Observer):
+class _LayerCopies(Observer):
     """Keeps copies of what layers return."""
 
     def __init__(self, model: nn.Module, wanted: Collection[str]) -> None:

@@ -62,7 +62,7 @@ class ScanState:
             return
         check_writable(self.root / f"rank-{self.rank}.safetensors")
         remove_leftovers(self.root, rf"rank-{self.rank}\.safetensors")
-        by_rank = _loaded(self.root, identity)
+        by_rank = _progress_by_rank(self.root, identity)
         if streamed:  # each file is looked after by one process
             self._to_compare = [
                 _SeenBefore(part.done | Runs(), len(part.done), part.content)
@@ -171,7 +171,7 @@ def checked_folder(folder: str | os.PathLike[str]) -> Path:
     return Path(folder)
 
 
-def _loaded(root: Path, identity: dict[str, Any]) -> dict[int, ScanProgress]:
+def _progress_by_rank(root: Path, identity: dict[str, Any]) -> dict[int, ScanProgress]:
     """The progress in a folder by rank, which must belong to the scan, with no batch in two files."""
     by_rank: dict[int, ScanProgress] = {}
     for path in sorted(root.glob("rank-*")):

@@ -133,7 +133,7 @@ def _from_timm(name: str, pretrained: bool) -> nn.Module:
 
 
 def _from_factory(home: str, name: str) -> Any:
-    module = _from_file(home) if home.endswith(".py") else _imported(home)
+    module = _module_from_file(home) if home.endswith(".py") else _imported(home)
     factory = getattr(module, name, None)
     if not callable(factory):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -141,7 +141,7 @@ def _from_factory(home: str, name: str) -> Any:
     return factory()
 
 
-def _from_file(path: str) -> ModuleType:
+def _module_from_file(path: str) -> ModuleType:
     if not os.path.isfile(path):
         raise MissingFileError(f"there is no file {path!r} to take a model from")
     factory = importlib.util.spec_from_file_location(Path(path).stem, path)

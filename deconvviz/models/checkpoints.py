@@ -173,7 +173,7 @@ class CheckpointFolder:
             more = f", {', '.join(differences[1:])}" if differences[1:] else ""
             raise CheckpointError(
                 f"{os.fspath(self.path)!r} holds another run, with other {name}{more}: "
-                f"{_short(state['identity'].get(name))} then, {_short(self.identity.get(name))} now; "
+                f"{_short_digest(state['identity'].get(name))} then, {_short_digest(self.identity.get(name))} now; "
                 f"repeat that call exactly, or choose another folder"
             )
         name = repr(os.fspath(self.path / STATE))
@@ -257,7 +257,7 @@ def _digest(*tensors: torch.Tensor) -> str:
     return digest.hexdigest()[:16]
 
 
-def _short(value: str | None) -> str:
+def _short_digest(value: str | None) -> str:
     if value is None:
         return "not there"
     text = " ".join(value.split())

@@ -85,17 +85,17 @@ def frequency_bands(weight: Tensor) -> Tensor:
     theorem the shares sum to one; NaN for a zero filter.
     """
     energy = torch.fft.fftn(weight.detach().double(), dim=tuple(range(2, weight.ndim))).abs().square().sum(1)
-    band = _band(weight.shape[2:]).to(weight.device)
+    band = _frequency_band(weight.shape[2:]).to(weight.device)
     shares = torch.stack([(energy * (band == number)).flatten(1).sum(1) for number in range(3)], 1)
     return shares / shares.sum(1, keepdim=True)
 
 
 def bands_of_noise(size: Sequence[int]) -> Tensor:
     """What `frequency_bands` of white noise is on average, (3,): the share of frequencies in each band."""
-    return torch.bincount(_band(size).flatten(), minlength=3).double() / torch.Size(size).numel()
+    return torch.bincount(_frequency_band(size).flatten(), minlength=3).double() / torch.Size(size).numel()
 
 
-def _band(size: Sequence[int]) -> Tensor:
+def _frequency_band(size: Sequence[int]) -> Tensor:
     squares = [torch.fft.fftfreq(length, dtype=torch.float64).square() for length in size]
     radius = sum(frequency.view(-1, *[1] * (len(size) - 1 - axis)) for axis, frequency in enumerate(squares))
     assert isinstance(radius, Tensor)

@@ -122,11 +122,11 @@ def mnist_cnn(pretrained: bool = True, weights: str | os.PathLike[str] | None = 
         (torch.Size([24, 1, 7, 7]), False)
     """
     if weights is not None:
-        return _from_file(weights)
+        return _model_from_file(weights)
     if not pretrained:
         return MnistCNN().eval()
     with resources.as_file(resources.files("deconvviz.models") / BUNDLED) as path:
-        return _from_file(path)
+        return _model_from_file(path)
 
 
 def architecture_metadata(model: nn.Module) -> dict[str, str]:
@@ -134,7 +134,7 @@ def architecture_metadata(model: nn.Module) -> dict[str, str]:
     return {ARCHITECTURE: json.dumps(model.architecture)} if isinstance(model, MnistCNN) else {}
 
 
-def _from_file(path: str | os.PathLike[str]) -> MnistCNN:
+def _model_from_file(path: str | os.PathLike[str]) -> MnistCNN:
     weights, metadata = read_weights(path)
     try:
         options = json.loads(metadata.get(ARCHITECTURE, "{}"))

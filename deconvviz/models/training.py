@@ -155,7 +155,7 @@ def _trained(run: _Training, folder: CheckpointFolder | None, progress: bool) ->
             bar.set_postfix(validation=f"{done.curves['validation_accuracy'][-1]:.2%}")
     if done.best_weights:
         model.load_state_dict(done.best_weights)
-    return _result(done, settings)
+    return _training_result(done, settings)
 
 
 def penalty(model: nn.Module, l1: float, l2: float) -> torch.Tensor:
@@ -262,7 +262,7 @@ def _exhausted(done: TrainingProgress, settings: TrainingSettings) -> bool:
     return settings.patience is not None and done.epoch - done.best_epoch >= settings.patience
 
 
-def _result(done: TrainingProgress, settings: TrainingSettings) -> TrainingResult:
+def _training_result(done: TrainingProgress, settings: TrainingSettings) -> TrainingResult:
     curves = {name: tuple(curve) for name, curve in done.curves.items()}
     diagnosis = diagnose_fit(**curves)
     return TrainingResult(

@@ -120,7 +120,7 @@ def _read_torch(name: str) -> Weights:
             break
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
-    strangers = [_short(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    strangers = [_entry_name(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if strangers or not content:
         held = f"entries that are no tensors: {', '.join(strangers[:NAMES_SHOWN])}" if strangers else "nothing"
         raise CheckpointError(
@@ -197,14 +197,14 @@ def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, 
 
 def _faults(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
     missing = [
-        f"{_short(name)} is missing"
+        f"{_entry_name(name)} is missing"
         for name in expected
         # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
         if name not in given and not name.endswith("num_batches_tracked")
     ]
-    unknown = [f"{_short(name)} is unknown to the model" for name in given if name not in expected]
+    unknown = [f"{_entry_name(name)} is unknown to the model" for name in given if name not in expected]
     unequal = [
-        f"{name} is {_size(value)} in the file, {_size(expected[name])} in the model"
+        f"{name} is {_size_text(value)} in the file, {_size_text(expected[name])} in the model"
         for name, value in given.items()
         if name in expected and value.shape != expected[name].shape
     ]
@@ -222,10 +222,10 @@ def _fault(name: str, value: torch.Tensor, expected: torch.Tensor) -> str:
     return f"{name} holds values that are no number (NaN)" if value.is_floating_point() and value.isnan().any() else ""
 
 
-def _short(name: object) -> str:
+def _entry_name(name: object) -> str:
     text = str(name)
     return text if len(text) <= 80 and text.isprintable() else f"{text[:80]!r}..."
 
 
-def _size(tensor: torch.Tensor) -> str:
+def _size_text(tensor: torch.Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a single number"

@@ -45,7 +45,7 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     shape = op.shape(op["input"])
     if _is_strided_stem(op, weight):
         return _by_phases(op, signal, weight, shape)
-    if (bounds := _filled(op, signal, weight)) is not None:
+    if (bounds := _signal_bounds(op, signal, weight)) is not None:
         return _from_windows(op, signal, weight, shape, bounds)
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
@@ -56,7 +56,7 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     return back
 
 
-def _filled(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]] | None:
+def _signal_bounds(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]] | None:
     """The bounding box of each unit's nonzero signal: its start (units, 2), and one size for all.
 
     Near its unit a signal is zero almost everywhere. None if the boxes fill most of a map; from then on no box is

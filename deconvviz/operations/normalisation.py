@@ -81,7 +81,7 @@ def _has_batch(operation: Operation, samples: int) -> bool:
 
 
 @mirror(F.local_response_norm, when=("lrn", "identity"), batchwise=_has_batch, local=True)
-def left_out(op: Step, signal: Tensor) -> Signals:
+def passed_through(op: Step, signal: Tensor) -> Signals:
     """Unchanged."""
     return signal
 

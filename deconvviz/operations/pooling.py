@@ -67,7 +67,7 @@ def _unpooling(place: Callable[[Tensor, Tensor, int], Tensor]) -> Callable[..., 
     return unpool
 
 
-def _summed(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+def _window_sum(values: Tensor, switches: Tensor, plane: int) -> Tensor:
     if values.stride(-1) > 1:  # channels last: keep the layout instead of copying there and back
         unpooled = values.new_zeros((*values.shape[:-2], plane, values.shape[-2]))
         return unpooled.scatter_add_(-2, switches.mT, values.mT).mT
@@ -82,12 +82,12 @@ def _last(values: Tensor, switches: Tensor, plane: int) -> Tensor:
     return values.gather(-1, winner.clamp(min=0)) * (winner >= 0)
 
 
-def _mean(values: Tensor, switches: Tensor, plane: int) -> Tensor:
-    sharing = _summed(torch.ones_like(values), switches, plane)
-    return _summed(values, switches, plane) / sharing.clamp(min=1)
+def _window_mean(values: Tensor, switches: Tensor, plane: int) -> Tensor:
+    sharing = _window_sum(torch.ones_like(values), switches, plane)
+    return _window_sum(values, switches, plane) / sharing.clamp(min=1)
 
 
-for _choice, _place in (("sum", _summed), ("overwrite", _last), ("mean", _mean)):
+for _choice, _place in (("sum", _window_sum), ("overwrite", _last), ("mean", _window_mean)):
     mirror(
         *MAX_POOLS,
         when=("overlap", _choice),

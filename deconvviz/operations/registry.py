@@ -105,7 +105,7 @@ def _change(operation: Any, **fields: Any) -> None:
     _RULES[operation] = replace(_RULES.get(operation, OperationRule()), **fields)
 
 
-def _keys(operation: Operation) -> tuple[Any, ...]:
+def _lookup_keys(operation: Operation) -> tuple[Any, ...]:
     """Where to look an operation up: by its overload, then by its operator; a module by its classes."""
     func = operation.func
     return type(func).__mro__ if isinstance(func, nn.Module) else (func, getattr(func, "overloadpacket", None))
@@ -122,8 +122,8 @@ def _has_pointwise_tag(func: torch._ops.OpOverload) -> bool:
     return torch.Tag.pointwise in func.tags
 
 
-def _field(operation: Operation, name: str) -> Any:
-    for key in _keys(operation):
+def _argument_of(operation: Operation, name: str) -> Any:
+    for key in _lookup_keys(operation):
         if (record := _RULES.get(key)) is not None and (value := getattr(record, name)) is not None:
             return value
     return getattr(_RULES[POINTWISE], name) if is_pointwise(operation) else None
@@ -213,7 +213,7 @@ LINEARISED = Mirror(linearised, None, always, all_inputs, batchwise_by_schema, l
 
 def rule_for(operation: Operation, style: Style) -> Mirror:
     """The mirror that serves an operation under a style; `LINEARISED` if there is none."""
-    for key in _keys(operation):
+    for key in _lookup_keys(operation):
         if (record := _RULES.get(key)) is None:
             continue
         for rule in record.mirrors:
@@ -283,7 +283,7 @@ def window_for(operation: Operation, value: Value) -> WindowRule:
     """How windows pass through an operation to one of its inputs. A weight is shared by all positions."""
     if not is_pointwise(operation) and any(operation[name] is value for name in PER_CHANNEL):
         return _SEES_EVERYTHING
-    known: WindowRule = _field(operation, "window") or _SEES_EVERYTHING
+    known: WindowRule = _argument_of(operation, "window") or _SEES_EVERYTHING
     return known
 
 
@@ -311,7 +311,7 @@ def crop(
 
 def crop_for(operation: Operation) -> CropRule:
     """How an operation runs on crops. Raises NotLocal if it cannot."""
-    known: CropRule | None = _field(operation, "crop")
+    known: CropRule | None = _argument_of(operation, "crop")
     if known is None or not known.applies(operation):
         raise NotLocal(str(operation))
     return known
@@ -344,5 +344,5 @@ def channels(*operations: Any, axis: int | Callable[[Operation, Value, int], int
 
 def channels_for(operation: Operation) -> ChannelRule | None:
     """Where the channels of an operation's output lie; None if nothing is said of it."""
-    known: ChannelRule | None = _field(operation, "channels")
+    known: ChannelRule | None = _argument_of(operation, "channels")
     return known

@@ -47,7 +47,7 @@ def project_images(units: UnitCrops, x: Tensor, ones: bool, met: Met) -> tuple[T
         image = crops.tape.inputs[0]
         start = crops.origins[image.id][1].taken(x, samples)
         check_finite(start)
-        return _run(crops, start, units.style, crops.values[units.layer.id])
+        return _run_crops(crops, start, units.style, crops.values[units.layer.id])
 
     return _Projecting(units, forward, ones, met).all(x)
 
@@ -157,7 +157,7 @@ def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> No
             pixels[unit][(slice(None), *to)] = crop[row][(slice(None), *of)]
 
 
-def _run(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tensor:
+def _run_crops(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tensor:
     """Run a tape of crops and keep what its rules will read. Returns the layer's activations."""
     tape, keep = crops.tape, keep_for(style)
     live = {tape.inputs[0].id: start}

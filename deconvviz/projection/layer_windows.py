@@ -76,7 +76,7 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
         seen: Lines | None = nothing
         for passage in passages:
             before = None if passage is None else found.get(passage[0], nothing)
-            seen = _joined(seen, None if before is None or passage is None else _composed(before, passage[1]))
+            seen = _hull_of_paths(seen, None if before is None or passage is None else _composed(before, passage[1]))
         found[key] = seen
     return found
 
@@ -129,7 +129,7 @@ def _composed(before: Lines, passage: Lines) -> Lines:
     )
 
 
-def _joined(one: Lines | None, other: Lines | None) -> Lines | None:
+def _hull_of_paths(one: Lines | None, other: Lines | None) -> Lines | None:
     """The bounding box of what is seen on two paths."""
     if one is None or other is None:
         return None

@@ -114,7 +114,7 @@ def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int 
     for row, position in zip(rows, positions, strict=True):
         for axis, index in enumerate(position, 1):
             row[axis] = (0, layer.shape[axis] - 1) if index is None else (index, index)
-    image, spatial = _image(tape)
+    image, spatial = _image_input(tape)
     seen = windows_at_inputs(tape, {layer.id: rows})[image.id][:, spatial:]
     clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, np.array(image.shape[spatial:])[:, None] - 1)
     clipped[..., 1] += 1
@@ -131,8 +131,8 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
     makers, known = tape.makers(), dict[int, int]()
     channels = [channel_axis(tape, layer.value, makers, known) for layer in layers]
     probes = [_probes(layer.value.shape, channel) for layer, channel in zip(layers, channels, strict=True)]
-    image, spatial = _image(tape)
-    keys = [_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
+    image, spatial = _image_input(tape)
+    keys = [_probe_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
     lines = lines_to(tape, image, itertools.chain.from_iterable(keys))
     found = [
         _followed(lines[one], lines[whole], positions, spatial)
@@ -162,7 +162,7 @@ def _followed(
     return np.array(windows, dtype=np.float64)[:, spatial:]
 
 
-def _keys(layer: Value, channel: int) -> tuple[Key, Key]:
+def _probe_keys(layer: Value, channel: int) -> tuple[Key, Key]:
     """What to ask `lines_to`: windows that move along all axes but batch and channels, of one channel and of all."""
     everything = (-math.inf, math.inf)
     axes = range(len(layer.shape))
@@ -185,11 +185,11 @@ def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int
             for axis, index in enumerate(position, 1):
                 rows[row, axis] = (-math.inf, math.inf) if index is None else (index, index)
             row += 1
-    at_image = windows_at_inputs(tape, starts)[_image(tape)[0].id]
+    at_image = windows_at_inputs(tape, starts)[_image_input(tape)[0].id]
     return np.split(at_image, np.cumsum([len(positions) for positions in probes])[:-1])
 
 
-def _image(tape: Tape) -> tuple[Value, int]:
+def _image_input(tape: Tape) -> tuple[Value, int]:
     """The first input that carries a signal, and its first spatial axis, after batch (if it has one) and channels."""
     image = next(value for value in tape.inputs if value.carries_signal)
     return image, 2 if image.shape[0] == tape.samples else 1

@@ -36,7 +36,7 @@ def check_alone(tape: Tape, layer: str, batch: Tensor, alone: Tensor, number: in
     """
     made = {value.dtype for operation in tape.operations for value in operation.outputs if value is not None}
     tolerance = max(_tolerance(dtype) for dtype in {*made, alone.dtype} if dtype.is_floating_point or dtype.is_complex)
-    parts = _parts(batch, alone, number, tape.samples)
+    parts = _sample_parts(batch, alone, number, tape.samples)
     if not any(_close(part, alone, tolerance) for part in parts):
         raise InputError(
             f"layer {layer!r} gives other activations for sample {number} alone than in this batch of {tape.samples}, "
@@ -44,7 +44,7 @@ def check_alone(tape: Tape, layer: str, batch: Tensor, alone: Tensor, number: in
         )
 
 
-def _parts(batch: Tensor, alone: Tensor, number: int, samples: int) -> Iterator[Tensor]:
+def _sample_parts(batch: Tensor, alone: Tensor, number: int, samples: int) -> Iterator[Tensor]:
     """What may be the sample's part of the batch's value, along the axis that is `samples` times as long."""
     longer = [axis for axis in range(min(batch.ndim, alone.ndim)) if batch.shape[axis] != alone.shape[axis]]
     if batch.ndim != alone.ndim or len(longer) != 1:

@@ -228,7 +228,7 @@ def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> Placeme
         return None
     inside = not part.numel or (rows.offset <= part.offset and part.end <= rows.offset + rows.numel)
     if not inside or not rows.dense() or (samples > 1 and step < rows.numel):
-        listed = _listed(root, asked, samples)
+        listed = _element_index(root, asked, samples)
         order: Iterable[int] = range(len(rows.size))
         return None if listed is None else Placement(rows.size, tuple(order), 0, part.size, part.stride, listed)
     order = sorted(range(len(rows.size)), key=lambda axis: (-rows.stride[axis], -rows.size[axis]))
@@ -236,7 +236,7 @@ def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> Placeme
     return place if part.disjoint() else place._replace(listed=(part.positions() - rows.offset).flatten())
 
 
-def _listed(root: StorageLayout, asked: StorageLayout, samples: int) -> Tensor | None:
+def _element_index(root: StorageLayout, asked: StorageLayout, samples: int) -> Tensor | None:
     """The index of each of a sample's elements in its flattened part of the root; None if samples mix."""
     length = root.numel // samples
     indices = asked.within(root).reshape(samples, -1)

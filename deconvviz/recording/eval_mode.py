@@ -49,7 +49,7 @@ class EvalMode(Restored):
         if any(training for _, training in modes):
             for module, training in reversed(modes):
                 if training and has_its_own_train(module):
-                    self.callback(_train, module, writes)
+                    self.callback(_switch_modes, module, writes)
             if any(map(has_its_own_train, modules)):
                 with writes:
                     self.model.eval()
@@ -74,7 +74,7 @@ def has_its_own_train(module: nn.Module) -> bool:
     return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
 
 
-def _train(module: nn.Module, writes: _Writes) -> None:
+def _switch_modes(module: nn.Module, writes: _Writes) -> None:
     with writes:
         module.train(True)
 
@@ -111,7 +111,7 @@ class _ModuleState:
         self.attributes = {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
         inner = (module._parameters, module._buffers, module._modules)
         self.containers = [(part, dict(part)) for part in inner]
-        self.containers += [(value, _content(value)) for value in self.attributes.values() if _is_container(value)]
+        self.containers += [(value, _members(value)) for value in self.attributes.values() if _is_container(value)]
 
     def put_back(self) -> None:
         now = vars(self.module)
@@ -129,7 +129,7 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, (list, dict, set, deque))
 
 
-def _content(container: Any) -> Any:
+def _members(container: Any) -> Any:
     return dict(container) if isinstance(container, dict) else list(container)
 
 

@@ -29,13 +29,13 @@ class _Process:
     lost_threads = False  # a forked process has none of them, and torch would wait for them forever
 
 
-def _forked() -> None:
+def _reset_after_fork() -> None:
     # The thread that runs a model was not forked either, so the lock would never be released.
     _Process.turn, _Process.lost_threads = threading.RLock(), _Process.used_threads
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def check_threads() -> None:

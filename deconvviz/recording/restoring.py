@@ -183,17 +183,17 @@ class _Modes:
             torch.clear_autocast_cache()
 
     def put_back_stacks(self) -> None:
-        if not _same(function_modes(), self.functions):
+        if not _same_modes(function_modes(), self.functions):
             while function_modes():
                 torch.overrides._pop_mode()
             for mode in self.functions:
                 torch.overrides._push_mode(mode)
-        if not _same(dispatch_modes(), self.operations):
+        if not _same_modes(dispatch_modes(), self.operations):
             while dispatch_modes():
                 torch.utils._python_dispatch._pop_mode()
             for mode in self.operations:
                 torch.utils._python_dispatch._push_mode(mode)
 
 
-def _same(modes: list[Any], others: list[Any]) -> bool:
+def _same_modes(modes: list[Any], others: list[Any]) -> bool:
     return len(modes) == len(others) and all(a is b for a, b in zip(modes, others, strict=True))

@@ -65,12 +65,12 @@ class Correspondence(Finding):
                         "layer": layer,
                         "part": part,
                         "Delta": delta,
-                        "std": _spread(differences[place]),
+                        "std": _standard_deviation(differences[place]),
                         "random places": float(random.mean()),
-                        "std, random": _spread(random),
+                        "std, random": _standard_deviation(random),
                         "p, random": chance(random, delta),
                         "same place": float(same.mean()),
-                        "std, same": _spread(same),
+                        "std, same": _standard_deviation(same),
                         "p, same": chance(same, delta),
                         "changed": float(self.changed[part][place]),
                         "changed, random": float(self.control_changed[part][place]),
@@ -79,7 +79,7 @@ class Correspondence(Finding):
         return rows
 
 
-def _spread(values: torch.Tensor) -> float:
+def _standard_deviation(values: torch.Tensor) -> float:
     return float(values.std()) if len(values) > 1 else float("nan")
 
 

@@ -19,10 +19,10 @@ def summary(value: Any) -> str:
     "Unit(sample=0, layer='conv1', channel=3, position=(4, 5), activation=0.5)"
     """
     named = value._fields if hasattr(value, "_fields") else [field.name for field in dataclasses.fields(value)]
-    return f"{type(value).__name__}({', '.join(f'{name}={_field(getattr(value, name))}' for name in named)})"
+    return f"{type(value).__name__}({', '.join(f'{name}={_field_text(getattr(value, name))}' for name in named)})"
 
 
-def _field(value: Any) -> str:
+def _field_text(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"tensor of shape {tuple(value.shape)}"
     if isinstance(value, str):

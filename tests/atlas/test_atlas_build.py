@@ -14,7 +14,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.atlas.build import _bars
+from deconvviz.atlas.build import _histogram_bars
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, UnknownLayerError
@@ -127,7 +127,7 @@ def test_channels_that_never_fire_have_no_pictures(tmp_path):
 def test_bars_cover_what_was_counted():
     net, data = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 1))), (torch.randn(400, 1, 1, 1) * 20).exp()
     found = dv.scan(net, data, progress=False).statistics["0"]
-    bars = _bars(found, 0)
+    bars = _histogram_bars(found, 0)
     assert sum(count for *_, count in bars) == 400
     assert len(bars) <= 48
     assert all(low < high for low, high, _ in bars)

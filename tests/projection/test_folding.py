@@ -163,9 +163,9 @@ def test_units_at_different_places_share_a_window(monkeypatch):
 
 def test_a_signal_that_fills_its_map_is_not_looked_at_again(monkeypatch):
     calls = windowed_filters(monkeypatch)
-    looked, direct = [], convolution._filled
+    looked, direct = [], convolution._signal_bounds
     monkeypatch.setattr(
-        "deconvviz.operations.convolution._filled",
+        "deconvviz.operations.convolution._signal_bounds",
         lambda *a: looked.append(a[0].made.id not in a[0].dense) or direct(*a),
     )
     torch.manual_seed(3)
