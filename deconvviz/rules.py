@@ -130,19 +130,19 @@ def check(
     if "output" not in tape.layers:
         raise RuleError("the function returned no tensor that depends on its input, so there is nothing to check")
     layer = tape.layers["output"].value
-    made = tape.data[layer.id]
-    signal = torch.randn_like(made)
-    found = _sent_back(tape, chosen, layer, signal, None)
+    activations = tape.data[layer.id]
+    signal = torch.randn_like(activations)
+    arrived = _sent_back(tape, chosen, layer, signal, None)
     if not callable(against) and not known(against, ("adjoint", "autograd")):
         raise RuleError(f"a rule is held against 'autograd', 'adjoint' or a function, not {described(against)}")
     if against == "adjoint":
         with Restored(torch.no_grad()):
-            linear = made - function(torch.zeros_like(inputs))
-        left, right = (linear * signal).sum(), (inputs * found).sum()
+            linear = activations - function(torch.zeros_like(inputs))
+        left, right = (linear * signal).sum(), (inputs * arrived).sum()
         error = float((left - right).abs() / (linear.norm() * signal.norm()))
     else:
         expected = against(inputs, signal) if callable(against) else _autograd(function, inputs, signal)
-        error = _relative(found, expected)
+        error = _relative(arrived, expected)
     apart = layer.id in samples_apart(tape, chosen)
     batch_error = _batch_error(tape, chosen, layer, signal) if apart else 0.0
     result = Checked(error, batch_error, apart)
@@ -191,10 +191,10 @@ def _batch_error(tape: Tape, style: Style, layer: Value, signal: Tensor) -> floa
     return worst
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
-        raise RuleError(f"a signal of shape {tuple(found.shape)} arrived at x, not of {tuple(expected.shape)}")
-    return float((found - expected).norm() / expected.norm()) if expected.norm() else float(found.norm())
+def _relative(arrived: Tensor, expected: Tensor) -> float:
+    if arrived.shape != expected.shape:
+        raise RuleError(f"a signal of shape {tuple(arrived.shape)} arrived at x, not of {tuple(expected.shape)}")
+    return float((arrived - expected).norm() / expected.norm()) if expected.norm() else float(arrived.norm())
 
 
 def _load_entry_points() -> None:

@@ -41,12 +41,12 @@ def _outputs(args: argparse.Namespace, name: str) -> Outputs:
     return Outputs(args, folder / f"{name}.png", folder / f"{name}.safetensors")
 
 
-def _write(args: argparse.Namespace, found: Finding, outputs: Outputs) -> None:
+def _write(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:
     """Write the figure and the result to the output folder; print the table and the verdict."""
-    figure, result = outputs.files
-    outputs.write_figure(found.figure(), figure)
-    outputs.save(found, result)
-    report(args, found, *outputs.files)
+    picture, saved = outputs.files
+    outputs.write_figure(result.figure(), picture)
+    outputs.save(result, saved)
+    report(args, result, *outputs.files)
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:

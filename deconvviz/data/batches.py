@@ -258,8 +258,8 @@ def _loader_batches(loader: DataLoader[Item]) -> Generator[list[Item], None, Non
         if not workers or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)):
             raise
         how = _ended(workers) or f"cannot be heard any more ({error or type(error).__name__})"
-        one = "the process that loads" if len(workers) == 1 else f"one of the {len(workers)} processes that load"
-        raise DataError(f"{one} images {how}; use fewer, or none to see the error") from error
+        whose = "the process that loads" if len(workers) == 1 else f"one of the {len(workers)} processes that load"
+        raise DataError(f"{whose} images {how}; use fewer, or none to see the error") from error
     finally:
         # torch ends them when its iterator is forgotten, which an error that remembers where it happened can delay.
         getattr(iterator, "_shutdown_workers", lambda: None)()
@@ -309,9 +309,9 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
     broken = tuple((item.number, str(item.error)) for item in items if item.image is None)
     shapes = {tuple(image.shape): index for index, image in images}
     if len(shapes) > 1:
-        (one, first), (other, second), *_ = shapes.items()
+        (shape, first), (other_shape, second), *_ = shapes.items()
         raise InputError(
-            f"images {first} and {second} have shapes {one} and {other}, which cannot form one batch; give the "
+            f"images {first} and {second} have shapes {shape} and {other_shape}, which cannot form one batch; give the "
             f"network a "
             f"preprocess that makes them alike, such as deconvviz.images.Preprocess(size=224), or batch_size=1"
         )

@@ -48,12 +48,12 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, 
     for name, value in now.items():
         held = before.get(name)
         if name == "layers on the first image":
-            if found := _layer_differing(held, value):
-                return found
+            if layer_difference := _layer_differing(held, value):
+                return layer_difference
         elif name == "structure" and held != value:
             lines = itertools.zip_longest(str(held).split("\n"), str(value).split("\n"), fillvalue="")
-            one, other = next((one, other) for one, other in lines if one != other)
-            return name, repr(one.strip()), repr(other.strip())
+            old_line, new_line = next((old, new) for old, new in lines if old != new)
+            return name, repr(old_line.strip()), repr(new_line.strip())
         elif held != value:
             return name, repr(held), repr(value)
     return None

@@ -78,14 +78,14 @@ def _from_csv(path: Path) -> list[tuple[str, str, PartPlace]]:
         try:
             lines = csv.DictReader(file, strict=True)
             columns = tuple(lines.fieldnames or ())
-            wanted = next((one for one in (BOX, POINT) if set(columns) == {"image", "part", *one}), None)
+            wanted = next((names for names in (BOX, POINT) if set(columns) == {"image", "part", *names}), None)
             if wanted is None:
                 raise DataError(
                     f"{str(path)!r} has the columns {', '.join(columns) or 'of an empty file'}; they must be image, "
                     f"part, and either {', '.join(BOX)} or {', '.join(POINT)}"
                 )
-            found = list(enumerate(lines, start=2))
-            if longer := [number for number, line in found if None in line]:
+            numbered = list(enumerate(lines, start=2))
+            if longer := [number for number, line in numbered if None in line]:
                 raise DataError(f"line {longer[0]} of {str(path)!r} has more values than there are columns")
             return [
                 (
@@ -93,7 +93,7 @@ def _from_csv(path: Path) -> list[tuple[str, str, PartPlace]]:
                     line["part"],
                     _place([line[name] for name in wanted], f"line {number} of {str(path)!r}"),
                 )
-                for number, line in found
+                for number, line in numbered
             ]
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{str(path)!r} is not a CSV file ({error})") from error
@@ -113,14 +113,16 @@ def _from_json(path: Path) -> list[tuple[str, str, PartPlace]]:
     ]
 
 
-def _place(given: Any, where: str) -> PartPlace:
-    numbers = list(given) if isinstance(given, list) else []
+def _place(item: Any, where: str) -> PartPlace:
+    numbers = list(item) if isinstance(item, list) else []
     try:
-        if len(numbers) not in (2, 4) or any(isinstance(one, bool) or float(one) != int(float(one)) for one in numbers):
+        if len(numbers) not in (2, 4) or any(
+            isinstance(number, bool) or float(number) != int(float(number)) for number in numbers
+        ):
             raise ValueError
-        return tuple(int(float(one)) for one in numbers)
+        return tuple(int(float(number)) for number in numbers)
     except (TypeError, ValueError, OverflowError):
-        said = f"{where}: a place is whole numbers, {', '.join(BOX)} or {', '.join(POINT)}, not {given!r}"
+        said = f"{where}: a place is whole numbers, {', '.join(BOX)} or {', '.join(POINT)}, not {item!r}"
         raise DataError(said) from None
 
 

@@ -66,13 +66,13 @@ class Source:
 
     def _tried(self, preprocess: Any) -> Iterator[Item]:
         if self.indexed:
-            for index, given in zip(self._looked_at(), self.spread(), strict=True):
-                if given is not None:
-                    yield numbered(index, partial(_same, given), preprocess)
+            for index, item in zip(self._looked_at(), self.spread(), strict=True):
+                if item is not None:
+                    yield numbered(index, partial(_same, item), preprocess)
             return
-        for index, given in enumerate(itertools.islice(self._rest, LOOKED_AT)):
-            self._taken.append(given)
-            yield numbered(index, partial(_same, given), preprocess)
+        for index, item in enumerate(itertools.islice(self._rest, LOOKED_AT)):
+            self._taken.append(item)
+            yield numbered(index, partial(_same, item), preprocess)
 
     def _looked_at(self) -> list[int]:
         spread = np.linspace(0, self.count - 1, LOOKED_AT) if self.indexed else ()
@@ -90,8 +90,8 @@ def _same(item: Any) -> Any:
 
 def content_of(batch: Batch) -> int:
     """What a batch holds, as a number below 2^64: those of several batches add up in any order."""
-    found = sum(Digest(number, "broken").number for number, _ in batch.broken)
+    total = sum(Digest(number, "broken").number for number, _ in batch.broken)
     if batch.images is not None:
         for number, image in zip(batch.numbers.tolist(), batch.images, strict=True):
-            found += Digest(number, image).number
-    return found % 2**64
+            total += Digest(number, image).number
+    return total % 2**64

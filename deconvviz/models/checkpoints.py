@@ -83,20 +83,20 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
         MissingFileError: If the folder does not exist.
         CheckpointError: If it contains no weights files.
     """
-    given = os.fspath(folder)
+    shown = os.fspath(folder)
     if not os.path.isdir(folder):  # which says no of a name that no file can have
-        raise MissingFileError(f"there is no folder {given!r} of checkpoints")
+        raise MissingFileError(f"there is no folder {shown!r} of checkpoints")
     named = [path for path in Path(folder).iterdir() if path.suffix in WEIGHT_ENDINGS and path.is_file()]
-    found = [path for path in named if path.name != STATE and not path.name.startswith(".")]
+    files = [path for path in named if path.name != STATE and not path.name.startswith(".")]
     hidden = [path.name for path in named if path.name.startswith(".")]
-    if hidden and not found:
-        raise CheckpointError(f"the folder {given!r} holds no checkpoints but hidden ones, which are left out")
+    if hidden and not files:
+        raise CheckpointError(f"the folder {shown!r} holds no checkpoints but hidden ones, which are left out")
     if hidden:
         message = left_out(folder, dict.fromkeys(hidden, "hidden"))
         warnings.warn(message, HiddenCheckpointsWarning, stacklevel=2)
-    if not found:
-        raise CheckpointError(f"the folder {given!r} holds no checkpoints: no file ends in {', '.join(WEIGHT_ENDINGS)}")
-    return sorted(found, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
+    if not files:
+        raise CheckpointError(f"the folder {shown!r} holds no checkpoints: no file ends in {', '.join(WEIGHT_ENDINGS)}")
+    return sorted(files, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
 
 
 def run_identity(
@@ -212,12 +212,16 @@ class CheckpointFolder:
             raise self._no_state(f" ({error})") from error
         return state
 
-    def _optimiser_entries(self, found: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    def _optimiser_entries(
+        self, optimiser_state: dict[str, Any], optimiser: torch.optim.Optimizer
+    ) -> dict[int, dict[str, Any]]:
         """What an optimiser keeps of each parameter, checked; everything else of it follows from the settings."""
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         wanted = _kept_by(optimiser)
         try:
-            entries: dict[int, dict[str, Any]] = checked(found.get("state"), dict[int, dict[str, Any]], "optimiser")
+            entries: dict[int, dict[str, Any]] = checked(
+                optimiser_state.get("state"), dict[int, dict[str, Any]], "optimiser"
+            )
             for number, kept in entries.items():
                 if not 0 <= number < len(parameters) or set(kept) != set(wanted):
                     raise TypeError(f"the optimiser has {', '.join(kept)} of parameter {number}")

@@ -242,10 +242,10 @@ def _measure(run: _Training, done: TrainingProgress) -> None:
     """Add one point to each curve, and keep the weights if early stopping may want them back."""
     comparable = run.training[: len(run.held_out)]
     for name, part in (("train", comparable), ("validation", run.held_out)):
-        found = measured(run.model, run.images[part], run.labels[part], batch_size=500)
-        _refuse_divergence(found.loss, done.epoch + 1, run.settings)
-        done.curves[f"{name}_loss"].append(found.loss)
-        done.curves[f"{name}_accuracy"].append(found.accuracy)
+        measures = measured(run.model, run.images[part], run.labels[part], batch_size=500)
+        _refuse_divergence(measures.loss, done.epoch + 1, run.settings)
+        done.curves[f"{name}_loss"].append(measures.loss)
+        done.curves[f"{name}_accuracy"].append(measures.accuracy)
     if run.settings.patience and done.best_epoch == done.epoch:
         done.best_weights = snapshot(run.model)
 

@@ -64,9 +64,9 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
     """Copy `weights` into `model`; `name` is what an error calls them. See `load_weights`."""
-    given = check_fit(model, weights, name)
+    fitting = check_fit(model, weights, name)
     try:
-        model.load_state_dict(given)
+        model.load_state_dict(fitting)
     except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
 
@@ -74,12 +74,12 @@ def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: st
 def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> Weights:
     """`weights` under the model's own names, where `copy_weights` can take them. Raises CheckpointError elsewhere."""
     expected = model.state_dict()
-    given = _without_prefix(weights, expected)
-    faults = _faults(given, expected)
+    own = _without_prefix(weights, expected)
+    faults = _faults(own, expected)
     if faults:
         more = f" and {len(faults) - NAMES_SHOWN} more" if len(faults) > NAMES_SHOWN else ""
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:NAMES_SHOWN])}{more}")
-    return given
+    return own
 
 
 @takes(path=PATH)
@@ -187,29 +187,29 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
 
 
 def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> Weights:
-    given = dict(weights)
+    stripped = dict(weights)
     for prefix in PREFIXES:
-        wrapped = all(name.startswith(prefix) for name in given)
+        wrapped = all(name.startswith(prefix) for name in stripped)
         if wrapped and not any(name.startswith(prefix) for name in expected):
-            given = {name[len(prefix) :]: value for name, value in given.items()}
-    return given
+            stripped = {name[len(prefix) :]: value for name, value in stripped.items()}
+    return stripped
 
 
-def _faults(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+def _faults(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
     missing = [
         f"{_entry_name(name)} is missing"
         for name in expected
         # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
-        if name not in given and not name.endswith("num_batches_tracked")
+        if name not in weights and not name.endswith("num_batches_tracked")
     ]
-    unknown = [f"{_entry_name(name)} is unknown to the model" for name in given if name not in expected]
+    unknown = [f"{_entry_name(name)} is unknown to the model" for name in weights if name not in expected]
     unequal = [
         f"{name} is {_size_text(value)} in the file, {_size_text(expected[name])} in the model"
-        for name, value in given.items()
+        for name, value in weights.items()
         if name in expected and value.shape != expected[name].shape
     ]
     return unequal + missing + unknown or [
-        fault for name, value in given.items() if name in expected and (fault := _fault(name, value, expected[name]))
+        fault for name, value in weights.items() if name in expected and (fault := _fault(name, value, expected[name]))
     ]
 
 

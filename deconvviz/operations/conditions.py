@@ -27,8 +27,8 @@ def samples_in(*names: str) -> Callable[[Operation, int], bool]:
     """A condition for `batchwise`: samples stay apart if no other argument depends on the input."""
 
     def holds(operation: Operation, samples: int) -> bool:
-        given = [value for name in names for value in values_in(operation[name]) if value.tracked]
-        return len(operation.inputs) == len(given)
+        named = [value for name in names for value in values_in(operation[name]) if value.tracked]
+        return len(operation.inputs) == len(named)
 
     return holds
 
@@ -89,9 +89,9 @@ def batchwise_by_schema(operation: Operation, samples: int) -> bool:
 
     That is so if it is pointwise over tensors of one rank, or one of `_ALONG_THEIR_AXES` and axis 0 is not among them.
     """
-    made = [value for value in operation.outputs if value is not None]
-    values = [*operation.inputs, *made]
-    if not isinstance(operation.func, torch._ops.OpOverload) or not made:
+    outputs = [value for value in operation.outputs if value is not None]
+    values = [*operation.inputs, *outputs]
+    if not isinstance(operation.func, torch._ops.OpOverload) or not outputs:
         return False
     if any(not value.shape or value.shape[0] % samples for value in values):
         return False
@@ -108,8 +108,8 @@ def batchwise_by_schema(operation: Operation, samples: int) -> bool:
     names = {argument.name for argument in operation.func._schema.arguments}
     dims: list[int] = []
     for name in names & {"dim", "dims", "dim0", "dim1", "dim2", "dimension"}:
-        given = operation[name]
-        if given is None or given == []:
+        axes = operation[name]
+        if axes is None or axes == []:
             return False
-        dims.extend(given if isinstance(given, (list, tuple)) else [given])
+        dims.extend(axes if isinstance(axes, (list, tuple)) else [axes])
     return bool(dims) and all(dim % rank for dim in dims)

@@ -114,11 +114,11 @@ def _by_phases(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -
     an ordinary convolution with taps of its own.
     """
     stride, padding = op["stride"][0], op["padding"]
-    made, taken = weight.shape[:2]
+    features, channels = weight.shape[:2]
     taps = [-(-size // stride) for size in weight.shape[2:]]
     rows, columns = (stride * count - size for count, size in zip(taps, weight.shape[2:], strict=True))
-    phased = F.pad(weight, (0, columns, 0, rows)).view(made, taken, taps[0], stride, taps[1], stride).flip(2, 4)
-    phased = phased.permute(1, 3, 5, 0, 2, 4).reshape(-1, made, *taps).contiguous(memory_format=torch.channels_last)
+    phased = F.pad(weight, (0, columns, 0, rows)).view(features, channels, taps[0], stride, taps[1], stride).flip(2, 4)
+    phased = phased.permute(1, 3, 5, 0, 2, 4).reshape(-1, features, *taps).contiguous(memory_format=torch.channels_last)
     larger = F.pixel_shuffle(F.conv2d(signal, phased, padding=[count - 1 for count in taps]), stride)
     ends = [begin + extent - size for begin, extent, size in zip(padding, shape[2:], larger.shape[2:], strict=True)]
     return F.pad(larger, (-padding[1], ends[1], -padding[0], ends[0]))
@@ -132,12 +132,12 @@ def _geometry(operation: Operation) -> WindowGeometry:
     return WindowGeometry.of(operation, list(kernel), len(kernel))
 
 
-def _has_even_windows(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
+def _has_even_windows(operation: Operation, value: Value, output: Value, moving: Sequence[int]) -> bool:
     return not operation["transposed"] or set(operation["stride"]) == {1}
 
 
 @window(aten.convolution, even=_has_even_windows)
-def filtered(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def filtered(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """The taps of the kernel; all channels."""
     inside = everything_seen(len(rows), len(value.shape))
     inside[:, 2:] = _geometry(operation).backward(rows)[:, 2:]
@@ -162,17 +162,17 @@ def _phase(operation: Operation, region: Region, needed: Region) -> Starts:
 def filter_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     """Without padding. A transposed one makes more than the region, which is then cut out."""
     geometry = _geometry(operation)
-    rank, made = len(region.size), operation.made
+    rank, output = len(region.size), operation.made
     needed = region_needed(operation, operation["input"], region)
     piece = crops.piece(operation, operation["input"], needed, fill=0.0)
     weights = [crops.kept(operation[name]) for name in ("weight", "bias")]
     shared = (geometry.stride.tolist(), [0] * rank, geometry.dilation.tolist(), geometry.transposed, [0] * rank)
     args = (piece, *weights, *shared, operation["groups"])
     if not geometry.transposed:
-        return crops.operation(operation, operation.func, args, {}, crops.new(made, region))
+        return crops.operation(operation, operation.func, args, {}, crops.new(output, region))
     if (geometry.reach < geometry.stride - 1).any():
         raise NotLocal(str(operation))
     size = (np.array(needed.size) - 1) * geometry.stride + geometry.reach + 1
     whole = Region(region.start - _phase(operation, region, needed), tuple(size.tolist()))
-    larger = crops.operation(operation, operation.func, args, {}, crops.new(made, whole))
+    larger = crops.operation(operation, operation.func, args, {}, crops.new(output, whole))
     return crops.narrowed(operation, larger, whole, region)

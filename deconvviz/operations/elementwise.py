@@ -127,23 +127,23 @@ window(POINTWISE, *_COPIES, aten.lift_fresh, aten.copy)(same)
 
 def same_shape_on_crops(operation: Operation) -> bool:
     """Whether inputs and output have the same positions, and an axis that is named is that of the channels."""
-    made, dim = operation.made, operation["dim"]
-    if isinstance(dim, int) and dim % len(made.shape) != 1:
+    output, dim = operation.made, operation["dim"]
+    if isinstance(dim, int) and dim % len(output.shape) != 1:
         return False
-    return all(value.shape[2:] == made.shape[2:] for value in operation.inputs)
+    return all(value.shape[2:] == output.shape[2:] for value in operation.inputs)
 
 
 @crop(POINTWISE, *_COPIES, applies=same_shape_on_crops)
 def run_at_each_position(crops: Crops, operation: Operation, region: Region) -> Value:
     """The same operation on the windows."""
-    made = operation.made
+    output = operation.made
 
     def placed(value: Value) -> Value:
         return crops.piece(operation, value, region) if value.tracked else crops.argument(operation, value)
 
     args, kwargs = mapped(operation.args, placed, Value), mapped(operation.kwargs, placed, Value)
     new = [
-        crops.new(value, region) if value is not None and len(value.shape) == len(made.shape) else None
+        crops.new(value, region) if value is not None and len(value.shape) == len(output.shape) else None
         for value in operation.outputs
     ]
     for value, piece in zip(operation.outputs, new, strict=True):

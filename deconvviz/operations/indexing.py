@@ -21,9 +21,9 @@ aten: Any = torch.ops.aten
 
 def _index_behind_batch(operation: Operation, samples: int) -> bool:
     """Constant indices side by side, none of them for axis 0."""
-    given = [position for position, index in enumerate(operation["indices"]) if index is not None]
+    positions = [position for position, index in enumerate(operation["indices"]) if index is not None]
     constant = not any(value.tracked for value in values_in(operation["indices"]))
-    return constant and given[0] > 0 and given == list(range(given[0], given[-1] + 1))
+    return constant and positions[0] > 0 and positions == list(range(positions[0], positions[-1] + 1))
 
 
 mirror(aten.index, keeps=masks_and_indices, batchwise=_index_behind_batch)(adjoint)

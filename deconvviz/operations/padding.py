@@ -37,7 +37,7 @@ mirror(
 
 
 @window(aten.constant_pad_nd)
-def padded(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def padded(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Moved by what is put in front."""
     inside = rows.copy()
     for position, before in enumerate(operation["pad"][::2]):

@@ -155,22 +155,22 @@ def _geometry(operation: Operation) -> WindowGeometry:
 
 
 @window(aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, *_AVERAGE_POOLS)
-def pooled(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def pooled(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     return _geometry(operation).backward(rows)
 
 
-def _divides_evenly(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
-    return all(before % after == 0 for before, after in zip(value.shape, made.shape, strict=True))
+def _divides_evenly(operation: Operation, value: Value, output: Value, moving: Sequence[int]) -> bool:
+    return all(before % after == 0 for before, after in zip(value.shape, output.shape, strict=True))
 
 
 @window(aten.adaptive_max_pool2d, aten.adaptive_max_pool3d, *_ADAPTIVE_AVERAGE_POOLS, even=_divides_evenly)
-def adaptively_pooled(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def adaptively_pooled(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     inside = rows.copy()
     for axis in range(-len(operation["output_size"]), 0):
-        ratio = value.shape[axis] / made.shape[axis]
+        ratio = value.shape[axis] / output.shape[axis]
         inside[:, axis, 0] = np.floor(rows[:, axis, 0] * ratio)
         inside[:, axis, 1] = np.ceil((rows[:, axis, 1] + 1) * ratio) - 1
-    for axis, size in enumerate(made.shape):
+    for axis, size in enumerate(output.shape):
         if axis >= 2 and size == 1:  # global pooling sees everything, and not just the size of this input
             inside[:, axis] = (-math.inf, math.inf)
     return inside

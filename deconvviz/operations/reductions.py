@@ -22,14 +22,14 @@ window(aten.cumsum)(along_an_axis)
 
 
 @window(aten.mean, aten.sum, aten.amax, aten.amin)
-def reduced(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def reduced(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Reduced axes see everything, the others keep their windows."""
     rank = len(value.shape)
     dims = operation["dim"] if operation["dim"] not in (None, []) else range(rank)
     gone = {dim % rank for dim in ([dims] if isinstance(dims, int) else dims)}
     inside = everything_seen(len(rows), rank)
     stays = [axis for axis in range(rank) if axis not in gone]
-    kept = stays if len(made.shape) == rank else range(len(stays))
+    kept = stays if len(output.shape) == rank else range(len(stays))
     for axis, source in zip(stays, kept, strict=True):
         inside[:, axis] = rows[:, source]
     return inside

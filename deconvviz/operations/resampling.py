@@ -61,9 +61,9 @@ def antialiased_back(op: Step, signal: Tensor) -> Signals:
     the output is one column wide.
     """
     operation, shape = op.operation, op.shape(op.inputs[0])
-    given = (tuple(shape[2:]), tuple(operation.made.shape[2:]), tuple(scale_factors(operation)))
+    sizes = (tuple(shape[2:]), tuple(operation.made.shape[2:]), tuple(scale_factors(operation)))
     down, across = (
-        matrix.to(signal) for matrix in _axis_matrices(operation.func, *given, bool(operation["align_corners"]))
+        matrix.to(signal) for matrix in _axis_matrices(operation.func, *sizes, bool(operation["align_corners"]))
     )
     back: Tensor = down @ signal @ across.mT
     return back
@@ -78,25 +78,25 @@ def _axis_matrices(
     for axis, size in enumerate(sizes):
         places = torch.eye(size, dtype=torch.float64, device="cpu")
         images = (places[:, None, :, None] if axis == 0 else places[:, None, None, :]).expand(-1, 1, *sizes)
-        made = func.overloadpacket.default(images.contiguous(), targets, align_corners, *factors)
-        matrices.append(made[:, 0, :, 0] if axis == 0 else made[:, 0, 0, :])
+        responses = func.overloadpacket.default(images.contiguous(), targets, align_corners, *factors)
+        matrices.append(responses[:, 0, :, 0] if axis == 0 else responses[:, 0, 0, :])
     return matrices
 
 
 @window(*_NEAREST, *_NEAREST_EXACT, *_LINEAR, *_CUBIC, even=False)
-def interpolated(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def interpolated(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Nearest: the source position; linear: its two neighbours; cubic: four of them."""
     factors = scale_factors(operation)
     inside = rows.copy()
     if "nearest" in operation.label:
-        sources = nearest_sources("exact" in operation.label, value.shape[2:], made.shape[2:], tuple(factors))
+        sources = nearest_sources("exact" in operation.label, value.shape[2:], output.shape[2:], tuple(factors))
         for axis in range(2, len(value.shape)):
             inside[:, axis] = _nearest(rows[:, axis], sources[axis - 2], value.shape[axis])
         return inside
     more = 1 if "cubic" in operation.label else 0  # further neighbours on each side
     for axis in range(2, len(value.shape)):
         first, last = _left_neighbours(
-            rows[:, axis], value.shape[axis], made.shape[axis], factors[axis - 2], operation["align_corners"]
+            rows[:, axis], value.shape[axis], output.shape[axis], factors[axis - 2], operation["align_corners"]
         ).T
         inside[:, axis, 0], inside[:, axis, 1] = first - more, last + 1 + more
     return inside
@@ -168,7 +168,7 @@ def _enlarges_by_whole_factors(operation: Operation) -> bool:
     """Whether an interpolation repeats or divides each position by a whole number."""
     before, after, factors = operation.inputs[0].shape[2:], operation.made.shape[2:], _whole_factors(operation)
     # A factor of 2.2 makes 4 positions of 2, as 2 does, but takes them from other places.
-    asked = [given or factor for given, factor in zip(scale_factors(operation), factors, strict=True)]
+    asked = [scale or factor for scale, factor in zip(scale_factors(operation), factors, strict=True)]
     if asked != factors or any(new % old for old, new in zip(before, after, strict=True)) or operation["align_corners"]:
         return False
     if _is_linear(operation):
@@ -200,11 +200,11 @@ def interpolate_crop(crops: Crops, operation: Operation, region: Region) -> Valu
     whole = Region(needed.start * np.array(factors), tuple(size))
     func = operation.func.overloadpacket.default
     larger = crops.operation(operation, func, args, {}, crops.new(operation.made, whole))
-    made = crops.narrowed(operation, larger, whole, region)
+    middle = crops.narrowed(operation, larger, whole, region)
     if not linear or not needed.crossing(value.shape).any():
-        return made
+        return middle
     weights = [_weights_inside(region, axis, factor, value.shape[2 + axis]) for axis, factor in enumerate(factors)]
-    return crops.divided(operation, made, region, weights)
+    return crops.divided(operation, middle, region, weights)
 
 
 def _weights_inside(region: Region, axis: int, factor: int, extent: int) -> NDArray[np.float64]:
@@ -220,7 +220,7 @@ def _weights_inside(region: Region, axis: int, factor: int, extent: int) -> NDAr
 
 
 @window(aten.pixel_shuffle, even=False)
-def pixels_from_channels(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def pixels_from_channels(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     inside = rows.copy()
     inside[:, -3] = (-math.inf, math.inf)
     inside[:, -2:] = np.floor(rows[:, -2:] / operation["upscale_factor"])
@@ -228,7 +228,7 @@ def pixels_from_channels(operation: Operation, value: Value, made: Value, rows: 
 
 
 @window(aten.pixel_unshuffle, even=False)
-def channels_from_pixels(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def channels_from_pixels(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """One channel reads one pixel of each square; several read the square."""
     factor = operation["downscale_factor"]
     inside: Windows = rows * factor

@@ -47,12 +47,12 @@ def reshape(op: Step, signal: Tensor) -> Signals:
 
 
 @window(*RESHAPES)
-def reshaped(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def reshaped(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """An axis that stays an axis keeps its window; axes that are merged or split see everything."""
     inside = everything_seen(len(rows), len(value.shape))
-    for old, new in axis_groups(value.shape, made.shape):
+    for old, new in axis_groups(value.shape, output.shape):
         wide_old = [axis for axis in old if value.shape[axis] > 1]
-        wide_new = [axis for axis in new if made.shape[axis] > 1]
+        wide_new = [axis for axis in new if output.shape[axis] > 1]
         if len(wide_old) == len(wide_new) == 1:
             inside[:, wide_old[0]] = rows[:, wide_new[0]]
     return inside
@@ -74,11 +74,11 @@ def axis_groups(old: tuple[int, ...], new: tuple[int, ...]) -> Iterable[tuple[li
         yield left, right
 
 
-def _channels_reshaped(operation: Operation, made: Value, before: int) -> int:
-    for old, new in axis_groups(operation.inputs[0].shape, made.shape):
+def _channels_reshaped(operation: Operation, output: Value, before: int) -> int:
+    for old, new in axis_groups(operation.inputs[0].shape, output.shape):
         if before in old and new:
             return new[min(old.index(before), len(new) - 1)]
-    return min(1, len(made.shape) - 1)
+    return min(1, len(output.shape) - 1)
 
 
 channels(*RESHAPES, axis=_channels_reshaped)
@@ -91,8 +91,8 @@ def permutation(operation: Operation) -> list[int]:
     axes = list(range(len(operation.inputs[0].shape)))
     if operation.label == "aten.permute":
         return [dim % len(axes) for dim in operation["dims"]]
-    one, other = operation["dim0"] or 0, operation["dim1"] if operation["dim1"] is not None else 1
-    axes[one], axes[other] = axes[other], axes[one]
+    first, second = operation["dim0"] or 0, operation["dim1"] if operation["dim1"] is not None else 1
+    axes[first], axes[second] = axes[second], axes[first]
     return axes
 
 
@@ -105,13 +105,13 @@ mirror(aten.transpose, aten.t)(adjoint)
 
 
 @window(aten.permute, aten.transpose, aten.t)
-def permuted(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def permuted(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     inside = np.empty_like(rows)
     inside[:, permutation(operation)] = rows
     return inside
 
 
-channels(aten.permute, aten.transpose, axis=lambda operation, made, before: permutation(operation).index(before))
+channels(aten.permute, aten.transpose, axis=lambda operation, output, before: permutation(operation).index(before))
 
 # Broadcasting and repeating
 
@@ -138,18 +138,18 @@ def take_apart(op: Step, signal: Tensor) -> Signals:
     return list(zip(parts, signal.split([part.shape[op["dim"]] for part in parts], op["dim"]), strict=True))
 
 
-@window(aten.cat, even=lambda operation, value, made, moving: operation["dim"] % len(made.shape) not in moving)
-def joined(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+@window(aten.cat, even=lambda operation, value, output, moving: operation["dim"] % len(output.shape) not in moving)
+def joined(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """The part of the window that lies in this input, or nothing. A value joined twice gets the bounding box."""
-    axis = operation["dim"] % len(made.shape)
+    axis = operation["dim"] % len(output.shape)
     inside, start = nothing_seen(len(rows), len(value.shape)), 0
     for part in operation["tensors"]:
         if part is value:
-            here = rows.copy()
-            here[:, axis, 0] = np.maximum(rows[:, axis, 0] - start, 0)
-            here[:, axis, 1] = np.minimum(rows[:, axis, 1] - start, part.shape[axis] - 1)
-            here[here[:, axis, 0] > here[:, axis, 1]] = (math.inf, -math.inf)
-            inside = bounding(inside, here)
+            part_rows = rows.copy()
+            part_rows[:, axis, 0] = np.maximum(rows[:, axis, 0] - start, 0)
+            part_rows[:, axis, 1] = np.minimum(rows[:, axis, 1] - start, part.shape[axis] - 1)
+            part_rows[part_rows[:, axis, 0] > part_rows[:, axis, 1]] = (math.inf, -math.inf)
+            inside = bounding(inside, part_rows)
         start += part.shape[axis]
     return inside
 
@@ -160,8 +160,8 @@ def take_slices(op: Step, signal: Tensor) -> Signals:
     return list(zip(op["tensors"], signal.unbind(op["dim"]), strict=True))
 
 
-def _channels_stacked(operation: Operation, made: Value, before: int) -> int:
-    return before + int(operation["dim"] % len(made.shape) <= before)
+def _channels_stacked(operation: Operation, output: Value, before: int) -> int:
+    return before + int(operation["dim"] % len(output.shape) <= before)
 
 
 channels(aten.stack, axis=_channels_stacked)
@@ -193,7 +193,7 @@ def put_slice_back(op: Step, signal: Tensor) -> Signals:
 
 
 @window(aten.slice)
-def sliced(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def sliced(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     axis = operation["dim"] % len(value.shape)
     size, start, step = value.shape[axis], operation["start"] or 0, operation["step"]
     inside = rows.copy()
@@ -208,9 +208,9 @@ def put_one_back(op: Step, signal: Tensor) -> Signals:
 
 
 @window(aten.select, aten.unbind)
-def selected(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def selected(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     axis = operation["dim"] % len(value.shape)
-    index = operation["index"] if operation.label == "aten.select" else operation.outputs.index(made)
+    index = operation["index"] if operation.label == "aten.select" else operation.outputs.index(output)
     return np.insert(rows, axis, (index % value.shape[axis]), axis=1)
 
 
@@ -221,9 +221,9 @@ mirror(aten.unbind)(adjoint)
 
 
 @window(*_SPLITS)
-def split(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def split(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     axis = operation["dim"] % len(value.shape)
-    before = operation.outputs[: operation.outputs.index(made)]
+    before = operation.outputs[: operation.outputs.index(output)]
     inside = rows.copy()
     inside[:, axis] += sum(part.shape[axis] for part in before if part is not None)
     return inside

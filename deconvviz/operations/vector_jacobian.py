@@ -44,7 +44,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
     # The weight of a pointwise operation is as large as its output.
     names = () if torch.Tag.pointwise in getattr(op.operation.func, "tags", ()) else PER_CHANNEL
     weights = [op[name] for name in names]
-    made = op.made
+    output = op.made
 
     def numbers(item: Any) -> Any:
         if item.carries_signal:
@@ -52,7 +52,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
             leaves.append((item, leaf))
             return leaf.clone() if isinstance(op.operation.func, type) else leaf  # for one that works in place
         recorded = op.tape.data[item.id]
-        along_batch = len(item.shape) == len(made.shape) and item.shape[:1] == made.shape[:1]
+        along_batch = len(item.shape) == len(output.shape) and item.shape[:1] == output.shape[:1]
         follows = item.tracked or (along_batch and not any(item is weight for weight in weights))
         return op.rows(recorded) if follows else recorded
 

@@ -39,11 +39,11 @@ class WindowRule(NamedTuple):
     is_even: Evenness
 
 
-def always_even(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
+def always_even(operation: Operation, value: Value, output: Value, moving: Sequence[int]) -> bool:
     return True
 
 
-def never_even(operation: Operation, value: Value, made: Value, moving: Sequence[int]) -> bool:
+def never_even(operation: Operation, value: Value, output: Value, moving: Sequence[int]) -> bool:
     return False
 
 
@@ -55,26 +55,26 @@ def nothing_seen(rows: int, axes: int) -> Windows:
     return np.tile(np.array([math.inf, -math.inf]), (rows, axes, 1))
 
 
-def bounding(one: Windows, other: Windows) -> Windows:
+def bounding(first: Windows, second: Windows) -> Windows:
     """The smallest windows that hold both."""
-    return np.stack([np.minimum(one[..., 0], other[..., 0]), np.maximum(one[..., 1], other[..., 1])], axis=-1)
+    return np.stack([np.minimum(first[..., 0], second[..., 0]), np.maximum(first[..., 1], second[..., 1])], axis=-1)
 
 
-def everything(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def everything(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Any position of the input may matter: what is assumed of operations that are not known to be local."""
     return everything_seen(len(rows), len(value.shape))
 
 
-def same(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def same(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Pointwise, with the axes aligned at the end as in broadcasting."""
     inside = everything_seen(len(rows), len(value.shape))
-    for axis in range(-min(len(value.shape), len(made.shape)), 0):
-        if value.shape[axis] == made.shape[axis]:
+    for axis in range(-min(len(value.shape), len(output.shape)), 0):
+        if value.shape[axis] == output.shape[axis]:
             inside[:, axis] = rows[:, axis]
     return inside
 
 
-def along_an_axis(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def along_an_axis(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Everything along the axes that the operation works on; the other axes do not change."""
     dims = operation["dim"] if operation["dim"] is not None else operation["dims"]
     inside = rows.copy()
@@ -83,23 +83,23 @@ def along_an_axis(operation: Operation, value: Value, made: Value, rows: Windows
     return inside if dims != [] else everything_seen(len(rows), len(value.shape))
 
 
-def along_the_last(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def along_the_last(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """Everything along the last axis, or along those that are normalised."""
     inside = rows.copy()
     inside[:, -len(operation["normalized_shape"] or [1]) :] = (-math.inf, math.inf)
     return inside
 
 
-def channels_mixed(operation: Operation, value: Value, made: Value, rows: Windows) -> Windows:
+def channels_mixed(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """All channels; positions do not change."""
     inside = rows.copy()
     inside[:, 1] = (-math.inf, math.inf)
     return inside
 
 
-def per_axis(given: Any, rank: int, default: Any = 1) -> list[int]:
+def per_axis(argument: Any, rank: int, default: Any = 1) -> list[int]:
     """An argument of a convolution or pooling, one number per spatial axis."""
-    numbers = list(given) if isinstance(given, (list, tuple)) else [given]
+    numbers = list(argument) if isinstance(argument, (list, tuple)) else [argument]
     if not numbers or numbers == [None]:
         return per_axis(default, rank)
     return numbers * rank if len(numbers) == 1 else numbers
@@ -118,7 +118,7 @@ class WindowGeometry(NamedTuple):
     def of(cls, operation: Operation, kernel: Sequence[int], rank: int) -> WindowGeometry:
         stride = per_axis(operation["stride"], rank, kernel)
         padding, dilation = per_axis(operation["padding"], rank), per_axis(operation["dilation"], rank)
-        sides = [np.array(given, np.int64) for given in (kernel, stride, padding, dilation)]
+        sides = [np.array(side, np.int64) for side in (kernel, stride, padding, dilation)]
         return cls(sides[0], sides[1], sides[2], sides[3], bool(operation["transposed"]))
 
     @property

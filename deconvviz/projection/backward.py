@@ -124,9 +124,9 @@ def project(
         part = seeds[batch]
         planted = _planted(layer, tape.samples, part).contiguous(memory_format=layout)
         arrived = walk(tape, style, layer, planted, part.samples if apart else None, met=met)
-        for made, value in zip(pixels, inputs, strict=True):
+        for image, value in zip(pixels, inputs, strict=True):
             if value.id in arrived:
-                made[batch] = arrived[value.id].reshape(len(part), *made.shape[1:])
+                image[batch] = arrived[value.id].reshape(len(part), *image.shape[1:])
 
     in_batches(len(seeds), chunk, send_back)
     return pixels, met
@@ -226,7 +226,7 @@ def _step(operation: Operation, tape: Tape, samples: Tensor | None, **options: A
 
 
 def _check_arrived(signals: Iterable[Tensor]) -> None:
-    if (signal := next((one for one in signals if not is_finite(one)), None)) is not None:
+    if (signal := next((part for part in signals if not is_finite(part)), None)) is not None:
         raise InputError(
             f"the projection at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or "
             f"infinite: "

@@ -69,19 +69,19 @@ class UnitCrops:
     @cached_property
     def cost(self) -> float:
         """About how many multiplications one unit's way back takes."""
-        return sum(_cost(operation, self.seen[made.id].size) for operation, made in self.operations)
+        return sum(_cost(operation, self.seen[output.id].size) for operation, output in self.operations)
 
     @cached_property
     def whole_cost(self) -> float:
         """The same on whole maps."""
-        return sum(_cost(operation, made.shape[2:]) for operation, made in self.operations)
+        return sum(_cost(operation, output.shape[2:]) for operation, output in self.operations)
 
     @property
     def bytes_per_unit(self) -> int:
         """Bytes of the crops of one unit."""
         return sum(
-            torch.Size((made.shape[1], *self.seen[made.id].size)).numel() * made.dtype.itemsize
-            for _, made in self.operations
+            torch.Size((output.shape[1], *self.seen[output.id].size)).numel() * output.dtype.itemsize
+            for _, output in self.operations
         )
 
     def pay_back(self) -> bool:
@@ -131,16 +131,16 @@ class UnitCrops:
 
 def may_pay(tape: Tape, units: int) -> bool:
     """Quick test: is any operation expensive enough for cropping to pay off?"""
-    made = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
-    return any(units * _cost(operation, shape[2:]) > WRITING for operation, shape in made if len(shape) > 2)
+    shapes = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
+    return any(units * _cost(operation, shape[2:]) > WRITING for operation, shape in shapes if len(shape) > 2)
 
 
 def _cost(operation: Operation, size: Sequence[int]) -> float:
     """About how many multiplications an operation takes for an output of this size."""
-    made = operation.made
+    output = operation.made
     places = torch.Size(size).numel()
     if operation.label == "aten.convolution":
         weight = operation["weight"].shape
-        channels = operation["input"].shape[1] if operation["transposed"] else made.shape[1]
-        return places * channels * torch.Size(weight[1:]).numel() + ELEMENT * places * made.shape[1]
-    return ELEMENT * places * made.shape[1]
+        channels = operation["input"].shape[1] if operation["transposed"] else output.shape[1]
+        return places * channels * torch.Size(weight[1:]).numel() + ELEMENT * places * output.shape[1]
+    return ELEMENT * places * output.shape[1]

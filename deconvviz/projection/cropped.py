@@ -176,12 +176,12 @@ def _run_crops(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tenso
 
         args, kwargs = mapped(operation.args, number, Value), mapped(operation.kwargs, number, Value)
         result = operation.func(*args, **kwargs)
-        made = result if isinstance(result, (tuple, list)) else [result]
+        results = result if isinstance(result, (tuple, list)) else [result]
         for index, output in enumerate(operation.outputs):
             if output is not None:
-                live[output.id] = made[index]
+                live[output.id] = results[index]
                 if index in kept.outputs:
-                    tape.data[output.id] = made[index]
+                    tape.data[output.id] = results[index]
         for value in operation.inputs:
             uses[value.id] -= 1
             if not uses[value.id]:

@@ -76,9 +76,9 @@ def _check_local(operation: Operation, style: Style, samples: int, rank: int) ->
 def seen_operations(tape: Tape, seen: dict[int, Region]) -> Iterator[tuple[Operation, Value]]:
     """The operations that units see through, each with its output, or the first of its outputs that is seen."""
     for operation in tape.operations:
-        made = next((value for value in operation.outputs if value is not None and value.id in seen), None)
-        if made is not None:
-            yield operation, made
+        output = next((value for value in operation.outputs if value is not None and value.id in seen), None)
+        if output is not None:
+            yield operation, output
 
 
 def phases(tape: Tape, seen: dict[int, Region]) -> Starts:
@@ -87,11 +87,11 @@ def phases(tape: Tape, seen: dict[int, Region]) -> Starts:
     Units can share a tape if all of these agree.
     """
     columns: list[NDArray[np.int64]] = []
-    for operation, made in seen_operations(tape, seen):
+    for operation, output in seen_operations(tape, seen):
         for value in dict.fromkeys(operation.inputs):
-            needed = region_needed(operation, value, seen[made.id])
+            needed = region_needed(operation, value, seen[output.id])
             columns.append(needed.start - seen[value.id].start)
-            columns.append(crop_for(operation).phase(operation, seen[made.id], needed))
+            columns.append(crop_for(operation).phase(operation, seen[output.id], needed))
     varying = [column for column in columns if (column != column[:1]).any()]
     units = len(next(iter(seen.values())).start)
     return np.concatenate(varying, 1) if varying else np.zeros((units, 0), np.int64)
@@ -169,25 +169,25 @@ class Crops:
             view = [self.units, 1, *[1] * len(region.size)]
             view[2 + axis] = region.size[axis]
             product = product * torch.from_numpy(numbers).double().view(view)
-        made = operation.made
-        factor = self.constant((1 / product).to(made.dtype).to(made.device))
-        return self.operation(operation, aten.mul.Tensor, (value, factor), {}, self.new(made, region))
+        output = operation.made
+        factor = self.constant((1 / product).to(output.dtype).to(output.device))
+        return self.operation(operation, aten.mul.Tensor, (value, factor), {}, self.new(output, region))
 
     def _shortened(
-        self, operation: Operation, value: Value, ahead: Starts, behind: Starts, made: Value, *, fill: float = 0
+        self, operation: Operation, value: Value, ahead: Starts, behind: Starts, output: Value, *, fill: float = 0
     ) -> Value:
         """Cut so many positions off a value, ahead and behind, per axis. Negative amounts pad with `fill`."""
-        old, region = self.origins[made.id]
+        old, region = self.origins[output.id]
         more = np.maximum(-ahead, 0), np.maximum(-behind, 0)
         less = np.maximum(ahead, 0), np.maximum(behind, 0)
         shrinks = less[0].any() or less[1].any()
         if more[0].any() or more[1].any():  # pad first: a window that lies outside altogether has nothing to cut from
             size = (np.array(region.size) + less[0] + less[1]).tolist()
-            grown = self.new(old, Region(region.start - less[0], tuple(size))) if shrinks else made
+            grown = self.new(old, Region(region.start - less[0], tuple(size))) if shrinks else output
             value = self.operation(operation, aten.constant_pad_nd.default, (value, _pads(*more), fill), {}, grown)
         if not shrinks:
             return value
-        return self.operation(operation, aten.constant_pad_nd.default, (value, _pads(-less[0], -less[1])), {}, made)
+        return self.operation(operation, aten.constant_pad_nd.default, (value, _pads(-less[0], -less[1])), {}, output)
 
     def argument(self, operation: Operation, old: Value) -> Value:
         """An argument that does not depend on the image.
@@ -225,7 +225,7 @@ def write_crops(tape: Tape, seen: dict[int, Region], filters: dict[int, Tensor])
     Raises NotLocal.
     """
     crops = Crops(tape, seen, filters)
-    for operation, made in seen_operations(tape, seen):
-        if made.id not in crops.values:
-            crops.values[made.id] = crop_for(operation).run(crops, operation, seen[made.id])
+    for operation, output in seen_operations(tape, seen):
+        if output.id not in crops.values:
+            crops.values[output.id] = crop_for(operation).run(crops, operation, seen[output.id])
     return crops

@@ -35,7 +35,7 @@ def fill_of(fill: Fill, x: Tensor, preprocess: Any) -> Tensor:
     if known(fill, ("blur",)):
         return _blurred(x)
     most = torch.finfo(x.dtype).max
-    number = NUMBER.made(fill)
+    number = NUMBER.convert(fill)
     if number is None or not -most <= number[0] <= most:
         names = ", ".join(map(repr, FILLS))
         close = did_you_mean(fill, FILLS) if isinstance(fill, str) else ""

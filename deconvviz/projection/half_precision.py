@@ -65,8 +65,8 @@ def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
             known[item] = item if item.dtype == wide(item.dtype) else replace(item, dtype=wide(item.dtype))
         return known[item]
 
-    made = WideTape([changed(value) for value in tape.inputs], [], {}, Widened(tape.data), dict(tape.constants))
-    made.samples, made.complete, made.recorded = tape.samples, tape.complete, tape
+    wider = WideTape([changed(value) for value in tape.inputs], [], {}, Widened(tape.data), dict(tape.constants))
+    wider.samples, wider.complete, wider.recorded = tape.samples, tape.complete, tape
     for operation in tape.operations:
         args, kwargs = (mapped(part, changed, (Value, torch.dtype)) for part in (operation.args, operation.kwargs))
         if operation.label in _SOFTMAXES:  # they convert halves to float32, and no other type
@@ -75,6 +75,6 @@ def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
         outputs = tuple(None if value is None else changed(value) for value in operation.outputs)
         new = replace(operation, args=args, kwargs=kwargs, inputs=inputs, outputs=outputs)
         if not rule_for(operation, style).is_ours:
-            made.before[new] = operation
-        made.operations.append(new)
-    return made, changed(layer)
+            wider.before[new] = operation
+        wider.operations.append(new)
+    return wider, changed(layer)

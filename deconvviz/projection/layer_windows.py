@@ -53,19 +53,19 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
         asked.setdefault(identity, {})[fixed] = None
     steps: list[tuple[Key, list[tuple[Key, Lines] | None]]] = []
     for operation in reversed(tape.operations):
-        for made in operation.outputs:
-            for fixed in asked.get(made.id, ()) if made is not None else ():
-                assert made is not None
+        for output in operation.outputs:
+            for fixed in asked.get(output.id, ()) if output is not None else ():
+                assert output is not None
                 passages: list[tuple[Key, Lines] | None] = []
                 for value in dict.fromkeys(operation.inputs):
-                    through = _passage(operation, value, made, fixed)
+                    through = _passage(operation, value, output, fixed)
                     if through is None:
                         passages.append(None)
                     elif NOTHING not in through[1]:
                         passages.append(((value.id, through[0]), through[1]))
                         asked.setdefault(value.id, {})[through[0]] = None
-                steps.append(((made.id, fixed), passages))
-    found: dict[Key, Lines | None] = {
+                steps.append(((output.id, fixed), passages))
+    lines: dict[Key, Lines | None] = {
         (image.id, fixed): tuple(
             Line(axis, 1.0, 0.0, 0.0) if window is None else Line(-1, 0.0, *window) for axis, window in enumerate(fixed)
         )
@@ -75,13 +75,13 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
     for key, passages in reversed(steps):
         seen: Lines | None = nothing
         for passage in passages:
-            before = None if passage is None else found.get(passage[0], nothing)
+            before = None if passage is None else lines.get(passage[0], nothing)
             seen = _hull_of_paths(seen, None if before is None or passage is None else _composed(before, passage[1]))
-        found[key] = seen
-    return found
+        lines[key] = seen
+    return lines
 
 
-def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
+def _passage(operation: Operation, value: Value, output: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
     """The fixed windows at an input and, per axis, a line from the windows at the output; None if there is none.
 
     If nothing of the input is seen, a line is `NOTHING`.
@@ -89,16 +89,16 @@ def _passage(operation: Operation, value: Value, made: Value, fixed: Fixed) -> t
     if not fixed:  # a single number
         return None
     rule = window_for(operation, value)
-    if rule.backward is windows.same and value.shape == made.shape:
+    if rule.backward is windows.same and value.shape == output.shape:
         return fixed, tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(len(fixed)))
     moving = [axis for axis, window in enumerate(fixed) if window is None]
-    if not rule.is_even(operation, value, made, moving):
+    if not rule.is_even(operation, value, output, moving):
         return None
     rows = np.zeros((1 + len(moving), len(fixed), 2))
     rows[:] = [(0.0, 0.0) if window is None else window for window in fixed]
     for row, axis in enumerate(moving, 1):
         rows[row, axis] = (1.0, 2.0)
-    inside = rule.backward(operation, value, made, rows)
+    inside = rule.backward(operation, value, output, rows)
     if (inside[0, :, 0] > inside[0, :, 1]).any():
         return fixed, (NOTHING,)
     lines = []
@@ -129,22 +129,22 @@ def _composed(before: Lines, passage: Lines) -> Lines:
     )
 
 
-def _hull_of_paths(one: Lines | None, other: Lines | None) -> Lines | None:
+def _hull_of_paths(first: Lines | None, second: Lines | None) -> Lines | None:
     """The bounding box of what is seen on two paths."""
-    if one is None or other is None:
+    if first is None or second is None:
         return None
-    hulls = [_hull(a, b) for a, b in zip(one, other, strict=True)]
+    hulls = [_hull(a, b) for a, b in zip(first, second, strict=True)]
     return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
 
 
-def _hull(one: Line, other: Line) -> Line | None:
-    if NOTHING in (one, other):
-        return one if other == NOTHING else other
-    if EVERYTHING in (one, other):
+def _hull(first: Line, second: Line) -> Line | None:
+    if NOTHING in (first, second):
+        return first if second == NOTHING else second
+    if EVERYTHING in (first, second):
         return EVERYTHING
-    if one[:2] != other[:2]:
+    if first[:2] != second[:2]:
         return None
-    return one._replace(ahead=min(one.ahead, other.ahead), behind=max(one.behind, other.behind))
+    return first._replace(ahead=min(first.ahead, second.ahead), behind=max(first.behind, second.behind))
 
 
 def seen(lines: Lines, position: Sequence[float]) -> list[Window]:

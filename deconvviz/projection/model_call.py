@@ -42,23 +42,23 @@ class Call:
         return Call(mapped(self.args, cut), mapped(self.kwargs, cut))
 
 
-def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
+def prepared(inputs: Any, preprocess: Any, finite: bool = True) -> Call:
     """A call from what a user gives.
 
-    given: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
+    inputs: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
         of keyword arguments.
     finite: whether to look at every number now; otherwise `check_finite` does, of what is read.
 
     Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
     """
-    if isinstance(given, Call):
-        call = given
-    elif isinstance(given, tuple):
-        call = Call(given, {})
-    elif isinstance(given, Mapping):
-        call = Call((), dict(given))
+    if isinstance(inputs, Call):
+        call = inputs
+    elif isinstance(inputs, tuple):
+        call = Call(inputs, {})
+    elif isinstance(inputs, Mapping):
+        call = Call((), dict(inputs))
     else:
-        call = Call((to_input(given, preprocess),), {})
+        call = Call((to_input(inputs, preprocess),), {})
         _check_single(call.args[0])
     tensors = call.tensors()
     if not tensors:
@@ -73,9 +73,9 @@ def prepared(given: Any, preprocess: Any, finite: bool = True) -> Call:
     return call
 
 
-def images_of(given: Any, preprocess: Any, what: str) -> Tensor:
+def images_of(inputs: Any, preprocess: Any, what: str) -> Tensor:
     """The images (N, C, H, W) of an input, for what takes nothing else. Raises InputError for any other input."""
-    call = prepared(given, preprocess)
+    call = prepared(inputs, preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
         raise InputError(f"{what} is for networks that take one batch of images (N, C, H, W)")
     if call.first.is_meta:

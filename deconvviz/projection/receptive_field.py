@@ -86,13 +86,13 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
     count = len(next(iter(starts.values()))) if starts else 0
     windows = dict(starts)
     for operation in reversed(tape.operations):
-        for made in operation.outputs:
-            if made is None or made.id not in windows:
+        for output in operation.outputs:
+            if output is None or output.id not in windows:
                 continue
-            rows = windows.pop(made.id)
+            rows = windows.pop(output.id)
             empty = (rows[..., 0] > rows[..., 1]).any(axis=1)
             for value in dict.fromkeys(operation.inputs):
-                inside = window_for(operation, value).backward(operation, value, made, rows)
+                inside = window_for(operation, value).backward(operation, value, output, rows)
                 inside[empty | (inside[..., 0] > inside[..., 1]).any(axis=1)] = (math.inf, -math.inf)
                 known = windows.get(value.id)
                 windows[value.id] = inside if known is None else bounding(known, inside)
@@ -134,31 +134,33 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
     image, spatial = _image_input(tape)
     keys = [_probe_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
     lines = lines_to(tape, image, itertools.chain.from_iterable(keys))
-    found = [
-        _followed(lines[one], lines[whole], positions, spatial)
-        for (one, whole), positions in zip(keys, probes, strict=True)
+    fields = [
+        _followed(lines[single_channel], lines[whole], positions, spatial)
+        for (single_channel, whole), positions in zip(keys, probes, strict=True)
     ]
-    missing = [number for number, windows in enumerate(found) if windows is None]
+    missing = [number for number, windows in enumerate(fields) if windows is None]
     for start in range(0, len(missing), BLOCK):
         part = missing[start : start + BLOCK]
         walked = _walked(tape, [layers[number].value for number in part], [probes[number] for number in part])
         for number, windows in zip(part, walked, strict=True):
-            found[number] = windows[:, spatial:]
+            fields[number] = windows[:, spatial:]
     return [
         _summary(windows, positions, channel)
-        for windows, positions, channel in zip(found, probes, channels, strict=True)
+        for windows, positions, channel in zip(fields, probes, channels, strict=True)
         if windows is not None
     ]
 
 
 def _followed(
-    one: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
+    single_channel: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
 ) -> Windows | None:
     """The windows at the image of units of one channel and, last, of all channels; None if they do not compose."""
-    if one is None or whole is None:
+    if single_channel is None or whole is None:
         return None
     places = [(0, *(index or 0 for index in position)) for position in positions]
-    windows = [seen(lines, place) for lines, place in zip([one] * (len(places) - 1) + [whole], places, strict=True)]
+    windows = [
+        seen(lines, place) for lines, place in zip([single_channel] * (len(places) - 1) + [whole], places, strict=True)
+    ]
     return np.array(windows, dtype=np.float64)[:, spatial:]
 
 
@@ -166,11 +168,11 @@ def _probe_keys(layer: Value, channel: int) -> tuple[Key, Key]:
     """What to ask `lines_to`: windows that move along all axes but batch and channels, of one channel and of all."""
     everything = (-math.inf, math.inf)
     axes = range(len(layer.shape))
-    one, whole = (
+    single_channel, whole = (
         tuple(everything if axis == 0 else window if axis == channel else None for axis in axes)
         for window in ((0.0, 0.0), everything)
     )
-    return (layer.id, one), (layer.id, whole)
+    return (layer.id, single_channel), (layer.id, whole)
 
 
 def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int | None, ...]]]) -> list[Windows]:

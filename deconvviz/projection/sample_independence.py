@@ -34,8 +34,10 @@ def check_alone(tape: Tape, layer: str, batch: Tensor, alone: Tensor, number: in
 
     Rounding is that of the narrowest type that the model calculated in, which `tape` shows.
     """
-    made = {value.dtype for operation in tape.operations for value in operation.outputs if value is not None}
-    tolerance = max(_tolerance(dtype) for dtype in {*made, alone.dtype} if dtype.is_floating_point or dtype.is_complex)
+    dtypes = {value.dtype for operation in tape.operations for value in operation.outputs if value is not None}
+    tolerance = max(
+        _tolerance(dtype) for dtype in {*dtypes, alone.dtype} if dtype.is_floating_point or dtype.is_complex
+    )
     parts = _sample_parts(batch, alone, number, tape.samples)
     if not any(_close(part, alone, tolerance) for part in parts):
         raise InputError(

@@ -79,22 +79,22 @@ class ChosenUnits(NamedTuple):
         return places
 
 
-def one_each(given: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
+def one_each(asked_for: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
     """One index for each of `count` images, from one for all of them or one for each.
 
     there: indices from the first to below the last, if they are to be checked. Raises InputError for what does not fit.
     """
-    several = listed(given)
-    asked = [given] * count if several is None else several
+    several = listed(asked_for)
+    asked = [asked_for] * count if several is None else several
     if len(asked) != count:
         raise InputError(f"give one {what}, or one for each of the {count} images, not {len(asked)}")
-    return [_one(one, what, there) for one in asked]
+    return [_one(item, what, there) for item in asked]
 
 
-def _one(given: Any, what: str, there: Sequence[int] | None) -> int:
-    number = whole(given)
+def _one(item: Any, what: str, there: Sequence[int] | None) -> int:
+    number = whole(item)
     if number is None:
-        raise InputError(f"a {what} is given by its number, not by {described(given)}")
+        raise InputError(f"a {what} is given by its number, not by {described(item)}")
     if there is not None and number not in there:
         raise InputError(f"there is no {what} {number}; give one from {there[0]} to {there[-1]}")
     return number
@@ -185,21 +185,21 @@ def units_at(activations: LayerActivations, places: Sequence[UnitPlace]) -> Chos
 
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
-    found = []
+    checked = []
     for unit in [] if units is None else _items(units):
         parts = listed(unit)
         place = listed(parts[2]) if parts and len(parts) == 3 else None
-        numbers = [whole(one) for one in (*parts[:2], *place)] if parts and place is not None else [None]
-        sample, channel, *position = (one if one is not None else _no_units() for one in numbers)
-        found.append((sample, channel, tuple(position)))
-    if not found:
+        numbers = [whole(number) for number in (*parts[:2], *place)] if parts and place is not None else [None]
+        sample, channel, *position = (number if number is not None else _no_units() for number in numbers)
+        checked.append((sample, channel, tuple(position)))
+    if not checked:
         raise InputError("there is no unit to project; give at least one (sample, channel, position)")
-    return found
+    return checked
 
 
 def _items(units: Any) -> list[Any]:
-    found = listed(units)
-    return _no_units() if found is None else found
+    items = listed(units)
+    return _no_units() if items is None else items
 
 
 def _no_units() -> NoReturn:
@@ -247,10 +247,10 @@ def channels_of(channel: Any, count: int, layer: str) -> list[int]:
     asked = [channel] if several is None else several
     if not asked:
         raise InputError(f"there is no channel to project; layer {layer!r} has channels 0 to {count - 1}")
-    numbers = [whole(one) for one in asked]
-    for one, number in zip(asked, numbers, strict=True):
+    numbers = [whole(item) for item in asked]
+    for item, number in zip(asked, numbers, strict=True):
         if number is None or not 0 <= number < count:
-            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {described(one)}")
+            raise InputError(f"layer {layer!r} has channels 0 to {count - 1}, not {described(item)}")
     return [number for number in numbers if number is not None]
 
 

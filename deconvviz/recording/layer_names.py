@@ -26,10 +26,10 @@ def layer_name(layer: Any, model: nn.Module) -> str:
     if isinstance(layer, str):
         return str(layer)
     if isinstance(layer, nn.Module):
-        found = next((name for name, module in model.named_modules() if module is layer), None)
-        if found is None:
+        name = next((name for name, module in model.named_modules() if module is layer), None)
+        if name is None:
             raise InputError(f"the layer {type(layer).__name__} is no module of the model {type(model).__name__}")
-        return ".".join(part for part in found.split(".") if part != "_orig_mod") or "output"
+        return ".".join(part for part in name.split(".") if part != "_orig_mod") or "output"
     raise InputError(
         f"a layer is given by its name, as `DeconvNet.layers` lists it, or as a module of the model, "
         f"not as {described(layer)}"
@@ -49,7 +49,7 @@ def layer_names(layers: Any, model: nn.Module) -> list[str] | None:
     if isinstance(layers, (str, nn.Module)):
         return [layer_name(layers, model)]
     several = list(layers) if isinstance(layers, (Set, dict)) else listed(layers)
-    names = [layer_name(layers, model)] if several is None else [layer_name(one, model) for one in several]
+    names = [layer_name(layers, model)] if several is None else [layer_name(layer, model) for layer in several]
     if not names:
         raise InputError("there is no layer to look at; name at least one, or give layers=None for the default ones")
     return list(dict.fromkeys(sorted(names) if isinstance(layers, (set, frozenset)) else names))
@@ -69,11 +69,11 @@ def layers_of_kind(
 
     Raises InputError where there is none; words: what was looked for.
     """
-    found = [name for name in tape.layers if isinstance(module_called(name, model), kinds)]
-    found = [name for name in found if tape.layers[name].value.carries_signal]
-    if not found:
+    names = [name for name in tape.layers if isinstance(module_called(name, model), kinds)]
+    names = [name for name in names if tape.layers[name].value.carries_signal]
+    if not names:
         raise InputError(f"the model {type(model).__name__} runs no {words}; name the layers that are meant")
-    return found
+    return names
 
 
 def module_called(name: str, model: nn.Module) -> nn.Module | None:

@@ -25,25 +25,25 @@ def may_draw(func: Any) -> bool:
 class RandomState:
     """The present states of the generators that an operation can draw from: torch's own, and those it is given."""
 
-    def __init__(self, given: Iterable[torch.Generator]) -> None:
-        self.given = [(generator, generator.get_state()) for generator in given]
+    def __init__(self, generators: Iterable[torch.Generator]) -> None:
+        self.generators = [(generator, generator.get_state()) for generator in generators]
         self.cpu = torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     def passed(self) -> bool:
         """Whether random numbers have been drawn since."""
-        now = RandomState(generator for generator, _ in self.given)
-        return not all(torch.equal(one, other) for one, other in zip(self._all(), now._all(), strict=True))
+        now = RandomState(generator for generator, _ in self.generators)
+        return not all(torch.equal(before, after) for before, after in zip(self._all(), now._all(), strict=True))
 
     def _all(self) -> list[Tensor]:
-        return [self.cpu, *self.cuda, *(state for _, state in self.given)]
+        return [self.cpu, *self.cuda, *(state for _, state in self.generators)]
 
     def put_back(self) -> None:
         """Set the generators to these states."""
         torch.set_rng_state(self.cpu)
         for device, state in enumerate(self.cuda):
             torch.cuda.set_rng_state(state, device)
-        for generator, state in self.given:
+        for generator, state in self.generators:
             generator.set_state(state)
 
     def again(self) -> Restored:
@@ -57,7 +57,7 @@ class _Again(Restored):
         self.state = state
 
     def set_up(self) -> None:
-        self.callback(RandomState(generator for generator, _ in self.state.given).put_back)
+        self.callback(RandomState(generator for generator, _ in self.state.generators).put_back)
         self.state.put_back()
 
 

@@ -222,7 +222,7 @@ class Recorder(Observer):
         If it does, it and the operation that encloses it keep the state from which the numbers were drawn.
         """
         before = RandomState(generators_in(args, kwargs))
-        for generator, state in before.given:
+        for generator, state in before.generators:
             self._generators.setdefault(generator, state)
         result = self.result(func, args, kwargs, written)
         if before.passed():

@@ -300,15 +300,15 @@ class TapeBuilder:
 
         Autograd does not see a write without gradients: it goes on from what was there before.
         """
-        made = self._without_gradients.get(value.id)
-        if made is None or not self.gradients or not value.carries_signal:
+        record = self._without_gradients.get(value.id)
+        if record is None or not self.gradients or not value.carries_signal:
             return value
         if value.id not in self._seen_as:
             seen = self._seen_as[value.id] = self._like(value)
-            if made.before is None:
-                self._insert(aten.detach.default, (value,), seen, made.where)
+            if record.before is None:
+                self._insert(aten.detach.default, (value,), seen, record.where)
             else:
-                self._insert(aten.alias.default, (made.before,), seen, made.where)
+                self._insert(aten.alias.default, (record.before,), seen, record.where)
         return self._seen_as[value.id]
 
     def detaches(self, pending: PendingOperation) -> bool:
