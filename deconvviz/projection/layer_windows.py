@@ -12,13 +12,15 @@ once, however many layers come after it. If lines of different slopes meet, or a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deconvviz.operations import windows
 from deconvviz.operations.registry import window_for
+from deconvviz.operations.windows import Windows
 from deconvviz.recording.tape import Operation, Tape, Value
 
 Window = tuple[float, float]
@@ -34,10 +36,6 @@ class Line(NamedTuple):
     ahead: float
     behind: float
 
-    def at(self, position: float) -> Window:
-        moved = self.slope * position if self.axis >= 0 else 0.0
-        return moved + self.ahead, moved + self.behind
-
 
 Lines = tuple[Line, ...]  # for each axis of a value, or of the image
 EVERYTHING, NOTHING = Line(-1, 0.0, -math.inf, math.inf), Line(-1, 0.0, math.inf, -math.inf)
@@ -52,13 +50,17 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
     for identity, fixed in wanted:
         asked.setdefault(identity, {})[fixed] = None
     steps: list[tuple[Key, list[tuple[Key, Lines] | None]]] = []
+    passages_known: dict[Hashable, tuple[Fixed, Lines] | None] = {}
     for operation in reversed(tape.operations):
         for output in operation.outputs:
             for fixed in asked.get(output.id, ()) if output is not None else ():
                 assert output is not None
                 passages: list[tuple[Key, Lines] | None] = []
                 for value in dict.fromkeys(operation.inputs):
-                    through = _passage(operation, value, output, fixed)
+                    signature = _signature(operation, value, output, fixed)
+                    if signature not in passages_known:
+                        passages_known[signature] = _passage(operation, value, output, fixed)
+                    through = passages_known[signature]
                     if through is None:
                         passages.append(None)
                     elif NOTHING not in through[1]:
@@ -79,6 +81,28 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
             seen = _hull_of_paths(seen, None if before is None or passage is None else _composed(before, passage[1]))
         lines[key] = seen
     return lines
+
+
+def _signature(operation: Operation, value: Value, output: Value, fixed: Fixed) -> Hashable:
+    """All that a window rule can read: operations of one signature have the same passage."""
+
+    def read(item: Any) -> Hashable:
+        if isinstance(item, Value):
+            return item.shape, item is value
+        if isinstance(item, (list, tuple)):
+            return tuple(map(read, item))
+        if isinstance(item, Mapping):
+            return tuple((name, read(part)) for name, part in item.items())
+        return item if isinstance(item, Hashable) else id(item)
+
+    return (
+        operation.func,
+        read(operation.args),
+        read(operation.kwargs),
+        operation.outputs.index(output),
+        output.shape,
+        fixed,
+    )
 
 
 def _passage(operation: Operation, value: Value, output: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
@@ -147,6 +171,17 @@ def _hull(first: Line, second: Line) -> Line | None:
     return first._replace(ahead=min(first.ahead, second.ahead), behind=max(first.behind, second.behind))
 
 
-def seen(lines: Lines, position: Sequence[float]) -> list[Window]:
-    """The windows at the image of a unit at `position`, an index for each axis of its value."""
-    return [line.at(position[line.axis]) for line in lines]
+def seen(lines: Sequence[Lines], positions: NDArray[np.float64]) -> Windows:
+    """The windows at the image of units of several values.
+
+    Args:
+        lines: For each value, its lines.
+        positions: (units, axes of the values): where the units lie in each of the values.
+
+    Returns:
+        (values, units, axes of the image, 2).
+    """
+    table = np.array(lines, dtype=np.float64)  # (values, axes of the image, axis and slope and ahead and behind)
+    axis = table[..., 0].astype(np.int64)
+    moved = np.where(axis >= 0, table[..., 1] * positions.T[axis].transpose(2, 0, 1), 0.0)  # (units, values, axes)
+    return (moved[..., None] + table[..., 2:]).transpose(1, 0, 2, 3)

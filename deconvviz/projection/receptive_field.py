@@ -13,14 +13,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deconvviz.operations.registry import channels_for, window_for
 from deconvviz.operations.windows import Windows, bounding, everything_seen, nothing_seen
-from deconvviz.projection.layer_windows import Key, Lines, lines_to, seen
+from deconvviz.projection.layer_windows import Key, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
 
 BLOCK = 64  # layers whose windows are carried back together, if they cannot be composed
@@ -130,38 +130,26 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
         return [nothing if layer.value.id in single else next(others) for layer in layers]
     makers, known = tape.makers(), dict[int, int]()
     channels = [channel_axis(tape, layer.value, makers, known) for layer in layers]
-    probes = [_probes(layer.value.shape, channel) for layer, channel in zip(layers, channels, strict=True)]
     image, spatial = _image_input(tape)
     keys = [_probe_keys(layer.value, channel) for layer, channel in zip(layers, channels, strict=True)]
     lines = lines_to(tape, image, itertools.chain.from_iterable(keys))
-    fields = [
-        _followed(lines[single_channel], lines[whole], positions, spatial)
-        for (single_channel, whole), positions in zip(keys, probes, strict=True)
-    ]
-    missing = [number for number, windows in enumerate(fields) if windows is None]
-    for start in range(0, len(missing), BLOCK):
-        part = missing[start : start + BLOCK]
-        walked = _walked(tape, [layers[number].value for number in part], [probes[number] for number in part])
-        for number, windows in zip(part, walked, strict=True):
-            fields[number] = windows[:, spatial:]
-    return [
-        _summary(windows, positions, channel)
-        for windows, positions, channel in zip(fields, probes, channels, strict=True)
-        if windows is not None
-    ]
-
-
-def _followed(
-    single_channel: Lines | None, whole: Lines | None, positions: list[tuple[int | None, ...]], spatial: int
-) -> Windows | None:
-    """The windows at the image of units of one channel and, last, of all channels; None if they do not compose."""
-    if single_channel is None or whole is None:
-        return None
-    places = [(0, *(index or 0 for index in position)) for position in positions]
-    windows = [
-        seen(lines, place) for lines, place in zip([single_channel] * (len(places) - 1) + [whole], places, strict=True)
-    ]
-    return np.array(windows, dtype=np.float64)[:, spatial:]
+    composed: dict[Any, list[int]] = {}  # by shape and channel axis
+    walked: list[int] = []
+    for number, (layer, channel, pair) in enumerate(zip(layers, channels, keys, strict=True)):
+        composes = all(lines[key] is not None for key in pair)
+        (composed.setdefault((layer.value.shape, channel), []) if composes else walked).append(number)
+    geometry: dict[int, LayerGeometry] = {}
+    for (shape, channel), numbers in composed.items():
+        unit, whole = ([line for n in numbers if (line := lines[keys[n][part]]) is not None] for part in (0, 1))
+        positions = np.array([(0, *(index or 0 for index in probe)) for probe in _probes(shape, channel)], np.float64)
+        windows = np.concatenate([seen(unit, positions[:-1]), seen(whole, positions[-1:])], axis=1)
+        geometry.update(zip(numbers, _summaries(windows[:, :, spatial:], shape, channel), strict=True))
+    for start in range(0, len(walked), BLOCK):
+        block = walked[start : start + BLOCK]
+        probes = [_probes(layers[n].value.shape, channels[n]) for n in block]
+        for n, windows in zip(block, _walked(tape, [layers[n].value for n in block], probes), strict=True):
+            (geometry[n],) = _summaries(windows[None, :, spatial:], layers[n].value.shape, channels[n])
+    return [geometry[n] for n in range(len(layers))]
 
 
 def _probe_keys(layer: Value, channel: int) -> tuple[Key, Key]:
@@ -211,20 +199,18 @@ def _probes(shape: tuple[int, ...], channel: int) -> list[tuple[int | None, ...]
     ]
 
 
-def _summary(seen: Windows, positions: list[tuple[int | None, ...]], channel: int) -> LayerGeometry:
-    axes = len(positions[0])
-    origin, moves, whole = seen[0], seen[1 : axes + 1], seen[-1]
-    if not np.isfinite(whole).all() or not len(whole):
-        return LayerGeometry(channel, None, None, None)
-    stride, size = np.zeros(len(whole)), whole[:, 1] - whole[:, 0] + 1
-    for axis in range(axes):
-        distance = positions[axis + 1][axis]
-        if axis + 1 != channel and distance:
-            stride = np.maximum(stride, (moves[axis][:, 0] - origin[:, 0]) / distance)
-            size = np.maximum(size, moves[axis][:, 1] - moves[axis][:, 0] + 1)
-    return LayerGeometry(
-        channel,
-        tuple(float(s) for s in stride),
-        tuple(int(first) for first in whole[:, 0]),
-        tuple(int(s) for s in size),
-    )
+def _summaries(seen: Windows, shape: tuple[int, ...], channel: int) -> list[LayerGeometry]:
+    """The geometry of layers of one shape, from the windows (layers, probes, spatial axes, 2) of their `_probes`."""
+    bounded = np.isfinite(seen[:, -1]).all(axis=(1, 2)) & (seen.shape[2] > 0)
+    origin, moves, whole = seen[bounded, 0], seen[bounded, 1:-1], seen[bounded, -1]
+    stride, size = np.zeros(whole.shape[:2]), whole[..., 1] - whole[..., 0] + 1
+    for axis, probe in enumerate(_probes(shape, channel)[1:-1]):
+        if axis + 1 != channel and (distance := probe[axis]):
+            stride = np.maximum(stride, (moves[:, axis, :, 0] - origin[..., 0]) / distance)
+            size = np.maximum(size, moves[:, axis, :, 1] - moves[:, axis, :, 0] + 1)
+    layers = [LayerGeometry(channel, None, None, None)] * len(seen)
+    for number, steps, first, extent in zip(np.flatnonzero(bounded), stride, whole[..., 0], size, strict=True):
+        layers[number] = LayerGeometry(
+            channel, tuple(steps.tolist()), tuple(map(int, first.tolist())), tuple(map(int, extent.tolist()))
+        )
+    return layers

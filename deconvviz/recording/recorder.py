@@ -295,7 +295,7 @@ class Recorder(Observer):
         pending = None if self._suspended else self.builder.begin(function, arguments, {}, [])
         if pending is None:
             return self._constant_to_autograd(forward, args)
-        self.builder.keep_inputs(pending)  # now, since it may work in place
+        self.builder.keep_inputs(pending, self.builder.keep(pending.operation))  # now, since it may work in place
         versions = {storage_of(tensor): tensor._version for tensor in pending.tensors}
         checkpoint, module_calls = self.builder.checkpoint(pending), self.module_calls
         recomputes = _recomputes(function)

@@ -181,6 +181,8 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
     """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
         return replace(item)
+    if isinstance(item, _NUMBERS):
+        return item
     if isinstance(item, Mapping):
         return {key: mapped(part, replace, kind) for key, part in item.items()}
     if isinstance(item, (list, tuple)):
@@ -211,9 +213,16 @@ def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from paths(getattr(item, field_.name), f"{path}[{field_.name}]")
 
 
-def tensors_in(item: Any) -> Iterator[Tensor]:
+def tensors_in(item: Any) -> list[Tensor]:
     """The tensors in `item`, in the order of `mapped`."""
-    return (tensor for _, tensor in paths(item))
+    if isinstance(item, Tensor):
+        return [item]
+    if isinstance(item, (list, tuple)):
+        return [tensor for part in item if not isinstance(part, _NUMBERS) for tensor in tensors_in(part)]
+    return [] if isinstance(item, _NUMBERS) else [tensor for _, tensor in paths(item)]
+
+
+_NUMBERS = (int, float, str, type(None))  # most arguments that are no tensors
 
 
 def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -88,7 +88,7 @@ class TapeBuilder:
         self.tape = Tape()
         self.gradients = True
         self.storages: dict[int, StorageState[Value]] = {}
-        self._keep, self._where, self._written = keep, where, written
+        self.keep, self._where, self._written = keep, where, written
         self._ids = 0
         self._kept_in: dict[int, set[int]] = defaultdict(set)  # storage: ids in tape.data that share it
         self._own = {id(tensor): storage_of(tensor) for tensor in own}
@@ -100,7 +100,7 @@ class TapeBuilder:
 
     def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> PendingOperation | None:
         """The operation that is about to run, or None if nothing it reads depends on the input."""
-        tensors = list(tensors_in((args, kwargs)))
+        tensors = tensors_in((args, kwargs))
         if func in NOT_RECORDED or not any(storage_of(tensor) in self.storages for tensor in tensors):
             return None
         if is_view(func) and self.gradients and self._is_outdated(tensors[0]):
@@ -118,7 +118,7 @@ class TapeBuilder:
         operation = Operation(func, new_args, new_kwargs, inputs, (), self._where())
         pending = PendingOperation(operation, tensors, values, written)
         if written:  # before the operation overwrites them
-            self.keep_inputs(pending)
+            self.keep_inputs(pending, self.keep(operation))
         return pending
 
     def end(self, pending: PendingOperation, result: Any) -> Operation:
@@ -139,13 +139,14 @@ class TapeBuilder:
         operation.outputs = tuple(
             self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in returned
         )
+        kept = self.keep(operation)
         if not pending.written:
-            self.keep_inputs(pending)
+            self.keep_inputs(pending, kept)
         self.tape.operations.append(operation)
         for item, value in zip(returned, operation.outputs, strict=True):
             if value is not None:
                 self._returned(pending, item, value)
-        for index in self._keep(operation).outputs:
+        for index in kept.outputs:
             if (value := operation.outputs[index]) is not None:
                 self.keep_data(value, returned[index])
         return operation
@@ -157,9 +158,10 @@ class TapeBuilder:
         self._note_gradients(value, [old for argument, old in arguments if written and argument is tensor])
         self._define(tensor, value, written)
 
-    def keep_inputs(self, pending: PendingOperation) -> None:
+    def keep_inputs(self, pending: PendingOperation, kept: Kept) -> None:
         """Keep the numbers of the inputs that the operation's rule will read."""
-        wanted = {value.id for value in self._keep(pending.operation).inputs}
+        if not (wanted := {value.id for value in kept.inputs}):
+            return
         for tensor, value in zip(pending.tensors, pending.values, strict=True):
             if value.id in wanted:
                 self.keep_data(value, tensor)
