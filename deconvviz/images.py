@@ -140,7 +140,7 @@ class Preprocess:
         if self.size is not None and (not isinstance(self.size, (int, np.integer)) or not 1 <= self.size <= 2**16):
             raise InputError(f"the size of an input is a whole number from 1 to {2**16}, not {described(self.size)}")
         try:
-            mean, std = (np.asarray(one).astype(float, casting="same_kind") for one in (self.mean, self.std))
+            mean, std = (np.asarray(numbers).astype(float, casting="same_kind") for numbers in (self.mean, self.std))
         except (TypeError, ValueError):
             mean = std = np.empty(0)
         finite = bool(np.isfinite([*mean.flat, *std.flat]).all())
@@ -178,14 +178,14 @@ class Preprocess:
         return like.new_tensor(self.mean)[:, None, None], like.new_tensor(self.std)[:, None, None]
 
 
-def to_input(given: Any, preprocess: Any) -> Tensor:
+def to_input(inputs: Any, preprocess: Any) -> Tensor:
     """A batch (N, C, ...) from a tensor, a PIL image, a path, or a list of images or paths.
 
     Raises InputError if images are given without a `preprocess`, or if it does not return tensors of equal shape.
     """
-    if isinstance(given, Tensor):
-        return given
-    items = list(given) if isinstance(given, (list, tuple)) else [given]
+    if isinstance(inputs, Tensor):
+        return inputs
+    items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     if not items:
         raise InputError("the batch contains no images; give at least one")
     for item in items:

@@ -58,7 +58,8 @@ def clarity(
         rows.append((_correlation(both[0], images), _correlation(both[1], images)))
     correlations, chance = (torch.stack(each) for each in zip(*rows, strict=True))
     trained, by_chance = (
-        {name: mean_score(one) for name, one in zip(names, values, strict=True)} for values in (correlations, chance)
+        {name: mean_score(by_image) for name, by_image in zip(names, values, strict=True)}
+        for values in (correlations, chance)
     )
     verdict = _verdict(names, correlations, chance)
     return Clarity(tuple(names), net.style.name, correlations, chance, trained, by_chance, verdict)
@@ -66,14 +67,17 @@ def clarity(
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
     """Of each sample, (N,); NaN where one of the two is constant."""
-    a, b = (one.flatten(1).double().cpu() for one in (pixels, images))
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # Numbers that differ by rounding alone are the same.
-    for one, given in ((a, pixels), (b, images)):
-        one[one.abs().amax(1) <= 1e-6 * given.flatten(1).double().cpu().abs().amax(1)] = 0
-    a, b = (one / one.abs().amax(1, keepdim=True) for one in (a, b))  # squares of small numbers
-    found: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
-    return found
+    a, b = _centred(pixels), _centred(images)
+    correlation: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return correlation
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Each sample's values without their mean, the largest of them 1; zero where they differ by rounding alone."""
+    flat = values.flatten(1).double().cpu()
+    centred = flat - flat.mean(1, keepdim=True)
+    centred[centred.abs().amax(1) <= 1e-6 * flat.abs().amax(1)] = 0
+    return centred / centred.abs().amax(1, keepdim=True)  # so that squares of small numbers do not vanish
 
 
 def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:

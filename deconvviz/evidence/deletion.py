@@ -102,11 +102,11 @@ def deletion(
                 )
                 bar.update()
             deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
-    without = {name: mean_score(torch.trapezoid(one, fractions)) for name, one in deleted.items()}
-    areas = {name: torch.trapezoid(one, fractions) for name, one in inserted.items()}
-    scores = {name: mean_score(one) for name, one in areas.items()}
-    gains = {name: mean_score(one - areas["random"]) for name, one in areas.items()}
-    beyond = {name: float((one - areas["edges"]).nanmean()) for name, one in areas.items()}
+    without = {name: mean_score(torch.trapezoid(values, fractions)) for name, values in deleted.items()}
+    areas = {name: torch.trapezoid(values, fractions) for name, values in inserted.items()}
+    scores = {name: mean_score(values) for name, values in areas.items()}
+    gains = {name: mean_score(values - areas["random"]) for name, values in areas.items()}
+    beyond = {name: float((values - areas["edges"]).nanmean()) for name, values in areas.items()}
     verdict = _verdict(scores, gains, beyond, len(judged.units))
     kept = fill if isinstance(fill, str) else float(fill)
     return Deletion(judged.units, kept, fractions, deleted, inserted, without, scores, gains, verdict)

@@ -80,20 +80,22 @@ def localisation(
     return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance, len(judged.x)))
 
 
-def _checked_boxes(given: Any, x: Tensor) -> Tensor:
+def _checked_boxes(boxes: Any, x: Tensor) -> Tensor:
     """Boxes as whole numbers on the CPU. Raises InputError where they are none, empty, or lie outside the images."""
     shape = (len(x), 2, 2)
-    if not isinstance(given, Tensor) or tuple(given.shape) != shape:
-        shown = tuple(given.shape) if isinstance(given, Tensor) else described(given)
+    if not isinstance(boxes, Tensor) or tuple(boxes.shape) != shape:
+        shown = tuple(boxes.shape) if isinstance(boxes, Tensor) else described(boxes)
         raise InputError(f"boxes are of shape {shape}, one for each image, not {shown}")
-    boxes = given.cpu().long() if is_whole(given) else torch.zeros(shape, dtype=torch.long)
-    inside = (boxes[..., 0] >= 0) & (boxes[..., 0] < boxes[..., 1]) & (boxes[..., 1] <= torch.tensor(x.shape[2:]))
+    checked = boxes.cpu().long() if is_whole(boxes) else torch.zeros(shape, dtype=torch.long)
+    inside = (
+        (checked[..., 0] >= 0) & (checked[..., 0] < checked[..., 1]) & (checked[..., 1] <= torch.tensor(x.shape[2:]))
+    )
     if not inside.all():
         raise InputError(
             f"boxes are whole numbers: per axis the first pixel of the object and one past its last, in images of "
             f"{x.shape[2]} x {x.shape[3]} pixels; that of image {int((~inside).flatten(1).any(1).nonzero()[0])} is none"
         )
-    return boxes
+    return checked
 
 
 def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:

@@ -82,8 +82,10 @@ def randomisation(
                 ranks[method][step, n] = spearman(heat, originals[method][n])
                 structures[method][step, n] = ssim(heat, originals[method][n])
     half = -(-len(names) // 2)
-    upper = {name: one[half - 1] if mode == "cascading" else one[:half].nanmean(0) for name, one in ranks.items()}
-    kept = {name: mean_score(one) for name, one in upper.items()}
+    upper = {
+        name: by_step[half - 1] if mode == "cascading" else by_step[:half].nanmean(0) for name, by_step in ranks.items()
+    }
+    kept = {name: mean_score(values) for name, values in upper.items()}
     return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode, shape[1]))
 
 
@@ -93,15 +95,15 @@ def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
     owned = {name: weights_of(module) for name, module in modules.items()}
     owners = {weight.data_ptr(): name for name, weights in owned.items() for weight in weights}
     tape = net.trace(x, layer).tape
-    found: dict[str, None] = {}
+    used: dict[str, None] = {}
     for operation in tape.operations:
         ran = re.sub(r"_\d+$", "", operation.where) if operation.where not in modules else operation.where
-        found[ran] = None  # a weight that the module computes first is not seen by its address
+        used[ran] = None  # a weight that the module computes first is not seen by its address
         read: list[Value] = []
         mapped((operation.args, operation.kwargs), read.append, Value)
-        addresses = (tape.data[one.id].data_ptr() for one in read if one.id in tape.constants)
-        found.update({owners[address]: None for address in addresses if address in owners})
-    return [name for name in found if owned.get(name)]
+        addresses = (tape.data[value.id].data_ptr() for value in read if value.id in tape.constants)
+        used.update({owners[address]: None for address in addresses if address in owners})
+    return [name for name in used if owned.get(name)]
 
 
 def weights_of(module: nn.Module) -> list[nn.Parameter]:

@@ -67,11 +67,11 @@ def selectivity(
     asked = {**chosen_methods(methods), "random": noise}
     for name, method in progress_bar(asked.items(), unit="method", desc="selectivity", shown=progress):
         pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
-        found = [[spearman(a, b) for a, b in each] for each in pairs]
-        ranks[name] = mean_score(list(map(mean_of_known, found)))
+        correlations = [[spearman(a, b) for a, b in each] for each in pairs]
+        ranks[name] = mean_score(list(map(mean_of_known, correlations)))
         structures[name] = mean_score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
-        left_out[name] = sum(math.isnan(one) for each in found for one in each)
-        count_of_pairs = sum(map(len, found))
+        left_out[name] = sum(math.isnan(correlation) for each in correlations for correlation in each)
+        count_of_pairs = sum(map(len, correlations))
     units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
     verdict = _verdict(ranks, left_out, count_of_pairs)
     return Selectivity(units, ranks, structures, verdict, count_of_pairs, left_out)

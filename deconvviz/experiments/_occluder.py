@@ -26,11 +26,11 @@ Job = tuple[int, PatchBox]  # an image's number, and what of it is covered
 Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and its maps (jobs, channels, ...)
 
 
-def pixels(given: Any, what: str) -> tuple[int, int]:
+def pixels(size: Any, what: str) -> tuple[int, int]:
     """Height and width from one integer or two. Raises InputError for what is neither, or below 1."""
-    both = tuple(map(whole, listed(given) or [given] * 2))
+    both = tuple(map(whole, listed(size) or [size] * 2))
     if len(both) != 2 or both[0] is None or both[1] is None or min(both[0], both[1]) < 1:
-        raise InputError(f"the {what} is one integer of 1 or more, or two (height, width), not {described(given)}")
+        raise InputError(f"the {what} is one integer of 1 or more, or two (height, width), not {described(size)}")
     return both[0], both[1]
 
 

@@ -75,12 +75,12 @@ def transformation(
     transform: str | Transform, values: Sequence[float] | None, x: Tensor, fill: Fill, preprocess: Any
 ) -> Transformation:
     """A transform by name, or a function of one's own. Raises InputError for what does not fit."""
-    given = None if values is None else _numbers(values)
+    numbers = None if values is None else _numbers(values)
     if callable(transform):
-        if given is None:
+        if numbers is None:
             raise InputError("a transform of one's own has no usual values; give values=[...]")
         name = getattr(transform, "__name__", type(transform).__name__).strip("<>")
-        return Transformation(name, name, given, transform)
+        return Transformation(name, name, numbers, transform)
     if not isinstance(transform, str) or transform not in TRANSFORMS:
         names = ", ".join(map(repr, TRANSFORMS))
         close = did_you_mean(transform, TRANSFORMS) if isinstance(transform, str) else ""
@@ -91,8 +91,8 @@ def transformation(
         )
     known = TRANSFORMS[transform]
     fills_borders(fill, x[:1], preprocess)
-    given = known.usual(x.shape[2]) if given is None else given
-    for t in given:
+    numbers = known.usual(x.shape[2]) if numbers is None else numbers
+    for t in numbers:
         if transform == "translation" and t != int(t):
             raise InputError(f"a translation is in whole pixels, not {t:g}")
         if transform == "scale" and t <= 0:
@@ -103,20 +103,20 @@ def transformation(
             images if t == known.identity else _transformed(known, images, t, fills_borders(fill, images, preprocess))
         )
 
-    return Transformation(transform, known.label, given, apply)
+    return Transformation(transform, known.label, numbers, apply)
 
 
 def _numbers(values: Any) -> list[Any]:
     several = listed(values)
-    found = several and [one.item() if getattr(one, "ndim", None) == 0 else one for one in several]
-    if found is None:
+    numbers = several and [item.item() if getattr(item, "ndim", None) == 0 else item for item in several]
+    if numbers is None:
         raise InputError(f"the values to transform by are a list of finite numbers, not {described(values)}")
-    if not found:
+    if not numbers:
         raise InputError("there are no values to transform by; give at least one")
-    for t in found:
+    for t in numbers:
         if isinstance(t, bool) or not isinstance(t, Real) or not math.isfinite(t):
             raise InputError(f"the values to transform by are finite numbers, not {described(t)}")
-    return found
+    return numbers
 
 
 def fills_borders(fill: Fill, images: Tensor, preprocess: Any) -> list[list[float]]:

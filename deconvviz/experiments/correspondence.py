@@ -160,13 +160,13 @@ def _boxes(places: Sequence[Sequence[int]], what: str, x: Tensor, size: int | tu
     return [_patch_box(place, f"{what} of image {n}", x, size) for n, place in enumerate(items)]
 
 
-def _patch_box(given: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
+def _patch_box(asked: Any, what: str, x: Tensor, size: int | tuple[int, int] | None) -> PatchBox:
     height, width = x.shape[2:]
-    numbers = list(map(whole, listed(given) or ()))
+    numbers = list(map(whole, listed(asked) or ()))
     place = [number for number in numbers if number is not None]
     if len(place) < len(numbers) or len(place) not in (2, 4):
         raise InputError(
-            f"{what}: a place is a box (top, left, bottom, right) or a point (row, column), not {described(given)}"
+            f"{what}: a place is a box (top, left, bottom, right) or a point (row, column), not {described(asked)}"
         )
     if len(place) == 4:
         top, left, bottom, right = place
@@ -199,7 +199,7 @@ def _at_random(
         room = field[2] - field[0] - tall + 1, field[3] - field[1] - wide + 1
         if min(room) < 1:
             raise InputError(f"part {part!r} of image {n}, {tall} x {wide} pixels, has no room within {tuple(field)}")
-        row, column = (int(share * one) for share, one in zip(shares[n].tolist(), room, strict=True))
+        row, column = (int(share * free) for share, free in zip(shares[n].tolist(), room, strict=True))
         random_boxes.append((field[0] + row, field[1] + column, field[0] + row + tall, field[1] + column + wide))
     return random_boxes
 
@@ -237,5 +237,5 @@ def _verdict(result: Correspondence) -> str:
         elif chance(-random, -delta) <= SURE:
             means = "less consistently than random places do"
         said.append(f"covering {part} changes the images {means} ({numbers})")
-    more = f" Use at least {FEWEST_DRAWS} draws." if any("too few to say" in one for one in said) else ""
+    more = f" Use at least {FEWEST_DRAWS} draws." if any("too few to say" in sentence for sentence in said) else ""
     return f"In {result.layers[-1]}, {'; '.join(said)}.{more}"

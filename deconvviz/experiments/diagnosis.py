@@ -112,12 +112,14 @@ def diagnose(
                 _look(net.model, x, watched)
     if not count:
         raise none_readable(broken)
-    facts = tuple(one.facts() for one in watched)
-    first = next((one for one in watched if isinstance(one.module, FILTERED)), watched[0])
-    flags = tuple(flag for one in watched for flag in one.flags(similar, outlier, rms_limit if one is first else None))
+    facts = tuple(layer.facts() for layer in watched)
+    first = next((layer for layer in watched if isinstance(layer.module, FILTERED)), watched[0])
+    flags = tuple(
+        flag for layer in watched for flag in layer.flags(similar, outlier, rms_limit if layer is first else None)
+    )
     if isinstance(first.module, FILTERED):
         flags += _extremes(first)
-    unsure = [one.layer for one in watched if not one.can_tell(similar)]
+    unsure = [entry.layer for entry in watched if not entry.can_tell(similar)]
     verdict = _verdict(facts, flags, count, unsure)
     return Diagnosis(facts, flags, first.layer, first.weight.cpu().clone(), count, tuple(broken), verdict)
 
@@ -158,15 +160,15 @@ class _ChannelReader(Observer):
         self.watched = watched
 
     def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        for one in self.watched:
-            if one.strided and one.layer == self.current_layer:
+        for entry in self.watched:
+            if entry.strided and entry.layer == self.current_layer:
                 with torch._C.DisableTorchFunction():
-                    one.respond(args[0] if args else kwargs["input"])
+                    entry.respond(args[0] if args else kwargs["input"])
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
-        for one in self.watched:
-            if one.seen_at == name:
-                one.add(tensor)
+        for layer in self.watched:
+            if layer.seen_at == name:
+                layer.add(tensor)
         return True
 
 
@@ -278,21 +280,21 @@ class _Watched:
 
     def flags(self, similar: float, outlier: float, rms_limit: float | None) -> list[Flag]:
         facts, dead = self.facts(), self.silent
-        found = [Flag("dead", self.layer, int(channel), 0.0) for channel in dead.nonzero()]
+        flags = [Flag("dead", self.layer, int(channel), 0.0) for channel in dead.nonzero()]
         if self.rectified:
-            found += [Flag("always on", self.layer, int(channel), 1.0) for channel in (self.low > 0).nonzero()]
+            flags += [Flag("always on", self.layer, int(channel), 1.0) for channel in (self.low > 0).nonzero()]
         correlations = self.correlations() if self.can_tell(similar) else torch.full_like(self.products, torch.nan)
         alike = torch.fmax(correlations, self.cosines()).nan_to_num(-2.0)
         alike[dead], alike[:, dead] = -2.0, -2.0
         for channel, row in enumerate(alike.tril()):
             if bool((row[:channel] >= similar).any()):
                 other = int(row[:channel].argmax())
-                found.append(Flag("duplicate", self.layer, channel, float(row[other]), other))
+                flags.append(Flag("duplicate", self.layer, channel, float(row[other]), other))
         limit = outlier * float(facts.rms.median())
         over = (facts.rms > limit) & (limit > 0) | (facts.rms > (rms_limit or torch.inf))
-        found += [Flag("RMS", self.layer, int(channel), float(facts.rms[channel])) for channel in over.nonzero()]
+        flags += [Flag("RMS", self.layer, int(channel), float(facts.rms[channel])) for channel in over.nonzero()]
         torn = (facts.aliasing > 0.5).nonzero()
-        return found + [Flag("aliasing", self.layer, int(one), float(facts.aliasing[one])) for one in torn]
+        return flags + [Flag("aliasing", self.layer, int(channel), float(facts.aliasing[channel])) for channel in torn]
 
 
 def _largest(pairs: Tensor) -> Tensor:

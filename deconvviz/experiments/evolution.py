@@ -131,23 +131,23 @@ class _Checkpoint:
         copy_weights(model, weights, self.described)
 
 
-def _checkpoints(given: Any) -> list[_Checkpoint]:
-    if isinstance(given, (str, os.PathLike)):
-        where = f"the folder {os.fspath(given)!r}"
-        found = [
+def _checkpoints(source: Any) -> list[_Checkpoint]:
+    if isinstance(source, (str, os.PathLike)):
+        where = f"the folder {os.fspath(source)!r}"
+        checkpoints = [
             _Checkpoint(path.stem, repr(os.fspath(path)), functools.partial(_weights_in, path))
-            for path in checkpoint_files(given)
+            for path in checkpoint_files(source)
         ]
     else:
         where = "what was given"
-        if not isinstance(given, Iterable) or isinstance(given, (bytes, Tensor, Projection, io.IOBase)):
-            raise InputError(f"checkpoints are a folder, or state dicts in their order, not {described(given)}")
-        items = given.items() if isinstance(given, Mapping) else given
-        found = [_in_memory(number, item) for number, item in enumerate(items)]
-    if len(found) < 2:
-        held = f"there is only {found[0].name!r}" if found else "there is none"
+        if not isinstance(source, Iterable) or isinstance(source, (bytes, Tensor, Projection, io.IOBase)):
+            raise InputError(f"checkpoints are a folder, or state dicts in their order, not {described(source)}")
+        items = source.items() if isinstance(source, Mapping) else source
+        checkpoints = [_in_memory(number, item) for number, item in enumerate(items)]
+    if len(checkpoints) < 2:
+        held = f"there is only {checkpoints[0].name!r}" if checkpoints else "there is none"
         raise InputError(f"evolution compares checkpoints, and in {where} {held}; give two or more")
-    return found
+    return checkpoints
 
 
 def _weights_in(path: Path) -> Weights:
@@ -272,16 +272,17 @@ class _Study:
             changed[layer] = torch.stack([_share_changed(a, b, layer) for a, b in pairs])
             jumps[layer] = torch.stack([distance(a.strongest[layer], b.strongest[layer]) for a, b in pairs], 1)
             moves[layer] = torch.stack([distance(a.fixed[layer], b.fixed[layer]) for a, b in pairs], 1)
-            remaining[layer] = torch.stack([distance(one.fixed[layer], self.last.fixed[layer]) for one in seen], 1)
-            drawn = torch.stack([one.fixed[layer].any(1) for one in seen]).any(0)  # channels with a picture at all
+            remaining[layer] = torch.stack([distance(state.fixed[layer], self.last.fixed[layer]) for state in seen], 1)
+            # Channels with a picture at all.
+            drawn = torch.stack([state.fixed[layer].any(1) for state in seen]).any(0)
             silent = not bool(drawn.any())
             settled[layer] = math.nan if silent else times[_settled(remaining[layer][drawn].mean(0))]
-        grids = {layer: tuple(zip(*(one.rows[layer] for one in seen), strict=True)) for layer in self.layers}
+        grids = {layer: tuple(zip(*(state.rows[layer] for state in seen), strict=True)) for layer in self.layers}
         return Evolution(
             tuple(names),
             times,
             grids,
-            {layer: torch.stack([one.images[layer] for one in seen], 1) for layer in self.layers},
+            {layer: torch.stack([state.images[layer] for state in seen], 1) for layer in self.layers},
             changed,
             {layer: tuple(self.measured[layer]) for layer in self.layers},
             jumps,

@@ -153,29 +153,29 @@ class _Measure:
         before, _ = self._read(images[-1:])
         steps = range(0, len(images), batch_size)
         for start in progress_bar(steps, unit="batch", desc="invariance", shown=progress):
-            here = slice(start, start + batch_size)
-            plain, scores = self._read(images[here])
+            batch = slice(start, start + batch_size)
+            plain, scores = self._read(images[batch])
             if self.output:
-                self.targets[here] = torch.where(self.targets[here] < 0, scores.argmax(1).cpu(), self.targets[here])
-            for name, one in plain.items():
-                norms[name][here] = one.norm(dim=1).cpu()
-                others[name][here] = (one - torch.cat([before[name], one[:-1]])).norm(dim=1).cpu()
-                before[name] = one[-1:]
+                self.targets[batch] = torch.where(self.targets[batch] < 0, scores.argmax(1).cpu(), self.targets[batch])
+            for name, vectors in plain.items():
+                norms[name][batch] = vectors.norm(dim=1).cpu()
+                others[name][batch] = (vectors - torch.cat([before[name], vectors[:-1]])).norm(dim=1).cpu()
+                before[name] = vectors[-1:]
             for row, t in enumerate(wanted.values):
-                moved = applied(wanted, images[here], t)
-                changed[row] |= not torch.equal(moved, images[here])
-                found, scores = self._read(moved)
-                for name, one in found.items():
-                    distances[name][row, here] = _distance(name, one, plain[name], t)
+                moved = applied(wanted, images[batch], t)
+                changed[row] |= not torch.equal(moved, images[batch])
+                transformed, scores = self._read(moved)
+                for name, vectors in transformed.items():
+                    distances[name][row, batch] = _distance(name, vectors, plain[name], t)
                 if self.output:
-                    probability[row, here] = scores.cpu().gather(1, self.targets[here, None])[:, 0]
+                    probability[row, batch] = scores.cpu().gather(1, self.targets[batch, None])[:, 0]
         alone = len(images) < 2
         return (
             distances,
-            {name: _share_of_norm(one, norms[name]) for name, one in distances.items()},
+            {name: _share_of_norm(values, norms[name]) for name, values in distances.items()},
             {
-                name: torch.full_like(one, torch.nan) if alone else _share_of_norm(one, norms[name])
-                for name, one in others.items()
+                name: torch.full_like(values, torch.nan) if alone else _share_of_norm(values, norms[name])
+                for name, values in others.items()
             },
             probability,
             changed,
@@ -206,7 +206,7 @@ def _verdict(
 ) -> str:
     if not changed.any():
         return f"The {wanted.name} changes no image at these values, so nothing was measured."
-    means = {name: one[changed].mean(0) for name, one in relative.items()}  # (images,)
+    means = {name: by_value[changed].mean(0) for name, by_value in relative.items()}  # (images,)
     (first, early), *_, (last, late) = [*means.items()] * 2
     said = []
     for name in dict.fromkeys([first, last]):

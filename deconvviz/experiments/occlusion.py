@@ -80,7 +80,7 @@ def occlusion(
     images = images_of(inputs, net.preprocess, "occlusion")
     size = _patch(patch, images)
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
-    tops, lefts = (_starts(*one) for one in zip(images.shape[2:], size, step, strict=True))
+    tops, lefts = (_starts(*along_axis) for along_axis in zip(images.shape[2:], size, step, strict=True))
     colours = fill_of(fill, images, net.preprocess)
     watched = _Followed(net, images, layer, colours, batch_size=batch_size, classes=classes)
     watched.choose(channel, target)
@@ -117,7 +117,7 @@ class _Followed:
         self.layer = _last_map(tape, net.model) if layer is None else layer_name(layer, net.model)
         scores = class_scores(tape)
         if scores is None:
-            shapes = [tuple(one.value.shape) for name, one in tape.layers.items() if name.split("[")[0] == "output"]
+            shapes = [tuple(call.value.shape) for name, call in tape.layers.items() if name.split("[")[0] == "output"]
             raise InputError(
                 f"occlusion follows the probability of a class, so the model must return the scores of two classes or "
                 f"more, (N, classes), not {' and '.join(map(str, shapes))}"
@@ -161,8 +161,8 @@ class _Followed:
         def seen(name: str, rows: slice, maps: Tensor) -> None:
             own = owners[rows]
             if name == self.layer:
-                here = torch.arange(len(own), device=maps.device)
-                activation[rows] = _sums(maps[here, self.channels[own]][:, None])[:, 0]
+                numbers = torch.arange(len(own), device=maps.device)
+                activation[rows] = _sums(maps[numbers, self.channels[own]][:, None])[:, 0]
             if name == self.output:
                 probability[rows] = self.shares(maps).gather(1, self.targets[own][:, None])[:, 0]
                 predicted[rows] = maps.flatten(1).argmax(1)
@@ -175,8 +175,8 @@ class _Followed:
         return activation.cpu().view(shape), probability.cpu().view(shape), predicted.cpu().view(shape)
 
 
-def _patch(given: int | tuple[int, int] | None, x: Tensor) -> tuple[int, int]:
-    size = pixels(max(1, min(x.shape[2:]) // 5) if given is None else given, "patch")
+def _patch(asked: int | tuple[int, int] | None, x: Tensor) -> tuple[int, int]:
+    size = pixels(max(1, min(x.shape[2:]) // 5) if asked is None else asked, "patch")
     if size[0] > x.shape[2] or size[1] > x.shape[3]:
         height, width = x.shape[2:]
         raise InputError(f"a patch of {size[0]} x {size[1]} pixels is larger than the images of {height} x {width}")

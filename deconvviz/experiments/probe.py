@@ -141,7 +141,7 @@ class _Store:
     def fill(self, data: Any, batch_size: int, workers: int, progress: bool) -> None:
         """Run the network over a dataset once."""
         self.names = classes_of(data)
-        device = next((one.device for one in (*self.net.model.parameters(), *self.net.model.buffers())), None)
+        device = next((tensor.device for tensor in (*self.net.model.parameters(), *self.net.model.buffers())), None)
         total = len(data) if is_indexed(data) else None
         with contextlib.ExitStack() as stack, Restored() as settings:
             bar = stack.enter_context(progress_bar(total=total, unit="image", desc="features", shown=progress))

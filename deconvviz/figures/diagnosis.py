@@ -88,13 +88,13 @@ def _sizes(axes: Any, result: Diagnosis) -> None:
 
 def _draw_spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
     """A point for each channel, layer by layer."""
-    for place, one in enumerate(values):
-        known = one[~one.isnan()].numpy()
+    for place, channels in enumerate(values):
+        known = channels[~channels.isnan()].numpy()
         beside = np.linspace(-0.3, 0.3, len(known)) if len(known) > 1 else np.zeros(len(known))
         axes.plot(place + beside, known, ".", ms=3, color=matplotlib.colormaps["viridis"](place / (len(values) + 0.2)))
     axes.set_xticks(range(len(values)))
     size = max(4, min(8, 160 // len(values)))
-    names = [one.layer for one in result.layers]
+    names = [facts.layer for facts in result.layers]
     axes.set_xticklabels(names, rotation=50, ha="right", rotation_mode="anchor", fontsize=size)
     axes.grid(axis="y", alpha=0.3)
 

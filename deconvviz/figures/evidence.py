@@ -112,7 +112,7 @@ def _(result: Selectivity, **options: Any) -> Figure:
     figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.2)
     for axes, scores, name in ((panels[0], result.spearman, "rank correlation"), (panels[1], result.ssim, "SSIM")):
         _score_bars(axes, scores, name)
-        axes.set_xlim(min(0, *(one.mean for one in scores.values() if not np.isnan(one.mean)), 0), 1)
+        axes.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1)
     return figure
 
 
@@ -128,17 +128,17 @@ def _(result: Localisation, **options: Any) -> Figure:
     axes.legend(fontsize=7)
     colours = _colours(list(result.points))
     for n in range(count):
-        one = figure.add_subplot(grid[1, n])
-        one.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
+        panel = figure.add_subplot(grid[1, n])
+        panel.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
         (top, bottom), (left, right) = result.boxes[n].tolist()
         frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#33cc66", lw=1.2)
-        one.add_patch(frame)
+        panel.add_patch(frame)
         for name, points in result.points.items():
             row, column = points[n].tolist()
             if row < 0:
                 continue  # a blank picture points nowhere
-            one.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
-        one.axis("off")
+            panel.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
+        panel.axis("off")
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
     return figure
 

@@ -213,7 +213,10 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
         raise InputError("there is no reconstruction to show; give at least one")
     names = [reconstruction.provenance.layer for reconstruction in reconstructions]
     if len(set(names)) < len(names):
-        names = [f"{one.provenance.layer}, {one.provenance.style['name']}" for one in reconstructions]
+        names = [
+            f"{reconstruction.provenance.layer}, {reconstruction.provenance.style['name']}"
+            for reconstruction in reconstructions
+        ]
     columns = [("input", [as_rgb(image) for image in reconstructions[0].images])]
     for name, reconstruction in zip(names, reconstructions, strict=True):
         columns.append((name, [signed_as_rgb(pixels) for pixels in reconstruction.pixels]))
@@ -223,7 +226,10 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
 def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "") -> Figure:
     """An image (C, H, W) and what several methods say about it, each on its own symmetric scale."""
-    shown = [(str(name), [signed_as_rgb(_check_picture(f"{name}", one))]) for name, one in attributions.items()]
+    shown = [
+        (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
+        for name, attribution in attributions.items()
+    ]
     return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title)
 
 
@@ -304,16 +310,16 @@ def _(result: Reconstruction, **options: Any) -> Figure:
 # What the grids share
 
 
-def _check_picture(what: str, given: Any) -> Tensor:
+def _check_picture(what: str, value: Any) -> Tensor:
     """An image or attributions (C, H, W). Raises InputError for what is none."""
-    picture: Tensor = checked_as(TENSOR, what, given)
+    picture: Tensor = checked_as(TENSOR, what, value)
     _check_dimensions(what, picture, 3, "(C, H, W)")
     return picture
 
 
-def _check_dimensions(what: str, given: Tensor, dimensions: int, wanted: str) -> None:
-    if given.ndim != dimensions or 0 in given.shape:
-        raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(given.shape)}")
+def _check_dimensions(what: str, picture: Tensor, dimensions: int, wanted: str) -> None:
+    if picture.ndim != dimensions or 0 in picture.shape:
+        raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(picture.shape)}")
 
 
 def _shared_scale(pictures: Tensor, scale: str) -> float | None:

@@ -263,10 +263,10 @@ def _mirrored(rule: Mirror, op: Step, arriving: list[Tensor | None], met: Met) -
         pairs: Iterable[tuple[Value, Tensor]] = [(_only(carriers, operation), result)]
     else:
         pairs = [(value, part) for value, part in result if isinstance(value, Value) and value.carries_signal]
-    found = [(value, op.typed(part, value)) for value, part in pairs]
+    typed = [(value, op.typed(part, value)) for value, part in pairs]
     if rule.listed:
-        (met.linearised if found else met.stopped)[str(operation)] = None
-    return found
+        (met.linearised if typed else met.stopped)[str(operation)] = None
+    return typed
 
 
 def _only(carriers: list[Value], operation: Operation) -> Value:

@@ -153,7 +153,7 @@ def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> No
         of = tuple(
             slice(int(a - s), int(b - s)) for a, b, s in zip(begin[row], end[row], region.start[row], strict=True)
         )
-        if all(one.stop > one.start for one in to):
+        if all(part.stop > part.start for part in to):
             pixels[unit][(slice(None), *to)] = crop[row][(slice(None), *of)]
 
 
