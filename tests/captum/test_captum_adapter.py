@@ -5,8 +5,6 @@ Where Captum is right, ours are equal to Captum's; where it is silently wrong, t
 
 from __future__ import annotations
 
-import warnings
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -18,66 +16,8 @@ from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor, nn
 
 import deconvviz as dv
-from deconvviz.errors import InputError, ModelError, UnknownLayerError
 from tests.helpers.autograd_reference import Call, ReferenceRun, randomised, relative_error, untouched
-
-
-class Small(nn.Module):
-    """Each rectifier a module of its own, where Captum is right. Returns (N, 5) or, as maps, (N, 5, 4, 4)."""
-
-    def __init__(self, maps=False):
-        super().__init__()
-        self.first, self.relu = nn.Conv2d(2, 6, 3, padding=1), nn.ReLU()
-        self.pool = nn.MaxPool2d(2)
-        self.second, self.again = nn.Conv2d(6, 5, 3, padding=1), nn.ReLU()
-        self.maps = maps
-
-    def forward(self, x):
-        x = self.again(self.second(self.pool(self.relu(self.first(x)))))
-        return x if self.maps else x.mean((2, 3))
-
-
-class Two(nn.Module):
-    """Two inputs and further arguments: a tensor, a number, a flag and a list."""
-
-    def __init__(self):
-        super().__init__()
-        self.left, self.right = nn.Linear(3, 4), nn.Linear(2, 4)
-        self.relu, self.last = nn.ReLU(), nn.Linear(4, 3)
-
-    def forward(self, a, b, weight=None, factor=1.0, flag="plain", offsets=()):
-        x = self.left(a) + factor * self.right(b)
-        x = self.relu(x if weight is None else x * weight)
-        for offset in offsets:
-            x = x + offset
-        return self.last(-x if flag == "negative" else x)
-
-
-class Twice(nn.Module):
-    """A module called twice."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.act, self.last = nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6)
-
-    def forward(self, x):
-        return self.last(self.act(self.last(self.act(self.first(x)))))
-
-
-def quietly(method, *arguments, **options):
-    """What a method of Captum gives; it says each time that it sets hooks."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return method.attribute(*arguments, **options)
-
-
-def double(model):
-    return model.double().eval()
-
-
-def images(count=2, channels=2, size=8):
-    return torch.randn(count, channels, size, size, dtype=torch.float64)
-
+from tests.helpers.captum_networks import Small, Twice, Two, double, images, quietly
 
 STYLES = {"deconvnet": (Deconvolution, NeuronDeconvolution), "guided": (GuidedBackprop, NeuronGuidedBackprop)}
 
@@ -291,7 +231,7 @@ def test_visualisation(neuron):
     plt.close(figure)
 
 
-# Left as it was, and one sentence for what does not fit
+# The model and torch's modes are left as they were
 
 
 def test_nothing_is_left_behind():
@@ -330,74 +270,3 @@ def test_a_model_that_mixes_its_samples_is_the_gradient_of_the_sum():
     found = dv.DeconvNetAttribution(model).attribute(x, 1)
     assert torch.allclose(found, quietly(Deconvolution(model), x.clone(), 1))
     assert torch.allclose(found, 0.5 * model.weight[1].expand(2, 3))
-
-
-MISTAKES = {
-    "no model": (ModelError, "must be a torch.nn.Module, not function", lambda m, x: dv.DeconvNetAttribution(_broken)),
-    "no target": (
-        InputError,
-        r"the output has shape \(2, 5\): give the target",
-        lambda m, x: dv.DeconvNetAttribution(m).attribute(x),
-    ),
-    "no such class": (
-        InputError,
-        r"the target 5 does not fit the output of shape \(2, 5\): index 5 is out of bounds",
-        lambda m, x: dv.DeconvNetAttribution(m).attribute(x, 5),
-    ),
-    "too few targets": (
-        InputError,
-        r"the target \[1\] does not fit .* Target list length",
-        lambda m, x: dv.DeconvNetAttribution(m).attribute(x, [1]),
-    ),
-    "integers": (
-        InputError,
-        "input 1 is torch.int64; inputs are floating-point",
-        lambda m, x: dv.DeconvNetAttribution(m).attribute((x, x.long()), 1),
-    ),
-    "a list": (InputError, "input 0 is list", lambda m, x: dv.DeconvNetAttribution(m).attribute([x], 1)),
-    "input of a neuron": (
-        InputError,
-        "the input of a layer has no name here",
-        lambda m, x: dv.NeuronDeconvNetAttribution(m, "second").attribute(x, 1, attribute_to_neuron_input=True),
-    ),
-    "selector": (
-        InputError,
-        r"the selector \(9, 0, 0\) does not fit the output of layer 'second', of shape \(2, 5, 4, 4\)",
-        lambda m, x: dv.NeuronDeconvNetAttribution(m, "second").attribute(x, (9, 0, 0)),
-    ),
-    "selected nothing": (
-        InputError,
-        "must return a tensor computed from the layer's output, not 3",
-        lambda m, x: dv.NeuronDeconvNetAttribution(m, "second").attribute(x, lambda output: 3),
-    ),
-    "another's module": (
-        InputError,
-        "the layer Linear is no module of the model Small",
-        lambda m, x: dv.NeuronDeconvNetAttribution(m, nn.Linear(1, 1)),
-    ),
-    "no such layer": (
-        UnknownLayerError,
-        "no layer 'secund' in Small; did you mean 'second'",
-        lambda m, x: dv.NeuronDeconvNetAttribution(m, "secund").attribute(x, 1),
-    ),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_one_sentence_for_a_mistake(mistake):
-    error, sentence, make = MISTAKES[mistake]
-    with pytest.raises(error, match=sentence) as caught:
-        make(double(Small()), images())
-    assert "\n" not in str(caught.value)
-
-
-def test_a_model_that_returns_several_tensors():
-    class Heads(nn.Linear):
-        def forward(self, x):
-            return {"left": super().forward(x), "right": -super().forward(x)}
-
-    model, x = Heads(3, 2).double(), torch.randn(2, 3).double()
-    with pytest.raises(InputError, match=r"does not return one tensor.*'output"):
-        dv.DeconvNetAttribution(model).attribute(x, 1)
-    found = dv.NeuronDeconvNetAttribution(model, "output[right]").attribute(x, 1)
-    assert torch.allclose(found, -model.weight[1].expand(2, 3))

@@ -1,63 +1,22 @@
-"""Mining against brute force over all activations, and what it says of datasets that are odd or broken."""
+"""Scans against brute force over all activations, and their results."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import Dataset
 
 import deconvviz as dv
-from deconvviz.data import ImageFolder, mnist_test
-from deconvviz.errors import DataError, InputError, UnknownLayerError
-from deconvviz.images import Preprocess
+from deconvviz.data import ImageFolder
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.statistics import BINS, PER_OCTAVE, RunningStatistics, bin_edges
 from deconvviz.models import mnist_cnn
 from deconvviz.models.by_name import load_model
 from deconvviz.results import TopActivations
+from tests.helpers.brute_force import activations_of, brute_force
 
 SLOW = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def net():
-    return dv.DeconvNet(mnist_cnn())
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return mnist_test()[0]
-
-
-def activations_of(net, images, layers, batch_size):
-    """All activations (N, channels, ...) of layers, computed in the same batches."""
-    found = {layer: [] for layer in layers}
-
-    def kept(to):
-        return lambda module, args, output: to.append(output.clone())
-
-    hooks = [net.model.get_submodule(layer).register_forward_hook(kept(to)) for layer, to in found.items()]
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            net.model.eval()(images[start : start + batch_size])
-    for hook in hooks:
-        hook.remove()
-    return {layer: torch.cat(parts) for layer, parts in found.items()}
-
-
-def brute_force(activations, k):
-    """Values, images and positions (channels, k) by sorting everything; ties to the lower image, then position."""
-    n, channels, *dims = activations.shape
-    flat = activations.reshape(n, channels, -1)
-    best, where = flat.max(2)
-    order = best.T.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    places = (
-        torch.stack(torch.unravel_index(where.T.gather(1, order), dims), -1) if dims else where.T[..., None][..., :0]
-    )
-    return best.T.gather(1, order).double(), order, places[:, :k] if not dims else places
 
 
 @pytest.mark.parametrize(
@@ -169,194 +128,6 @@ def test_units_found_are_the_units_projected(net, digits):
             assert unit.activation == pytest.approx(float(top.values["conv2"][channel, rank]), rel=1e-5)
 
 
-# Layers of every kind
-
-
-class Sequences(nn.Module):
-    """Convolutions over (N, C, L), then channels last, then an LSTM that has time first."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm, self.rnn = nn.Conv1d(2, 5, 3), nn.LayerNorm(5), nn.LSTM(5, 4)
-
-    def forward(self, x):
-        x = self.norm(self.conv(x).transpose(1, 2)).relu()
-        return self.rnn(x.transpose(0, 1))[0]
-
-
-def test_channels_last_functional_calls_and_sequences():
-    net, images = dv.DeconvNet(Sequences().eval()), torch.randn(20, 2, 12)
-    top = dv.scan(net, images, layers=["norm", "relu"], k=3, batch_size=7, progress=False)
-    with torch.no_grad():
-        every = net.model.norm(net.model.conv(images).transpose(1, 2)).transpose(1, 2)
-    values, numbers, places = brute_force(every, 3)
-    assert torch.allclose(top.values["norm"], values, 1e-5)
-    assert torch.equal(top.images["norm"], numbers)
-    assert torch.equal(top.positions["norm"], places)
-    assert torch.equal(top.values["relu"], top.values["norm"].clamp(min=0))
-    with pytest.raises(InputError, match=r"'rnn\[0\]' mixes the samples of a batch; scan it with batch_size=1"):
-        dv.scan(net, images, layers="rnn[0]", progress=False)
-    alone = dv.scan(net, images, layers="rnn[0]", k=1, batch_size=1, progress=False)
-    with torch.no_grad():
-        outputs = torch.stack([net.model(image[None])[:, 0] for image in images])  # (N, time, channels)
-    assert torch.allclose(alone.values["rnn[0]"][:, 0], outputs.amax((0, 1)).double(), 1e-5)
-
-
-def test_calls_of_a_function_are_counted_alike_with_and_without_a_tape():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.offset = nn.Conv2d(1, 2, 3), nn.Parameter(torch.ones(2, 1, 1))
-
-        def forward(self, x):
-            return torch.relu(self.conv(x)) * torch.relu(self.offset)
-
-    net = dv.DeconvNet(Twice())
-    assert "relu" in [layer.name for layer in net.layers(torch.randn(1, 1, 5, 5))]
-    images = torch.randn(3, 1, 5, 5)
-    assert dv.scan(net, images, layers="relu", k=1, progress=False).values["relu"].shape == (2, 1)
-
-    class First(Twice):
-        def forward(self, x):
-            return torch.relu(self.offset) * torch.relu(self.conv(x))
-
-    with pytest.raises(UnknownLayerError, match="no layer 'relu' in First; did you mean 'relu_1'"):
-        dv.scan(dv.DeconvNet(First()), images, layers="relu", progress=False)
-    first = dv.DeconvNet(First())
-    top = dv.scan(first, images, layers="relu_1", k=1, progress=False)
-    with torch.no_grad():
-        expected = first.model.conv(images).relu().amax((2, 3)).amax(0)
-    assert torch.allclose(top.values["relu_1"][:, 0], expected.double())
-    assert torch.equal(first.trace(images, "relu_1").activations["relu_1"].amax((0, 2, 3)), expected)
-
-    class Between(First):
-        def __init__(self):
-            super().__init__()
-            self.behind = nn.Conv2d(2, 1, 2)
-
-        def forward(self, x):
-            return torch.relu(self.behind(super().forward(x)))  # here the other call's maps are of another size
-
-    between = dv.DeconvNet(Between())
-    top = dv.scan(between, images, layers="relu_2", k=1, progress=False)
-    with torch.no_grad():
-        assert top.values["relu_2"].item() == pytest.approx(float(between.model(images).max()))
-
-
-def test_images_of_different_sizes_one_at_a_time():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3)).eval()
-    images = [torch.randn(1, size, size + 2) for size in (9, 30, 14)]
-    top = dv.scan(dv.DeconvNet(model), images, k=3, batch_size=1, progress=False)
-    for channel in range(2):
-        for value, number, place in zip(
-            top.values["0"][channel], top.images["0"][channel], top.positions["0"][channel], strict=True
-        ):
-            with torch.no_grad():
-                found = model(images[number][None])[0, channel]
-            assert float(found[tuple(place)]) == float(found.max()) == pytest.approx(float(value))
-    with pytest.raises(InputError, match="images 0 and 1 have shapes"):
-        dv.scan(dv.DeconvNet(model), images, progress=False)
-
-
-# Datasets
-
-
-class Named(Dataset):
-    """Items as mappings; one cannot be read, one is NaN."""
-
-    def __init__(self, images, broken=()):
-        self.images, self.broken = images, broken
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        if index in self.broken:
-            raise OSError("the disk is sad")
-        return {"image": self.images[index], "label": index % 3}
-
-
-def test_all_kinds_of_datasets_give_the_same(net, digits):
-    images = digits[:50]
-    expected = dv.scan(net, images, progress=False, batch_size=8)
-    labels = torch.arange(50)
-    for dataset in (
-        (images, labels),
-        torch.utils.data.TensorDataset(images, labels),
-        Named(images),
-        list(images),
-        (image for image in images),
-        ((image, 3) for image in images),
-    ):
-        found = dv.scan(net, dataset, progress=False, batch_size=8)
-        for layer in expected.layers:
-            assert torch.equal(found.values[layer], expected.values[layer])
-            assert torch.equal(found.images[layer], expected.images[layer])
-    workers = dv.scan(net, Named(images), progress=False, batch_size=8, workers=2)
-    assert torch.equal(workers.images["conv2"], expected.images["conv2"])
-
-
-def test_broken_items_are_listed_and_left_out(net, digits):
-    images = digits[:30].clone()
-    images[12, 0, 0, 0] = torch.nan
-    top = dv.scan(net, Named(images, broken=(3, 29)), batch_size=8, k=30, progress=False)
-    assert [(one.image, one.reason) for one in top.broken] == [
-        (3, "OSError: the disk is sad"),
-        (12, "it holds values that are NaN or infinite"),
-        (29, "OSError: the disk is sad"),
-    ]
-    assert top.count == 27
-    kept = sorted(set(range(30)) - {3, 12, 29})
-    assert top.images["conv1"][0].sort().values.tolist() == [-1] * 3 + kept
-    with pytest.raises(DataError, match="item 3 cannot be read: OSError: the disk is sad"):
-        dv.scan(net, Named(images, broken=(3,)), batch_size=8, on_error="raise", progress=False)
-    with pytest.raises(DataError, match="none of the 30 items could be read"):
-        dv.scan(net, Named(images, broken=range(30)), progress=False)
-
-
-def test_a_folder_with_broken_files(tmp_path, digits):
-    for number in range(6):
-        place = tmp_path / ("odd" if number % 2 else "even") / f"{number}.png"
-        place.parent.mkdir(exist_ok=True)
-        Image.fromarray((digits[number, 0] * 255).byte().numpy()).save(place)
-    (tmp_path / "odd" / "0.png").write_bytes(b"no image at all")
-    (tmp_path / "notes.txt").write_text("not an image, and not meant as one")
-    net = dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,)))
-    top = dv.scan(net, tmp_path, k=6, batch_size=4, progress=False)
-    assert ImageFolder(tmp_path).names == [f"even/{n}.png" for n in (0, 2, 4)] + [f"odd/{n}.png" for n in (0, 1, 3, 5)]
-    assert [(one.name, one.image) for one in top.broken] == [("odd/0.png", 3)]
-    assert "is not an image file" in top.broken[0].reason
-    straight = dv.scan(net, digits[[0, 2, 4, 1, 3, 5]], k=6, progress=False)
-    translated = torch.tensor([0, 1, 2, 4, 5, 6])[straight.images["conv2"]]
-    assert torch.equal(top.images["conv2"], translated)
-
-
-def test_what_is_refused(net, digits):
-    with pytest.raises(UnknownLayerError, match="there is no layer 'conv3' in MnistCNN; did you mean 'conv2'"):
-        dv.scan(net, digits[:3], layers="conv3", progress=False)
-    with pytest.raises(InputError, match="k must be a whole number of at least 1, not 0"):
-        dv.scan(net, digits[:3], k=0, progress=False)
-    with pytest.raises(DataError, match="the dataset is empty"):
-        dv.scan(net, digits[:0], progress=False)
-    with pytest.raises(InputError, match="a dataset is a folder"):
-        dv.scan(net, 7, progress=False)
-    with pytest.raises(InputError, match="there is no layer to look at"):
-        dv.scan(net, digits[:3], layers=[], progress=False)
-    with pytest.raises(InputError, match="first convolution, 'conv1'"):
-        dv.scan(net, torch.randn(3, 2, 28, 28), progress=False)
-    with pytest.raises(InputError, match="no preprocess"):
-        dv.scan(net, [Image.new("L", (28, 28))], progress=False)
-    with pytest.raises(InputError, match="has the entries"):
-        dv.scan(net, [{"picture": digits[0]}], progress=False)
-    nets = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 2, 3)))
-    nets.model[0].weight.data[1] = 1e38
-    with pytest.raises(InputError, match="'0' are not all finite on image 2"):
-        dv.scan(nets, torch.cat([torch.zeros(2, 1, 5, 5), torch.full((1, 1, 5, 5), 100.0)]), progress=False)
-    nets.model[0].weight.data[1] = torch.nan  # from the first image on, on which names are checked
-    with pytest.raises(InputError, match="'0' are not all finite on image 0"):
-        dv.scan(nets, digits[:3], progress=False)
-
-
 def test_nothing_is_left_on_the_model(digits):
     model = mnist_cnn().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -388,7 +159,7 @@ def test_the_result_can_be_saved_printed_and_drawn(net, digits, tmp_path):
     assert len(top.figure().axes) == 2
 
 
-# What is kept of a layer
+# The results of a layer while a scan runs
 
 
 def test_results_merge_to_the_same_in_any_order():
@@ -420,7 +191,7 @@ def test_means_are_exact_over_a_wide_range():
     assert bin_edges()[-2] / bin_edges()[-2 - PER_OCTAVE] == 2
 
 
-# Real weights and photographs, where they are at hand
+# Real weights and photographs, where they are installed
 
 
 def test_photographs_through_squeezenet(assets):
