@@ -1,75 +1,40 @@
-"""The public functions as one: what an argument may be, and what is said of one that is wrong, is the same in all.
+"""The public functions: an argument of one name accepts the same values in each, and errors have the same words.
 
-The functions are looked up in the public modules. Each that takes layers, a layer, methods, channels, inputs or
-`progress` must be called in a table here, so that a new one cannot be forgotten.
+The functions are looked up in the public modules. Each that takes methods, channels, inputs or `progress` must be
+called in a table here, and each that takes layers in `test_public_layers`, so that a new function is not forgotten.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import deconvviz as dv
-from deconvviz import evidence, experiments, models, results, rules
-from deconvviz.data import ImageFolder, MnistTest
-from deconvviz.errors import DeconvVizError, InputError, UnknownLayerError
-
-MODULES = ("evidence", "experiments", "figures", "images", "models", "data", "rules")
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    layers = (nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
-    return nn.Sequential(*layers).eval()
-
-
-MODEL = network()
-NET = dv.DeconvNet(MODEL)
-X = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1] * 3)
-TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
-BOXES = torch.tensor([[[0, 4], [0, 4]]] * 2)
-WEIGHTS = [network().state_dict(), MODEL.state_dict()]
-QUIET = {"progress": False}
-
-
-def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """What a user calls: the functions of the public modules, constructors, and the methods of the two handles."""
-    for module in (dv, *(importlib.import_module(f"deconvviz.{name}") for name in MODULES)):
-        for name in getattr(module, "__all__", vars(module)):
-            item = getattr(module, name)
-            home = getattr(item, "__module__", None)
-            if name.startswith("_") or (not hasattr(module, "__all__") and home != module.__name__):
-                continue
-            if inspect.isfunction(item):
-                yield name, item
-    for kind in (dv.DeconvNet, dv.DeconvNetAttribution, dv.NeuronDeconvNetAttribution, models.MnistCNN, results.Result):
-        for name, item in vars(kind).items():
-            if name == "__init__" or not name.startswith("_"):
-                found = getattr(item, "__func__", item)
-                if inspect.isfunction(found):
-                    yield f"{kind.__name__}.{name}", found
-
-
-FUNCTIONS = dict(functions())
-PARAMETERS = {name: dict(inspect.signature(function).parameters) for name, function in FUNCTIONS.items()}
-CAPTUMS = ("DeconvNetAttribution.attribute", "NeuronDeconvNetAttribution.attribute")  # as Captum's own are called
-OF_A_TRACE = ("DeconvNet.sent_back", "DeconvNet.check_samples")  # what the library's own parts call, with a trace
-
-
-def taking(parameter: str) -> set[str]:
-    return {name for name, parameters in PARAMETERS.items() if parameter in parameters} - {*OF_A_TRACE}
-
+from deconvviz import evidence, experiments, models
+from deconvviz.errors import DeconvVizError, InputError
+from tests.helpers.public_functions import (
+    BOXES,
+    CAPTUMS,
+    DATA,
+    FUNCTIONS,
+    LABELS,
+    MODEL,
+    NET,
+    PARAMETERS,
+    QUIET,
+    TOP,
+    WEIGHTS,
+    X,
+    taking,
+)
 
 # Signatures
 
@@ -95,152 +60,6 @@ def test_one_word_for_one_thing() -> None:
         assert PARAMETERS[name]["progress"].default is True, name
     for name in taking("path") & {name for name in FUNCTIONS if "save" in name}:
         assert inspect.signature(FUNCTIONS[name], eval_str=False).return_annotation in ("Path", Path), name
-
-
-# Layers
-
-
-def evolved(**options: Any) -> Any:
-    return tuple(experiments.evolution(NET, WEIGHTS, DATA, channel=0, **options, **QUIET).measured)
-
-
-LAYERS: dict[str, Callable[[Any, Path], Any]] = {
-    "DeconvNet.trace": lambda layers, _: tuple(NET.trace(X, layers).activations),
-    "scan": lambda layers, _: dv.scan(NET, DATA, layers=layers, k=1, **QUIET).layers,
-    "build_atlas": lambda layers, folder: shown(layers, folder),
-    "clarity": lambda layers, _: evidence.clarity(NET, X, layers=layers, **QUIET).layers,
-    "correspondence": lambda layers, _: (
-        experiments.correspondence(NET, X, {"a": [(0, 0, 2, 2)] * 2}, layers=layers, draws=1, **QUIET).layers
-    ),
-    "diagnose": lambda layers, _: tuple(
-        one.layer for one in experiments.diagnose(NET, DATA, layers=layers, **QUIET).layers
-    ),
-    "evolution": lambda layers, _: evolved(layers=layers),
-    "invariance": lambda layers, _: experiments.invariance(NET, X, layers=layers, values=[1], **QUIET).layers,
-    "probe": lambda layers, _: experiments.probe(NET, (DATA, LABELS), layers=layers, folds=2, epochs=1, **QUIET).layers,
-    "clip_filter_rms_": lambda layers, _: clipped(layers),
-}
-
-
-def shown(layers: Any, folder: Path) -> tuple[str, ...]:
-    page = dv.build_atlas(NET, DATA, TOP, out=folder / "atlas", layers=layers, evidence=False, **QUIET)
-    assert isinstance(page, Path)
-    text = "".join(path.read_text("utf-8") for path in sorted((folder / "atlas" / "data").glob("*.js")))
-    return tuple(dict.fromkeys(re.findall(r'"name": ?"([02])"', text)))
-
-
-def clipped(layers: Any) -> tuple[str, ...]:
-    """The layers whose filters are scaled."""
-    before = {name: MODEL.get_submodule(name).weight.detach().clone() for name in ("0", "2")}
-    try:
-        models.clip_filter_rms_(MODEL, 1e-3, layers=layers)
-        return tuple(name for name, old in before.items() if not torch.equal(old, MODEL.get_submodule(name).weight))
-    finally:
-        for name, old in before.items():
-            MODEL.get_submodule(name).weight.data.copy_(old)
-
-
-SAME_LAYERS = {
-    "a list": lambda: ["0", "2"],
-    "a tuple": lambda: ("0", "2"),
-    "a generator": lambda: (name for name in ("0", "2")),
-    "an iterator": lambda: iter(["0", "2"]),
-    "an array": lambda: np.array(["0", "2"]),
-    "keys": lambda: dict.fromkeys(["0", "2"]).keys(),
-    "a set": lambda: {"2", "0"},
-    "modules": lambda: [MODEL[0], MODEL[2]],
-    "a name and a module": lambda: ("0", MODEL[2]),
-    "twice the same": lambda: ["0", "2", "0", MODEL[2]],
-}
-ONE_LAYER = {"a name": lambda: "2", "a module": lambda: MODEL[2], "a text of numpy": lambda: np.str_("2")}
-NO_LAYER = {
-    "a number": 0,
-    "a numpy number": np.int64(0),
-    "a tensor": torch.tensor(0),
-    "a float": 0.0,
-    "a truth value": True,
-    "bytes": b"0",
-    "a list of numbers": [0],
-    "a list with None": ["0", None],
-    "a list in a list": [["0", "2"]],
-    "an array of numbers": np.array([0, 2]),
-}
-QUICK = ("DeconvNet.trace", "scan", "clip_filter_rms_")  # the others take a while
-GIVEN_BY_NAME = "a layer is given by its name, as `DeconvNet.layers` lists it, or as a module of the model, not as "
-
-
-def test_every_function_that_takes_layers_is_here() -> None:
-    assert set(LAYERS) == taking("layers")
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_understood_alike(name: str, tmp_path: Path) -> None:
-    call = LAYERS[name]
-    same = SAME_LAYERS if name in QUICK else {what: SAME_LAYERS[what] for what in ("a generator", "twice the same")}
-    for number, (what, given) in enumerate(same.items()):
-        assert call(given(), tmp_path / str(number)) == ("0", "2"), what
-    for what, given in ONE_LAYER.items():
-        assert call(given(), tmp_path / what) == ("2",), what
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers_that_are_none_are_refused_alike(name: str, tmp_path: Path) -> None:
-    call = LAYERS[name]
-    nothing = "there is no layer to look at; name at least one, or give layers=None for the default ones"
-    for empty in ([], (), iter(()), {}, set(), np.array([])):
-        with pytest.raises(InputError, match=nothing):
-            call(empty, tmp_path)
-    for what, given in NO_LAYER.items():
-        with pytest.raises(InputError) as raised:
-            call(given, tmp_path)
-        assert str(raised.value).startswith(GIVEN_BY_NAME), what
-    with pytest.raises(InputError, match="the layer Conv2d is no module of the model Sequential"):
-        call([nn.Conv2d(1, 1, 1)], tmp_path)
-    for given in ("conv1", ["0", "conv1"]):
-        with pytest.raises(UnknownLayerError, match="no layer 'conv1'"):
-            call(given, tmp_path)
-
-
-# One layer
-
-LAYER: dict[str, Callable[[Any], Any]] = {
-    "DeconvNet.project": lambda layer: NET.project(X, layer, channel=1).units[0].layer,
-    "DeconvNet.project_units": lambda layer: NET.project_units(X, layer, [(0, 1, (0, 0))]).units[0].layer,
-    "DeconvNet.reconstruct": lambda layer: NET.reconstruct(X, layer).provenance.layer,
-    "NeuronDeconvNetAttribution.__init__": lambda layer: (
-        dv.NeuronDeconvNetAttribution(MODEL, layer).attribute(X, (0, 0, 0)) is not None and "2"
-    ),
-    "compare": lambda layer: dv.compare(NET, X[:1], layer=layer, methods="deconvnet", **QUIET).unit.layer,
-    "deletion": lambda layer: evidence.deletion(NET, X, layer, methods="deconvnet", steps=1, **QUIET).units[0].layer,
-    "localisation": lambda layer: (
-        evidence.localisation(NET, X, BOXES, layer=layer, methods="deconvnet", **QUIET) is not None and "2"
-    ),
-    "occlusion": lambda layer: (
-        experiments.occlusion(NET, X, layer=layer, patch=4, stride=4, **QUIET).projection.provenance.layer
-    ),
-    "randomisation": lambda layer: evidence.randomisation(NET, X, layer, methods="deconvnet", **QUIET).units[0].layer,
-    "selectivity": lambda layer: (
-        evidence.selectivity(NET, X, layer, count=2, methods="deconvnet", **QUIET).units[0].layer
-    ),
-}
-
-
-def test_every_function_that_takes_a_layer_is_here() -> None:
-    assert set(LAYER) == taking("layer")
-
-
-@pytest.mark.parametrize("name", LAYER)
-def test_a_layer_is_understood_alike(name: str) -> None:
-    for what, given in ONE_LAYER.items():
-        assert LAYER[name](given()) == "2", what
-    for what, given in NO_LAYER.items():
-        with pytest.raises(InputError) as raised:
-            LAYER[name](given)
-        assert str(raised.value).startswith(GIVEN_BY_NAME), what
-    with pytest.raises(InputError, match="the layer Conv2d is no module of the model Sequential"):
-        LAYER[name](nn.Conv2d(1, 1, 1))
-    with pytest.raises(UnknownLayerError, match="no layer 'conv1'"):
-        LAYER[name]("conv1")
 
 
 # Methods
@@ -416,92 +235,3 @@ def test_progress_is_true_or_false(name: str) -> None:
     for given in (None, 1, 0, "yes", 1.0, torch.tensor(True), [True]):
         with pytest.raises(InputError, match=r"progress is True or False, not "):
             PROGRESS[name](progress=given)
-
-
-# What is shown of objects
-
-
-@functools.cache
-def shown_objects() -> dict[str, Any]:
-    projection = NET.project(X, "2", channel=[0, 1])
-    return {
-        "DeconvNet": NET,
-        "DeconvNet with a preprocess": dv.DeconvNet(MODEL, "guided", preprocess=dv.images.Preprocess(8), strict=True),
-        "DeconvNet with a function": dv.DeconvNet(MODEL, preprocess=lambda image: image),
-        "Style": NET.style,
-        "Trace": NET.trace(X),
-        "Projection": projection,
-        "Unit": projection.units[0],
-        "Provenance": projection.provenance,
-        "Reconstruction": NET.reconstruct(X, "2"),
-        "LayerTable": NET.layers(X),
-        "LayerInfo": NET.layers(X)[0],
-        "TopActivations": TOP,
-        "ChannelStatistics": TOP.statistics["0"],
-        "ScanProvenance": TOP.provenance,
-        "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),
-        "Attributed": compared.methods[0],
-        "Deletion": (deleted := evidence.deletion(NET, X, "2", methods="guided", steps=1, **QUIET)),
-        "Score": deleted.gains["guided"],
-        "Randomisation": evidence.randomisation(NET, X, "2", methods="guided", **QUIET),
-        "Selectivity": evidence.selectivity(NET, X, "2", methods="guided", **QUIET),
-        "Localisation": evidence.localisation(NET, X, BOXES, layer="2", methods="guided", **QUIET),
-        "Clarity": evidence.clarity(NET, X, **QUIET),
-        "DigitBenchmark": evidence.digit_benchmark(2),
-        "Correspondence": experiments.correspondence(NET, X, {"a": [(0, 0, 2, 2)] * 2}, draws=1, **QUIET),
-        "Diagnosis": (diagnosed := experiments.diagnose(NET, DATA, **QUIET)),
-        "LayerFacts": diagnosed.layers[0],
-        "Evolution": (evolving := experiments.evolution(NET, WEIGHTS, DATA, layers="2", **QUIET)),
-        "StrongestUnit": evolving.grids["2"][0][0],
-        "Invariance": experiments.invariance(NET, X, values=[1], **QUIET),
-        "Occlusion": experiments.occlusion(NET, X, patch=4, **QUIET),
-        "Probe": experiments.probe(NET, (DATA, LABELS), layers="2", folds=2, epochs=1, **QUIET),
-        "LearningCurves": results.LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", {"epochs": 1}),
-        "Broken": results.Broken(3, "a.png", "it is empty"),
-        "Flag": results.Flag("dead", "0", 1, 0.0),
-        "DeconvNetAttribution": dv.DeconvNetAttribution(MODEL),
-        "NeuronDeconvNetAttribution": dv.NeuronDeconvNetAttribution(MODEL, "2"),
-        "Checked": rules.check(torch.sin, torch.rand(2, 3).double()),
-        "MnistTest": MnistTest(),
-        "MnistCNN": models.mnist_cnn(pretrained=False),
-        "Evaluation": models.evaluate(MODEL, DATA, LABELS, **QUIET),
-        "DropoutPrediction": models.DropoutPrediction(torch.zeros(9, 9), torch.zeros(9, 9), torch.zeros(9)),
-        "TrainingSettings": models.TrainingSettings(),
-        "Preprocess": dv.images.Preprocess(8),
-        "Attribution": evidence.METHODS["guided"],
-    }
-
-
-def test_every_kind_of_result_is_here() -> None:
-    bases = {"Result", "Tabular", "Finding", "Judgement"}
-    kinds = {name for name in results.__all__ if inspect.isclass(getattr(results, name))}
-    assert kinds - bases <= set(shown_objects())
-
-
-def test_objects_show_themselves_in_a_line_or_a_small_table(tmp_path: Path) -> None:
-    from PIL import Image
-
-    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
-    for what, item in {**shown_objects(), "ImageFolder": ImageFolder(tmp_path)}.items():
-        shown = repr(item)
-        assert type(item).__name__ in shown, what
-        assert not re.search(r"tensor\(|array\(|0x[0-9a-f]{6}", shown), f"{what}: {shown}"
-        lines = shown.splitlines()
-        assert len(lines) == 1 or (len(lines) <= 20 and max(map(len, lines)) <= 120), f"{what}: {shown}"
-        assert len(lines) > 1 or len(shown) <= 600, f"{what}: {shown}"
-
-
-def test_what_is_shown() -> None:
-    objects = shown_objects()
-    assert repr(objects["DeconvNet"]) == "DeconvNet(Sequential, style='deconvnet')"
-    assert repr(objects["Trace"]) == (
-        "Trace(inputs of shape (2, 1, 8, 8), style='deconvnet', 7 layers, activations of 7)"
-    )
-    assert repr(objects["Projection"]).startswith(
-        "Projection(pixels=tensor of shape (4, 1, 8, 8), units=4 items, "
-        "receptive_fields=tensor of shape (4, 2, 2), images=tensor of shape (2, 1, 8, 8), provenance=Provenance(...)"
-    )
-    assert repr(objects["NeuronDeconvNetAttribution"]) == (
-        "NeuronDeconvNetAttribution(Sequential, layer='2', style='deconvnet')"
-    )
-    assert repr(objects["TopActivations"]).startswith("TopActivations(values=2 items, images=2 items, ")

@@ -1,0 +1,102 @@
+"""What Python shows of a public object: one line or a small table, never a dump of tensors."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import deconvviz as dv
+from deconvviz import evidence, experiments, models, results, rules
+from deconvviz.data import ImageFolder, MnistTest
+from tests.helpers.public_functions import BOXES, DATA, LABELS, MODEL, NET, QUIET, TOP, WEIGHTS, X
+
+
+@functools.cache
+def shown_objects() -> dict[str, Any]:
+    projection = NET.project(X, "2", channel=[0, 1])
+    return {
+        "DeconvNet": NET,
+        "DeconvNet with a preprocess": dv.DeconvNet(MODEL, "guided", preprocess=dv.images.Preprocess(8), strict=True),
+        "DeconvNet with a function": dv.DeconvNet(MODEL, preprocess=lambda image: image),
+        "Style": NET.style,
+        "Trace": NET.trace(X),
+        "Projection": projection,
+        "Unit": projection.units[0],
+        "Provenance": projection.provenance,
+        "Reconstruction": NET.reconstruct(X, "2"),
+        "LayerTable": NET.layers(X),
+        "LayerInfo": NET.layers(X)[0],
+        "TopActivations": TOP,
+        "ChannelStatistics": TOP.statistics["0"],
+        "ScanProvenance": TOP.provenance,
+        "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),
+        "Attributed": compared.methods[0],
+        "Deletion": (deleted := evidence.deletion(NET, X, "2", methods="guided", steps=1, **QUIET)),
+        "Score": deleted.gains["guided"],
+        "Randomisation": evidence.randomisation(NET, X, "2", methods="guided", **QUIET),
+        "Selectivity": evidence.selectivity(NET, X, "2", methods="guided", **QUIET),
+        "Localisation": evidence.localisation(NET, X, BOXES, layer="2", methods="guided", **QUIET),
+        "Clarity": evidence.clarity(NET, X, **QUIET),
+        "DigitBenchmark": evidence.digit_benchmark(2),
+        "Correspondence": experiments.correspondence(NET, X, {"a": [(0, 0, 2, 2)] * 2}, draws=1, **QUIET),
+        "Diagnosis": (diagnosed := experiments.diagnose(NET, DATA, **QUIET)),
+        "LayerFacts": diagnosed.layers[0],
+        "Evolution": (evolving := experiments.evolution(NET, WEIGHTS, DATA, layers="2", **QUIET)),
+        "StrongestUnit": evolving.grids["2"][0][0],
+        "Invariance": experiments.invariance(NET, X, values=[1], **QUIET),
+        "Occlusion": experiments.occlusion(NET, X, patch=4, **QUIET),
+        "Probe": experiments.probe(NET, (DATA, LABELS), layers="2", folds=2, epochs=1, **QUIET),
+        "LearningCurves": results.LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", {"epochs": 1}),
+        "Broken": results.Broken(3, "a.png", "it is empty"),
+        "Flag": results.Flag("dead", "0", 1, 0.0),
+        "DeconvNetAttribution": dv.DeconvNetAttribution(MODEL),
+        "NeuronDeconvNetAttribution": dv.NeuronDeconvNetAttribution(MODEL, "2"),
+        "Checked": rules.check(torch.sin, torch.rand(2, 3).double()),
+        "MnistTest": MnistTest(),
+        "MnistCNN": models.mnist_cnn(pretrained=False),
+        "Evaluation": models.evaluate(MODEL, DATA, LABELS, **QUIET),
+        "DropoutPrediction": models.DropoutPrediction(torch.zeros(9, 9), torch.zeros(9, 9), torch.zeros(9)),
+        "TrainingSettings": models.TrainingSettings(),
+        "Preprocess": dv.images.Preprocess(8),
+        "Attribution": evidence.METHODS["guided"],
+    }
+
+
+def test_every_kind_of_result_is_here() -> None:
+    bases = {"Result", "Tabular", "Finding", "Judgement"}
+    kinds = {name for name in results.__all__ if inspect.isclass(getattr(results, name))}
+    assert kinds - bases <= set(shown_objects())
+
+
+def test_objects_show_themselves_in_a_line_or_a_small_table(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
+    for what, item in {**shown_objects(), "ImageFolder": ImageFolder(tmp_path)}.items():
+        shown = repr(item)
+        assert type(item).__name__ in shown, what
+        assert not re.search(r"tensor\(|array\(|0x[0-9a-f]{6}", shown), f"{what}: {shown}"
+        lines = shown.splitlines()
+        assert len(lines) == 1 or (len(lines) <= 20 and max(map(len, lines)) <= 120), f"{what}: {shown}"
+        assert len(lines) > 1 or len(shown) <= 600, f"{what}: {shown}"
+
+
+def test_what_is_shown() -> None:
+    objects = shown_objects()
+    assert repr(objects["DeconvNet"]) == "DeconvNet(Sequential, style='deconvnet')"
+    assert repr(objects["Trace"]) == (
+        "Trace(inputs of shape (2, 1, 8, 8), style='deconvnet', 7 layers, activations of 7)"
+    )
+    assert repr(objects["Projection"]).startswith(
+        "Projection(pixels=tensor of shape (4, 1, 8, 8), units=4 items, "
+        "receptive_fields=tensor of shape (4, 2, 2), images=tensor of shape (2, 1, 8, 8), provenance=Provenance(...)"
+    )
+    assert repr(objects["NeuronDeconvNetAttribution"]) == (
+        "NeuronDeconvNetAttribution(Sequential, layer='2', style='deconvnet')"
+    )
+    assert repr(objects["TopActivations"]).startswith("TopActivations(values=2 items, images=2 items, ")
