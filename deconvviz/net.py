@@ -98,7 +98,7 @@ class DeconvNet:
         Args:
             inputs: As for `trace`, or a trace.
         """
-        tape = inputs.tape if isinstance(inputs, Trace) else self._record(prepared(inputs, self.preprocess), ())
+        tape = inputs.tape if isinstance(inputs, Trace) else self._record(self._prepared(inputs), ())
         listed: dict[str, dict[str, None]] = {}
         for operation in tape.operations:
             if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
@@ -127,7 +127,7 @@ class DeconvNet:
             inputs: A tensor (N, C, ...), or images or paths if the network has a preprocess. A tuple holds several
                 arguments, a mapping keyword arguments: ``(images, mask)``, ``{"pixel_values": images}``. Tensors given
                 directly have a batch axis. Tensors in a list, as detectors take them, have none; together they are one
-                sample.
+                sample. Tensors on another device are moved to the model's; images and paths get its type, too.
             layers: The layers whose activations are kept; the pass ends after the last of them. None keeps those of
                 all layers.
 
@@ -136,7 +136,7 @@ class DeconvNet:
             InputError: If the input is empty, not finite, or does not fit the model.
         """
         wanted = layer_names(layers, self.model)
-        call = prepared(inputs, self.preprocess)
+        call = self._prepared(inputs)
         return Trace(self._record(call, wanted), self.style, call, wanted)
 
     @on_the_cpu
@@ -208,7 +208,7 @@ class DeconvNet:
     def _project(self, inputs: Any, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
         """Project units from crops of the images, or record the images and go back from there."""
         if options.window == "auto" and not choice.depends_on_activations and not isinstance(inputs, Trace):
-            inputs = prepared(inputs, self.preprocess, finite=False)
+            inputs = self._prepared(inputs, finite=False)
             plan = self._crop_plan(inputs, choice)
             if plan is not None and plan.less_than_recording:
                 try:
@@ -343,6 +343,9 @@ class DeconvNet:
         alone = self.trace(trace.call.sample(number, trace.tape.samples), layer)
         check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
         return alone
+
+    def _prepared(self, inputs: Any, *, finite: bool = True) -> Call:
+        return prepared(inputs, self.model, self.preprocess, finite)
 
     def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
         keep = keep_for(self.style)

@@ -14,21 +14,16 @@ from deconvviz.data.batches import numbered
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.errors import DataError, InputError
 from deconvviz.net import DeconvNet
+from deconvviz.recording.placement import Placement
 
 
 class DatasetPictures:
-    """The images of a dataset with items by number.
-
-    Attributes:
-        device: Where the network runs.
-        dtype: The type of its parameters.
-    """
+    """The images of a dataset with items by number."""
 
     def __init__(self, net: DeconvNet, data: Any) -> None:
         self._net, self._data = net, data
         self._classes = classes_of(data)
-        parameter = next(net.model.parameters(), torch.empty(0))
-        self.device, self.dtype = parameter.device, parameter.dtype
+        self._placement = Placement.of(net.model)
         self._first: tuple[int, tuple[int, ...]] | None = None  # number and shape of the first image
 
     def load(self, number: int) -> tuple[Tensor, str]:
@@ -38,7 +33,8 @@ class DatasetPictures:
             DataError: If the item cannot be read.
             InputError: If it has another size than the first image that was loaded.
         """
-        item = numbered(number, lambda: self._data[number], self._net.preprocess)
+        preprocess = self._placement.preprocess(self._net.preprocess)
+        item = numbered(number, lambda: self._data[number], preprocess)
         if isinstance(item.error, InputError):
             raise item.error
         if item.image is None:
@@ -50,7 +46,12 @@ class DatasetPictures:
                 f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, and an atlas shows "
                 f"images of one size; give the network a preprocess that makes them alike and scan again"
             )
-        return item.image.to(self.device), self._label(item.label)
+        return self._placement.moved(item.image), self._label(item.label)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which the network computes."""
+        return self._placement.dtype or torch.float32
 
     def _label(self, label: int | None) -> str:
         if label is None:

@@ -31,6 +31,7 @@ from deconvviz.arguments import FLAG, checked_as, described
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import layer_name
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.recorder import record
 from deconvviz.recording.restoring import Restored
 from deconvviz.rules import Style
@@ -177,7 +178,8 @@ class _Call:
                     f"input {number} is {kind}; inputs are floating-point tensors, "
                     f"and what else the model takes goes into additional_forward_args"
                 )
-        self.arguments = (*self.tensors, *(_format_additional_forward_args(additional) or ()))
+        given = (*self.tensors, *(_format_additional_forward_args(additional) or ()))
+        self.arguments: tuple[Any, ...] = Placement.of(net.model).moved(given)
 
     def last_call(self, module: nn.Module, name: str) -> str:
         """The layer name of a module's last call, which is the one that Captum's hook sees last."""
@@ -194,6 +196,7 @@ class _Call:
             reconstruction.pixels,
             *(reconstruction.others[f"[{number}]"] for number in range(1, len(self.tensors))),
         )
+        pixels = tuple(one.to(given.device) for one, given in zip(pixels, self.tensors, strict=True))
         return pixels if isinstance(self.inputs, tuple) else pixels[0]
 
 

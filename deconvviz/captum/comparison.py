@@ -158,7 +158,7 @@ def _handle(model: Any, preprocess: Any) -> DeconvNet:
 
 
 def _one_image(x: Any, net: DeconvNet) -> Tensor:
-    call = prepared(x, net.preprocess)
+    call = prepared(x, net.model, net.preprocess)
     image = call.first
     if len(call.args) + len(call.kwargs) != 1 or image.ndim != 4 or len(image) != 1:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors().values())

@@ -63,6 +63,6 @@ class ExplainedUnit:
 
 def _now(x: Tensor) -> float:
     """The time in seconds, once everything has run on the device of x."""
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+    if x.device.type != "cpu":
+        torch.accelerator.synchronize(x.device)
     return time.perf_counter()

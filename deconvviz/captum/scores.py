@@ -11,6 +11,7 @@ from deconvviz.captum.methods import aimed
 from deconvviz.evidence.deletion import areas
 from deconvviz.evidence.methods import Judged
 from deconvviz.evidence.metrics import cut, heatmap
+from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 
 SEED = 0
@@ -33,7 +34,7 @@ class UnitScores:
             Exception: Whatever the model raises, such as one that takes one image at a time only.
         """
         image = self.unit.image
-        with Restored(torch.random.fork_rng(devices=[image.device] if image.is_cuda else [])):
+        with Restored(forked([image.device])):
             torch.manual_seed(SEED)
             return float(SCORES[score](self, name))
 

@@ -323,7 +323,7 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
             f"them alike"
         )
     stacked = torch.stack([image for _, image in images]) if images else None
-    if stacked is not None and pin:
+    if stacked is not None and pin and stacked.device.type == "cpu":
         stacked = stacked.pin_memory()
     labels = tuple(item.label for item in items if item.image is not None)
     return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)

@@ -104,7 +104,8 @@ class Judged:
         self, net: DeconvNet, x: Any, layer: LayerName, channel: Any = None, position: Position = "max"
     ) -> None:
         """channel: one for all images, one for each, or None for each image's strongest."""
-        self.net, self.layer, self.x = net, layer_name(layer, net.model), images_of(x, net.preprocess, "evidence")
+        self.net, self.layer = net, layer_name(layer, net.model)
+        self.x = images_of(x, net.model, net.preprocess, "evidence")
         layer = self.layer
         trace = net.trace(self.x, layer)
         net.check_samples(trace, layer)

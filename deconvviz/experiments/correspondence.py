@@ -76,7 +76,7 @@ def correspondence(
         InputError: If an argument does not fit.
         UnknownLayerError: If a layer does not exist.
     """
-    x = images_of(inputs, net.preprocess, "correspondence")
+    x = images_of(inputs, net.model, net.preprocess, "correspondence")
     if len(x) < 2:
         raise InputError(f"correspondence compares two images or more, not {len(x)}")
     if not parts:

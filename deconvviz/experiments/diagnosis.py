@@ -43,6 +43,7 @@ from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.layer_names import Layers, check_layers, layer_names, layers_of_kind, module_called
 from deconvviz.recording.observer import AllLayersSeen, Observer
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 
@@ -98,7 +99,8 @@ def diagnose(
     broken: list[Broken] = []
     count = 0
     total = len(dataset) if is_indexed(dataset) else None
-    loading = batches(dataset, net.preprocess, batch_size, lambda _: True)
+    placement = Placement.of(net.model)
+    loading = batches(dataset, placement.preprocess(net.preprocess), batch_size, lambda _: True)
     bar = progress_bar(total=total, unit="image", desc="diagnose", shown=progress)
     with bar, Restored(as_it_was(net.model)) as settings:
         loaded = settings.enter_context(loading)
@@ -107,7 +109,7 @@ def diagnose(
             count += len(batch.numbers)
             bar.update(len(batch.numbers) + len(batch.broken))
             if batch.images is not None:
-                x = batch.images.to(next(net.model.parameters(), batch.images).device)
+                x = placement.moved(batch.images)
                 watched = watched or _found(net, x[:1], asked, batch_size > 1)
                 _look(net.model, x, watched)
     if not count:

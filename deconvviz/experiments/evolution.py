@@ -48,6 +48,7 @@ from deconvviz.models.weights import Weights, copy_weights, read_weights
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.recording.layer_names import Layers
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
@@ -252,12 +253,14 @@ class _Study:
         """The strongest units of some channels as `top` has them, whatever weights the model has now."""
         numbers = top.images[layer][channels, 0].tolist()
         distinct = sorted(set(numbers))
-        items = [prepared_image(self.dataset[number], self.net.preprocess) for number in distinct]
+        placement = Placement.of(self.net.model)
+        preprocess = placement.preprocess(self.net.preprocess)
+        items = [prepared_image(self.dataset[number], preprocess) for number in distinct]
         if len({item.shape for item in items}) > 1:
             raise InputError(
                 "the images of the data have different shapes; give the network a preprocess that makes them alike"
             )
-        x = torch.stack(items).to(next(self.net.model.parameters(), items[0]).device)
+        x = placement.moved(torch.stack(items))
         units = [
             (distinct.index(number), channel, top.positions[layer][channel, 0].tolist())
             for number, channel in zip(numbers, channels, strict=True)

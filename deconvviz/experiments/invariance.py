@@ -84,7 +84,7 @@ def invariance(
         True
     """
     check_counts(batch_size=batch_size)
-    call = prepared(inputs, net.preprocess)
+    call = prepared(inputs, net.model, net.preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
         raise InputError("invariance is for networks that take one batch of images")
     if odd := without_values(call.first):

@@ -77,7 +77,7 @@ def occlusion(
         >>> found.tops.tolist(), found.probability.shape
         ([0, 4, 8, 12, 16, 20], torch.Size([2, 6, 6]))
     """
-    images = images_of(inputs, net.preprocess, "occlusion")
+    images = images_of(inputs, net.model, net.preprocess, "occlusion")
     size = _patch(patch, images)
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
     tops, lefts = (_starts(*along_axis) for along_axis in zip(images.shape[2:], size, step, strict=True))

@@ -32,6 +32,7 @@ from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
 from deconvviz.recording.layer_names import Layers, layer_names
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results.probe import Probe
 from deconvviz.results.top_activations import Broken
@@ -141,19 +142,21 @@ class _Store:
     def fill(self, data: Any, batch_size: int, workers: int, progress: bool) -> None:
         """Run the network over a dataset once."""
         self.names = classes_of(data)
-        device = next((tensor.device for tensor in (*self.net.model.parameters(), *self.net.model.buffers())), None)
+        placement = Placement.of(self.net.model)
         total = len(data) if is_indexed(data) else None
         with contextlib.ExitStack() as stack, Restored() as settings:
             bar = stack.enter_context(progress_bar(total=total, unit="image", desc="features", shown=progress))
             files: dict[str, BinaryIO] = {}
-            loading = batches(data, self.net.preprocess, batch_size, lambda number: True, workers=workers)
+            loading = batches(
+                *(data, placement.preprocess(self.net.preprocess), batch_size, lambda number: True), workers=workers
+            )
             for batch in settings.enter_context(loading):
                 self.broken += [Broken(n, name_of_item(data, n), reason) for n, reason in batch.broken]
                 bar.update(len(batch.numbers) + len(batch.broken))
                 if batch.images is None:
                     continue
                 self._label(data, batch.numbers.tolist(), batch.labels)
-                images = batch.images.to(device)
+                images = placement.moved(batch.images)
                 if not files:
                     self.layers = self.layers or hidden_layers(self.net.trace(images[:1]))
                     files = {name: stack.enter_context(open(self._file(name), "wb")) for name in self.layers}

@@ -46,6 +46,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
 from deconvviz.recording.layer_names import Layers, layer_names
+from deconvviz.recording.placement import Placement, pins
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
@@ -126,6 +127,8 @@ class _Job:
 
     def __init__(self, net: DeconvNet, source: Source, ranks: Ranks, options: _ScanOptions) -> None:
         self.net, self.source, self.ranks, self.options = net, source, ranks, options
+        self.placement = Placement.of(net.model)
+        self.preprocess = self.placement.preprocess(net.preprocess)
         self.state = ScanState(None, {}, ranks)
         self.compares = False  # whether batches of an iterable that come again are compared
         self.scanner: Scanner | None = None  # made from the first image
@@ -162,7 +165,7 @@ class _Job:
         net, source = self.net, self.source
         kept = {"state": "kept" if folder is not None else "none"}
         identity = self.options.identity() | kept | identity_of(net.model, source, net.preprocess)
-        first = source.first(net.preprocess)
+        first = source.first(self.preprocess)
         if first is not None:
             self.scanner = self._new_scanner(first[None])
         shown = None if self.scanner is None else dict(self.scanner.scanned.on_first_image)
@@ -193,10 +196,10 @@ class _Job:
             return mine or self.state.comes_again(number)
 
         loading = batches(
-            *(self.source.items(), self.net.preprocess, self.options.batch_size),
+            *(self.source.items(), self.preprocess, self.options.batch_size),
             is_wanted,
             workers=workers,
-            pin=next(self.net.model.parameters(), torch.empty(0)).is_cuda,
+            pin=pins(self.placement.device),
         )
         with bar, Restored() as settings:
             for batch in settings.enter_context(loading):

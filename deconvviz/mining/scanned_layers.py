@@ -17,6 +17,7 @@ from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import sample_shape
 from deconvviz.recording.layer_names import WEIGHTED, check_layers, layers_of_kind
 from deconvviz.recording.observer import AllLayersSeen, Observer
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.rounding import sampled
 from deconvviz.results import LayerInfo
@@ -68,8 +69,7 @@ class ScannedLayers:
             InputError: If a layer has no activations, mixes the samples of a batch, or cannot be found again when the
                 model runs without being recorded.
         """
-        device = next(net.model.parameters(), first).device
-        first = first.to(device)
+        first = Placement.of(net.model).moved(first)
         with Restored(torch.inference_mode(False), torch.no_grad()):
             x = first.clone().expand(1 + batched, *first.shape[1:])
             trace = net.trace(x)
@@ -79,7 +79,7 @@ class ScannedLayers:
             layers = {name: _layer(trace, table[name]) for name in names}
             maps = _run_unrecorded(net.model, names, x)
             numbers = {name: sampled(maps[name].unflatten(0, (len(x), -1))[0].squeeze(0)) for name in names}
-        return cls(net.model, device, layers, numbers)
+        return cls(net.model, first.device, layers, numbers)
 
 
 def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:

@@ -11,9 +11,10 @@ from torch.nn.functional import cross_entropy
 from deconvviz.arguments import FLAG, MODULE, RANDOM_STATE, TENSOR, described, takes, whole_from
 from deconvviz.errors import InputError, ModelError
 from deconvviz.io.progress_bar import progress_bar
-from deconvviz.models.randomness import forked, seed_global
+from deconvviz.models.randomness import seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
 from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 from deconvviz.results.summary import summary
 
@@ -131,7 +132,7 @@ def mc_dropout_predict(
         raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
     device = first_parameter(model).device
     means, deviations = [], []
-    with Restored(EvalMode(model), forked(device), torch.no_grad()):
+    with Restored(EvalMode(model), forked([device]), torch.no_grad()):
         for dropout in dropouts:
             dropout.train()
         seed_global(device, random_state, "Monte-Carlo dropout")

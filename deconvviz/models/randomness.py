@@ -6,9 +6,7 @@ generator's state has to be stored to resume an interrupted run.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 
 import torch
 
@@ -28,15 +26,6 @@ def derived_seed(seed: int, *use: str | int) -> int:
 def generator(seed: int, *use: str | int) -> torch.Generator:
     """A CPU generator of its own for one use of a run's seed."""
     return torch.Generator().manual_seed(derived_seed(seed, *use))
-
-
-@contextlib.contextmanager
-def forked(device: torch.device) -> Iterator[None]:
-    """After the block, torch's global generators of the CPU and of `device` are as they were before it."""
-    devices = [] if device.type == "cpu" else [device]
-    kind = "cuda" if device.type == "cpu" else device.type
-    with torch.random.fork_rng(devices=devices, device_type=kind):
-        yield
 
 
 def seed_global(device: torch.device, seed: int, *use: str | int) -> None:

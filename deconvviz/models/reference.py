@@ -19,10 +19,11 @@ import torch
 from deconvviz.arguments import MODULE, PATH, RANDOM_STATE, takes
 from deconvviz.models.evaluation import Evaluation
 from deconvviz.models.mnist import BUNDLED, MnistCNN, architecture_metadata
-from deconvviz.models.randomness import forked, seed_global
+from deconvviz.models.randomness import seed_global
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.training import TrainingResult, train
 from deconvviz.models.weights import save_weights
+from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 
 __all__ = ["BUNDLED", "REFERENCE", "initialised", "save_trained", "train_mnist"]
@@ -53,7 +54,7 @@ def initialised(random_state: int, **architecture: Any) -> MnistCNN:
         True
     """
     cpu = torch.device("cpu")
-    with Restored(forked(cpu)):
+    with Restored(forked([cpu])):
         seed_global(cpu, random_state, "initial weights")
         return MnistCNN(**architecture)
 

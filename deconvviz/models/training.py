@@ -42,9 +42,10 @@ from deconvviz.models.evaluation import measured
 from deconvviz.models.learning_curve_diagnosis import diagnose_fit
 from deconvviz.models.mnist import architecture_metadata
 from deconvviz.models.modes import keeping_modes
-from deconvviz.models.randomness import forked, generator, seed_global
+from deconvviz.models.randomness import generator, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter, held_out_split
 from deconvviz.models.settings import TrainingSettings
+from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import LearningCurves
 
@@ -145,7 +146,7 @@ def _trained(run: _Training, folder: CheckpointFolder | None, progress: bool) ->
     done = folder.resume(model, run.optimiser) if folder else TrainingProgress()
     if folder and done.epoch > settings.epochs:
         raise CheckpointError(f"{os.fspath(folder.path)!r} is at epoch {done.epoch}, past {settings.epochs}")
-    settled = Restored(keeping_modes(model), torch.enable_grad(), forked(run.device), _threads(settings.threads))
+    settled = Restored(keeping_modes(model), torch.enable_grad(), forked([run.device]), _threads(settings.threads))
     with settled, _bar(run, done, progress) as bar:
         while done.epoch < settings.epochs and not _exhausted(done, settings):
             _train_epoch(run, done.epoch + 1, bar)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.images import to_input
 from deconvviz.projection.half_precision import wide
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.tape import Layer, mapped, paths
 
 
@@ -42,8 +43,8 @@ class Call:
         return Call(mapped(self.args, cut), mapped(self.kwargs, cut))
 
 
-def prepared(inputs: Any, preprocess: Any, finite: bool = True) -> Call:
-    """A call from what a user gives.
+def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True) -> Call:
+    """A call of a model from what a user gives, placed as `Placement` says.
 
     inputs: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
         of keyword arguments.
@@ -51,6 +52,7 @@ def prepared(inputs: Any, preprocess: Any, finite: bool = True) -> Call:
 
     Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
     """
+    placement = Placement.of(model)
     if isinstance(inputs, Call):
         call = inputs
     elif isinstance(inputs, tuple):
@@ -58,8 +60,9 @@ def prepared(inputs: Any, preprocess: Any, finite: bool = True) -> Call:
     elif isinstance(inputs, Mapping):
         call = Call((), dict(inputs))
     else:
-        call = Call((to_input(inputs, preprocess),), {})
-        _check_single(call.args[0])
+        x = to_input(inputs, preprocess)
+        call = Call((x if x is inputs else placement.typed(x),), {})
+        _check_single(x)
     tensors = call.tensors()
     if not tensors:
         raise InputError("there is no floating-point tensor among the arguments, so there is nothing to project to")
@@ -70,12 +73,13 @@ def prepared(inputs: Any, preprocess: Any, finite: bool = True) -> Call:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
         if finite:
             check_finite(tensor, name)
-    return call
+    moved: Call = placement.moved(call)
+    return moved
 
 
-def images_of(inputs: Any, preprocess: Any, what: str) -> Tensor:
+def images_of(inputs: Any, model: nn.Module, preprocess: Any, what: str) -> Tensor:
     """The images (N, C, H, W) of an input, for what takes nothing else. Raises InputError for any other input."""
-    call = prepared(inputs, preprocess)
+    call = prepared(inputs, model, preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor) or call.first.ndim != 4:
         raise InputError(f"{what} is for networks that take one batch of images (N, C, H, W)")
     if call.first.is_meta:

@@ -7,16 +7,18 @@ import hashlib
 import torch
 from torch import nn
 
+from deconvviz.recording.placement import read_back
+
 
 def fingerprint(model: nn.Module) -> str:
     """A digest that changes when a model's weights do: of the name, shape and 64 elements of every tensor.
 
     It quickly tells a model from a retrained one. It does not prove that two models are the same.
     """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    digest, state = hashlib.sha256(), model.state_dict()
+    flat = [tensor.detach().flatten() for tensor in state.values()]
+    sampled = read_back([one[:: max(1, len(one) // 64)][:64] for one in flat])
+    for (name, tensor), numbers in zip(state.items(), sampled, strict=True):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().flatten()
-        sampled = flat[:: max(1, len(flat) // 64)][:64]
-        digest.update(sampled.to(torch.complex128 if tensor.is_complex() else torch.float64).cpu().numpy().tobytes())
+        digest.update(numbers.to(torch.complex128 if tensor.is_complex() else torch.float64).numpy().tobytes())
     return digest.hexdigest()[:16]

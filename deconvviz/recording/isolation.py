@@ -14,6 +14,7 @@ from torch import nn
 
 from deconvviz.errors import InputError, ModelError
 from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 
 
@@ -121,17 +122,10 @@ class as_it_was(EvalMode):
         while not turn.acquire(timeout=0.1):
             self.hear_signals()
         self.callback(turn.release)
-        self.enter_context(torch.random.fork_rng(devices=_devices(self.model)))
+        self.enter_context(forked({parameter.device for parameter in self.model.parameters()}))
         self.enter_context(torch.compiler.set_stance("force_eager"))
         if _default.device is not None:
             self.enter_context(_default.device)
         self.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         super().set_up()
-
-
-def _devices(model: nn.Module) -> list[int]:
-    """The CUDA devices that hold parameters."""
-    if not torch.cuda.is_initialized():
-        return []
-    return sorted({parameter.device.index for parameter in model.parameters() if parameter.device.type == "cuda"})

@@ -6,6 +6,7 @@ dropout, the state of the generators before the operation is kept instead, and t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,13 +23,29 @@ def may_draw(func: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in func.tags or func.overloadpacket in _UNTAGGED
 
 
+def _accelerator() -> Any:
+    """torch's module of the accelerator, such as `torch.cuda`; None while nothing has used it."""
+    device = torch.accelerator.current_accelerator()
+    module = torch.get_device_module(device) if device else None
+    is_used = getattr(module, "is_initialized", torch.backends.mps.is_available)  # `torch.mps` does not tell
+    return module if module and is_used() else None
+
+
+def forked(devices: Iterable[torch.device]) -> contextlib.AbstractContextManager[None]:
+    """A block after which torch's global generators of the CPU, and of these devices, are as they were before it."""
+    others = [device for device in devices if device.type not in ("cpu", "meta")]
+    kind = others[0].type if others else "cuda"
+    return torch.random.fork_rng([one for one in others if one.type == kind], device_type=kind)
+
+
 class RandomState:
     """The present states of the generators that an operation can draw from: torch's own, and those it is given."""
 
     def __init__(self, generators: Iterable[torch.Generator]) -> None:
         self.generators = [(generator, generator.get_state()) for generator in generators]
         self.cpu = torch.get_rng_state()
-        self.cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        module = _accelerator()
+        self.accelerator = [module.get_rng_state(index) for index in range(module.device_count())] if module else []
 
     def passed(self) -> bool:
         """Whether random numbers have been drawn since."""
@@ -36,13 +53,13 @@ class RandomState:
         return not all(torch.equal(before, after) for before, after in zip(self._all(), now._all(), strict=True))
 
     def _all(self) -> list[Tensor]:
-        return [self.cpu, *self.cuda, *(state for _, state in self.generators)]
+        return [self.cpu, *self.accelerator, *(state for _, state in self.generators)]
 
     def put_back(self) -> None:
         """Set the generators to these states."""
         torch.set_rng_state(self.cpu)
-        for device, state in enumerate(self.cuda):
-            torch.cuda.set_rng_state(state, device)
+        for index, state in enumerate(self.accelerator):
+            _accelerator().set_rng_state(state, index)
         for generator, state in self.generators:
             generator.set_state(state)
 

@@ -158,6 +158,9 @@ _UNINTERRUPTED = {
 }
 
 
+_CASTING = ("cpu", "cuda", "xpu", "mps")
+
+
 class _Modes:
     """The modes that torch has set for this thread, and whether gradients and autocast are on."""
 
@@ -167,7 +170,7 @@ class _Modes:
 
     @staticmethod
     def _autocast() -> tuple[Any, ...]:
-        kinds = ((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda"))
+        kinds = ((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in _CASTING)
         return torch.is_autocast_cache_enabled(), *kinds
 
     def put_back(self) -> None:

@@ -127,7 +127,7 @@ def _place() -> str:
     while frame is not None:
         path = frame.f_code.co_filename
         start = path.find("/deconvviz/")
-        if start >= 0:
+        if start >= 0 and frame.f_code.co_name != "__torch_dispatch__":
             return f"{path[start + 1 :]}:{frame.f_lineno}"
         if not found and "/tests/" in path and "pretend_device" not in path and "device_rules" not in path:
             found = f"{path[path.find('/tests/') + 1 :]}:{frame.f_lineno}"

@@ -1,0 +1,92 @@
+"""Where a model's inputs have to lie, and in which type.
+
+Images that the library makes of files, PIL images and arrays get the type of the model's parameters. They, and tensors
+that lie elsewhere, are moved to the model's device. A tensor keeps its type: that is for the caller to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deconvviz.recording.tape import mapped, tensors_in
+
+_CALCULATED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model computes.
+
+    Attributes:
+        devices: The devices of its parameters, or of its buffers if it has none, the first one first.
+        dtype: The type of its first floating-point parameter or buffer in which torch calculates; None without one.
+    """
+
+    devices: tuple[torch.device, ...]
+    dtype: torch.dtype | None
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Placement:
+        parameters, buffers = list(model.parameters()), list(model.buffers())
+        dtypes = (one.dtype for one in (*parameters, *buffers) if one.dtype in _CALCULATED)
+        return cls(tuple(dict.fromkeys(one.device for one in parameters or buffers)), next(dtypes, None))
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where inputs are moved to; None for a model without tensors, or without numbers (on the device meta)."""
+        return None if not self.devices or self.devices[0].type == "meta" else self.devices[0]
+
+    def moved(self, given: Any) -> Any:
+        """Arguments of the model, with their tensors on its device.
+
+        If it lies on several, tensors on one of these stay there. Whole numbers go along only if a floating-point
+        tensor is moved: some operations of torch want lengths on the CPU.
+        """
+        away = (one for one in tensors_in(given) if self._is_away(one))
+        if not any(one.is_floating_point() or one.is_complex() for one in away):
+            return given
+        return mapped(given, lambda one: one.to(self.device) if self._is_away(one) else one)
+
+    def _is_away(self, tensor: Tensor) -> bool:
+        return self.device is not None and not tensor.is_meta and tensor.device not in self.devices
+
+    def typed(self, image: Any) -> Any:
+        """What a preprocess returns, in the model's type if it is a floating-point tensor."""
+        fits = self.dtype is None or not isinstance(image, Tensor) or not image.is_floating_point()
+        return image if fits else image.to(self.dtype)
+
+    def preprocess(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+        """A preprocess whose images have the model's type."""
+        return None if preprocess is None else _Typed(self, preprocess)
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """A preprocess in a model's type, which processes that load data can be given."""
+
+    placement: Placement
+    made_by: Callable[[Any], Any]
+
+    def __call__(self, image: Any) -> Any:
+        return self.placement.typed(self.made_by(image))
+
+
+def pins(device: torch.device | None) -> bool:
+    """Whether copies to a device are faster from pinned memory."""
+    return device is not None and device.type not in ("cpu", "mps", "meta")
+
+
+def read_back(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors on the CPU. What lies on another device is read in one copy per device."""
+    found = list(tensors)
+    for device in dict.fromkeys(one.device for one in tensors if one.device.type not in ("cpu", "meta")):
+        places = [index for index, one in enumerate(tensors) if one.device == device]
+        packed = torch.cat([tensors[index].contiguous().flatten().view(torch.uint8) for index in places]).cpu()
+        for index, part in zip(places, packed.split([tensors[index].nbytes for index in places]), strict=True):
+            found[index] = part.clone().view(tensors[index].dtype).view(tensors[index].shape)
+    return found
