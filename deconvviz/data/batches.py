@@ -179,9 +179,9 @@ def batches(
 ) -> Iterator[Iterator[Batch]]:
     """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
 
-    Datasets with a length and ``[index]`` are read by `workers` processes, which end with the context; iterables are
-    read through. The random state is unchanged, although loaders draw a seed. Raises InputError if images of one batch
-    have different shapes, DataError if a loader process dies.
+    Datasets with a length and ``[index]`` are read by `workers` processes, at most one per batch, which end with the
+    context; iterables are read through. The random state is unchanged, although loaders draw a seed. Raises InputError
+    if images of one batch have different shapes, DataError if a loader process dies.
     """
     generator = _batches(dataset, preprocess, size, wanted, workers=workers, pin=pin)
     with torch.random.fork_rng(devices=[]), contextlib.closing(generator):
@@ -194,9 +194,8 @@ def _batches(
     if is_indexed(dataset):
         items, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
         begin = partial(_begin, ghostscript=EpsImagePlugin.gs_binary) if workers else None
-        loader = DataLoader(
-            items, batch_sampler=samples, num_workers=workers, collate_fn=_collated, worker_init_fn=begin
-        )
+        useful = min(workers, len(samples))
+        loader = _Loader(items, batch_sampler=samples, num_workers=useful, collate_fn=_collated, worker_init_fn=begin)
         with contextlib.closing(_loader_batches(loader)) as every:
             for loaded in every:
                 yield _batch(loaded[0].number // size, loaded, pin)
@@ -220,10 +219,19 @@ class _Samples(Sampler[list[int]]):
     def __init__(self, count: int, size: int, wanted: Callable[[int], bool]) -> None:
         self.count, self.size, self.wanted = count, size, wanted
 
+    def __len__(self) -> int:
+        """The number of batches, wanted or not."""
+        return (self.count + self.size - 1) // self.size
+
     def __iter__(self) -> Iterator[list[int]]:
-        for number in range(-(-self.count // self.size)):
+        for number in range(len(self)):
             if self.wanted(number):
                 yield list(range(number * self.size, min((number + 1) * self.size, self.count)))
+
+
+class _Loader(DataLoader[Item]):
+    def check_worker_number_rationality(self) -> None:
+        """Give no warning that there are more processes than processors: their number is the caller's choice."""
 
 
 def read(dataset: Any) -> Iterator[Any]:

@@ -233,7 +233,7 @@ CASES: list[Case] = [
     ),
     refused(
         "a process that dies while it loads images",
-        lambda _: scan(Dying(*IMAGES), workers=2),
+        lambda _: scan(Dying(*IMAGES), batch_size=1, workers=2),
         DataError,
         "one of the 2 processes that load images ended with exit status 3; use fewer, or none to see the error",
     ),
