@@ -34,32 +34,26 @@ class Region(NamedTuple):
         over = (self.start < 0) | (self.start + self.size > np.array(shape[2:]))
         return np.asarray(over.any(axis=1))
 
-    @property
-    def shared(self) -> bool:
-        """Whether all units see the same window, which then ends at the border of the map."""
-        return bool((self.start == self.start[:1]).all())
-
     def clipped(self, shape: Sequence[int]) -> Region:
-        """The part of a shared window that lies in the map, at least one position."""
-        if not self.shared:
-            return self
+        """The part of the windows that lies in the map, at least one position; all of them if these parts differ."""
         extent = np.array(shape[2:])
         start = np.clip(self.start, 0, extent - 1)
-        end = np.maximum(np.minimum(self.start + self.size, extent), start + 1)
-        return Region(start, tuple((end - start)[0].tolist()))
+        sizes = np.maximum(np.minimum(self.start + self.size, extent), start + 1) - start
+        cut = np.concatenate([start - self.start, sizes], 1)
+        return self if (cut != cut[:1]).any() else Region(start, tuple(sizes[0].tolist()))
 
-    def places(self, axis: int, device: torch.device) -> Tensor:
+    def places(self, axis: int) -> NDArray[np.int64]:
         """The positions in the map along an axis, (units, 1, ..., size, ..., 1)."""
-        places = torch.from_numpy(self.start[:, axis, None] + np.arange(self.size[axis])).to(device)
-        return places.view(-1, *[size if axis == other else 1 for other, size in enumerate(self.size)])
+        places: NDArray[np.int64] = self.start[:, axis, None] + np.arange(self.size[axis])
+        return places.reshape(-1, *[size if axis == other else 1 for other, size in enumerate(self.size)])
 
-    def inside(self, shape: Sequence[int], device: torch.device) -> Tensor:
-        """(units, 1, *size): which positions lie in the map."""
-        whole = torch.ones(1, 1, *[1] * len(self.size), dtype=torch.bool, device=device)
+    def outside(self, shape: Sequence[int]) -> NDArray[np.bool_]:
+        """(units, 1, *size): which positions lie outside the map."""
+        outside = np.zeros((1, *[1] * len(self.size)), bool)
         for axis in range(len(self.size)):
-            places = self.places(axis, device)[:, None]
-            whole = whole & (places >= 0) & (places < shape[2 + axis])
-        return whole
+            places = self.places(axis)
+            outside = outside | (places < 0) | (places >= shape[2 + axis])
+        return outside[:, None]
 
     def taken(self, numbers: Tensor, samples: Tensor) -> Tensor:
         """The windows of recorded numbers (samples, channels, *positions): (units, channels, *size), channels last.
@@ -68,6 +62,7 @@ class Region(NamedTuple):
         """
         index: list[Any] = [samples.view(-1, *[1] * len(self.size)), slice(None)]
         for axis in range(len(self.size)):
-            index.append(self.places(axis, numbers.device).clamp(0, numbers.shape[2 + axis] - 1))
+            inside = np.clip(self.places(axis), 0, numbers.shape[2 + axis] - 1)
+            index.append(torch.from_numpy(inside).to(numbers.device))
         cut: Tensor = numbers[tuple(index)]  # (units, *size, channels)
         return cut.movedim(-1, 1)

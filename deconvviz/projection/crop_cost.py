@@ -1,7 +1,7 @@
 """Which units see which crops, whether crops are less work than whole maps, and which units can share a tape.
 
-Crops are worth it if they save more work than it takes to write their tapes. Work is counted in multiplications; an
-operation that is recorded, or written on a tape, counts as `WRITING` of them.
+Crops are worth it if they save more work than it takes to write their tapes. Work is counted in multiplications; what
+else takes time is counted by `device_costs`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ from torch import Tensor
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
 from deconvviz.projection.crops import phases, regions, seen_operations
+from deconvviz.projection.device_costs import DeviceCosts, costs_of
 from deconvviz.recording.tape import Operation, Tape, Value
-
-WRITING = 1e7  # multiplications in the time that it takes to record an operation, or to write it on a tape of crops
-LARGE_COST = 3e8  # from this work per unit, skip everything outside the image
-ELEMENT = 24  # reading and writing an element of a map costs about as much as this many multiplications
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,20 @@ class UnitCrops:
         """The operations that units see through, each with the output that is seen."""
         return list(seen_operations(self.tape, self.seen))
 
+    @property
+    def costs(self) -> DeviceCosts:
+        """What work costs where the units' layer lies."""
+        return costs_of(self.layer.device)
+
     @cached_property
     def cost(self) -> float:
         """About how many multiplications one unit's way back takes."""
-        return sum(_cost(operation, self.seen[output.id].size) for operation, output in self.operations)
+        return sum(_cost(operation, self.seen[output.id].size, self.costs) for operation, output in self.operations)
 
     @cached_property
     def whole_cost(self) -> float:
         """The same on whole maps."""
-        return sum(_cost(operation, output.shape[2:]) for operation, output in self.operations)
+        return sum(_cost(operation, output.shape[2:], self.costs) for operation, output in self.operations)
 
     @property
     def bytes_per_unit(self) -> int:
@@ -90,7 +92,7 @@ class UnitCrops:
 
     def pay_both_ways(self, images: int) -> bool:
         """Whether to run crops forward and back is less work than to record so many images and go back from there."""
-        recording = WRITING * len(self.operations) + images * self.whole_cost
+        recording = self.costs.writing * len(self.operations) + images * self.whole_cost
         saving = recording - len(self.samples) * self.cost
         # If crops are used on the way back, their tapes are written in any case.
         return saving > 0 if self.pay_back() else self._exceeds_writing(saving + self._saving_back)
@@ -101,46 +103,75 @@ class UnitCrops:
 
     def _exceeds_writing(self, saving: float) -> bool:
         """Whether a saving exceeds the cost of writing the tapes: one at least; to count them takes time."""
-        tape = WRITING * len(self.operations)
+        tape = self.costs.writing * len(self.operations)
         return saving > tape and saving > tape * (int(self._kinds.max()) + 1)
 
     @cached_property
     def _kinds(self) -> NDArray[np.int64]:
         """(units,): the number of the group in which each unit travels.
 
-        Units that are much work travel with those of the same position, and nothing outside the image is computed.
-        Others travel with those that have the same phases; units near the border, which need masks, go apart.
+        Units that have the same phases travel together, wherever they lie: of those near the border, what lies outside
+        the map is set to what the network would have had there. Units that are much work travel with those whose
+        windows lie outside by as much, and nothing outside the map is computed.
         """
-        kinds = self.seen[self.layer.id].start
-        if self.cost <= LARGE_COST:
-            border = np.zeros((len(kinds), 1), np.int64)
-            for value in {value.id: value for operation, _ in self.operations for value in operation.inputs}.values():
-                border[:, 0] |= self.seen[value.id].crossing(value.shape)
-            kinds = np.concatenate([border, phases(self.tape, self.seen)], 1)
-        return np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
+        columns = phases(self.tape, self.seen)
+        if self.cost > self.costs.large:
+            columns = np.concatenate([columns, *(self._outside(value) for value in self._values)], 1)
+        return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+
+    @cached_property
+    def _values(self) -> list[Value]:
+        """What the operations read."""
+        return list({value.id: value for operation, _ in self.operations for value in operation.inputs}.values())
+
+    def _outside(self, value: Value) -> Starts:
+        """(units, 2 * spatial axes): by how much the windows reach over the border of a map, ahead and behind."""
+        region = self.seen[value.id]
+        behind = region.start + region.size - np.array(value.shape[2:])
+        outside: Starts = np.maximum(np.concatenate([-region.start, behind], 1), 0)
+        return outside
 
     def groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
-        """The units that can share a tape, by their numbers, and what they see."""
-        for kind in np.unique(self._kinds):
-            group = np.nonzero(self._kinds == kind)[0]
-            if self.cost > LARGE_COST:
-                yield group, regions(self.tape, self.style, self.layer, self.seen[self.layer.id].start[group])
-            else:
-                yield group, {key: Region(region.start[group], region.size) for key, region in self.seen.items()}
+        """The units that can share a tape, by their numbers, and what they see; those near the border come first."""
+        outside = [self.seen[value.id].crossing(value.shape) for value in self._values]
+        order = np.argsort(~np.logical_or.reduce(outside), kind="stable")
+        for kind in range(int(self._kinds.max()) + 1):
+            group = order[self._kinds[order] == kind]
+            if self.cost <= self.costs.large:
+                yield group, _parts(self.seen, group)
+                continue
+            seen = regions(self.tape, self.style, self.layer, self.seen[self.layer.id].start[group])
+            for alike in _alike(phases(self.tape, seen)):  # what is cut off may move a window within what it needs
+                yield group[alike], _parts(seen, alike)
+
+
+def _alike(rows: Starts) -> Iterator[Starts]:
+    """The numbers of rows that are equal."""
+    kinds = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    for kind in range(int(kinds.max()) + 1):
+        yield np.nonzero(kinds == kind)[0]
+
+
+def _parts(seen: dict[int, Region], units: Starts) -> dict[int, Region]:
+    return {key: Region(region.start[units], region.size) for key, region in seen.items()}
 
 
 def may_pay(tape: Tape, units: int) -> bool:
     """Quick test: is any operation expensive enough for cropping to pay off?"""
-    shapes = ((operation, operation.made.shape) for operation in tape.operations if any(operation.outputs))
-    return any(units * _cost(operation, shape[2:]) > WRITING for operation, shape in shapes if len(shape) > 2)
+    shapes = ((operation, operation.made) for operation in tape.operations if any(operation.outputs))
+    return any(
+        units * _cost(operation, value.shape[2:], costs_of(value.device)) > costs_of(value.device).writing
+        for operation, value in shapes
+        if len(value.shape) > 2
+    )
 
 
-def _cost(operation: Operation, size: Sequence[int]) -> float:
+def _cost(operation: Operation, size: Sequence[int], costs: DeviceCosts) -> float:
     """About how many multiplications an operation takes for an output of this size."""
     output = operation.made
     places = torch.Size(size).numel()
     if operation.label == "aten.convolution":
         weight = operation["weight"].shape
         channels = operation["input"].shape[1] if operation["transposed"] else output.shape[1]
-        return places * channels * torch.Size(weight[1:]).numel() + ELEMENT * places * output.shape[1]
-    return ELEMENT * places * output.shape[1]
+        return places * channels * torch.Size(weight[1:]).numel() + costs.element * places * output.shape[1]
+    return costs.element * places * output.shape[1]

@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deconvviz.operations.borders import fill_outside, filled_outside
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met, check_constants, in_batches, keep_for, undisturbed, walk
 from deconvviz.projection.crop_cost import UnitCrops, may_pay
 from deconvviz.projection.crops import Crops, write_crops
+from deconvviz.projection.device_costs import crop_bytes
 from deconvviz.projection.half_precision import wide, widened
 from deconvviz.projection.model_call import check_finite, is_finite
 from deconvviz.recording.blank_tensors import zeros
 from deconvviz.recording.tape import Tape, Value, mapped
 
-CROP_BUDGET = 256 * 2**20  # bytes of all crops of a batch
 SMALL = 1024  # up to so many positions, crops are put back all at once
 
 
@@ -108,7 +109,7 @@ class _Projecting:
         count = len(self.units.samples)
         pixels = zeros((count, *x.shape[1:]), wide(x.dtype), x.device)
         activations = torch.zeros(count, dtype=self.units.layer.dtype)
-        chunk = max(1, CROP_BUDGET // max(1, self.units.bytes_per_unit))
+        chunk = max(1, crop_bytes(x.device) // max(1, self.units.bytes_per_unit))
         for group, seen in self.units.groups():
 
             def send_back(part: slice, group: Starts = group, seen: dict[int, Region] = seen) -> None:
@@ -144,7 +145,7 @@ def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> No
     extent = np.array(pixels.shape[2:])
     if torch.Size(region.size).numel() <= SMALL and not region.crossing(pixels.shape).any():
         index: list[Tensor | slice] = [torch.from_numpy(units).view(-1, *[1] * len(extent)), slice(None)]
-        index.extend(region.places(axis, pixels.device) for axis in range(len(extent)))
+        index.extend(torch.from_numpy(region.places(axis)).to(pixels.device) for axis in range(len(extent)))
         pixels[tuple(index)] = crop.movedim(1, -1)
         return
     begin, end = np.maximum(region.start, 0), np.minimum(region.start + region.size, extent)
@@ -165,23 +166,35 @@ def _run_crops(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tenso
     for operation in tape.operations:
         for value in operation.inputs:
             uses[value.id] = uses.get(value.id, 0) + 1
+    memory: set[int] = set()  # of what is kept
+
+    def keeps(value: Value, numbers: Tensor) -> None:
+        tape.data[value.id] = numbers
+        memory.add(numbers.untyped_storage().data_ptr())
+
+    def number(value: Value) -> Tensor:
+        return live[value.id] if value.tracked else tape.data[value.id]
+
+    def last_reader(value: Value) -> bool:
+        """Whether nobody else will read the memory of a value, so that it may be written."""
+        storage = live[value.id].untyped_storage().data_ptr()
+        others = (other.untyped_storage().data_ptr() for key, other in live.items() if key != value.id)
+        return uses[value.id] == 1 and storage not in memory and storage not in others
+
     for operation in tape.operations:
         kept = keep(operation)
         for value in kept.inputs:
             if value.tracked:
-                tape.data[value.id] = live[value.id]
-
-        def number(value: Value) -> Tensor:
-            return live[value.id] if value.tracked else tape.data[value.id]
-
+                keeps(value, live[value.id])
         args, kwargs = mapped(operation.args, number, Value), mapped(operation.kwargs, number, Value)
-        result = operation.func(*args, **kwargs)
+        in_place = operation.func is filled_outside and last_reader(operation.inputs[0])
+        result = (fill_outside if in_place else operation.func)(*args, **kwargs)
         results = result if isinstance(result, (tuple, list)) else [result]
         for index, output in enumerate(operation.outputs):
             if output is not None:
                 live[output.id] = results[index]
                 if index in kept.outputs:
-                    tape.data[output.id] = results[index]
+                    keeps(output, results[index])
         for value in operation.inputs:
             uses[value.id] -= 1
             if not uses[value.id]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deconvviz.operations.borders import filled_outside
 from deconvviz.operations.normalisation import is_batch_norm
 from deconvviz.operations.pooling import has_switches
 from deconvviz.operations.regions import NotLocal, Region, Starts
@@ -151,10 +152,12 @@ class Crops:
         behind = np.array(region.size) - ahead - needed.size
         if ahead.any() or behind.any():
             value = self._shortened(operation, value, ahead, behind, self.new(old, needed), fill=fill or 0)
-        if fill is None or not region.crossing(old.shape).any() or not needed.crossing(old.shape).any():
+        crossing = region.crossing(old.shape) & needed.crossing(old.shape)
+        if fill is None or not crossing.any():
             return value
-        outside = self.constant(~needed.inside(old.shape, old.device))
-        return self.operation(operation, aten.masked_fill.Scalar, (value, outside, fill), {}, self.new(old, needed))
+        first = Region(needed.start[: 1 + int(crossing.nonzero()[0][-1])], needed.size)
+        outside = self.constant(torch.from_numpy(first.outside(old.shape)).to(old.device))
+        return self.operation(operation, filled_outside, (value, outside, fill), {}, self.new(old, needed))
 
     def narrowed(self, operation: Operation, value: Value, whole: Region, region: Region) -> Value:
         """A region of what an operation made larger, as `whole`."""

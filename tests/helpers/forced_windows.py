@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from deconvviz.projection import crop_cost, crop_plan, cropped
+from deconvviz.projection import crop_cost, crop_plan, cropped, device_costs
 
 
 @contextmanager
@@ -30,3 +31,8 @@ def windows_forced() -> Iterator[list[str]]:
             patch.setattr(crop_cost.UnitCrops, name, lambda *_: True)
         patch.setattr(cropped, "may_pay", lambda *_: True)
         yield kinds
+
+
+def cpu_costs(patch: pytest.MonkeyPatch, **figures: Any) -> None:
+    """Change what work costs on the CPU; `figures` are fields of `DeviceCosts`."""
+    patch.setattr(device_costs, "CPU", replace(device_costs.CPU, **figures))

@@ -10,7 +10,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.operations.resampling import nearest_sources
-from deconvviz.projection import crop_cost
+from tests.helpers.forced_windows import cpu_costs
 
 OPTIONS = [{"scale_factor": factor} for factor in (1.5, 2.5, 0.6, 1.2, 3.0, 0.75, 2.2)]
 OPTIONS += [{"size": (size, size)} for size in (5, 9, 10, 14, 21)]
@@ -50,7 +50,7 @@ def test_positions_are_torchs_own():
 
 @pytest.mark.parametrize("factor", [2, 3, 7, 41, 47, 61])
 def test_crops_of_large_factors_agree_with_whole_maps(factor, monkeypatch):
-    monkeypatch.setattr(crop_cost, "WRITING", 0.0)
+    cpu_costs(monkeypatch, writing=0.0)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Upsample(scale_factor=factor), nn.Conv2d(2, 2, 3))
     x = torch.randn(1, 1, 9, 9)

@@ -10,6 +10,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.models import mnist_cnn
 from deconvviz.projection import crop_cost, crop_plan, cropped
+from tests.helpers.forced_windows import cpu_costs
 
 
 def test_global_operations_use_whole_maps(used):
@@ -154,7 +155,8 @@ def test_windows_are_only_used_where_they_are_less_work(monkeypatch):
 
 
 def test_each_group_of_units_has_a_tape_to_be_written(monkeypatch):
-    """Units in the middle share one, those at the border another."""
+    """If they are much work, units in the middle share one, and those at the border have another."""
+    cpu_costs(monkeypatch, large=0)
     net, x = dv.DeconvNet(mnist_cnn()), torch.rand(1, 1, 28, 28)
     trace = net.trace(x, "conv2")
     layer = trace.layer("conv2").value
@@ -162,15 +164,15 @@ def test_each_group_of_units_has_a_tape_to_be_written(monkeypatch):
     alike, unlike = (crop_cost.UnitCrops.of(trace.tape, net.style, layer, units) for units in (middle, apart))
     assert (alike.cost, alike.whole_cost) == (unlike.cost, unlike.whole_cost)
     spared, operations = 2 * (alike.whole_cost - alike.cost), 4  # convolution, rectifier, pooling, convolution
-    monkeypatch.setattr(crop_cost, "WRITING", 0.99 * spared / operations)
+    cpu_costs(monkeypatch, writing=0.99 * spared / operations)
     assert alike.pay_back()
     assert not unlike.pay_back()
     assert alike.pay_both_ways(1)
-    monkeypatch.setattr(crop_cost, "WRITING", 0.49 * spared / operations)
+    cpu_costs(monkeypatch, writing=0.49 * spared / operations)
     assert unlike.pay_back()
-    monkeypatch.setattr(crop_cost, "WRITING", 1.01 * spared / operations)
+    cpu_costs(monkeypatch, writing=1.01 * spared / operations)
     assert not alike.pay_back()
     # Recording the image, too, is a matter of operations: one tape against the other, and two against it.
-    monkeypatch.setattr(crop_cost, "WRITING", 1e12)
+    cpu_costs(monkeypatch, writing=1e12)
     assert alike.pay_both_ways(1)
     assert not unlike.pay_both_ways(1)

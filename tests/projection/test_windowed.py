@@ -12,8 +12,9 @@ import deconvviz as dv
 from deconvviz.errors import InputError
 from deconvviz.models import mnist_cnn
 from deconvviz.models.zfnet import ZFNet
-from deconvviz.projection import backward, crop_cost, cropped
+from deconvviz.projection import backward, cropped
 from tests.helpers.autograd_reference import randomised, relative_error
+from tests.helpers.forced_windows import cpu_costs
 
 
 def spots(shape, samples):
@@ -148,7 +149,7 @@ def test_in_single_precision_too_but_for_ties_that_rounding_decides(name, used, 
 def inside(made, key):
     """Which of the switches of a crop lie in the map."""
     value, region = made.origins[key]
-    return region.inside(value.shape, value.device)
+    return torch.from_numpy(~region.outside(value.shape))
 
 
 @pytest.mark.parametrize("style", ["guided", "gradient"])
@@ -221,7 +222,7 @@ def test_a_position_for_all_samples_and_all_positions(used):
 )
 def test_linear_interpolation_at_every_place(size, factors, alone, used, monkeypatch):
     """Also where a window reaches over two borders of a small map."""
-    monkeypatch.setattr(crop_cost, "LARGE_COST", alone)
+    cpu_costs(monkeypatch, large=alone)
     convolution, mode = {1: (nn.Conv1d, "linear"), 2: (nn.Conv2d, "bilinear"), 3: (nn.Conv3d, "trilinear")}[len(size)]
     upsampling = nn.Upsample(scale_factor=factors, mode=mode)
     layers = [convolution(1, 3, 3, padding=1), nn.ReLU(), upsampling, convolution(3, 2, 3, padding=1)]

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.cli import main
-from deconvviz.projection import crop_cost
 from deconvviz.recording.detached import stopping
 from deconvviz.recording.recorder import record
 from tests.helpers.detaching_networks import (
@@ -34,6 +33,7 @@ from tests.helpers.detaching_networks import (
     written_in_a_block,
     written_in_blocks,
 )
+from tests.helpers.forced_windows import cpu_costs
 
 
 def cases() -> list[Any]:
@@ -61,7 +61,7 @@ def test_a_detach_is_passed_where_nothing_else_leads_to_the_layer(kind, function
 @pytest.mark.parametrize("name", ["straight-through", "frozen", "straight-through in a frozen network", "two frozen"])
 def test_batches_crops_and_reconstructions_agree(name, style, monkeypatch):
     function, rule = RULES[name]
-    monkeypatch.setattr(crop_cost, "WRITING", 0.0)
+    cpu_costs(monkeypatch, writing=0.0)
     x = torch.randn(2, 1, 19, 17).double()
     model = Network(function, *[Tensor.detach] * len(rule.split()))
     model.last = nn.Conv2d(2, 2, 3).double()

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import deconvviz as dv
-from deconvviz.projection import crop_cost, crop_plan
+from deconvviz.projection import crop_plan
+from tests.helpers.forced_windows import cpu_costs
 
 FACTORS = {"global": 1.0}
 UNITS = [(0, 3, (10, 10)), (0, 5, (13, 4)), (0, 1, (2, 21))]
@@ -19,7 +20,7 @@ UNITS = [(0, 3, (10, 10)), (0, 5, (13, 4)), (0, 1, (2, 21))]
 
 @pytest.fixture(autouse=True)
 def _double_and_always_on_crops(monkeypatch):
-    monkeypatch.setattr(crop_cost, "WRITING", 0)
+    cpu_costs(monkeypatch, writing=0)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
