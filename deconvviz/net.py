@@ -278,14 +278,13 @@ class DeconvNet:
 
     def _template(self, call: Call, layer: str) -> Tape | None:
         """The operations that run on one image, without numbers; None if the model takes more than an image."""
-        if call.kwargs or len(call.args) != 1 or not isinstance(call.args[0], Tensor) or call.first.ndim < 3:
+        x = call.args[0] if len(call.args) == 1 and not call.kwargs else None
+        if not isinstance(x, Tensor) or x.ndim < 3 or x.is_meta:
             return None
-        if call.first.is_meta:
-            return None
-        x = call.first
         tape = template(self.model, x[:1], layer, opaque())
         if tape is None or not tape.layers[layer].value.carries_signal:
             return None
+        check_layers([layer], tape.layers, self.model)
         value = tape.layers[layer].value
         local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
         return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None

@@ -43,8 +43,9 @@ from deconvviz.data.batches import as_dataset, is_indexed, prepared_image
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan
-from deconvviz.models.checkpoints import checkpoint_files
-from deconvviz.models.weights import Weights, copy_weights, read_weights
+from deconvviz.models.checkpoints import checkpoint_files, checkpoint_name
+from deconvviz.models.matching import Weights
+from deconvviz.models.weights import copy_weights, read_weights
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.recording.layer_names import Layers
@@ -136,7 +137,7 @@ def _checkpoints(source: Any) -> list[_Checkpoint]:
     if isinstance(source, (str, os.PathLike)):
         where = f"the folder {os.fspath(source)!r}"
         checkpoints = [
-            _Checkpoint(path.stem, repr(os.fspath(path)), functools.partial(_weights_in, path))
+            _Checkpoint(checkpoint_name(path), repr(os.fspath(path)), functools.partial(_weights_in, path))
             for path in checkpoint_files(source)
         ]
     else:

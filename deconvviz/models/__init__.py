@@ -13,13 +13,14 @@ from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.models.reference import REFERENCE, initialised, save_trained, train_mnist
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.training import TrainingResult, train
-from deconvviz.models.weights import load_weights, read_weights, save_weights
+from deconvviz.models.weights import LoadedWeights, load_weights, read_weights, save_weights
 from deconvviz.models.zfnet import ZFNet
 
 __all__ = [
     "REFERENCE",
     "DropoutPrediction",
     "Evaluation",
+    "LoadedWeights",
     "MnistCNN",
     "TrainingResult",
     "TrainingSettings",

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -22,8 +24,11 @@ from torch import nn
 from deconvviz.errors import DependencyError, InputError, MissingFileError, ModelError, did_you_mean
 from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from deconvviz.models.mnist import mnist_cnn
-from deconvviz.models.weights import load_weights
+from deconvviz.models.weights import States, best_match, load_states, read_states
 from deconvviz.models.zfnet import ZFNet
+
+CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "classes", "num_labels", "nc")  # a factory's option
+USUAL_CLASSES = (1000, 91, 21)  # of ImageNet and of torchvision's detectors and segmentation
 
 FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
 
@@ -47,7 +52,8 @@ def load_model(
         spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
             package.module:factory. A factory is called without arguments and returns a model. The last two run the code
             in the file or module.
-        weights: A weights file, see `deconvviz.models.load_weights`.
+        weights: A weights file, see `deconvviz.models.load_weights`. If it is for another number of classes, the model
+            is made for that number where the factory has an option such as `num_classes`.
         pretrained: Whether to download the weights from torchvision or timm.
         size: Height and width of the input, instead of the model's own.
 
@@ -58,7 +64,7 @@ def load_model(
         CheckpointError: If the weights do not fit.
         DependencyError: If a library is missing.
     """
-    kind, _, name = spec.rpartition(":")
+    kind = spec.rpartition(":")[0]
     if size is not None and (not isinstance(size, int) or size < 1):
         raise InputError(f"the size of the input is a whole number from 1, not {size!r}")
     if pretrained and spec != "mnist" and kind not in ("torchvision", "timm"):
@@ -67,24 +73,60 @@ def load_model(
         if size not in (None, 28):
             raise InputError(f"the model mnist takes 28 x 28 pixels, not {size} x {size}")
         return LoadedModel(mnist_cnn(weights=weights), Preprocess(28, (0.0,), (1.0,)), (1, 28, 28))
+    make = _maker(spec, pretrained and weights is None)
+    model = _made(spec, make())
+    said = ""
+    if weights is not None:
+        states = read_states(weights)
+        model = _for_classes_of(states, model, lambda **options: _made(spec, make(**options)), _classes_option(make))
+        said = str(load_states(model, states))
+    elif not pretrained and (spec == "zfnet" or kind in ("torchvision", "timm")):
+        said = f"{spec} has random weights; load some with --weights FILE"
+    return _with_images(model, size, said)
+
+
+def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
+    """What makes the model of a name."""
+    kind, _, name = spec.rpartition(":")
     if spec == "zfnet":
-        model: Any = ZFNet()
-    elif kind == "torchvision":
-        model = _from_torchvision(name, pretrained)
-    elif kind == "timm":
-        model = _from_timm(name, pretrained)
-    elif kind:
-        model = _from_factory(kind, name)
-    else:
-        known = ("mnist", "zfnet", f"torchvision:{spec}")
-        raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
+        return ZFNet
+    if kind == "torchvision":
+        return functools.partial(_from_torchvision, name, pretrained)
+    if kind == "timm":
+        return functools.partial(_from_timm, name, pretrained)
+    if kind:
+        return _factory(kind, name)
+    known = ("mnist", "zfnet", f"torchvision:{spec}")
+    raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
+
+
+def _made(spec: str, model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module")
-    if weights is not None:
-        load_weights(model, weights)
-    made_up = spec == "zfnet" or kind in ("torchvision", "timm")
-    remark = f"{spec} has random weights; load some with --weights FILE" if made_up else ""
-    return _with_images(model, size, "" if weights is not None or pretrained else remark)
+    return model
+
+
+def _classes_option(make: Callable[..., Any]) -> str | None:
+    """The name of the option of a factory that says how many classes there are."""
+    try:
+        known = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return None
+    return next((name for name in CLASSES if name in known), None)
+
+
+def _for_classes_of(states: States, model: nn.Module, make: Callable[..., nn.Module], option: str | None) -> nn.Module:
+    """The model for as many classes as a file of weights has, if `make` can be told that; otherwise the model."""
+    for wanted, made in dict.fromkeys(best_match(model, states)[1].sizes) if option else ():
+        # A head may have several outputs for each class, such as one for each anchor of a detector.
+        for usual in (made, *USUAL_CLASSES):
+            outputs = made // usual
+            if outputs and made % usual == 0 and wanted % outputs == 0:
+                other = make(**{str(option): wanted // outputs})
+                found = best_match(other, states)[1]
+                if not found.sizes and not found.faults:
+                    return other
+    return model
 
 
 def _with_images(model: nn.Module, size: int | None, remark: str) -> LoadedModel:
@@ -102,7 +144,7 @@ def _usual_size(model: nn.Module) -> int:
     return 299 if type(model).__name__ == "Inception3" else 224
 
 
-def _from_torchvision(name: str, pretrained: bool) -> nn.Module:
+def _from_torchvision(name: str, pretrained: bool, num_classes: int | None = None) -> nn.Module:
     try:
         from torchvision import models  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
@@ -117,28 +159,31 @@ def _from_torchvision(name: str, pretrained: bool) -> nn.Module:
         module=models.segmentation
     ):
         options["weights_backbone"] = None
+    if num_classes is not None:
+        options["num_classes"] = num_classes
     model: nn.Module = models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
     return model
 
 
-def _from_timm(name: str, pretrained: bool) -> nn.Module:
+def _from_timm(name: str, pretrained: bool, num_classes: int | None = None) -> nn.Module:
     try:
         import timm  # noqa: PLC0415
     except ImportError as error:
         raise DependencyError("timm is not installed; pip install timm") from error
     if not timm.is_model(name):
         raise ModelError(f"timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
-    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     return model
 
 
-def _from_factory(home: str, name: str) -> Any:
+def _factory(home: str, name: str) -> Callable[..., Any]:
     module = _module_from_file(home) if home.endswith(".py") else _imported(home)
-    factory = getattr(module, name, None)
-    if not callable(factory):
+    factory: Callable[..., Any] | None = getattr(module, name, None)
+    if factory is None or not callable(factory):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ModelError(f"{home!r} has no factory {name!r}{did_you_mean(name, known)}")
-    return factory()
+    return factory
 
 
 def _module_from_file(path: str) -> ModuleType:

@@ -33,13 +33,15 @@ from deconvviz.io.atomic import check_writable, remove_leftovers, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import is_ours
 from deconvviz.io.safetensors_files import checked
+from deconvviz.models.matching import Weights
 from deconvviz.models.settings import TrainingSettings
-from deconvviz.models.weights import Weights, check_fit, copy_weights, load_plain, read_weights, save_weights
+from deconvviz.models.torch_files import load_plain
+from deconvviz.models.weights import check_fit, copy_weights, read_weights, save_weights
 
 CHECKPOINT_FORMAT = 1  # raised when a state can no longer be read by older code
 STATE = "state.pt"
 RUN = "run"  # the metadata entry of an epoch's weights that says of which run they are
-WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth")  # of files with weights
+WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".pth.tar", ".th", ".bin")  # of files with weights
 STATE_ENTRIES = {  # of the state
     "deconvviz": int,
     "identity": dict[str, str],
@@ -75,7 +77,7 @@ class TrainingProgress:
 
 
 def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The weights files (.safetensors, .pt, .pth) of a folder in natural order: ``epoch-9`` before ``epoch-10``.
+    """The weights files of a folder, by their `WEIGHT_ENDINGS`, in natural order: ``epoch-9`` before ``epoch-10``.
 
     The trainer's own state is not among them.
 
@@ -86,7 +88,7 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
     shown = os.fspath(folder)
     if not os.path.isdir(folder):  # which says no of a name that no file can have
         raise MissingFileError(f"there is no folder {shown!r} of checkpoints")
-    named = [path for path in Path(folder).iterdir() if path.suffix in WEIGHT_ENDINGS and path.is_file()]
+    named = [path for path in Path(folder).iterdir() if path.name.endswith(WEIGHT_ENDINGS) and path.is_file()]
     files = [path for path in named if path.name != STATE and not path.name.startswith(".")]
     hidden = [path.name for path in named if path.name.startswith(".")]
     if hidden and not files:
@@ -97,6 +99,12 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
     if not files:
         raise CheckpointError(f"the folder {shown!r} holds no checkpoints: no file ends in {', '.join(WEIGHT_ENDINGS)}")
     return sorted(files, key=lambda path: [(int(n or -1), text) for text, n in re.findall(r"(\D*)(\d*)", path.name)])
+
+
+def checkpoint_name(path: Path) -> str:
+    """The name of a weights file without its ending."""
+    ending = max((ending for ending in WEIGHT_ENDINGS if path.name.endswith(ending)), key=len, default="")
+    return path.name.removesuffix(ending)
 
 
 def run_identity(

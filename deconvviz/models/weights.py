@@ -1,19 +1,16 @@
 """Reading and writing weights files, without ever running code from a file.
 
-Files are written as safetensors. They are read from safetensors, or from a torch checkpoint under
-``weights_only=True``: a state dict, bare or under one of the keys in `WRAPPERS`, with the name prefixes of DataParallel
-and torch.compile removed. A file that contains anything other than weights is refused, and a model is changed only
+Files are written as safetensors. They are read from safetensors, or from a torch checkpoint as `torch_files` does: a
+state dict, bare or under one of the keys in `WRAPPERS`, under the names that `matching` finds. A model is changed only
 after all names and shapes are known to fit.
 """
 
 from __future__ import annotations
 
 import os
-import pickletools
-import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import torch
 from safetensors import safe_open
@@ -21,15 +18,19 @@ from torch import nn
 
 from deconvviz.arguments import MODULE, PATH, mapping_of, optional, takes
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, WRITER, write_tensors
+from deconvviz.models.matching import NAMES_SHOWN, Match, Weights, entry_name, match
+from deconvviz.models.torch_files import check_readable, load_plain
+from deconvviz.recording.untrained import mark_untrained
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
-PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
-PICKLES = 5  # in a file as torch wrote them before 1.6
-NAMES_SHOWN = 3  # how many of the names that do not fit an error lists
+# Keys under which checkpoints keep the state dict, the usual ones first; one of another name is found, too.
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "model_state", "net", "network", "weights", "params"),
+    *("state_dict_ema", "model_ema", "ema", "params_ema"),
+)
+NO_WEIGHTS = ("optim", "sched", "lr_", "scaler", "amp", "callbacks", "loops")  # beginnings of keys of other things
+NESTED = 3  # how deep a state dict is looked for
 
-Weights = dict[str, torch.Tensor]
 WORDS = mapping_of(str, "a mapping from names to texts")
 
 
@@ -41,57 +42,148 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], *, metadata: Ma
     return write_tensors(path, tensors, metadata or {})
 
 
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What `load_weights` made of a file. Printed, it is one line, which is empty if the file fitted as it was.
+
+    Attributes:
+        file: The path of the file.
+        entry: The entry of the checkpoint that the weights were taken from, "" for the file as a whole.
+        renamed: How names in the file were changed to those of the model, in words, or "".
+        dropped: Names of the file that the model has no place for: counts of profilers, another head, a loss.
+        left_random: Names of the model that are not in the file: a head, whose tensors keep their values.
+    """
+
+    file: str
+    entry: str
+    renamed: str
+    dropped: tuple[str, ...]
+    left_random: tuple[str, ...]
+
+    def __str__(self) -> str:
+        words = [self.renamed] if self.renamed else []
+        words += [f"not used: {_several(self.dropped)}"] if self.dropped else []
+        words += [f"not in it and random: {_several(self.left_random)}"] if self.left_random else []
+        return f"{self.file!r}: {'; '.join(words)}" if words else ""
+
+
 @takes(model=MODULE, path=PATH)
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> LoadedWeights:
     """Copy the weights in the file `path` into `model`, which keeps its device and dtype.
+
+    Names may have prefixes that the model's have not (``module.``, ``model.``, ``_orig_mod.``), or lack its own. A head
+    for other classes, or none in the file, is left out: its tensors keep their values, and a projection of a layer that
+    needs them is refused.
+
+    Returns:
+        What was renamed, dropped and left out.
 
     Raises:
         MissingFileError: If the file does not exist.
-        CheckpointError: If it cannot be read, contains more than weights, or does not have exactly the model's names
-            and shapes (the first differences are given).
+        CheckpointError: If it cannot be read, would have to run code, or does not fit the model (the first differences
+            are given).
 
     Example:
         >>> import tempfile
         >>> path = os.path.join(tempfile.mkdtemp(), "linear.safetensors")
         >>> _ = save_weights(nn.Linear(2, 1), path)
+        >>> load_weights(nn.Sequential(nn.Linear(2, 1)), path).renamed
+        "names under '0.'"
         >>> load_weights(nn.Linear(3, 1), path)
         Traceback (most recent call last):
         deconvviz.errors.CheckpointError: '...' does not fit Linear: weight is 1 x 2 in the file, 1 x 3 in ...
     """
-    weights, _ = read_weights(path)
-    copy_weights(model, weights, name=repr(os.fspath(path)))
+    return load_states(model, read_states(path))
+
+
+@dataclass(frozen=True)
+class States:
+    """The state dicts that a file holds.
+
+    Attributes:
+        file: The path of the file.
+        entries: The tensors of each state dict, by the entry where it stands; the most usual entry first.
+        beside: Names of what stands in the same entry and is no tensor.
+        metadata: The metadata of a safetensors file.
+    """
+
+    file: str
+    entries: dict[str, Weights]
+    beside: dict[str, tuple[str, ...]]
+    metadata: dict[str, str]
+
+
+def load_states(model: nn.Module, states: States) -> LoadedWeights:
+    """Copy the state dict that fits best into `model`, see `load_weights`."""
+    entry, found = best_match(model, states)
+    name = repr(states.file)
+    _check_faults(model, found, name)
+    _copy(model, found, name)
+    mark_untrained(model, found.left_out, name)
+    dropped = (*found.dropped, *states.beside[entry])
+    return LoadedWeights(states.file, entry, found.renamed, dropped, found.left_out)
+
+
+def best_match(model: nn.Module, states: States) -> tuple[str, Match]:
+    """The entry of a file that fits a model best, and how."""
+    expected = model.state_dict()
+    found = {entry: match(weights, expected, repr(states.file)) for entry, weights in states.entries.items()}
+    return max(found.items(), key=lambda one: (not one[1].faults, len(one[1].given)))
 
 
 def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
-    """Copy `weights` into `model`; `name` is what an error calls them. See `load_weights`."""
-    fitting = check_fit(model, weights, name)
+    """Copy `weights` for all of `model` into it; `name` is what an error calls them."""
+    _copy(model, _whole_match(model, weights, name), name)
+
+
+def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Raise CheckpointError where `copy_weights` cannot take `weights`."""
+    _whole_match(model, weights, name)
+
+
+def _whole_match(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> Match:
+    expected = model.state_dict()
+    found = match(weights, expected, name)
+    _check_faults(model, found, name)
+    if found.left_out:
+        raise CheckpointError(
+            f"{name} does not fit {type(model).__name__}: there is nothing that fits {_several(found.left_out)}"
+        )
+    return found
+
+
+def _check_faults(model: nn.Module, found: Match, name: str) -> None:
+    if found.faults:
+        more = f" and {len(found.faults) - NAMES_SHOWN} more" if len(found.faults) > NAMES_SHOWN else ""
+        shown = "; ".join(found.faults[:NAMES_SHOWN])
+        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {shown}{more}")
+
+
+def _copy(model: nn.Module, found: Match, name: str) -> None:
     try:
-        model.load_state_dict(fitting)
+        model.load_state_dict(found.given, strict=not found.left_out)
     except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
-
-
-def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> Weights:
-    """`weights` under the model's own names, where `copy_weights` can take them. Raises CheckpointError elsewhere."""
-    expected = model.state_dict()
-    own = _without_prefix(weights, expected)
-    faults = _faults(own, expected)
-    if faults:
-        more = f" and {len(faults) - NAMES_SHOWN} more" if len(faults) > NAMES_SHOWN else ""
-        raise CheckpointError(f"{name} does not fit {type(model).__name__}: {'; '.join(faults[:NAMES_SHOWN])}{more}")
-    return own
 
 
 @takes(path=PATH)
 def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
     """The tensors of a weights file by name, on the CPU, and its metadata (empty for a torch checkpoint).
 
+    Of a checkpoint with several state dicts, the one under the most usual name, such as ``state_dict``.
+
     Raises MissingFileError and CheckpointError as `load_weights` does.
     """
+    states = read_states(path)
+    return next(iter(states.entries.values())), states.metadata
+
+
+def read_states(path: str | os.PathLike[str]) -> States:
+    """All state dicts of a weights file, on the CPU. Raises MissingFileError and CheckpointError as `load_weights`."""
     name = os.fspath(path)
     if not os.path.exists(path):
         raise MissingFileError(f"there is no file {name!r} to load weights from")
-    _check_readable(path)
+    check_readable(path)
     try:
         with Path(path).open("rb") as file:
             start = file.read(9)
@@ -99,8 +191,9 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
         raise CheckpointError(f"{name!r} cannot be read ({error.strerror})") from error
     # A safetensors file is eight bytes of length and then JSON; its suffix may be anything.
     if name.endswith(".safetensors") or start[8:] == b"{":
-        return _read_safetensors(name)
-    return _read_torch(name), {}
+        weights, metadata = _read_safetensors(name)
+        return States(name, {"": weights}, {"": ()}, metadata)
+    return _read_torch(name)
 
 
 def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
@@ -112,120 +205,53 @@ def _read_safetensors(name: str) -> tuple[Weights, dict[str, str]]:
         raise CheckpointError(f"{name!r} is truncated or not a safetensors file ({error})") from error
 
 
-def _read_torch(name: str) -> Weights:
+def _read_torch(name: str) -> States:
     content = load_plain(name)
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
-    strangers = [_entry_name(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strangers or not content:
+    found = dict(_state_dicts(content, ""))
+    # A number that is a tensor may stand beside a state dict.
+    entries = {entry: one for entry, one in found.items() if any(value.ndim for value in _tensors(one).values())} or {
+        entry: one for entry, one in found.items() if _tensors(one)
+    }
+    if not entries:
+        strangers = [entry_name(key) for key in content]
         held = f"entries that are no tensors: {', '.join(strangers[:NAMES_SHOWN])}" if strangers else "nothing"
         raise CheckpointError(
-            f"{name!r} holds {held}; wanted is a state dict, bare or under one of {', '.join(WRAPPERS)}"
+            f"{name!r} holds {held}; wanted is a state dict, bare or under one of {', '.join(WRAPPERS[:3])}"
         )
-    return {str(key): value for key, value in content.items()}
+    order = sorted(entries, key=lambda entry: (_rank(entry), -len(entries[entry])))
+    return States(
+        name,
+        {entry: _tensors(entries[entry]) for entry in order},
+        {entry: tuple(key for key in entries[entry] if _is_beside(entries[entry][key])) for entry in order},
+        {},
+    )
 
 
-def load_plain(path: str | os.PathLike[str]) -> object:
-    """The content of a file written by `torch.save`, on the CPU, if it is only tensors and plain values.
-
-    Raises CheckpointError for everything else, including files that would run code when unpickled.
-    """
-    _check_readable(path)
-    try:
-        _refuse_bombs(path)
-        return torch.load(os.fspath(path), map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # a damaged file can make the unpickler fail in any way
-        if "GLOBAL" in str(error) or "TorchScript" in str(error):
-            raise CheckpointError(
-                f"{os.fspath(path)!r} holds Python objects besides weights, and loading them could run any "
-                f"code; save the state dict alone (torch.save(model.state_dict(), ...)) or use safetensors"
-            ) from error
-        raise CheckpointError(
-            f"{os.fspath(path)!r} is truncated or neither a safetensors file nor a torch checkpoint"
-        ) from error
+def _state_dicts(content: Mapping[object, object], entry: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Everything in a checkpoint that may be a state dict, by its place (``ema.module``)."""
+    if entry.count(".") >= NESTED or not all(isinstance(key, str) for key in content):
+        return
+    yield entry, {str(key): value for key, value in content.items()}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and not str(key).lower().startswith(NO_WEIGHTS):
+            yield from _state_dicts(value, f"{entry}.{key}" if entry else str(key))
 
 
-def _check_readable(path: str | os.PathLike[str]) -> None:
-    if may_hang(path):
-        raise CheckpointError(f"{os.fspath(path)!r} cannot be read (it is a device, pipe or socket)")
+def _tensors(content: Mapping[str, object]) -> Weights:
+    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
 
 
-def _refuse_bombs(path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError if a checkpoint needs far more memory than it has bytes, and ValueError for garbage.
-
-    torch allows a pickle to call `bytearray`, which fills as much memory as the pickle says, and unpacks what is
-    compressed or listed twice; `torch.save` never writes this.
-    """
-    size, name = Path(path).stat().st_size, os.fspath(path)
-    with Path(path).open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-        file.seek(0)
-        if not zipped:
-            called = {word for _ in range(PICKLES) for word in _globals(file)}
-        else:
-            with zipfile.ZipFile(file) as archive:
-                parts = archive.infolist()
-                if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > size:
-                    raise CheckpointError(
-                        f"{name!r} would unpack to more than its {size:,} bytes; torch.save packs nothing"
-                    )
-                inner = [part for part in parts if part.filename.endswith(".pkl")]
-                called = {word for part in inner for word in _globals(archive.open(part))}
-    if any(word.endswith("bytearray") for word in called):
-        raise CheckpointError(f"{name!r} asks for memory in a way that no state dict does; it is refused")
+def _is_beside(value: object) -> bool:
+    return not isinstance(value, (torch.Tensor, Mapping))
 
 
-def _globals(file: IO[bytes]) -> Iterator[str]:
-    """The functions and classes that the next pickle in `file` names."""
-    return (str(word) for code, word, _ in pickletools.genops(file) if code.name == "GLOBAL")
+def _rank(entry: str) -> int:
+    last = entry.partition(".")[0]
+    return 0 if not entry else WRAPPERS.index(last) + 1 if last in WRAPPERS else len(WRAPPERS) + 1
 
 
-def _without_prefix(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> Weights:
-    stripped = dict(weights)
-    for prefix in PREFIXES:
-        wrapped = all(name.startswith(prefix) for name in stripped)
-        if wrapped and not any(name.startswith(prefix) for name in expected):
-            stripped = {name[len(prefix) :]: value for name, value in stripped.items()}
-    return stripped
-
-
-def _faults(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    missing = [
-        f"{_entry_name(name)} is missing"
-        for name in expected
-        # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
-        if name not in weights and not name.endswith("num_batches_tracked")
-    ]
-    unknown = [f"{_entry_name(name)} is unknown to the model" for name in weights if name not in expected]
-    unequal = [
-        f"{name} is {_size_text(value)} in the file, {_size_text(expected[name])} in the model"
-        for name, value in weights.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    return unequal + missing + unknown or [
-        fault for name, value in weights.items() if name in expected and (fault := _fault(name, value, expected[name]))
-    ]
-
-
-def _fault(name: str, value: torch.Tensor, expected: torch.Tensor) -> str:
-    """What is wrong with a tensor of the right shape, or ''."""
-    if value.layout != torch.strided or value.is_quantized or value.is_meta:
-        return f"{name} is sparse, quantised or without values in the file"
-    if expected.is_floating_point() and not value.is_floating_point():
-        return f"{name} is {value.dtype} in the file, {expected.dtype} in the model"
-    return f"{name} holds values that are no number (NaN)" if value.is_floating_point() and value.isnan().any() else ""
-
-
-def _entry_name(name: object) -> str:
-    text = str(name)
-    return text if len(text) <= 80 and text.isprintable() else f"{text[:80]!r}..."
-
-
-def _size_text(tensor: torch.Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a single number"
+def _several(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(map(entry_name, names[:NAMES_SHOWN]))}{more}"

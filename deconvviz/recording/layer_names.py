@@ -11,6 +11,7 @@ from torch import nn
 from deconvviz.arguments import described, listed
 from deconvviz.errors import InputError, unknown_layer
 from deconvviz.recording.tape import Tape
+from deconvviz.recording.untrained import untrained
 
 LayerName = str | nn.Module
 Layers = LayerName | Iterable[LayerName] | None
@@ -56,21 +57,40 @@ def layer_names(layers: Any, model: nn.Module) -> list[str] | None:
 
 
 def check_layers(names: Iterable[str], ran: Collection[str], model: nn.Module) -> None:
-    """Raise UnknownLayerError for a name that is not among the layers that ran."""
+    """Raise UnknownLayerError for a name that is not among the layers that ran, in the order in which they ran.
+
+    Raises InputError for a layer that depends on weights which the loaded file does not have.
+    """
     for name in names:
         if name not in ran:
             raise unknown_layer(model, name, ran)
+        for module, file in untrained(model).items():
+            if _depends(name, module, list(ran), model):
+                raise InputError(
+                    f"layer {name!r} depends on the weights of {module!r}, which are random, since {file} has none "
+                    f"that fit; choose a layer before it, or build the model as it was trained"
+                )
+
+
+def _depends(layer: str, module: str, ran: list[str], model: nn.Module) -> bool:
+    """Whether a layer is a call of a module, contains one, or ran after one."""
+    own, called = model.get_submodule(module), module_called(layer, model)
+    if called is not None and any(part is own for part in called.modules()):
+        return True
+    return any(module_called(name, model) is own for name in ran[: ran.index(layer)])
 
 
 def layers_of_kind(
     tape: Tape, model: nn.Module, kinds: tuple[type[nn.Module], ...] = CONVOLUTIONS, words: str = "convolution"
 ) -> list[str]:
-    """Each call of a module of some kinds in a recorded run, in the order in which they ran.
+    """Each call of a module of some kinds in a recorded run, in the order in which they ran, if it has its weights.
 
     Raises InputError where there is none; words: what was looked for.
     """
     names = [name for name in tape.layers if isinstance(module_called(name, model), kinds)]
     names = [name for name in names if tape.layers[name].value.carries_signal]
+    random = [model.get_submodule(name) for name in untrained(model)]
+    names = [name for name in names if not any(module_called(name, model) is module for module in random)]
     if not names:
         raise InputError(f"the model {type(model).__name__} runs no {words}; name the layers that are meant")
     return names

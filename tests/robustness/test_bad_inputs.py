@@ -17,6 +17,7 @@ import pytest
 
 from deconvviz import cli
 from tests.helpers.invalid_inputs import calls as bad_calls
+from tests.helpers.invalid_inputs import checkpoints as bad_checkpoints
 from tests.helpers.invalid_inputs import commands as bad_commands
 from tests.helpers.invalid_inputs import datasets as bad_data
 from tests.helpers.invalid_inputs import files as bad_files
@@ -29,7 +30,10 @@ from tests.helpers.invalid_inputs.case import Case, pattern, picture, workshop
 
 CASES: list[Case] = [
     case
-    for table in (bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs)
+    for table in (
+        *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
+        *(bad_checkpoints,),
+    )
     for case in table.CASES
 ]
 

@@ -320,7 +320,8 @@ def _experiments() -> list[Command]:
         "evolve mnist no mnist": "there is no folder 'no' of checkpoints",
         "evolve mnist text.txt mnist": "there is no folder 'text.txt' of checkpoints",
         "evolve mnist empty mnist": (
-            "the folder 'empty' holds no checkpoints: no file ends in .safetensors, .pt, .pth"
+            "the folder 'empty' holds no checkpoints: no file ends in .safetensors, .pt, .pth, .ckpt, .pth.tar, "
+            ".th, .bin"
         ),
         "evolve mnist hidden mnist": "the folder 'hidden' holds no checkpoints but hidden ones, which are left out",
     }

@@ -182,8 +182,9 @@ FILES: list[Case] = [
         "a whole pickled model",
         weights(nn.Linear(2, 1)),
         CheckpointError,
-        "'w.pt' holds Python objects besides weights, and loading them could run any code; save the state "
-        "dict alone (torch.save(model.state_dict(), ...)) or use safetensors",
+        "'w.pt' holds Python objects besides weights (torch.nn.modules.linear.Linear), and loading them could run any "
+        "code; where you trust it, load it with weights_only=False once and save the state dict alone "
+        "(torch.save(model.state_dict(), ...))",
     ),
     refused(
         "weights of other names",
