@@ -15,14 +15,11 @@ from deconvviz.atlas.inventory import _HEADER, JOURNAL, Inventory
 from deconvviz.atlas.output_folder import left_alone
 from deconvviz.atlas.site import Site
 from deconvviz.errors import DeconvVizError, InputError, OutputError
+from tests.helpers.files import contents
 from tests.helpers.synthetic_atlas import channels, header, layer, write
 
 SMALL = header(size=(28, 28), k=2, images=20)
 LARGE, LITTLE = [layer("a", 40, (3, 3)), layer("b", 10, (3, 3))], [layer("a", 10, (3, 3))]
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +41,7 @@ def put(path: Path, text: str = "mine") -> Path:
 
 def test_the_manifest_lists_every_other_file_with_its_size_and_digest(whole: Path) -> None:
     manifest = json.loads((whole / "manifest.json").read_text())
-    found = everything(whole)
+    found = contents(whole)
     del found["manifest.json"]
     assert manifest["written"] == {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in found.items()
@@ -68,38 +65,38 @@ def test_files_beside_an_atlas_s_stay_and_are_named(at: Path) -> None:
     put(at / "older" / "mine.txt")
     assert sorted(left_alone(at)) == sorted(["deep", *BESIDE[:5], "older/mine.txt"])
     write(at, LITTLE, SMALL)
-    now = everything(at)
+    now = contents(at)
     assert {name: now[name] for name in BESIDE} == before
     assert now["older/mine.txt"] == b"mine"
     write(at.parent / "new", LITTLE, SMALL)
-    assert {name: now[name] for name in now if name not in [*BESIDE, "older/mine.txt"]} == everything(at.parent / "new")
+    assert {name: now[name] for name in now if name not in [*BESIDE, "older/mine.txt"]} == contents(at.parent / "new")
 
 
 @pytest.mark.parametrize("name", IN_THE_WAY)
 def test_a_file_that_an_atlas_might_write_over_is_refused(name: str, at: Path) -> None:
     put(at / name)
-    before = everything(at)
+    before = contents(at)
     with pytest.raises(OutputError, match=rf"{name}' was not written by an atlas, or was changed since; move it away"):
         Site(at, SMALL)
-    assert everything(at) == before
+    assert contents(at) == before
 
 
 @pytest.mark.parametrize("name", ["index.html", "manifest.json", "assets/style.css", "data/0.js", "sheets/0-0.webp"])
 def test_a_file_of_the_atlas_that_was_changed_is_no_longer_the_atlas_s(name: str, at: Path) -> None:
     with (at / name).open("ab") as file:
         file.write(b" ")
-    before = everything(at)
+    before = contents(at)
     with pytest.raises(DeconvVizError, match=r"changed since|was changed"):
         Site(at, SMALL)
-    assert everything(at) == before
+    assert contents(at) == before
 
 
 def test_a_file_that_was_removed_is_written_again(at: Path) -> None:
-    before = everything(at)
+    before = contents(at)
     for name in ("data/0.js", "assets/app.js"):
         (at / name).unlink()
     write(at, LARGE, SMALL)
-    assert everything(at) == before
+    assert contents(at) == before
 
 
 LINKS: dict[str, Callable[[Path, Path], object]] = {
@@ -122,10 +119,10 @@ def test_no_link_is_followed(name: str, at: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     put(away / "mine")
     LINKS[name](at, away)
-    before, outside = everything(at), everything(away)
+    before, outside = contents(at), contents(away)
     with pytest.raises(OutputError, match=rf"{name}' is a link, and an atlas follows none"):
         Site(at, SMALL)
-    assert (everything(at), everything(away)) == (before, outside)
+    assert (contents(at), contents(away)) == (before, outside)
 
 
 def test_a_list_that_names_other_files_removes_none(at: Path, tmp_path: Path) -> None:
@@ -134,7 +131,7 @@ def test_a_list_that_names_other_files_removes_none(at: Path, tmp_path: Path) ->
     (at / "manifest.json").unlink()
     strange = "../mine.js", "data/../../mine.js", "notes.txt", "assets/custom.css", "assets/../notes.txt"
     lines = [f"4 {hashlib.sha256(b'mine').hexdigest()} {name}\n".encode() for name in strange]
-    for name, content in everything(at).items():
+    for name, content in contents(at).items():
         lines.append(f"{len(content)} {hashlib.sha256(content).hexdigest()} {name}\n".encode())
     (at / JOURNAL).write_bytes(_HEADER + b"".join(lines))
     write(at, LITTLE, SMALL)
@@ -149,12 +146,12 @@ def test_an_atlas_without_a_list_is_refused(change: str, at: Path) -> None:
         put(at / "manifest.json", json.dumps({"format": "deconvviz atlas", "version": 1, "files": 3}))
     elif change == "a list that was changed":
         put(at / "manifest.json", json.dumps(manifest, indent=2))
-    before = everything(at)
+    before = contents(at)
     with pytest.raises(
         InputError, match="holds an atlas whose list of files is missing or was changed, or an older ver"
     ):
         Site(at, SMALL)
-    assert everything(at) == before
+    assert contents(at) == before
 
 
 def test_a_build_that_was_killed_anywhere_knows_its_files_and_no_others(at: Path) -> None:
@@ -178,10 +175,10 @@ def test_a_build_that_was_killed_anywhere_knows_its_files_and_no_others(at: Path
                 write(at, LARGE, replace(SMALL, title=str(last)))
             assert (at / JOURNAL).is_file()
     write(at, LITTLE, SMALL)
-    now = everything(at)
+    now = contents(at)
     assert {name: now.pop(name) for name in BESIDE} == others
     write(at.parent / "new", LITTLE, SMALL)
-    assert now == everything(at.parent / "new")
+    assert now == contents(at.parent / "new")
 
 
 def test_a_file_that_comes_while_an_atlas_is_built_stops_it_and_stays(at: Path) -> None:

@@ -16,6 +16,7 @@ from deconvviz.atlas.output_folder import call, rounded
 from deconvviz.atlas.site import AtlasChannel, AtlasUnit, Site
 from deconvviz.atlas.tiles import GUTTER, Fit, placed, stretched
 from deconvviz.errors import InputError
+from tests.helpers.files import contents
 from tests.helpers.synthetic_atlas import channels, header, layer, picture, write
 
 SMALL = header(size=(28, 28), k=4, images=50)
@@ -66,10 +67,6 @@ def channel(number: int, *units: AtlasUnit, firing: float = 0.5) -> AtlasChannel
 
 def black(_: int) -> NDArray[np.uint8]:
     return flat(0, 28, 28)
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # What lies where
@@ -154,7 +151,7 @@ def test_the_data_are_those_given(tmp_path: Path) -> None:
     for left, shade in ((0, 30), (86, 70)):
         assert np.abs(pictures[:84, left : left + 84, :3] - float(shade)).max() <= 8
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["files"] == len(everything(tmp_path))
+    assert manifest["files"] == len(contents(tmp_path))
     assert manifest["layers"] == index["layers"]
 
 
@@ -228,7 +225,7 @@ def test_numbers_are_short() -> None:
 def test_the_manifest_is_last_and_building_again_repairs(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write(out, [layer("a", 40, (3, 3)), layer("b", 10, (3, 3))], SMALL)
-    whole = everything(out)
+    whole = contents(out)
 
     def stops(after: int) -> Iterator[AtlasChannel]:
         for one in channels(layer("a", 40, (3, 3)), SMALL):
@@ -255,25 +252,25 @@ def test_the_manifest_is_last_and_building_again_repairs(tmp_path: Path) -> None
     (out / "sheets/0-0.webp").unlink()
     (out / "data/0.js").unlink()
     write(out, [layer("a", 40, (3, 3)), layer("b", 10, (3, 3))], SMALL)
-    assert everything(out) == whole
+    assert contents(out) == whole
 
 
 def test_an_older_atlas_is_shown_until_the_new_one_is_whole(tmp_path: Path) -> None:
     write(tmp_path, [layer("a", 40, (3, 3)), layer("b", 10, (3, 3))], SMALL)
-    old, page = everything(tmp_path), (tmp_path / "index.html").read_text()
+    old, page = contents(tmp_path), (tmp_path / "index.html").read_text()
     for _ in range(2):  # stopped, and stopped again
         site = Site(tmp_path, replace(SMALL, title="the new one"))
         site.add_layer(layer("a", 20, (3, 3)), channels(layer("a", 20, (3, 3)), SMALL))
-        now = everything(tmp_path)
+        now = contents(tmp_path)
         kept = {name: now[f"older/{name}"] for name in old if "/" in name}
         assert kept == {name: content for name, content in old.items() if "/" in name}
         assert now["index.html"].decode() == page.replace('="assets/', '="older/assets/')
         assert "manifest.json" not in now
     write(tmp_path, [layer("a", 20, (3, 3))], replace(SMALL, title="the new one"))
-    found = everything(tmp_path)
+    found = contents(tmp_path)
     assert not (tmp_path / "older").exists()
     write(tmp_path / "elsewhere", [layer("a", 20, (3, 3))], replace(SMALL, title="the new one"))
-    assert found == everything(tmp_path / "elsewhere")
+    assert found == contents(tmp_path / "elsewhere")
 
 
 def test_stale_files_go_and_foreign_files_stay(tmp_path: Path) -> None:
@@ -287,7 +284,7 @@ def test_stale_files_go_and_foreign_files_stay(tmp_path: Path) -> None:
     half.write_text("a killed build left this")
 
     write(tmp_path, [layer("a", 20, (3, 3))], SMALL)
-    now = everything(tmp_path)
+    now = contents(tmp_path)
     assert all(now[name] == b"mine" for name in foreign)
     assert not half.exists()
     assert {name for name in now if name.startswith("data/")} == {

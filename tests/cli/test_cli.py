@@ -23,10 +23,7 @@ from deconvviz.data import mnist_test
 from deconvviz.models import mnist_cnn
 from deconvviz.net import DeconvNet
 from deconvviz.results import Selectivity, TopActivations
-
-
-def run(*arguments, status=0):
-    assert cli.main([str(argument) for argument in arguments]) == status
+from tests.helpers.command_line import run
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from PIL import Image
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import cli
 from deconvviz.data import mnist_test, read_parts
 from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
 from deconvviz.experiments import correspondence
 from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Correspondence
+from tests.helpers.command_line import run
 
 SIDE = 12
 
@@ -301,10 +301,6 @@ def test_files_that_mark_nothing_that_can_be_used(name, content, message, tmp_pa
 
 
 # The command
-
-
-def run(*arguments, status=0):
-    assert cli.main([str(argument) for argument in arguments]) == status
 
 
 def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):

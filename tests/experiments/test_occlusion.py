@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.experiments import invariance, occlusion
@@ -19,6 +18,7 @@ from deconvviz.images import Preprocess
 from deconvviz.models import mnist_cnn
 from deconvviz.projection.fill import fill_of
 from deconvviz.results import Occlusion
+from tests.helpers.command_line import run
 
 
 class Quadrants(nn.Module):
@@ -312,10 +312,6 @@ def test_models_and_layers_that_do_not_fit():
     assert occlusion(
         dv.DeconvNet(mixing), noise(1), layer="0", patch=3, batch_size=1, progress=False
     ).changed.shape == (1,)
-
-
-def run(*arguments, status=0):
-    assert cli.main([str(argument) for argument in arguments]) == status
 
 
 def test_the_command_writes_the_figure_and_the_result(tmp_path, capsys):

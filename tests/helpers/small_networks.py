@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -129,3 +130,15 @@ class Around(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.call(self.inner, x)
+
+
+class FunctionNetwork(nn.Module):
+    """Applies a function to its input. It has a parameter that is not used, since a model must have one."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)

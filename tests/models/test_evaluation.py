@@ -10,15 +10,8 @@ from torch import nn
 
 from deconvviz.data import mnist_test
 from deconvviz.errors import DataError, InputError, ModelError
-from deconvviz.models import MnistCNN, evaluate, initialised, mc_dropout_predict, mnist_cnn
-
-
-def small(seed: int = 0, **options: object) -> MnistCNN:
-    return initialised(seed, **{"channels": (3, 4), "width": 8, **options})
-
-
-def digits(count: int) -> torch.Tensor:
-    return torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+from deconvviz.models import evaluate, mc_dropout_predict, mnist_cnn
+from tests.helpers.mnist_networks import digits, small
 
 
 def test_evaluate_is_cross_entropy_and_accuracy():

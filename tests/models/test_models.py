@@ -14,14 +14,7 @@ from torch.nn.functional import conv2d, max_pool2d
 from deconvviz.data import mnist_test
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.models import MnistCNN, ZFNet, evaluate, initialised, mnist_cnn, read_weights, save_weights
-
-
-def small(seed: int = 0, **options: object) -> MnistCNN:
-    return initialised(seed, **{"channels": (3, 4), "width": 8, **options})
-
-
-def digits(count: int) -> torch.Tensor:
-    return torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+from tests.helpers.mnist_networks import digits, small
 
 
 def test_the_bundled_weights_know_the_digits():

@@ -22,13 +22,6 @@ class Linear(nn.Sequential):
             self[1].bias.zero_()
 
 
-@pytest.fixture
-def samples() -> tuple[torch.Tensor, torch.Tensor]:
-    draws = torch.Generator().manual_seed(0)
-    images = torch.rand(30, 1, 2, 2, generator=draws, dtype=torch.float64)
-    return images, torch.randint(0, 3, (30,), generator=draws)
-
-
 def quietly(model: nn.Module, samples: tuple, **settings: object) -> TrainingResult:
     return train(model, *samples, settings=TrainingSettings(**settings), progress=False)
 

@@ -42,13 +42,6 @@ def linear() -> nn.Sequential:
     return seeded(nn.Flatten, lambda: nn.Linear(4, 3))
 
 
-@pytest.fixture
-def samples() -> tuple[torch.Tensor, torch.Tensor]:
-    draws = torch.Generator().manual_seed(0)
-    images = torch.rand(30, 1, 2, 2, generator=draws, dtype=torch.float64)
-    return images, torch.randint(0, 3, (30,), generator=draws)
-
-
 def quietly(model: nn.Module, samples: tuple, checkpoints: object = None, **settings: object):
     return train(model, *samples, settings=TrainingSettings(**settings), checkpoints=checkpoints, progress=False)
 

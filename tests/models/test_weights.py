@@ -12,11 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deconvviz.errors import CheckpointError, MissingFileError
-from deconvviz.models import MnistCNN, initialised, load_weights, read_weights, save_weights
-
-
-def small(seed: int = 0, **options: object) -> MnistCNN:
-    return initialised(seed, **{"channels": (3, 4), "width": 8, **options})
+from deconvviz.models import load_weights, read_weights, save_weights
+from tests.helpers.mnist_networks import small
 
 
 @pytest.mark.parametrize(

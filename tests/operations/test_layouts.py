@@ -6,7 +6,7 @@ backward is no judge here, since some of it is wrong in some layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from deconvviz.recording.tape import Tape, name_of
 from deconvviz.rules import STYLES, opaque
 from tests.helpers.autograd_reference import reference
 from tests.helpers.operation_cases import CASES, Case, weights
+from tests.helpers.small_networks import FunctionNetwork
 
 GRADIENT = STYLES["gradient"]
 _images, _volumes = (3, 4, 6, 5), (3, 4, 3, 4, 5)
@@ -120,17 +121,8 @@ def layouts(tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield "sliced", torch.cat([tensor, tensor], -1)[..., : tensor.shape[-1]]
 
 
-class Network(nn.Module):
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 def recorded(case: Case, x: Tensor) -> Tape:
-    return record(Network(case.function), x, keep=keep_for(GRADIENT), layers=["output"], opaque=opaque())
+    return record(FunctionNetwork(case.function), x, keep=keep_for(GRADIENT), layers=["output"], opaque=opaque())
 
 
 def sent_back(tape: Tape, signal: Tensor, samples: Tensor | None) -> Tensor:

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
 from deconvviz.recording.recorder import record
 from deconvviz.rules import STYLES, opaque
 from tests.helpers.operation_cases import CASES
+from tests.helpers.small_networks import FunctionNetwork
 
 GRADIENT = STYLES["gradient"]
 
 
-class Network(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.unused = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 def recorded(case):
     x = torch.randn(case.shape, dtype=torch.float64)
-    tape = record(Network(case.function), x, keep=keep_for(GRADIENT), layers=["output"], opaque=opaque())
+    tape = record(FunctionNetwork(case.function), x, keep=keep_for(GRADIENT), layers=["output"], opaque=opaque())
     layer = tape.layers["output"].value
     return x, tape, layer, tape.data[layer.id]
 

@@ -11,6 +11,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.recorder import record
+from tests.helpers.small_networks import FunctionNetwork
 
 SHAPE = (1, 1, 23, 19)
 
@@ -19,16 +20,6 @@ def positive(module):
     for parameter in module.parameters():
         nn.init.uniform_(parameter, 0.1, 1.0)
     return module
-
-
-class Network(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.unused = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x):
-        return self.function(x)
 
 
 def conv(*arguments, **options):
@@ -69,7 +60,7 @@ def test_receptive_fields_are_where_the_derivative_is(name):
     x = torch.rand(SHAPE, dtype=torch.float64) + 0.5
     leaf = x.clone().requires_grad_()
     made = NETWORKS[name](leaf)
-    net = dv.DeconvNet(Network(NETWORKS[name]), "gradient")
+    net = dv.DeconvNet(FunctionNetwork(NETWORKS[name]), "gradient")
     projection = net.project(x, "output", position="all", seed="one")
     assert len(projection.units) == made.numel()
     loose = 0
@@ -163,7 +154,7 @@ def _channel_axis(model: nn.Module, x: torch.Tensor, layer: str) -> int:
 
 def test_on_crops_a_channel_has_the_receptive_field_of_its_own_branch(monkeypatch):
     monkeypatch.setattr("deconvviz.projection.crop_cost.UnitCrops.pay_both_ways", lambda *_: True)
-    net = dv.DeconvNet(Network(NETWORKS["branches joined"]))
+    net = dv.DeconvNet(FunctionNetwork(NETWORKS["branches joined"]))
     x = torch.rand(SHAPE, dtype=torch.float64)
     found = net.project(x, "output", position=(5, 6))
     assert found.receptive_fields[:, 0].tolist() == [[5, 6], [5, 6], [2, 9], [2, 9]]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.errors import UnsupportedOperation
+from tests.helpers.autograd_functions import InPlace, NewStyle
 from tests.helpers.autograd_reference import reference
 from tests.helpers.small_networks import Around
 
@@ -136,31 +137,6 @@ class Rounded(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return 5 * gradient
-
-
-class NewStyle(torch.autograd.Function):
-    @staticmethod
-    def forward(x, factor):
-        return x * factor
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.factor = inputs[1]
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * ctx.factor * 7, None
-
-
-class InPlace(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.mark_dirty(x)
-        return x.mul_(2)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * 11
 
 
 rounded = Rounded.apply  # as people keep it

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 import deconvviz as dv
+from tests.helpers.autograd_functions import InPlace, NewStyle
 from tests.helpers.autograd_reference import untouched
 
 
@@ -65,22 +66,6 @@ class GivenAModule(GivenACallable):
         return None, gradient.flip(3) * 2
 
 
-class NewStyle(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x, factor):
-        return x * factor
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.factor = inputs[1]
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * ctx.factor * 7, None
-
-
 class NewStyleOnlyBackward(NewStyle):
     @staticmethod
     def backward(ctx, gradient):
@@ -99,17 +84,6 @@ class ByVjp(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, x):
         return x * 2, 0
-
-
-class InPlace(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.mark_dirty(x)
-        return x.mul_(2)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * 11
 
 
 class OnlyOnce(torch.autograd.Function):
