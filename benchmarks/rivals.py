@@ -17,8 +17,6 @@ import torchvision
 from captum.attr import NeuronDeconvolution, NeuronGuidedBackprop
 from torch import Tensor, nn
 from torchvision.models.googlenet import BasicConv2d
-from zennit.attribution import Gradient
-from zennit.composites import DeconvNet
 
 Place = tuple[int, tuple[int, int]]  # channel, (row, column)
 CAPTUM = {"deconvolution": NeuronDeconvolution, "guided": NeuronGuidedBackprop}
@@ -119,6 +117,9 @@ class Zennit:
     """The attributor `Gradient` under the composite `DeconvNet`, whose rule for ReLU is `ReLUDeconvNet`."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
+        from zennit.attribution import Gradient  # noqa: PLC0415 - an extra of the benchmarks
+        from zennit.composites import DeconvNet  # noqa: PLC0415
+
         self.attributor = Gradient(model=Until(model, layer), composite=DeconvNet())
 
     def together(self, x: Tensor, places: Sequence[Place]) -> Tensor:
