@@ -39,7 +39,12 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--k", type=int, help="number of strongest units per channel (9)")
     parser.add_argument("--per-image", type=int, metavar="N", help="at most N units of one image (1)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
-    parser.add_argument("--workers", type=int, metavar="N", help="worker processes that load images (0)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes that load images (for a folder as many as are useful, otherwise 0)",
+    )
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument(
         "--on-error", choices=("skip", "raise"), help="skip items that cannot be read, or stop at the first one (skip)"

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import EpsImagePlugin, Image
 from torch import Tensor
-from torch._C import _remove_worker_pids
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Sampler, TensorDataset
 
 from deconvviz.data.folder import ImageFolder
+from deconvviz.data.loader_processes import QuietLoader, begin_loading, loader_batches
 from deconvviz.errors import DataError, DeconvVizError, InputError
 from deconvviz.images import eight_bits
 from deconvviz.results import Broken
@@ -27,6 +23,7 @@ from deconvviz.results import Broken
 _ARRAYS = (Tensor, np.ndarray)
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
+NOT_FINITE = "it holds values that are NaN or infinite"
 LABEL_KEYS = ("label", "labels", "target", "y")
 
 
@@ -156,9 +153,17 @@ def numbered(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
         return Item(index, None, error)  # not raised, since a process that loads would wrap it
     except Exception as error:
         return Item(index, None, said(error))
-    if not bool(torch.isfinite(image).all()):
-        return Item(index, None, "it holds values that are NaN or infinite")
+    if not bool(all_finite(image[None])):
+        return Item(index, None, NOT_FINITE)
     return Item(index, image, "", label_of(item))
+
+
+def all_finite(images: Tensor) -> Tensor:
+    """Whether all numbers of each image (N, ...) are finite, (N,), where the images lie."""
+    if not images.numel():
+        return torch.ones(len(images), dtype=torch.bool, device=images.device)
+    numbers = images.flatten(1)  # both extremes are NaN if a number is; this is ten times faster than to ask each
+    return torch.stack([numbers.amin(1), numbers.amax(1)]).isfinite().all(0)
 
 
 def said(error: Exception) -> str:
@@ -169,36 +174,41 @@ def said(error: Exception) -> str:
         return type(error).__name__
 
 
-def _collated(items: list[Item]) -> list[Item]:
-    return items
-
-
 @contextlib.contextmanager
 def batches(
-    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], *, workers: int = 0, pin: bool = False
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], *, workers: int = 0
 ) -> Iterator[Iterator[Batch]]:
     """The batches of a dataset for whose number `wanted` holds: items ``number * size`` and on, `size` of them.
 
-    Datasets with a length and ``[index]`` are read by `workers` processes, at most one per batch, which end with the
-    context; iterables are read through. The random state is unchanged, although loaders draw a seed. Raises InputError
-    if images of one batch have different shapes, DataError if a loader process dies.
+    Tensors are cut into batches, and each batch is a copy. Other datasets with a length and ``[index]`` are read by
+    `workers` processes, at most one per batch, which end with the context; iterables are read through. The random state
+    is unchanged, although loaders draw a seed.
+
+    Raises:
+        InputError: If images of one batch have different shapes.
+        DataError: If a loader process dies.
     """
-    generator = _batches(dataset, preprocess, size, wanted, workers=workers, pin=pin)
+    generator = _batches(dataset, preprocess, size, wanted, workers)
     with torch.random.fork_rng(devices=[]), contextlib.closing(generator):
         yield generator
 
 
 def _batches(
-    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], *, workers: int, pin: bool
+    dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int
 ) -> Generator[Batch, None, None]:
+    if (tensors := _tensors(dataset)) is not None:
+        yield from _cut(*tensors, size, wanted)
+        return
     if is_indexed(dataset):
         items, samples = _Numbered(dataset, preprocess), _Samples(len(dataset), size, wanted)
-        begin = partial(_begin, ghostscript=EpsImagePlugin.gs_binary) if workers else None
-        useful = min(workers, len(samples))
-        loader = _Loader(items, batch_sampler=samples, num_workers=useful, collate_fn=_collated, worker_init_fn=begin)
-        with contextlib.closing(_loader_batches(loader)) as every:
+        begin = partial(begin_loading, ghostscript=EpsImagePlugin.gs_binary) if workers else None
+        gather, useful = partial(_gathered, size), min(workers, len(samples))
+        loader = QuietLoader(items, batch_sampler=samples, num_workers=useful, collate_fn=gather, worker_init_fn=begin)
+        with contextlib.closing(loader_batches(loader)) as every:
             for loaded in every:
-                yield _batch(loaded[0].number // size, loaded, pin)
+                if isinstance(loaded, InputError):
+                    raise loaded
+                yield loaded
         return
     gathered: list[Item] = []
     number = 0
@@ -207,10 +217,49 @@ def _batches(
             gathered.append(numbered(index, partial(_same, item), preprocess))
         if (index + 1) % size == 0:
             if wanted(number):
-                yield _batch(number, gathered, pin)
+                yield _batch(number, gathered)
             gathered, number = [], number + 1
     if gathered:
-        yield _batch(number, gathered, pin)
+        yield _batch(number, gathered)
+
+
+def _gathered(size: int, items: list[Item]) -> Batch | InputError:
+    """Items as a batch, in the process that loads them; an error is not raised, since it would be wrapped."""
+    try:
+        return _batch(items[0].number // size, items)
+    except InputError as error:
+        return error
+
+
+# Tensors
+
+
+def _tensors(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The images and labels of a dataset that is nothing but tensors fit for a network, else None."""
+    images, labels = dataset, None
+    if type(dataset) is TensorDataset and 1 <= len(dataset.tensors) <= 2:
+        images, labels = (*dataset.tensors, None)[:2]
+    plain = type(images) is Tensor and images.ndim > 1 and not _unfit(images)
+    return (images.detach(), labels) if plain else None
+
+
+def _cut(
+    images: Tensor, labels: Tensor | None, size: int, wanted: Callable[[int], bool]
+) -> Generator[Batch, None, None]:
+    """Batches of tensors, which read nothing from another device once they have begun."""
+    elsewhere = images.device.type != "cpu"
+    finite = torch.cat([all_finite(part) for part in images.split(4096)]).cpu() if elsewhere else None
+    labels = None if labels is None else labels.detach().cpu()
+    for first in _Samples(len(images), size, wanted).firsts():
+        part = images[first : first + size]
+        fit = all_finite(part) if finite is None else finite[first : first + size]
+        kept = fit.nonzero()[:, 0]
+        # Copied, since a model may write into its input, and contiguous, as stacked items are.
+        whole = part.clone(memory_format=torch.contiguous_format) if len(kept) == len(part) else None
+        chosen = part.index_select(0, kept.to(part.device)) if whole is None and len(kept) else whole
+        broken = tuple((first + index, NOT_FINITE) for index in (~fit).nonzero()[:, 0].tolist())
+        given = [None] * len(kept) if labels is None else [label_of((None, labels[first + index])) for index in kept]
+        yield Batch(first // size, first + kept, chosen, broken, tuple(given))
 
 
 class _Samples(Sampler[list[int]]):
@@ -223,15 +272,15 @@ class _Samples(Sampler[list[int]]):
         """The number of batches, wanted or not."""
         return (self.count + self.size - 1) // self.size
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def firsts(self) -> Iterator[int]:
+        """The first item of each wanted batch."""
         for number in range(len(self)):
             if self.wanted(number):
-                yield list(range(number * self.size, min((number + 1) * self.size, self.count)))
+                yield number * self.size
 
-
-class _Loader(DataLoader[Item]):
-    def check_worker_number_rationality(self) -> None:
-        """Give no warning that there are more processes than processors: their number is the caller's choice."""
+    def __iter__(self) -> Iterator[list[int]]:
+        for first in self.firsts():
+            yield list(range(first, min(first + self.size, self.count)))
 
 
 def read(dataset: Any) -> Iterator[Any]:
@@ -246,59 +295,6 @@ def read(dataset: Any) -> Iterator[Any]:
         raise DataError(f"the dataset cannot be read behind its first {number + 1} items: {said(error)}") from error
 
 
-def _begin(worker: int, ghostscript: Any) -> None:
-    """Let a process that loads not print that it lost its parent, which knows why, nor use a program that it may not.
-
-    ghostscript: whether Pillow may use Ghostscript. A process that is not forked does not know that.
-    """
-    sys.excepthook = lambda *_: None
-    EpsImagePlugin.gs_binary = ghostscript
-
-
-def _loader_batches(loader: DataLoader[Item]) -> Generator[list[Item], None, None]:
-    iterator = None
-    try:
-        iterator = iter(loader)
-        _awaited_only(iterator)
-        yield from iterator
-    except (EOFError, OSError, RuntimeError) as error:
-        workers = getattr(iterator, "_workers", None)
-        if not workers or (isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error)):
-            raise
-        how = _ended(workers) or f"cannot be heard any more ({error or type(error).__name__})"
-        whose = "the process that loads" if len(workers) == 1 else f"one of the {len(workers)} processes that load"
-        raise DataError(f"{whose} images {how}; use fewer, or none to see the error") from error
-    finally:
-        # torch ends them when its iterator is forgotten, which an error that remembers where it happened can delay.
-        getattr(iterator, "_shutdown_workers", lambda: None)()
-
-
-def _awaited_only(iterator: Any) -> None:
-    """Let torch report a dead worker only where its items are awaited, within 5 seconds.
-
-    Its signal handler would raise an error at once, whatever the main thread is doing: while it writes a file, or in a
-    finaliser, where Python swallows the error.
-    """
-    if getattr(iterator, "_worker_pids_set", False):
-        _remove_worker_pids(id(iterator))  # there is no public way
-        iterator._worker_pids_set = False
-
-
-def _ended(workers: list[BaseProcess]) -> str:
-    """How the first worker that ended did so, if one did."""
-    gone = connection.wait([worker.sentinel for worker in workers], timeout=5)  # connections break a moment earlier
-    for worker in workers:
-        if worker.sentinel in gone:
-            worker.join(timeout=5)  # and its status comes a moment later
-    status = next((worker.exitcode for worker in workers if worker.exitcode is not None), None)
-    if status is None:
-        return ""
-    if status >= 0:
-        return f"ended with exit status {status}"
-    out = {signal.SIGKILL.value: ", as when memory runs out", signal.SIGBUS.value: ", as when shared memory runs out"}
-    return f"was killed by the system ({signal.strsignal(-status)}{out.get(-status, '')})"
-
-
 def is_indexed(dataset: Any) -> bool:
     """Whether a dataset has a length and items by index; otherwise it is read from start to end."""
     if isinstance(dataset, IterableDataset):  # which inherits an `[index]` that it does not have, and may have a length
@@ -310,7 +306,7 @@ def _same(item: Any) -> Any:
     return item
 
 
-def _batch(number: int, items: list[Item], pin: bool) -> Batch:
+def _batch(number: int, items: list[Item]) -> Batch:
     if misuse := next((item.error for item in items if isinstance(item.error, InputError)), None):
         raise misuse
     images = [(item.number, item.image) for item in items if item.image is not None]
@@ -331,8 +327,6 @@ def _batch(number: int, items: list[Item], pin: bool) -> Batch:
             f"them alike"
         )
     stacked = torch.stack([image for _, image in images]) if images else None
-    if stacked is not None and pin and stacked.device.type == "cpu":
-        stacked = stacked.pin_memory()
     labels = tuple(item.label for item in items if item.image is not None)
     return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)
 

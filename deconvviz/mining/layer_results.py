@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, device
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
 
 from deconvviz.mining.statistics import RunningStatistics
 from deconvviz.mining.top_k import TopK
@@ -20,14 +23,44 @@ class LayerResults:
         statistics: The statistics.
     """
 
-    def __init__(self, channels: int, k: int, dimensions: int) -> None:
-        self.top = TopK(channels, k, dimensions)
-        self.statistics = RunningStatistics(channels)
+    def __init__(self, channels: int, k: int, dimensions: int, device: torch.device | None = None) -> None:
+        self.top = TopK(channels, k, dimensions, device)
+        self.statistics = RunningStatistics(channels, device)
 
     def merge(self, other: LayerResults) -> None:
         """Add what was found in other images."""
         self.top.merge(other.top)
         self.statistics.merge(other.statistics)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the results lie."""
+        return self.top.values.device
+
+    def rows(self, channels: slice) -> LayerResults:
+        """The results of some channels, in the same memory."""
+        return self._each(lambda name, tensor: tensor if name == "dimensions" else tensor[channels])
+
+    def on(self, device: torch.device) -> LayerResults:
+        """The results on a device."""
+        return self._each(lambda name, tensor: tensor if name == "dimensions" else tensor.to(device))
+
+    def copy(self, dimensions: int) -> LayerResults:
+        """A copy, of a layer whose positions have that many dimensions."""
+        copied = self._each(lambda name, tensor: tensor.clone())
+        copied.top.dimensions.fill_(dimensions)
+        return copied
+
+    def copy_(self, other: LayerResults) -> None:
+        """Take over the results of as many channels, in place."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(other.tensors()[name])
+
+    def _each(self, change: Callable[[str, Tensor], Tensor]) -> LayerResults:
+        changed = type(self)(0, self.top.k, 0)
+        for name, tensor in self.tensors().items():
+            setattr(changed._holder(name), name, change(name, tensor))
+        return changed
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as tensors, to be written to a file."""
@@ -41,7 +74,9 @@ class LayerResults:
             ValueError: If the tensors are not of the shapes and types that `tensors` returns.
         """
         channels, k = tensors["values"].shape
-        with Restored(device("meta")):  # shapes and types without memory, since the tensors may come from anywhere
+        with Restored(
+            torch.device("meta")
+        ):  # shapes and types without memory, since the tensors may come from anywhere
             expected = cls(channels, k, 0).tensors()
         for name, like in expected.items():
             if (tensors[name].shape, tensors[name].dtype) != (like.shape, like.dtype):

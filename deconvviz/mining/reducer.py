@@ -1,21 +1,24 @@
 """Reducing each layer's maps to their strongest units, as the model runs.
 
-No tape is recorded: hooks name the layers, and maps (N, channels, ...) are reduced to their maxima on the device. The
-positions of the maxima are looked up only in images that may enter a list.
+No tape is recorded: hooks name the layers, and maps (N, channels, ...) are reduced on the device to their maxima and
+the places of these. They wait there, and are entered for many batches at a time (`deconvviz.mining.tally`).
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from deconvviz.data.batches import Batch
+from deconvviz.data.sending import Sending
 from deconvviz.errors import InputError
 from deconvviz.mining.layer_results import LayerResults
+from deconvviz.mining.maxima import flat, several, strongest
 from deconvviz.mining.scanned_layers import ScannedLayers
-from deconvviz.mining.top_k import first_maxima, packed, strongest
+from deconvviz.mining.tally import Maxima, Tally
 from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
@@ -23,7 +26,7 @@ from deconvviz.recording.restoring import Restored
 
 
 class Scanner:
-    """Runs a model on batches and enters the strongest units of its layers into results.
+    """Runs a model on batches and keeps the strongest units of its layers.
 
     Attributes:
         scanned: The model and its layers.
@@ -31,113 +34,167 @@ class Scanner:
         per_image: How many units of one image a list may hold.
     """
 
-    def __init__(self, scanned: ScannedLayers, k: int, per_image: int) -> None:
+    def __init__(
+        self, scanned: ScannedLayers, k: int, per_image: int, before: Mapping[str, LayerResults] | None = None
+    ) -> None:
+        """Go on from earlier results."""
         self.scanned, self.k, self.per_image = scanned, k, per_image
+        self._send = Sending(scanned.device)
+        self._found = dict(before or {})  # on the CPU; while there are tallies, they have it
+        self._tallies: dict[str, Tally] = {}  # by layer, in the order in which these run
 
-    def run(self, batch: Batch, results: dict[str, LayerResults]) -> None:
-        """Enter one batch.
-
-        Args:
-            batch: The batch, which has images.
-            results: Results by layer; layers that are missing are added.
+    def run(self, batch: Batch) -> None:
+        """Enter one batch; its images come behind those of earlier batches.
 
         Raises:
-            InputError: If the batch does not fit the model, activations are not finite, or a layer does not run.
+            InputError: If the batch does not fit the model, or a layer does not run, or has another number of channels.
         """
         assert batch.images is not None
         model = self.scanned.model
-        x = batch.images.to(self.scanned.device, non_blocking=True)
-        reducer = _Reducer(self, batch.numbers, results)
+        x = self._send(batch.images)
+        for tally in self._each_tally():
+            tally.make_room(len(x))
+        reducer = _Reducer(self, len(x))
         try:
             with Restored(reducer.observing()), contextlib.suppress(AllLayersSeen):
                 model(x)
         except Exception as error:
             refuse_misfit(model, Call((x,), {}), error)
             raise
-        reducer.finish()
+        numbers: list[int] = batch.numbers.tolist()
         if missing := [name for name in self.scanned.layers if name not in reducer.seen]:
-            first, last = int(batch.numbers[0]), int(batch.numbers[-1])
-            raise InputError(f"layer {missing[0]!r} did not run on images {first} to {last}; leave it out")
+            raise InputError(f"layer {missing[0]!r} did not run on images {numbers[0]} to {numbers[-1]}; leave it out")
+        self._enter(reducer.maxima, numbers)
+
+    def results(self) -> dict[str, LayerResults]:
+        """What was found, by layer, on the CPU. The only time at which the host reads something, but for `check`.
+
+        Raises:
+            InputError: If activations are not finite.
+        """
+        self.check()
+        for tally in self._each_tally():
+            self._found.update(tally.parts())
+        return {name: self._found[name] for name in self._tallies or self._found}
+
+    def check(self) -> None:
+        """Raise InputError if activations were not finite."""
+        images: dict[str, int] = {}
+        for tally in self._each_tally():
+            tally.merge()
+            images |= tally.not_finite()
+        if images:
+            name = min((name for name in self._tallies if name in images), key=lambda name: images[name])
+            raise InputError(f"the activations of layer {name!r} are not all finite on image {images[name]}")
+
+    def _each_tally(self) -> list[Tally]:
+        return list(dict.fromkeys(self._tallies.values()))
+
+    # One batch
+
+    def reduced(self, name: str, maps: Tensor) -> Maxima:
+        """The strongest units of a layer's maps, (N, channels, ...), where they wait if there is a place for them."""
+        tally, dims = self._tallies.get(name), tuple(maps.shape[2:])
+        if tally is not None and _fits(tally, name, maps):
+            values, places = tally.room(name, len(maps))
+        else:
+            values = maps.new_empty((len(maps) * self.per_image, maps.shape[1]))
+            places = torch.empty_like(values, dtype=torch.long)
+        if self.per_image == 1:
+            strongest(flat(maps), values, places)
+        else:
+            by_image = values.unflatten(0, (-1, self.per_image))
+            by_image[:, 0] = flat(maps).amax(2)
+            wanted, distances = self._wanted(name, by_image[:, 0]), self.scanned.layers[name].distances
+            places.copy_(several(flat(maps), dims, distances, wanted, by_image).flatten(0, 1))
+        return Maxima(values, places, dims)
+
+    def _wanted(self, name: str, maxima: Tensor) -> tuple[Tensor, Tensor]:
+        """Which maps are searched for several units, from their maxima (N, channels): images and channels, (n,) each.
+
+        All of them on an accelerator, where the host would have to wait to know which.
+        """
+        if maxima.device.type != "cpu":
+            every = torch.arange(maxima.numel(), device=maxima.device)
+            return every // maxima.shape[1], every % maxima.shape[1]
+        maxima = maxima.double().T
+        order = maxima.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        enters = torch.ones_like(order, dtype=torch.bool)
+        if name in self._tallies:
+            tally = self._tallies[name]
+            top = tally.results.rows(tally.columns[name]).top
+            enters = ~(maxima.gather(1, order) < top.values[:, -1:])
+        wanted = torch.zeros_like(maxima, dtype=torch.bool).scatter_(1, order, enters)
+        images, found = wanted.T.nonzero().unbind(1)
+        return images, found
+
+    @on_the_cpu
+    def _enter(self, maxima: Mapping[str, Maxima], numbers: Sequence[int]) -> None:
+        """Let the maxima of a batch wait."""
+        if not all(self._waits(name, found) for name, found in maxima.items()):
+            self._make_places(maxima, len(numbers))
+        for tally in self._each_tally():
+            tally.entered(numbers)
+
+    def _waits(self, name: str, found: Maxima) -> bool:
+        """Whether maxima were written where they wait."""
+        tally = self._tallies.get(name)
+        return tally is not None and tally.dims[name] == found.dims and _shares(tally, found.values)
+
+    def _make_places(self, maxima: Mapping[str, Maxima], images: int) -> None:
+        """Make places for maxima of other layers, types or sizes than those that wait, and write them there."""
+        kept = {name: Maxima(one.values.clone(), one.places.clone(), one.dims) for name, one in maxima.items()}
+        alike = all(
+            name in self._tallies and _fits(self._tallies[name], name, one.values) for name, one in kept.items()
+        )
+        if alike:
+            for tally in self._each_tally():
+                tally.change_dims({name: kept[name].dims for name in tally.columns})
+        else:
+            self._found = self.results()
+            groups: dict[tuple[torch.device, torch.dtype], dict[str, Maxima]] = {}
+            for name, one in kept.items():
+                self._check_channels(name, one.values.shape[1])
+                groups.setdefault((one.values.device, one.values.dtype), {})[name] = one
+            tallies = [Tally(group, self._found, self.k, self.per_image) for group in groups.values()]
+            by_name = {name: tally for tally in tallies for name in tally.columns}
+            self._tallies, self._found = {name: by_name[name] for name in kept}, {}
+        for name, one in kept.items():
+            values, places = self._tallies[name].room(name, images)
+            values.copy_(one.values)
+            places.copy_(one.places)
+
+    def _check_channels(self, name: str, now: int) -> None:
+        before = len(self._found[name].top.values) if name in self._found else now
+        if before != now:
+            raise InputError(
+                f"layer {name!r} has {now} channels and had {before} on earlier images; leave it out, or give images "
+                f"of one size"
+            )
+
+
+def _fits(tally: Tally, name: str, values: Tensor) -> bool:
+    """Whether values (N, channels, ...) of a layer can be written into a tally."""
+    columns = tally.columns[name]
+    alike = values.dtype == tally.dtype and values.device == tally.device
+    return alike and values.shape[1] == columns.stop - columns.start
+
+
+def _shares(tally: Tally, values: Tensor) -> bool:
+    return values.untyped_storage().data_ptr() == tally.values.untyped_storage().data_ptr()
 
 
 class _Reducer(Observer):
     """Reduces the maps of each layer, (N, channels, ...), to their strongest units as the layer runs."""
 
-    def __init__(self, scanner: Scanner, numbers: Tensor, results: dict[str, LayerResults]) -> None:
+    def __init__(self, scanner: Scanner, count: int) -> None:
         super().__init__(scanner.scanned.model, scanner.scanned.layers)
-        self.scanner, self.numbers, self.results = scanner, numbers, results
-        self.on_device: list[tuple[str, Tensor, Tensor]] = []  # on a GPU: layer, maxima and their packed positions
+        self.scanner, self.count = scanner, count
+        self.maxima: dict[str, Maxima] = {}
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             axis = self.scanner.scanned.layers[name].channel_axis
-            maps = tensor.unflatten(0, (len(self.numbers), -1)).movedim(axis + 1, 1)
-            self._reduce(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
+            maps = tensor.unflatten(0, (self.count, -1)).movedim(axis + 1, 1)
+            self.maxima[name] = self.scanner.reduced(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
         return True
-
-    def _reduce(self, name: str, maps: Tensor) -> None:
-        dims = tuple(maps.shape[2:])
-        if name not in self.results:
-            self.results[name] = LayerResults(maps.shape[1], self.scanner.k, len(dims))
-        maxima = maps.amax(tuple(range(2, maps.ndim))) if dims else maps
-        if maps.is_cuda and self.scanner.per_image == 1:
-            # All layers run before anything waits for the device.
-            positions = packed(maps.flatten(2).argmax(2), dims) if dims else torch.zeros_like(maxima, dtype=torch.long)
-            self.on_device.append((name, maxima, positions))
-        elif dims:
-            self._enter_from_maps(name, maxima.cpu().double(), maps)
-        else:
-            values = maxima.cpu().double()
-            self._enter_at(name, values, torch.zeros_like(values, dtype=torch.long))
-
-    @on_the_cpu
-    def finish(self) -> None:
-        """Enter what is still on the device."""
-        for name, maxima, positions in self.on_device:
-            self._enter_at(name, maxima.cpu().double(), positions.cpu())
-
-    def _enter_at(self, name: str, maxima: Tensor, positions: Tensor) -> None:
-        """Enter the maxima of maps, (N, channels), at known packed positions of that shape."""
-        order, images, enters = self._candidates(name, maxima)
-        places = torch.where(enters, positions.gather(0, order), -1)
-        self.results[name].top.enter(maxima.gather(0, order), images, places)
-        self.results[name].statistics.add(maxima)
-
-    def _enter_from_maps(self, name: str, maxima: Tensor, maps: Tensor) -> None:
-        """Enter the strongest units of maps, (N, channels, ...), whose maxima are known, (N, channels)."""
-        order, images, enters = self._candidates(name, maxima)
-        best, count = maxima.gather(0, order), self.scanner.per_image
-        columns = torch.arange(maxima.shape[1]).expand_as(order)
-        shape = (count, *best.shape)
-        values, places = torch.full(shape, -torch.inf, dtype=torch.float64), torch.full(shape, -1)
-        values[0] = best
-        for row in order[enters].unique():
-            of_image = (order == row) & enters
-            channels = columns[of_image]
-            if count == 1:
-                places[0, of_image] = first_maxima(maps[row], channels, best[of_image])
-            else:
-                distances = self.scanner.scanned.layers[name].distances
-                values[:, of_image], places[:, of_image] = strongest(
-                    maps[row][channels.to(maps.device)], count, distances
-                )
-        top = self.results[name].top
-        top.enter(values.flatten(0, 1), images.expand(shape).flatten(0, 1), places.flatten(0, 1))
-        self.results[name].statistics.add(maxima)
-
-    def _candidates(self, name: str, maxima: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Which images of the batch may enter the channels' lists.
-
-        Returns:
-            Per channel, at most k of the batch's rows by descending maximum, (candidates, channels); the numbers of
-            their images; and which of them would enter, both of that shape.
-
-        Raises:
-            InputError: If a maximum is not finite.
-        """
-        if not bool(torch.isfinite(maxima).all()):
-            number = int(self.numbers[(~torch.isfinite(maxima)).any(1)][0])
-            raise InputError(f"the activations of layer {name!r} are not all finite on image {number}")
-        order = maxima.sort(dim=0, descending=True, stable=True).indices[: self.scanner.k]  # no other can enter
-        images = self.numbers[order]
-        return order, images, self.results[name].top.may_enter(maxima.gather(0, order), images)

@@ -29,9 +29,11 @@ from torch import Tensor
 from deconvviz import __version__
 from deconvviz.arguments import FLAG, NET, PATH, check_counts, one_of, optional, takes
 from deconvviz.data.batches import Batch, as_dataset, batches, none_readable
+from deconvviz.data.folder import ImageFolder
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.naming import name_of_item, short_name
 from deconvviz.data.source import Source, content_of
+from deconvviz.data.workers import sensible_workers
 from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
@@ -46,7 +48,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
 from deconvviz.recording.layer_names import Layers, layer_names
-from deconvviz.recording.placement import Placement, pins
+from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
@@ -62,7 +64,7 @@ def scan(
     batch_size: int = 64,
     state: str | os.PathLike[str] | None = None,
     per_image: int = 1,
-    workers: int = 0,
+    workers: int | None = None,
     on_error: str = "skip",
     progress: bool = True,
 ) -> TopActivations:
@@ -81,7 +83,8 @@ def scan(
         state: A folder in which progress is kept, so that the same call continues from there.
         per_image: How many units of one image a channel's list may hold. Of two units whose receptive fields share
             more than half of their extent along every axis only the stronger one counts.
-        workers: Number of processes that load images.
+        workers: Number of processes that load images; 0 loads them in this one. None: for a folder of images as many as
+            are useful (`deconvviz.data.workers`), and 0 for other datasets.
         on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
         progress: Show a bar with the rate and the time left.
 
@@ -93,7 +96,8 @@ def scan(
             images ends.
     """
     check_counts(k=k, batch_size=batch_size, per_image=per_image)
-    check_counts(0, workers=workers)
+    if workers is not None:
+        check_counts(0, workers=workers)
     names = layer_names(layers, net.model)
     ranks, source = Ranks(), Source(as_dataset(dataset))
     if source.indexed and not source.count:
@@ -102,7 +106,7 @@ def scan(
     job = _Job(net, source, ranks, options)
     with Restored() as lock:
         job.begin(state, lock)
-        job.run(int(workers), progress)
+        job.run(None if workers is None else int(workers), progress)
         total = job.finish()
     return _scan_result(total, source.data, job.provenance())
 
@@ -131,7 +135,8 @@ class _Job:
         self.preprocess = self.placement.preprocess(net.preprocess)
         self.state = ScanState(None, {}, ranks)
         self.compares = False  # whether batches of an iterable that come again are compared
-        self.scanner: Scanner | None = None  # made from the first image
+        self.scanned: ScannedLayers | None = None  # known from the first image
+        self.scanner: Scanner | None = None
 
     def begin(self, folder: str | os.PathLike[str] | None, lock: Restored) -> None:
         """Read what an earlier job has left, after checking that it and all processes of this job do the same.
@@ -167,17 +172,16 @@ class _Job:
         identity = self.options.identity() | kept | identity_of(net.model, source, net.preprocess)
         first = source.first(self.preprocess)
         if first is not None:
-            self.scanner = self._new_scanner(first[None])
-        shown = None if self.scanner is None else dict(self.scanner.scanned.on_first_image)
+            self.scanned = self._scanned(first[None])
+        shown = None if self.scanned is None else dict(self.scanned.on_first_image)
         return identity | {"layers on the first image": shown}
 
-    def _new_scanner(self, images: Tensor) -> Scanner:
+    def _scanned(self, images: Tensor) -> ScannedLayers:
         options = self.options
         with Restored(as_it_was(self.net.model), torch.no_grad()):
-            scanned = ScannedLayers.of(self.net, options.layers, images[:1], options.batch_size > 1)
-        return Scanner(scanned, options.k, options.per_image)
+            return ScannedLayers.of(self.net, options.layers, images[:1], options.batch_size > 1)
 
-    def run(self, workers: int, progress: bool) -> None:
+    def run(self, workers: int | None, progress: bool) -> None:
         """See all batches of this process that are left."""
         own = self.state.own
         total = self.source.count if self.source.indexed else None
@@ -198,8 +202,7 @@ class _Job:
         loading = batches(
             *(self.source.items(), self.preprocess, self.options.batch_size),
             is_wanted,
-            workers=workers,
-            pin=pins(self.placement.device),
+            workers=self._workers() if workers is None else workers,
         )
         with bar, Restored() as settings:
             for batch in settings.enter_context(loading):
@@ -207,7 +210,15 @@ class _Job:
                     items = (len(batch.numbers) + len(batch.broken)) * self.ranks.world  # others are about as far
                     bar.update(items if total is None else min(items, total - bar.n))
         self.state.check_all_compared()
-        self.state.save(now=True)
+        self._keep()
+
+    def _workers(self) -> int:
+        """How many processes load the images, where the caller does not say."""
+        if not isinstance(self.source.data, ImageFolder):
+            return 0
+        device, first = self.placement.device, self.source.first(self.preprocess)
+        on_the_cpu = device is None or device.type == "cpu"
+        return sensible_workers(self.source.data, first, self.options.batch_size, on_the_cpu)
 
     def _see(self, batch: Batch) -> bool:
         """Enter a batch, or compare it with what it was; returns whether it was entered."""
@@ -219,13 +230,22 @@ class _Job:
             number, reason = batch.broken[0]
             raise DataError(f"item {name_of_item(self.source.data, number)} cannot be read: {reason}")
         if batch.images is not None:
-            self.scanner = self.scanner or self._new_scanner(batch.images)
+            self.scanned = self.scanned or self._scanned(batch.images)
+            options, found = self.options, self.state.own.layers
+            self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, found)
             # Batch by batch, so that other threads can use the model in between.
             with Restored(as_it_was(self.net.model), torch.no_grad()):
-                self.scanner.run(batch, self.state.own.layers)
+                self.scanner.run(batch)
         self.state.own.add(batch, content)
-        self.state.save()
+        if self.state.due:
+            self._keep()
         return True
+
+    def _keep(self) -> None:
+        """Take over what was found on the device, and write it if there is a folder."""
+        if self.scanner is not None:
+            self.state.own.layers = self.scanner.results()
+        self.state.save()
 
     def finish(self) -> ScanProgress:
         """What all processes have seen."""

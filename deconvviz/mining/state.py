@@ -106,13 +106,16 @@ class ScanState:
 
     # Writing and merging
 
-    def save(self, now: bool = False) -> None:
-        """Write this process's progress to the folder, if the last write is long enough ago, or `now`."""
+    @property
+    def due(self) -> bool:
+        """Whether the last write is long enough ago."""
+        return time.monotonic() - self._written_at >= max(SECONDS, SHARE * self._write_took)
+
+    def save(self) -> None:
+        """Write this process's progress to the folder, if there is one."""
         started = time.monotonic()
-        due = started - self._written_at >= max(SECONDS, SHARE * self._write_took)
-        if self.root is None or not (now or due):
-            return
-        self.own.save(self.root / f"rank-{self.rank}.safetensors", self.identity)
+        if self.root is not None:
+            self.own.save(self.root / f"rank-{self.rank}.safetensors", self.identity)
         self._written_at = time.monotonic()
         self._write_took = self._written_at - started
 

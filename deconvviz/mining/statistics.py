@@ -12,8 +12,8 @@ from torch import Tensor
 LOWEST, OCTAVES, PER_OCTAVE = -20, 48, 4  # the histogram: 2^-21 to 2^27, four bins to an octave, either sign
 BINS = 2 * OCTAVES * PER_OCTAVE + 1  # negative from large to small, zero, positive from small to large
 PIECE = 16  # bits of a mantissa that are summed together, in groups of as many exponents: 2^32 images fit an integer
-PIECES = 4  # of the 53 bits of a float64
-SHIFT = 1073 + 4 * PIECE  # float64's least exponent, of a mantissa's last piece, becomes zero
+PIECES = {torch.float64: 4, torch.float32: 2}  # that a mantissa fills; 1 for the others
+SHIFT = 1073 + PIECES[torch.float64] * PIECE  # float64's least exponent, of a mantissa's last piece, becomes zero
 GROUPS = (SHIFT + 1024) // PIECE + 1
 
 
@@ -27,38 +27,36 @@ class RunningStatistics:
         histogram: Number of images per bin, (channels, bins); see `bin_edges`.
     """
 
-    def __init__(self, channels: int) -> None:
-        self.fired = torch.zeros(channels, dtype=torch.long)
-        self.maximum = torch.full((channels,), -torch.inf, dtype=torch.float64)
-        self.sums = torch.zeros(channels, GROUPS, dtype=torch.long)
-        self.histogram = torch.zeros(channels, BINS, dtype=torch.int32)
+    def __init__(self, channels: int, device: torch.device | None = None) -> None:
+        self.fired = torch.zeros(channels, dtype=torch.long, device=device)
+        self.maximum = torch.full((channels,), -torch.inf, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(channels, GROUPS, dtype=torch.long, device=device)
+        self.histogram = torch.zeros(channels, BINS, dtype=torch.int32, device=device)
 
     def add(self, maxima: Tensor) -> None:
-        """Add images by the activation of their strongest unit, (images, channels)."""
-        values = maxima.double().T
+        """Add images by the activation of their strongest unit, (channels, images), without a read by the host."""
+        values = maxima.double()
         self.fired += (values > 0).sum(1)
-        self.maximum = torch.maximum(self.maximum, values.amax(1))
+        self.maximum.copy_(torch.maximum(self.maximum, values.amax(1)))
         mantissa, exponent = torch.frexp(values)
         exponent = exponent.long()
-        self._add_to_sums(mantissa, exponent)
+        self._add_to_sums(mantissa, exponent, PIECES.get(maxima.dtype, 1))
         bins = _bins(values, mantissa, exponent)
         self.histogram.scatter_add_(1, bins, torch.ones_like(bins, dtype=torch.int32))
 
-    def _add_to_sums(self, mantissa: Tensor, exponent: Tensor) -> None:
+    def _add_to_sums(self, mantissa: Tensor, exponent: Tensor, pieces: int) -> None:
         rest, place = mantissa, exponent + SHIFT
-        for _ in range(PIECES):  # float32's 24 bits fill the first two
+        for _ in range(pieces):
             piece = (rest * 2**PIECE).trunc()
             self.sums.scatter_add_(1, place // PIECE, piece.long() << place % PIECE)
             rest, place = rest * 2**PIECE - piece, place - PIECE
-            if not rest.any():
-                break
 
     def merge(self, other: RunningStatistics) -> None:
         """Add the statistics of other images."""
         self.fired += other.fired
         self.sums += other.sums
         self.histogram += other.histogram
-        self.maximum = torch.maximum(self.maximum, other.maximum)
+        self.maximum.copy_(torch.maximum(self.maximum, other.maximum))
 
     def mean(self, count: int) -> Tensor:
         """The mean over `count` images, (channels,), exact before it is rounded once."""

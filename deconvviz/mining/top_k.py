@@ -23,46 +23,41 @@ class TopK:
         positions: Positions, each packed into one number as by `packed`, (channels, k); -1 for none.
     """
 
-    def __init__(self, channels: int, k: int, dimensions: int) -> None:
+    def __init__(self, channels: int, k: int, dimensions: int, device: torch.device | None = None) -> None:
         self.k = k
         self.dimensions = torch.tensor(dimensions)
-        self.values = torch.full((channels, k), -torch.inf, dtype=torch.float64)
-        self.images = torch.full((channels, k), -1, dtype=torch.long)
-        self.positions = torch.full((channels, k), -1, dtype=torch.long)
+        self.values = torch.full((channels, k), -torch.inf, dtype=torch.float64, device=device)
+        self.images = torch.full((channels, k), -1, dtype=torch.long, device=device)
+        self.positions = torch.full((channels, k), -1, dtype=torch.long, device=device)
 
     def may_enter(self, values: Tensor, images: Tensor) -> Tensor:
-        """Which of the values would be among the k strongest of their channel.
+        """Which of the values would be among the k strongest of their channel, (channels, n).
 
         Args:
-            values: Activations, (n, channels).
-            images: Their images, (n,) or (n, channels).
+            values: Activations, (channels, n).
+            images: Their images, (channels, n).
         """
-        images = images[:, None] if images.ndim == 1 else images
-        weakest, last = self.values[:, -1], self.images[:, -1]
+        weakest, last = self.values[:, -1:], self.images[:, -1:]
         return (values > weakest) | ((values == weakest) & ((images < last) | (last < 0)))
 
     def enter(self, values: Tensor, images: Tensor, positions: Tensor) -> None:
-        """Enter candidates into the lists.
+        """Enter candidates into the lists, without a read by the host.
 
         Args:
-            values: Activations, (n, channels).
-            images: Their images, (n,) or (n, channels).
-            positions: Their packed positions, (n, channels).
+            values: Activations, (channels, n), float64.
+            images: Their images, (channels, n).
+            positions: Their packed positions, (channels, n).
         """
-        changed = self.may_enter(values, images).any(0)
-        candidates = (values, images[:, None].expand_as(values) if images.ndim == 1 else images, positions)
         lists = (self.values, self.images, self.positions)
-        joined = [
-            torch.cat([old[changed], new.T[changed].to(old)], 1) for old, new in zip(lists, candidates, strict=True)
-        ]
+        joined = [torch.cat(pair, 1) for pair in zip(lists, (values, images, positions), strict=True)]
         order = joined[1].argsort(dim=1, stable=True)  # by number, then by value: ties go to the lower number
         order = order.gather(1, joined[0].gather(1, order).argsort(dim=1, descending=True, stable=True))[:, : self.k]
         for old, new in zip(lists, joined, strict=True):
-            old[changed] = new.gather(1, order)
+            old.copy_(new.gather(1, order))
 
     def merge(self, other: TopK) -> None:
         """Enter the lists of other images."""
-        self.enter(other.values.T, other.images.T, other.positions.T)
+        self.enter(other.values, other.images, other.positions)
 
     def map_positions(self) -> Tensor:
         """Positions in the channels' maps, (channels, k, dimensions); -1 for none."""
@@ -72,13 +67,36 @@ class TopK:
 # Positions as one number each, ordered as in the map
 
 
-def packed(indices: Tensor, dims: Sequence[int]) -> Tensor:
-    """Flat indices into maps of size `dims` as numbers from which the position can be told without `dims`."""
-    bits = 62 // max(1, len(dims))
-    numbers = torch.zeros_like(indices)
-    for coordinate in torch.unravel_index(indices, dims) if dims else ():
-        numbers = (numbers << bits) + coordinate
-    return numbers
+class PackedPlaces:
+    """Turns places in maps into numbers from which a position can be told without the sizes of its map.
+
+    Args:
+        geometry: The number of channels of each layer, and the sizes of its maps.
+        device: Where the places lie.
+    """
+
+    def __init__(self, geometry: Sequence[tuple[int, Sequence[int]]], device: torch.device) -> None:
+        deepest = max((len(dims) for _, dims in geometry), default=0)
+        channels = torch.tensor([count for count, _ in geometry], device="cpu")
+        bits = torch.tensor([62 // max(1, len(dims)) for _, dims in geometry], device="cpu")
+        padded = [(1,) * (deepest - len(dims)) + tuple(dims) for _, dims in geometry]  # an axis of size 1 adds nothing
+        sizes = torch.tensor(padded, dtype=torch.long, device="cpu").reshape(len(geometry), deepest)
+        strides = sizes.flip(1).cumprod(1).flip(1) // sizes
+        self.bits = bits.repeat_interleave(channels)[:, None].to(device)
+        self.axes = [
+            (
+                sizes[:, axis].repeat_interleave(channels)[:, None].to(device),
+                strides[:, axis].repeat_interleave(channels)[:, None].to(device),
+            )
+            for axis in range(deepest)
+        ]
+
+    def __call__(self, places: Tensor, channels: slice) -> Tensor:
+        """The packed positions of places, (channels, n), in the maps of some channels."""
+        numbers = torch.zeros_like(places)
+        for size, stride in self.axes:
+            numbers = (numbers << self.bits[channels]) + places // stride[channels] % size[channels]
+        return numbers
 
 
 def unpacked(numbers: Tensor, dimensions: int) -> Tensor:
@@ -87,54 +105,3 @@ def unpacked(numbers: Tensor, dimensions: int) -> Tensor:
     coordinates = [(numbers >> bits * axis) & (2**bits - 1) for axis in reversed(range(dimensions))]
     positions = torch.stack(coordinates, -1) if coordinates else numbers[..., None][..., :0]
     return torch.where(numbers[..., None] < 0, -1, positions)
-
-
-# Maxima of maps
-
-
-def first_maxima(maps: Tensor, channels: Tensor, maxima: Tensor) -> Tensor:
-    """Packed positions of the maxima of one image's maps, the first of equal ones, (n,) on the CPU.
-
-    Args:
-        maps: (channels, *dims).
-        channels: The channels in question, (n,).
-        maxima: Their maxima, (n,).
-    """
-    dims = tuple(maps.shape[1:])
-    channels, last = channels.to(maps.device), maps.movedim(0, -1)
-    if not last.is_contiguous():
-        return packed(maps[channels].flatten(1).argmax(1), dims).cpu()
-    # In channels_last the values of one channel lie far from each other: all channels are searched together.
-    rows = last.flatten(0, -2).index_select(1, channels)
-    index, column = (rows == maxima.to(rows)).nonzero().unbind(1)
-    first = torch.full_like(channels, len(rows)).scatter_reduce_(0, column, index, "amin")
-    return packed(first, dims).cpu()
-
-
-def strongest(maps: Tensor, count: int, distances: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """The strongest units of each map of one image, the first of equal ones.
-
-    A unit suppresses weaker ones whose distance from it is below the given one along every axis.
-
-    Args:
-        maps: (n, *dims).
-        count: How many units of each map to find.
-        distances: Distance per axis, in positions.
-
-    Returns:
-        Activations (count, n), -inf where no unit is left, and packed positions (count, n), both on the CPU.
-    """
-    dims = tuple(maps.shape[1:])
-    remaining = maps.flatten(1)
-    coordinates = torch.unravel_index(torch.arange(remaining.shape[1], device=maps.device), dims)
-    values, positions = [], []
-    for number in range(count):
-        index = remaining.argmax(1)
-        values.append(remaining.gather(1, index[:, None])[:, 0].cpu().double())
-        positions.append(packed(index, dims).cpu())
-        if number + 1 < count:
-            near = torch.ones_like(remaining, dtype=torch.bool)
-            for axis, center, distance in zip(coordinates, torch.unravel_index(index, dims), distances, strict=True):
-                near &= (axis - center[:, None]).abs() < distance
-            remaining = remaining.masked_fill(near, -torch.inf)
-    return torch.stack(values), torch.stack(positions)

@@ -45,13 +45,13 @@ def test_a_mean_is_the_exact_one_rounded_once_in_any_order(batch_size):
     values = values.clamp(-1.7e308, 1.7e308)
     running = RunningStatistics(3)
     for part in values[torch.randperm(500)].split(batch_size):
-        running.add(part)
+        running.add(part.T)
     assert running.mean(500).tolist() == [float(sum(map(Fraction, column)) / 500) for column in values.T.tolist()]
 
 
 def test_a_mean_tells_numbers_apart_that_are_one_in_float32():
     running = RunningStatistics(1)
-    running.add(torch.tensor([[1.0], [1.0 + 2**-51]], dtype=torch.float64))
+    running.add(torch.tensor([[1.0, 1.0 + 2**-51]], dtype=torch.float64))
     assert float(running.mean(2)) == 1 + 2**-52
     assert running.maximum.tolist() == [1.0 + 2**-51]
 

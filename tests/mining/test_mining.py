@@ -170,8 +170,9 @@ def test_results_merge_to_the_same_in_any_order():
     for chunk in torch.randperm(60).split(7):
         part = LayerResults(4, 5, 1)
         for results in (part, whole):
-            results.top.enter(values[chunk], numbers[chunk], numbers[chunk, None].expand(-1, 4))
-            results.statistics.add(values[chunk])
+            images = numbers[chunk].expand(4, -1)
+            results.top.enter(values[chunk].T, images, images)
+            results.statistics.add(values[chunk].T)
         parts.append(part)
     merged = LayerResults(4, 5, 1)
     for part in reversed(parts):
@@ -185,7 +186,7 @@ def test_results_merge_to_the_same_in_any_order():
 def test_means_are_exact_over_a_wide_range():
     values = torch.tensor([[1e-30], [1e30], [-1e30], [2.5], [-1e-30], [3.4e38], [-3.4e38], [0.0]], dtype=torch.float64)
     running = RunningStatistics(1)
-    running.add(values.float().double())
+    running.add(values.float().double().T)
     assert float(running.mean(8)) == 2.5 / 8
     assert len(bin_edges()) == BINS + 1
     assert bin_edges()[-2] / bin_edges()[-2 - PER_OCTAVE] == 2

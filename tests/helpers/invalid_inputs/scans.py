@@ -31,6 +31,18 @@ def wide() -> dv.DeconvNet:
     return dv.DeconvNet(model)
 
 
+def growing() -> dv.DeconvNet:
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.conv(x).flatten(1).relu()
+
+    return dv.DeconvNet(Growing())
+
+
 def atlas(data: Any, top: TopActivations, given: dv.DeconvNet | None = None) -> str:
     return dv.build_atlas(given or grey(), data, top, out="out", progress=False, evidence=False)
 
@@ -169,6 +181,12 @@ CASES: list[Case] = [
         lambda _: atlas(IMAGES, replace(scan(), values={})),
         InputError,
         "the scan has no layers; scan again",
+    ),
+    refused(
+        "a layer whose channels grow with the image",
+        lambda _: dv.scan(growing(), SIZES, layers=["relu"], batch_size=1, progress=False),
+        InputError,
+        "layer 'relu' has 60 channels and had 72 on earlier images; leave it out, or give images of one size",
     ),
     refused(
         "an atlas of images of two sizes",

@@ -1,0 +1,114 @@
+"""The strongest unit of each map, and where it lies: its value and place in one reading of the map.
+
+On an accelerator this is one operation, which the host does not wait for. On the CPU torch's own `max` with indices is
+four to fourteen times slower than `amax`, so maps are reduced block by block, and only the block with the maximum is
+searched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 128  # positions of a map whose values lie next to each other, which are reduced together on the CPU
+AT_ONCE = 2**25  # values that are searched together for several units of a map
+
+
+def flat(maps: Tensor) -> Tensor:
+    """Maps (N, channels, *dims) as (N, channels, positions); a view, except for unusual layouts."""
+    return maps.flatten(2) if maps.ndim > 2 else maps[:, :, None]
+
+
+def strongest(maps: Tensor, values: Tensor, places: Tensor) -> None:
+    """Write the maximum of each map, and its place, the first of equal ones.
+
+    Args:
+        maps: (N, channels, positions).
+        values: For the maxima, (N, channels), of the same type and on the same device.
+        places: For their places, (N, channels), long.
+    """
+    if maps.device.type == "cpu":
+        maximum, place = _by_blocks(maps)
+        values.copy_(maximum)
+        places.copy_(place)
+    else:
+        torch.max(maps, 2, out=(values, places))
+
+
+def _by_blocks(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maxima and their places: the maximum of each block, the first block that has the map's, and the place in it."""
+    count = maps.shape[2]
+    size = _block(maps)
+    if size >= count:
+        return maps.max(2)
+    last = maps.stride(1) < maps.stride(2)  # channels last: blocks lie before channels, as in memory
+    rows = maps.movedim(1, 2) if last else maps
+    axis = 1 if last else 2  # along which the positions lie
+    whole = rows.narrow(axis, 0, count // size * size).unflatten(axis, (-1, size)).amax(axis + 1)
+    if count % size:
+        rest = rows.narrow(axis, count // size * size, count % size).amax(axis, keepdim=True)
+        whole = torch.cat([whole, rest], axis)
+    values, block = whole.max(axis)
+    # The last block may be shorter. Then it is searched with values before it that are smaller than the maximum.
+    start = (block * size).clamp_(max=count - size)
+    steps = torch.arange(size, device=maps.device)
+    steps, where = (steps[:, None], start[:, None]) if last else (steps, start[..., None])
+    return values, start + rows.gather(axis, where + steps).argmax(axis)
+
+
+def _block(maps: Tensor) -> int:
+    """How many positions to reduce together, as was fastest on maps of 7 x 7 to 224 x 224."""
+    count = maps.shape[2]
+    if maps.stride(1) < maps.stride(2):
+        return max(4, math.isqrt(count) // 2)
+    return BLOCK if count > 4 * BLOCK else math.isqrt(count)
+
+
+def several(
+    maps: Tensor, dims: Sequence[int], distances: Sequence[float], wanted: tuple[Tensor, Tensor], found: Tensor
+) -> Tensor:
+    """The strongest units of some maps, the first of equal ones, each with enough distance from stronger ones.
+
+    A unit suppresses weaker ones whose distance from it is below the given one along every axis.
+
+    Args:
+        maps: (N, channels, positions).
+        dims: Sizes of a map.
+        distances: Distance per axis, in positions.
+        wanted: Image and channel of each map to be searched, (n,) each.
+        found: For the activations, (N, count, channels), with the maxima in the first row; other units of maps that are
+            not searched, and units that a map does not have, become -inf.
+
+    Returns:
+        Their places, (N, count, channels), -1 for none.
+    """
+    count = found.shape[1]
+    places = torch.full_like(found, -1, dtype=torch.long)
+    found[:, 1:] = -torch.inf
+    coordinates = _coordinates(torch.arange(maps.shape[2], device=maps.device), dims)
+    for images, channels in _parts(wanted, maps.shape[2]):
+        left = maps[images, channels]
+        for number in range(count):
+            value, place = left.max(1)
+            found[images, number, channels] = value
+            places[images, number, channels] = torch.where(value == -torch.inf, -1, place)
+            if number + 1 < count:
+                near = torch.ones_like(left, dtype=torch.bool)
+                centers = _coordinates(place, dims)
+                for axis, center, distance in zip(coordinates, centers, distances, strict=True):
+                    near &= (axis - center[:, None]).abs() < distance
+                left = left.masked_fill(near, -torch.inf)
+    return places
+
+
+def _coordinates(places: Tensor, dims: Sequence[int]) -> list[Tensor]:
+    """As `torch.unravel_index`, which sends numbers to the device at each call."""
+    return [places // math.prod(dims[axis + 1 :]) % size for axis, size in enumerate(dims)]
+
+
+def _parts(wanted: tuple[Tensor, Tensor], positions: int) -> Iterator[tuple[Tensor, Tensor]]:
+    size = max(1, AT_ONCE // positions)
+    return zip(*(numbers.split(size) for numbers in wanted), strict=True)
