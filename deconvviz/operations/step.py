@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from deconvviz.recording.tape import Operation, Tape, Value
@@ -17,8 +16,8 @@ class Step:
     """A recorded operation, laid out for the units that travel through it.
 
     Attributes:
-        samples: For each unit the index of its sample; the signal then has the units' samples along axis 0. None: the
-            signal has the recorded shape.
+        samples: For each unit the index of its sample, where the recorded numbers lie; the signal then has the units'
+            samples along axis 0. None: the signal has the recorded shape.
         writable: Whether the rule may overwrite the arriving signals, because nothing else reads them.
         dense: Ids of values whose signals are known to fill most of the map. A rule may add those it meets.
         taken: For an input, takes over the signal that has arrived there so far, for a rule that adds to it and
@@ -72,10 +71,9 @@ class Step:
 
     def rows(self, numbers: Tensor) -> Tensor:
         """Recorded samples along axis 0, repeated so that there is one entry per unit."""
-        recorded = self.tape.samples
-        if self.samples is None or (len(self.samples) == recorded and _is_range(self.samples)):
+        if self.samples is None:
             return numbers
-        by_sample: Tensor = numbers.unflatten(0, (recorded, -1))
+        by_sample: Tensor = numbers.unflatten(0, (self.tape.samples, -1))
         return by_sample.index_select(0, self.samples).flatten(0, 1)
 
     def operand(self, name: str, like: Value) -> Any:
@@ -98,7 +96,3 @@ class Step:
         if signal.dtype == value.dtype:
             return signal
         return (signal.real if signal.is_complex() and not value.dtype.is_complex else signal).to(value.dtype)
-
-
-def _is_range(samples: Tensor) -> bool:
-    return bool((samples == torch.arange(len(samples), device=samples.device)).all())

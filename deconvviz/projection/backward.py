@@ -174,12 +174,23 @@ def walk(
 ) -> dict[int, Tensor]:
     """Walk the tape backwards from `layer`. Returns the signals that arrive at the inputs, by the input's id.
 
+    Args:
+        tape: The recorded run.
+        style: Chooses among the rules.
+        layer: The value at which the signal starts.
+        signal: The signal.
+        samples: On the host, for each unit the index of its sample; None if the signal has the recorded shape.
+        met: Receives what is met on the way.
+
     Raises:
         InputError: A signal that arrives is not finite.
         UnsupportedOperation: No part of the signal reaches the input.
     """
     with undisturbed(layer.device):
         signals = {layer.id: signal}
+        if samples is not None:  # sent once, and not at all where each sample has its one unit
+            in_order = torch.equal(samples, torch.arange(tape.samples, device=samples.device))
+            samples = None if in_order else samples.to(layer.device)
         writable: set[int] = set()  # values whose signal nothing else reads
         dense: set[int] = set()  # values whose signal fills most of the map, and those before them
         stops = stopping(tape, layer)
