@@ -230,7 +230,7 @@ class DeconvNet:
     def _project_crops(self, plan: CropPlan, options: _ProjectionOptions) -> Projection:
         met = Met()
         pixels, units = plan.project(options.seed, met)
-        self._check_strict(met)
+        self._check(met)
         return Projection(
             pixels,
             units,
@@ -251,7 +251,7 @@ class DeconvNet:
         value, samples = trace.layer(choice.layer).value, trace.tape.samples
         chosen = choice.units(trace.activations_of(choice.layer))
         pixels, met = self._back(trace, value, chosen, options)
-        self._check_strict(met)
+        self._check(met)
         return Projection(
             pixels[0],
             chosen.units,
@@ -318,7 +318,7 @@ class DeconvNet:
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
         pixels, met = reconstruct(trace.tape, self.style, value, sent)
-        self._check_strict(met)
+        self._check(met)
         shown = images.displayed(trace.call.first, self.preprocess)
         return Reconstruction(
             pixels[0],
@@ -360,7 +360,9 @@ class DeconvNet:
                 raise InputError(f"layer {name!r} returns {tape.layers[name].value.dtype}, which has no activations")
         return tape
 
-    def _check_strict(self, met: Met) -> None:
+    def _check(self, met: Met) -> None:
+        """Raise the error of a check that failed, or of an operation that was linearised under `strict`."""
+        met.finite.settle()
         if self.strict and met.linearised:
             raise UnsupportedOperation(
                 f"under strict=True no operation is linearised, but {' and '.join(met.linearised)} has no mirror"

@@ -57,7 +57,7 @@ from deconvviz.operations.registry import (
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.styles import STYLES, Style
 from deconvviz.operations.vector_jacobian import adjoint, linearised
-from deconvviz.projection.backward import Met, keep_for, samples_apart, walk
+from deconvviz.projection.backward import Met, keep_for, refuse_arrived, samples_apart, walk
 from deconvviz.recording.recorder import record
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Tape, Value
@@ -168,7 +168,11 @@ class _Wrapped(nn.Module):
 
 
 def _sent_back(tape: Tape, style: Style, layer: Value, signal: Tensor, samples: Tensor | None) -> Tensor:
-    return walk(tape, style, layer, signal, samples, met=Met())[tape.inputs[0].id]
+    met = Met()
+    arrived = walk(tape, style, layer, signal, samples, met=met)[tape.inputs[0].id]
+    met.finite.watch(arrived, refuse_arrived)
+    met.finite.settle()
+    return arrived
 
 
 def _autograd(function: Callable[[Tensor], Tensor], x: Tensor, signal: Tensor) -> Tensor:

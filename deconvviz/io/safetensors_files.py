@@ -116,7 +116,7 @@ def check_fields(result: Any) -> None:
     kind: Any = type(result)
     hints = _hints(kind)
     for field in dataclasses.fields(result):
-        checked(getattr(result, field.name), hints[field.name], f"{kind.__name__}.{field.name}")
+        checked(vars(result)[field.name], hints[field.name], f"{kind.__name__}.{field.name}")
 
 
 @functools.cache

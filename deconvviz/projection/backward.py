@@ -24,8 +24,8 @@ from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.styles import Style
 from deconvviz.operations.vector_jacobian import adjoint, linearised
 from deconvviz.projection.batchnorm_folding import folded
+from deconvviz.projection.finite_checks import FiniteChecks
 from deconvviz.projection.half_precision import WideTape, widened
-from deconvviz.projection.model_call import is_finite
 from deconvviz.recording.detached import detaches, stopping
 from deconvviz.recording.isolation import check_threads
 from deconvviz.recording.restoring import Restored
@@ -37,11 +37,19 @@ WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into fil
 
 @dataclass
 class Met:
-    """What a walk met: operations it linearised, those at which part of the signal ended, and detaches it passed."""
+    """What a walk met.
+
+    Attributes:
+        linearised: Operations it linearised.
+        stopped: Operations at which part of the signal ended.
+        detached: Detaches it passed.
+        finite: Checks of what arrived, which wait to be settled.
+    """
 
     linearised: dict[str, None] = field(default_factory=dict)
     stopped: dict[str, None] = field(default_factory=dict)
     detached: dict[str, None] = field(default_factory=dict)
+    finite: FiniteChecks = field(default_factory=FiniteChecks)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,7 @@ def project(
         for image, value in zip(pixels, inputs, strict=True):
             if value.id in arrived:
                 image[batch] = arrived[value.id].reshape(len(part), *image.shape[1:])
+                met.finite.watch(arrived[value.id], refuse_arrived, kept=image[batch])
 
     in_batches(len(seeds), chunk, send_back)
     return pixels, met
@@ -158,6 +167,8 @@ def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple
     tape, layer = widened(tape, style, layer)
     met = Met()
     arrived = walk(tape, style, layer, signal.to(layer.dtype), None, met=met)
+    for part in arrived.values():
+        met.finite.watch(part, refuse_arrived)
     inputs = [value for value in tape.inputs if value.carries_signal]
     return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
 
@@ -183,7 +194,6 @@ def walk(
         met: Receives what is met on the way.
 
     Raises:
-        InputError: A signal that arrives is not finite.
         UnsupportedOperation: No part of the signal reaches the input.
     """
     with undisturbed(layer.device):
@@ -225,7 +235,6 @@ def walk(
             f"no part of the signal reaches the input: it ends at {' and at '.join(met.stopped)}, which has "
             f"neither a mirror nor a derivative; choose a layer before it, or register a rule (deconvviz.rules.mirror)"
         )
-    _check_arrived(signals.values())
     return signals
 
 
@@ -236,14 +245,14 @@ def _step(operation: Operation, tape: Tape, samples: Tensor | None, **options: A
     return Step(operation, tape, samples, **options)
 
 
-def _check_arrived(signals: Iterable[Tensor]) -> None:
-    if (signal := next((part for part in signals if not is_finite(part)), None)) is not None:
-        raise InputError(
-            f"the projection at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or "
-            f"infinite: "
-            f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
-            f"to the input, or give model and input in a wider type, such as model.double() makes"
-        )
+def refuse_arrived(signal: Tensor) -> None:
+    """Raise InputError for a signal that is not finite where it arrives."""
+    raise InputError(
+        f"the projection at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or "
+        f"infinite: "
+        f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
+        f"to the input, or give model and input in a wider type, such as model.double() makes"
+    )
 
 
 def _mirrored(rule: Mirror, op: Step, arriving: list[Tensor | None], met: Met) -> list[tuple[Value, Tensor]]:

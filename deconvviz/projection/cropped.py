@@ -15,12 +15,13 @@ from torch import Tensor
 from deconvviz.operations.borders import fill_outside, filled_outside
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
-from deconvviz.projection.backward import Met, check_constants, in_batches, keep_for, undisturbed, walk
+from deconvviz.projection.backward import Met, check_constants, in_batches, keep_for, refuse_arrived, undisturbed, walk
 from deconvviz.projection.crop_cost import UnitCrops, may_pay
 from deconvviz.projection.crops import Crops, write_crops
 from deconvviz.projection.device_costs import crop_bytes
+from deconvviz.projection.finite_checks import is_finite
 from deconvviz.projection.half_precision import wide, widened
-from deconvviz.projection.model_call import check_finite, is_finite
+from deconvviz.projection.model_call import check_finite
 from deconvviz.recording.blank_tensors import zeros
 from deconvviz.recording.tape import Tape, Value, mapped
 
@@ -136,6 +137,7 @@ class _Projecting:
         arrived = walk(tape, units.style, layer, signal.to(layer.dtype), None, met=self.met)
         image = crops.tape.inputs[0]
         if image.id in arrived:
+            self.met.finite.watch(arrived[image.id], refuse_arrived)
             _put_back(arrived[image.id], crops.origins[image.id][1], batch, pixels)
         return values.cpu()
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.images import to_input
+from deconvviz.projection.finite_checks import is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.tape import Layer, mapped, paths
@@ -89,18 +90,14 @@ def images_of(inputs: Any, model: nn.Module, preprocess: Any, what: str) -> Tens
 
 def check_finite(tensor: Tensor, name: str = "the input") -> None:
     """Raise InputError where a tensor holds NaN or infinity."""
-    if is_finite(tensor):
-        return
+    if not is_finite(tensor):
+        refuse_not_finite(tensor, name)
+
+
+def refuse_not_finite(tensor: Tensor, name: str = "the input") -> None:
+    """Raise InputError for a tensor that holds NaN or infinity."""
     bad = int((~torch.isfinite(tensor)).sum())
     raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor, if it has numbers, holds neither NaN nor infinity."""
-    # A sum is finite unless something in it is not, or it overflows: only then is each number looked at.
-    if tensor.dtype.itemsize == 1 or tensor.dtype == torch.complex32:  # in which torch does not calculate
-        tensor = tensor.to(wide(tensor.dtype))
-    return tensor.is_meta or bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def check_dense(tensor: Tensor, name: str) -> None:

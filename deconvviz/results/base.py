@@ -24,9 +24,10 @@ from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
-from deconvviz.results.summary import summary
+from deconvviz.results.summary import held, summary
 
-FORMAT = 1  # increased when older code can no longer read a saved result
+FORMAT = 2  # increased when older code can no longer read a saved result; 2 may hold windows, other files are still 1
+_WINDOWS = '"kind": "CroppedPixels"'
 
 K = TypeVar("K")
 R = TypeVar("R", bound="Result")
@@ -100,8 +101,9 @@ class Result:
             path: The file to write. An existing file is replaced.
         """
         tensors: dict[str, torch.Tensor] = {}
-        manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
-        return write_tensors(path, tensors, {"deconvviz": json.dumps(manifest)})
+        result = json.dumps(_encode(self, "", tensors))
+        manifest = f'{{"format": {FORMAT if _WINDOWS in result else 1}, "result": {result}}}'
+        return write_tensors(path, tensors, {"deconvviz": manifest})
 
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:
@@ -119,9 +121,9 @@ class Result:
         try:
             with safe_open(os.fspath(path), framework="pt") as stored:
                 manifest = manifest_of(stored, "deconvviz")
-                if manifest["format"] != FORMAT:
+                if manifest["format"] not in range(1, FORMAT + 1):
                     raise DataError(
-                        f"{os.fspath(path)!r} has format {manifest['format']!r}; this version reads {FORMAT}"
+                        f"{os.fspath(path)!r} has format {manifest['format']!r}; this version reads 1 to {FORMAT}"
                     )
                 result = _decode(manifest["result"], stored)
         except DataError:
@@ -172,9 +174,7 @@ def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
         tensors[key] = value.detach().cpu().contiguous().clone()
         return {"tensor": key}
     if dataclasses.is_dataclass(value):
-        fields = {
-            f.name: _encode(getattr(value, f.name), f"{key}.{f.name}", tensors) for f in dataclasses.fields(value)
-        }
+        fields = {f.name: _encode(held(value, f.name), f"{key}.{f.name}", tensors) for f in dataclasses.fields(value)}
         return {"kind": type(value).__name__, "fields": fields}
     if isinstance(value, dict):
         return {"mapping": [[k, _encode(v, f"{key}.{k}", tensors)] for k, v in value.items()]}

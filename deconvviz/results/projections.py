@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, kind
+from deconvviz.results.cropped_pixels import CroppedPixels
 
 
 @kind
@@ -64,6 +65,8 @@ class Provenance:
 class Projection(Result):
     """What activated units, in pixels.
 
+    A projection from crops holds the crops, and makes `pixels` when they are first read.
+
     Attributes:
         pixels: (units, input shape), signed, because the last step of a deconvnet is not rectified.
         units: One unit per row of `pixels`.
@@ -80,11 +83,43 @@ class Projection(Result):
     provenance: Provenance
     others: dict[str, torch.Tensor] = field(default_factory=dict)
 
+    @property
+    def crops(self) -> list[torch.Tensor]:
+        """Each unit's pixels in its receptive field, (C, *size of the field)."""
+        return [self.cut(row, field) for row, field in enumerate(self.receptive_fields.tolist())]
+
+    def cut(self, row: int, box: Sequence[Sequence[int]]) -> torch.Tensor:
+        """The pixels of one unit in a box.
+
+        Args:
+            row: The unit.
+            box: Per spatial dimension the first pixel and one past the last.
+
+        Returns:
+            A tensor (C, *size of the box).
+        """
+        held = self.held
+        if isinstance(held, CroppedPixels):
+            return held.cut(row, box)
+        places: tuple[Any, ...] = (..., *(slice(first, last) for first, last in box))
+        return held[row][places]
+
+    def whole(self, row: int) -> torch.Tensor:
+        """The pixels of one unit, of the input's shape; unlike `pixels` it makes no other unit's."""
+        held = self.held
+        return held.one(row) if isinstance(held, CroppedPixels) else held[row]
+
+    @property
+    def held(self) -> torch.Tensor | CroppedPixels:
+        """The pixels as they are held in memory: whole images, or windows of them."""
+        held: torch.Tensor | CroppedPixels = vars(self)["pixels"]
+        return held
+
     def __getitem__(self, rows: torch.Tensor) -> Projection:
         """The units in the given `rows` (n,), in this order."""
         return dataclasses.replace(
             self,
-            pixels=self.pixels[rows],
+            pixels=cast(torch.Tensor, self.held[rows]),
             units=tuple(self.units[row] for row in rows.tolist()),
             receptive_fields=self.receptive_fields[rows],
             others={name: pixels[rows] for name, pixels in self.others.items()},
@@ -99,14 +134,39 @@ class Projection(Result):
             images: The images of all samples.
         """
         first = parts[0][1]
+        held = [part.held for _, part in parts]
+        windows = [one for one in held if isinstance(one, CroppedPixels)]
+        whole = len(windows) < len(held)
         return cls(
-            torch.cat([part.pixels for _, part in parts]),
+            torch.cat([part.pixels for _, part in parts])
+            if whole
+            else cast(torch.Tensor, CroppedPixels.joined(windows)),
             tuple(dataclasses.replace(unit, sample=n) for n, part in parts for unit in part.units),
             torch.cat([part.receptive_fields for _, part in parts]),
             images,
             first.provenance,
             {name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
         )
+
+
+class _Pixels:
+    """The field `Projection.pixels`: a tensor, or windows from which it is made when it is first read."""
+
+    def __set__(self, projection: Projection, given: torch.Tensor | CroppedPixels) -> None:
+        vars(projection)["pixels"] = given
+
+    def __get__(self, projection: Projection, owner: type) -> torch.Tensor:
+        given: torch.Tensor | CroppedPixels = vars(projection)["pixels"]
+        if isinstance(given, torch.Tensor):
+            return given
+        if "whole" not in vars(projection):
+            vars(projection)["whole"] = given.whole()
+        made: torch.Tensor = vars(projection)["whole"]
+        return made
+
+
+Projection.pixels = _Pixels()  # type: ignore[assignment]
+Projection.__annotations__["pixels"] = "torch.Tensor | CroppedPixels"  # what a saved file may hold
 
 
 @dataclass(frozen=True)

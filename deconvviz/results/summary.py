@@ -19,12 +19,19 @@ def summary(value: Any) -> str:
     "Unit(sample=0, layer='conv1', channel=3, position=(4, 5), activation=0.5)"
     """
     named = value._fields if hasattr(value, "_fields") else [field.name for field in dataclasses.fields(value)]
-    return f"{type(value).__name__}({', '.join(f'{name}={_field_text(getattr(value, name))}' for name in named)})"
+    return f"{type(value).__name__}({', '.join(f'{name}={_field_text(held(value, name))}' for name in named)})"
+
+
+def held(value: Any, name: str) -> Any:
+    """A field as it is held in memory, where an attribute of that name may be made when it is read."""
+    return vars(value)[name] if dataclasses.is_dataclass(value) else getattr(value, name)
 
 
 def _field_text(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"tensor of shape {tuple(value.shape)}"
+    if type(value).__name__ == "CroppedPixels":  # seen as the tensor that is made from it
+        return f"tensor of shape {(len(value), *value.shape)}"
     if isinstance(value, str):
         return repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}...")
     if isinstance(value, (tuple, list, Mapping)):

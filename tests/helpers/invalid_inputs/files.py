@@ -59,7 +59,7 @@ RESULTS: list[Case] = [
         "a result of another version",
         saved(lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 9')),
         DataError,
-        "'top' has format 9; this version reads 1",
+        "'top' has format 9; this version reads 1 to 2",
     ),
     refused(
         "a result that names code",

@@ -1,0 +1,73 @@
+"""Checks for NaN and infinity whose answers the host reads all at once.
+
+To read a number, the host waits until the device has computed it. So a check leaves its answer on the device, and one
+copy brings all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from deconvviz.projection.half_precision import wide
+
+
+class _Check(NamedTuple):
+    """A check that is waiting.
+
+    Attributes:
+        answer: Whether the sum of the numbers is finite, a boolean on the device.
+        numbers: What to look at if it is not.
+        complain: Called with the numbers if they are not all finite; raises the error.
+    """
+
+    answer: Tensor
+    numbers: Tensor
+    complain: Callable[[Tensor], None]
+
+
+class FiniteChecks:
+    """Checks in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Check] = []
+
+    def watch(self, numbers: Tensor, complain: Callable[[Tensor], None], *, kept: Tensor | None = None) -> None:
+        """Check that no number is NaN or infinite, when `settle` is called.
+
+        Args:
+            numbers: The numbers.
+            complain: Called with the numbers if they are not all finite; raises the error.
+            kept: Where the numbers will be found then, if not in the same tensor, which would have to be held in
+                memory until then.
+        """
+        if not numbers.is_meta:
+            self._waiting.append(_Check(sum_is_finite(numbers), numbers if kept is None else kept, complain))
+
+    def settle(self) -> None:
+        """Read all answers, and let the first check that fails complain."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        device = waiting[0].answer.device
+        answers = torch.stack([check.answer.to(device) for check in waiting]).tolist()
+        for check, answer in zip(waiting, answers, strict=True):
+            if not answer and not is_finite(check.numbers):  # a sum may overflow by itself
+                check.complain(check.numbers)
+
+
+def sum_is_finite(numbers: Tensor) -> Tensor:
+    """Whether the sum of numbers is finite, as a boolean on their device; then all of them are."""
+    if numbers.dtype.itemsize == 1 or numbers.dtype == torch.complex32:  # in which torch does not calculate
+        numbers = numbers.to(wide(numbers.dtype))
+    return torch.isfinite(numbers.sum())
+
+
+def is_finite(numbers: Tensor) -> bool:
+    """Whether numbers, if there are any, hold neither NaN nor infinity."""
+    if numbers.is_meta or bool(sum_is_finite(numbers)):
+        return True
+    return bool(torch.isfinite(numbers.to(wide(numbers.dtype))).all())
