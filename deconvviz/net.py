@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvviz import __version__, images
+from deconvviz import images
 from deconvviz.arguments import FLAG, described, known, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.operations.regions import NotLocal
@@ -29,11 +29,11 @@ from deconvviz.projection.backward import Met, keep_for, project, reconstruct, s
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
 from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, prepared, refuse_misfit
+from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, UnitChoice
 from deconvviz.projection.units import ChosenUnits, Position, check_finite_activations, checked_units
-from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
@@ -137,7 +137,8 @@ class DeconvNet:
         """
         wanted = layer_names(layers, self.model)
         call = self._prepared(inputs)
-        return Trace(self._record(call, wanted), self.style, call, wanted)
+        settings = settings_of(self.model, call.first)
+        return Trace(self._record(call, wanted), self.style, call, wanted, settings=settings)
 
     @on_the_cpu
     def project(
@@ -236,7 +237,7 @@ class DeconvNet:
             units,
             plan.receptive_fields(),
             images.displayed(plan.images, self.preprocess),
-            self._provenance(plan.layer, options.seed, met),
+            self._provenance(plan.layer, options.seed, met, settings_of(self.model, plan.images)),
         )
 
     def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
@@ -257,7 +258,7 @@ class DeconvNet:
             chosen.units,
             torch.from_numpy(receptive_fields(trace.tape, value, chosen.map_places(value.shape, samples))),
             images.displayed(trace.call.first, self.preprocess),
-            self._provenance(choice.layer, options.seed, met),
+            self._provenance(choice.layer, options.seed, met, trace.settings),
             trace.others(pixels),
         )
 
@@ -323,7 +324,7 @@ class DeconvNet:
         return Reconstruction(
             pixels[0],
             shown,
-            self._provenance(layer, "activation" if signal is None else "given", met),
+            self._provenance(layer, "activation" if signal is None else "given", met, trace.settings),
             trace.others(pixels),
         )
 
@@ -368,18 +369,8 @@ class DeconvNet:
                 f"under strict=True no operation is linearised, but {' and '.join(met.linearised)} has no mirror"
             )
 
-    def _provenance(self, layer: str, seed: str, met: Met) -> Provenance:
-        return Provenance(
-            type(self.model).__name__,
-            fingerprint(self.model),
-            layer,
-            {"name": self.style.name, **self.style.choices},
-            seed,
-            tuple(met.linearised),
-            tuple(met.stopped),
-            {"deconvviz": __version__, "torch": str(torch.__version__)},
-            tuple(met.detached),
-        )
+    def _provenance(self, layer: str, seed: str, met: Met, settings: dict[str, str]) -> Provenance:
+        return provenance(self.model, self.style, layer, seed=seed, met=met, settings=settings)
 
 
 @dataclass(frozen=True)

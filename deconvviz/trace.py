@@ -25,10 +25,13 @@ class Trace:
         activations: For each layer asked for, the tensor that it returned.
         switches: For each max-pooling layer, the flat indices into each feature map, as torch returns them.
         linearised: Operations without a mirror in the style, which would be linearised, with their layers.
+        settings: The settings of torch under which it ran, as in `Provenance`.
     """
 
-    def __init__(self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None) -> None:
-        self.tape, self.style, self.call = tape, style, call
+    def __init__(
+        self, tape: Tape, style: Style, call: Call, wanted: Collection[str] | None, *, settings: dict[str, str]
+    ) -> None:
+        self.tape, self.style, self.call, self.settings = tape, style, call, settings
         names = tape.layers if wanted is None else wanted
         self.activations = {name: tape.data[tape.layers[name].value.id] for name in names}
         self.switches: dict[str, Tensor] = {}

@@ -26,8 +26,7 @@ from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 from deconvviz.results.summary import held, summary
 
-FORMAT = 2  # increased when older code can no longer read a saved result; 2 may hold windows, other files are still 1
-_WINDOWS = '"kind": "CroppedPixels"'
+FORMAT = 2  # increased when older code can no longer read a saved result; files of lower formats can be read
 
 K = TypeVar("K")
 R = TypeVar("R", bound="Result")
@@ -101,9 +100,8 @@ class Result:
             path: The file to write. An existing file is replaced.
         """
         tensors: dict[str, torch.Tensor] = {}
-        result = json.dumps(_encode(self, "", tensors))
-        manifest = f'{{"format": {FORMAT if _WINDOWS in result else 1}, "result": {result}}}'
-        return write_tensors(path, tensors, {"deconvviz": manifest})
+        manifest = {"format": FORMAT, "result": _encode(self, "", tensors)}
+        return write_tensors(path, tensors, {"deconvviz": json.dumps(manifest)})
 
     @classmethod
     def load(cls: type[R], path: str | os.PathLike[str]) -> R:

@@ -48,6 +48,8 @@ class Provenance:
         stopped: Operations at which part of the signal ended: comparisons, integer casts.
         versions: Versions of deconvviz and torch.
         detached: Detaches that were ignored, where autograd would have stopped.
+        settings: How torch computed when the model ran: device, dtype, layout of the filters, autocast and, on CUDA,
+            TF32. Empty in files of format 1.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Provenance:
     stopped: tuple[str, ...]
     versions: dict[str, str]
     detached: tuple[str, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

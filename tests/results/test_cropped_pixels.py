@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -87,15 +89,24 @@ def test_pixels_are_made_once_and_saved_as_windows(tmp_path):
     assert torch.equal(loaded.held.values, windows.values)
     assert torch.equal(loaded.pixels, projection.pixels)
     assert path.stat().st_size < 4000
-    whole = Projection(
-        projection.pixels,
-        *(getattr(projection, name) for name in ("units", "receptive_fields")),
-        projection.images,
-        WHERE,
-    )
-    assert b'{\\"format\\": 1, ' in whole.save(tmp_path / "whole").read_bytes()  # as before: older versions read it
-    assert b'{\\"format\\": 2, ' in path.read_bytes()
-    assert torch.equal(Projection.load(tmp_path / "whole").pixels, projection.pixels)
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path):
+    """Whole images, and a provenance without settings."""
+    windows = CroppedPixels.blank(2, (1, 6, 6), size=(2, 3), dtype=torch.float32, device=torch.device("cpu"))
+    windows.put(np.array([0, 1]), torch.randn(2, 1, 2, 3), np.array([[0, 0], [4, 3]]))
+    path = dataclasses.replace(projection_of(windows), pixels=windows.whole()).save(tmp_path / "old")
+    now, old = b'{\\"format\\": 2, ', b'{\\"format\\": 1, '
+    settings = b', \\"settings\\": {\\"mapping\\": []}'
+    content = path.read_bytes()
+    assert now in content
+    assert settings in content
+    content = content.replace(now, old).replace(settings, b"")
+    length = int.from_bytes(content[:8], "little") - len(settings)
+    path.write_bytes(length.to_bytes(8, "little") + content[8:])
+    loaded = Projection.load(path)
+    assert torch.equal(loaded.pixels, windows.whole())
+    assert loaded.provenance.settings == {}
 
 
 @pytest.mark.parametrize("start", [5, -1])

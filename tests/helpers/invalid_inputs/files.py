@@ -57,7 +57,7 @@ RESULTS: list[Case] = [
     refused("half a result", saved(lambda content: content[: len(content) // 2]), DataError, NO_RESULT.format("top")),
     refused(
         "a result of another version",
-        saved(lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 9')),
+        saved(lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9')),
         DataError,
         "'top' has format 9; this version reads 1 to 2",
     ),
