@@ -119,8 +119,8 @@ class Preprocess:
     """Conversion of an image to a network's input and, by `inverse`, back to displayable pixels.
 
     Args:
-        size: The shorter side is resized to this (bilinear, antialiased) and the centre square is cropped; None keeps
-            the size.
+        size: The shorter side is resized to this (bilinear, antialiased) and the centre square is cropped; a pair is
+            the height and width to which image and centre are resized and cropped; None keeps the size.
         mean: Per channel, the mean of pixels in [0, 1]; as many numbers as the network has input channels.
         std: Per channel, their standard deviation.
 
@@ -132,12 +132,13 @@ class Preprocess:
         ((1, 8, 8), 2.0, 1.0)
     """
 
-    size: int | None = 224
+    size: int | tuple[int, int] | None = 224
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if self.size is not None and (not isinstance(self.size, (int, np.integer)) or not 1 <= self.size <= 2**16):
+        sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (self.size,)
+        if self.size is not None and not all(isinstance(one, (int, np.integer)) and 1 <= one <= 2**16 for one in sides):
             raise InputError(f"the size of an input is a whole number from 1 to {2**16}, not {described(self.size)}")
         try:
             mean, std = (np.asarray(numbers).astype(float, casting="same_kind") for numbers in (self.mean, self.std))
@@ -163,7 +164,8 @@ class Preprocess:
             raise InputError(f"preprocess takes a PIL image, not {type(image).__name__}")
         image = eight_bits(image).convert("L" if len(self.mean) == 1 else "RGB")
         if self.size is not None:
-            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
+            height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
         pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         mean, std = self._scale(pixels)

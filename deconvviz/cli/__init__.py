@@ -11,13 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from deconvviz import __version__
 from deconvviz.cli.completion import COMPLETION
 from deconvviz.cli.evidence import EVIDENCE
 from deconvviz.cli.experiments import EXPERIMENTS
 from deconvviz.cli.mining import MINING
+from deconvviz.cli.model_options import with_joined_numbers
 from deconvviz.cli.pictures import PICTURES
 from deconvviz.cli.shared import remark
 from deconvviz.cli.training import TRAINING
@@ -96,7 +97,7 @@ def _open_streams() -> None:
 
 def _check_named(args: argparse.Namespace) -> None:
     """Raise InputError for a name that none can have, or is empty, as an unset shell variable is."""
-    for name in ("out", "weights", "state", "root", "top", "classes", "parts"):
+    for name in ("out", "weights", "state", "root", "top", "classes", "parts", "preprocess"):
         if getattr(args, name, None) == "":
             raise InputError(f"--{name} is empty; name a file or folder, or leave it out")
     for name, value in vars(args).items():
@@ -128,6 +129,12 @@ def _give_up_printing() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse does, with options of several numbers that end where the numbers do."""
+        return super().parse_known_args(None if args is None else with_joined_numbers(args), namespace)
+
     def error(self, message: str) -> NoReturn:
         """Exit with a mistake in one line, whatever lines are in what was given."""
         super().error(" ".join(message.splitlines()))

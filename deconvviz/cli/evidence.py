@@ -6,20 +6,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import (
-    Command,
-    bars,
-    batch,
-    check_ending,
-    image,
-    json_argument,
-    loaded,
-    model_arguments,
-    picture_name,
-    report,
-    say,
-)
+from deconvviz.cli.shared import Command, bars, batch, check_ending, image, json_argument, picture_name, report, say
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415

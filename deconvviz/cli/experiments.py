@@ -7,18 +7,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import (
-    Command,
-    bars,
-    batch,
-    image_names,
-    json_argument,
-    list_broken,
-    loaded,
-    model_arguments,
-    report,
-)
+from deconvviz.cli.shared import Command, bars, batch, image_names, json_argument, list_broken, report
 from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:

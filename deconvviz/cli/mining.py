@@ -5,21 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
+from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
-from deconvviz.cli.shared import (
-    Command,
-    bars,
-    first_few,
-    json_argument,
-    list_broken,
-    loaded,
-    model_arguments,
-    remark,
-    report,
-)
+from deconvviz.cli.shared import Command, bars, first_few, json_argument, list_broken, remark, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,9 +38,6 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument(
         "--on-error", choices=("skip", "raise"), help="skip items that cannot be read, or stop at the first one (skip)"
-    )
-    parser.add_argument(
-        "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun, cuda is each rank's own GPU"
     )
 
 
@@ -112,23 +99,11 @@ def _join() -> None:
 
 def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     """The network, the dataset, and the result of its scan."""
-    import torch
-
     from deconvviz.data.by_name import load_data
     from deconvviz.mining.scan import scan
     from deconvviz.results import TopActivations
 
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", args.device):
-        raise InputError(f"--device is cpu, cuda or cuda:N, not {args.device!r}")
-    device = args.device
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
-    if device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"--device {args.device}: torch finds no CUDA device on this machine")
-    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
-        raise InputError(f"--device {args.device}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
     net, _ = loaded(args)
-    net.model.to(device)
     data = load_data(args.data, args.root)
     if saved := getattr(args, "top", None):
         top = TopActivations.load(saved)

@@ -6,19 +6,9 @@ import argparse
 import os
 from typing import Any
 
+from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
-from deconvviz.cli.shared import (
-    Command,
-    bars,
-    check_ending,
-    image,
-    json_argument,
-    loaded,
-    model_arguments,
-    picture_name,
-    report,
-    say,
-)
+from deconvviz.cli.shared import Command, bars, check_ending, image, json_argument, picture_name, report, say
 
 # ruff: noqa: PLC0415
 
@@ -44,8 +34,9 @@ def _layers_arguments(parser: argparse.ArgumentParser) -> None:
 def _layers(args: argparse.Namespace) -> None:
     import torch
 
-    net, shape = loaded(args)
-    report(args, net.layers(torch.zeros(1, *shape)))
+    net, shape = loaded(args, takes_images=False)
+    like = next(net.model.parameters(), torch.zeros(0))
+    report(args, net.layers(like.new_zeros(1, *shape)))
 
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Shared parts of the commands: choosing the model and the images, writing a figure."""
+"""Shared parts of the commands: choosing the images, printing results, writing a figure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
-    from deconvviz.net import DeconvNet
     from deconvviz.results import Tabular
 
 # ruff: noqa: PLC0415
@@ -26,40 +25,6 @@ class Command(NamedTuple):
     summary: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
-
-
-def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
-    """Add the arguments that choose the model, and ``--style`` if the command has styles."""
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
-        "the last two run the code in the file or module",
-    )
-    parser.add_argument("--weights", metavar="FILE", help="safetensors file or state dict (pickled code is not run)")
-    parser.add_argument(
-        "--pretrained", action="store_true", help="download the trained weights from torchvision or timm"
-    )
-    parser.add_argument("--size", type=int, metavar="N", help="height and width of the input in pixels")
-    if style:
-        parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
-
-
-def loaded(args: argparse.Namespace) -> tuple[DeconvNet, tuple[int, ...]]:
-    """The chosen model, and the shape of its input without the batch axis."""
-    import torch
-
-    from deconvviz.models.by_name import load_model
-    from deconvviz.net import DeconvNet
-
-    # Where weights are random they are the same in each process and each time.
-    torch.manual_seed(0)
-    loaded_model = load_model(args.model, args.weights, pretrained=args.pretrained, size=args.size)
-    if loaded_model.remark:
-        remark(f"note: {loaded_model.remark}")
-    return DeconvNet(
-        loaded_model.model, getattr(args, "style", "deconvnet"), preprocess=loaded_model.preprocess
-    ), loaded_model.shape
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deconvviz.arguments import PATH, several, takes
-from deconvviz.errors import DataError, MissingFileError, did_you_mean
+from deconvviz.arguments import PATH, several, short_text, takes
+from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
 from deconvviz.io.safetensors_files import json_of
 
@@ -26,7 +26,7 @@ BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 
 @takes(path=PATH, images=several(PATH, "paths"))
 def read_parts(
-    path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], *, preprocess: Preprocess | None = None
+    path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], *, preprocess: Any = None
 ) -> dict[str, list[PartPlace]]:
     """Read the places that a file marks: for each part one per image, in the order of `images`.
 
@@ -34,12 +34,13 @@ def read_parts(
         path: The CSV or JSON file.
         images: Names or paths of the images.
         preprocess: None if places are pixels of the network's input. Otherwise places are pixels of the image files,
-            and are converted by the preprocessing.
+            and are converted as a `Preprocess` or a preset of torchvision moves them.
 
     Raises:
         MissingFileError: If the file does not exist.
         DataError: If it has another format, omits a part of an image, marks one twice, or marks a place that the
             preprocessing cuts off.
+        InputError: If it is not known where the preprocessing moves a place.
 
     Example:
         >>> import tempfile
@@ -126,20 +127,36 @@ def _place(item: Any, where: str) -> PartPlace:
         raise DataError(said) from None
 
 
-def _moved(image: str | os.PathLike[str], place: PartPlace, preprocess: Preprocess | None) -> PartPlace:
-    """A place in an image file, in the pixels of what the preprocessing makes of it: the centre square, resized."""
-    if preprocess is None or preprocess.size is None or not Path(image).is_file():
+def _moved(image: str | os.PathLike[str], place: PartPlace, preprocess: Any) -> PartPlace:
+    """A place in an image file, in the pixels of what the preprocessing makes of it: the centre, resized."""
+    if preprocess is None or getattr(preprocess, "size", 0) is None or not Path(image).is_file():
         return place
     width, height = read_image(image).size
-    scale, side = preprocess.size / min(width, height), min(width, height)
-    off = ((height - side) / 2, (width - side) / 2)
+    scale, sides = _resizing(preprocess, height, width)
+    part = sides[0] / scale, sides[1] / scale
+    off = ((height - part[0]) / 2, (width - part[1]) / 2)
     if len(place) == 2:
         moved = tuple(math.floor((at + 0.5 - o) * scale) for at, o in zip(place, off, strict=True))
     else:
         moved = tuple(round((at - o) * scale) for at, o in zip(place, off * 2, strict=True))
-    if not all(0 <= at <= preprocess.size - (len(place) == 2) for at in moved):
+    if not all(0 <= at <= side - (len(place) == 2) for at, side in zip(moved, sides * 2, strict=False)):
+        shape = f"square of {round(part[0])}" if sides[0] == sides[1] else f"{round(part[0])} x {round(part[1])}"
         raise DataError(
-            f"the place {place} of {os.fspath(image)!r} lies outside the image, or outside of its centre square of "
-            f"{side} pixels, which is all that the network gets of {height} x {width}"
+            f"the place {place} of {os.fspath(image)!r} lies outside the image, or outside of its centre {shape} "
+            f"pixels, which is all that the network gets of {height} x {width}"
         )
     return moved
+
+
+def _resizing(preprocess: Any, height: int, width: int) -> tuple[float, tuple[int, int]]:
+    """By how much an image is enlarged, and the height and width of the centre that is left."""
+    if isinstance(preprocess, Preprocess) and preprocess.size is not None:
+        sides = preprocess.size if isinstance(preprocess.size, tuple) else (preprocess.size, preprocess.size)
+        return max(sides[0] / height, sides[1] / width), sides
+    crop, resized = (getattr(preprocess, f"{name}_size", None) for name in ("crop", "resize"))
+    if crop and resized:  # a preset of torchvision
+        return int(resized[0]) / min(height, width), (int(crop[0]), int(crop[0]))
+    raise InputError(
+        f"where a part lies after {short_text(preprocess)} is not known; give a deconvviz.images.Preprocess, or "
+        f"mark the parts in images of the size of the input"
+    )

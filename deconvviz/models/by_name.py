@@ -22,7 +22,8 @@ from typing import Any
 from torch import nn
 
 from deconvviz.errors import DependencyError, InputError, MissingFileError, ModelError, did_you_mean
-from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from deconvviz.images import Preprocess
+from deconvviz.models.inputs import InputWishes, input_of, preset_of
 from deconvviz.models.mnist import mnist_cnn
 from deconvviz.models.weights import States, best_match, load_states, read_states
 from deconvviz.models.zfnet import ZFNet
@@ -35,27 +36,40 @@ FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or p
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model, how to make its input from an image, the shape (C, H, W) of one input, and a remark or ''."""
+    """A model, and what its images need.
+
+    Attributes:
+        model: The model.
+        preprocess: How its input is made from an image.
+        shape: The shape (C, H, W) of one input.
+        remark: What is to be known of its weights, or "".
+        assumed: What was assumed of its input without being told, or "".
+    """
 
     model: nn.Module
     preprocess: Callable[[Any], Any]
     shape: tuple[int, ...]
     remark: str = ""
+    assumed: str = ""
 
 
 def load_model(
-    spec: str, weights: str | os.PathLike[str] | None = None, *, pretrained: bool = False, size: int | None = None
+    spec: str,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    pretrained: bool = False,
+    wishes: InputWishes = InputWishes(),  # noqa: B008  frozen
 ) -> LoadedModel:
     """Load the model that `spec` names.
 
     Args:
         spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
-            package.module:factory. A factory is called without arguments and returns a model. The last two run the code
-            in the file or module.
+            package.module:factory. A factory is called without arguments and returns a model, or a pair of a model and
+            its preprocess, a function from a PIL image to a tensor. The last two run the code in the file or module.
         weights: A weights file, see `deconvviz.models.load_weights`. If it is for another number of classes, the model
             is made for that number where the factory has an option such as `num_classes`.
         pretrained: Whether to download the weights from torchvision or timm.
-        size: Height and width of the input, instead of the model's own.
+        wishes: What the input is to be, instead of what the model brings or what is usual.
 
     Raises:
         InputError: If the size does not fit, or nothing can be downloaded.
@@ -65,24 +79,44 @@ def load_model(
         DependencyError: If a library is missing.
     """
     kind = spec.rpartition(":")[0]
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise InputError(f"the size of the input is a whole number from 1, not {size!r}")
     if pretrained and spec != "mnist" and kind not in ("torchvision", "timm"):
         raise InputError(f"there are no weights to download for {spec!r}, but for torchvision:NAME and timm:NAME")
     if spec == "mnist":
-        if size not in (None, 28):
-            raise InputError(f"the model mnist takes 28 x 28 pixels, not {size} x {size}")
-        return LoadedModel(mnist_cnn(weights=weights), Preprocess(28, (0.0,), (1.0,)), (1, 28, 28))
+        height, width = wishes.sides(28)
+        if (height, width) != (28, 28):
+            raise InputError(f"the model mnist takes 28 x 28 pixels, not {height} x {width}")
+        brought = wishes.preprocess or Preprocess(28, (0.0,), (1.0,))
+        return LoadedModel(mnist_cnn(weights=weights), brought, (1, 28, 28))
     make = _maker(spec, pretrained and weights is None)
-    model = _made(spec, make())
+    model, own = _made(spec, make())
     said = ""
     if weights is not None:
         states = read_states(weights)
-        model = _for_classes_of(states, model, lambda **options: _made(spec, make(**options)), _classes_option(make))
+        model = _for_classes_of(states, model, lambda **options: _made(spec, make(**options))[0], _classes_option(make))
         said = str(load_states(model, states))
     elif not pretrained and (spec == "zfnet" or kind in ("torchvision", "timm")):
         said = f"{spec} has random weights; load some with --weights FILE"
-    return _with_images(model, size, said)
+    if kind == "torchvision":
+        own = preset_of(spec.rpartition(":")[2], pretrained)
+    made = input_of(model, wishes, own)
+    assumed = "" if spec == "zfnet" else made.assumed  # as in its paper
+    return LoadedModel(model, made.preprocess, made.shape, said, assumed)
+
+
+def load_preprocess(spec: str) -> Callable[[Any], Any]:
+    """The preprocess that a factory makes, path/to/file.py:factory or package.module:factory; its code is run.
+
+    Raises ModelError, MissingFileError and InputError as `load_model` does.
+    """
+    home, _, name = spec.rpartition(":")
+    if not home:
+        raise ModelError(
+            f"there is no preprocess {spec!r}; a preprocess is path/to/file.py:factory or package.module:factory"
+        )
+    made: Any = _factory(home, name)()
+    if not callable(made):
+        raise ModelError(f"{spec!r} made a {type(made).__name__}, not a function from a PIL image to a tensor")
+    return made  # type: ignore[no-any-return]
 
 
 def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
@@ -100,10 +134,12 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
     raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
 
 
-def _made(spec: str, model: Any) -> nn.Module:
+def _made(spec: str, made: Any) -> tuple[nn.Module, Any]:
+    """The model that a factory made, and its preprocess or None."""
+    model, preprocess = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module")
-    return model
+    return model, preprocess
 
 
 def _classes_option(make: Callable[..., Any]) -> str | None:
@@ -127,21 +163,6 @@ def _for_classes_of(states: States, model: nn.Module, make: Callable[..., nn.Mod
                 if not found.sizes and not found.faults:
                     return other
     return model
-
-
-def _with_images(model: nn.Module, size: int | None, remark: str) -> LoadedModel:
-    """Preprocessing by ImageNet's statistics, or none where the first convolution takes other than three channels."""
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    channels, side = first.in_channels if first else 3, size or _usual_size(model)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
-    return LoadedModel(model, Preprocess(side, mean, std), (channels, side, side), remark)
-
-
-def _usual_size(model: nn.Module) -> int:
-    config = getattr(model, "default_cfg", None) or {}  # timm's
-    if "input_size" in config:
-        return int(config["input_size"][-1])
-    return 299 if type(model).__name__ == "Inception3" else 224
 
 
 def _from_torchvision(name: str, pretrained: bool, num_classes: int | None = None) -> nn.Module:

@@ -75,6 +75,23 @@ def _models() -> list[Command]:
         "mnist --weights zero.safetensors": "'zero.safetensors' is truncated or not a safetensors file (…)",
         "mnist --weights photo.png": "'photo.png' is truncated or neither a safetensors file nor a torch checkpoint",
     }
+    named |= {
+        f"{TINY} --mean 0.5": "the mean is given and the std is not; give both",
+        f"{TINY} --mean 1 1 --std 1 1": "there are 3 channels, and 2 means and 2 deviations; give one for each",
+        f"{TINY} --preprocess {TINY} --size 3": (
+            "a preprocess makes the whole input, so there is no size to give; leave it out"
+        ),
+        f"{TINY} --preprocess nets.py": (
+            "there is no preprocess 'nets.py'; a preprocess is path/to/file.py:factory or package.module:factory"
+        ),
+        f"{TINY} --preprocess nets.py:nothing": (
+            "'nets.py:nothing' made a NoneType, not a function from a PIL image to a tensor"
+        ),
+        "torchvision:squeezenet1_1 --channels 1": (
+            "the model brings its own preprocess, of which the channels cannot be changed alone; leave it out, or say "
+            "all of it with a mean and std"
+        ),
+    }
     return [Command(f"layers {rest}", sentence) for rest, sentence in named.items()]
 
 

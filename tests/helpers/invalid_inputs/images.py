@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deconvviz.errors import ImageFileError, MissingFileError
+from deconvviz.data import read_parts
+from deconvviz.errors import ImageFileError, InputError, MissingFileError
 from deconvviz.images import Preprocess, read_image
 from tests.helpers.invalid_inputs.case import Case, gives, picture, refused
 
@@ -105,7 +106,21 @@ MORE = [Image.new("L", (3, 2), 255)]
 BOMB = "is refused as a possible decompression bomb: Image size (3600000000 pixels) exceeds limit of …"
 NOT_FINITE = "cannot be read as an image: it holds values that are NaN or infinite"
 
+
+def marked(_: Path) -> Any:
+    Image.new("RGB", (9, 9)).save("a.png")
+    Path("parts.csv").write_text("image,part,row,column\na.png,eye,4,5\n")
+    return read_parts("parts.csv", ["a.png"], preprocess=max)
+
+
 CASES: list[Case] = [
+    refused(
+        "parts behind a preprocess that may move them",
+        marked,
+        InputError,
+        "where a part lies after … is not known; give a deconvviz.images.Preprocess, or mark the parts in images of "
+        "the size of the input",
+    ),
     gives("a grey image", read("a.png", GREY), ("L", ROWS)),
     gives("one bit", read("a.png", Image.new("1", (2, 1), 1)), ("L", [[255, 255]])),
     gives("grey with opacity", read("a.png", Image.new("LA", (1, 1), (100, 0))), ("L", [[100]])),

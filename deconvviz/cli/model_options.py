@@ -1,0 +1,133 @@
+"""The options that choose a model and how its input is made, and the network that they give."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from deconvviz.cli.shared import remark
+from deconvviz.errors import InputError
+
+if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet
+
+# ruff: noqa: PLC0415
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+OF_NUMBERS = ("--size", "--mean", "--std")  # options of one number or several
+
+
+def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
+    """Add the arguments that choose the model and its input, and ``--style`` if the command has styles."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
+        "the last two run the code in the file or module",
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="safetensors file or a trainer's checkpoint (pickled code is not run)"
+    )
+    parser.add_argument(
+        "--pretrained", action="store_true", help="download the trained weights from torchvision or timm"
+    )
+    parser.add_argument("--size", type=_whole_numbers, metavar="H [W]", help="height and width of the input in pixels")
+    parser.add_argument(
+        "--mean", type=_numbers, metavar="M [M ...]", help="mean of pixels in 0 to 1, of each channel or of all"
+    )
+    parser.add_argument("--std", type=_numbers, metavar="S [S ...]", help="their standard deviation")
+    parser.add_argument(
+        "--channels", type=int, metavar="N", help="1 for grey images, 3 for colours (as the model takes)"
+    )
+    parser.add_argument(
+        "--preprocess",
+        metavar="FILE.py:FACTORY",
+        help="function that makes a preprocess, from a PIL image to a tensor; the code in the file is run",
+    )
+    parser.add_argument("--dtype", choices=DTYPES, help="type in which the model computes (as it is)")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun, cuda is each rank's own GPU (%(default)s)"
+    )
+    if style:
+        parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
+
+
+def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[DeconvNet, tuple[int, ...]]:
+    """The chosen model, and the shape of its input without the batch axis.
+
+    takes_images: whether the command makes inputs of images, so that it says what was assumed of them.
+    """
+    import torch
+
+    from deconvviz.models.by_name import load_model, load_preprocess
+    from deconvviz.models.inputs import InputWishes
+    from deconvviz.net import DeconvNet
+
+    device = _device(args.device)
+    own = load_preprocess(args.preprocess) if args.preprocess else None
+    wishes = InputWishes(args.size, args.mean, args.std, args.channels, own)
+    # Where weights are random they are the same in each process and each time.
+    torch.manual_seed(0)
+    found = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)
+    for text in (found.remark, found.assumed if takes_images else ""):
+        if text:
+            remark(f"note: {text}")
+    model = found.model.to(device, getattr(torch, args.dtype) if args.dtype else None)
+    return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=found.preprocess), found.shape
+
+
+def _device(name: str) -> str:
+    """The device of this process. Raises InputError if there is none of this name."""
+    import torch
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"--device is cpu, cuda or cuda:N, not {name!r}")
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {name}: torch finds no CUDA device on this machine")
+    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
+    return device
+
+
+def with_joined_numbers(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the numbers after an option of `OF_NUMBERS` joined to it, which argparse cannot end in time.
+
+    >>> with_joined_numbers(["--size", "32", "48", "photo.png"])
+    ['--size=32,48', 'photo.png']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        numbers = []
+        while word in OF_NUMBERS and rest and _is_number(rest[0]):
+            numbers.append(rest.pop(0))
+        joined.append(f"{word}={','.join(numbers)}" if numbers else word)
+    return joined
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return _parsed(text, int, "a whole number")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return _parsed(text, float, "a number")
+
+
+def _parsed(text: str, kind: Any, words: str) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {words}") from None

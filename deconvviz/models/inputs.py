@@ -1,0 +1,158 @@
+"""How a model's input is made from an image: as the model brings it, as the caller says, or as is usual."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from deconvviz.errors import InputError
+from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+
+# The presets of torchvision that make an input of one image.
+PRESETS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
+
+
+@dataclass(frozen=True)
+class InputWishes:
+    """What the caller says of the input; None is left to the model.
+
+    Attributes:
+        size: Height and width, or one number for both.
+        mean: Mean of each channel, or one number for all.
+        std: Standard deviation of each channel, or one number for all.
+        channels: Number of channels.
+        preprocess: A function from an image to a tensor, which leaves nothing else to say.
+    """
+
+    size: int | Sequence[int] | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    channels: int | None = None
+    preprocess: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        sides = [self.size] if isinstance(self.size, int) else list(self.size or ())
+        if self.size is not None and (len(sides) not in (1, 2) or not all(_is_whole(side) for side in sides)):
+            shown = sides[0] if len(sides) == 1 else self.size
+            raise InputError(f"the size of the input is a whole number from 1, not {shown!r}")
+        if (self.mean is None) != (self.std is None):
+            given, missing = ("mean", "std") if self.std is None else ("std", "mean")
+            raise InputError(f"the {given} is given and the {missing} is not; give both")
+        if self.channels is not None and not _is_whole(self.channels):
+            raise InputError(f"channels must be a whole number of at least 1, not {self.channels!r}")
+        if self.preprocess is not None and self.others:
+            raise InputError(
+                f"a preprocess makes the whole input, so there is no {self.others[0]} to give; leave it out"
+            )
+
+    @property
+    def others(self) -> list[str]:
+        """The wishes that are given, by name, but for the preprocess."""
+        names = ("size", "mean", "std", "channels")
+        return [name for name in names if getattr(self, name) is not None]
+
+    def sides(self, usual: int) -> tuple[int, int]:
+        """Height and width."""
+        sides = (usual,) if self.size is None else (self.size,) if isinstance(self.size, int) else tuple(self.size)
+        return sides[0], sides[-1]
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """How a model's input is made.
+
+    Attributes:
+        preprocess: A function from an image to a tensor (C, H, W).
+        shape: The shape (C, H, W) of one input.
+        assumed: What was assumed without being told, in a sentence, or "".
+    """
+
+    preprocess: Callable[[Any], Any]
+    shape: tuple[int, ...]
+    assumed: str = ""
+
+
+def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any] | None = None) -> ModelInput:
+    """How the input of a model is made.
+
+    brought: the preprocess that came with the model, or None.
+
+    Raises InputError if the wishes contradict one another, or change only a part of what the model brings.
+    """
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = wishes.channels or (first.in_channels if first else max(3, len(wishes.mean or ())))
+    own: Any = wishes.preprocess or (None if wishes.mean else brought or _of_timm(model))
+    height, width = wishes.sides(_side_of(own) or _usual_side(model))
+    shape = (channels, height, width)
+    if own is not None and not callable(own):
+        raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(own).__name__}")
+    if own is not None and not wishes.others:
+        return ModelInput(own, shape)
+    if own is not None and {"mean", "std"} <= set(vars(own)) and wishes.others == ["size"]:  # a preset of torchvision
+        return ModelInput(Preprocess(_size(height, width), own.mean, own.std), shape)
+    if own is not None:
+        raise InputError(
+            f"the model brings its own preprocess, of which the {wishes.others[0]} cannot be changed alone; "
+            f"leave it out, or say all of it with a mean and std"
+        )
+    if wishes.mean is not None and wishes.std is not None:
+        mean, std = (tuple(one) * channels if len(one) == 1 else tuple(one) for one in (wishes.mean, wishes.std))
+        if {len(mean), len(std)} != {channels}:
+            raise InputError(
+                f"there are {channels} channels, and {len(mean)} means and {len(std)} deviations; give one for each"
+            )
+        return ModelInput(Preprocess(_size(height, width), mean, std), shape)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
+    numbers = "normalised with ImageNet's mean and standard deviation" if channels == 3 else "scaled to 0 to 1"
+    assumed = (
+        f"the model brings no preprocessing; images are resized to {height} x {width} and {numbers}. "
+        f"If it was trained otherwise, say so with --size, --mean and --std, or --preprocess"
+    )
+    return ModelInput(Preprocess(_size(height, width), mean, std), shape, assumed)
+
+
+def preset_of(name: str, pretrained: bool) -> Any:
+    """The transform that torchvision has for a model, or None."""
+    from torchvision import models  # noqa: PLC0415
+
+    try:
+        weights = models.get_model_weights(name)
+    except ValueError:
+        return None
+    known = [getattr(weights, "DEFAULT", None), *weights] if pretrained else list(weights)
+    made = next((one.transforms() for one in known if one is not None), None)
+    return made if type(made).__name__ in PRESETS else None
+
+
+def _size(height: int, width: int) -> int | tuple[int, int]:
+    return height if height == width else (height, width)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
+
+
+def _of_timm(model: nn.Module) -> Any:
+    """The transform that timm has for its own model, or None."""
+    timm = sys.modules.get("timm")  # its models are there only if it is
+    if timm is None or not getattr(model, "pretrained_cfg", None):
+        return None
+    data = sys.modules["timm.data"]
+    return data.create_transform(**data.resolve_data_config({}, model=model), is_training=False)
+
+
+def _side_of(preset: Any) -> int | None:
+    """Height and width that a preset of torchvision crops or resizes to."""
+    sides = getattr(preset, "crop_size", None) or getattr(preset, "resize_size", None)
+    return int(sides[0]) if isinstance(sides, (list, tuple)) else None
+
+
+def _usual_side(model: nn.Module) -> int:
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}  # timm's
+    if "input_size" in config:
+        return int(config["input_size"][-1])
+    return 299 if type(model).__name__ == "Inception3" else 224
