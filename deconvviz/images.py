@@ -180,6 +180,18 @@ class Preprocess:
         return like.new_tensor(self.mean)[:, None, None], like.new_tensor(self.std)[:, None, None]
 
 
+def without_preprocess(image: Any) -> Tensor:
+    """A tensor from an array of floating-point numbers, for a network without preprocess.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(image, np.ndarray) and image.dtype.kind == "f":
+        return torch.from_numpy(np.array(image, dtype=image.dtype.newbyteorder("=")))
+    raise InputError(
+        f"the dataset gives a {type(image).__name__}, and the network has no preprocess to convert it to a tensor"
+    )
+
+
 def to_input(inputs: Any, preprocess: Any) -> Tensor:
     """A batch (N, C, ...) from a tensor, a PIL image, a path, or a list of images or paths.
 

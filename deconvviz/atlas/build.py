@@ -22,7 +22,8 @@ from deconvviz.atlas.output_folder import check_folder
 from deconvviz.atlas.projected_units import AtlasSource, LayerProjections, ListedUnit
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.site import Site
-from deconvviz.data.batches import as_dataset, is_indexed
+from deconvviz.data.batches import is_indexed
+from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import short_name
 from deconvviz.errors import InputError, UnknownLayerError, did_you_mean

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Sampler, TensorDataset
 
-from deconvviz.data.folder import ImageFolder
+from deconvviz.data.items import label_of, prepared_image, unfit_for_networks
 from deconvviz.data.loader_processes import QuietLoader, begin_loading, loader_batches
 from deconvviz.errors import DataError, DeconvVizError, InputError
-from deconvviz.images import eight_bits
 from deconvviz.results import Broken
 
-_ARRAYS = (Tensor, np.ndarray)
-_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
 NOT_FINITE = "it holds values that are NaN or infinite"
-LABEL_KEYS = ("label", "labels", "target", "y")
 
 
 class Item(NamedTuple):
@@ -46,92 +39,6 @@ class Batch(NamedTuple):
     images: Tensor | None
     broken: tuple[tuple[int, str], ...]
     labels: tuple[int | None, ...]
-
-
-def as_dataset(data: Any) -> Any:
-    """The dataset for a user's argument: a folder of images, a tensor (N, C, ...), (images, labels), or a dataset."""
-    if isinstance(data, (str, os.PathLike)):
-        return ImageFolder(data)
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
-        images, labels = data
-        if labels.ndim == 1 < images.ndim and len(images) == len(labels):
-            whole = isinstance(images, Tensor) and isinstance(labels, Tensor)
-            return TensorDataset(images, labels) if whole else Pairs(images, labels)
-    if isinstance(data, _ARRAYS) and not data.ndim:
-        raise InputError("a dataset of one number has no images; give a tensor (N, C, H, W)")
-    if is_indexed(data):
-        try:
-            len(data)
-        except Exception as error:
-            raise InputError(f"the dataset {type(data).__name__} does not say how long it is: {said(error)}") from error
-        return data
-    if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
-        return data
-    raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
-
-
-class Pairs(Dataset[tuple[Any, Any]]):
-    """Images and labels, at least one of which is not a tensor (such as NumPy arrays), as items (image, label)."""
-
-    def __init__(self, images: Any, labels: Any) -> None:
-        self.images, self.labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.images[index], self.labels[index]
-
-
-def image_of(item: Any) -> Any:
-    """The image of an item: the item itself, a tuple's first element, or a mapping's entry with a known key."""
-    if isinstance(item, Mapping):
-        for key in IMAGE_KEYS:
-            if key in item:
-                return item[key]
-        raise InputError(f"an item has the entries {sorted(map(str, item))}; the image must be one of {IMAGE_KEYS}")
-    return item[0] if isinstance(item, (tuple, list)) else item
-
-
-def label_of(item: Any) -> int | None:
-    """The label of an item, if it has one that is a number; labels of a dataset may be anything."""
-    label = None
-    try:
-        if isinstance(item, Mapping):
-            label = next((item[key] for key in LABEL_KEYS if key in item), None)
-        elif isinstance(item, (tuple, list)) and len(item) > 1:
-            label = item[1]
-        return None if label is None or int(label) < 0 else int(label)
-    except Exception:
-        return None
-
-
-def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Tensor:
-    """The network's input (C, ...) for an item of a dataset. Raises InputError if it has none."""
-    image = image_of(item)
-    if not isinstance(image, Tensor):
-        if preprocess is None:
-            raise InputError(
-                f"the dataset gives a {type(image).__name__}, and the network has no preprocess to convert it to "
-                f"a tensor"
-            )
-        image = preprocess(eight_bits(image) if isinstance(image, Image.Image) else image)
-    if unfit := _unfit(image):
-        raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {unfit}")
-    return image
-
-
-def _unfit(image: Any) -> str:
-    """Why an image cannot be a network's input, or ''."""
-    if not isinstance(image, Tensor):
-        return type(image).__name__
-    if image.is_nested or image.layout != torch.strided:
-        return "a nested tensor" if image.is_nested else f"a tensor of layout {image.layout}"
-    return "a tensor without numbers, on the device meta" if image.is_meta else _wrong_type(image.dtype)
-
-
-def _wrong_type(dtype: torch.dtype) -> str:
-    return "" if dtype in _NUMBERS else str(dtype)
 
 
 class _Numbered(Dataset[Item]):
@@ -239,7 +146,7 @@ def _tensors(dataset: Any) -> tuple[Tensor, Tensor | None] | None:
     images, labels = dataset, None
     if type(dataset) is TensorDataset and 1 <= len(dataset.tensors) <= 2:
         images, labels = (*dataset.tensors, None)[:2]
-    plain = type(images) is Tensor and images.ndim > 1 and not _unfit(images)
+    plain = type(images) is Tensor and images.ndim > 1 and not unfit_for_networks(images)
     return (images.detach(), labels) if plain else None
 
 

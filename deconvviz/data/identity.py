@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from deconvviz.data.batches import image_of, label_of, prepared_image
 from deconvviz.data.digests import Digest
 from deconvviz.data.folder import ImageFolder
+from deconvviz.data.items import image_of, label_of, prepared_image
 from deconvviz.data.source import Source
 from deconvviz.recording.rounding import differing
 

@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, NET, NUMBER, WHOLE, optional, takes
-from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.batches import batches, is_indexed, none_readable
+from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
 from deconvviz.experiments._layers import shown_at

@@ -39,7 +39,9 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, NET, described, once, takes
-from deconvviz.data.batches import as_dataset, is_indexed, prepared_image
+from deconvviz.data.batches import is_indexed
+from deconvviz.data.datasets import as_dataset
+from deconvviz.data.items import prepared_image
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan

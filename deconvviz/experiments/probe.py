@@ -24,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, takes, whole_from
-from deconvviz.data.batches import as_dataset, batches, is_indexed, none_readable
+from deconvviz.data.batches import batches, is_indexed, none_readable
+from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments._layers import features, hidden_layers

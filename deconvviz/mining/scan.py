@@ -28,7 +28,8 @@ from torch import Tensor
 
 from deconvviz import __version__
 from deconvviz.arguments import FLAG, NET, PATH, check_counts, one_of, optional, takes
-from deconvviz.data.batches import Batch, as_dataset, batches, none_readable
+from deconvviz.data.batches import Batch, batches, none_readable
+from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.naming import name_of_item, short_name
@@ -74,9 +75,10 @@ def scan(
 
     Args:
         net: The network.
-        dataset: A tensor (N, C, ...), a pair (images, labels), a folder of images, a torch dataset or an iterable.
-            Items are images, pairs (image, label) or mappings with an ``image``. Anything that is not a tensor yet is
-            passed through the network's `preprocess`.
+        dataset: A tensor or array (N, C, ...), 8-bit pictures (N, H, W[, C]), a pair (images, labels), a folder of
+            images, a list of image files, a torch dataset, a DataLoader, whose items are read one by one, or an
+            iterable. Items are images, paths, pairs (image, label) or mappings with an ``image``. Anything that is
+            not a tensor yet is passed through the network's `preprocess`.
         layers: Names as `DeconvNet.layers` lists them; None for all convolutions and linear modules.
         k: Length of each channel's list.
         batch_size: Number of images in a batch.

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deconvviz.images import without_preprocess
 from deconvviz.recording.tape import mapped, tensors_in
 
 _CALCULATED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -60,9 +61,9 @@ class Placement:
         fits = self.dtype is None or not isinstance(image, Tensor) or not image.is_floating_point()
         return image if fits else image.to(self.dtype)
 
-    def preprocess(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-        """A preprocess whose images have the model's type."""
-        return None if preprocess is None else _Typed(self, preprocess)
+    def preprocess(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+        """A preprocess whose images have the model's type; without one, the conversion of arrays alone."""
+        return _Typed(self, preprocess or without_preprocess)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def test_what_a_preprocess_makes_gets_the_models_type():
         preprocess = Placement.of(nn.Linear(2, 2).to(dtype)).preprocess(lambda image: torch.ones(1) * image)
         assert preprocess(2).dtype == dtype
     placement = Placement.of(nn.Linear(2, 2).double())
-    assert placement.preprocess(None) is None
+    assert placement.preprocess(None)(np.ones(1, np.float32)).dtype == torch.float64
     assert placement.typed(torch.ones(1, dtype=torch.uint8)).dtype == torch.uint8  # refused elsewhere, not cast
     assert placement.typed("no tensor") == "no tensor"
 

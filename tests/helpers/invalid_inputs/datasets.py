@@ -10,6 +10,7 @@ from unittest import mock
 
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 import deconvviz as dv
 from deconvviz.data import ImageFolder
@@ -188,6 +189,13 @@ CASES: list[Case] = [
         lambda _: scan(Endless()),
         InputError,
         "the dataset Endless does not say how long it is: NotImplementedError: who knows",
+    ),
+    refused(
+        "a loader whose collate_fn makes no batch of one",
+        lambda _: scan(DataLoader(IMAGES, collate_fn=lambda batch: torch.zeros(7, 1, 8, 8))),
+        InputError,
+        "the loader's collate_fn makes no batch of one from one item, but something of shape (7, 1, 8, 8); give its "
+        "dataset",
     ),
     refused(
         "an iterable that fails",

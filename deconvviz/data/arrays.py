@@ -1,0 +1,54 @@
+"""NumPy arrays as a dataset: pictures, or inputs of a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+CHANNELS = (1, 3, 4)  # of a picture
+
+
+class Arrays(Dataset[Any]):
+    """Images (N, ...), and labels (N,) if there are any; at least one of the two is an array.
+
+    Arrays of 8-bit numbers of the shape (N, H, W), (N, H, W, C) or (N, C, H, W), with 1, 3 or 4 channels, are pictures,
+    and come as PIL images, as files would. If both the second and the last axis could be channels, the last one is. All
+    other arrays come as they are.
+
+    Attributes:
+        name: What the arrays were taken for.
+
+    Example:
+        >>> pictures = Arrays(np.zeros((5, 8, 6, 3), np.uint8))
+        >>> pictures[0].size, pictures.name
+        ((6, 8), 'array of 5 pictures (N, H, W, C)')
+    """
+
+    def __init__(self, images: Any, labels: Any = None) -> None:
+        self.images, self.labels = images, labels
+        self.layout = _layout_of_pictures(images)
+        self.name = f"array of {len(images)} {f'pictures {self.layout}' if self.layout else 'inputs'}"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = self.images[index]
+        if self.layout:
+            pixels = np.moveaxis(image, 0, -1) if self.layout == "(N, C, H, W)" else image
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else np.ascontiguousarray(pixels))
+        return image if self.labels is None else (image, self.labels[index])
+
+
+def _layout_of_pictures(images: Any) -> str:
+    """How the pictures of an array lie, or ''."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        return ""
+    if images.ndim == 3:
+        return "(N, H, W)"
+    if images.ndim != 4:
+        return ""
+    return "(N, H, W, C)" if images.shape[3] in CHANNELS else "(N, C, H, W)" if images.shape[1] in CHANNELS else ""

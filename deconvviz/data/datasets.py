@@ -1,0 +1,73 @@
+"""The dataset for what a user gives: a path, tensors, arrays, lists of files, a torch dataset or loader, an iterable.
+
+>>> as_dataset([Path("a.png"), Path("b.png")]).names
+['a.png', 'b.png']
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from deconvviz.data.arrays import Arrays
+from deconvviz.data.batches import is_indexed, said
+from deconvviz.data.folder import ImageFolder
+from deconvviz.data.loaders import items_of
+from deconvviz.errors import InputError
+from deconvviz.images import read_image
+
+_ARRAYS = (Tensor, np.ndarray)
+
+
+def as_dataset(data: Any) -> Any:
+    """The dataset for a user's argument, with items by number wherever that is possible.
+
+    Raises:
+        InputError: If it is no dataset, or cannot say how long it is.
+        MissingFileError: If a path does not exist.
+        DataError: If what lies at a path is no dataset.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return ImageFolder(data)
+    if isinstance(data, DataLoader):
+        return as_dataset(items_of(data))
+    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
+        images, labels = data
+        if labels.ndim == 1 < images.ndim and len(images) == len(labels):
+            whole = isinstance(images, Tensor) and isinstance(labels, Tensor)
+            return TensorDataset(images, labels) if whole else Arrays(images, labels)
+    if isinstance(data, _ARRAYS) and not data.ndim:
+        raise InputError("a dataset of one number has no images; give a tensor (N, C, H, W)")
+    if isinstance(data, np.ndarray):
+        return Arrays(data)
+    if isinstance(data, (tuple, list)) and data and all(isinstance(item, (str, os.PathLike)) for item in data):
+        return ImageFiles(data)
+    if is_indexed(data):
+        try:
+            len(data)
+        except Exception as error:
+            raise InputError(f"the dataset {type(data).__name__} does not say how long it is: {said(error)}") from error
+        return data
+    if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
+        return data
+    raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
+
+
+class ImageFiles:
+    """Image files as a dataset, in the order of a list."""
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        self.names = [os.fspath(path) for path in paths]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return read_image(Path(self.names[index]))
