@@ -55,6 +55,7 @@ from torch.utils.dlpack import from_dlpack
 from tests.helpers import device_rules as rules
 
 CPU = torch.device("cpu")
+DOUBLE = (torch.float64, torch.complex128)  # which mps does not have
 FREE_MEMORY, ALL_MEMORY = 4 * 2**30, 8 * 2**30
 _REAL = Tensor.device.__get__
 _ORIGINAL = {name: getattr(Tensor, name) for name in ("to", "numpy", "tolist", "pin_memory", "new_tensor", "is_pinned")}
@@ -176,6 +177,10 @@ class PretendDevice(TorchDispatchMode):
         if generator is not None and generator.device.type == "cpu" and target.type != "cpu":
             raise RuntimeError(f"Expected a '{target.type}' device type for generator but found 'cpu'")
         result = func(*args, **kwargs)
+        if target.type == "mps" and any(one.dtype in DOUBLE for one in rules.tensors_of(result)):
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
         if target.type not in ("cpu", "meta") and not rules.is_copy(func):
             for tensor in rules.tensors_of(result):
                 _mark(tensor, target)

@@ -36,7 +36,7 @@ def test_tensors_get_there_and_stay_there(device):
             x.to(there),
             torch.zeros_like(x).type_as(there),
         ),
-        *(there[0], there.T, there.detach(), there + 1, there.double(), there.new_zeros(2), there.new_tensor([1.0])),
+        *(there[0], there.T, there.detach(), there + 1, there.half(), there.new_zeros(2), there.new_tensor([1.0])),
         *(torch.empty(2, device=kind), torch.tensor([1], device=kind), torch.as_tensor(x, device=device.name)),
         *(torch.ones_like(there), torch.arange(2, device=kind), copy.deepcopy(there), there.to(torch.int32)),
         *(torch.ones(1, 2, 3, 4, device=kind).to(memory_format=torch.channels_last), there.clone().requires_grad_()),
@@ -53,7 +53,7 @@ def test_tensors_get_there_and_stay_there(device):
 
 def test_gradients_lie_where_their_tensors_lie(device):
     here, there = torch.ones(3), torch.ones(3, device=device.name, requires_grad=True)
-    (there.double() * 2 + here.to(there.device)).sum().backward()
+    (there.half().float() * 2 + here.to(there.device)).sum().backward()
     assert there.grad.device == device.device
     assert there.grad.tolist() == [2, 2, 2]
 
@@ -80,6 +80,11 @@ REFUSED = {
 def test_refuses_what_cuda_refuses(meeting):
     with pretending() as device, pytest.raises(RuntimeError, match=r"same device|cannot pin|on cpu|for generator"):
         REFUSED[meeting](torch.ones(3).to(device.name), torch.ones(3))
+
+
+def test_mps_has_no_double_precision():
+    with pretending("mps") as device, pytest.raises(TypeError, match="doesn't support float64"):
+        torch.ones(2, device=device.name).double()
 
 
 def test_no_numpy_on_the_device():
