@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from deconvviz.arguments import PATH, described, takes
 from deconvviz.errors import ImageFileError, InputError, MissingFileError
+from deconvviz.normalisation import Normalisation, normalisation_of, picture_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -22,6 +24,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 LARGEST_IMAGE = 2**30  # bytes that an image may take as floating-point numbers
 STRIP = 2**20  # pixels of a deep image that are scaled at once
+
+# The images that inputs were made of, for as long as the inputs exist.
+_made_of = WeakTensorKeyDictionary()
 
 Image.init()
 _READ = [name for name in FORMATS if name in Image.OPEN]  # what this Pillow was built with
@@ -210,7 +215,8 @@ def to_input(inputs: Any, preprocess: Any) -> Tensor:
             "the input is an image or a path, but the network has no preprocess; give it one, such as "
             "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)"
         )
-    tensors = [preprocess(eight_bits(item) if isinstance(item, Image.Image) else read_image(item)) for item in items]
+    opened = [eight_bits(item) if isinstance(item, Image.Image) else read_image(item) for item in items]
+    tensors = [preprocess(image) for image in opened]
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise InputError(f"preprocess must return a tensor (C, H, W), not {type(tensor).__name__}")
@@ -218,15 +224,36 @@ def to_input(inputs: Any, preprocess: Any) -> Tensor:
     if len({tensor.shape for tensor in tensors}) > 1:
         shapes = " and ".join(sorted({str(tuple(tensor.shape)) for tensor in tensors}))
         raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot form one batch")
-    return torch.stack(tensors)
+    x = torch.stack(tensors)
+    _made_of[x] = opened
+    return x
 
 
 def displayed(x: Tensor, preprocess: Any) -> Tensor:
-    """The displayable image of an input (N, C, ...): inverted if `preprocess` has an `inverse`, or mean and std."""
-    inverse = getattr(preprocess, "inverse", None)
-    if inverse is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        inverse = Preprocess(None, preprocess.mean, preprocess.std).inverse
-    return (inverse(x) if inverse else x).detach().cpu()
+    """The displayable image of an input (N, C, ...), as far as it can be known from the input.
+
+    Inverted if `preprocess` has an `inverse`; otherwise its normalisation is found by looking at what it makes of plain
+    images, and undone. If it has none, and the input was made of images by `to_input`, these images. Otherwise, as
+    without a preprocess, the input itself.
+    """
+    if hasattr(preprocess, "inverse"):
+        pixels: Tensor = preprocess.inverse(x)
+        return pixels.detach().cpu()
+    if known := _normalisation(preprocess, x):
+        return known.undone(x).detach().cpu()
+    found = [picture_of(preprocess, image, one) for image, one in zip(_made_of.get(x) or (), x, strict=False)]
+    pictures = [one for one in found if one is not None]
+    alike = len(pictures) == len(x) == len(found) and len({one.shape for one in pictures}) == 1
+    return torch.stack(pictures) if alike else x.detach().cpu()
+
+
+def _normalisation(preprocess: Any, x: Tensor) -> Normalisation | None:
+    """How inputs (N, C, ...) were normalised, if that is known."""
+    known = normalisation_of(preprocess, tuple(x.shape[1:])) if callable(preprocess) and x.ndim == 4 else None
+    if known is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
+        black, white = (x.new_tensor(preprocess.mean), x.new_tensor(preprocess.std))
+        return Normalisation(-black / white, 1 / white) if len(black) == x.shape[1] and x.ndim == 4 else None
+    return known
 
 
 def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
@@ -234,12 +261,11 @@ def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
 
     x: inputs (N, C, H, W) made by `preprocess`. Raises InputError where it makes another number of channels.
     """
-    if hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        values = (value - x.new_tensor(preprocess.mean)) / x.new_tensor(preprocess.std)
-    else:
-        plain = Image.new("L", (x.shape[3], x.shape[2]), round(255 * value))
-        inputs = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)
-        values = inputs[0].flatten(1).mean(1).to(x)
+    if known := _normalisation(preprocess, x):
+        return known.of(value).to(x)
+    plain = Image.new("L", (x.shape[3], x.shape[2]), round(255 * value))
+    inputs = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)
+    values = inputs[0].flatten(1).mean(1).to(x)
     if len(values) != x.shape[1]:
         raise InputError(
             f"the input has {x.shape[1]} channels, and the network's preprocess makes {len(values)}; "

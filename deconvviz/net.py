@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from deconvviz import images
 from deconvviz.arguments import FLAG, described, known, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
 from deconvviz.projection.crop_plan import CropPlan
@@ -67,9 +68,9 @@ class DeconvNet:
             model: Any `torch.nn.Module`; wrappers such as DataParallel, DistributedDataParallel and `torch.compile` are
                 removed.
             style: "deconvnet" (Zeiler and Fergus), "guided", "gradient", or a `deconvviz.Style`.
-            preprocess: A function from a PIL image to a tensor (C, H, W), to project images and paths. If it has an
-                `inverse`, or `mean` and `std` as torchvision's have, pictures show the original image.
-            strict: Refuse to linearise operations that have no mirror, instead of listing them in the result.
+            preprocess: A function from a PIL image to a tensor (C, H, W), or a transform of albumentations or an image
+                processor of Hugging Face, to project images and paths. Pictures show the image before normalisation.
+            strict: Refuse to linearise operations without a mirror, instead of listing them in the result.
 
         Raises:
             ModelError: If `model` is not a module, or has neither parameters nor buffers.
@@ -78,9 +79,7 @@ class DeconvNet:
         self.model = unwrapped(model)
         check_usable(self.model)
         self.style = style_of(style)
-        if preprocess is not None and not callable(preprocess):
-            raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(preprocess).__name__}")
-        self.preprocess = preprocess
+        self.preprocess = as_preprocess(preprocess)
         self.strict = strict
 
     def __repr__(self) -> str:

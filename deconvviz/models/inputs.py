@@ -11,6 +11,7 @@ from torch import nn
 
 from deconvviz.errors import InputError
 from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from deconvviz.normalisation import as_preprocess
 
 # The presets of torchvision that make an input of one image.
 PRESETS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
@@ -88,8 +89,7 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
     own: Any = wishes.preprocess or (None if wishes.mean else brought or _of_timm(model))
     height, width = wishes.sides(_side_of(own) or _usual_side(model))
     shape = (channels, height, width)
-    if own is not None and not callable(own):
-        raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(own).__name__}")
+    own = as_preprocess(own)
     if own is not None and not wishes.others:
         return ModelInput(own, shape)
     if own is not None and {"mean", "std"} <= set(vars(own)) and wishes.others == ["size"]:  # a preset of torchvision

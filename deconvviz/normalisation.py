@@ -1,0 +1,224 @@
+"""What a preprocess does to the numbers of an image, found by looking at plain images, so that it can be undone.
+
+A preprocess may be any function: torchvision's transforms of both versions, nested ones, timm's, those of
+albumentations, image processors of Hugging Face, or code of one's own. Most calculate each channel as ``offset + gain *
+brightness``, perhaps with channels in another order; plain images in a few colours tell offset and gain, and whether it
+is so. A preprocess that depends on the whole image, such as one that standardises each image, has no such numbers.
+"""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deconvviz.errors import InputError
+
+LEVELS = (51, 102, 204)  # brightnesses between black and white, of 255
+COLOUR = (51, 204, 102)
+ACCURACY = 0.02  # of the difference of white and black; a step of 8 bits is 0.004
+
+_known: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], Normalisation | None]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """The numbers of an input as a function of an image.
+
+    Attributes:
+        offset: (C,), the input for black.
+        gain: (C,), by how much white lies above black.
+        colours: (3, 3), the brightnesses of the image from those that are got channel by channel, or None for equal
+            ones.
+    """
+
+    offset: Tensor
+    gain: Tensor
+    colours: Tensor | None = None
+
+    def undone(self, x: Tensor) -> Tensor:
+        """Pixels in [0, 1] from inputs (N, C, H, W)."""
+        offset, gain = (numbers.to(x)[:, None, None] for numbers in (self.offset, self.gain))
+        pixels = (x - offset) / gain
+        if self.colours is not None:
+            pixels = torch.einsum("ij,njhw->nihw", self.colours.to(x), pixels)
+        return pixels.clamp(0, 1)
+
+    def of(self, brightness: float) -> Tensor:
+        """The input (C,) for a grey of a brightness from 0 to 1."""
+        return self.offset + brightness * self.gain
+
+
+def normalisation_of(preprocess: Callable[[Any], Any], shape: tuple[int, ...]) -> Normalisation | None:
+    """How a preprocess normalises images that become inputs of a shape (C, H, W); None if not channel by channel."""
+    try:
+        known = _known.setdefault(preprocess, {})
+    except TypeError:  # it cannot be a key
+        known = {}
+    if shape not in known:
+        with _same_random_numbers():
+            found = (_looked_at(preprocess, shape, mode) for mode in ("RGB", "L"))
+            known[shape] = next((one for one in found if one is not None), None)
+    return known[shape]
+
+
+def _looked_at(preprocess: Callable[[Any], Any], shape: tuple[int, ...], mode: str) -> Normalisation | None:
+    channels, height, width = shape
+
+    def input_for(*colour: int) -> Tensor:
+        """The input (C,) for a plain image. Raises ValueError if it is not plain or has another number of channels."""
+        image = Image.new(mode, (width, height), colour * 3 if mode == "RGB" and len(colour) == 1 else colour)
+        x = torch.as_tensor(preprocess(image)).double()
+        x = x[0] if x.ndim == 4 and len(x) == 1 else x
+        if x.ndim != 3 or len(x) != channels or not x.isfinite().all():
+            raise ValueError("it is no input of this network")
+        middle = x[
+            :, x.shape[1] // 4 : -(x.shape[1] // 4) or None, x.shape[2] // 4 : -(x.shape[2] // 4) or None
+        ].flatten(1)
+        if ((middle.amax(1) - middle.amin(1)) > 1e-3 * (1 + middle.abs().amax(1))).any():
+            raise ValueError("it is not plain")
+        return middle.mean(1)
+
+    try:
+        black, white = input_for(0), input_for(255)
+        gain = white - black
+        if (gain.abs() < 1e-6 * (1 + black.abs())).any():
+            return None
+        if any(_differ(input_for(level), black + gain * level / 255, gain) for level in LEVELS):
+            return None
+        if mode == "L" or channels != 3:
+            return Normalisation(black, gain)
+        parts = torch.stack([input_for(*(255 * (n == own) for n in range(3))) for own in range(3)], 1)
+        mixed = (parts - black[:, None]) / gain[:, None]
+        if _differ(input_for(*COLOUR), black + gain * (mixed @ torch.tensor(COLOUR).double() / 255), gain):
+            return None
+    except Exception:  # the preprocess's own, for an image that it does not take
+        return None
+    if (mixed - torch.eye(3)).abs().max() < ACCURACY or mixed.det().abs() < ACCURACY:  # the same, or all one grey
+        return Normalisation(black, gain)
+    return Normalisation(black, gain, mixed.inverse())
+
+
+def _differ(found: Tensor, expected: Tensor, gain: Tensor) -> bool:
+    return bool(((found - expected).abs() > ACCURACY * gain.abs()).any())
+
+
+@contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  what the user's transforms draw from
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+# Transforms of other libraries
+
+
+def as_preprocess(given: Any) -> Any:
+    """A function from a PIL image to a tensor (C, H, W) of a transform that is called otherwise; others as they are.
+
+    given: such a function or None, an image processor of Hugging Face, or a transform of albumentations.
+
+    Raises InputError for anything else.
+    """
+    processor = getattr(given, "image_processor", given)
+    if callable(processor) and hasattr(processor, "image_mean") and hasattr(processor, "image_std"):
+        return _Processor(processor)
+    if any(kind.__module__.partition(".")[0] == "albumentations" for kind in type(given).__mro__):
+        return _Albumentation(given)
+    if given is not None and not callable(given):
+        raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(given).__name__}")
+    return given
+
+
+@dataclass(frozen=True, eq=False)
+class _Processor:
+    """An image processor of Hugging Face as a preprocess."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        made = self.processor(images=image.convert("RGB"), return_tensors="pt")
+        return torch.as_tensor(made["pixel_values"][0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Albumentation:
+    """A transform of albumentations as a preprocess."""
+
+    transform: Any
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        made = torch.as_tensor(self.transform(image=np.array(image))["image"])
+        if made.ndim == 2:
+            return made[None]
+        return made.permute(2, 0, 1) if made.shape[2] in (1, 3) and made.shape[0] not in (1, 3) else made
+
+
+# The picture itself, where its numbers cannot be got back
+
+
+def picture_of(preprocess: Any, image: Image.Image, x: Tensor) -> Tensor | None:
+    """The part of an image that an input (C, H, W) shows, as pixels (C', H, W) in [0, 1]; None if it is not found.
+
+    It is what the steps of the preprocess make of the image before they normalise it, or the image resized or its
+    centre, whichever is most like the input, but only if it is very much like it.
+    """
+    height, width = x.shape[-2:]
+    scale = max(height / image.height, width / image.width)
+    box = ((image.width - width / scale) / 2, (image.height - height / scale) / 2)
+    centre = (*box, image.width - box[0], image.height - box[1])
+    candidates = [*_steps(preprocess, image), image.resize((width, height)), image.resize((width, height), box=centre)]
+    found: tuple[float, Tensor | None] = (0.9, None)
+    for candidate in candidates:
+        pixels = _as_pixels(candidate)
+        if pixels is not None and pixels.shape[-2:] == x.shape[-2:]:
+            found = max(found, (_likeness(pixels, x), pixels), key=lambda one: one[0])
+    return found[1]
+
+
+def _steps(preprocess: Any, image: Image.Image) -> Iterator[Any]:
+    """What each step of a composed transform makes of an image."""
+    value: Any = image
+    try:
+        for step in _flat(preprocess):
+            value = step(value)
+            yield value
+    except Exception:  # steps that are called otherwise
+        return
+
+
+def _flat(transform: Any) -> Iterator[Any]:
+    steps = getattr(transform, "transforms", None)
+    if isinstance(steps, (list, tuple)):
+        for step in steps:
+            yield from _flat(step)
+    else:
+        yield transform
+
+
+def _as_pixels(value: Any) -> Tensor | None:
+    if isinstance(value, Image.Image):
+        numbers = torch.from_numpy(np.array(value.convert("L" if value.mode == "L" else "RGB"))) / 255
+        return numbers[None] if numbers.ndim == 2 else numbers.permute(2, 0, 1)
+    if not isinstance(value, Tensor) or value.ndim != 3 or value.is_complex():
+        return None
+    pixels = value.float() / 255 if value.dtype == torch.uint8 else value.float()
+    return pixels if pixels.min() >= 0 and pixels.max() <= 1 else None
+
+
+def _likeness(pixels: Tensor, x: Tensor) -> float:
+    """The correlation of two pictures in grey, whatever their scales."""
+    both = torch.stack([one.float().mean(0).flatten() for one in (pixels, x.detach().cpu())])
+    return float(torch.corrcoef(both)[0, 1].abs().nan_to_num()) if both.shape[1] > 1 else 0.0
