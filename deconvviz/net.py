@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -232,7 +232,7 @@ class DeconvNet:
         pixels, units = plan.project(options.seed, met)
         self._check(met)
         return Projection(
-            pixels,
+            cast(Tensor, pixels),
             units,
             plan.receptive_fields(),
             images.displayed(plan.images, self.preprocess),
@@ -264,13 +264,16 @@ class DeconvNet:
     def _back(
         self, trace: Trace, value: Value, chosen: ChosenUnits, options: _ProjectionOptions
     ) -> tuple[list[Tensor], Met]:
-        """The units' pixels per input, on crops if the options allow that and it is less work."""
+        """The units' pixels per input, on crops if the options allow that and it is less work.
+
+        Pixels from crops are `CroppedPixels`, of which a `Projection` makes tensors.
+        """
         apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
         if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
             x = trace.call.first
             pixels = project_trace(trace.tape, self.style, value, chosen.places(), x=x, ones=ones, met=met)
             if pixels is not None:
-                return pixels, met
+                return [cast(Tensor, pixels)], met
         seeds = chosen.seeds
         if ones:
             seeds = replace(seeds, values=torch.ones_like(seeds.values))

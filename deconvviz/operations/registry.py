@@ -319,10 +319,13 @@ def crop_for(operation: Operation) -> CropRule:
 
 def region_needed(operation: Operation, value: Value, region: Region) -> Region:
     """The region of an input that is needed to make a region of the output. Raises NotLocal if there is none."""
+    rule = window_for(operation, value)
+    if rule.backward is windows.same and value.shape[2:] == operation.made.shape[2:]:
+        return region
     rows = windows.everything_seen(len(region.start), len(region.size) + 2)
     rows[:, 2:, 0] = region.start
     rows[:, 2:, 1] = region.start + np.array(region.size) - 1
-    seen = window_for(operation, value).backward(operation, value, operation.made, rows)[:, 2:]
+    seen = rule.backward(operation, value, operation.made, rows)[:, 2:]
     if not np.isfinite(seen).all():
         raise NotLocal(str(operation))
     first, last = seen[..., 0].astype(np.int64), seen[..., 1].astype(np.int64)

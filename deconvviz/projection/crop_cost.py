@@ -117,7 +117,7 @@ class UnitCrops:
         columns = phases(self.tape, self.seen)
         if self.cost > self.costs.large:
             columns = np.concatenate([columns, *(self._outside(value) for value in self._values)], 1)
-        return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+        return _kinds_of(columns)
 
     @cached_property
     def _values(self) -> list[Value]:
@@ -145,9 +145,16 @@ class UnitCrops:
                 yield group[alike], _parts(seen, alike)
 
 
+def _kinds_of(rows: Starts) -> Starts:
+    """(rows,): a number for each, the same for rows that are equal."""
+    if (rows == rows[:1]).all():
+        return np.zeros(len(rows), np.int64)
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+
+
 def _alike(rows: Starts) -> Iterator[Starts]:
     """The numbers of rows that are equal."""
-    kinds = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    kinds = _kinds_of(rows)
     for kind in range(int(kinds.max()) + 1):
         yield np.nonzero(kinds == kind)[0]
 

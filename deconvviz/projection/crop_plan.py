@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.operations.styles import Style
-from deconvviz.projection.backward import Met
+from deconvviz.projection.backward import Met, refuse_arrived
 from deconvviz.projection.crop_cost import UnitCrops
 from deconvviz.projection.cropped import project_images
 from deconvviz.projection.receptive_field import receptive_fields
@@ -17,6 +17,7 @@ from deconvviz.projection.unit_choice import UnitChoice
 from deconvviz.projection.units import UnitPlace, check_finite_activations, check_units
 from deconvviz.recording.tape import Tape
 from deconvviz.results import Unit
+from deconvviz.results.cropped_pixels import CroppedPixels
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class CropPlan:
         """The option `window` for the way back, if whole images are recorded."""
         return "auto" if self.crops is not None and self.crops.pay_back() else "full"
 
-    def project(self, seed: str, met: Met) -> tuple[Tensor, tuple[Unit, ...]]:
-        """The units' pixels, (units, channels, *positions), and the units with their activations.
+    def project(self, seed: str, met: Met) -> tuple[CroppedPixels, tuple[Unit, ...]]:
+        """The units' pixels, and the units with their activations.
 
         Args:
             seed: The start value, "activation" or "one".
-            met: Receives the operations that were linearised on the way.
+            met: Receives the operations that were linearised on the way, and a check of the pixels.
 
         Raises:
             NotLocal: If an operation on the way cannot run on crops.
@@ -72,7 +73,10 @@ class CropPlan:
         """
         assert self.crops is not None
         pixels, activations = project_images(self.crops, self.images, seed == "one", met)
+        met.finite.settle()
+        activations = activations.cpu()
         check_finite_activations(self.layer, activations)
+        met.finite.watch(pixels.values, refuse_arrived)
         units = tuple(
             Unit(sample, self.layer, channel, tuple(map(int, position)), activation)
             for (sample, channel, position), activation in zip(self.places, activations.tolist(), strict=True)

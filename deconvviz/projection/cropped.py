@@ -19,42 +19,39 @@ from deconvviz.projection.backward import Met, check_constants, in_batches, keep
 from deconvviz.projection.crop_cost import UnitCrops, may_pay
 from deconvviz.projection.crops import Crops, write_crops
 from deconvviz.projection.device_costs import crop_bytes
-from deconvviz.projection.finite_checks import is_finite
 from deconvviz.projection.half_precision import wide, widened
-from deconvviz.projection.model_call import check_finite
-from deconvviz.recording.blank_tensors import zeros
+from deconvviz.projection.model_call import refuse_not_finite
 from deconvviz.recording.tape import Tape, Value, mapped
+from deconvviz.results.cropped_pixels import CroppedPixels
 
-SMALL = 1024  # up to so many positions, crops are put back all at once
 
-
-def project_images(units: UnitCrops, x: Tensor, ones: bool, met: Met) -> tuple[Tensor, Tensor]:
+def project_images(units: UnitCrops, x: Tensor, ones: bool, met: Met) -> tuple[CroppedPixels, Tensor]:
     """Project units forward and back.
 
     Args:
         units: The units and their crops.
         x: The images, (samples, C, *positions).
         ones: Whether seeds are one, and not the activation.
-        met: Receives what is met on the way.
+        met: Receives what is met on the way. Its checks of finite numbers are asked about the crops; about the pixels
+            the caller asks.
 
     Returns:
-        Pixels (units, C, *positions), and activations (units,).
+        Pixels, and activations (units,) on the device.
 
     Raises:
-        InputError: A crop holds NaN or infinity.
         NotLocal: An operation on the way cannot run on crops.
     """
 
     def forward(crops: Crops, samples: Tensor) -> Tensor:
         image = crops.tape.inputs[0]
         start = crops.origins[image.id][1].taken(x, samples)
-        check_finite(start)
+        met.finite.watch(start, refuse_not_finite)
         return _run_crops(crops, start, units.style, crops.values[units.layer.id])
 
     return _Projecting(units, forward, ones, met).all(x)
 
 
-def project_recorded(units: UnitCrops, trace: Tape, x: Tensor, ones: bool, met: Met) -> tuple[Tensor, Tensor]:
+def project_recorded(units: UnitCrops, trace: Tape, x: Tensor, ones: bool, met: Met) -> tuple[CroppedPixels, Tensor]:
     """The same, back alone, from the numbers that `trace`, the tape of a run on the whole images, has kept."""
     activations = trace.data[units.layer.id]
 
@@ -74,7 +71,7 @@ def project_trace(
     x: Tensor,
     ones: bool,
     met: Met,
-) -> list[Tensor] | None:
+) -> CroppedPixels | None:
     """As `backward.project`, on crops of a run recorded on `x`; None if that is not possible, or more work."""
     if not may_pay(trace, len(places)):
         return None
@@ -83,9 +80,11 @@ def project_trace(
         return None
     check_constants(trace)
     try:
-        return [project_recorded(units, trace, x, ones, met)[0]]
+        pixels, _ = project_recorded(units, trace, x, ones, met)
     except NotLocal:
         return None
+    met.finite.watch(pixels.values, refuse_arrived)
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -105,59 +104,39 @@ class _Projecting:
     ones: bool
     met: Met
 
-    def all(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def all(self, x: Tensor) -> tuple[CroppedPixels, Tensor]:
         """Pixels and activations of all units, in batches; running out of memory halves a batch."""
-        count = len(self.units.samples)
-        pixels = zeros((count, *x.shape[1:]), wide(x.dtype), x.device)
-        activations = torch.zeros(count, dtype=self.units.layer.dtype)
-        chunk = max(1, crop_bytes(x.device) // max(1, self.units.bytes_per_unit))
-        for group, seen in self.units.groups():
+        units, count = self.units, len(self.units.samples)
+        size = units.seen[units.tape.inputs[0].id].size
+        pixels = CroppedPixels.blank(count, x.shape[1:], size=size, dtype=wide(x.dtype), device=x.device)
+        done: list[tuple[Starts, Tensor]] = []  # units, and their activations
+        chunk = max(1, crop_bytes(x.device) // max(1, units.bytes_per_unit))
+        for group, seen in units.groups():
 
             def send_back(part: slice, group: Starts = group, seen: dict[int, Region] = seen) -> None:
                 batch = {key: Region(region.start[part], region.size) for key, region in seen.items()}
-                activations[group[part]] = self._back(group[part], batch, pixels)
+                done.append((group[part], self._back(group[part], batch, pixels)))
 
             chunk = in_batches(len(group), chunk, send_back)
-        return pixels, activations
+        places = torch.from_numpy(np.argsort(np.concatenate([batch for batch, _ in done]))).to(x.device)
+        return pixels, torch.cat([values for _, values in done])[places]
 
-    def _back(self, batch: Starts, seen: dict[int, Region], pixels: Tensor) -> Tensor:
+    def _back(self, batch: Starts, seen: dict[int, Region], pixels: CroppedPixels) -> Tensor:
         """Project a batch of units, by their numbers, into `pixels`. Returns their activations."""
-        units = self.units
+        units, device = self.units, pixels.values.device
         crops = write_crops(units.tape, seen, units.filters)
-        samples, channels = units.samples[batch].to(pixels.device), units.channels[batch].to(pixels.device)
+        samples, channels = units.samples[batch].to(device), units.channels[batch].to(device)
         with undisturbed(units.layer.device):
-            activations = self.prepare(crops, samples)
-            values = activations.flatten(1)[torch.arange(len(batch), device=pixels.device), channels]
-            if not is_finite(values):  # the caller reports it: it knows the layer's name
-                return values.cpu()
+            activations = self.prepare(crops, samples).flatten(1)
+            values = activations.gather(1, channels[:, None])
             signal = torch.zeros_like(activations, memory_format=torch.contiguous_format)
-            seeds = torch.ones_like(values) if self.ones else values
-            signal.flatten(1).scatter_(1, channels[:, None], seeds[:, None])
+            signal.scatter_(1, channels[:, None], torch.ones_like(values) if self.ones else values)
         tape, layer = widened(crops.tape, units.style, crops.values[units.layer.id])
-        arrived = walk(tape, units.style, layer, signal.to(layer.dtype), None, met=self.met)
+        arrived = walk(tape, units.style, layer, signal.view(layer.shape).to(layer.dtype), None, met=self.met)
         image = crops.tape.inputs[0]
         if image.id in arrived:
-            self.met.finite.watch(arrived[image.id], refuse_arrived)
-            _put_back(arrived[image.id], crops.origins[image.id][1], batch, pixels)
-        return values.cpu()
-
-
-def _put_back(crop: Tensor, region: Region, units: Starts, pixels: Tensor) -> None:
-    """Put crops (units, C, *size) in their places in whole images; what lies outside is dropped."""
-    extent = np.array(pixels.shape[2:])
-    if torch.Size(region.size).numel() <= SMALL and not region.crossing(pixels.shape).any():
-        index: list[Tensor | slice] = [torch.from_numpy(units).view(-1, *[1] * len(extent)), slice(None)]
-        index.extend(torch.from_numpy(region.places(axis)).to(pixels.device) for axis in range(len(extent)))
-        pixels[tuple(index)] = crop.movedim(1, -1)
-        return
-    begin, end = np.maximum(region.start, 0), np.minimum(region.start + region.size, extent)
-    for row, unit in enumerate(units.tolist()):
-        to = tuple(slice(int(a), int(b)) for a, b in zip(begin[row], end[row], strict=True))
-        of = tuple(
-            slice(int(a - s), int(b - s)) for a, b, s in zip(begin[row], end[row], region.start[row], strict=True)
-        )
-        if all(part.stop > part.start for part in to):
-            pixels[unit][(slice(None), *to)] = crop[row][(slice(None), *of)]
+            pixels.put(batch, arrived[image.id], crops.origins[image.id][1].start)
+        return values[:, 0]
 
 
 def _run_crops(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tensor:

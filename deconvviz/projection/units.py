@@ -187,6 +187,9 @@ def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
     checked = []
     for unit in [] if units is None else _items(units):
+        if _is_plain(unit):
+            checked.append(unit)
+            continue
         parts = listed(unit)
         place = listed(parts[2]) if parts and len(parts) == 3 else None
         numbers = [whole(number) for number in (*parts[:2], *place)] if parts and place is not None else [None]
@@ -195,6 +198,13 @@ def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     if not checked:
         raise InputError("there is no unit to project; give at least one (sample, channel, position)")
     return checked
+
+
+def _is_plain(unit: Any) -> bool:
+    """Whether a unit is made of tuples and whole numbers of Python, as most are."""
+    if type(unit) is not tuple or len(unit) != 3 or type(unit[2]) is not tuple:
+        return False
+    return type(unit[0]) is int and type(unit[1]) is int and all(type(index) is int for index in unit[2])
 
 
 def _items(units: Any) -> list[Any]:

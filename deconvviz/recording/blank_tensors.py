@@ -5,13 +5,13 @@ An operation runs once to find out the shape of its result. After that it costs 
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from deconvviz.io.memory import zeros
 from deconvviz.recording.tape import mapped
 
 AT_MOST = 10_000  # results in the cache
@@ -64,16 +64,3 @@ def _key(item: Any) -> Any:
     if isinstance(item, Mapping):
         return tuple((name, _key(part)) for name, part in item.items())
     return type(item), item
-
-
-def zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of zeros.
-
-    On the CPU its memory is mapped in small pages that the system clears when they are touched, since most never are.
-    """
-    length = torch.Size(shape).numel() * dtype.itemsize
-    if device.type != "cpu" or not hasattr(mmap, "MADV_NOHUGEPAGE") or length < mmap.PAGESIZE:
-        return torch.zeros(tuple(shape), dtype=dtype, device=device)
-    memory = mmap.mmap(-1, length)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return torch.frombuffer(memory, dtype=dtype).view(tuple(shape))

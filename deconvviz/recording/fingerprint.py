@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deconvviz.recording.placement import read_back
 
@@ -16,9 +16,21 @@ def fingerprint(model: nn.Module) -> str:
     It quickly tells a model from a retrained one. It does not prove that two models are the same.
     """
     digest, state = hashlib.sha256(), model.state_dict()
-    flat = [tensor.detach().flatten() for tensor in state.values()]
-    sampled = read_back([one[:: max(1, len(one) // 64)][:64] for one in flat])
-    for (name, tensor), numbers in zip(state.items(), sampled, strict=True):
+    sampled = read_back([_sampled(tensor.detach()) for tensor in state.values()])
+    wide: dict[int, bytes] = {}  # what was sampled, by its number
+    for dtype in {numbers.dtype for numbers in sampled}:
+        group = [number for number, numbers in enumerate(sampled) if numbers.dtype == dtype]
+        lengths = [len(sampled[number]) for number in group]
+        together = torch.cat([sampled[number] for number in group])
+        together = together.to(torch.complex128 if dtype.is_complex else torch.float64)
+        wide.update(zip(group, (part.numpy().tobytes() for part in together.split(lengths)), strict=True))
+    for number, (name, tensor) in enumerate(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(numbers.to(torch.complex128 if tensor.is_complex() else torch.float64).numpy().tobytes())
+        digest.update(wide[number])
     return digest.hexdigest()[:16]
+
+
+def _sampled(tensor: Tensor) -> Tensor:
+    """At most 64 elements of a tensor, evenly spaced."""
+    flat = tensor.flatten()
+    return flat[:: max(1, len(flat) // 64)][:64]

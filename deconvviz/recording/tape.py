@@ -80,28 +80,27 @@ class Operation:
 
     def __getitem__(self, name: str) -> Any:
         """The argument called `name`, or its default; None if the operation has no such argument."""
-        for position, (parameter, default) in enumerate(_parameters(self.func)):
-            if parameter == name:
-                return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
-        return self.kwargs.get(name)
+        position, default = _parameters(self.func).get(name, (len(self.args), None))
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
     def __str__(self) -> str:
         return f"{self.label} in {self.where}"
 
 
-def _parameters(func: Any) -> tuple[tuple[str, Any], ...]:
-    """Names and defaults of the parameters of `func`, in order."""
+def _parameters(func: Any) -> dict[str, tuple[int, Any]]:
+    """The place and the default of each parameter of `func`, by its name."""
     return _parameters_of(func) if isinstance(func, (nn.Module, type)) else _cached_parameters(func)
 
 
 @functools.cache  # not for modules and classes made in a forward, which the cache would keep alive
-def _cached_parameters(func: Any) -> tuple[tuple[str, Any], ...]:
+def _cached_parameters(func: Any) -> dict[str, tuple[int, Any]]:
     return _parameters_of(func)
 
 
-def _parameters_of(func: Any) -> tuple[tuple[str, Any], ...]:
+def _parameters_of(func: Any) -> dict[str, tuple[int, Any]]:
     if hasattr(func, "_schema"):
-        return tuple((a.name, a.default_value if a.has_default_value() else None) for a in func._schema.arguments)
+        known = ((a.name, a.default_value if a.has_default_value() else None) for a in func._schema.arguments)
+        return {name: (place, default) for place, (name, default) in enumerate(known)}
     if isinstance(func, nn.Module):
         func = func.forward
     elif isinstance(func, type) and issubclass(func, torch.autograd.Function):
@@ -109,8 +108,8 @@ def _parameters_of(func: Any) -> tuple[tuple[str, Any], ...]:
         func = functools.partial(func.forward, None) if takes_context else func.forward
     elif inspect.isbuiltin(func):  # has no signature of its own; torch keeps one for those that can be overridden
         func = torch.overrides.get_testing_overrides()[func]
-    parameters = inspect.signature(func).parameters.values()
-    return tuple((p.name, None if p.default is inspect.Parameter.empty else p.default) for p in parameters)
+    parameters = enumerate(inspect.signature(func).parameters.values())
+    return {p.name: (place, None if p.default is inspect.Parameter.empty else p.default) for place, p in parameters}
 
 
 def name_of(func: Any) -> str:

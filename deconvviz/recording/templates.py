@@ -140,6 +140,6 @@ def hooked(model: nn.Module) -> bool:
     """Whether a module has a forward hook that is not torch's own."""
     hooks = [every_module._global_forward_hooks, every_module._global_forward_pre_hooks]
     for module in model.modules():
-        hooks += [module._forward_hooks, module._forward_pre_hooks]
-    registered = (hook for group in hooks for hook in group.values())
-    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in registered)
+        hooks += [registered for registered in (module._forward_hooks, module._forward_pre_hooks) if registered]
+    every = (hook for group in hooks for hook in group.values())
+    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in every)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deconvviz.io.memory import zeros
 from deconvviz.results.base import kind
 
 
@@ -69,7 +70,7 @@ class CroppedPixels:
         inside = np.clip(starts, 0, extent - size)
         self.starts[torch.from_numpy(rows)] = torch.from_numpy(inside)
         index: list[Tensor | slice] = [torch.from_numpy(rows).to(crops.device), slice(None)]
-        if (inside == starts).all():
+        if (inside == starts).all() and all(crops.shape[2 + axis] <= side for axis, side in enumerate(size)):
             index += [slice(0, length) for length in crops.shape[2:]]
             self.values[tuple(index)] = crops
         else:
@@ -84,7 +85,7 @@ class CroppedPixels:
 
     def whole(self) -> Tensor:
         """The images, (units, *shape)."""
-        images = self.values.new_zeros((len(self), *self.shape))
+        images = zeros((len(self), *self.shape), self.values.dtype, self.values.device)
         axes = self.values.ndim - 2
         index: list[Tensor | slice] = [torch.arange(len(self)).view(-1, *[1] * axes), slice(None)]
         for axis, length in enumerate(self.values.shape[2:]):
