@@ -1,4 +1,4 @@
-"""The architectures of the coverage table, how each is built, and the input it is given. No weights are loaded."""
+"""The architectures of the coverage table: how to build each one, and the shape of its input. No weights are loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.names import DETECTORS, TIMM, TRANSFORMERS
 from benchmarks.zoo import ZOO, zoo
 
 FAMILIES = {"torchvision": "torchvision", "timm": "timm", "transformers": "Hugging Face transformers"}
-PACKAGES = {family: title for family, (title, _) in ZOO.items()}  # in a table of their own
+PACKAGES = {family: title for family, (title, _) in ZOO.items()}  # these have their own table
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Architecture:
 
 
 def architectures() -> dict[str, Architecture]:
-    """All rows by their key, in the table's order."""
+    """All rows by key, in the order of the table."""
     return {row.key: row for row in (*_torchvision(), *_timm(), *_transformers(), *_packages())}
 
 
@@ -112,7 +112,7 @@ def _from_config(model: str, config: str, options: dict[str, Any]) -> nn.Module:
     return getattr(transformers, model)(getattr(transformers, config)(**options))
 
 
-# Other people's packages
+# Third-party packages
 
 
 def _packages() -> Iterator[Architecture]:

@@ -1,9 +1,9 @@
 """How fast an atlas opens and scrolls in Chromium: `python -m benchmarks.atlas`, one table, a few minutes.
 
-Needs Playwright (`pip install playwright`) and a Chromium in the path. Two made-up atlases are built in a temporary
-folder: one of a single layer of 10,000 channels and one of 20 layers of 500 with one of 4096. Each is opened from
-the disk; its largest grid is scrolled from top to bottom with the wheel, in the order of the channels and sorted by
-firing rate, when neighbours come from all over the files.
+Needs Playwright (`pip install playwright`) and Chromium on the PATH. It builds two synthetic atlases in a temporary
+folder: one has a single layer of 10,000 channels, the other 20 layers of 500 channels and one of 4096. It opens each
+from disk and scrolls the largest grid from top to bottom, first in channel order, then sorted by firing rate. In the
+second case, neighbouring cells come from many files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAINTED = """() => new Promise((resolve) => {
 
 
 def build(folder: Path, channels: list[int], size: tuple[int, int], field: tuple[int, int]) -> tuple[Path, float]:
-    """An atlas of layers with so many channels; returns its page and the seconds that writing took."""
+    """Build an atlas of layers with these numbers of channels; return its page and the seconds it took."""
     layers = [example.layer(f"features.{at}", count, field) for at, count in enumerate(channels)]
     start = time.perf_counter()
     page = example.write(folder, layers, example.header(size, title="Benchmark"), ["tench", "chain saw"], pool=128)
@@ -45,7 +45,7 @@ def build(folder: Path, channels: list[int], size: tuple[int, int], field: tuple
 
 
 def opened(page: Page, address: str) -> float:
-    """Milliseconds from asking for the page to its first painted cells."""
+    """Milliseconds from the request of the page until its first cells are painted."""
     page.goto("about:blank")
     page.goto(address, wait_until="commit")
     page.wait_for_load_state("domcontentloaded")
@@ -53,7 +53,7 @@ def opened(page: Page, address: str) -> float:
 
 
 def scrolled(page: Page, seconds: float) -> list[float]:
-    """Milliseconds of every frame while the wheel goes from the top to the bottom in about so many seconds."""
+    """Milliseconds per frame while the mouse wheel scrolls from top to bottom in about `seconds`."""
     page.mouse.move(400, 500)
     height = page.evaluate("document.documentElement.scrollHeight - innerHeight")
     page.evaluate(WATCH)

@@ -1,4 +1,4 @@
-"""One row of the coverage table: a model's layers against the autograd reference, and Captum on the same units."""
+"""One row of the coverage table: compares deconvviz and Captum with the autograd reference on a model's layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.autograd_reference import Call, ReferenceRun, relative_error
 
 TOLERANCE = 1e-5  # float32
 DOUBLE_TOLERANCE = 1e-10
-CAPTUM_TOLERANCE = 1e-4  # generous: what is asked of Captum is whether it means the same
+CAPTUM_TOLERANCE = 1e-4  # a loose bound: this only asks whether Captum computes the same thing
 ROUNDING = 1e-7
 LAYERS = 6
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 def check(architecture: Architecture) -> Row:
-    """Build the model, compare it with the reference, ask Captum; everything the table says about it."""
+    """Build the model, compare it with the reference and with Captum, and return the fields of its row."""
     started = time.monotonic()
     torch.manual_seed(zlib.crc32(architecture.key.encode()))
     model = architecture.build().eval().requires_grad_(False)
@@ -61,14 +61,14 @@ def check(architecture: Architecture) -> Row:
     return row | {"captum_seconds": time.monotonic() - started - row["seconds"]}
 
 
-# A model in which a wrong rule would show
+# A model on which a wrong rule is visible
 
 
 def enliven(model: nn.Module, x: Tensor) -> None:
-    """Random weights where a fresh model has constants, and norms whose statistics fit the data, more or less.
+    """Replace constant weights by random ones, and give norms statistics close to those of the data.
 
-    A fresh model hides errors: its norms do nothing, the last norm of a block may be zero, and layer scales are
-    1e-6. The statistics are drawn around those of the data that really pass, so that gates do not saturate.
+    A new model hides errors: its norms do nothing, the last norm of a block may be zero, and layer scales are 1e-6.
+    The statistics are drawn around those of the activations, so that gates do not saturate.
     """
     for name, parameter in model.named_parameters():
         if parameter.numel() and bool((parameter == parameter.flatten()[0]).all()):
@@ -100,9 +100,9 @@ def _measure(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
 
 
 def module_calls(model: nn.Module, table: dv.LayerTable) -> list[tuple[str, Call]]:
-    """The layers of the table that are modules, as the reference addresses them; the table's functional calls are not.
+    """The layers that are modules, with the calls by which the reference addresses them. Functional calls are left out.
 
-    A container that ends with its last child is left out, since it is the same tensor.
+    So are containers that return the tensor of their last child.
     """
     kinds = {name or "output": type(module).__name__ for name, module in model.named_modules()}
     found: list[tuple[str, Call]] = []
@@ -117,36 +117,36 @@ def module_calls(model: nn.Module, table: dv.LayerTable) -> list[tuple[str, Call
         inside = name == "output" or (previous and previous.name.startswith(f"{name}."))
         same = previous is not None and inside and previous.shape == layer.shape
         previous = layer
-        state = layer.kind in RECURRENT and path[:1] == ("1",)  # samples lie along its second axis
+        state = layer.kind in RECURRENT and path[:1] == ("1",)  # its samples are on the second axis
         if kinds.get(module) == layer.kind and not same and not state and len(layer.shape) > 1:
             found.append((layer.name, Call("" if module == "output" else module, number, path)))
     return found
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` of `count` places, evenly, the last one included."""
+    """`wanted` of `count` indices, evenly spaced, including the last one."""
     wanted = min(count, wanted)
     return sorted({round(place * (count - 1) / max(1, wanted - 1)) for place in range(wanted)} | {count - 1})
 
 
-# Ours against the reference
+# deconvviz against the reference
 
 
 @dataclass
 class Compared:
-    """A layer that was checked, and a unit of its first sample with the pixels of a seed of one."""
+    """A compared layer, and a unit of its first sample with its projection for a seed of one."""
 
     name: str
     call: Call
     error: float
     unit: tuple[int, ...]
-    rows: int  # of the layer's tensor, per sample
+    rows: int  # of one sample of the layer
     pixels: Tensor
     last_call: bool
 
 
 def compare(model: nn.Module, x: Tensor, wanted: int = LAYERS) -> tuple[list[Compared], Row]:
-    """Layers spread over the model; where all units that are tried are dead, a neighbour stands in."""
+    """Compare layers spread over the model. If all tried units of a layer are dead, try a neighbouring layer."""
     net = dv.DeconvNet(model)
     table = net.layers(x)
     calls = module_calls(model, table)
@@ -181,7 +181,7 @@ def compare(model: nn.Module, x: Tensor, wanted: int = LAYERS) -> tuple[list[Com
 
 
 def _neighbours(place: int, count: int) -> Iterator[int]:
-    """The place itself, then others by distance, earlier ones first; the place again where there are no more."""
+    """The index itself, then the others by distance, earlier ones first; the index again when none are left."""
     for distance in range(count):
         for other in {place - distance: None, place + distance: None}:
             if 0 <= other < count:
@@ -203,9 +203,9 @@ def _traced(net: dv.DeconvNet, x: Tensor, names: list[str]) -> Any:
 
 
 def _layer(net: dv.DeconvNet, trace: Any, run: ReferenceRun, name: str, call: Call) -> Compared | None:
-    """One channel of a layer, in every sample; None where it is dead in all channels that are tried."""
+    """Compare one channel of a layer in every sample. None if all tried channels are dead."""
     activations = run.activations[call]
-    if len(activations) % trace.tape.samples:  # a module that runs once for each sample
+    if len(activations) % trace.tape.samples:  # a module that runs once per sample
         return None
     axis = channel_axis(trace.tape, trace.layer(name).value)
     for channel in alive(activations, axis, trace.tape.samples):
@@ -229,7 +229,7 @@ def _layer(net: dv.DeconvNet, trace: Any, run: ReferenceRun, name: str, call: Ca
 
 
 def alive(activations: Tensor, axis: int, samples: int, count: int = 4) -> list[int]:
-    """A few channels that fire in every sample, from the middle of their ranking outwards."""
+    """A few channels that fire in every sample: first the median of their ranking, then outwards."""
     apart = activations.unflatten(0, (samples, -1)).movedim(axis + 1, 1)
     strongest = apart.flatten(2).amax(2)
     weakest = strongest.amin(0)
@@ -241,7 +241,7 @@ def alive(activations: Tensor, axis: int, samples: int, count: int = 4) -> list[
 
 
 def index_of(unit: dv.Unit, activations: Tensor, axis: int, samples: int, sample: int | None = None) -> tuple[int, ...]:
-    """Where a unit lies in its layer's tensor; of another sample than its own, if that is given."""
+    """The index of a unit in its layer's tensor, in its own sample or in the given one."""
     rows = len(activations) // samples
     position = list(unit.position)
     row = position.pop(0) if rows > 1 else 0
@@ -250,7 +250,7 @@ def index_of(unit: dv.Unit, activations: Tensor, axis: int, samples: int, sample
 
 
 def in_double(model: nn.Module, x: Tensor, found: list[Compared]) -> Row:
-    """Whether an error above the tolerance is rounding: the same comparison in double precision."""
+    """Repeat the comparison in double precision, to see whether an error above the tolerance is rounding."""
     again, _ = compare(model.double(), x.double())
     model.float()
     error = max(each.error for each in again)
@@ -264,7 +264,7 @@ def in_double(model: nn.Module, x: Tensor, found: list[Compared]) -> Row:
 
 
 def ask_captum(model: nn.Module, x: Tensor, found: list[Compared]) -> Row:
-    """What Captum's NeuronDeconvolution gives: as the model is and, where not exact, with in-place modules off."""
+    """Captum's NeuronDeconvolution: on the model as it is and, if that is not exact, without in-place modules."""
     answer = _captum_on(model, x, found)
     if answer["exact"] < answer["layers"]:
         changed = False
@@ -281,7 +281,7 @@ def _captum_on(model: nn.Module, x: Tensor, found: list[Compared]) -> Row:
     worst, exact = 0.0, 0
     modules = dict(model.named_modules())
     for each in found:
-        if not each.last_call:  # it would answer for another unit
+        if not each.last_call:  # Captum would use another unit
             errors[NOT_THE_LAST_CALL] += 1
             continue
         try:
@@ -308,7 +308,7 @@ def _attributed(model: nn.Module, module: nn.Module, x: Tensor, each: Compared) 
 
 
 def _without_traces(model: nn.Module, run: Callable[[], Tensor]) -> Tensor:
-    """Captum leaves its hooks behind, also when it fails; they would change what comes after."""
+    """Remove the hooks that Captum leaves behind, even after an error; they would change later results."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     before = [(module, kind, dict(getattr(module, kind))) for module in model.modules() for kind in kinds]
     try:

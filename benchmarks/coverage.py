@@ -4,8 +4,8 @@
     python -m benchmarks.coverage --only 'resnet' --redo . rows whose key matches, again
     python -m benchmarks.coverage --only '^$'              only write the documents from the cache
 
-Each row runs in a worker process with limits of time and memory, one at a time. Needs the packages of the extra
-`coverage`; no weights are loaded. Exit status 1 where a row is wrong or could not be checked.
+Each row runs in a worker process with limits on time and memory, one at a time. Needs the packages of the extra
+`coverage`; no weights are loaded. Exits with status 1 if a row is wrong or could not be checked.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 THREADS = 2
-MEMORY = 12 * 2**30  # bytes that a row may address
+MEMORY = 12 * 2**30  # bytes of address space per row
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the rows asked for, write the cache after each and the document at the end."""
-    os.environ["PYTORCH_JIT"] = "0"  # the reference sees what Python calls, so nothing may be scripted
+    """Run the selected rows, write the cache after each one, and the documents at the end."""
+    os.environ["PYTORCH_JIT"] = "0"  # the reference intercepts Python calls, so nothing may be scripted
     os.environ["YOLO_CONFIG_DIR"] = os.environ["MPLCONFIGDIR"] = tempfile.gettempdir()
     try:
         from benchmarks import report  # noqa: PLC0415  torch reads the variable when it is imported
@@ -82,7 +82,7 @@ def _is_due(known: dict[str, Any] | None, key: str, redo: str | None) -> bool:
 
 
 class Worker:
-    """A process that checks one row after another; it is ended and replaced where a row takes too long or dies."""
+    """A process that checks one row after another. It is replaced if a row takes too long or kills it."""
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("spawn")
@@ -114,7 +114,7 @@ class Worker:
 
 
 def _work(connection: Connection) -> None:
-    """Answer keys with rows, until killed."""
+    """Receive keys and send back rows, until killed."""
     warnings.simplefilter("ignore")
     import torch  # noqa: PLC0415  after the environment was set
 
@@ -129,7 +129,7 @@ def _work(connection: Connection) -> None:
         try:
             kind = thorough if rows[key].family in PACKAGES else check
             connection.send(kind.check(rows[key]))
-        except Exception as error:  # one row must not stop the others
+        except Exception as error:  # an error in one row must not stop the others
             traceback.print_exc()
             connection.send({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
 

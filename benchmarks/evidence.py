@@ -1,10 +1,10 @@
-"""Figures and numbers of docs/evidence.md: every measure on the reference network, and on SqueezeNet if it is given.
+"""Figures and numbers of docs/evidence.md: every measure on the reference network and, if given, on SqueezeNet.
 
     python -m benchmarks.evidence --out out/evidence
     python -m benchmarks.evidence --out out/evidence --squeezenet squeezenet1_1.safetensors --photos FOLDER
 
-SqueezeNet: torchvision's `squeezenet1_1` with its ImageNet weights, saved as safetensors or a state dict. Photos: a
-folder of image files, also in sub-folders, of which every n-th is taken.
+SqueezeNet is torchvision's `squeezenet1_1` with its ImageNet weights, saved as safetensors or a state dict. The photos
+are a folder of image files, with sub-folders, of which every n-th file is used.
 """
 
 from __future__ import annotations

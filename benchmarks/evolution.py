@@ -1,9 +1,9 @@
-"""Do lower layers settle before upper ones? The reference network, looked at often while it learns, figure and table.
+"""Do lower layers converge before upper ones? A figure and a table of the reference network while it trains.
 
     python -m benchmarks.evolution --root MNIST [--out out/evolution]
 
-MNIST holds the training images. Steps of 64 images, Adam at 0.001 after a warm-up over two epochs, as the bundled
-weights were trained, but without their augmentation and their cosine.
+MNIST is the folder with the training images. Training uses batches of 64 images and Adam at 0.001 after a warm-up of
+two epochs, as for the bundled weights, but no augmentation and no cosine schedule.
 """
 
 from __future__ import annotations
@@ -22,7 +22,24 @@ from deconvviz.experiments import evolution
 from deconvviz.models import MnistCNN, evaluate, initialised
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
-LOOKS = (0, 10, 20, 50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800)  # after how many steps
+LOOKS = (
+    0,
+    10,
+    20,
+    50,
+    100,
+    150,
+    200,
+    300,
+    400,
+    600,
+    800,
+    1200,
+    1600,
+    2400,
+    3200,
+    4800,
+)  # steps after which the weights are kept
 
 
 def main() -> None:
@@ -52,7 +69,7 @@ def main() -> None:
 def trained(
     model: MnistCNN, images: torch.Tensor, labels: torch.Tensor, looks: list[int], seed: int
 ) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-    """Train, and show the weights after each of `looks` steps."""
+    """Train, and yield the weights after each number of steps in `looks`."""
     random, warm_up = torch.Generator().manual_seed(seed), 2 * 860
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     order = torch.empty(0, dtype=torch.long)

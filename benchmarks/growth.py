@@ -1,8 +1,8 @@
 """How the cost of projecting grows with the number of units, the size of the image and the depth of the layer.
 
-    python -m benchmarks.growth      VGG16; into out/growth.json and docs/images/performance-growth.png
+    python -m benchmarks.growth      VGG16; writes out/growth.json and docs/images/performance-growth.png
 
-From a tensor to pixels, window="auto" beside window="full" and a bare forward pass that ends with the layer.
+Times are from a tensor to pixels. It compares window="auto", window="full" and a bare forward pass up to the layer.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SIDES = (64, 96, 128, 192, 256, 384, 512)
 MIDDLE, LAST = "features.14", "features.28"
 CURVES = {"auto": ("windows (auto)", "#0072b2"), "full": ("whole maps (full)", "#d55e00"), "bare": ("forward", "#777")}
 DASHES = {MIDDLE: "-", LAST: "--"}
-Point = dict[str, Any]  # x, and the quartiles of each curve's seconds
+Point = dict[str, Any]  # x, and for each curve the quartiles of its seconds
 
 
 class Growth:
-    """Times single points, and leaves out a curve once its next point would take too long."""
+    """Times single points, and stops a curve when its next point would take too long."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.device, self.rounds, self.limit, self.side = given.device, given.rounds, given.limit, given.side
@@ -42,7 +42,7 @@ class Growth:
         self.net = dv.DeconvNet(self.model)
 
     def point(self, place: int, layer: str, count: int, side: int, previous: Point | None = None) -> Point:
-        """Of `count` units of one image; one unit stands in the middle, where no border shortens its window."""
+        """Time `count` units of one image. A single unit is in the middle, where no border cuts its window."""
         generator = torch.Generator().manual_seed(1)
         x = torch.randn(1, 3, side, side, generator=generator).to(self.device)
         bare = Bare(self.model, layer)
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def draw(found: dict[str, list[Point]], side: int, path: Path) -> None:
-    """Three panels that share their vertical axis."""
+    """Draw three panels with a common vertical axis."""
     figure, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), sharey=True, layout="constrained")
     titles = (f"units of one {side} x {side} image, {MIDDLE}", "side of the image, one unit", "depth, one unit")
     for panel, title, (kind, points) in zip(panels, titles, found.items(), strict=True):
@@ -132,7 +132,7 @@ def draw(found: dict[str, list[Point]], side: int, path: Path) -> None:
 
 
 def curves(panel: Any, points: list[Point], layer: str | None) -> None:
-    """Medians as lines, quartiles as bands."""
+    """Draw medians as lines and quartiles as bands."""
     for name, (label, colour) in CURVES.items():
         here = [point for point in points if name in point]
         if not here:

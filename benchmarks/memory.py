@@ -1,10 +1,10 @@
-"""The peak memory of recording and projecting one channel at its strongest in 8 samples, beside Captum's.
+"""Peak memory of recording 8 samples and projecting one channel at its strongest position, compared with Captum.
 
-    python -m benchmarks.memory                    VGG16 and ResNet-50 at 224 x 224, into out/memory.json
-    python -m benchmarks.memory --device cuda      CUDA's allocator too
+    python -m benchmarks.memory                    VGG16 and ResNet-50 at 224 x 224; writes out/memory.json
+    python -m benchmarks.memory --device cuda      also reads CUDA's allocator
 
-Each contender runs in a process of its own, whose resident size is read just before the measured call: after the model
-and the input were made, and after a call on a small image. The number is how far the call rises above that.
+Each contender runs in its own process. The resident size is read just before the measured call, when the model and the
+input exist and a call on a small image has run. The result is the peak of the call above that size.
 """
 
 from __future__ import annotations
@@ -62,20 +62,20 @@ def row(model: str, kind: str, found: dict[str, float]) -> dict[str, Any]:
 
 
 def measured(model: str, contender: str, given: argparse.Namespace) -> dict[str, float]:
-    """`peaks` in a process of its own."""
+    """Run `peaks` in its own process."""
     command = [sys.executable, "-m", "benchmarks.memory", "--one", model, contender]
     command += ["--samples", str(given.samples), "--side", str(given.side), "--device", given.device]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def peaks(name: str, contender: str, samples: int, side: int, device: str) -> dict[str, float]:
-    """In MiB, what one call takes at most beside what was there before."""
+    """The peak memory of one call, in MiB above what was used before."""
     call = caller(name, contender, device)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(samples, 3, side, side, generator=generator).to(device)
     call(x[:1, :, :64, :64].clone())
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far, where that is allowed
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak, if the system allows it
     before = resident("VmRSS")
     if device == "cuda":
         torch.cuda.synchronize()
@@ -90,7 +90,7 @@ def peaks(name: str, contender: str, samples: int, side: int, device: str) -> di
 
 
 def caller(name: str, contender: str, device: str) -> Callable[[Tensor], Tensor]:
-    """A function from images to pixels."""
+    """The contender's function from images to pixels."""
     model, layer = build(name, device), LAYERS[name]
     if contender.startswith("deconvviz"):
         net = dv.DeconvNet(model)
@@ -101,12 +101,12 @@ def caller(name: str, contender: str, device: str) -> Callable[[Tensor], Tensor]
 
         return project
     captum = Captum(model, layer, cut=contender.endswith("cut"))
-    del model  # Captum's is a copy
+    del model  # Captum gets a copy
     return lambda x: captum.strongest(x, CHANNEL)
 
 
 def resident(line: str) -> float:
-    """A number of the kernel about this process, in MiB."""
+    """A figure from the kernel about this process, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition(f"{line}:")[2].split()[0]) / 1024
 

@@ -1,4 +1,4 @@
-"""Which architectures: names and small configurations, as data."""
+"""The architectures of the coverage table, as data: names and small configurations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DETECTORS = (
     "ssdlite320_mobilenet_v3_large",
 )
 
-# Names of timm, small variants: name, name@size for another input size than 96, with ! where the model must be told.
+# timm's names of small variants: name, or name@size if the input is not 96 pixels; ! if the model needs to be told.
 TIMM = """
 resnet10t resnet18 resnet18d resnet26t resnet50d resnetaa34d resnetblur18 resnetrs50 resnext50_32x4d
 resnext50d_32x4d seresnet18 seresnext26d_32x4d seresnet50t ecaresnet26t ecaresnext26t_32x4d ecaresnetlight
@@ -66,7 +66,7 @@ lambda_resnet26rpt_256@64! lamhalobotnet50ts_256@128! tresnet_m tresnet_v2_l vgg
 hgnet_tiny hgnetv2_b0 naflexvit_base_patch16_gap
 """
 
-# Model, configuration, its options (a pair: the name and options of a configuration inside), shape, remark.
+# Model, configuration, its options (a pair is the name and the options of a nested configuration), shape, remark.
 Entry = tuple[str, str, dict[str, Any], tuple[int, ...], str]
 _SMALL = {"hidden_sizes": [16, 32, 48, 64], "depths": [1, 2, 2, 1]}
 _SWIN = {"embed_dim": 24, "depths": [1, 2, 1], "num_heads": [2, 3, 4], "window_size": 4, "image_size": 64}

@@ -1,9 +1,10 @@
-"""Whether occlusion runs as fast as the network does: images per second beside a bare pass of the same batches.
+"""Images per second of occlusion, compared with bare forward passes of the same batches.
 
     python -m benchmarks.occlusion            VGG16 and ResNet-18 at 224 x 224, batches of 32
 
-First one batch of the sweep and one bare batch take turns, so that what else the machine does meets both. Then the
-whole call on one image, 18 x 18 places, with the recorded runs before the sweep and the projection after it.
+First, one batch of the sweep alternates with one bare batch, so that other load on the machine affects both equally.
+Then the whole call runs on one image with 18 x 18 positions. It includes the recorded runs before the sweep and the
+projection after it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from torch import nn
 import deconvviz as dv
 from benchmarks import timing
 from benchmarks.timing import Contender, number
-from deconvviz.experiments.occlusion import _Watched
+from deconvviz.experiments.occlusion import _Followed
 
 TARGET = 0.9
-ROWS = 4  # of places in a batch
+ROWS = 4  # rows of patch positions in a batch
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def compared(name: str, what: str, contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, Any]:
-    """Two contenders measured, and a line of the table."""
+    """Time two contenders and print a line of the table."""
     timings = timing.measure(contenders, rounds, device)
     reached = timing.ratio(timings["bare"], timings["occlusion"])
     rates = [number(1 / timings[which].median) for which in ("occlusion", "bare")]
@@ -59,19 +60,20 @@ def compared(name: str, what: str, contenders: dict[str, Contender], rounds: int
 
 
 def batches(model: nn.Module, size: int, device: str) -> dict[str, Contender]:
-    """One batch of the sweep, and one bare batch."""
+    """Contenders: one batch of the sweep, and one bare batch."""
     image = torch.randn(1, 3, 224, 224, device=device)
-    watched = _Watched(dv.DeconvNet(model), image, None, torch.zeros(1, 3, 1, 1, device=device), size, ())
-    watched.choose(None, None)
+    colours = torch.zeros(1, 3, 1, 1, device=device)
+    followed = _Followed(dv.DeconvNet(model), image, None, colours, batch_size=size, classes=())
+    followed.choose(None, None)
     tops, lefts = range(0, 20 * ROWS, 20), range(0, 20 * (size // ROWS), 20)
     return {
         "bare": bare(model, size, size, device),
-        "occlusion": Contender(lambda: watched.sweep((44, 44), tops, lefts, False), len(tops) * len(lefts)),
+        "occlusion": Contender(lambda: followed.sweep((44, 44), tops, lefts, False), len(tops) * len(lefts)),
     }
 
 
 def calls(model: nn.Module, size: int, device: str) -> dict[str, Contender]:
-    """The default call on one image, and as many images in batches of the same size."""
+    """Contenders: the default call on one image, and as many bare forward passes in batches of the same size."""
     image, net, places = torch.randn(1, 3, 224, 224, device=device), dv.DeconvNet(model), 18 * 18
 
     def occluded() -> None:
@@ -82,7 +84,7 @@ def calls(model: nn.Module, size: int, device: str) -> dict[str, Contender]:
 
 
 def bare(model: nn.Module, size: int, count: int, device: str) -> Contender:
-    """Nothing but the model, in batches."""
+    """Contender: the model alone, in batches."""
     batch = torch.randn(size, 3, 224, 224, device=device)
 
     def run() -> None:

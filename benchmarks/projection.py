@@ -1,11 +1,11 @@
-"""What projecting units costs, beside Captum, zennit and a bare forward pass, on the same machine in the same run.
+"""The time to project a unit, compared with Captum, zennit and a bare forward pass in the same run.
 
-    python -m benchmarks.projection              tables A, B and C, into out/projection.json
+    python -m benchmarks.projection              tables A, B and C; writes out/projection.json
     python -m benchmarks.projection --tables A --layers features.2 features.7 --device cuda
-    python -m benchmarks.projection --quick      fewer units and rounds: does everything run?
+    python -m benchmarks.projection --quick      fewer units and rounds, to see whether everything runs
 
-Needs captum and zennit beside deconvviz. Times are per unit, from a tensor to pixels: each contender's forward pass is
-in them. Contenders alternate over rounds; a ratio is the median of the ratios within each round, with its quartiles.
+Needs captum and zennit. Times are per unit, from a tensor to pixels, so they include each contender's forward pass.
+Contenders alternate over rounds. A ratio is the median, with quartiles, of the ratios within each round.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.timing import Contender, Timing
 
 SIDE = 224
 CONVOLUTIONS = tuple(f"features.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))  # of VGG16
-TARGETS_A = {  # layer: units in one call, and how many times the time of Captum's deconvolution is wanted
+TARGETS_A = {  # layer: units in one call, and the speed-up over Captum's deconvolution that is wanted
     "features.2": (1024, 5000),
     "features.7": (256, 1000),
     "features.14": (128, 80),
@@ -53,12 +53,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """How much is timed, and on what."""
+    """The settings of a run."""
 
     device: str
     rounds: int
     quick: bool
-    rival_units: int  # over which Captum and zennit average
+    rival_units: int  # units that Captum and zennit are averaged over
 
     def images(self, count: int, seed: int = 1) -> Tensor:
         return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed)).to(self.device)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def rivals(run: Run, model: nn.Module, layer: str, images: Sequence[Tensor], places: Sequence[Place]) -> dict[str, Any]:
-    """Everyone else, on the first of these units; each image is (1, 3, H, W)."""
+    """The other contenders, on the first of these units. Each image is (1, 3, H, W)."""
     images, places = images[: run.rival_units], places[: run.rival_units]
     captum, cut = Captum(model, layer), Captum(model, layer, cut=True)
     guided, zennit, bare = Captum(model, layer, "guided"), Zennit(model, layer), Bare(model, layer)
@@ -106,20 +106,20 @@ def rivals(run: Run, model: nn.Module, layer: str, images: Sequence[Tensor], pla
 
 
 def random_places(shape: Sequence[int], count: int, seed: int = 2) -> list[Place]:
-    """Anywhere in a map of shape (channels, rows, columns)."""
+    """Random units of a map of shape (channels, rows, columns)."""
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(size, (count,), generator=generator).tolist() for size in shape]
     return [(channel, (row, column)) for channel, row, column in zip(*drawn, strict=True)]
 
 
 def inner_places(shape: Sequence[int], count: int) -> list[Place]:
-    """Around the middle, in channels that lie apart."""
+    """Units near the middle of the map, in evenly spaced channels."""
     channels, rows, columns = shape
     return [(n * channels // count, (rows // 2 - n % 2, columns // 2)) for n in range(count)]
 
 
 def errors(net: dv.DeconvNet, model: nn.Module, layer: str, images: Sequence[Tensor], places: Sequence[Place]) -> Row:
-    """The largest differences of each rival's pixels from ours, unit by unit."""
+    """The largest difference between the pixels of each rival and of deconvviz, over all units."""
     x = torch.cat(list(images))
     units = [(n, channel, position) for n, (channel, position) in enumerate(places)]
     ours = net.project_units(x, layer, units, seed="one").pixels
@@ -157,7 +157,7 @@ def table_a(run: Run, only: Sequence[str] | None) -> list[Row]:
 
 
 def ours_a(net: dv.DeconvNet, layer: str, x: Tensor, places: Sequence[Place]) -> dict[str, Contender]:
-    """Whole maps of 512 images would need many GB, so window="full" gets 16 at most."""
+    """deconvviz in table A. window="full" gets 16 units at most, because whole maps of 512 images need many GB."""
     units = [(n, channel, position) for n, (channel, position) in enumerate(places)]
     few = min(16, len(units))
     return {
@@ -167,7 +167,7 @@ def ours_a(net: dv.DeconvNet, layer: str, x: Tensor, places: Sequence[Place]) ->
 
 
 def row(found: dict[str, Timing], others: Sequence[str], target: float, wrong: Row, **words: Any) -> Row:
-    """One row of table A or B, printed and returned."""
+    """Print and return one row of table A or B."""
     faster = timing.ratio(found[DECONVOLUTION], found[OURS])
     ratios = {name: timing.ratio(found[name], found[OURS])[1] for name in others}
     timing.line(
@@ -202,7 +202,7 @@ def table_b(run: Run, only: Sequence[str] | None) -> list[Row]:
         output = Bare(model, layer)(x)[0]
         channels = spread(len(output), 8 if run.quick else 64)
         places = [(channel, divmod(int(output[channel].argmax()), output.shape[2])) for channel in channels]
-        # Captum and zennit need the positions; finding them is not in their time. Ours finds them itself.
+        # Captum and zennit are given the positions, at no cost in time; deconvviz finds them itself.
         ours = ours_b(net, layer, x, channels)
         found = run.measure(ours | rivals(run, seen, layer, [x] * 4, places))
         sample = [places[len(places) // 3], places[2 * len(places) // 3]]
@@ -234,7 +234,7 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def table_c(run: Run, only: Sequence[str] | None) -> Row:
-    """Nine images for every channel, extrapolated from 64 channels per layer; the first call counts, as in an atlas."""
+    """Nine images for every channel, extrapolated from 64 channels per layer. First calls count, as in an atlas."""
     columns = ("layer", "channels", OURS, DECONVOLUTION, CUT, "ratio")
     timing.heading("C. The whole atlas of VGG16, 9 images for each channel; hours", columns)
     model = build("vgg16", run.device)
@@ -261,7 +261,7 @@ def table_c(run: Run, only: Sequence[str] | None) -> Row:
 def contenders_c(
     run: Run, net: dv.DeconvNet, model: nn.Module, layer: str, x: Tensor, shape: Sequence[int]
 ) -> dict[str, Contender]:
-    """Ours: one call for all nine images of each of 64 channels. Captum is warmed up: its few units stand for many."""
+    """deconvviz projects nine images of each of 64 channels in one call; Captum, warmed up, projects a few units."""
     chosen = spread(shape[0], 8 if run.quick else 64)
     drawn = random_places(shape, 9 * len(chosen))
     samples = torch.randint(len(x), (len(drawn),), generator=torch.Generator().manual_seed(3)).tolist()

@@ -1,12 +1,13 @@
-"""Check random networks against the reference, many more than the tests do: see docs/robustness.md.
+"""Compare many random networks with the reference: see docs/robustness.md.
 
     python -m benchmarks.random_networks --count 10000 --processes 2
     python -m benchmarks.random_networks --count 10000 --one-style    a third of the time
     python -m benchmarks.random_networks --count 10000 --one-style --half    a sixth of the time, as the tests do
 
-Each network is checked in all three styles, or in one of them, in turns; in all ways, or in half of them, in turns. For
-each that fails a program that shows it, with as few steps as possible, is written to out/random-networks/. Exit status
-1 where one is wrong, refused or ends in an error.
+Each network is checked in all three styles, or with --one-style in one of them, in turn; and in all ways of asking for
+a projection, or with --half in every other one. For each network that fails, it writes a program that reproduces the
+failure in as few steps as possible to out/random-networks/. Exits with status 1 if a network is wrong, refused or
+raises an error.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _checked(seed: int, one_style: bool, half: bool) -> tuple[int, Counter[str],
         counts["checks"] += 1
         try:
             found = check(network, style, ways=ways)
-        except Exception as error:  # of the reference: autograd does not get through
+        except Exception as error:  # the reference itself fails: autograd cannot run backward
             counts["without a reference"] += 1
             print(f"{seed}, {style}: {type(error).__name__}: {error}", file=sys.stderr)
             continue

@@ -1,7 +1,7 @@
-"""What deconvviz is timed against: Captum and zennit as their documentation says to call them, and a bare forward pass.
+"""The rivals in the benchmarks: Captum and zennit, called as in their documentation, and a bare forward pass.
 
-Each has its own copy of the model, so that no hook of one is met by another. Captum passes each image through the whole
-model; `Until` cuts a model after a layer, which zennit needs, and which spares Captum the rest.
+Each has its own copy of the model, so that hooks do not interfere. Captum passes each image through the whole model.
+`Until` cuts a model after a layer: zennit needs that, and it saves Captum the later layers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CAPTUM = {"deconvolution": NeuronDeconvolution, "guided": NeuronGuidedBackprop}
 
 
 def build(name: str, device: str = "cpu") -> nn.Module:
-    """A torchvision model with random weights, and random statistics in its norms."""
+    """A torchvision model with random weights and random statistics in its norms."""
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     model = getattr(torchvision.models, name)(weights=None, **options)
@@ -32,12 +32,12 @@ def build(name: str, device: str = "cpu") -> nn.Module:
 
 
 def _fill_statistics(model: nn.Module) -> None:
-    """Those of some noise, then moved and scaled at random: signals neither grow nor die from layer to layer."""
+    """Give norms the statistics of noise, shifted and scaled at random, so that signals neither explode nor vanish."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
     for norm in norms:
-        norm.momentum = None  # the statistics become those of the one batch
+        norm.momentum = None  # the statistics become those of this batch
     with torch.no_grad():
         model.train()(torch.randn(4, 3, 96, 96))
     for norm in norms:
@@ -46,10 +46,10 @@ def _fill_statistics(model: nn.Module) -> None:
 
 
 def with_modules(model: nn.Module) -> nn.Module:
-    """A copy of GoogLeNet in which each rectifier is a module: called as functions, Captum and zennit cannot see them.
+    """A copy of GoogLeNet in which each rectifier is a module; Captum and zennit miss rectifiers called as functions.
 
-    They do not complain; they return the plain gradient. Other models are returned as they are: both get along with
-    rectifiers that work in place, and with the one that a block of ResNet calls three times.
+    They return the plain gradient then, without a warning. Other models are returned unchanged: both tools handle
+    in-place rectifiers and the rectifier that a ResNet block calls three times.
     """
     if not any(isinstance(module, BasicConv2d) for module in model.modules()):
         return model
@@ -62,11 +62,11 @@ def with_modules(model: nn.Module) -> nn.Module:
 
 
 class _Reached(Exception):
-    """The layer has run; what it returned is the argument."""
+    """Raised when the layer has run; the argument is the layer's output."""
 
 
 class Until(nn.Module):
-    """A copy of a model that ends with a layer and returns what that returned."""
+    """A copy of a model that stops after a layer and returns its output."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         super().__init__()
@@ -97,12 +97,12 @@ class Captum:
         return self.attribute(x, (channel, row, column))
 
     def strongest(self, x: Tensor, channel: int) -> Tensor:
-        """One channel where it is strongest, in all samples at once."""
+        """Project one channel at its strongest position, in all samples at once."""
         return self.attribute(x, partial(_strongest, channel=channel))
 
     def attribute(self, x: Tensor, selector: Any) -> Tensor:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it says each time that it sets hooks, and gradients on the input
+            warnings.simplefilter("ignore")  # Captum warns each time that it sets hooks and requires gradients
             return self.method.attribute(x.detach(), neuron_selector=selector).detach()
 
     def units(self, images: Sequence[Tensor], places: Sequence[Place]) -> list[Tensor]:
@@ -114,7 +114,7 @@ def _strongest(output: Tensor, channel: int) -> Tensor:
 
 
 class Zennit:
-    """The attributor `Gradient` under the composite `DeconvNet`, whose rule for ReLU is `ReLUDeconvNet`."""
+    """zennit's `Gradient` attributor with its `DeconvNet` composite, whose rule for ReLU is `ReLUDeconvNet`."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         from zennit.attribution import Gradient  # noqa: PLC0415 - an extra of the benchmarks
@@ -123,7 +123,7 @@ class Zennit:
         self.attributor = Gradient(model=Until(model, layer), composite=DeconvNet())
 
     def together(self, x: Tensor, places: Sequence[Place]) -> Tensor:
-        """One unit per row of x, in one call."""
+        """Project one unit per row of x, in one call."""
         return self.attributor(x.detach(), partial(_one_hot, places=places))[1]
 
     def units(self, images: Sequence[Tensor], places: Sequence[Place]) -> list[Tensor]:
@@ -138,7 +138,7 @@ def _one_hot(output: Tensor, places: Sequence[Place]) -> Tensor:
 
 
 class Bare:
-    """A forward pass that ends with the layer."""
+    """A forward pass that stops after the layer."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         self.until = Until(model, layer)

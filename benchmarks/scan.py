@@ -1,11 +1,10 @@
-"""What mining costs beside the forward pass it rides on, and whether its memory grows with the dataset.
+"""The cost of a scan on top of its forward passes, and whether its memory grows with the dataset.
 
     python -m benchmarks.scan                VGG16 and ResNet-50 at 224 x 224, all convolutions; then the memory
     python -m benchmarks.scan --model NAME   only one network of torchvision
 
-Bare and scanned passes alternate over the same batches: same batch size, same memory format, `inference_mode`. What
-enters the lists at the end is counted with the batches. The time of the processor says more than the clock where other
-programs run.
+Bare passes and scans alternate over the same batches, with the same batch size and memory format, in `inference_mode`.
+The work at the end of a scan is included. If other programs run, processor time is more reliable than elapsed time.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def overhead(model: nn.Module, count: int, size: int) -> dict[str, Any]:
-    """Medians of a bare and of a scanned pass over the same batches, and the median of their ratios."""
+    """The median times of a bare pass and of a scan over the same batches, and the median of their ratios."""
     last = next(model.parameters()).is_contiguous(memory_format=torch.channels_last)
     x = torch.randn(size, 3, 224, 224).contiguous(
         memory_format=torch.channels_last if last else torch.contiguous_format
@@ -82,7 +81,7 @@ def overhead(model: nn.Module, count: int, size: int) -> dict[str, Any]:
     model.eval()
     alone()
     for number in range(count):
-        x.normal_()  # new images, so that lists change as they do in a scan
+        x.normal_()  # new images, so that the top lists change as in a real scan
         batch = Batch(number, torch.arange(number * size, (number + 1) * size), x, (), ())
         for first in (number % 2, 1 - number % 2):
             if first:
@@ -131,7 +130,7 @@ def _timed(run: Callable[[], object]) -> torch.Tensor:
 
 
 class Synthetic(torch.utils.data.Dataset[torch.Tensor]):
-    """Images made when they are asked for."""
+    """Images that are generated on demand."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -147,7 +146,7 @@ def peak(count: int) -> float:
     """The peak resident memory of this process after a scan, in MiB."""
     model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(64, 128, 3, stride=4))
     dv.scan(dv.DeconvNet(model), Synthetic(count), progress=False)
-    status = Path("/proc/self/status").read_text()  # getrusage's number is that of the parent where it was larger
+    status = Path("/proc/self/status").read_text()  # getrusage reports the parent's peak if that was larger
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024, 1)
 
 

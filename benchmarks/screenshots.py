@@ -1,7 +1,7 @@
-"""The pictures of the atlas in docs/images, taken in a headless Chromium.
+"""Takes the pictures of the atlas in docs/images, in a headless Chromium.
 
-python -m benchmarks.screenshots              of the reference network over the bundled digits
-python -m benchmarks.screenshots --atlas DIR --out DIR --layer NAME --channel C     of another atlas
+python -m benchmarks.screenshots              the reference network on the bundled digits
+python -m benchmarks.screenshots --atlas DIR --out DIR --layer NAME --channel C     another atlas
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def built(out: Path) -> Path:
 
 
 def take(chromium: str, atlas: Path, out: Path, layer: str, channel: int) -> None:
-    """Overview, grid and channel; the grid in dark, the channel also as on a phone."""
+    """Take the overview, the grid (in dark mode) and a channel (on a desktop and on a phone)."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  only this needs it
 
     route = quote(layer, safe="")

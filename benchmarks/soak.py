@@ -1,13 +1,13 @@
-"""Long runs in one process: whether memory stays flat and nothing is left behind.
+"""Long runs in one process: does memory stay constant, and is nothing left behind?
 
     python -m benchmarks.soak                    10,000 traces with projections, then a scan of 200,000 images
     python -m benchmarks.soak --device cuda      the same on a GPU, with its allocator
 
-Mixed networks, layers, styles, windows and image sizes, one call in five failing (`tests/helpers/mixed_workload.py`).
-Memory is that of the process in the system's books, once what was freed is given back: the C library's allocator
-keeps that for the next calls. Its median over the second tenth of the run is held against that over the last; the
-most is with what the allocator keeps. Exit status 1 where it grew by more than 2 % or something was left. Into
-out/soak.json.
+The work mixes networks, layers, styles, windows and image sizes, and one call in five fails
+(`tests/helpers/mixed_workload.py`). Memory is the resident size of the process after the C library's allocator has
+returned freed memory to the system. Its median over the last tenth of the run is compared with that over the second
+tenth; the reported maximum includes memory that the allocator keeps. Writes out/soak.json. Exits with status 1 if
+memory grew by more than 2 % or something was left behind.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from benchmarks import timing
 from tests.helpers.mixed_workload import Generated, give_back, held, resident, rounds, scanned
 
 LIMIT = 0.02
-SAMPLES = 200  # over a run
+SAMPLES = 200  # during a run
 
 
 class Watch:
-    """Samples memory as a run goes on."""
+    """Samples memory during a run."""
 
     def __init__(self, count: int, device: str) -> None:
         self.count, self.device = count, device
         self.every = max(1, count // SAMPLES)
         self.resident: list[float] = []
-        self.kept: list[float] = []  # with what the allocator keeps
+        self.kept: list[float] = []  # including memory that the allocator keeps
         self.allocated: list[float] = []
 
     def __call__(self, number: int) -> None:
@@ -62,7 +62,7 @@ def scan(count: int, watch: Watch) -> None:
 
 
 def measured(name: str, run: Callable[[int, Watch], None], count: int, device: str) -> dict[str, Any]:
-    run(max(10, count // 20), Watch(count, device))  # what is made once
+    run(max(10, count // 20), Watch(count, device))  # allocate what is allocated only once
     before, watch = held(), Watch(count, device)
     run(count, watch)
     left = {what: [before[what], number] for what, number in held().items() if number != before[what]}

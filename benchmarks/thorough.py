@@ -1,4 +1,4 @@
-"""A network of the zoo against the reference: in whole maps and windows, alone and in a batch, in three styles."""
+"""Compares a network with the reference: on whole maps and windows, alone and in a batch, in three styles."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.helpers.forced_windows import windows_forced
 
 STYLES = ("deconvnet", "guided", "gradient")
 LAYERS = 3
-LEAST = 1e-5  # of the signal sent: with the tolerance in float64, a few units in the last place of it
+LEAST = 1e-5  # relative to the signal sent: a few units in the last place in float64
 
 
 def check(architecture: Architecture) -> Row:
-    """Everything that the table says about it. In float64, but for networks that insist on float32."""
+    """The fields of the network's row. Runs in float64, except for networks that insist on float32."""
     with ExitStack() as asked:
         return _checked(architecture, asked)
 
@@ -54,7 +54,7 @@ def _checked(architecture: Architecture, asked: ExitStack) -> Row:
 
 
 def _in_double(model: nn.Module, x: Tensor, asked: ExitStack) -> bool:
-    """Whether it runs in float64, if need be with that where it asks for float32 itself, until `asked` ends."""
+    """Whether the network runs in float64, if need be with its own requests for float32 replaced until `asked` ends."""
     model.double()
     for attempt in range(2):
         if attempt:
@@ -126,7 +126,7 @@ def _compared(model: nn.Module, x: Tensor, other: Tensor, tolerance: float) -> R
 
 
 class _Layer:
-    """One channel of one layer, all ways of asking for it. The reference sees each image alone, so nothing can mix."""
+    """One channel of one layer, projected in all ways. The reference runs each image alone, so samples cannot mix."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _Layer:
         self.projected: dict[str, list[tuple[int, tuple[int, ...]]]] = {"x": [], "other": []}
 
     def _shows(self, channel: int) -> bool:
-        """Whether something arrives from its strongest unit, in each image: nothing would be right by itself."""
+        """Whether the strongest unit has a projection other than zero in each image; zero would always be right."""
         for run in self.runs["x"]:
             of_channel = run.activations[self.call].select(self.axis, channel)
             place = [int(axis) for axis in torch.unravel_index(of_channel.argmax(), of_channel.shape)]
@@ -159,7 +159,7 @@ class _Layer:
 
     @property
     def ways(self) -> list[tuple[Callable[[], float], str]]:
-        """Each with the images that it is about."""
+        """The ways of asking for a projection, each with the images it needs."""
         of_x = [self._batch, self._windows_of_a_trace, self._all, self._windows]
         return [(way, "x") for way in of_x] + [(way, "other") for way in (self._alone, self._windows_of_another)]
 
@@ -174,7 +174,7 @@ class _Layer:
         return self._error(self.net.project(self.traces["x"], self.name, channel=self.channels), "x")
 
     def _all(self) -> float:
-        """A reconstruction."""
+        """Compare a reconstruction."""
         sent = torch.stack([run.activations[self.call].norm() for run in self.runs["x"]])
         found = self.net.reconstruct(self.traces["x"], self.name).pixels
         return _difference(found, self._reconstructed(self.runs["x"]), sent)
@@ -185,12 +185,12 @@ class _Layer:
         )
 
     def _windows(self) -> float:
-        """Of one image alone."""
+        """Compare windows of a single image."""
         one = [unit for unit in self.units if unit[0] == 0]
         return self._error(self.net.project_units(self.images["x"][:1], self.name, one), "x")
 
     def _windows_of_another(self) -> float:
-        """After the first images: what was learnt about the network must still be right."""
+        """Compare windows of another image: what was cached about the network must still be right."""
         return self._error(self.net.project_units(self.images["other"], self.name, self.units), "other")
 
     def _error(self, projection: dv.Projection, of: str, sample: int | None = None) -> float:
@@ -211,7 +211,7 @@ class _Layer:
         return torch.cat([run.sent_back(self.call, run.activations[self.call]) for run in runs])
 
     def sensitivity(self, of: str) -> float:
-        """How far the reference itself moves, for the units projected so far, where the image moves a little."""
+        """How much the reference changes, for the units projected so far, if the image changes a little."""
         x = self.images[of]
         noise = (1e-12 if x.dtype == torch.float64 else 1e-6) * torch.randn_like(x)
         one, two = (
@@ -225,7 +225,7 @@ class _Layer:
 
 
 def _difference(found: Tensor, wanted: Tensor, sent: Tensor) -> float:
-    """||a - b|| / ||b||, the largest; rounding of what was sent counts as that much."""
+    """The largest ||a - b|| / ||b||, where rounding errors of the signal sent do not count."""
     error = (found - wanted).flatten(1).norm(dim=1)
     least = (sent.abs() * LEAST).clamp(min=1e-30)
     return float((error / torch.maximum(wanted.flatten(1).norm(dim=1), least)).nan_to_num(nan=torch.inf).max())

@@ -1,4 +1,4 @@
-"""Contenders side by side: rounds in which their order changes, medians with quartiles, Markdown and JSON."""
+"""Times contenders in rounds of changing order; prints medians and quartiles as Markdown and writes JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Contender:
-    """A call that projects so many units (or passes so many images)."""
+    """A call that projects `units` units (or passes that many images)."""
 
     run: Callable[[], Any]
     units: int
@@ -29,7 +29,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per unit: of the first call, which is not counted where it warmed up, and of each round."""
+    """Seconds per unit: of the first call, which is left out if it was a warm-up, and of each round."""
 
     first: float
     rounds: list[float]
@@ -40,7 +40,7 @@ class Timing:
 
 
 def timed(contender: Contender, device: str) -> float:
-    """Seconds per unit of one call."""
+    """Time one call, in seconds per unit."""
     gc.collect()
     _synchronise(device)
     started = time.perf_counter()
@@ -50,7 +50,7 @@ def timed(contender: Contender, device: str) -> float:
 
 
 def measure(contenders: Mapping[str, Contender], rounds: int, device: str, warm: bool = True) -> dict[str, Timing]:
-    """Every contender once per round; each round starts with another of them, and every other one runs backwards."""
+    """Time every contender once per round. Rounds start with different contenders; every other one runs backwards."""
     first = {name: timed(contender, device) for name, contender in contenders.items()} if warm else {}
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -89,11 +89,11 @@ def as_json(found: Mapping[str, Timing]) -> dict[str, Any]:
     }
 
 
-# Words
+# Text
 
 
 def number(value: float) -> str:
-    """Three digits that count: 0.0123, 4.56, 789, 12,300."""
+    """A number with three significant digits: 0.0123, 4.56, 789, 12,300."""
     if value >= 1000:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}"
@@ -114,7 +114,7 @@ def verdict(value: float, target: float, at_most: bool = False) -> str:
 
 
 def heading(title: str, columns: Iterable[str]) -> None:
-    """The head of a Markdown table, the first column being words and the others numbers."""
+    """Print the head of a Markdown table whose first column is text and whose other columns are numbers."""
     columns = list(columns)
     print(f"\n**{title}**\n")
     line(columns)
@@ -125,11 +125,11 @@ def line(cells: Iterable[str]) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-# Where and with what
+# The machine
 
 
 def circumstances(device: str) -> dict[str, Any]:
-    """The machine and the versions, for the record."""
+    """The machine and the versions of Python and packages."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
@@ -153,7 +153,7 @@ def _processor() -> str:
 
 
 def prepare(device: str) -> None:
-    """Two threads, and float32 that is float32 on CUDA too."""
+    """Use two threads, and full float32 precision on CUDA too."""
     torch.set_num_threads(THREADS)
     if device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,11 +1,11 @@
-"""The tests on other versions of Python, torch and the rest, each in an environment of its own.
+"""Runs the tests on other versions of Python, torch and other packages, each in its own environment.
 
-    python -m benchmarks.versions            all combinations below; into out/versions.json
-    python -m benchmarks.versions oldest     that one
+    python -m benchmarks.versions            all combinations below; writes out/versions.json
+    python -m benchmarks.versions oldest     only this one
 
-An environment takes about 6 GB under `--work`, as torch brings CUDA's libraries, and is removed after its run. What is
-tested is the last commit, in a clone. An interpreter that is not on the PATH is reported, and its combination left out.
-Exit status 1 where a test failed or a combination was left out.
+An environment takes about 6 GB under `--work`, because torch comes with CUDA's libraries, and is removed after its run.
+The last commit is tested, in a clone. If an interpreter is not on the PATH, its combination is reported and left out.
+Exits with status 1 if a test failed or a combination was left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPORTED = ("torch", "torchvision", "captum", "numpy", "pillow", "matplotlib", "
 
 
 class Combination(NamedTuple):
-    """An interpreter, and whether the runtime dependencies are the oldest that setup.cfg allows."""
+    """An interpreter, and whether runtime dependencies have the oldest versions that setup.cfg allows."""
 
     python: str
     floors: bool
@@ -44,7 +44,7 @@ COMBINATIONS = {
 
 
 def constraints(floors: bool) -> str:
-    """constraints.txt, with the runtime dependencies at the floors of setup.cfg where these are asked for."""
+    """The text of constraints.txt; for the oldest versions, with the lower bounds of setup.cfg."""
     pinned = (HERE / "constraints.txt").read_text().splitlines()
     if not floors:
         return "\n".join(pinned)
@@ -57,7 +57,7 @@ def constraints(floors: bool) -> str:
 
 
 def tested(combination: Combination, folder: Path) -> dict[str, Any]:
-    """Installs and runs; what came of it."""
+    """Install the packages, run the tests, and return the result."""
     interpreter = shutil.which(f"python{combination.python}")
     if interpreter is None:
         return {"outcome": f"left out: there is no python{combination.python} on the PATH", "status": 1}
@@ -70,7 +70,7 @@ def tested(combination: Combination, folder: Path) -> dict[str, Any]:
     found = versions(python)
     print(", ".join(f"{name} {version}" for name, version in found.items()), flush=True)
     run = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not slow", "-p", "no:cacheprovider"]
-    if combination.floors:  # old packages warn of what newer ones, which they were not made with, will do
+    if combination.floors:  # old packages warn about newer ones
         run += ["-W", "ignore::DeprecationWarning"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(run, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
@@ -83,7 +83,7 @@ def tested(combination: Combination, folder: Path) -> dict[str, Any]:
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Of the interpreter and of what counts most."""
+    """The versions of the interpreter and of the main packages."""
     code = (
         "import json, platform; from importlib.metadata import version; "
         f"print(json.dumps({{'python': platform.python_version()}} | {{n: version(n) for n in {REPORTED!r}}}))"

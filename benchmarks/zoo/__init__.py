@@ -1,6 +1,6 @@
-"""Networks of other people's packages: small configurations with random weights, and the input each is given.
+"""Networks of third-party packages: small configurations with random weights, and the shape of their input.
 
-One file per package. A package is imported only where one of its networks is built.
+There is one file per package. A package is imported only when one of its networks is built.
 """
 
 from __future__ import annotations
@@ -46,6 +46,6 @@ LEFT_OUT = (
 
 
 def zoo() -> Iterator[Entry]:
-    """All of them, package by package."""
+    """All networks, package by package."""
     for package in (smp, monai, nnunet, ultralytics, braindecode, kornia, torchaudio, diffusers, snntorch, vit_pytorch):
         yield from package.entries()

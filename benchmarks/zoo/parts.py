@@ -1,4 +1,4 @@
-"""What the lists of networks are made of."""
+"""Types and helpers for the lists of networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
 
 class Called(nn.Module):
-    """A network that takes more than an image, with the rest filled in."""
+    """A network that takes more than an image, with its other arguments filled in."""
 
     def __init__(self, net: nn.Module, call: Callable[[nn.Module, Tensor], Any]) -> None:
         super().__init__()
@@ -32,12 +32,14 @@ class Called(nn.Module):
 
 
 def made(module: str, name: str, options: dict[str, Any], call: Callable[..., Any] | None = None) -> nn.Module:
-    """The class of that name with these options; its package is imported here and not before."""
-    with patch.object(torch.version, "cuda", None):  # torchaudio's compiled parts want another CUDA; no model needs it
+    """An instance of the class with that name. Its package is imported here."""
+    with patch.object(
+        torch.version, "cuda", None
+    ):  # torchaudio's compiled extension needs another CUDA version; no model uses it
         net = getattr(import_module(module), name)(**options)
     return Called(net, call) if call else net
 
 
 def first(net: nn.Module, x: Tensor) -> Any:
-    """The first of what a network returns."""
+    """The first of a network's outputs."""
     return net(x)[0]

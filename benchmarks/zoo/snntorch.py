@@ -14,7 +14,7 @@ from benchmarks.zoo.parts import Entry
 
 
 class Spiking(nn.Module):
-    """Two layers of spiking neurons over a few steps of time, as its tutorials write them."""
+    """Two layers of spiking neurons over a few time steps, as in snntorch's tutorials."""
 
     def __init__(self, neuron: str, options: dict[str, Any], states: int) -> None:
         super().__init__()
