@@ -15,14 +15,14 @@ torch.Size([4, 1, 28, 28])
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from deconvviz import images
-from deconvviz.arguments import FLAG, described, known, once, short_text, takes
+from deconvviz.arguments import FLAG, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
@@ -33,7 +33,7 @@ from deconvviz.projection.model_call import Call, check_batch_axis, checked_sign
 from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
-from deconvviz.projection.unit_choice import ByChannel, ByPlace, UnitChoice
+from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
 from deconvviz.projection.units import ChosenUnits, Position, check_finite_activations, checked_units
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
@@ -106,13 +106,13 @@ class DeconvNet:
         return LayerTable(
             tuple(
                 LayerInfo(
-                    layer.name,
-                    layer.kind,
-                    layer.value.shape,
-                    geometry.stride,
-                    geometry.offset,
-                    geometry.receptive_field,
-                    tuple(listed.get(layer.name, ())),
+                    name=layer.name,
+                    kind=layer.kind,
+                    shape=layer.value.shape,
+                    stride=geometry.stride,
+                    offset=geometry.offset,
+                    receptive_field=geometry.receptive_field,
+                    linearised=tuple(listed.get(layer.name, ())),
                 )
                 for layer, geometry in zip(layers, layer_geometry(tape, layers), strict=True)
             )
@@ -173,7 +173,7 @@ class DeconvNet:
                 linearised.
         """
         choice = ByChannel(layer_name(layer, self.model), once(channel), once(position))
-        return self._project(inputs, choice, _ProjectionOptions(seed, window))
+        return self._project(inputs, choice, ProjectionOptions(seed, window))
 
     @on_the_cpu
     def project_units(
@@ -202,10 +202,10 @@ class DeconvNet:
             InputError: As for `project`.
             UnsupportedOperation: As for `project`.
         """
-        name, options = layer_name(layer, self.model), _ProjectionOptions(seed, window)
+        name, options = layer_name(layer, self.model), ProjectionOptions(seed, window)
         return self._project(inputs, ByPlace(name, checked_units(units)), options)
 
-    def _project(self, inputs: Any, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
+    def _project(self, inputs: Any, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         """Project units from crops of the images, or record the images and go back from there."""
         if options.window == "auto" and not choice.depends_on_activations and not isinstance(inputs, Trace):
             inputs = self._prepared(inputs, finite=False)
@@ -227,19 +227,19 @@ class DeconvNet:
         tape = self._template(call, choice.layer)
         return None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
 
-    def _project_crops(self, plan: CropPlan, options: _ProjectionOptions) -> Projection:
+    def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
         pixels, units = plan.project(options.seed, met)
         self._check(met)
         return Projection(
-            cast(Tensor, pixels),
-            units,
-            plan.receptive_fields(),
-            images.displayed(plan.images, self.preprocess),
-            self._provenance(plan.layer, options.seed, met, settings_of(self.model, plan.images)),
+            pixels=cast(Tensor, pixels),
+            units=units,
+            receptive_fields=plan.receptive_fields(),
+            images=images.displayed(plan.images, self.preprocess),
+            provenance=self._provenance(plan.layer, options.seed, met, settings_of(self.model, plan.images)),
         )
 
-    def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
+    def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         """Project where a layer mixes the samples of a batch: each sample is recorded alone."""
         parts = [
             (n, self._project(self._alone(trace, choice.layer, n), own, options))
@@ -247,22 +247,24 @@ class DeconvNet:
         ]
         return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
 
-    def _project_trace(self, trace: Trace, choice: UnitChoice, options: _ProjectionOptions) -> Projection:
+    def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         value, samples = trace.layer(choice.layer).value, trace.tape.samples
         chosen = choice.units(trace.activations_of(choice.layer))
         pixels, met = self._back(trace, value, chosen, options)
         self._check(met)
         return Projection(
-            pixels[0],
-            chosen.units,
-            torch.from_numpy(receptive_fields(trace.tape, value, chosen.map_places(value.shape, samples))),
-            images.displayed(trace.call.first, self.preprocess),
-            self._provenance(choice.layer, options.seed, met, trace.settings),
-            trace.others(pixels),
+            pixels=pixels[0],
+            units=chosen.units,
+            receptive_fields=torch.from_numpy(
+                receptive_fields(trace.tape, value, chosen.map_places(value.shape, samples))
+            ),
+            images=images.displayed(trace.call.first, self.preprocess),
+            provenance=self._provenance(choice.layer, options.seed, met, trace.settings),
+            others=trace.others(pixels),
         )
 
     def _back(
-        self, trace: Trace, value: Value, chosen: ChosenUnits, options: _ProjectionOptions
+        self, trace: Trace, value: Value, chosen: ChosenUnits, options: ProjectionOptions
     ) -> tuple[list[Tensor], Met]:
         """The units' pixels per input, on crops if the options allow that and it is less work.
 
@@ -373,22 +375,3 @@ class DeconvNet:
 
     def _provenance(self, layer: str, seed: str, met: Met, settings: dict[str, str]) -> Provenance:
         return provenance(self.model, self.style, layer, seed=seed, met=met, settings=settings)
-
-
-@dataclass(frozen=True)
-class _ProjectionOptions:
-    """Options of a projection; raises InputError for unknown ones.
-
-    Attributes:
-        seed: The units' start value, "activation" or "one".
-        window: "auto" or "full".
-    """
-
-    seed: str
-    window: str
-
-    def __post_init__(self) -> None:
-        if not known(self.seed, ("activation", "one")):
-            raise InputError(f"the seed is 'activation' or 'one', not {described(self.seed)}")
-        if not known(self.window, ("auto", "full")):
-            raise InputError(f"the window is 'auto' or 'full', not {described(self.window)}")

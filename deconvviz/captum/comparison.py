@@ -227,8 +227,16 @@ def _reason(error: Exception) -> str:
 
 def _provenance(net: DeconvNet, trace: Trace, layer: str) -> Provenance:
     versions = {"deconvviz": __version__, "torch": str(torch.__version__), "captum": captum.__version__}
-    model = type(net.model).__name__, fingerprint(net.model)
-    return Provenance(*model, layer, {"name": ", ".join(OWN_STYLES)}, "one", trace.linearised, (), versions)
+    return Provenance(
+        model=type(net.model).__name__,
+        fingerprint=fingerprint(net.model),
+        layer=layer,
+        style={"name": ", ".join(OWN_STYLES)},
+        seed="one",
+        linearised=trace.linearised,
+        stopped=(),
+        versions=versions,
+    )
 
 
 def _settings(image: Tensor, cam: str) -> tuple[str, ...]:

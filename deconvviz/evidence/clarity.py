@@ -62,7 +62,15 @@ def clarity(
         for values in (correlations, chance)
     )
     verdict = _verdict(names, correlations, chance)
-    return Clarity(tuple(names), net.style.name, correlations, chance, trained, by_chance, verdict)
+    return Clarity(
+        layers=tuple(names),
+        style=net.style.name,
+        trained=correlations,
+        random=chance,
+        trained_scores=trained,
+        random_scores=by_chance,
+        verdict=verdict,
+    )
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:

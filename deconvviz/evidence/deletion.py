@@ -109,7 +109,17 @@ def deletion(
     beyond = {name: float((values - areas["edges"]).nanmean()) for name, values in areas.items()}
     verdict = _verdict(scores, gains, beyond, len(judged.units))
     kept = fill if isinstance(fill, str) else float(fill)
-    return Deletion(judged.units, kept, fractions, deleted, inserted, without, scores, gains, verdict)
+    return Deletion(
+        units=judged.units,
+        fill=kept,
+        fractions=fractions,
+        deletion=deleted,
+        insertion=inserted,
+        deletion_scores=without,
+        insertion_scores=scores,
+        gains=gains,
+        verdict=verdict,
+    )
 
 
 def _ranked(heat: Tensor) -> Tensor:

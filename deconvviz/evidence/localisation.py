@@ -77,7 +77,14 @@ def localisation(
     sides = boxes[..., 1] - boxes[..., 0]
     chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
     shown = displayed(judged.x, net.preprocess)
-    return Localisation(shown, boxes, points, hits, chance, _verdict(hits, chance, len(judged.x)))
+    return Localisation(
+        images=shown,
+        boxes=boxes,
+        points=points,
+        hits=hits,
+        chance=chance,
+        verdict=_verdict(hits, chance, len(judged.x)),
+    )
 
 
 def _checked_boxes(boxes: Any, x: Tensor) -> Tensor:

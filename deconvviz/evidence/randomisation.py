@@ -86,7 +86,15 @@ def randomisation(
         name: by_step[half - 1] if mode == "cascading" else by_step[:half].nanmean(0) for name, by_step in ranks.items()
     }
     kept = {name: mean_score(values) for name, values in upper.items()}
-    return Randomisation(judged.units, mode, tuple(names), ranks, structures, kept, _verdict(kept, mode, shape[1]))
+    return Randomisation(
+        units=judged.units,
+        mode=mode,
+        layers=tuple(names),
+        spearman=ranks,
+        ssim=structures,
+        kept=kept,
+        verdict=_verdict(kept, mode, shape[1]),
+    )
 
 
 def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:

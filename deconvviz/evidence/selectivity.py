@@ -74,7 +74,9 @@ def selectivity(
         count_of_pairs = sum(map(len, correlations))
     units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
     verdict = _verdict(ranks, left_out, count_of_pairs)
-    return Selectivity(units, ranks, structures, verdict, count_of_pairs, left_out)
+    return Selectivity(
+        units=units, spearman=ranks, ssim=structures, verdict=verdict, pairs=count_of_pairs, blank=left_out
+    )
 
 
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:

@@ -100,17 +100,17 @@ def correspondence(
         drawn = {part: changes.under(places, bar) for part, places in controls.items()}
         same = {part: changes.under(places, bar)[0] for part, places in aligned.items()}
     result = Correspondence(
-        tuple(names),
-        {part: differences[:, 0] for part, (differences, _) in own.items()},
-        {part: differences for part, (differences, _) in drawn.items()},
-        same,
-        {part: changed for part, (_, changed) in own.items()},
-        {part: changed for part, (_, changed) in drawn.items()},
-        {part: _by_axis(places) for part, places in boxes.items()},
-        {part: torch.stack([_by_axis(places) for places in drawn]) for part, drawn in controls.items()},
-        displayed(x, net.preprocess),
-        displayed(colours, net.preprocess).mean((2, 3)),
-        "",
+        layers=tuple(names),
+        differences={part: differences[:, 0] for part, (differences, _) in own.items()},
+        control={part: differences for part, (differences, _) in drawn.items()},
+        aligned=same,
+        changed={part: changed for part, (_, changed) in own.items()},
+        control_changed={part: changed for part, (_, changed) in drawn.items()},
+        boxes={part: _by_axis(places) for part, places in boxes.items()},
+        controls={part: torch.stack([_by_axis(places) for places in drawn]) for part, drawn in controls.items()},
+        images=displayed(x, net.preprocess),
+        fill=displayed(colours, net.preprocess).mean((2, 3)),
+        verdict="",
     )
     return replace(result, verdict=_verdict(result))
 

@@ -124,7 +124,15 @@ def diagnose(
         flags += _extremes(first)
     unsure = [entry.layer for entry in watched if not entry.can_tell(similar)]
     verdict = _verdict(facts, flags, count, unsure)
-    return Diagnosis(facts, flags, first.layer, first.weight.cpu().clone(), count, tuple(broken), verdict)
+    return Diagnosis(
+        layers=facts,
+        flags=flags,
+        first=first.layer,
+        filters=first.weight.cpu().clone(),
+        count=count,
+        broken=tuple(broken),
+        verdict=verdict,
+    )
 
 
 # Which layers, and where they are looked at
@@ -269,16 +277,16 @@ class _Watched:
 
     def facts(self) -> LayerFacts:
         return LayerFacts(
-            self.layer,
-            self.seen_at,
-            self.rectified,
-            self.stride,
-            self.above.double() / self.count,
-            _largest(self.correlations()),
-            _largest(self.cosines()),
-            filter_rms(self.weight).double().cpu(),
-            self.bands(),
-            self.aliased / self.energy if self.strided else torch.full_like(self.energy, torch.nan),
+            layer=self.layer,
+            seen_at=self.seen_at,
+            rectified=self.rectified,
+            stride=self.stride,
+            active=self.above.double() / self.count,
+            correlation=_largest(self.correlations()),
+            cosine=_largest(self.cosines()),
+            rms=filter_rms(self.weight).double().cpu(),
+            bands=self.bands(),
+            aliasing=self.aliased / self.energy if self.strided else torch.full_like(self.energy, torch.nan),
         )
 
     def flags(self, similar: float, outlier: float, rms_limit: float | None) -> list[Flag]:

@@ -285,19 +285,19 @@ class _Study:
             settled[layer] = math.nan if silent else times[_settled(remaining[layer][drawn].mean(0))]
         grids = {layer: tuple(zip(*(state.rows[layer] for state in seen), strict=True)) for layer in self.layers}
         return Evolution(
-            tuple(names),
-            times,
-            grids,
-            {layer: torch.stack([state.images[layer] for state in seen], 1) for layer in self.layers},
-            changed,
-            {layer: tuple(self.measured[layer]) for layer in self.layers},
-            jumps,
-            moves,
-            remaining,
-            settled,
-            self.final.count,
-            self.final.broken,
-            _verdict(settled),
+            checkpoints=tuple(names),
+            times=times,
+            grids=grids,
+            images={layer: torch.stack([state.images[layer] for state in seen], 1) for layer in self.layers},
+            changed=changed,
+            measured={layer: tuple(self.measured[layer]) for layer in self.layers},
+            jumps=jumps,
+            moves=moves,
+            remaining=remaining,
+            settled=settled,
+            count=self.final.count,
+            broken=self.final.broken,
+            verdict=_verdict(settled),
         )
 
 
@@ -325,13 +325,13 @@ def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> S
     unit, field = projection.units[row], projection.receptive_fields[row].tolist()
     window = (slice(None), *(slice(first, end) for first, end in field))
     return StrongestUnit(
-        unit.channel,
-        int(top.images[layer][unit.channel, 0]),
-        unit.position,
-        unit.activation,
-        projection.images[unit.sample][window].clone(),
-        projection.pixels[row][window].cpu().clone(),
-        tuple((first, end) for first, end in field),
+        channel=unit.channel,
+        image=int(top.images[layer][unit.channel, 0]),
+        position=unit.position,
+        activation=unit.activation,
+        patch=projection.images[unit.sample][window].clone(),
+        pixels=projection.pixels[row][window].cpu().clone(),
+        field=tuple((first, end) for first, end in field),
     )
 
 

@@ -96,18 +96,18 @@ def invariance(
     some = torch.linspace(0, len(wanted.values) - 1, min(EXAMPLES, len(wanted.values))).round().long().tolist()
     examples = torch.cat([applied(wanted, images[:1], wanted.values[n]) for n in some])
     return Invariance(
-        wanted.name,
-        wanted.label,
-        tuple(map(float, wanted.values)),
-        tuple(measure.layers),
-        distances,
-        relative,
-        others,
-        tuple(measure.targets.tolist()),
-        probability if measure.output else None,
-        tuple(float(wanted.values[n]) for n in some),
-        displayed(examples, net.preprocess),
-        _verdict(wanted, relative, others, probability if measure.output else None, changed),
+        transform=wanted.name,
+        label=wanted.label,
+        values=tuple(map(float, wanted.values)),
+        layers=tuple(measure.layers),
+        distances=distances,
+        relative=relative,
+        others=others,
+        targets=tuple(measure.targets.tolist()),
+        probability=probability if measure.output else None,
+        example_values=tuple(float(wanted.values[n]) for n in some),
+        examples=displayed(examples, net.preprocess),
+        verdict=_verdict(wanted, relative, others, probability if measure.output else None, changed),
     )
 
 

@@ -84,18 +84,23 @@ def occlusion(
     colours = fill_of(fill, images, net.preprocess)
     watched = _Followed(net, images, layer, colours, batch_size=batch_size, classes=classes)
     watched.choose(channel, target)
-    maps = watched.sweep(size, tops, lefts, progress)
+    activation, probability, predicted = watched.sweep(size, tops, lefts, progress)
+    whole_activation, whole_probability, whole_predicted = watched.unoccluded()
     result = Occlusion(
-        size,
-        torch.tensor(tops),
-        torch.tensor(lefts),
-        displayed(colours, net.preprocess).mean((2, 3)),
-        *maps,
-        *watched.unoccluded(),
-        watched.targets.cpu(),
-        net.project_units(images, watched.layer, watched.units()),
-        tuple(classes),
-        "",
+        patch=size,
+        tops=torch.tensor(tops),
+        lefts=torch.tensor(lefts),
+        fill=displayed(colours, net.preprocess).mean((2, 3)),
+        activation=activation,
+        probability=probability,
+        predicted=predicted,
+        whole_activation=whole_activation,
+        whole_probability=whole_probability,
+        whole_predicted=whole_predicted,
+        targets=watched.targets.cpu(),
+        projection=net.project_units(images, watched.layer, watched.units()),
+        classes=tuple(classes),
+        verdict="",
     )
     return replace(result, verdict=_verdict(result))
 

@@ -117,15 +117,15 @@ def probe(
         sizes = tuple(store.sizes[layer] for layer in store.layers)
     chance = float(np.bincount(labels).max() / len(labels))
     return Probe(
-        tuple(store.layers),
-        sizes,
-        accuracy,
-        chance,
-        tuple(names),
-        len(labels),
-        tuple(store.broken),
-        pool,
-        _verdict(store.layers, accuracy, chance, len(labels)),
+        layers=tuple(store.layers),
+        features=sizes,
+        accuracy=accuracy,
+        chance=chance,
+        classes=tuple(names),
+        images=len(labels),
+        broken=tuple(store.broken),
+        pool=pool,
+        verdict=_verdict(store.layers, accuracy, chance, len(labels)),
     )
 
 

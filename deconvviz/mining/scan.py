@@ -255,12 +255,12 @@ class _Job:
 
     def provenance(self) -> ScanProvenance:
         return ScanProvenance(
-            type(self.net.model).__name__,
-            fingerprint(self.net.model),
-            short_name(self.source.data),
-            self.options.batch_size,
-            self.options.per_image,
-            {"deconvviz": __version__, "torch": str(torch.__version__)},
+            model=type(self.net.model).__name__,
+            fingerprint=fingerprint(self.net.model),
+            dataset=short_name(self.source.data),
+            batch_size=self.options.batch_size,
+            per_image=self.options.per_image,
+            versions={"deconvviz": __version__, "torch": str(torch.__version__)},
         )
 
 
@@ -272,13 +272,13 @@ def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> 
         raise none_readable(broken)
     layers, edges = total.layers, bin_edges()
     return TopActivations(
-        {name: results.top.values for name, results in layers.items()},
-        {name: results.top.images for name, results in layers.items()},
-        {name: results.top.map_positions() for name, results in layers.items()},
-        {name: _statistics(results, total.count, edges) for name, results in layers.items()},
-        total.count,
-        broken,
-        provenance,
+        values={name: results.top.values for name, results in layers.items()},
+        images={name: results.top.images for name, results in layers.items()},
+        positions={name: results.top.map_positions() for name, results in layers.items()},
+        statistics={name: _statistics(results, total.count, edges) for name, results in layers.items()},
+        count=total.count,
+        broken=broken,
+        provenance=provenance,
     )
 
 

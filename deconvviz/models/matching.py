@@ -27,7 +27,7 @@ Names = Mapping[str, str]
 COUNTER = "num_batches_tracked"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Match:
     """Weights under the names of a model.
 
@@ -100,16 +100,16 @@ def _matched(
     fitting = {key: value for key, value in given.items() if key not in left}
     faults = faults or [fault for key, value in fitting.items() if (fault := _fault(key, value, expected[key]))]
     return Match(
-        fitting,
-        _in_words(strip, insert, any(key != value for key, value in plain.items())),
-        tuple(key for key in weights if key not in new or key in extra),
-        left,
-        tuple(
+        given=fitting,
+        renamed=_in_words(strip, insert, any(key != value for key, value in plain.items())),
+        dropped=tuple(key for key in weights if key not in new or key in extra),
+        left_out=left,
+        sizes=tuple(
             dict.fromkeys(
                 (len(given[key]), len(expected[key])) for key in unequal if _differ(given[key], expected[key])
             )
         ),
-        tuple(faults),
+        faults=tuple(faults),
     )
 
 

@@ -15,7 +15,7 @@ SCHEDULES = ("constant", "cosine")
 UNLABELLED = ("refuse", "ignore")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """The settings of a training run; the same settings, data and initial weights reproduce the same weights.
 

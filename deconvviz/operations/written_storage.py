@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deconvviz.operations.registry import mirror
 from deconvviz.operations.step import Signals, Step
-from deconvviz.recording.aliasing import Placement, common, overwritten, place_in, reread, shown, stored, whole_place
+from deconvviz.recording.aliasing import PlaceInRoot, common, overwritten, place_in, reread, shown, stored, whole_place
 from deconvviz.recording.tape import Operation, Value
 
 
@@ -22,7 +22,7 @@ def _samples_alike(operation: Operation, samples: int) -> bool:
     return place_in(*common(operation["root_layout"], operation["layout"]), samples) is not None
 
 
-def _placed(op: Step) -> tuple[int, Placement]:
+def _placed(op: Step) -> tuple[int, PlaceInRoot]:
     """How many samples the signal holds, and where in each the elements lie that were read or written."""
     root, asked = common(op["root_layout"], op["layout"])
     if op.samples is None:

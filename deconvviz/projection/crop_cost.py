@@ -22,7 +22,7 @@ from deconvviz.projection.device_costs import DeviceCosts, costs_of
 from deconvviz.recording.tape import Operation, Tape, Value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnitCrops:
     """Units of a layer with the crops that they see.
 
@@ -54,9 +54,10 @@ class UnitCrops:
         positions = np.array([position for *_, position in units], np.int64).reshape(len(units), -1)
         samples, channels = (torch.tensor([unit[part] for unit in units]) for part in (0, 1))
         try:
-            return cls(tape, style, layer, samples, channels, regions(tape, style, layer, positions))
+            seen = regions(tape, style, layer, positions)
         except NotLocal:
             return None
+        return cls(tape=tape, style=style, layer=layer, samples=samples, channels=channels, seen=seen)
 
     @cached_property
     def operations(self) -> list[tuple[Operation, Value]]:

@@ -141,7 +141,7 @@ class Crops:
         """Append an operation, in the place of a recorded one; its first output."""
         inputs: list[Value] = []
         mapped((args, kwargs), lambda value: inputs.append(value) if value.tracked else None, Value)
-        self.tape.operations.append(Operation(func, tuple(args), kwargs, tuple(inputs), outputs, recorded.where))
+        self.tape.operations.append(Operation(func, tuple(args), kwargs, tuple(inputs), outputs, where=recorded.where))
         assert outputs[0] is not None
         return outputs[0]
 

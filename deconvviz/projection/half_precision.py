@@ -38,7 +38,7 @@ class Widened(dict[int, Tensor]):
         return Widened(super().items())
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class WideTape(Tape):
     """A tape whose signals have a wider type than what was recorded.
 
@@ -65,8 +65,14 @@ def widened(tape: Tape, style: Style, layer: Value) -> tuple[Tape, Value]:
             known[item] = item if item.dtype == wide(item.dtype) else replace(item, dtype=wide(item.dtype))
         return known[item]
 
-    wider = WideTape([changed(value) for value in tape.inputs], [], {}, Widened(tape.data), dict(tape.constants))
-    wider.samples, wider.complete, wider.recorded = tape.samples, tape.complete, tape
+    wider = WideTape(
+        inputs=[changed(value) for value in tape.inputs],
+        data=Widened(tape.data),
+        constants=dict(tape.constants),
+        samples=tape.samples,
+        complete=tape.complete,
+        recorded=tape,
+    )
     for operation in tape.operations:
         args, kwargs = (mapped(part, changed, (Value, torch.dtype)) for part in (operation.args, operation.kwargs))
         if operation.label in _SOFTMAXES:  # they convert halves to float32, and no other type

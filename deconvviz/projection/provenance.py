@@ -51,16 +51,16 @@ def provenance(
         settings: As `settings_of` returns them, when the model ran.
     """
     return Provenance(
-        type(model).__name__,
-        fingerprint(model),
-        layer,
-        {"name": style.name, **style.choices},
-        seed,
-        tuple(met.linearised),
-        tuple(met.stopped),
-        {"deconvviz": __version__, "torch": str(torch.__version__)},
-        tuple(met.detached),
-        settings,
+        model=type(model).__name__,
+        fingerprint=fingerprint(model),
+        layer=layer,
+        style={"name": style.name, **style.choices},
+        seed=seed,
+        linearised=tuple(met.linearised),
+        stopped=tuple(met.stopped),
+        versions={"deconvviz": __version__, "torch": str(torch.__version__)},
+        detached=tuple(met.detached),
+        settings=settings,
     )
 
 

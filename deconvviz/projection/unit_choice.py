@@ -1,4 +1,4 @@
-"""How the units to project are named: by channel and position, or one by one."""
+"""How the units to project are named: by channel and position, or one by one; and the options of a projection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from deconvviz.arguments import described, known
+from deconvviz.errors import InputError
 from deconvviz.projection.units import (
     ChosenUnits,
     LayerActivations,
@@ -102,3 +104,22 @@ class ByPlace:
     def _rows(self) -> list[int]:
         """Rows of `listed`, sorted by sample."""
         return sorted(range(len(self.listed)), key=lambda row: self.listed[row][0])
+
+
+@dataclass(frozen=True)
+class ProjectionOptions:
+    """How units are projected. Raises InputError for a seed or window that does not exist.
+
+    Attributes:
+        seed: The units' start value, "activation" or "one".
+        window: "auto" or "full".
+    """
+
+    seed: str
+    window: str
+
+    def __post_init__(self) -> None:
+        if not known(self.seed, ("activation", "one")):
+            raise InputError(f"the seed is 'activation' or 'one', not {described(self.seed)}")
+        if not known(self.window, ("auto", "full")):
+            raise InputError(f"the window is 'auto' or 'full', not {described(self.window)}")

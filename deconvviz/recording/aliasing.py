@@ -4,7 +4,7 @@ A tensor is a *layout* (offset, size, stride) over a storage. For each storage t
 the input, a `StorageState` knows the newest complete content, the *root*, and the value of every layout that was
 defined since the last write. A tensor whose layout was defined before that write is read from the root by `reread`.
 A write to a part of the storage gives it a new root by `overwritten`. Both are put on the tape like any operation, so
-that the way back passes through them. A `Placement` says where a layout lies in a root, by offset, size and stride: the
+that the way back passes through them. A `PlaceInRoot` says where a layout lies in a root, by offset, size and stride: the
 cost of a write grows with what is written and not with the storage.
 """
 
@@ -153,7 +153,7 @@ def _turned(tensor: Tensor, layout: StorageLayout) -> Tensor:
     return -turned if layout.neg else turned
 
 
-class Placement(NamedTuple):
+class PlaceInRoot(NamedTuple):
     """Where the elements of a layout lie in a root, the same in each of the samples along axis 0 of both.
 
     The elements are a strided view of a sample's part of the root as it lies in memory. Where that is not possible,
@@ -218,7 +218,7 @@ class Placement(NamedTuple):
         flat.index_add_(1, index.clamp(min=0), numbers.reshape(len(flat), -1) * (index >= 0))
 
 
-def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> Placement | None:
+def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> PlaceInRoot | None:
     """Where the elements of `asked` lie in a root of several samples; None if that differs from sample to sample."""
     if not all(layout.size and layout.size[0] % samples == 0 for layout in (root, asked)):
         return None
@@ -230,9 +230,9 @@ def place_in(root: StorageLayout, asked: StorageLayout, samples: int) -> Placeme
     if not inside or not rows.dense() or (samples > 1 and step < rows.numel):
         listed = _element_index(root, asked, samples)
         order: Iterable[int] = range(len(rows.size))
-        return None if listed is None else Placement(rows.size, tuple(order), 0, part.size, part.stride, listed)
+        return None if listed is None else PlaceInRoot(rows.size, tuple(order), 0, part.size, part.stride, listed)
     order = sorted(range(len(rows.size)), key=lambda axis: (-rows.stride[axis], -rows.size[axis]))
-    place = Placement(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
+    place = PlaceInRoot(rows.size, tuple(order), part.offset - rows.offset, part.size, part.stride)
     return place if part.disjoint() else place._replace(listed=(part.positions() - rows.offset).flatten())
 
 
@@ -247,7 +247,7 @@ def _element_index(root: StorageLayout, asked: StorageLayout, samples: int) -> T
     return within[0] if alike else None
 
 
-def whole_place(root: StorageLayout, asked: StorageLayout) -> Placement:
+def whole_place(root: StorageLayout, asked: StorageLayout) -> PlaceInRoot:
     """Where the elements of `asked` lie in the root, all samples together."""
     root, asked = (g if g.size else g._replace(size=(1,), stride=(1,)) for g in (root, asked))
     place = place_in(root, asked, 1)

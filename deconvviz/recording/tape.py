@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -65,6 +65,7 @@ class Operation:
     kwargs: Mapping[str, Any]
     inputs: tuple[Value, ...]
     outputs: tuple[Value | None, ...]
+    _: KW_ONLY
     where: str
     drawn: RandomState | None = None
 
@@ -149,7 +150,7 @@ class Kept(NamedTuple):
     outputs: Iterable[int] = ()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Tape:
     """A recorded run.
 
@@ -180,7 +181,7 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
     """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
         return replace(item)
-    if isinstance(item, _NUMBERS):
+    if isinstance(item, _UNTENSORED):
         return item
     if isinstance(item, Mapping):
         return {key: mapped(part, replace, kind) for key, part in item.items()}
@@ -217,11 +218,11 @@ def tensors_in(item: Any) -> list[Tensor]:
     if isinstance(item, Tensor):
         return [item]
     if isinstance(item, (list, tuple)):
-        return [tensor for part in item if not isinstance(part, _NUMBERS) for tensor in tensors_in(part)]
-    return [] if isinstance(item, _NUMBERS) else [tensor for _, tensor in paths(item)]
+        return [tensor for part in item if not isinstance(part, _UNTENSORED) for tensor in tensors_in(part)]
+    return [] if isinstance(item, _UNTENSORED) else [tensor for _, tensor in paths(item)]
 
 
-_NUMBERS = (int, float, str, type(None))  # most arguments that are no tensors
+_UNTENSORED = (int, float, str, type(None))  # most arguments that are no tensors
 
 
 def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -115,7 +115,7 @@ class TapeBuilder:
                     new_kwargs.pop(argument.name, None)
             func = functional_form(func, self._where())
         inputs = tuple(value for value in values if value.tracked)
-        operation = Operation(func, new_args, new_kwargs, inputs, (), self._where())
+        operation = Operation(func, new_args, new_kwargs, inputs, (), where=self._where())
         pending = PendingOperation(operation, tensors, values, written)
         if written:  # before the operation overwrites them
             self.keep_inputs(pending, self.keep(operation))
@@ -185,7 +185,7 @@ class TapeBuilder:
     def _insert(self, func: Any, args: tuple[Any, ...], output: Value, where: str = "") -> None:
         """Record how one value in a shared storage follows from others, by an operation that did not run as such."""
         inputs = tuple(item for item in args if isinstance(item, Value))
-        self.tape.operations.append(Operation(func, args, {}, inputs, (output,), where or self._where()))
+        self.tape.operations.append(Operation(func, args, {}, inputs, (output,), where=where or self._where()))
 
     # Values
 

@@ -36,7 +36,7 @@ class Attributed:
         return "deconvviz" if self.name in ("deconvnet", "guided") else "Captum"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison(Tabular):
     """Attributions of one unit of one image by several methods, and how far they agree.
 

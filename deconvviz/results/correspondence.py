@@ -10,7 +10,7 @@ import torch
 from deconvviz.results.base import Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Correspondence(Finding):
     """How differently layers change when the same part of each image is covered.
 

@@ -49,7 +49,7 @@ class Flag:
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerFacts:
     """The measurements of one layer; tensors are (channels,), with NaN where there is nothing to measure.
 
@@ -78,7 +78,7 @@ class LayerFacts:
     aliasing: torch.Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis(Finding):
     """Measurements of channels and filters over a dataset, and the problems found.
 

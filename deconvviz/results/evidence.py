@@ -45,7 +45,7 @@ class Judgement(Finding):
     drawn_by = "deconvviz.figures.evidence"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deletion(Judgement):
     """How a unit's activation changes when the pixels that a method ranks first are deleted or inserted.
 
@@ -84,7 +84,7 @@ class Deletion(Judgement):
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Randomisation(Judgement):
     """How similar a picture stays when layers get random weights.
 
@@ -118,7 +118,7 @@ class Randomisation(Judgement):
         return [*steps, {"layer": "upper half", **self.kept, **dict.fromkeys(ssim)}]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selectivity(Judgement):
     """How similar the pictures of different units on the same image are; near 1 they show the image, not the unit.
 
@@ -151,7 +151,7 @@ class Selectivity(Judgement):
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Localisation(Judgement):
     """The pointing game: on how many images the strongest pixel lies in the known object.
 
@@ -177,7 +177,7 @@ class Localisation(Judgement):
         return [*rows, {"method": "chance", "hits": self.chance}]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clarity(Judgement):
     """How well a layer's full reconstruction shows the image, with trained and with random weights.
 

@@ -12,7 +12,7 @@ from deconvviz.results.top_activations import Broken
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StrongestUnit:
     """The strongest unit of a channel over a dataset, cropped to its receptive field.
 
@@ -36,7 +36,7 @@ class StrongestUnit:
     field: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evolution(Finding):
     """What each channel responds to at each of T checkpoints, and how fast it settles.
 

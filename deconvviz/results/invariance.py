@@ -10,7 +10,7 @@ import torch
 from deconvviz.results.base import Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Invariance(Finding):
     """How far the features of layers move when images are transformed, and how the class probability changes.
 

@@ -8,7 +8,7 @@ from typing import Any
 from deconvviz.results.base import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LearningCurves(Result):
     """The course of a training run, one entry per epoch, and a diagnosis of the fit.
 

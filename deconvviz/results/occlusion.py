@@ -11,7 +11,7 @@ from deconvviz.results.base import Finding
 from deconvviz.results.projections import Projection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Occlusion(Finding):
     """A network's response while a patch slides over its images.
 

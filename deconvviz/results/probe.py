@@ -11,7 +11,7 @@ from deconvviz.results.base import Finding
 from deconvviz.results.top_activations import Broken
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Probe(Finding):
     """Cross-validated accuracy of linear classifiers on the features of layers.
 

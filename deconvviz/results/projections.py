@@ -34,7 +34,7 @@ class Unit:
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """The origin of a picture: enough to decide whether two pictures can be compared.
 
@@ -64,7 +64,7 @@ class Provenance:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Projection(Result):
     """What activated units, in pixels.
 
@@ -141,14 +141,14 @@ class Projection(Result):
         windows = [one for one in held if isinstance(one, CroppedPixels)]
         whole = len(windows) < len(held)
         return cls(
-            torch.cat([part.pixels for _, part in parts])
+            pixels=torch.cat([part.pixels for _, part in parts])
             if whole
             else cast(torch.Tensor, CroppedPixels.joined(windows)),
-            tuple(dataclasses.replace(unit, sample=n) for n, part in parts for unit in part.units),
-            torch.cat([part.receptive_fields for _, part in parts]),
-            images,
-            first.provenance,
-            {name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
+            units=tuple(dataclasses.replace(unit, sample=n) for n, part in parts for unit in part.units),
+            receptive_fields=torch.cat([part.receptive_fields for _, part in parts]),
+            images=images,
+            provenance=first.provenance,
+            others={name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
         )
 
 
@@ -190,7 +190,7 @@ class Reconstruction(Result):
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerInfo:
     """One row of a network's layer table.
 

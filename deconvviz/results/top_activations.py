@@ -57,7 +57,7 @@ class Broken:
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScanProvenance:
     """The origin of a scan: enough to decide whether two scans can be compared.
 
@@ -78,7 +78,7 @@ class ScanProvenance:
     versions: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TopActivations(Tabular):
     """The k strongest units of every channel over a dataset, strongest first; ties go to the lower image index.
 

@@ -266,7 +266,14 @@ def test_a_file_that_comes_while_the_work_is_done_stays(tmp_path, monkeypatch, c
 def test_in_python_a_named_path_is_replaced(tmp_path):
     path = tmp_path / "curves"
     path.write_bytes(b"mine")
-    LearningCurves((1,), (1.0,), (1.0,), (0.5,), (0.5,), "").save(path)
+    LearningCurves(
+        epochs=(1,),
+        train_loss=(1.0,),
+        validation_loss=(1.0,),
+        train_accuracy=(0.5,),
+        validation_accuracy=(0.5,),
+        diagnosis="",
+    ).save(path)
     assert LearningCurves.load(path).epochs == (1,)
     assert is_ours(path)
 

@@ -28,8 +28,19 @@ def rendered(figure):
 
 
 def projection(pixels, units, fields, images):
-    where = Provenance("Model", "0", "layer", {"name": "deconvnet"}, "one", (), (), {})
-    return Projection(pixels, units, torch.tensor(fields), images, where)
+    where = Provenance(
+        model="Model",
+        fingerprint="0",
+        layer="layer",
+        style={"name": "deconvnet"},
+        seed="one",
+        linearised=(),
+        stopped=(),
+        versions={},
+    )
+    return Projection(
+        pixels=pixels, units=units, receptive_fields=torch.tensor(fields), images=images, provenance=where
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 16])
@@ -106,7 +117,14 @@ def test_maps_of_zeros_are_drawn():
 
 def test_every_result_has_a_figure_and_shows_itself_in_a_notebook():
     net, x = dv.DeconvNet(nn.Conv2d(3, 2, 3)), torch.randn(2, 3, 8, 8)
-    curves = LearningCurves((1, 2), (1.0, 0.5), (1.1, 0.7), (0.5, 0.8), (0.4, 0.7), "good fit")
+    curves = LearningCurves(
+        epochs=(1, 2),
+        train_loss=(1.0, 0.5),
+        validation_loss=(1.1, 0.7),
+        train_accuracy=(0.5, 0.8),
+        validation_accuracy=(0.4, 0.7),
+        diagnosis="good fit",
+    )
     for result in (net.project(x, "output"), net.reconstruct(x, "output"), curves):
         assert len(np.unique(rendered(result.figure()))) > 10
         assert result._repr_html_().startswith("<img alt=")
@@ -117,7 +135,12 @@ def test_every_result_has_a_figure_and_shows_itself_in_a_notebook():
 
 def test_learning_curves_show_their_numbers():
     curves = LearningCurves(
-        (1, 2, 3), (1.0, 0.5, 0.2), (1.1, 0.7, 0.8), (0.5, 0.8, 0.9), (0.4, 0.7, 0.6), "overfitting"
+        epochs=(1, 2, 3),
+        train_loss=(1.0, 0.5, 0.2),
+        validation_loss=(1.1, 0.7, 0.8),
+        train_accuracy=(0.5, 0.8, 0.9),
+        validation_accuracy=(0.4, 0.7, 0.6),
+        diagnosis="overfitting",
     )
     figure = curves.figure(title="a run")
     loss, accuracy = figure.axes

@@ -105,14 +105,14 @@ def test_a_loop_of_writes_touches_each_part_once(monkeypatch):
     """Elements that the way back reads or writes grow with the number of writes, not with its square."""
     touched = 0
     for name in ("read", "write", "add"):
-        original = getattr(aliasing.Placement, name)
+        original = getattr(aliasing.PlaceInRoot, name)
 
         def counted(place, flat, *rest, original=original):
             nonlocal touched
             touched += len(flat) * (torch.Size(place.size).numel() if place.listed is None else flat.numel())
             return original(place, flat, *rest)
 
-        monkeypatch.setattr(aliasing.Placement, name, counted)
+        monkeypatch.setattr(aliasing.PlaceInRoot, name, counted)
     monkeypatch.setattr(StorageLayout, "positions", None)  # no map of positions is made
     found = []
     for steps in (20, 40):

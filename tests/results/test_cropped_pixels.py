@@ -12,7 +12,16 @@ from deconvviz.errors import DataError
 from deconvviz.results import Projection, Provenance, Unit
 from deconvviz.results.cropped_pixels import CroppedPixels
 
-WHERE = Provenance("Net", "0", "conv", {"name": "deconvnet"}, "one", (), (), {})
+WHERE = Provenance(
+    model="Net",
+    fingerprint="0",
+    layer="conv",
+    style={"name": "deconvnet"},
+    seed="one",
+    linearised=(),
+    stopped=(),
+    versions={},
+)
 
 
 def laid_by_hand(crops, starts, shape):
@@ -61,7 +70,9 @@ def test_smaller_crops_in_larger_windows_and_windows_joined():
 def projection_of(windows: CroppedPixels) -> Projection:
     units = tuple(Unit(0, "conv", n, (0, 0), 1.0) for n in range(len(windows)))
     fields = torch.stack([windows.starts, windows.starts + torch.tensor(windows.values.shape[2:])], -1)
-    return Projection(windows, units, fields, torch.zeros(1, *windows.shape), WHERE)
+    return Projection(
+        pixels=windows, units=units, receptive_fields=fields, images=torch.zeros(1, *windows.shape), provenance=WHERE
+    )
 
 
 def test_ten_thousand_units_take_the_memory_of_their_windows():

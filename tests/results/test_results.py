@@ -32,7 +32,15 @@ def test_a_projection_is_the_same_after_saving_and_loading(projection, tmp_path)
 
 
 def test_curves_and_their_settings_are_the_same_after_loading(tmp_path):
-    curves = LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", {"seed": 3, "rate": 0.1, "names": ("a",)})
+    curves = LearningCurves(
+        epochs=(1,),
+        train_loss=(0.5,),
+        validation_loss=(0.6,),
+        train_accuracy=(0.9,),
+        validation_accuracy=(0.8,),
+        diagnosis="good",
+        settings={"seed": 3, "rate": 0.1, "names": ("a",)},
+    )
     assert LearningCurves.load(curves.save(tmp_path / "curves")) == curves
 
 

@@ -88,7 +88,15 @@ def _results() -> dict[str, Result]:
         "Projection": net.project(x, "2", channel=[1, 0]),
         "LayerTable": net.layers(x),
         "TopActivations": dv.scan(net, x, k=2, progress=False),
-        "LearningCurves": LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", {"seed": 3}),
+        "LearningCurves": LearningCurves(
+            epochs=(1,),
+            train_loss=(0.5,),
+            validation_loss=(0.6,),
+            train_accuracy=(0.9,),
+            validation_accuracy=(0.8,),
+            diagnosis="good",
+            settings={"seed": 3},
+        ),
     }
 
 
@@ -143,10 +151,23 @@ def test_a_result_with_anything_changed_is_refused_or_has_the_right_types(tmp_pa
 
 
 def test_what_is_wrong_in_a_result_is_named(tmp_path: Path):
-    table = LayerTable((dv.results.LayerInfo("conv1", "Conv2d", (1, 2), None, None, ("3", 3)),))  # type: ignore[arg-type]
+    table = LayerTable(
+        (
+            dv.results.LayerInfo(
+                name="conv1", kind="Conv2d", shape=(1, 2), stride=None, offset=None, receptive_field=("3", 3)
+            ),
+        )
+    )  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"\(LayerInfo.receptive_field is a tuple, not tuple\[int, \.\.\.\] \| None\)"):
         LayerTable.load(table.save(tmp_path / "table"))
-    curves = LearningCurves((1,), ("low",), (0.6,), (0.9,), (0.8,), "good")  # type: ignore[arg-type]
+    curves = LearningCurves(
+        epochs=(1,),
+        train_loss=("low",),
+        validation_loss=(0.6,),
+        train_accuracy=(0.9,),
+        validation_accuracy=(0.8,),
+        diagnosis="good",
+    )  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"\(LearningCurves.train_loss\[0\] is a str, not float\)"):
         LearningCurves.load(curves.save(tmp_path / "curves"))
     save_file({}, tmp_path / "twice", {"deconvviz": '{"format": 1, "format": 1, "result": 1}'})
@@ -156,7 +177,15 @@ def test_what_is_wrong_in_a_result_is_named(tmp_path: Path):
 
 def test_tensors_of_odd_names_do_not_take_each_others_place(tmp_path: Path):
     names = {"a": {"b": torch.zeros(1)}, "a.b": torch.ones(1), "\ud800": torch.ones(2), "\\ud800": torch.zeros(2)}
-    curves = LearningCurves((1,), (0.5,), (0.6,), (0.9,), (0.8,), "good", names)
+    curves = LearningCurves(
+        epochs=(1,),
+        train_loss=(0.5,),
+        validation_loss=(0.6,),
+        train_accuracy=(0.9,),
+        validation_accuracy=(0.8,),
+        diagnosis="good",
+        settings=names,
+    )
     found = LearningCurves.load(curves.save(tmp_path / "curves")).settings
     assert list(found) == list(names)
     values = [found["a"]["b"], *list(found.values())[1:]]

@@ -50,19 +50,60 @@ def results(name: str) -> dict[str, object]:
     net = dv.DeconvNet(network(name))
     x = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     projection = net.project(x[:1], name, channel=[0, 1])
-    about = Provenance(name, name, name, {"name": name}, "one", (name,), (name,), {name: name})
+    about = Provenance(
+        model=name,
+        fingerprint=name,
+        layer=name,
+        style={"name": name},
+        seed="one",
+        linearised=(name,),
+        stopped=(name,),
+        versions={name: name},
+    )
     unit = Unit(0, name, 1, (0, 0), 0.5)
     boxes = torch.tensor([[[0, 8], [0, 8]]])
     pixels, measure = x[0], {"Spearman": torch.ones(2, 2)}
     methods = (Attributed("deconvnet", pixels, 0.1, name), Attributed(name, None, 0.0, name))
     return {
-        "layers": LayerTable((LayerInfo(name, name, (1, 2), (1.0, 1.0), (0, 0), (3, 3), (name,)),)),
-        "projection": Projection(projection.pixels, (unit, unit), projection.receptive_fields, x[:1], about),
+        "layers": LayerTable(
+            (
+                LayerInfo(
+                    name=name,
+                    kind=name,
+                    shape=(1, 2),
+                    stride=(1.0, 1.0),
+                    offset=(0, 0),
+                    receptive_field=(3, 3),
+                    linearised=(name,),
+                ),
+            )
+        ),
+        "projection": Projection(
+            pixels=projection.pixels,
+            units=(unit, unit),
+            receptive_fields=projection.receptive_fields,
+            images=x[:1],
+            provenance=about,
+        ),
         "reconstruction": Reconstruction(projection.pixels[:1], x[:1], about),
         "scan": dv.scan(net, x, layers=name, progress=False),
-        "comparison": Comparison(pixels, unit, boxes[0], methods, measure, {name: {name: 0.5}}, (name,), about),
+        "comparison": Comparison(
+            image=pixels,
+            unit=unit,
+            receptive_field=boxes[0],
+            methods=methods,
+            agreement=measure,
+            scores={name: {name: 0.5}},
+            settings=(name,),
+            provenance=about,
+        ),
         "localisation": Localisation(
-            x[:1], boxes, {name: torch.zeros(1, 2)}, {name: Score(0.5, 0.4, 0.6, 1)}, 0.1, name
+            images=x[:1],
+            boxes=boxes,
+            points={name: torch.zeros(1, 2)},
+            hits={name: Score(0.5, 0.4, 0.6, 1)},
+            chance=0.1,
+            verdict=name,
         ),
     }
 

@@ -19,5 +19,13 @@ DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)
 TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
 PROJECTION, RECONSTRUCTION = NET.project(X, "2", channel=[0, 1]), NET.reconstruct(X, "2")
 WEIGHTS = dict(MODEL.state_dict())
-CURVES = results.LearningCurves((1, 2), (1.0, 0.5), (1.0, 0.6), (0.5, 0.8), (0.5, 0.7), "good", {})
+CURVES = results.LearningCurves(
+    epochs=(1, 2),
+    train_loss=(1.0, 0.5),
+    validation_loss=(1.0, 0.6),
+    train_accuracy=(0.5, 0.8),
+    validation_accuracy=(0.5, 0.7),
+    diagnosis="good",
+    settings={},
+)
 MAPS = torch.rand(2, 1, 3, 3)
