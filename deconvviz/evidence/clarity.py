@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes
+from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.evidence.methods import mean_score
 from deconvviz.evidence.metrics import enough, interval
 from deconvviz.evidence.randomisation import randomise
@@ -95,8 +96,8 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
     judged = int(known.sum())
     if not enough(judged, images):
         return (
-            f"On {images - judged} of {images} images, the image or its reconstruction from {names[0]} or {names[-1]} "
-            f"is constant and has no correlation: too many for a verdict."
+            f"On {images - judged} of {counted(images, 'image')}, the image or its reconstruction from {names[0]} or "
+            f"{names[-1]} is constant and has no correlation: too many for a verdict."
         )
     first, last = trained[0][known], trained[-1][known]
     said = f"The reconstruction from {names[-1]} correlates with the image by {float(last.mean()):.2f}"
@@ -110,7 +111,8 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
         what = {-1: "less", 0: "no more", 1: "more"}[_sign(last.abs() - by_chance.abs())]
         said += f"; with random weights it is {float(by_chance.nanmean()):.2f}, so the trained network shows {what}"
         said += " of the image"
-    left = "" if judged == images else f" Scored on {judged} of {images} images; the others have no correlation."
+    others = agreeing(images - judged, "the other has", "the others have")
+    left = "" if judged == images else f" Scored on {judged} of {counted(images, 'image')}; {others} no correlation."
     return f"{said}.{left}"
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes, whole_from
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import agreeing, blank_pictures, counted
 from deconvviz.evidence.methods import (
     BASELINES,
     Attribution,
@@ -271,29 +272,28 @@ def _verdict(
     """beyond: mean insertion score of each method minus that of the edge detector; NaN if that is unknown."""
     fires = insertion["random"].images
     if not fires:
-        return f"None of the {images} units is more active on its image than on the blank one, so there is no verdict."
+        whose = "The unit is no" if images == 1 else f"None of the {images} units is"
+        return f"{whose} more active on its image than on the blank one, so there is no verdict."
     if not enough(fires, images):
-        units = f"{fires} of {images} units are more active on their image than on the blank one"
-        return f"Only {units}, too few for a verdict."
+        more = agreeing(fires, "is more active on its image", "are more active on their images")
+        return f"Only {fires} of {counted(images, 'unit')} {more} than on the blank one, too few for a verdict."
     said = []
     for name, gain in gains.items():
         if name in BASELINES:
             continue
         if not enough(gain.images, fires):
-            said.append(
-                f"the {name} picture is blank on {fires - gain.images} of {fires} images, too many for a verdict"
-            )
+            said.append(blank_pictures(name, gain.images, fires))
         else:
             said.append(_judged(name, gain, beyond[name]))
             if gain.images < fires:
-                said[-1] += f", without {fires - gain.images} images on which its picture is blank"
-    left = "" if fires == images else f" Scored on {fires} of {images} images, where the unit fires."
+                said[-1] += f", without {counted(fires - gain.images, 'image')} on which its picture is blank"
+    left = "" if fires == images else f" Scored on {fires} of {counted(images, 'image')}, where the unit fires."
     return f"{'; '.join(said)}.{left}"
 
 
 def _judged(name: str, gain: Score, beyond: float) -> str:
     if gain.images < FEWEST_IMAGES:
-        images = "1 image is" if gain.images == 1 else f"{gain.images} images are"
+        images = f"{counted(gain.images, 'image')} {agreeing(gain.images, 'is', 'are')}"
         least = f"use at least {FEWEST_IMAGES}"
         return f"{images} too few to distinguish {name} from a random ranking ({gain.mean:+.2f}); {least}"
     if gain.low > 0:

@@ -1,4 +1,7 @@
-"""The limits of verdicts and the words between them, which the atlas's pages read, too."""
+"""The limits of verdicts, the words for values between them, and the grammar of counts.
+
+The atlas's pages read the limits and words from its data.
+"""
 
 from __future__ import annotations
 
@@ -28,3 +31,32 @@ ALIKE = Scale(
 KEPT = Scale(
     (0.2, 0.5), ("depends on these layers", "depends partly on these layers", "depends only weakly on these layers")
 )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(0, "image"), counted(1, "image"), counted(2000, "image")
+    ('0 images', '1 image', '2,000 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def agreeing(number: int, singular: str, plural: str) -> str:
+    """The word that agrees with a number.
+
+    >>> agreeing(1, "is", "are"), agreeing(0, "is", "are")
+    ('is', 'are')
+    """
+    return singular if number == 1 else plural
+
+
+def blank_pictures(name: str, scored: int, images: int) -> str:
+    """That a method's picture is blank on too many images for a verdict.
+
+    >>> blank_pictures("guided", 0, 1), blank_pictures("guided", 1, 4)
+    ('the guided picture is blank', 'the guided picture is blank on 3 of 4 images, too many for a verdict')
+    """
+    if images == 1:
+        return f"the {name} picture is blank"
+    return f"the {name} picture is blank on {images - scored} of {counted(images, 'image')}, too many for a verdict"

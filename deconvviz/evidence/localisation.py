@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, WHOLE, described, is_whole, takes
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import blank_pictures
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import CONFIDENCE, FEWEST_IMAGES, enough, heatmap
 from deconvviz.images import Preprocess, displayed
@@ -111,9 +112,7 @@ def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
         if name in BASELINES:
             continue
         if not enough(score.images, images):
-            said.append(
-                f"the {name} picture is blank on {images - score.images} of {images} images, too many for a verdict"
-            )
+            said.append(blank_pictures(name, score.images, images))
             continue
         left = "" if score.images == images else f" (without {images - score.images} on which its picture is blank)"
         said.append(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, TEXT, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import KEPT
+from deconvviz.evidence.limits import KEPT, blank_pictures, counted
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import enough, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
@@ -143,11 +143,13 @@ def _verdict(kept: Mapping[str, Score], mode: str, images: int) -> str:
             said.append(f"the {name} picture is blank")
             continue
         if not enough(score.images, images):
-            said.append(
-                f"the {name} picture is blank on {images - score.images} of {images} images, too many for a verdict"
-            )
+            said.append(blank_pictures(name, score.images, images))
             continue
-        left = "" if score.images == images else f" (without {images - score.images} images on which it is blank)"
+        left = (
+            ""
+            if score.images == images
+            else f" (without {counted(images - score.images, 'image')} on which it is blank)"
+        )
         means = f"it {KEPT.said(score.mean)}"
         said.append(f"the {name} picture keeps a rank correlation of {score} with itself: {means}{left}")
     return f"{what}, {'; '.join(said)}."

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import ALIKE
+from deconvviz.evidence.limits import ALIKE, agreeing, counted
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
 from deconvviz.evidence.metrics import enough, mean_of_known, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
@@ -110,11 +110,12 @@ def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -
     for name, score in alike.items():
         if name == "random":
             continue
-        left_out = f"{blank[name]} of {pairs} pairs of {name} pictures include a blank one"
+        include = agreeing(blank[name], "includes a blank one", "include a blank one")
+        left_out = f"{blank[name]} of {counted(pairs, 'pair')} of {name} pictures {include}"
         if not enough(pairs - blank[name], pairs):
             said.append(f"{left_out}, and too few are left for a verdict")
             continue
         means = f"it {ALIKE.said(score.mean)}"
-        without = f" ({left_out} and are left out)" if blank[name] else ""
+        without = f" ({left_out} and {agreeing(blank[name], 'is', 'are')} left out)" if blank[name] else ""
         said.append(f"{name} pictures of different units have a rank correlation of {score}: {means}{without}")
     return f"{'; '.join(said)}."

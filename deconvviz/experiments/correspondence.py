@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, MAPPING, NET, RANDOM_STATE, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._occluder import Occluder, PatchBox, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
@@ -226,7 +227,7 @@ def _verdict(result: Correspondence) -> str:
             f"Delta {delta:.3f}; random places {float(random.mean()):.3f}, the same place {float(same.mean()):.3f}"
         )
         if len(random) < FEWEST_DRAWS:
-            draws = f"{len(random)} draws of random places are" if len(random) > 1 else "1 draw of random places is"
+            draws = f"{counted(len(random), 'draw')} of random places {agreeing(len(random), 'is', 'are')}"
             said.append(f"{draws} too few to say how consistently covering {part} changes the images ({numbers})")
             continue
         means = "no more consistently than random places do"

@@ -35,6 +35,7 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scanned_layers import ScannedLayers
@@ -324,18 +325,18 @@ def _extremes(first: _Watched) -> tuple[Flag, ...]:
 def _verdict(facts: Sequence[LayerFacts], flags: Sequence[Flag], count: int, unsure: Sequence[str]) -> str:
     """unsure: layers with too few values for correlations."""
     channels = sum(len(layer.rms) for layer in facts)
-    looked = f"Of {channels} channels in {len(facts)} layers, on {count:,} images"
+    looked = f"Of {counted(channels, 'channel')} in {counted(len(facts), 'layer')}, on {counted(count, 'image')}"
     words = {
-        "dead": "dead",
-        "always on": "always on",
-        "duplicate": "duplicates of another",
-        "RMS": "outliers by the RMS of their filter",
-        "aliasing": "mostly aliasing",
+        "dead": ("is dead", "are dead"),
+        "always on": ("is always on", "are always on"),
+        "duplicate": ("is a duplicate of another", "are duplicates of others"),
+        "RMS": ("is an outlier by the RMS of its filter", "are outliers by the RMS of their filters"),
+        "aliasing": ("is mostly aliasing", "are mostly aliasing"),
     }
     said = []
-    for problem, word in words.items():
+    for problem, (singular, plural) in words.items():
         if number := sum(flag.problem == problem for flag in flags):
-            said.append(f"{number} {'is' if number == 1 else 'are'} {word}")
+            said.append(f"{number} {agreeing(number, singular, plural)}")
     extremes = next((flag for flag in flags if flag.problem == "frequencies"), None)
     healthy = "none is dead, always on, a duplicate, an outlier or mostly aliasing"
     spoken = f"{looked}, {', '.join(said) if said else healthy}"

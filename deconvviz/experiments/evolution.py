@@ -377,7 +377,8 @@ def _verdict(settled: Mapping[str, float]) -> str:
     if not settled:
         return f"Nothing was measured: {empty}."
     listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
-    said = f"Layers settle, with at most half of the initial distance left, at these times: {listed}"
+    who, when = ("One layer settles", "this time") if len(settled) == 1 else ("Layers settle", "these times")
+    said = f"{who}, with at most half of the initial distance left, at {when}: {listed}"
     said += f"; {empty}" if blank else ""
     pairs = list(itertools.combinations(settled.values(), 2))
     first, later = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
@@ -387,6 +388,8 @@ def _verdict(settled: Mapping[str, float]) -> str:
         return f"{said}; at this spacing of checkpoints no layer settles before another."
     if not later:
         return f"{said}; lower layers settle before upper ones, as Zeiler and Fergus saw."
+    if len(pairs) == 1:
+        return f"{said}; the upper one settles first, not the order that Zeiler and Fergus saw."
     how = "mostly the order" if first > later else "not the order"
     return (
         f"{said}; of {len(pairs)} pairs of layers the lower one settles first in {first} and the upper one in {later}, "

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, check_counts, takes, without_values
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import counted
 from deconvviz.evidence.metrics import enough
 from deconvviz.experiments._layers import class_scores, features, hidden_layers
 from deconvviz.experiments._transforms import Transform, Transformation, applied, transformation
@@ -212,16 +213,17 @@ def _verdict(
     for name in dict.fromkeys([first, last]):
         silent = int(means[name].isnan().sum())
         if not enough(len(means[name]) - silent, len(means[name])):
-            said.append(f"{name} is zero on {silent} of {len(means[name])} images, too many for a verdict")
+            images = counted(len(means[name]), "image")
+            said.append(f"{name} is zero on {silent} of {images}, too many for a verdict")
             continue
         between, _ = mean_and_deviation(others[name])
-        left = f" (without {silent} images on which it is zero)" if silent else ""
+        left = f" (without {counted(silent, 'image')} on which it is zero)" if silent else ""
         beside = "" if math.isnan(between) else f" (another image is {between:.2f} away)"
         said.append(f"{name} moves by {mean_and_deviation(means[name])[0]:.2f} of its norm{beside}{left}")
     verdict = f"Under {wanted.name}, on average over values that change the image, {' and '.join(said)}"
     both = int((~(late + early).isnan()).sum())
     if first != last and enough(both, len(early)):
-        verdict += f"; {last} moves less than {first} on {int((late < early).sum())} of {both} images"
+        verdict += f"; {last} moves less than {first} on {int((late < early).sum())} of {counted(both, 'image')}"
     if probability is not None:
         lowest = probability.mean(1)
         worst = int(lowest.argmin())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, NET, TEXT, several, takes
 from deconvviz.errors import InputError
+from deconvviz.evidence.limits import counted
 from deconvviz.experiments._layers import class_scores, shown_at
 from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
@@ -238,7 +239,11 @@ def _meeting(result: Occlusion) -> str:
     distance = (result.lowest(result.probability) - result.lowest(result.activation)).abs()
     meeting = int(((distance < torch.tensor(result.patch)).all(1) & known).sum())
     overlaps = (
-        f"in {meeting} of {count} images overlaps" if all_of > 1 else "overlaps" if meeting else "does not overlap"
+        f"in {meeting} of {counted(count, 'image')} overlaps"
+        if all_of > 1
+        else "overlaps"
+        if meeting
+        else "does not overlap"
     )
     left = "" if count == all_of else f", without {all_of - count} on which no position differs from another"
     return (

@@ -28,6 +28,7 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
+from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._layers import features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
@@ -264,7 +265,8 @@ def _verdict(layers: Sequence[str], accuracy: torch.Tensor, chance: float, image
 
     if chance + 2 * error(chance) >= 1:
         return (
-            f"{images} images are too few to say whether a layer predicts the classes: chance is {chance:.3f}, and "
+            f"{counted(images, 'image')} {agreeing(images, 'is', 'are')} "
+            f"too few to say whether a layer predicts the classes: chance is {chance:.3f}, and "
             f"even classifying all of them correctly would not be significant."
         )
     best = int(means.argmax())

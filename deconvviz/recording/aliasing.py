@@ -4,8 +4,8 @@ A tensor is a *layout* (offset, size, stride) over a storage. For each storage t
 the input, a `StorageState` knows the newest complete content, the *root*, and the value of every layout that was
 defined since the last write. A tensor whose layout was defined before that write is read from the root by `reread`.
 A write to a part of the storage gives it a new root by `overwritten`. Both are put on the tape like any operation, so
-that the way back passes through them. A `PlaceInRoot` says where a layout lies in a root, by offset, size and stride: the
-cost of a write grows with what is written and not with the storage.
+that the way back passes through them. A `PlaceInRoot` says where a layout lies in a root, by offset, size and stride:
+the cost of a write grows with what is written and not with the storage.
 """
 
 from __future__ import annotations

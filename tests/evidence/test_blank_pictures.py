@@ -135,7 +135,7 @@ def test_too_few_units_that_fire_get_no_verdict():
     found = deletion(dv.DeconvNet(model), x, "0", steps=2)
     assert (
         found.verdict
-        == "Only 2 of 5 units are more active on their image than on the blank one, too few for a verdict."
+        == "Only 2 of 5 units are more active on their images than on the blank one, too few for a verdict."
     )
 
 

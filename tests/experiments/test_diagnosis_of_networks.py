@@ -100,7 +100,7 @@ def test_what_was_planted_is_found_and_nothing_else():
     remarks = found.remarks()
     assert remarks[0].startswith("dead: first 2; second 0; third 2. Remedy: ")
     assert remarks[2].startswith("duplicate: first 6 (like 1); second 7 (like 4). Remedy: ")
-    assert "3 are dead, 2 are always on, 2 are duplicates of another, 1 is outliers" in found.verdict
+    assert "3 are dead, 2 are always on, 2 are duplicates of others, 1 is an outlier" in found.verdict
 
 
 def test_equal_filters_are_duplicates_though_they_fire_differently():

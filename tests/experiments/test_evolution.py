@@ -343,7 +343,7 @@ def test_mistakes_on_the_command_line(arguments, said, training, tmp_path, capsy
         ((1, 2, 2), "lower layers settle before upper ones, as Zeiler and Fergus saw."),
         ((3, 3), "no layer settles before another."),
         ((1, 3, 2), "of 3 pairs of layers the lower one settles first in 2 and the upper one in 1, mostly the order"),
-        ((3, 2), "of 1 pairs of layers the lower one settles first in 0 and the upper one in 1, not the order"),
+        ((3, 2), "the upper one settles first, not the order"),
     ],
 )
 def test_the_verdict_says_in_which_order_layers_settle(settled, said):
