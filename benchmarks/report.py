@@ -1,4 +1,4 @@
-"""The coverage table as a document, from the rows of the cache."""
+"""Writing docs/coverage.md and docs/packages.md from cached results."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ INTRODUCTION = """\
 The projections of deconvviz, compared with autograd on {rows} networks.
 
 **What was checked.** Each network is built with random weights. Its norms get random statistics, and layer scales and
-weights that start as zero or one are drawn anew, because in a fresh network a wrong rule could go unnoticed. From the
-layer table six layers are taken, spread evenly from the first to the last; in each, one channel at its strongest
-position, in both samples of a batch. The projection in style `deconvnet` is compared with the gradient that torch's own
-autograd gives for the same network when the backward passes of its rectifiers are replaced by relu(signal), and that of
-local response normalisation by the identity. That reference (`tests/helpers/autograd_reference.py`) shares no code with
-the library.
-Networks of other packages, checked in more ways, have [a page of their own](packages.md).
+weights that start at zero or one get random values, because those could hide a wrong rule. Six layers are tested,
+spread evenly over the layer table from the first to the last. In each, one channel is projected from its strongest
+position, for both samples of a batch. The projection in the style `deconvnet` is compared with torch's own gradient
+of the same network, with the backward passes of its rectifiers replaced by relu(signal) and that of local response
+normalisation by the identity. This reference (`tests/helpers/autograd_reference.py`) shares no code with the library.
+Networks of other packages are tested in more ways and have [their own page](packages.md).
 
-**What the columns say.** *Error* is the largest ||a - b|| / ||b|| over these layers, in float32; up to 1e-5 counts as
-exact. Deep networks whose numbers grow from layer to layer lose more than that to rounding; there the comparison is
-repeated in float64, where at most 1e-10 counts as exact, and the remark gives that error. *Linearised* counts the
-operations that have no mirror and are replaced by their vector-Jacobian product, per kind: gates, softmax, layer norms
-and the like. *Captum* is what `captum.attr.NeuronDeconvolution` gives for the same units, with up to 1e-4 allowed:
-`exact`, the largest error and in how many layers, or its error message. Where that is not exact and the network has
-in-place modules, these were switched off and it was asked again.
+**The columns.** *Error* is the largest ||a - b|| / ||b|| over these layers in float32; up to 1e-5 counts as exact.
+Deep networks whose activations grow from layer to layer lose more than that to rounding. For these the comparison is
+repeated in float64, where up to 1e-10 counts as exact, and the remark gives that error. *Linearised* counts, by kind,
+the operations without a mirror, which are replaced by their vector-Jacobian product: gates, softmax, layer norms and
+others. *Captum* is the result of `captum.attr.NeuronDeconvolution` for the same units, with a tolerance of 1e-4:
+`exact`, or the largest error and the number of layers that differ, or its error message. If it is not exact and the
+network has in-place modules, the comparison is repeated with these made out-of-place.
 
 Checked on {date} with {versions}.
 To run it again: `make coverage-table`; {minutes:.0f} minutes on two cores.
@@ -51,7 +50,7 @@ def is_wrong(row: Row) -> bool:
 
 
 def in_one_line(key: str, row: Row) -> str:
-    """For the progress of a run."""
+    """One line of progress for a checked network."""
     if "layers" not in row:
         return f"{key}: {row['status'].upper()} {row['reason']}"
     if "captum" not in row:
@@ -66,7 +65,7 @@ def in_one_line(key: str, row: Row) -> str:
 
 
 def summary(known: Known) -> str:
-    """Four numbers, and the rows that are not right."""
+    """The rows that are wrong, the slowest ones, and four totals."""
     states = Counter(row["status"] for _, row in known.values())
     lines = [f"{key}: {row['status']}: {row['reason']}" for key, (_, row) in known.items() if is_wrong(row)]
     slowest = sorted(known, key=lambda key: -_seconds(known[key][1]))[:10]
@@ -122,8 +121,8 @@ def _counts(known: Known) -> str:
     helped = sum("out of place" in row.get("captum", {}) for row in everything)
     lines += [
         "",
-        f"Captum's three columns are its better result: on {helped} networks it was asked a second time, with in-place",
-        "modules switched off, because the first answer was wrong or an error.",
+        f"Captum's three columns show the better of two results: on {helped} networks it ran a second time with",
+        "out-of-place modules, because the first result was wrong or an error.",
         "",
     ]
     return "\n".join(lines)
@@ -169,7 +168,7 @@ def _table(members: list[tuple[Architecture, Row]]) -> str:
 
 
 def linearised(kinds: dict[str, int]) -> str:
-    """How many operations of which kinds, the commonest named."""
+    """The number of linearised operations, and the most common kinds."""
     if not kinds:
         return ""
     names = [f"{name.rpartition('.')[2].strip('_')} {count}" for name, count in kinds.items()]
@@ -178,7 +177,7 @@ def linearised(kinds: dict[str, int]) -> str:
 
 
 def captum(answer: Row) -> str:
-    """What Captum said, as is and with in-place modules off."""
+    """Captum's result, with the model as it is and with out-of-place modules."""
     said = _said(answer)
     again = _said(answer["out of place"]) if "out of place" in answer else said
     return said if again == said else f"{said}; out of place: {again}"
@@ -210,7 +209,7 @@ def _cell(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-# Other people's packages
+# Other packages
 
 PACKAGES_INTRODUCTION = """\
 # Other packages
@@ -220,29 +219,31 @@ PACKAGES_INTRODUCTION = """\
 The projections of deconvviz, compared with autograd on {rows} networks of {count} packages, in more ways than in
 [Coverage](coverage.md).
 
-**What was checked.** Each network is built small, with random weights; its norms get random statistics, and what
-starts as zero or one is drawn anew. Three layers are taken, spread from the first to the last, and in each one
-channel. Its units are projected in the styles `deconvnet`, `guided` and `gradient`, each in six ways: two images as a
-batch on whole maps; the same on windows; all units at once, as a reconstruction; another image alone on whole maps;
-one image alone on windows, forward and back; and after that two other images, on windows. Windows are used wherever
-they are possible, also where they are more work. The reference is torch's autograd with the backward passes of
-rectifiers replaced, and with all norms written out, because torch's own backward of some norms is wrong for one
-sample in some layouts (`tests/helpers/autograd_reference.py`). All is in float64, where at most 1e-10 counts as exact,
-also where a network calls `.float()`; those that insist on float32 otherwise are checked in that, with at most 1e-5.
+**What was checked.** Each network is built small, with random weights. Its norms get random statistics, and weights
+that start at zero or one get random values. Three layers are tested, spread from the first to the last, with one
+channel each. Its units are projected in the styles `deconvnet`, `guided` and `gradient`, each in six ways: a batch of
+two images on whole maps; the same batch on crops; all units at once, as a reconstruction; another image alone on
+whole maps; one image alone on crops, forward and back; and then two other images on crops. Crops are used wherever
+they are possible, even if they are more work. The reference is torch's autograd with the backward passes of
+rectifiers replaced. All norms are written out, because torch's own backward pass of some norms is wrong for one
+sample in some memory layouts (`tests/helpers/autograd_reference.py`). Everything runs in float64, where up to 1e-10
+counts as exact, even if a network calls `.float()`. Networks that only run in float32 are tested in float32, with a
+tolerance of 1e-5.
 
-**What the columns say.** *Error* is the largest ||a - b|| / ||b||. *Windows* is in how many of the projections
-windows could be used. *Unsure* are projections that differ from the reference by no more than it moves itself where
-the image changes in its twelfth digit, as where two values in a pooling window are equal, or where numbers cancel;
-they count neither as exact nor as wrong. They are in the largest error. *Linearised* counts the operations that have
-no mirror, per kind. *Failed* is a check that ended in an error of the network or the reference, or ran out of time.
+**The columns.** *Error* is the largest ||a - b|| / ||b||. *Windows* is the number of projections for which crops
+could be used. *Unsure* projections differ from the reference by no more than the reference itself changes when the
+image changes in its twelfth digit, for example because two values in a pooling window are equal or because terms
+cancel. They count neither as exact nor as wrong, but are included in the largest error. *Linearised* counts the
+operations without a mirror, by kind. *Failed* means that the network or the reference raised an error, or that time
+ran out.
 
 Checked on {date} with {versions}.
-To run it again: `make coverage-table`; {minutes:.0f} minutes on one core that was busy with other things.
+To run it again: `make coverage-table`; {minutes:.0f} minutes on one core shared with other jobs.
 """
 
 
 def packages(known: Known) -> str:
-    """The page about other people's packages."""
+    """The whole page about other packages."""
     rows = [row for _, row in known.values()]
     names = [
         "torch",
@@ -264,7 +265,7 @@ def packages(known: Known) -> str:
         lines.append(f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
     parts.append("## In numbers\n\n" + "\n".join(lines) + "\n")
     if len(rows) < listed.total():
-        parts.append("Not run are networks of `benchmarks/zoo/` that the runs for this page did not come to.\n")
+        parts.append("*Not run*: networks of `benchmarks/zoo/` that the runs for this page did not reach.\n")
     parts.append("Left out of the list:\n\n" + "\n".join(f"- {line}" for line in LEFT_OUT) + "\n")
     for family, title in PACKAGES.items():
         members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]

@@ -53,7 +53,7 @@ def is_whole(value: Tensor) -> bool:
 
 
 def without_values(value: Tensor) -> str:
-    """What kind of tensor cannot be read ("a sparse tensor", "one on the device meta", ...); '' for a readable one."""
+    """The kind of a tensor whose values cannot be read, such as "a sparse tensor"; '' for a readable tensor."""
     if value.is_meta:
         return "one on the device meta, which has no values"
     kind = "nested" if value.is_nested else "quantised" if value.is_quantized else ""
@@ -98,7 +98,7 @@ def described(value: Any) -> str:
         return f"an array of shape {value.shape}"
     try:
         shown = repr(value)
-    except Exception:  # an object's own
+    except Exception:  # the object's own `__repr__` may raise anything
         shown = ""
     return shown if 0 < len(shown) <= 200 and len(shown.splitlines()) == 1 else f"a {type(value).__name__}"
 
@@ -116,7 +116,7 @@ def check_counts(least: int = 1, **counts: Any) -> None:
             raise InputError(f"{name} must be a whole number of at least {least}, not {described(number)}")
 
 
-# Kinds of arguments, checked at the door
+# Kinds of arguments, checked when a function is called
 
 
 class Kind(NamedTuple):
@@ -159,7 +159,7 @@ def checked_as(kind: Kind, name: str, value: Any) -> Any:
     """The converted argument. Raises InputError if it is of a wrong kind."""
     try:
         converted = kind.convert(value)
-    except Exception:  # what is given may fail in any way when it is looked at
+    except Exception:  # inspecting a foreign object may raise anything
         converted = None
     if converted is None:
         raise InputError(f"{name} is {kind.wanted}, not {described(value)}")
@@ -187,23 +187,23 @@ def whole_from(least: int, below: int = 2**31) -> Kind:
 
 
 def instance(wanted: str, *types: type) -> Kind:
-    """An object of one of some types."""
+    """An instance of one of several types."""
     return Kind(wanted, _instance_of(*types))
 
 
 def optional(kind: Kind) -> Kind:
-    """The same, or None."""
+    """The same kind of argument, or None."""
     return Kind(f"{kind.wanted} or None", lambda value: (None,) if value is None else kind.convert(value))
 
 
 def one_of(*names: str) -> Kind:
-    """One of a few words."""
+    """One of several strings."""
     wanted = " or ".join([", ".join(map(repr, names[:-1])), repr(names[-1])])
     return Kind(wanted, lambda value: (str(value),) if known(value, names) else None)
 
 
 def several(kind: Kind, of: str) -> Kind:
-    """A list, an array or a generator of one kind; `of`: what they are, in words."""
+    """A list, an array or a generator of arguments of one kind; `of` describes them."""
 
     def convert(value: Any) -> tuple[list[Any]] | None:
         items = listed(value)

@@ -1,4 +1,4 @@
-"""The errors a user can cause, each one sentence that names what was given and what would do.
+"""The errors a user can cause. Each is one sentence that says what was given and what to give instead.
 
 Every error raised on purpose is a `DeconvVizError`. Each is also the built-in error that one would catch
 for the same mistake elsewhere, so that ``except ValueError`` or ``except FileNotFoundError`` keep working::
@@ -6,7 +6,7 @@ for the same mistake elsewhere, so that ``except ValueError`` or ``except FileNo
     DeconvVizError
     ├── InputError            (ValueError)           a tensor, image, channel, position or option that does not fit
     ├── UnknownLayerError     (KeyError)             no such layer; the closest names are suggested
-    ├── ModelError            (TypeError)            what was given as a model is none, or cannot be walked
+    ├── ModelError            (TypeError)            an object that is no model, or cannot be recorded
     ├── UnsupportedOperation  (NotImplementedError)  an operation with neither mirror nor derivative on the path
     ├── RuleError             (ValueError)           a mirror rule or style that is wrong or defined twice
     ├── MissingFileError      (FileNotFoundError)    a path that does not exist

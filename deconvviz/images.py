@@ -257,7 +257,7 @@ def _normalisation(preprocess: Any, x: Tensor) -> Normalisation | None:
 
 
 def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
-    """What a network gets, per channel (C,), where the image as displayed has a brightness from 0 (black) to 1 (white).
+    """A network's input, per channel (C,), where the displayed image has a brightness from 0 (black) to 1 (white).
 
     x: inputs (N, C, H, W) made by `preprocess`. Raises InputError where it makes another number of channels.
     """

@@ -55,7 +55,7 @@ def build_atlas(
     progress: bool = True,
     evidence: bool = True,
 ) -> Path:
-    """Write an atlas of what a scan found: a folder with a web site that opens from disk.
+    """Write an atlas of a scan's results: a folder with a web site that opens from disk.
 
     Each unit that fires is projected and shown beside its image patch, both cut to its receptive field. A folder that
     holds an older or an incomplete atlas is rebuilt. Until the new one is complete, the page shows the older atlas, or
@@ -231,7 +231,7 @@ def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iter
 def _channels(
     projections: LayerProjections, links: Sequence[tuple[tuple[str, int, float], ...]]
 ) -> Iterator[AtlasChannel]:
-    """What the atlas says of each channel of a layer, with its pictures; links: the channels that feed it most."""
+    """Each channel of a layer as the atlas shows it, with its pictures; links: the channels that feed it most."""
     statistics = projections.source.top.statistics[projections.layer]
     for channel in range(len(statistics.fires)):
         units = projections.of_channel(channel)

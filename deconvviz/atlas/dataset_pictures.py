@@ -1,4 +1,4 @@
-"""The images of a dataset, as the network gets them and as people see them."""
+"""The images of a dataset, as inputs of the network and for display."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ class DatasetPictures:
 
     @property
     def dataset(self) -> str:
-        """What the dataset is called."""
+        """The name of the dataset."""
         return short_name(self._data)
 
     def name(self, number: int) -> str:
-        """What an image is called."""
+        """The name of an image."""
         return name_of_item(self._data, number)
 
     def picture(self, number: int) -> Picture:
-        """An image as people see it."""
+        """An image for display."""
         return self.pictures(self.load(number)[0][None])[0]
 
     def pictures(self, x: Tensor) -> list[Picture]:
-        """Inputs of the network, (N, C, H, W), as people see them."""
+        """Inputs of the network, (N, C, H, W), for display."""
         return [as_bytes(images.as_rgb(image)) for image in images.displayed(x, self._net.preprocess)]
 
 

@@ -108,7 +108,7 @@ class Judge:
         boxes: Sequence[FieldRanges],
         heats: Sequence[Tensor],
     ) -> Iterator[float]:
-        """How alike each unit's projection is to those of other channels at its place."""
+        """How similar each unit's projection is to those of other channels at the same position."""
         layer = projection.units[0].layer
         others = []
         for unit in (projection.units[row] for row in rows):

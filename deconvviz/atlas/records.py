@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class AtlasEvidence:
-    """What speaks for a channel's projections or against them; None where none of its units could be judged."""
+    """Scores of a channel's projections; None if none of its units could be scored."""
 
     gain: Measured | None = None  # insertion above a random ranking
     alike: Measured | None = None  # rank correlation with projections of other channels at the same places
@@ -57,7 +57,7 @@ class AtlasChannel:
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasLayer:
-    """A layer as the layer table has it."""
+    """A layer's row of the layer table."""
 
     name: str
     kind: str
@@ -71,7 +71,7 @@ class AtlasLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasHeader:
-    """What holds for the whole atlas."""
+    """Information about the whole atlas."""
 
     title: str
     model: str

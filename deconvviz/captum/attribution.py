@@ -189,7 +189,7 @@ class _Call:
         return f"{name}_{len(calls) - 1}" if len(calls) > 1 else name
 
     def attributed(self, layer: str, select: Select) -> Inputs:
-        """Send back the gradient of what is selected from a layer's output; for a neuron that is a one at its place."""
+        """Send back the gradient of what is selected from a layer's output: for one neuron, a one at its position."""
         trace = self.net.trace(self.arguments, layer)
         reconstruction = self.net.sent_back(trace, layer, signal=_gradient(trace.activations[layer], select))
         pixels = (

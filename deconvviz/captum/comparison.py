@@ -1,4 +1,4 @@
-"""`compare`: what deconvviz and Captum's methods say about one unit of one image, side by side, and how far they agree.
+"""`compare`: attributions of one unit of one image by deconvviz and Captum, side by side, and how far they agree.
 
 A class is a unit of the layer "output". If a method fails on a model, its reason stands in its place, and the others
 go on. Captum's Deconvolution and GuidedBackprop are compared with the right result: where they are the plain gradient,
@@ -113,7 +113,7 @@ def compare(
 
 
 def _attributed(explained: ExplainedUnit, name: str) -> Attributed:
-    """What a method gives for the image, how long it takes, and what there is to say about it."""
+    """A method's attributions for the image, the time they take, and a remark."""
     try:
         seconds = explained.seconds(name)
     except Exception as error:  # what a method cannot do on this model, the others may

@@ -1,4 +1,4 @@
-"""One unit of one image, and what methods attribute to the pixels for it."""
+"""One unit of one image, and its attributions by several methods."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExplainedUnit:
         return partial(run_method, method, aimed(self.net.model, self.unit.layer, self.index, self.cam_layer))
 
     def attributions(self, name: str) -> Tensor:
-        """What a method gives for the image, (1, C, H, W), computed once."""
+        """A method's attributions for the image, (1, C, H, W), computed once."""
         if name not in self._attributions:
             self._attributions[name] = self.explain(name)(self.image)
         return self._attributions[name]

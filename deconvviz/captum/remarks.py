@@ -1,4 +1,4 @@
-"""What there is to say about a method: which layer it weighs, and whether it sees the model's rectifiers.
+"""Remarks on methods: which layer a method weights, and whether it handles the model's rectifiers.
 
 Captum's Deconvolution, GuidedBackprop and the methods that use them change the gradient of rectifiers. Whether they do
 so on a given model is told by comparing them with the style of deconvviz that they mean, and with the plain gradient.
@@ -27,7 +27,7 @@ _PLAIN = {"input": "input x gradient", "cam": "plain gradient x Grad-CAM", "": "
 
 
 def remark_on(unit: ExplainedUnit, name: str) -> str:
-    """What there is to say about a method on a unit; "" if nothing."""
+    """A remark on a method's attributions of a unit; "" if there is none."""
     if name == "LayerGradCam":
         return f"of layer {unit.cam_layer}"
     if name not in _INTENDED:

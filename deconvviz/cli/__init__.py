@@ -136,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(None if args is None else with_joined_numbers(args), namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with a mistake in one line, whatever lines are in what was given."""
+        """Exit with the error on one line, even if an argument contains line breaks."""
         super().error(" ".join(message.splitlines()))
 
 

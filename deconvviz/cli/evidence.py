@@ -121,7 +121,7 @@ def _evidence(args: argparse.Namespace) -> None:
 
 
 def _check_used(args: argparse.Namespace, wanted: Sequence[str]) -> None:
-    """Raise InputError for the choice of a unit that none of the measures asked for looks at."""
+    """Raise InputError for options that choose a unit if none of the requested measures uses them."""
     of_a_unit = ("deletion", "randomisation")
     users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit}
     for name, measures in users.items():

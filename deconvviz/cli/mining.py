@@ -115,13 +115,13 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
 
 
 def _of_the_scan(args: argparse.Namespace) -> dict[str, Any]:
-    """The options for the scan alone that were given; the others are as `scan` has them."""
+    """The given options that concern the scan alone; the others keep the defaults of `scan`."""
     names = ("k", "batch_size", "state", "per_image", "workers", "on_error")
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
 def _check_scan(args: argparse.Namespace, top: TopActivations) -> None:
-    """Raise InputError where an option for the scan says something else than the scan whose result is given."""
+    """Raise InputError if an option for the scan contradicts the given result of a scan."""
     was: dict[str, Any] = {"batch_size": top.provenance.batch_size, "per_image": top.provenance.per_image}
     was |= {"k": top.k} if top.values else {}
     for name, value in was.items():

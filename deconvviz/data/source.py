@@ -1,4 +1,4 @@
-"""A dataset as a scan reads it: looked at before it is read, and an iterable's items given again and counted."""
+"""A dataset as a scan reads it: its first items can be inspected before, and those of an iterable are not lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Source:
         self._first: Item | None = None
 
     def items(self) -> Any:
-        """What to read: the dataset itself, or the items of an iterable, from the first."""
+        """What to read: the dataset itself, or all items of an iterable, including those inspected before."""
         return self.data if self.indexed else self._counted()
 
     def spread(self) -> list[Any]:
@@ -89,7 +89,7 @@ def _same(item: Any) -> Any:
 
 
 def content_of(batch: Batch) -> int:
-    """What a batch holds, as a number below 2^64: those of several batches add up in any order."""
+    """A batch's content as a number below 2^64; the numbers of several batches can be added in any order."""
     total = sum(Digest(number, "broken").number for number, _ in batch.broken)
     if batch.images is not None:
         for number, image in zip(batch.numbers.tolist(), batch.images, strict=True):

@@ -75,7 +75,7 @@ def clarity(
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
-    """Of each sample, (N,); NaN where one of the two is constant."""
+    """The correlation of each sample, (N,); NaN if its pixels or its image are constant."""
     a, b = _centred(pixels), _centred(images)
     correlation: Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     return correlation
@@ -90,7 +90,7 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
-    """trained, random: (layers, images). Where a difference lies within its interval over images it is called none."""
+    """A difference counts only if its interval excludes zero. trained, random: (layers, images)."""
     images = trained.shape[1]
     known = ~(trained[0] + trained[-1]).isnan()
     judged = int(known.sum())
@@ -117,7 +117,7 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
 
 
 def _sign(differences: Tensor) -> int:
-    """Whether a difference over images (N,) is above zero, below, or neither: its interval, or of one image 0.05."""
+    """1, -1 or 0: whether the interval of a difference over images (N,) lies above zero, below it, or includes it."""
     mean, low, high = interval(differences)
     if math.isnan(low):
         low, high = mean - ALONE, mean + ALONE

@@ -133,7 +133,7 @@ def _ranked(heat: Tensor) -> Tensor:
 
 
 def areas(judged: Judged, heats: Sequence[Tensor], steps: int = 16, batch_size: int = 32) -> tuple[Tensor, Tensor]:
-    """Areas under the curves of deletion and insertion with zeros, (images,) each, for heatmaps that are known."""
+    """Areas under the curves of deletion and insertion with zeros, (images,) each, for given heatmaps."""
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     blank = torch.zeros_like(judged.x[0])
     curves = [
@@ -164,7 +164,7 @@ class UnitsInImages:
 
 
 def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32) -> list[float]:
-    """The insertion scores of known heatmaps minus those of a random ranking, on a zero image.
+    """The insertion scores of given heatmaps minus those of a random ranking, on a zero image.
 
     The values equal those of `deletion` for each image alone. A value is NaN if the heatmap is blank or if the unit is
     no more active on the image than on the zero image.
@@ -243,13 +243,13 @@ def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tens
 
 
 def _relative_activations(values: Tensor, none: Tensor, whole: Tensor) -> Tensor:
-    """Activations with 0 for the blank image and 1 for the whole one; NaN where the unit does not fire more on that."""
+    """Activations scaled to 0 on the blank image and 1 on the whole one; NaN unless the whole one activates more."""
     span = whole - none if whole - none > 1e-6 * whole.abs() else torch.tensor(float("nan"))
     return (values - none) / span
 
 
 def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelPosition], batch_size: int) -> Tensor:
-    """What a unit of each image does, (N,) in float64."""
+    """The activation of one unit of each image, (N,) in float64."""
     parts = []
     for start in range(0, len(x), batch_size):
         trace = net.trace(x[start : start + batch_size], layer)

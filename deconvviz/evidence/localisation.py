@@ -89,7 +89,7 @@ def localisation(
 
 
 def _checked_boxes(boxes: Any, x: Tensor) -> Tensor:
-    """Boxes as whole numbers on the CPU. Raises InputError where they are none, empty, or lie outside the images."""
+    """Boxes as whole numbers on the CPU. Raises InputError if they are not, are empty, or lie outside the images."""
     shape = (len(x), 2, 2)
     if not isinstance(boxes, Tensor) or tuple(boxes.shape) != shape:
         shown = tuple(boxes.shape) if isinstance(boxes, Tensor) else described(boxes)
@@ -196,7 +196,7 @@ def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, r
 
 
 def _free_place(taken: Tensor, size: int, random: torch.Generator) -> tuple[int, int]:
-    """A square of a canvas that nothing lies in yet, which is then taken."""
+    """A free square of a canvas, which is marked as taken."""
     side = len(taken)
     for _ in range(1000):
         top, left = torch.randint(side - size + 1, (2,), generator=random).tolist()

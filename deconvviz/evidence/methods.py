@@ -128,7 +128,7 @@ class Judged:
         return tuple((first, last) for first, last in self.boxes[image].tolist())
 
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
-        """What a method says of each image, cut to the unit's receptive field."""
+        """A method's heatmap of each image, cropped to the unit's receptive field."""
         pixels = method(model or self.net.model, self.x, self.layer, self.places)
         if pixels.ndim != 4 or len(pixels) != len(self.x) or pixels.shape[2:] != self.x.shape[2:]:
             raise InputError(

@@ -72,7 +72,7 @@ def shown_at(tape: Tape, layer: str) -> tuple[str, bool]:
 
 
 class ClassScoreLayer(NamedTuple):
-    """The layer that says how much a model is for each class, and whether these are probabilities already."""
+    """The layer with a score for each class, and whether these are probabilities already."""
 
     layer: str
     probabilities: bool

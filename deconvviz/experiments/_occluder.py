@@ -27,7 +27,7 @@ Seen = Callable[[str, slice, Tensor], None]  # a layer's name, which jobs, and i
 
 
 def pixels(size: Any, what: str) -> tuple[int, int]:
-    """Height and width from one integer or two. Raises InputError for what is neither, or below 1."""
+    """Height and width from one integer or two. Raises InputError for anything else, or numbers below 1."""
     both = tuple(map(whole, listed(size) or [size] * 2))
     if len(both) != 2 or both[0] is None or both[1] is None or min(both[0], both[1]) < 1:
         raise InputError(f"the {what} is one integer of 1 or more, or two (height, width), not {described(size)}")
@@ -74,7 +74,7 @@ class Occluder:
         return {name: torch.cat(parts) for name, parts in batches.items()}
 
     def sweep(self, jobs: Sequence[Job], seen: Seen, done: Callable[[int], Any] = lambda count: None) -> None:
-        """Run all jobs in batches, and hand each layer's maps to `seen` as it runs; `done` hears how many are done."""
+        """Run all jobs in batches. `seen` gets each layer's maps as it runs, `done` the number of finished jobs."""
         with Restored(as_it_was(self.model), torch.inference_mode(False), torch.no_grad()):
             for start in range(0, len(jobs), self.batch_size):
                 batch = jobs[start : start + self.batch_size]

@@ -20,7 +20,7 @@ Transform = Callable[[Tensor, Any], Tensor]  # images (N, C, ...) and t -> image
 
 
 class Known(NamedTuple):
-    """A transform that has a name. identity: the t that changes nothing. usual: values, from the images' height."""
+    """A transform with a name. identity: the t that changes nothing. usual: default values, from the images' height."""
 
     label: str
     identity: float
@@ -63,7 +63,7 @@ TRANSFORMS = {
 
 
 class Transformation(NamedTuple):
-    """What is done to images: a name, what t measures, the values of t, and the function."""
+    """A transform of images: its name, what t measures, the values of t, and the function."""
 
     name: str
     label: str
@@ -74,7 +74,7 @@ class Transformation(NamedTuple):
 def transformation(
     transform: str | Transform, values: Sequence[float] | None, x: Tensor, fill: Fill, preprocess: Any
 ) -> Transformation:
-    """A transform by name, or a function of one's own. Raises InputError for what does not fit."""
+    """A transform by name, or a user's function. Raises InputError for anything else."""
     numbers = None if values is None else _numbers(values)
     if callable(transform):
         if numbers is None:
@@ -120,7 +120,7 @@ def _numbers(values: Any) -> list[Any]:
 
 
 def fills_borders(fill: Fill, images: Tensor, preprocess: Any) -> list[list[float]]:
-    """What the network gets behind the borders of each image, per channel. Raises InputError for no single colour."""
+    """The network's input behind the borders of each image, per channel. Raises InputError unless it is one colour."""
     if is_known(fill, ("blur",)):
         raise InputError("what comes in at the borders of an image has one colour; give another fill than 'blur'")
     colours: list[list[float]] = fill_of(fill, images, preprocess).flatten(1).tolist()
@@ -135,7 +135,7 @@ def _transformed(known: Known, images: Tensor, t: Any, colours: list[list[float]
 
 
 def applied(chosen: Transformation, images: Tensor, t: Any) -> Tensor:
-    """The transformed images. Raises InputError where the function returns something else than as many images."""
+    """The transformed images. Raises InputError if the function does not return as many images."""
     moved = chosen.apply(images.clone(), t)
     if not isinstance(moved, Tensor):
         raise InputError(f"the transform {chosen.name} returns images as a tensor, not {type(moved).__name__}")

@@ -117,7 +117,7 @@ def correspondence(
 
 
 class _Changes:
-    """What covering does to the signs of layers' values."""
+    """How covering changes the signs of layers' values."""
 
     def __init__(self, occluder: Occluder) -> None:
         self.occluder = occluder

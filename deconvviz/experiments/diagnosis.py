@@ -223,7 +223,7 @@ class _Watched:
             self.products += (values @ values.T).double().cpu()
 
     def respond(self, x: Tensor) -> None:
-        """What the layer would make of input (N, C, ...) if it had no stride."""
+        """Add the layer's response to input (N, C, ...) without its stride."""
         module = self.module
         convolution = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
         padding = module.padding
@@ -316,7 +316,7 @@ def _largest(pairs: Tensor) -> Tensor:
 
 
 def _extremes(first: _Watched) -> tuple[Flag, ...]:
-    """Whether the filters have little between low and high frequencies."""
+    """Whether the filters have little energy between low and high frequencies."""
     mid = float(first.bands()[:, 1].nanmean())
     noise = float(bands_of_noise(first.weight.shape[2:])[1])
     return (Flag("frequencies", first.layer, None, mid),) if mid < noise / 2 else ()

@@ -253,7 +253,7 @@ class _Study:
         return _Seen(images, {layer: top.values[layer][:, 0] > 0 for layer in self.layers}, rows, strongest, fixed)
 
     def _projected(self, top: TopActivations, layer: str, channels: Sequence[int], seed: str) -> Projection:
-        """The strongest units of some channels as `top` has them, whatever weights the model has now."""
+        """Project the strongest units of some channels, as `top` lists them, with the model's present weights."""
         numbers = top.images[layer][channels, 0].tolist()
         distinct = sorted(set(numbers))
         placement = Placement.of(self.net.model)
@@ -365,7 +365,7 @@ def _share_changed(a: _Seen, b: _Seen, layer: str) -> Tensor:
 
 
 def _settled(remaining: Tensor) -> int:
-    """The first place from which on (T,) stays at most half of what it is at first."""
+    """The first index from which (T,) stays at or below half of its first value."""
     above = (remaining > remaining[0] / 2).nonzero()
     return int(above[-1]) + 1 if len(above) else 0
 

@@ -136,7 +136,7 @@ class _Followed:
             raise InputError(f"there are {len(classes)} names of classes and {self.scores.shape[1]} classes")
 
     def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
-        """Which channel and which class, by what is strongest on the whole image where neither is given."""
+        """Choose channel and class; the defaults are those that are strongest on the whole image."""
         check_finite_activations(self.layer, self.maps)
         self.channels = _each(channel, _sums(self.maps), "channel")
         self.targets = _each(target, self.scores, "class")

@@ -196,7 +196,7 @@ class _Store:
         return np.memmap(self._file(layer), np.float32, "r", shape=shape)
 
     def classes(self, folds: int) -> tuple[list[str], NDArray[np.int64]]:
-        """The names of the classes that are there, and for each image the number of its own."""
+        """The names of the classes that occur, and each image's class number."""
         known, numbers, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
         names = [self.names[label] if label < len(self.names) else str(label) for label in known]
         if len(known) < 2:
@@ -219,7 +219,7 @@ def _accuracy(
     epochs: int,
     random_state: int,
 ) -> float:
-    """Train on some rows and say how many of the others are classified rightly."""
+    """Train on some rows, and return the share of the others that is classified correctly."""
     scaler = _sklearn("sklearn.preprocessing").StandardScaler()
     size = stored.shape[1]
     for rows in _chunks(train, size):
@@ -257,7 +257,7 @@ def _sklearn(name: str) -> Any:
 
 
 def _verdict(layers: Sequence[str], accuracy: torch.Tensor, chance: float, images: int) -> str:
-    """What the means say; differences of less than two standard errors of a share of so many images are none."""
+    """A difference counts only above two standard errors of an accuracy on so many images."""
     means = accuracy.mean(1)
 
     def error(share: float) -> float:

@@ -73,7 +73,7 @@ def _draw_picture(axes: Any, picture: Tensor, name: str, small_print: list[str])
 
 
 def _small_print(method: Attributed) -> list[str]:
-    """Whose the method is, and what is to be said about it; the reason of a failure stands in the panel itself."""
+    """The method's library and its remark; the reason for a failure is in the panel itself."""
     remark = "failed" if method.pixels is None else method.remark
     return textwrap.wrap(f"{method.by}: {remark}" if remark else method.by, LINE)
 

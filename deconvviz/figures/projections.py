@@ -208,7 +208,7 @@ def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) ->
 
 @takes(reconstructions=several(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
 def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str = "") -> Figure:
-    """Images and what each layer's whole activation sends back: one row per image, one column per layer."""
+    """Images and their reconstructions from whole layers: one row per image, one column per layer."""
     if not reconstructions:
         raise InputError("there is no reconstruction to show; give at least one")
     names = [reconstruction.provenance.layer for reconstruction in reconstructions]
@@ -225,7 +225,7 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
 def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "") -> Figure:
-    """An image (C, H, W) and what several methods say about it, each on its own symmetric scale."""
+    """An image (C, H, W) and its attributions by several methods, each on its own symmetric scale."""
     shown = [
         (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
         for name, attribution in attributions.items()
@@ -311,7 +311,7 @@ def _(result: Reconstruction, **options: Any) -> Figure:
 
 
 def _check_picture(what: str, value: Any) -> Tensor:
-    """An image or attributions (C, H, W). Raises InputError for what is none."""
+    """Check an image or attributions (C, H, W). Raises InputError for anything else."""
     picture: Tensor = checked_as(TENSOR, what, value)
     _check_dimensions(what, picture, 3, "(C, H, W)")
     return picture
@@ -333,7 +333,7 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _columns(count: int, columns: int | None, tile: Tensor) -> int:
-    """As asked, or so that the whole is about one and a half times as wide as high."""
+    """The given number, or one that makes the grid about one and a half times as wide as high."""
     if columns is None:
         columns = math.ceil(math.sqrt(count * 1.5 * tile.shape[0] / tile.shape[1]))
     return max(1, min(count, columns))

@@ -28,7 +28,7 @@ class LayerResults:
         self.statistics = RunningStatistics(channels, device)
 
     def merge(self, other: LayerResults) -> None:
-        """Add what was found in other images."""
+        """Add the results of other images."""
         self.top.merge(other.top)
         self.statistics.merge(other.statistics)
 

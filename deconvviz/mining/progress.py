@@ -1,4 +1,4 @@
-"""What one process of a scan has done, and the file in which that is kept."""
+"""The progress of one process of a scan, and the file that holds it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Runs:
 
 @dataclass
 class ScanProgress:
-    """What one process, or several together, have seen of a dataset.
+    """The part of a dataset that one process, or several together, have scanned.
 
     Attributes:
         layers: What was found, per layer.
@@ -104,7 +104,7 @@ class ScanProgress:
         self.content = (self.content + content) % 2**64
 
     def merge(self, other: ScanProgress) -> None:
-        """Add what another process has seen."""
+        """Add another process's progress."""
         for name, results in other.layers.items():
             if name in self.layers:
                 self.layers[name].merge(results)

@@ -166,7 +166,7 @@ class _Job:
         self.state = states[0]
 
     def _identity(self, folder: str | os.PathLike[str] | None, lock: Restored) -> dict[str, Any]:
-        """What this process is about to scan."""
+        """The identity of the scan that this process is about to run."""
         if folder is not None and self.ranks.rank == 0:
             lock.enter_context(alone(checked_folder(folder)))
         net, source = self.net, self.source
@@ -223,7 +223,7 @@ class _Job:
         return sensible_workers(self.source.data, first, self.options.batch_size, on_the_cpu)
 
     def _see(self, batch: Batch) -> bool:
-        """Enter a batch, or compare it with what it was; returns whether it was entered."""
+        """Enter a batch, or compare it with the earlier one; returns whether it was entered."""
         content = content_of(batch) if self.compares else 0
         if self.state.comes_again(batch.number):
             self.state.compare(batch.number, content)
@@ -250,7 +250,7 @@ class _Job:
         self.state.save()
 
     def finish(self) -> ScanProgress:
-        """What all processes have seen."""
+        """The merged result of all processes."""
         return self.state.merged(self.ranks, self.source.count, self.options.batch_size)
 
     def provenance(self) -> ScanProvenance:

@@ -74,13 +74,13 @@ class ScanState:
 
     @property
     def done(self) -> Runs:
-        """The batches that need not be seen again."""
+        """The batches that need not be scanned again."""
         return functools.reduce(operator.or_, (other.done for other in self.others.values()), self.own.done)
 
     # Batches of an iterable that come again
 
     def comes_again(self, number: int) -> bool:
-        """Whether a batch was seen by an earlier job and is to be compared with what it was."""
+        """Whether an earlier job scanned a batch, so that it must be compared."""
         return any(number in part.done for part in self._to_compare)
 
     def compare(self, number: int, content: int) -> None:

@@ -59,7 +59,7 @@ class HiddenCheckpointsWarning(UserWarning):
 
 @dataclass
 class TrainingProgress:
-    """How far a run is: its curves, and the best weights where early stopping wants them back."""
+    """A run's progress: its curves, and the best weights if early stopping restores them."""
 
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
     best_weights: Weights | None = None
@@ -127,7 +127,7 @@ def snapshot(model: nn.Module) -> Weights:
 
 
 class CheckpointFolder:
-    """Where a run keeps its weights and its state; made when the first epoch is saved."""
+    """The folder of a run's weights and state, created when the first epoch is saved."""
 
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, str]) -> None:
         self.path = Path(path)
@@ -138,7 +138,7 @@ class CheckpointFolder:
         check_writable(self.path / STATE)
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """The folder for this job alone. Raises OutputError where another one trains there."""
+        """Lock the folder for this job. Raises OutputError if another job trains there."""
         return alone(self.path)
 
     def save(
@@ -194,7 +194,7 @@ class CheckpointFolder:
         return TrainingProgress(state["curves"], state["best_weights"])
 
     def _check_later(self, epoch: int) -> None:
-        """Raise CheckpointError where weights of an epoch after `epoch` are there that this run did not write."""
+        """Raise CheckpointError if there are weights of an epoch after `epoch` that this run did not write."""
         for path in sorted(self.path.glob("epoch-*.safetensors")):
             number = path.stem.removeprefix("epoch-")
             if number.isdecimal() and int(number) > epoch and not self._is_own(path):
@@ -223,7 +223,7 @@ class CheckpointFolder:
     def _optimiser_entries(
         self, optimiser_state: dict[str, Any], optimiser: torch.optim.Optimizer
     ) -> dict[int, dict[str, Any]]:
-        """What an optimiser keeps of each parameter, checked; everything else of it follows from the settings."""
+        """The checked state that an optimiser keeps of each parameter; everything else follows from the settings."""
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         wanted = _kept_by(optimiser)
         try:
@@ -251,7 +251,7 @@ class CheckpointFolder:
 
 
 def _kept_by(optimiser: torch.optim.Optimizer) -> dict[str, tuple[int, ...] | None]:
-    """What such an optimiser keeps of a parameter of the shape (1,) once it has made a step: names and shapes."""
+    """Names and shapes of what such an optimiser keeps for a parameter of shape (1,) after a step."""
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     known = inspect.signature(type(optimiser)).parameters

@@ -81,7 +81,7 @@ def evaluate(
 def measured(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int, progress: bool = False
 ) -> Evaluation:
-    """What `evaluate` does, for samples that are known to be good."""
+    """As `evaluate`, for samples that have been checked."""
     total, right = 0.0, []
     with Restored(EvalMode(model), torch.no_grad()):
         steps = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def keeping_modes(model: nn.Module) -> Iterator[None]:
-    """Whatever happens in the block, each module of the model is in train or eval mode as before, and told so."""
+    """A block after which each module of the model is in train or eval mode as before, even after an error."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield

@@ -24,12 +24,12 @@ def derived_seed(seed: int, *use: str | int) -> int:
 
 
 def generator(seed: int, *use: str | int) -> torch.Generator:
-    """A CPU generator of its own for one use of a run's seed."""
+    """A separate CPU generator for one use of a run's seed."""
     return torch.Generator().manual_seed(derived_seed(seed, *use))
 
 
 def seed_global(device: torch.device, seed: int, *use: str | int) -> None:
-    """Seed what layers such as dropout draw from: the global generators of the CPU and of `device` only."""
+    """Seed the global generators of the CPU and of `device`, from which layers such as dropout draw."""
     number = derived_seed(seed, *use)
     torch.default_generator.manual_seed(number)  # torch.manual_seed would seed every GPU of the machine
     if device.type == "cuda":

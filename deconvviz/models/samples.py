@@ -73,7 +73,7 @@ def first_parameter(model: nn.Module) -> nn.Parameter:
 
 
 def count_classes(model: nn.Module, images: torch.Tensor) -> int:
-    """How many logits per image the model gives, tried on the first image; modes as found."""
+    """The number of logits per image, from a run on the first image; modes are restored."""
     try:
         with Restored(EvalMode(model), torch.no_grad()):
             logits = cast(object, model(as_input(images[:1], model)))

@@ -1,13 +1,13 @@
-"""The trainer: from images and labels to weights, every step by the settings, able to go on when cut off.
+"""The trainer: from images and labels to weights, reproducible, and resumable after an interruption.
 
 The loss is the cross-entropy of the softmax, computed from logits and so numerically stable, averaged over
 the images of a step, plus the penalties. One epoch: shuffle, cut into steps, augment, one optimiser step
 each; then measure on the held-out images, and on as many of the training images, in eval mode and as they
 are, so that the two curves can be compared.
 
-What is refused before any training: images that are no finite (N, C, H, W), labels that are missing, too few
-or out of range, images without a label unless told to ignore them. To add an optimiser, extend `_optimiser`
-and `settings.OPTIMISERS`.
+Refused before any training: images that are not finite or not (N, C, H, W); labels that are missing, too few or
+out of range; unlabelled images, unless they are to be ignored. To add an optimiser, extend `_optimiser` and
+`settings.OPTIMISERS`.
 
 >>> generator = torch.Generator().manual_seed(0)
 >>> images = torch.rand(40, 1, 2, 2, generator=generator)
@@ -141,7 +141,7 @@ def train(
 
 
 def _trained(run: _Training, folder: CheckpointFolder | None, progress: bool) -> TrainingResult:
-    """Train from where the folder is, to the end."""
+    """Train from the folder's last epoch to the end."""
     model, settings = run.model, run.settings
     done = folder.resume(model, run.optimiser) if folder else TrainingProgress()
     if folder and done.epoch > settings.epochs:
@@ -229,7 +229,7 @@ def _step_size(settings: TrainingSettings, count: int) -> int:
 
 
 def _set_learning_rate(run: _Training, epochs_done: float, step: float) -> None:
-    """For a step of `step` epochs, after `epochs_done`. Unlike torch's schedulers it stores no state."""
+    """Set it for a step of `step` epochs, after `epochs_done`. Unlike torch's schedulers it stores no state."""
     settings, factor = run.settings, 1.0
     if settings.schedule == "cosine":
         factor = (1 + math.cos(math.pi * epochs_done / settings.epochs)) / 2
@@ -240,7 +240,7 @@ def _set_learning_rate(run: _Training, epochs_done: float, step: float) -> None:
 
 
 def _measure(run: _Training, done: TrainingProgress) -> None:
-    """Add one point to each curve, and keep the weights if early stopping may want them back."""
+    """Add one point to each curve, and keep the weights if early stopping may restore them."""
     comparable = run.training[: len(run.held_out)]
     for name, part in (("train", comparable), ("validation", run.held_out)):
         measures = measured(run.model, run.images[part], run.labels[part], batch_size=500)

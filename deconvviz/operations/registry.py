@@ -280,7 +280,7 @@ _SEES_EVERYTHING = WindowRule(windows.everything, windows.always_even)
 
 
 def window_for(operation: Operation, value: Value) -> WindowRule:
-    """How windows pass through an operation to one of its inputs. A weight is shared by all positions."""
+    """How windows pass through an operation to one of its inputs. A weight counts for all positions."""
     if not is_pointwise(operation) and any(operation[name] is value for name in PER_CHANNEL):
         return _SEES_EVERYTHING
     known: WindowRule = _argument_of(operation, "window") or _SEES_EVERYTHING

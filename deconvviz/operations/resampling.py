@@ -48,7 +48,7 @@ mirror(aten.grid_sampler_2d, aten.grid_sampler_3d, applies=only("input"), batchw
 
 
 def scale_factors(operation: Operation) -> list[float | None]:
-    """The factors by which an interpolation was asked to enlarge, per spatial axis; None where it was given a size."""
+    """The scale factors given to an interpolation, per spatial axis; None if it was given a size."""
     names = _SCALES[len(operation.made.shape) - 2]
     return list(operation["scale_factors"] or [operation[name] for name in names])
 
@@ -73,7 +73,7 @@ def antialiased_back(op: Step, signal: Tensor) -> Signals:
 def _axis_matrices(
     func: Any, sizes: tuple[int, ...], targets: tuple[int, ...], factors: Factors, align_corners: bool
 ) -> list[Tensor]:
-    """Of a separable interpolation, per axis (size, target): the weight of each position in each one that is made."""
+    """The matrices of a separable interpolation, per axis (size, target): the weight of each input position."""
     matrices = []
     for axis, size in enumerate(sizes):
         places = torch.eye(size, dtype=torch.float64, device="cpu")

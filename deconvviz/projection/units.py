@@ -53,7 +53,7 @@ class LayerActivations:
             )
         part = sample_shape(self.tensor.shape, self.samples)
         indices = torch.arange(torch.Size(part).numel()).view(part).movedim(self.channel_axis, 0)
-        # One row per sample is no position of its own; one number per sample is its only channel.
+        # A single row per sample is not a position; a single number per sample is its only channel.
         return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
 
 
@@ -80,9 +80,9 @@ class ChosenUnits(NamedTuple):
 
 
 def one_each(asked_for: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
-    """One index for each of `count` images, from one for all of them or one for each.
+    """One index for each of `count` images. A user may give one for all of them, or one for each.
 
-    there: indices from the first to below the last, if they are to be checked. Raises InputError for what does not fit.
+    there: The indices that exist, if they are to be checked. Raises InputError for any other.
     """
     several = listed(asked_for)
     asked = [asked_for] * count if several is None else several
@@ -184,7 +184,7 @@ def units_at(activations: LayerActivations, places: Sequence[UnitPlace]) -> Chos
 
 
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Units as whole numbers (sample, channel, position). Raises InputError where they are no such thing."""
+    """Units as whole numbers (sample, channel, position). Raises InputError for anything else."""
     checked = []
     for unit in [] if units is None else _items(units):
         if _is_plain(unit):
@@ -219,7 +219,7 @@ def _no_units() -> NoReturn:
 
 
 def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence[UnitPlace]) -> None:
-    """Raise InputError if a place holds no unit. shape: of the layer for one sample, (1, channels, *positions)."""
+    """Raise InputError if there is no unit at one of the places. shape: of one sample, (1, channels, *positions)."""
     for sample, channel, position in places:
         place = (channel, *position)
         fits = len(place) == len(shape) - 1 and all(0 <= at < size for at, size in zip(place, shape[1:], strict=True))
@@ -239,7 +239,7 @@ def check_finite_activations(layer: str, activations: Tensor) -> None:
 
 
 def overflow(numbers: Tensor) -> str:
-    """A clause for half precision, in which numbers soon grow too large; empty for other types."""
+    """A clause for error messages about half precision, which overflows early; empty for other types."""
     if numbers.dtype == wide(numbers.dtype):
         return ""
     largest = torch.finfo(numbers.dtype).max
@@ -247,9 +247,9 @@ def overflow(numbers: Tensor) -> str:
 
 
 def channels_of(channel: Any, count: int, layer: str) -> list[int]:
-    """The channels that are asked for: one, several in their order, or None for all of the `count` that there are.
+    """The requested channels: one, several in the given order, or all `count` of them for None.
 
-    Raises InputError for what is none, as a mask is: its numbers are ``mask.nonzero().flatten()``.
+    Raises InputError for anything else, such as a mask; its channels are ``mask.nonzero().flatten()``.
     """
     if channel is None:
         return list(range(count))

@@ -149,7 +149,7 @@ class Tabular(Result):
 
 
 class Finding(Tabular):
-    """A result with a table of measurements and a verdict, one sentence that says what they mean."""
+    """A result with a table of measurements and a verdict that says what they mean."""
 
     verdict: str
 

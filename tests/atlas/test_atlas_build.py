@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -21,12 +20,7 @@ from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.images import Preprocess, as_rgb, signed_as_rgb
 from deconvviz.models import mnist_cnn
 from deconvviz.recording.recorder import record
-
-
-def read_script(path):
-    """The value that a data file hands to the page."""
-    text = path.read_text("utf-8")
-    return json.loads(text[text.index(",") + 1 : text.rindex(")")])
+from tests.helpers.synthetic_atlas import read_script
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,8 @@ from deconvviz.evidence.metrics import spearman
 from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.images import signed_as_rgb
 from deconvviz.models import mnist_cnn
-from tests.atlas.test_atlas_build import read_script
 from tests.helpers.chromium import CHROMIUM, until
-from tests.helpers.synthetic_atlas import evidence, firing, header, layer, units, write
+from tests.helpers.synthetic_atlas import evidence, firing, header, layer, read_script, units, write
 
 SHOWN = {"conv2": [0, 5, 20, 47], "fc2": [3]}
 

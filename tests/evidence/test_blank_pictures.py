@@ -17,7 +17,7 @@ from deconvviz.evidence.metrics import ssim
 from deconvviz.experiments import correspondence, diagnose, evolution, invariance, occlusion
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Selectivity
-from tests.atlas.test_atlas_evidence import read_script
+from tests.helpers.synthetic_atlas import read_script
 
 
 def images(count: int, side: int = 10) -> torch.Tensor:

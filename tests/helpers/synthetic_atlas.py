@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,12 @@ from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.atlas.site import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Site
 
 Size = tuple[int, int]
+
+
+def read_script(path: Path) -> Any:
+    """The value that a data file of an atlas hands to the page."""
+    text = path.read_text("utf-8")
+    return json.loads(text[text.index(",") + 1 : text.rindex(")")])
 
 
 def picture(number: int, size: Size) -> NDArray[np.uint8]:
