@@ -146,16 +146,21 @@ def check(
     apart = layer.id in samples_apart(tape, chosen)
     batch_error = _batch_error(tape, chosen, layer, signal) if apart else 0.0
     result = Checked(error, batch_error, apart)
+    _refuse_errors(result, tape, "the function given" if callable(against) else against, tolerance)
+    return result
+
+
+def _refuse_errors(result: Checked, tape: Tape, against: str, tolerance: float) -> None:
     operations = ", ".join(dict.fromkeys(operation.label for operation in tape.operations))
-    if not error <= tolerance:
-        name = "the function given" if callable(against) else against
-        raise RuleError(f"the mirror of {operations} differs from {name} by {error:.1e}, above {tolerance:.0e}")
-    if not batch_error <= tolerance:
+    if not result.error <= tolerance:
+        raise RuleError(
+            f"the mirror of {operations} differs from {against} by {result.error:.1e}, above {tolerance:.0e}"
+        )
+    if not result.batch_error <= tolerance:
         raise RuleError(
             f"units of several samples sent back through {operations} as one batch differ from units alone by "
-            f"{batch_error:.1e}, above {tolerance:.0e}; a rule that is not batchwise must be registered so"
+            f"{result.batch_error:.1e}, above {tolerance:.0e}; a rule that is not batchwise must be registered so"
         )
-    return result
 
 
 class _Wrapped(nn.Module):

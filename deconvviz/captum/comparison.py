@@ -75,14 +75,7 @@ def compare(
     library("skimage.metrics")
     net = _handle(model, preprocess)
     image = _one_image(inputs, net)
-    if layer is not None and target is not None:
-        named = layer_name(layer, net.model)
-        raise InputError(
-            f"a target is a class; give the class {described(target)} or a unit of layer {named!r}, not both"
-        )
-    if layer is None and channel is not None:
-        raise InputError(f"channel {described(channel)} of which layer? give the layer, or the class as target")
-    name = "output" if layer is None else layer_name(layer, net.model)
+    name = _layer_of_unit(net, target, layer, channel)
     every = [*OWN_STYLES, *(OF_A_CLASS if name == "output" else OF_A_NEURON)]
     chosen = method_names(methods, every, every)
     trace = net.trace(image, name)
@@ -90,13 +83,7 @@ def compare(
     cam = _last_map_before(trace.tape, trace.layer(name).value, net.model)
     field = receptive_fields(trace.tape, trace.layer(name).value, [index])[0]
     explained = ExplainedUnit(net, image, unit, index, cam)
-    with progress_bar(total=len(chosen) * (1 + len(SCORES)), desc="compare", shown=progress) as bar:
-        attributed = []
-        for method in chosen:
-            attributed.append(_attributed(explained, method))
-            bar.update()
-        scores, failures = _scores(explained, attributed, bar)
-    attributed = [_with_failures(result, failures[result.name]) for result in attributed]
+    attributed, scores = _run_methods(explained, chosen, progress)
     return Comparison(
         image=images.displayed(image, net.preprocess)[0],
         unit=unit,
@@ -109,7 +96,31 @@ def compare(
     )
 
 
+def _layer_of_unit(net: DeconvNet, target: int | None, layer: LayerName | None, channel: int | None) -> str:
+    if layer is not None and target is not None:
+        named = layer_name(layer, net.model)
+        raise InputError(
+            f"a target is a class; give the class {described(target)} or a unit of layer {named!r}, not both"
+        )
+    if layer is None and channel is not None:
+        raise InputError(f"channel {described(channel)} of which layer? give the layer, or the class as target")
+    return "output" if layer is None else layer_name(layer, net.model)
+
+
 # Methods and their scores
+
+
+def _run_methods(
+    explained: ExplainedUnit, names: Sequence[str], progress: bool
+) -> tuple[list[Attributed], dict[str, dict[str, float]]]:
+    """Each method's attributions, and their scores."""
+    with progress_bar(total=len(names) * (1 + len(SCORES)), desc="compare", shown=progress) as bar:
+        attributed = []
+        for name in names:
+            attributed.append(_attributed(explained, name))
+            bar.update()
+        scores, failures = _scores(explained, attributed, bar)
+    return [_with_failures(result, failures[result.name]) for result in attributed], scores
 
 
 def _attributed(explained: ExplainedUnit, name: str) -> Attributed:

@@ -92,10 +92,24 @@ def deletion(
     judged = Judged(net, inputs, layer, channel, position)
     blank = fill_of(fill, judged.x, net.preprocess).expand_as(judged.x)
     fractions = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    deleted, inserted = {}, {}
     asked = {**chosen_methods(methods), **BASELINES}
-    with progress_bar(total=len(asked) * len(judged.x), unit="picture", desc="deletion", shown=progress) as bar:
-        for name, method in asked.items():
+    deleted, inserted = _all_curves(judged, asked, blank, fractions=fractions, batch_size=batch_size, progress=progress)
+    return _scored(judged, fill, fractions, deleted, inserted)
+
+
+def _all_curves(
+    judged: Judged,
+    methods: Mapping[str, Attribution],
+    blank: Tensor,
+    *,
+    fractions: Tensor,
+    batch_size: int,
+    progress: bool,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Deletion and insertion by each method, (images, steps + 1) each."""
+    deleted, inserted = {}, {}
+    with progress_bar(total=len(methods) * len(judged.x), unit="picture", desc="deletion", shown=progress) as bar:
+        for name, method in methods.items():
             curves = []
             for n, heat in enumerate(judged.heatmaps(method)):
                 curves.append(
@@ -103,23 +117,28 @@ def deletion(
                 )
                 bar.update()
             deleted[name], inserted[name] = (torch.stack(each) for each in zip(*curves, strict=True))
+    return deleted, inserted
+
+
+def _scored(
+    judged: Judged, fill: Fill, fractions: Tensor, deleted: dict[str, Tensor], inserted: dict[str, Tensor]
+) -> Deletion:
+    """The result, with the areas under the curves as scores."""
     without = {name: mean_score(torch.trapezoid(values, fractions)) for name, values in deleted.items()}
     areas = {name: torch.trapezoid(values, fractions) for name, values in inserted.items()}
     scores = {name: mean_score(values) for name, values in areas.items()}
     gains = {name: mean_score(values - areas["random"]) for name, values in areas.items()}
     beyond = {name: float((values - areas["edges"]).nanmean()) for name, values in areas.items()}
-    verdict = _verdict(scores, gains, beyond, len(judged.units))
-    kept = fill if isinstance(fill, str) else float(fill)
     return Deletion(
         units=judged.units,
-        fill=kept,
+        fill=fill if isinstance(fill, str) else float(fill),
         fractions=fractions,
         deletion=deleted,
         insertion=inserted,
         deletion_scores=without,
         insertion_scores=scores,
         gains=gains,
-        verdict=verdict,
+        verdict=_verdict(scores, gains, beyond, len(judged.units)),
     )
 
 

@@ -81,11 +81,7 @@ def randomisation(
             for n, heat in enumerate(judged.heatmaps(asked[method], model)):
                 ranks[method][step, n] = spearman(heat, originals[method][n])
                 structures[method][step, n] = ssim(heat, originals[method][n])
-    half = -(-len(names) // 2)
-    upper = {
-        name: by_step[half - 1] if mode == "cascading" else by_step[:half].nanmean(0) for name, by_step in ranks.items()
-    }
-    kept = {name: mean_score(values) for name, values in upper.items()}
+    kept = {name: _kept(by_step, mode) for name, by_step in ranks.items()}
     return Randomisation(
         units=judged.units,
         mode=mode,
@@ -95,6 +91,12 @@ def randomisation(
         kept=kept,
         verdict=_verdict(kept, mode, shape[1]),
     )
+
+
+def _kept(ranks: Tensor, mode: str) -> Score:
+    """The rank correlation that is left with the upper half of the layers random. ranks: (layers, images)."""
+    half = -(-len(ranks) // 2)
+    return mean_score(ranks[half - 1] if mode == "cascading" else ranks[:half].nanmean(0))
 
 
 def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:

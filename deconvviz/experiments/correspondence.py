@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,6 +78,32 @@ def correspondence(
         UnknownLayerError: If a layer does not exist.
     """
     x = images_of(inputs, net.model, net.preprocess, "correspondence")
+    places = _places(x, parts, within, size=size, draws=draws, random_state=random_state)
+    colours = fill_of(fill, x, net.preprocess)
+    asked = layer_names(layers, net.model)
+    names = asked or layers_of_kind(net.trace(x[:1]).tape, net.model, WEIGHTED, "convolution or linear layer")
+    changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
+    result = _measured(changes, places, displayed(x, net.preprocess), displayed(colours, net.preprocess), progress)
+    return replace(result, verdict=_verdict(result))
+
+
+class _Places(NamedTuple):
+    """Where to cover images: by part, a box for each image, and such lists of boxes for the draws of both controls."""
+
+    parts: dict[str, list[PatchBox]]
+    random: dict[str, list[list[PatchBox]]]
+    aligned: dict[str, list[list[PatchBox]]]
+
+
+def _places(
+    x: Tensor,
+    parts: Mapping[str, Sequence[Sequence[int]]],
+    within: Sequence[Sequence[int]] | None,
+    *,
+    size: int | tuple[int, int] | None,
+    draws: int,
+    random_state: int,
+) -> _Places:
     if len(x) < 2:
         raise InputError(f"correspondence compares two images or more, not {len(x)}")
     if not parts:
@@ -90,30 +116,29 @@ def correspondence(
         {name: [_at_random(own, around, name, random, same) for _ in range(draws)] for name, own in boxes.items()}
         for same in (False, True)
     )
-    colours = fill_of(fill, x, net.preprocess)
-    asked = layer_names(layers, net.model)
-    names = asked or layers_of_kind(net.trace(x[:1]).tape, net.model, WEIGHTED, "convolution or linear layer")
-    changes = _Changes(Occluder(net, x, dict.fromkeys(names), colours, batch_size))
-    with progress_bar(
-        total=len(boxes) * (1 + draws) * len(x), unit="image", desc="correspondence", shown=progress
-    ) as bar:
-        own = {part: changes.under([places], bar) for part, places in boxes.items()}
-        drawn = {part: changes.under(places, bar) for part, places in controls.items()}
-        same = {part: changes.under(places, bar)[0] for part, places in aligned.items()}
-    result = Correspondence(
-        layers=tuple(names),
+    return _Places(boxes, controls, aligned)
+
+
+def _measured(changes: _Changes, places: _Places, images: Tensor, colours: Tensor, progress: bool) -> Correspondence:
+    """The result without its verdict. images, colours: as displayed."""
+    runs = sum(1 + len(draws) for draws in places.random.values())
+    with progress_bar(total=runs * len(images), unit="image", desc="correspondence", shown=progress) as bar:
+        own = {part: changes.under([boxes], bar) for part, boxes in places.parts.items()}
+        drawn = {part: changes.under(draws, bar) for part, draws in places.random.items()}
+        same = {part: changes.under(draws, bar)[0] for part, draws in places.aligned.items()}
+    return Correspondence(
+        layers=tuple(changes.whole),
         differences={part: differences[:, 0] for part, (differences, _) in own.items()},
         control={part: differences for part, (differences, _) in drawn.items()},
         aligned=same,
         changed={part: changed for part, (_, changed) in own.items()},
         control_changed={part: changed for part, (_, changed) in drawn.items()},
-        boxes={part: _by_axis(places) for part, places in boxes.items()},
-        controls={part: torch.stack([_by_axis(places) for places in drawn]) for part, drawn in controls.items()},
-        images=displayed(x, net.preprocess),
-        fill=displayed(colours, net.preprocess).mean((2, 3)),
+        boxes={part: _by_axis(boxes) for part, boxes in places.parts.items()},
+        controls={part: torch.stack([_by_axis(boxes) for boxes in draws]) for part, draws in places.random.items()},
+        images=images,
+        fill=colours.mean((2, 3)),
         verdict="",
     )
-    return replace(result, verdict=_verdict(result))
 
 
 class _Changes:

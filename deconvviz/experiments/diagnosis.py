@@ -97,6 +97,32 @@ def diagnose(
     dataset = as_dataset(dataset)
     if is_indexed(dataset) and not len(dataset):
         raise none_readable([])
+    watched, broken, count = _watched(net, dataset, asked, batch_size, progress)
+    facts = tuple(layer.facts() for layer in watched)
+    first = next((layer for layer in watched if isinstance(layer.module, FILTERED)), watched[0])
+    flags = tuple(
+        flag for layer in watched for flag in layer.flags(similar, outlier, rms_limit if layer is first else None)
+    )
+    if isinstance(first.module, FILTERED):
+        flags += _extremes(first)
+    return Diagnosis(
+        layers=facts,
+        flags=flags,
+        first=first.layer,
+        filters=first.weight.cpu().clone(),
+        count=count,
+        broken=tuple(broken),
+        verdict=_verdict(facts, flags, count, [entry.layer for entry in watched if not entry.can_tell(similar)]),
+    )
+
+
+# Which layers, and where they are looked at
+
+
+def _watched(
+    net: DeconvNet, dataset: Any, asked: list[str] | None, batch_size: int, progress: bool
+) -> tuple[list[_Watched], list[Broken], int]:
+    """Sums over the dataset for each layer, the items that could not be read, and the number of the others."""
     watched: list[_Watched] = []
     broken: list[Broken] = []
     count = 0
@@ -116,27 +142,7 @@ def diagnose(
                 _look(net.model, x, watched)
     if not count:
         raise none_readable(broken)
-    facts = tuple(layer.facts() for layer in watched)
-    first = next((layer for layer in watched if isinstance(layer.module, FILTERED)), watched[0])
-    flags = tuple(
-        flag for layer in watched for flag in layer.flags(similar, outlier, rms_limit if layer is first else None)
-    )
-    if isinstance(first.module, FILTERED):
-        flags += _extremes(first)
-    unsure = [entry.layer for entry in watched if not entry.can_tell(similar)]
-    verdict = _verdict(facts, flags, count, unsure)
-    return Diagnosis(
-        layers=facts,
-        flags=flags,
-        first=first.layer,
-        filters=first.weight.cpu().clone(),
-        count=count,
-        broken=tuple(broken),
-        verdict=verdict,
-    )
-
-
-# Which layers, and where they are looked at
+    return watched, broken, count
 
 
 def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched: bool) -> list[_Watched]:

@@ -85,31 +85,18 @@ def invariance(
         True
     """
     check_counts(batch_size=batch_size)
+    images = _images(inputs, net)
+    wanted = transformation(transform, values, images, fill, net.preprocess)
+    return _Measure(net, images, layer_names(layers, net.model), target).result(images, wanted, batch_size, progress)
+
+
+def _images(inputs: Any, net: DeconvNet) -> Tensor:
     call = prepared(inputs, net.model, net.preprocess)
     if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], Tensor):
         raise InputError("invariance is for networks that take one batch of images")
     if odd := without_values(call.first):
         raise InputError(f"invariance needs images with numbers, not {odd}")
-    images = call.first.detach()
-    wanted = transformation(transform, values, images, fill, net.preprocess)
-    measure = _Measure(net, images, layer_names(layers, net.model), target)
-    distances, relative, others, probability, changed = measure.over(images, wanted, batch_size, progress)
-    some = torch.linspace(0, len(wanted.values) - 1, min(EXAMPLES, len(wanted.values))).round().long().tolist()
-    examples = torch.cat([applied(wanted, images[:1], wanted.values[n]) for n in some])
-    return Invariance(
-        transform=wanted.name,
-        label=wanted.label,
-        values=tuple(map(float, wanted.values)),
-        layers=tuple(measure.layers),
-        distances=distances,
-        relative=relative,
-        others=others,
-        targets=tuple(measure.targets.tolist()),
-        probability=probability if measure.output else None,
-        example_values=tuple(float(wanted.values[n]) for n in some),
-        examples=displayed(examples, net.preprocess),
-        verdict=_verdict(wanted, relative, others, probability if measure.output else None, changed),
-    )
+    return call.first.detach()
 
 
 class _Measure:
@@ -131,6 +118,25 @@ class _Measure:
         if target is not None and self.output:
             classes = range(first.activations[self.output].shape[1])
             self.targets = torch.tensor(one_each(target, len(images), "class", classes))
+
+    def result(self, images: Tensor, wanted: Transformation, batch_size: int, progress: bool) -> Invariance:
+        distances, relative, others, probability, changed = self.over(images, wanted, batch_size, progress)
+        some = torch.linspace(0, len(wanted.values) - 1, min(EXAMPLES, len(wanted.values))).round().long().tolist()
+        examples = torch.cat([applied(wanted, images[:1], wanted.values[n]) for n in some])
+        return Invariance(
+            transform=wanted.name,
+            label=wanted.label,
+            values=tuple(map(float, wanted.values)),
+            layers=tuple(self.layers),
+            distances=distances,
+            relative=relative,
+            others=others,
+            targets=tuple(self.targets.tolist()),
+            probability=probability if self.output else None,
+            example_values=tuple(float(wanted.values[n]) for n in some),
+            examples=displayed(examples, self.net.preprocess),
+            verdict=_verdict(wanted, relative, others, probability if self.output else None, changed),
+        )
 
     def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer (N, features) in float64, and probabilities (N, classes)."""

@@ -81,28 +81,10 @@ def occlusion(
     images = images_of(inputs, net.model, net.preprocess, "occlusion")
     size = _patch(patch, images)
     step = pixels(max(1, min(size) // 4) if stride is None else stride, "stride")
-    tops, lefts = (_starts(*along_axis) for along_axis in zip(images.shape[2:], size, step, strict=True))
     colours = fill_of(fill, images, net.preprocess)
     watched = _Followed(net, images, layer, colours, batch_size=batch_size, classes=classes)
     watched.choose(channel, target)
-    activation, probability, predicted = watched.sweep(size, tops, lefts, progress)
-    whole_activation, whole_probability, whole_predicted = watched.unoccluded()
-    result = Occlusion(
-        patch=size,
-        tops=torch.tensor(tops),
-        lefts=torch.tensor(lefts),
-        fill=displayed(colours, net.preprocess).mean((2, 3)),
-        activation=activation,
-        probability=probability,
-        predicted=predicted,
-        whole_activation=whole_activation,
-        whole_probability=whole_probability,
-        whole_predicted=whole_predicted,
-        targets=watched.targets.cpu(),
-        projection=net.project_units(images, watched.layer, watched.units()),
-        classes=tuple(classes),
-        verdict="",
-    )
+    result = watched.result(size, step, displayed(colours, net.preprocess).mean((2, 3)), progress)
     return replace(result, verdict=_verdict(result))
 
 
@@ -119,6 +101,7 @@ class _Followed:
         batch_size: int,
         classes: Sequence[str],
     ) -> None:
+        self.net, self.images, self.classes = net, x, tuple(classes)
         tape = net.trace(x[:1]).tape
         self.layer = _last_map(tape, net.model) if layer is None else layer_name(layer, net.model)
         scores = class_scores(tape)
@@ -141,6 +124,28 @@ class _Followed:
         self.channels = _each(channel, _sums(self.maps), "channel")
         self.targets = _each(target, self.scores, "class")
         self.followed = self.maps[torch.arange(len(self.maps)), self.channels]  # (N, ...)
+
+    def result(self, size: tuple[int, int], step: tuple[int, int], fill: Tensor, progress: bool) -> Occlusion:
+        """The result without its verdict. fill: the colour of the patch as displayed, (images, C)."""
+        tops, lefts = (_starts(*along_axis) for along_axis in zip(self.images.shape[2:], size, step, strict=True))
+        activation, probability, predicted = self.sweep(size, tops, lefts, progress)
+        whole_activation, whole_probability, whole_predicted = self.unoccluded()
+        return Occlusion(
+            patch=size,
+            tops=torch.tensor(tops),
+            lefts=torch.tensor(lefts),
+            fill=fill,
+            activation=activation,
+            probability=probability,
+            predicted=predicted,
+            whole_activation=whole_activation,
+            whole_probability=whole_probability,
+            whole_predicted=whole_predicted,
+            targets=self.targets.cpu(),
+            projection=self.net.project_units(self.images, self.layer, self.units()),
+            classes=self.classes,
+            verdict="",
+        )
 
     def unoccluded(self) -> tuple[Tensor, Tensor, Tensor]:
         """Activation, probability and most probable class of the images as they are, (N,)."""

@@ -99,33 +99,35 @@ def probe(
     check_counts(epochs=epochs, batch_size=batch_size, **({} if pool is None else {"pool": pool}))
     check_counts(2, folds=folds)
     named = layer_names(layers, net.model)
-    selection = _sklearn("sklearn.model_selection")
+    _sklearn("sklearn.model_selection")  # raises before the work
     with tempfile.TemporaryDirectory(prefix="deconvviz-probe-") as folder:
         store = _Store(net, Path(folder), named, pool)
         store.fill(as_dataset(dataset), batch_size, workers, progress)
-        names, labels = store.classes(folds)
-        splits = selection.StratifiedKFold(folds, shuffle=True, random_state=random_state)
-        parts = list(splits.split(np.zeros((len(labels), 1)), labels))
-        accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
-        with progress_bar(total=accuracy.numel(), unit="fold", desc="probe", shown=progress) as bar:
-            for row, layer in enumerate(store.layers):
-                stored = store.read(layer)
-                for fold, (train, test) in enumerate(parts):
-                    accuracy[row, fold] = _accuracy(
-                        stored, labels, train, test, epochs=epochs, random_state=random_state
-                    )
-                    bar.update()
-        sizes = tuple(store.sizes[layer] for layer in store.layers)
+        return _probed(store, folds=folds, epochs=epochs, random_state=random_state, progress=progress)
+
+
+def _probed(store: _Store, *, folds: int, epochs: int, random_state: int, progress: bool) -> Probe:
+    """Train and test classifiers on the stored features."""
+    names, labels = store.classes(folds)
+    splits = _sklearn("sklearn.model_selection").StratifiedKFold(folds, shuffle=True, random_state=random_state)
+    parts = list(splits.split(np.zeros((len(labels), 1)), labels))
+    accuracy = torch.zeros(len(store.layers), folds, dtype=torch.float64)
+    with progress_bar(total=accuracy.numel(), unit="fold", desc="probe", shown=progress) as bar:
+        for row, layer in enumerate(store.layers):
+            stored = store.read(layer)
+            for fold, (train, test) in enumerate(parts):
+                accuracy[row, fold] = _accuracy(stored, labels, train, test, epochs=epochs, random_state=random_state)
+                bar.update()
     chance = float(np.bincount(labels).max() / len(labels))
     return Probe(
         layers=tuple(store.layers),
-        features=sizes,
+        features=tuple(store.sizes[layer] for layer in store.layers),
         accuracy=accuracy,
         chance=chance,
         classes=tuple(names),
         images=len(labels),
         broken=tuple(store.broken),
-        pool=pool,
+        pool=store.pool,
         verdict=_verdict(store.layers, accuracy, chance, len(labels)),
     )
 
