@@ -127,7 +127,7 @@ def _attributed(explained: ExplainedUnit, name: str) -> Attributed:
     """A method's attributions for the image, the time they take, and a remark."""
     try:
         seconds = explained.seconds(name)
-    except Exception as error:  # what a method cannot do on this model, the others may
+    except Exception as error:  # a failure of one method does not stop the others
         return Attributed(name, None, math.nan, _reason(error))
     try:
         remark = remark_on(explained, name)

@@ -77,7 +77,7 @@ def said(error: Exception) -> str:
     """The message of a foreign error, on one line."""
     try:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
-    except Exception:  # it may be unable to say it
+    except Exception:  # its `__str__` may fail
         return type(error).__name__
 
 

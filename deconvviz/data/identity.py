@@ -17,7 +17,7 @@ from deconvviz.data.items import image_of, label_of, prepared_image
 from deconvviz.data.source import Source
 from deconvviz.recording.rounding import differing
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # where something lies in memory is no identity
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # addresses in memory differ from process to process
 
 
 def identity_of(model: nn.Module, source: Source, preprocess: Callable[[Any], Tensor] | None) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _layer_differing(before: Any, now: Any) -> tuple[str, str, str] | None:
 def _structure(model: nn.Module) -> str:
     try:
         return _ADDRESS.sub("", repr(model))
-    except Exception:  # a module of somebody's own may not be able to say it
+    except Exception:  # the `__repr__` of a user's module may fail
         return type(model).__name__
 
 

@@ -93,7 +93,9 @@ def short_name(dataset: Any) -> str:
 
 def _attribute(dataset: Any, name: str) -> Any:
     try:
-        return None if isinstance(dataset, Tensor) else getattr(dataset, name, None)  # a tensor's are of its axes
+        return (
+            None if isinstance(dataset, Tensor) else getattr(dataset, name, None)
+        )  # a tensor's `names` are those of its axes
     except Exception:
         return None
 

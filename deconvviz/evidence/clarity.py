@@ -20,7 +20,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
 
-ALONE = 0.05  # by how much correlations differ that are told apart on a single image
+ALONE = 0.05  # smallest difference of correlations that counts on a single image
 
 
 @takes(net=NET, random_state=RANDOM_STATE, progress=FLAG)

@@ -23,7 +23,7 @@ FieldRanges = tuple[
 ]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
 CONFIDENCE = 0.95
 FEWEST_IMAGES = (
-    6  # images from which such an interval can be: all of 5 lie above zero once in 32 times by chance, of 6 in 64
+    6  # images for such an interval: by chance all 5 of 5 lie above zero once in 32 times, 6 of 6 once in 64
 )
 RESAMPLES = 2000
 WINDOW = 7  # pixels of SSIM's window

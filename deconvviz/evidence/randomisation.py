@@ -108,7 +108,7 @@ def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
     used: dict[str, None] = {}
     for operation in tape.operations:
         ran = re.sub(r"_\d+$", "", operation.where) if operation.where not in modules else operation.where
-        used[ran] = None  # a weight that the module computes first is not seen by its address
+        used[ran] = None  # weights that the module computes have no known address
         read: list[Value] = []
         mapped((operation.args, operation.kwargs), read.append, Value)
         addresses = (tape.data[value.id].data_ptr() for value in read if value.id in tape.constants)

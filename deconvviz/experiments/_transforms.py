@@ -98,7 +98,7 @@ def transformation(
         if transform == "scale" and t <= 0:
             raise InputError(f"a scale is above zero, not {t:g}")
 
-    def apply(images: Tensor, t: float) -> Tensor:  # at the identity not even a rounding error
+    def apply(images: Tensor, t: float) -> Tensor:  # exact at the identity
         return (
             images if t == known.identity else _transformed(known, images, t, fills_borders(fill, images, preprocess))
         )

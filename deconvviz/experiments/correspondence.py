@@ -24,8 +24,8 @@ from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layer
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 
-SURE = 0.05  # of a control as low by chance
-FEWEST_DRAWS = 19  # draws of a control that can be so sure: (1 + 0) / (1 + 19)
+SURE = 0.05  # a Delta counts as low if its probability by chance is at most this
+FEWEST_DRAWS = 19  # draws of a control from which a probability is that low: (1 + 0) / (1 + 19)
 
 
 @takes(net=NET, parts=MAPPING, random_state=RANDOM_STATE, progress=FLAG)
@@ -162,8 +162,8 @@ class _Changes:
         return differences, changed.mean(1)
 
     def _signs(self, boxes: Sequence[PatchBox], bar: Any) -> dict[str, Tensor]:
-        # Images stand in the same rows of the same batches as in the whole run, so that what is covered for nothing
-        # differs by nothing, not by rounding.
+        # Images keep their rows and batches from the run on whole images. So a cover without effect changes nothing,
+        # not even by rounding.
         signs = {name: torch.empty_like(maps, dtype=torch.int8) for name, maps in self.whole.items()}
 
         def seen(name: str, rows: slice, maps: Tensor) -> None:

@@ -49,8 +49,8 @@ from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 
-TOGETHER = 8  # samples whose maps are looked at together
-CHANCE = 0.05  # of a layer's duplicates by correlation to be there by chance
+TOGETHER = 8  # samples whose maps are added in one step
+CHANCE = 0.05  # probability at which a layer's duplicates by correlation may arise by chance
 
 
 @takes(net=NET, similar=NUMBER, outlier=NUMBER, rms_limit=optional(NUMBER), batch_size=WHOLE, progress=FLAG)
@@ -241,7 +241,7 @@ class _Watched:
             self.aliased += above.cpu()
             self.energy += energy.cpu()
 
-    # What it says
+    # Verdict
 
     @property
     def silent(self) -> Tensor:

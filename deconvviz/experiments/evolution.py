@@ -118,7 +118,7 @@ def evolution(
     return study.result([checkpoint.name for checkpoint in loaded], seen)
 
 
-# Checkpoints, from wherever they come
+# Checkpoints, from files or from memory
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> S
     )
 
 
-# How far, and when at rest
+# Distances, and when layers settle
 
 
 def _unit_length(pixels: Tensor) -> Tensor:

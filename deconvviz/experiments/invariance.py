@@ -108,7 +108,7 @@ class _Measure:
         self.net = net
         first = net.trace(images[:1])
         if layers:
-            net.trace(images[:1], layers)  # says which layer there is not
+            net.trace(images[:1], layers)  # raises for an unknown layer
         self.layers = layers or list(dict.fromkeys([(hidden := hidden_layers(first))[0], hidden[-1]]))
         self.scores = class_scores(first.tape)
         self.output = self.scores.layer if self.scores else None

@@ -86,7 +86,7 @@ def checkpoint_files(folder: str | os.PathLike[str]) -> list[Path]:
         CheckpointError: If it contains no weights files.
     """
     shown = os.fspath(folder)
-    if not os.path.isdir(folder):  # which says no of a name that no file can have
+    if not os.path.isdir(folder):  # False for a name that no file can have
         raise MissingFileError(f"there is no folder {shown!r} of checkpoints")
     named = [path for path in Path(folder).iterdir() if path.name.endswith(WEIGHT_ENDINGS) and path.is_file()]
     files = [path for path in named if path.name != STATE and not path.name.startswith(".")]

@@ -124,7 +124,7 @@ def test_measures_count_the_pictures_that_are_left(numbers, enough):
         assert "nan" not in str(found).lower()
         assert found.figure().axes
         if enough:
-            assert re.search(rf"without {left} (images )?on which (it|its picture) is blank", found.verdict), name
+            assert re.search(rf"without {left} (image )?on which (it|its picture) is blank", found.verdict), name
 
 
 def test_too_few_units_that_fire_get_no_verdict():
@@ -175,7 +175,7 @@ def test_clarity_of_constant_images_is_not_measured():
     found = clarity(net, x)
     assert found.trained[:, 0].isnan().all()
     assert not found.trained[:, 1:].isnan().any()
-    assert found.verdict.endswith(" Scored on 3 of 4 images; the others have no correlation.")
+    assert found.verdict.endswith(" Scored on 3 of 4 images; the other has no correlation.")
     x[:3] = 0.3
     none = clarity(net, x)
     assert none.verdict.startswith("On 3 of 4 images, the image or its reconstruction from 0 or 1 is constant")
