@@ -202,7 +202,7 @@ def one_of(*names: str) -> Kind:
     return Kind(wanted, lambda value: (str(value),) if known(value, names) else None)
 
 
-def several(kind: Kind, of: str) -> Kind:
+def list_of(kind: Kind, of: str) -> Kind:
     """A list, an array or a generator of arguments of one kind; `of` describes them."""
 
     def convert(value: Any) -> tuple[list[Any]] | None:

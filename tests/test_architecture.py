@@ -33,7 +33,7 @@ MANY_POSITIONAL = """
 cli/__init__.py _show
 """
 
-# Classes, constants and public functions of several modules. They mean the same in each.
+# Classes and constants of several modules. They mean the same in each.
 SHARED_NAMES = """
 IMAGES_SHOWN
 INCHES
@@ -42,7 +42,6 @@ R
 T
 TILE_PIXELS
 aten
-draw
 """
 
 
@@ -94,9 +93,9 @@ def positional_fields(node: ast.ClassDef) -> list[str]:
 
 
 def defined(tree: ast.Module) -> Iterator[str]:
-    """The names of a module's classes, constants and public functions."""
+    """The names of a module's classes and constants."""
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and not node.name.startswith("_")):
+        if isinstance(node, ast.ClassDef):
             yield node.name
         for target in node.targets if isinstance(node, ast.Assign) else ():
             yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
@@ -191,7 +190,7 @@ def public(five):
 def _private(): ...
 """
     tree = ast.parse(text)
-    assert set(defined(tree)) == {"one", "two", "three", "four", "Some", "All", "public"}
+    assert set(defined(tree)) == {"one", "two", "three", "four", "Some", "All"}
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     assert [positional_fields(node) for node in classes] == [["a"], []]
 

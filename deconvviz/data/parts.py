@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deconvviz.arguments import PATH, several, short_text, takes
+from deconvviz.arguments import PATH, list_of, short_text, takes
 from deconvviz.errors import DataError, InputError, MissingFileError, did_you_mean
 from deconvviz.images import Preprocess, read_image
 from deconvviz.io.safetensors_files import json_of
@@ -24,7 +24,7 @@ PartPlace = tuple[int, ...]  # a box (top, left, bottom, right), or a point (row
 BOX, POINT = ("top", "left", "bottom", "right"), ("row", "column")
 
 
-@takes(path=PATH, images=several(PATH, "paths"))
+@takes(path=PATH, images=list_of(PATH, "paths"))
 def read_parts(
     path: str | os.PathLike[str], images: Sequence[str | os.PathLike[str]], *, preprocess: Any = None
 ) -> dict[str, list[PartPlace]]:

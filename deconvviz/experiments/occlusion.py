@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import FLAG, NET, TEXT, several, takes
+from deconvviz.arguments import FLAG, NET, TEXT, list_of, takes
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import counted
 from deconvviz.experiments._layers import class_scores, shown_at
@@ -25,7 +25,7 @@ from deconvviz.recording.tape import Tape
 from deconvviz.results import Occlusion
 
 
-@takes(net=NET, classes=several(TEXT, "names"), progress=FLAG)
+@takes(net=NET, classes=list_of(TEXT, "names"), progress=FLAG)
 def occlusion(
     net: DeconvNet,
     inputs: Any,

@@ -27,8 +27,8 @@ from deconvviz.arguments import (
     described,
     instance,
     known,
+    list_of,
     optional,
-    several,
     takes,
     whole_from,
 )
@@ -140,7 +140,7 @@ def projection_image(
     return _tile_image(pairs, columns, enlarge)
 
 
-@takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
+@takes(projections=list_of(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def top_image(
     projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", enlarge: int = 2
 ) -> Image.Image:
@@ -156,7 +156,7 @@ def top_image(
     return _tile_image(tiles, columns, enlarge, gap=3 * GAP)
 
 
-@takes(projections=several(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, title=TEXT)
+@takes(projections=list_of(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, title=TEXT)
 def top_grid(projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", title: str = "") -> Figure:
     """`top_image` as a figure, labelled by channel and strongest activation."""
     labels = [f"channel {p.units[0].channel}: {max(u.activation for u in p.units):.3g}" for p in projections]
@@ -206,7 +206,7 @@ def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) ->
 # Strips: one row of pictures per image
 
 
-@takes(reconstructions=several(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
+@takes(reconstructions=list_of(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
 def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str = "") -> Figure:
     """Images and their reconstructions from whole layers: one row per image, one column per layer."""
     if not reconstructions:

@@ -184,7 +184,7 @@ class _Job:
             return ScannedLayers.of(self.net, options.layers, images[:1], options.batch_size > 1)
 
     def run(self, workers: int | None, progress: bool) -> None:
-        """See all batches of this process that are left."""
+        """Scan the batches of this process that are left."""
         own = self.state.own
         total = self.source.count if self.source.indexed else None
         bar = progress_bar(

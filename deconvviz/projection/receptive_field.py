@@ -23,7 +23,7 @@ from deconvviz.operations.windows import Windows, bounding, everything_seen, not
 from deconvviz.projection.layer_windows import Key, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
 
-BLOCK = 64  # layers whose windows are carried back together, if they cannot be composed
+LAYERS_AT_ONCE = 64  # layers whose windows are carried back together, if they cannot be composed
 
 
 class LayerGeometry(NamedTuple):
@@ -145,8 +145,8 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
         positions = np.array([(0, *(index or 0 for index in probe)) for probe in _probes(shape, channel)], np.float64)
         windows = np.concatenate([seen(unit, positions[:-1]), seen(whole, positions[-1:])], axis=1)
         geometry.update(zip(numbers, _summaries(windows[:, :, spatial:], shape, channel), strict=True))
-    for start in range(0, len(walked), BLOCK):
-        block = walked[start : start + BLOCK]
+    for start in range(0, len(walked), LAYERS_AT_ONCE):
+        block = walked[start : start + LAYERS_AT_ONCE]
         probes = [_probes(layers[n].value.shape, channels[n]) for n in block]
         for n, windows in zip(block, _walked(tape, [layers[n].value for n in block], probes), strict=True):
             (geometry[n],) = _summaries(windows[None, :, spatial:], layers[n].value.shape, channels[n])
