@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from deconvviz.arguments import PATH, described, takes
+from deconvviz.arguments import FLAG, PATH, described, listed, takes, whole
 from deconvviz.errors import ImageFileError, InputError, MissingFileError
+from deconvviz.levels import is_deep, picture_in, scaled, without_preprocess
 from deconvviz.normalisation import Normalisation, normalisation_of, picture_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,7 +25,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # another program, Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 LARGEST_IMAGE = 2**30  # bytes that an image may take as floating-point numbers
-STRIP = 2**20  # pixels of a deep image that are scaled at once
 
 # The images that inputs were made of, for as long as the inputs exist.
 _made_of = WeakTensorKeyDictionary()
@@ -33,9 +34,15 @@ _READ = [name for name in FORMATS if name in Image.OPEN]  # what this Pillow was
 ENDINGS = frozenset(ending for ending, name in Image.registered_extensions().items() if name in _READ)
 
 
-@takes(path=PATH)
-def read_image(path: str | os.PathLike[str]) -> Image.Image:
+@takes(path=PATH, all_levels=FLAG)
+def read_image(path: str | os.PathLike[str], *, all_levels: bool = False) -> Image.Image:
     """Read an image file, upright (with the EXIF orientation applied), as RGB or, if it has no colours, as L.
+
+    Args:
+        path: The file.
+        all_levels: Leave an image of 16 or 32 bits as it is, in a mode that begins with I or F, as a preprocess of
+            your own gets it. Otherwise its numbers are scaled to 8 bits: whole ones are divided by 65,535,
+            floating-point ones by 1, either by the maximum if that is higher.
 
     Raises:
         MissingFileError: If the file does not exist.
@@ -49,11 +56,16 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageFileError(
             f"{shown!r} is {'a folder' if os.path.isdir(path) else 'a device or pipe'}, not an image file"
         )
+    return decode_image(path, shown, all_levels=all_levels)
+
+
+def decode_image(file: str | os.PathLike[str] | IO[bytes], shown: str, *, all_levels: bool = True) -> Image.Image:
+    """An image from an open file or a path, as `read_image` has it; shown: its name in errors."""
     try:
-        with Image.open(path, formats=_READ) as opened:
+        with Image.open(file, formats=_READ) as opened:
             _check_size(opened)
             ImageOps.exif_transpose(opened, in_place=True)
-            return _converted(opened)
+            return with_all_levels(opened.copy()) if all_levels else _converted(opened)
     except UnidentifiedImageError as error:
         raise ImageFileError(f"{shown!r} is not an image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
@@ -64,8 +76,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
 
 def _check_size(image: Image.Image) -> None:
     """Raise DecompressionBombError, before any pixel is decoded, if the widest copy of the pixels is too large."""
-    channels = 1 if _is_grey(image) else 3
-    most = LARGEST_IMAGE // (4 * channels)  # float32
+    most = LARGEST_IMAGE // (4 if _is_grey(image) else 12)  # float32
     if image.width * image.height > most:
         raise Image.DecompressionBombError(
             f"Image size ({image.width * image.height} pixels) exceeds limit of {most} pixels"
@@ -73,50 +84,37 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _is_grey(image: Image.Image) -> bool:
-    return image.mode in ("1", "L", "LA", "La") or _is_deep(image)
+    return image.mode in ("1", "L", "LA", "La") or is_deep(image)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode.startswith(("I", "F"))  # 16 and 32 bits, whole numbers and floating point
-
-
-def eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image, deep: str = "L") -> Image.Image:
     """An image as RGB or, if it has no colours, as L; pixels of 16 or 32 bits are scaled, not clipped.
 
     Whole numbers are divided by 65,535, floating-point numbers by 1 or by the maximum if that is higher. Opacity is
-    dropped. Raises ImageFileError if the image is closed, damaged, or cannot be converted.
+    dropped. deep: the mode that images of 16 or 32 bits get; F leaves all their levels.
+
+    Raises ImageFileError if the image is closed, damaged, or cannot be converted.
     """
     try:
-        return _converted(image)
+        return scaled(image, deep) if is_deep(image) else _converted(image)
     except Exception as error:  # closed, damaged, or of a mode that Pillow does not convert
         raise ImageFileError(f"the image of mode {image.mode} cannot be converted to RGB or grey: {error}") from error
 
 
+def with_all_levels(image: Image.Image) -> Image.Image:
+    """An image as a preprocess gets it: of 16 or 32 bits with its numbers, any other one as RGB or L."""
+    if not is_deep(image):
+        return eight_bits(image)
+    return image if image.mode in ("I;16", "I", "F") else image.convert("I")
+
+
 def _converted(image: Image.Image) -> Image.Image:
-    if _is_deep(image):
-        return _in_8_bits(image)
+    if is_deep(image):
+        return scaled(image, "L")
     if isinstance(image.info.get("transparency"), bytes):
         image = image.convert("RGBA")  # which Pillow asks for with a warning
     kind = "L" if _is_grey(image) else "RGB"
     return image.copy() if image.mode == kind else image.convert(kind)
-
-
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """A 16- or 32-bit image in 8 bits, strip by strip, because the numbers need more memory than the image."""
-    image.load()
-    rows = max(1, STRIP // image.width)
-    boxes = [(0, top, image.width, min(top + rows, image.height)) for top in range(0, image.height, rows)]
-    highest = 65535.0 if image.mode.startswith("I") else 1.0
-    for box in boxes:
-        values = np.asarray(image.crop(box))
-        if not np.isfinite(values).all():
-            raise ValueError("it holds values that are NaN or infinite")
-        highest = max(highest, float(values.max()))
-    scaled = Image.new("L", image.size)
-    for box in boxes:
-        values = np.asarray(image.crop(box), dtype=np.float64)
-        scaled.paste(Image.fromarray((values / highest * 255).clip(0, 255).round().astype(np.uint8)), box[:2])
-    return scaled
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,8 @@ class Preprocess:
             the height and width to which image and centre are resized and cropped; None keeps the size.
         mean: Per channel, the mean of pixels in [0, 1]; as many numbers as the network has input channels.
         std: Per channel, their standard deviation.
+        bands: Three channels that `inverse` shows as red, green and blue, for inputs with any number of channels; None
+            for all channels.
 
     Example:
         >>> import torch
@@ -140,6 +140,7 @@ class Preprocess:
     size: int | tuple[int, int] | None = 224
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+    bands: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (self.size,)
@@ -155,46 +156,67 @@ class Preprocess:
                 f"mean and std are one finite number for each channel, std above 0, "
                 f"not {described(self.mean)} and {described(self.std)}"
             )
+        bands = (0, 0, 0) if self.bands is None else listed(self.bands) or ()
+        if len(bands) != 3 or not {whole(band) for band in bands} <= {*range(len(mean))}:
+            raise InputError(f"bands are three channels from 0 to {len(mean) - 1}, not {described(self.bands)}")
 
-    def __call__(self, image: Image.Image) -> Tensor:
+    def __call__(self, image: Image.Image | NDArray[Any]) -> Tensor:
         """Convert a PIL image to a tensor (C, H, W), grey or coloured depending on the length of `mean`.
 
-        Images of 16 and 32 bits are scaled as in `read_image`.
+        Images of 16 and 32 bits are scaled as in `read_image`, without being rounded. An array of whole numbers is a
+        picture (H, W), (H, W, C) or (C, H, W), whose numbers are divided by the largest one of their type. An array of
+        floating-point numbers is an input already.
         """
+        if isinstance(image, np.ndarray):
+            return self._of_array(image)
         if len(self.mean) not in (1, 3):
             raise InputError(
                 f"an image has one channel or three, but the network takes {len(self.mean)}; give it tensors"
             )
         if not isinstance(image, Image.Image):
             raise InputError(f"preprocess takes a PIL image, not {type(image).__name__}")
-        image = eight_bits(image).convert("L" if len(self.mean) == 1 else "RGB")
-        if self.size is not None:
-            height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+        if is_deep(image):
+            return self._of_planes([eight_bits(image, deep="F")] * len(self.mean))
+        image = self._fitted(eight_bits(image).convert("L" if len(self.mean) == 1 else "RGB"))
         pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
-        pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        return self._normalised(pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1))
+
+    def _of_array(self, array: NDArray[Any]) -> Tensor:
+        if array.dtype.kind == "f":
+            return without_preprocess(array)
+        channels, shape = len(self.mean), array.shape
+        if channels in (1, 3) and (picture := picture_in(array)) is not None:
+            return self(picture)
+        planes = array[..., None] if array.ndim == 2 else array
+        if planes.ndim == 3 and planes.shape[2] != channels:
+            planes = np.moveaxis(planes, 0, 2)
+        if planes.ndim != 3 or planes.shape[2] != channels or array.dtype.kind not in "iu" or not array.size:
+            raise InputError(f"an array of {array.dtype} of shape {shape} is no picture with {channels} channels")
+        levels = (planes.clip(0) / np.iinfo(array.dtype).max * 255).astype(np.float32)
+        return self._of_planes([Image.fromarray(levels[..., channel]) for channel in range(channels)])
+
+    def _of_planes(self, planes: Sequence[Image.Image]) -> Tensor:
+        pixels = [torch.from_numpy(np.array(self._fitted(plane))) for plane in planes]  # in mode F, from 0 to 255
+        return self._normalised(torch.stack(pixels) / 255)
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        if self.size is None:
+            return image
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = self._scale(pixels)
         return (pixels - mean) / std
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Pixels in [0, 1] from inputs (..., C, H, W)."""
+        """Pixels in [0, 1] from inputs (..., C, H, W), of the `bands` alone if there are any."""
         mean, std = self._scale(x)
-        return (x * std + mean).clamp(0, 1)
+        pixels = (x * std + mean).clamp(0, 1)
+        return pixels if self.bands is None else pixels[..., list(self.bands), :, :]
 
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return like.new_tensor(self.mean)[:, None, None], like.new_tensor(self.std)[:, None, None]
-
-
-def without_preprocess(image: Any) -> Tensor:
-    """A tensor from an array of floating-point numbers, for a network without preprocess.
-
-    Raises InputError for anything else.
-    """
-    if isinstance(image, np.ndarray) and image.dtype.kind == "f":
-        return torch.from_numpy(np.array(image, dtype=image.dtype.newbyteorder("=")))
-    raise InputError(
-        f"the dataset gives a {type(image).__name__}, and the network has no preprocess to convert it to a tensor"
-    )
 
 
 def to_input(inputs: Any, preprocess: Any) -> Tensor:
@@ -204,18 +226,21 @@ def to_input(inputs: Any, preprocess: Any) -> Tensor:
     """
     if isinstance(inputs, Tensor):
         return inputs
-    items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if isinstance(inputs, np.ndarray) and inputs.dtype.kind == "f":
+        return without_preprocess(inputs)
+    several = isinstance(inputs, (list, tuple)) or (isinstance(inputs, np.ndarray) and inputs.ndim == 4)
+    items = list(inputs) if several else [inputs]
     if not items:
         raise InputError("the batch contains no images; give at least one")
     for item in items:
-        if not isinstance(item, (str, os.PathLike, Image.Image)):
+        if not isinstance(item, (str, os.PathLike, Image.Image, np.ndarray)):
             raise InputError(f"an input is a tensor, a PIL image, a path or a list of these, not {type(item).__name__}")
     if preprocess is None:
         raise InputError(
             "the input is an image or a path, but the network has no preprocess; give it one, such as "
             "deconvviz.images.Preprocess(size=224), or give a tensor (N, C, H, W)"
         )
-    opened = [eight_bits(item) if isinstance(item, Image.Image) else read_image(item) for item in items]
+    opened = [_given_image(item) for item in items]
     tensors = [preprocess(image) for image in opened]
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
@@ -225,8 +250,15 @@ def to_input(inputs: Any, preprocess: Any) -> Tensor:
         shapes = " and ".join(sorted({str(tuple(tensor.shape)) for tensor in tensors}))
         raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot form one batch")
     x = torch.stack(tensors)
-    _made_of[x] = opened
+    _made_of[x] = [image for image in opened if isinstance(image, Image.Image)]
     return x
+
+
+def _given_image(item: Any) -> Any:
+    """An image for a preprocess from a PIL image, an array or a path."""
+    if isinstance(item, np.ndarray):
+        return picture_in(item) or item
+    return with_all_levels(item) if isinstance(item, Image.Image) else read_image(item, all_levels=True)
 
 
 def displayed(x: Tensor, preprocess: Any) -> Tensor:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from deconvviz.errors import InputError
+from deconvviz.levels import is_deep, scaled
 
 LEVELS = (51, 102, 204)  # brightnesses between black and white, of 255
 COLOUR = (51, 204, 102)
@@ -149,6 +150,7 @@ class _Processor:
     processor: Any
 
     def __call__(self, image: Image.Image) -> Tensor:
+        image = scaled(image, "L") if is_deep(image) else image
         made = self.processor(images=image.convert("RGB"), return_tensors="pt")
         return torch.as_tensor(made["pixel_values"][0])
 
@@ -210,6 +212,7 @@ def _flat(transform: Any) -> Iterator[Any]:
 
 def _as_pixels(value: Any) -> Tensor | None:
     if isinstance(value, Image.Image):
+        value = scaled(value, "L") if is_deep(value) else value
         numbers = torch.from_numpy(np.array(value.convert("L" if value.mode == "L" else "RGB"))) / 255
         return numbers[None] if numbers.ndim == 2 else numbers.permute(2, 0, 1)
     if not isinstance(value, Tensor) or value.ndim != 3 or value.is_complex():

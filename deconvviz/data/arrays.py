@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch.utils.data import Dataset
 
-CHANNELS = (1, 3, 4)  # of a picture
+from deconvviz.levels import PICTURE_CHANNELS, picture_in
 
 
 class Arrays(Dataset[Any]):
@@ -38,8 +37,7 @@ class Arrays(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         image = self.images[index]
         if self.layout:
-            pixels = np.moveaxis(image, 0, -1) if self.layout == "(N, C, H, W)" else image
-            image = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else np.ascontiguousarray(pixels))
+            image = picture_in(image)
         return image if self.labels is None else (image, self.labels[index])
 
 
@@ -51,4 +49,10 @@ def _layout_of_pictures(images: Any) -> str:
         return "(N, H, W)"
     if images.ndim != 4:
         return ""
-    return "(N, H, W, C)" if images.shape[3] in CHANNELS else "(N, C, H, W)" if images.shape[1] in CHANNELS else ""
+    return (
+        "(N, H, W, C)"
+        if images.shape[3] in PICTURE_CHANNELS
+        else "(N, C, H, W)"
+        if images.shape[1] in PICTURE_CHANNELS
+        else ""
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from functools import partial
 from typing import Any
 
 from PIL import EpsImagePlugin
@@ -64,7 +65,7 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
         raise InputError(f"torchvision's {name} is not read from a folder, so there is nothing to scan")
     options: dict[str, Any] = {"train": False} if "train" in parameters else {}
     if "loader" in parameters:
-        options["loader"] = read_image
+        options["loader"] = partial(read_image, all_levels=True)
     EpsImagePlugin.gs_binary = False  # Pillow would hand it PostScript in files of any name
     try:
         return dataset(os.fspath(root), **options)

@@ -70,4 +70,4 @@ class ImageFiles:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Image.Image:
-        return read_image(Path(self.names[index]))
+        return read_image(Path(self.names[index]), all_levels=True)

@@ -88,7 +88,7 @@ class ImageFolder:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         name = self.names[index]
         label = self._labels[name.split("/")[0]] if "/" in name else -1
-        return read_image(self.root / name), label
+        return read_image(self.root / name, all_levels=True), label
 
     def __repr__(self) -> str:
         return f"ImageFolder({os.fspath(self.root)!r}, {len(self)} images)"

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from deconvviz.errors import InputError
-from deconvviz.images import eight_bits, read_image, without_preprocess
+from deconvviz.images import read_image, with_all_levels
+from deconvviz.levels import without_preprocess
 
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
@@ -60,9 +61,9 @@ def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Ten
     """
     image = image_of(item)
     if isinstance(image, (str, os.PathLike)):
-        image = read_image(image)
+        image = read_image(image, all_levels=True)
     if not isinstance(image, Tensor):
-        image = (preprocess or without_preprocess)(eight_bits(image) if isinstance(image, Image.Image) else image)
+        image = (preprocess or without_preprocess)(with_all_levels(image) if isinstance(image, Image.Image) else image)
     if unfit := unfit_for_networks(image):
         raise InputError(f"an image must come as a floating-point tensor (C, H, W), not {unfit}")
     return image

@@ -61,7 +61,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
     elif isinstance(inputs, Mapping):
         call = Call((), dict(inputs))
     else:
-        x = to_input(inputs, preprocess)
+        x = to_input(inputs, preprocess and placement.preprocess(preprocess))
         call = Call((x if x is inputs else placement.typed(x),), {})
         _check_single(x)
     tensors = call.tensors()

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from deconvviz.images import without_preprocess
+from deconvviz.levels import without_preprocess
 from deconvviz.recording.tape import mapped, tensors_in
 
 _CALCULATED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -26,16 +27,20 @@ class Placement:
     Attributes:
         devices: The devices of its parameters, or of its buffers if it has none, the first one first.
         dtype: The type of its first floating-point parameter or buffer in which torch calculates; None without one.
+        channels: The number of input channels of its first convolution; None without one.
     """
 
     devices: tuple[torch.device, ...]
     dtype: torch.dtype | None
+    channels: int | None = None
 
     @classmethod
     def of(cls, model: nn.Module) -> Placement:
         parameters, buffers = list(model.parameters()), list(model.buffers())
         dtypes = (one.dtype for one in (*parameters, *buffers) if one.dtype in _CALCULATED)
-        return cls(tuple(dict.fromkeys(one.device for one in parameters or buffers)), next(dtypes, None))
+        channels = (one.in_channels for one in model.modules() if isinstance(one, (nn.Conv2d, nn.Conv3d)))
+        devices = tuple(dict.fromkeys(one.device for one in parameters or buffers))
+        return cls(devices, next(dtypes, None), next(channels, None))
 
     @property
     def device(self) -> torch.device | None:
@@ -62,7 +67,10 @@ class Placement:
         return image if fits else image.to(self.dtype)
 
     def preprocess(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
-        """A preprocess whose images have the model's type; without one, the conversion of arrays alone."""
+        """A preprocess whose images have the model's type; without one, the conversion of arrays alone.
+
+        Where the model takes colours, grey images are converted first, as torchvision's loader does.
+        """
         return _Typed(self, preprocess or without_preprocess)
 
 
@@ -74,6 +82,8 @@ class _Typed:
     made_by: Callable[[Any], Any]
 
     def __call__(self, image: Any) -> Any:
+        if self.placement.channels == 3 and isinstance(image, Image.Image) and image.mode == "L":
+            image = image.convert("RGB")
         return self.placement.typed(self.made_by(image))
 
 

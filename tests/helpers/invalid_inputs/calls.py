@@ -40,7 +40,6 @@ CASES: list[Case] = [
         for name, given in (
             ("NoneType", None),
             ("int", 3),
-            ("ndarray", np.zeros((1, 3, 8, 8))),
             ("bytes", b"abc"),
             ("set", {1}),
             ("Tensor", [x()[0], x()[1]]),

@@ -170,6 +170,18 @@ CASES: list[Case] = [
         "the image of mode La cannot be converted to RGB or grey: conversion from La to L not supported",
     ),
     refused(
+        "bands that are none",
+        lambda _: Preprocess(8, (0.5,) * 13, (0.5,) * 13, bands=(0, 1, 13)),
+        InputError,
+        "bands are three channels from 0 to 12, not (0, 1, 13)",
+    ),
+    refused(
+        "an array with other channels",
+        lambda _: Preprocess(8)(np.zeros((8, 8, 5), np.uint16)),
+        InputError,
+        "an array of uint16 of shape (8, 8, 5) is no picture with 3 channels",
+    ),
+    refused(
         "PostScript called .png",
         written("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n"),
         ImageFileError,

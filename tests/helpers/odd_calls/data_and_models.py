@@ -23,11 +23,11 @@ from tests.helpers.odd_calls.subjects import (
 
 QUIET = {"progress": False}
 DATA_AND_MODELS: dict[str, Call] = {
-    "read_image": Call(images.read_image, {"path": ("path", "a.png")}),
+    "read_image": Call(images.read_image, {"path": ("path", "a.png"), "all_levels": ("flag", False)}),
     "Preprocess": Call(
         images.Preprocess,
-        {"size": ("count", 8), "mean": ("one", (0.0,)), "std": ("one", (1.0,))},
-        fitting={"size": ("None", "True"), "mean": ("a numpy array",), "std": ("a numpy array",)},
+        {"size": ("count", 8), "mean": ("one", (0.0,)), "std": ("one", (1.0,)), "bands": ("one", None)},
+        fitting={"bands": ("None",), "size": ("None", "True"), "mean": ("a numpy array",), "std": ("a numpy array",)},
     ),
     "Preprocess of an image": Call(PREPROCESS, {"image": ("x", Image.new("L", (9, 9)))}),
     "ImageFolder": Call(datasets.ImageFolder, {"root": ("path", "folder")}),
