@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from deconvviz.data.batches import Batch
 from deconvviz.data.sending import Sending
@@ -195,6 +196,7 @@ class _Reducer(Observer):
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             axis = self.scanner.scanned.layers[name].channel_axis
-            maps = tensor.unflatten(0, (self.count, -1)).movedim(axis + 1, 1)
-            self.maxima[name] = self.scanner.reduced(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
+            with _disable_current_modes():  # what is done here is none of the model's operations, which are watched
+                maps = tensor.unflatten(0, (self.count, -1)).movedim(axis + 1, 1)
+                self.maxima[name] = self.scanner.reduced(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
         return True
