@@ -30,7 +30,7 @@ def sampled(maps: Tensor) -> dict[str, Any]:
     >>> sampled(torch.tensor([[1.0, 2.0, 6.0]]))
     {'shape': [1, 3], 'type': 'torch.float32', 'numbers': [1.0, 6.0, 3.0, 1.0, 2.0, 6.0]}
     """
-    flat = maps.detach().flatten().double().cpu()
+    flat = maps.detach().flatten().cpu().double()  # in this order, since MPS has no float64
     places = torch.linspace(0, len(flat) - 1, min(SPREAD, len(flat))).long()
     whole = [flat.amin(), flat.amax(), flat.mean()] if len(flat) else []
     numbers = [*map(float, whole), *flat[places].tolist()]
