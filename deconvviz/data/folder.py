@@ -13,6 +13,7 @@ from deconvviz.arguments import PATH, takes
 from deconvviz.errors import DataError, InputError, MissingFileError, left_out
 from deconvviz.images import ENDINGS, read_image
 from deconvviz.io.ownership import lies_in
+from deconvviz.results.words import counted
 
 
 class ImageFolderWarning(UserWarning):
@@ -91,7 +92,7 @@ class ImageFolder:
         return read_image(self.root / name, all_levels=True), label
 
     def __repr__(self) -> str:
-        return f"ImageFolder({os.fspath(self.root)!r}, {len(self)} images)"
+        return f"ImageFolder({os.fspath(self.root)!r}, {counted(len(self), 'image')})"
 
 
 def check_apart(out: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:

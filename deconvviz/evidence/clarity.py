@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes
-from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.evidence.methods import mean_score
 from deconvviz.evidence.metrics import enough, interval
 from deconvviz.evidence.randomisation import randomise
@@ -19,6 +18,7 @@ from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
+from deconvviz.results.words import agreeing, counted
 
 ALONE = 0.05  # smallest difference of correlations that counts on a single image
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes, whole_from
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import agreeing, blank_pictures, counted
+from deconvviz.evidence.limits import blank_pictures
 from deconvviz.evidence.methods import (
     BASELINES,
     Attribution,
@@ -39,6 +39,7 @@ from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
 from deconvviz.results.evidence import Deletion, Score
+from deconvviz.results.words import agreeing, counted
 
 
 @takes(net=NET, methods=METHODS_OR_FUNCTIONS, steps=WHOLE, batch_size=whole_from(1), progress=FLAG)

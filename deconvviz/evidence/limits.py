@@ -1,4 +1,4 @@
-"""The limits of verdicts, the words for values between them, and the grammar of counts.
+"""The limits of verdicts, and the words for values between them.
 
 The atlas's pages read the limits and words from its data.
 """
@@ -6,6 +6,8 @@ The atlas's pages read the limits and words from its data.
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from deconvviz.results.words import counted
 
 NEAR_CHANCE = 0.05  # insertion this near to that of a random ranking is called no better
 
@@ -31,24 +33,6 @@ ALIKE = Scale(
 KEPT = Scale(
     (0.2, 0.5), ("depends on these layers", "depends partly on these layers", "depends only weakly on these layers")
 )
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(0, "image"), counted(1, "image"), counted(2000, "image")
-    ('0 images', '1 image', '2,000 images')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def agreeing(number: int, singular: str, plural: str) -> str:
-    """The word that agrees with a number.
-
-    >>> agreeing(1, "is", "are"), agreeing(0, "is", "are")
-    ('is', 'are')
-    """
-    return singular if number == 1 else plural
 
 
 def blank_pictures(name: str, scored: int, images: int) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, TEXT, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import KEPT, blank_pictures, counted
+from deconvviz.evidence.limits import KEPT, blank_pictures
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import enough, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
@@ -28,6 +28,7 @@ from deconvviz.recording.layer_names import LayerName
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Value, mapped
 from deconvviz.results.evidence import Randomisation, Score
+from deconvviz.results.words import counted
 
 
 @takes(net=NET, methods=METHODS_OR_FUNCTIONS, mode=TEXT, random_state=RANDOM_STATE, progress=FLAG)

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import ALIKE, agreeing, counted
+from deconvviz.evidence.limits import ALIKE
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
 from deconvviz.evidence.metrics import enough, mean_of_known, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import LayerName
 from deconvviz.results.evidence import Score, Selectivity
+from deconvviz.results.words import agreeing, counted
 
 
 @takes(net=NET, count=WHOLE, methods=METHODS_OR_FUNCTIONS, progress=FLAG)

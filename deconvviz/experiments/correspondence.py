@@ -12,7 +12,6 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, MAPPING, NET, RANDOM_STATE, check_counts, described, listed, takes, whole
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._occluder import Occluder, PatchBox, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
@@ -23,6 +22,7 @@ from deconvviz.projection.units import check_finite_activations
 from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
+from deconvviz.results.words import agreeing, counted
 
 SURE = 0.05  # a Delta counts as low if its probability by chance is at most this
 FEWEST_DRAWS = 19  # draws of a control from which a probability is that low: (1 + 0) / (1 + 19)

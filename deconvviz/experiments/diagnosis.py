@@ -35,7 +35,6 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scanned_layers import ScannedLayers
@@ -48,6 +47,7 @@ from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
+from deconvviz.results.words import agreeing, counted
 
 TOGETHER = 8  # samples whose maps are added in one step
 CHANCE = 0.05  # probability at which a layer's duplicates by correlation may arise by chance

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, check_counts, takes, without_values
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import counted
 from deconvviz.evidence.metrics import enough
 from deconvviz.experiments._layers import class_scores, features, hidden_layers
 from deconvviz.experiments._transforms import Transform, Transformation, applied, transformation
@@ -31,6 +30,7 @@ from deconvviz.projection.model_call import check_finite, prepared
 from deconvviz.projection.units import one_each
 from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.results.invariance import Invariance, mean_and_deviation
+from deconvviz.results.words import counted
 
 EXAMPLES = 7  # pictures of the first image, at most
 

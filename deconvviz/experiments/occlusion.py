@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, NET, TEXT, list_of, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import counted
 from deconvviz.experiments._layers import class_scores, shown_at
 from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
@@ -23,6 +22,7 @@ from deconvviz.projection.units import check_finite_activations, one_each
 from deconvviz.recording.layer_names import LayerName, layer_name, layers_of_kind
 from deconvviz.recording.tape import Tape
 from deconvviz.results import Occlusion
+from deconvviz.results.words import counted
 
 
 @takes(net=NET, classes=list_of(TEXT, "names"), progress=FLAG)

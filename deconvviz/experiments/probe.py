@@ -28,7 +28,6 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
-from deconvviz.evidence.limits import agreeing, counted
 from deconvviz.experiments._layers import features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
@@ -38,6 +37,7 @@ from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.results.probe import Probe
 from deconvviz.results.top_activations import Broken
+from deconvviz.results.words import agreeing, counted
 
 PENALTY = 1e-4
 READ = 2**22  # numbers read at once

@@ -6,6 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from deconvviz.results.probe import Probe
+from deconvviz.results.words import counted
 
 
 def draw(result: Probe) -> Figure:
@@ -22,7 +23,7 @@ def draw(result: Probe) -> Figure:
     axes.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    kinds = f"{result.images} images of {len(result.classes)} classes, {result.accuracy.shape[1]} folds"
+    kinds = f"{counted(result.images, 'image')} of {len(result.classes)} classes, {result.accuracy.shape[1]} folds"
     figure.suptitle(f"What layers tell about the class: {kinds}", fontsize=11)
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
     return figure

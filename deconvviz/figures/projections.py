@@ -35,6 +35,7 @@ from deconvviz.arguments import (
 from deconvviz.errors import InputError
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
+from deconvviz.results.words import counted
 
 COLUMNS = optional(whole_from(1))
 ENLARGE = whole_from(1, 1001)
@@ -293,7 +294,7 @@ def firing_rates(top: TopActivations, title: str = "") -> Figure:
     right.legend(fontsize=8)
     if len(top.layers) <= 8:
         left.legend(fontsize=8)
-    figure.suptitle(title or f"{top.count:,} images of {top.provenance.dataset}")
+    figure.suptitle(title or f"{counted(top.count, 'image')} of {top.provenance.dataset}")
     return figure
 
 

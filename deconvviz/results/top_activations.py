@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from deconvviz.results.base import Tabular, as_html, as_rows, kind, plain
+from deconvviz.results.words import counted
 
 
 @kind
@@ -128,7 +129,7 @@ class TopActivations(Tabular):
 
     def __str__(self) -> str:
         broken = f", {len(self.broken)} could not be read" if self.broken else ""
-        return f"{super().__str__()}\n{self.count:,} images of {self.provenance.dataset}{broken}"
+        return f"{super().__str__()}\n{counted(self.count, 'image')} of {self.provenance.dataset}{broken}"
 
     def _repr_html_(self) -> str:
         return as_html(as_rows(self.table()))

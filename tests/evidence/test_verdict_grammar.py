@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 
-from deconvviz.evidence.limits import agreeing, blank_pictures, counted
+import deconvviz as dv
+from deconvviz.data import ImageFolder
+from deconvviz.evidence.limits import blank_pictures
 from deconvviz.results import Flag
 from deconvviz.results.evidence import Score
+from deconvviz.results.words import agreeing, counted
 
 NAN = float("nan")
 
@@ -147,3 +152,11 @@ def test_a_correspondence(draws, said):
 @pytest.mark.parametrize(("images", "said"), [(1, "1 image is too few"), (2, "2 images are too few")])
 def test_a_probe(images, said):
     assert verdict_of("experiments.probe")(["conv1"], torch.ones(1, 1), 0.5, images).startswith(said)
+
+
+def test_what_is_printed_of_a_dataset_of_one_image(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    assert repr(ImageFolder(tmp_path)).endswith(", 1 image)")
+    top = dv.scan(dv.DeconvNet(nn.Conv2d(1, 1, 3)), torch.rand(1, 1, 8, 8), k=1, progress=False)
+    assert str(top).endswith("\n1 image of Tensor")
+    assert top.figure().get_suptitle() == "1 image of Tensor"

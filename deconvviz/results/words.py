@@ -1,0 +1,21 @@
+"""Nouns and verbs that agree with their numbers."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(0, "image"), counted(1, "image"), counted(2000, "image")
+    ('0 images', '1 image', '2,000 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def agreeing(number: int, singular: str, plural: str) -> str:
+    """The word that agrees with a number.
+
+    >>> agreeing(1, "is", "are"), agreeing(0, "is", "are")
+    ('is', 'are')
+    """
+    return singular if number == 1 else plural
