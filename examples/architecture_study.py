@@ -1,17 +1,16 @@
-"""Remove layers, change widths, train again: what does it cost, and what do the features look like then?
+"""Remove layers or change their widths, and train again: how does that change the error and the features?
 
     python examples/architecture_study.py --out out/architecture
 
-Table 3 of Zeiler and Fergus (2013), on digits: the reference network, the same without one of its layers or more, and
-narrower and wider ones, each trained from the start on the same digits in the same order.
+This is Table 3 of Zeiler and Fergus (2013) on digits. It trains the reference network, versions without one or more of
+its layers, and narrower and wider ones, each from scratch on the same digits in the same order.
 
-It prints a table: how many numbers are trained, the error on digits that training saw and on others (with its standard
-error: so few mistakes are counted that differences of this size mean nothing), and how many channels of each
-convolution fire on no test digit.
+It prints a table with the number of parameters, the error on training digits and on test digits (with its standard
+error; smaller differences mean nothing), and the number of channels of each convolution that no test digit activates.
 
-It writes ``features.png``: one row per network, with the filters of its first layer and, for those channels of its last
-convolution that fire most strongly, the digit that fires each most above its projection (without convolutions: of fc1).
-Read it downwards: does a network that does worse also look for something else?
+It writes ``features.png`` with one row per network: the filters of its first layer and, for the most active channels of
+its last convolution (or of fc1 if there is none), the digit that activates the channel most strongly above its
+projection. Compare the rows: does a network with a larger error also detect other features?
 
 With MNIST's training files, ``--root DIR --images 60000 --epochs 10`` is the full study.
 """
@@ -44,12 +43,12 @@ NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # filters of t
     "fc1 four times as wide": ((24, 48), (512,)),
     "one convolution more": ((24, 48, 48), (128,)),
 }
-FILTERS, UNITS = 12, 8  # shown of each network
+FILTERS, UNITS = 12, 8  # channels shown per network
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One network. top: the strongest units of its convolutions, or of fc1 without any, on test digits."""
+    """A trained network. top: a scan of its convolutions, or of fc1 if there are none, on test digits."""
 
     name: str
     net: dv.DeconvNet
@@ -59,10 +58,10 @@ class Trained:
 
 
 def network(filters: Sequence[int], hidden: Sequence[int], seed: int) -> nn.Sequential:
-    """The reference network with other layers: 7 x 7 filters, then 5 x 5, each with ReLU and 2 x 2 pooling.
+    """A variant of the reference network: 7 x 7 filters, then 5 x 5, each followed by ReLU and 2 x 2 pooling.
 
-    The weights start as those of the reference network do, see `deconvviz.models.MnistCNN`; without convolutions fc1
-    looks at pixels and starts as filters do.
+    Weights are initialised as in the reference network, `deconvviz.models.MnistCNN`. Without convolutions, fc1 sees the
+    pixels and is initialised like filters.
     """
     torch.manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -90,7 +89,7 @@ def network(filters: Sequence[int], hidden: Sequence[int], seed: int) -> nn.Sequ
 
 
 def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
-    """A network of the study, trained, measured and scanned."""
+    """Train, evaluate and scan one network of the study."""
     model = network(*NETWORKS[name], seed=seed)
     settings = TrainingSettings(
         epochs=epochs, schedule="cosine", warm_up=0.5, batch_size=64, validation=0.05, random_state=seed
@@ -108,7 +107,7 @@ def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
 
 
 def table(found: Sequence[Trained], tests: int) -> str:
-    """One row per network; the test error with its standard error, that of a share counted in `tests` digits."""
+    """One row per network. The standard error of the test error is that of a proportion of `tests` digits."""
     rows: list[tuple[str, ...]] = [("network", "parameters", "train error", "test error", "dead channels")]
     for one in found:
         parameters = sum(parameter.numel() for parameter in one.net.model.parameters())
@@ -123,7 +122,7 @@ def table(found: Sequence[Trained], tests: int) -> str:
 
 
 def comparison(found: Sequence[Trained], images: Tensor) -> Figure:
-    """One row per network: its name and error, filters of its first layer, strongest units of its last convolution."""
+    """Draw one row per network: name and error, filters of the first layer, strongest units of the last convolution."""
     figure = Figure(figsize=(11.5, 1.15 * len(found) + 0.4), layout="constrained")
     axes = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1.4, 2.9, 4])
     for row, one in zip(axes, found, strict=True):

@@ -1,11 +1,11 @@
-"""Whether a layer relates the same part of different images: table 1 of Zeiler and Fergus.
+"""Does a layer relate the same part in different images? Table 1 of Zeiler and Fergus.
 
     python examples/correspondence.py
     python examples/correspondence.py --network squeezenet --download
     python examples/correspondence.py --network squeezenet --download --photos DIR --parts parts.csv
 
-Three sevens with their corner and foot marked; of the bundled photographs the eyes and noses of a cat and an astronaut.
-Two or three images are enough to see how it is done, and too few to say anything of a network.
+The parts are the corner and the foot of three sevens or, with photographs, the eyes and noses of a cat and an
+astronaut. Two or three images show how the experiment works; they are too few for conclusions about a network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deconvviz.data import mnist_test, read_parts
 
 SEVENS = (0, 17, 26)
 CORNER_AND_FOOT = {"corner": [(9, 20), (11, 20), (9, 19)], "foot": [(25, 12), (25, 12), (26, 16)]}
-FACES = {  # row and column in the files
+FACES = {  # row and column in pixels of the files
     "left eye": {"chelsea.png": [115, 172], "astronaut.png": [104, 204]},
     "right eye": {"chelsea.png": [135, 318], "astronaut.png": [104, 243]},
     "nose": {"chelsea.png": [243, 263], "astronaut.png": [125, 221]},

@@ -1,22 +1,22 @@
-"""A reader of digit strings, convolutions and an LSTM trained with CTC, and what its units look at.
+"""A network that reads strings of digits (convolutions and an LSTM, trained with CTC), and what its units look at.
 
     python examples/crnn.py --out out/crnn
 
-Strings of three to five MNIST digits, side by side with gaps of 0 to 8 pixels, are read by a convolutional-recurrent
-network (Shi et al. 2015, arXiv 1507.05717): three convolutions, a bidirectional LSTM over the columns of their maps, a
-linear layer, and the CTC loss (Graves et al. 2006), which is told what a string says and not where.
+A string has three to five MNIST digits with gaps of 0 to 8 pixels. The network is convolutional and recurrent (Shi et
+al. 2015, arXiv 1507.05717): three convolutions, a bidirectional LSTM over the columns of their maps, and a linear
+layer. The CTC loss (Graves et al. 2006) knows the digits of a string, but not their positions.
 
-Through the convolutions a unit is projected as everywhere. The LSTM has no mirror in a deconvnet: its gates are
-linearised, as every result says in ``provenance.linearised``. So a character can be projected from behind it, too.
+Units of the convolutions are projected as usual. A deconvnet has no mirror for an LSTM, so its gates are linearised,
+which every result lists in ``provenance.linearised``. A character, too, can thus be projected through the LSTM.
 
-It prints the character error rate on strings of digits that training has not seen, and a table of how far the pictures
-can be trusted, over strings that were read without a mistake: how much of the picture of a character lies in the
-columns of its digit (beside the part of the ink that lies there), how often its strongest column does, and how alike
-it is to the picture of the second-best character at the same step (1: it says where, and nothing about which).
+It prints the character error rate on strings of unseen digits. A second table, over strings that were read correctly,
+says how far the pictures can be trusted: the part of a character's picture inside the columns of its digit (next to the
+part of the ink there), how often the strongest column is inside, and the similarity to the picture of the second-best
+character at the same step (1 means that the picture shows where the character is, but not which).
 
-It writes ``crnn.png``: a string that was read and one that was misread, if there is one, each with the projection of
-the strongest unit of the last convolution, and below it one projection for each character that was read, from
-behind the LSTM, at the step where it was surest. Digits are outlined, a triangle marks the step's place.
+It writes ``crnn.png`` with a string that was read correctly and, if there is one, a misread string. Each is shown with
+the projection of the strongest unit of the last convolution, and below it with one projection per character, through
+the LSTM, at the step where the character's score was highest. Digits are outlined; a triangle marks the step.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ import deconvviz as dv
 from deconvviz.images import signed_as_rgb
 from deconvviz.results.base import as_text
 
-HEIGHT, WIDTH, STRIDE = 28, 144, 4  # of a string in pixels; pixels from step to step
+HEIGHT, WIDTH, STRIDE = 28, 144, 4  # height and width of a string, and the pixels per step
 SHORTEST, LONGEST, WIDEST_GAP = 3, 5, 8
-BLANK = 10  # CTC's "nothing here"; the classes before it are the digits
-BATCH, RATE = 32, 3e-3  # strings to a step, and the highest learning rate
+BLANK = 10  # CTC's blank; the classes before it are the digits
+BATCH, RATE = 32, 3e-3  # strings per batch, and the highest learning rate
 STYLES = ("deconvnet", "guided", "gradient")
-JUDGED = 40  # strings whose pictures are measured
+JUDGED = 40  # strings in the table of trust
 
 
 @dataclass(frozen=True)
 class Strings:
-    """images (N, 1, HEIGHT, WIDTH); per string its digits and the columns of each, first and one past the last."""
+    """Images (N, 1, HEIGHT, WIDTH) of strings. For each string: its digits, and the columns of each [start, stop)."""
 
     images: Tensor
     texts: list[list[int]]
@@ -55,14 +55,14 @@ class Strings:
 
 
 def cut_out(images: Tensor) -> list[Tensor]:
-    """Each digit (28, width) without the empty columns beside it."""
+    """Cut the empty columns off each digit; returns images of shape (28, width)."""
     inked = images[:, 0].amax(1) > 0.1
     spans = (columns.nonzero().flatten()[[0, -1]].tolist() for columns in inked)
     return [image[0, :, first : last + 1] for image, (first, last) in zip(images, spans, strict=True)]
 
 
 def write_strings(digits: Sequence[Tensor], labels: Tensor, count: int, draws: torch.Generator) -> Strings:
-    """`count` strings of random digits, each string somewhere on its canvas."""
+    """Draw `count` strings of random digits, each at a random position."""
 
     def draw(below: int, size: int = 1) -> list[int]:
         return torch.randint(below, (size,), generator=draws).tolist()
@@ -84,7 +84,7 @@ def write_strings(digits: Sequence[Tensor], labels: Tensor, count: int, draws: t
 
 
 class Reader(nn.Module):
-    """Strings (N, 1, HEIGHT, WIDTH) to logits (N, steps, 11), a step for every four columns."""
+    """Maps strings (N, 1, HEIGHT, WIDTH) to logits (N, steps, 11), one step per four columns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Reader(nn.Module):
 
 
 def train_reader(digits: Digits, steps: int, seed: int) -> Reader:
-    """A reader trained on `steps` batches of new strings."""
+    """Train a reader on `steps` batches of new strings."""
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
     glyphs, model = cut_out(digits.images), Reader()
@@ -129,9 +129,9 @@ def train_reader(digits: Digits, steps: int, seed: int) -> Reader:
 
 
 def read(logits: Tensor) -> list[tuple[int, int]]:
-    """What the logits (steps, 11) of one string say: (digit, step) each, the step at which the digit was surest.
+    """Decode the logits (steps, 11) of one string into pairs (digit, step), with the step of the digit's highest logit.
 
-    The best path: the strongest class at each step, equal neighbours joined, blanks left out.
+    This is best-path decoding: the strongest class at each step, with repeats merged and blanks removed.
 
     >>> wins = torch.eye(11)[[10, 4, 4, 10, 4, 7]] * torch.tensor([1.0, 1, 2, 1, 1, 1])[:, None]
     >>> read(wins)
@@ -147,7 +147,7 @@ def read(logits: Tensor) -> list[tuple[int, int]]:
 
 
 def mistakes(reading: Sequence[int], text: Sequence[int]) -> int:
-    """How many digits have to be changed, added or left out to make one of the other (Levenshtein's distance).
+    """The Levenshtein distance of two strings: how many digits must be changed, added or removed.
 
     >>> mistakes([1, 2, 3], [2, 3, 4])
     2
@@ -160,20 +160,20 @@ def mistakes(reading: Sequence[int], text: Sequence[int]) -> int:
     return row[-1]
 
 
-# What the pictures show
+# Pictures
 
 
 def characters(net: dv.DeconvNet, image: Tensor, units: Sequence[tuple[int, int]]) -> Tensor:
-    """The projections (units, HEIGHT, WIDTH) of characters (class, step) from behind the LSTM. image: (1, H, W).
+    """Project characters (class, step) through the LSTM, (units, HEIGHT, WIDTH). image: (1, H, W).
 
-    They start from one: the score of a character that lost can be negative, and would turn its picture round.
+    The seed is one, because the score of a losing character can be negative, which would invert its picture.
     """
     wanted = [(0, character, (step,)) for character, step in units]
     return net.project_units(image[None], "read", wanted, seed="one").pixels[:, 0]
 
 
 def from_convolution(net: dv.DeconvNet, image: Tensor, steps: Sequence[int]) -> Tensor:
-    """The projections of the strongest unit of the last convolution at each of the steps. image: (1, H, W)."""
+    """Project the strongest unit of the last convolution at each of the steps. image: (1, H, W)."""
     trace = net.trace(image[None], "relu3")
     units = []
     for step in steps:
@@ -184,9 +184,9 @@ def from_convolution(net: dv.DeconvNet, image: Tensor, steps: Sequence[int]) -> 
 
 
 def pictures(model: Reader, image: Tensor, found: Sequence[tuple[int, int]]) -> dict[str, tuple[Tensor, Tensor | None]]:
-    """Per kind of picture, those of the characters found (characters, H, W) and, behind the LSTM, of their rivals.
+    """Pictures of the decoded characters (characters, H, W), by kind, and those of their rivals, through the LSTM.
 
-    A rival is the digit that came second at the same step.
+    A rival is the digit with the second-highest score at the same step.
     """
     steps = [step for _, step in found]
     scores = model(image[None])[0, steps, :BLANK].detach()
@@ -202,7 +202,7 @@ def pictures(model: Reader, image: Tensor, found: Sequence[tuple[int, int]]) -> 
 
 
 def trust(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, int]]], count: int) -> str:
-    """The table of how far pictures can be trusted, over the first `count` strings that were read without a mistake."""
+    """The table of how far the pictures can be trusted, over the first `count` strings that were read correctly."""
     right = [n for n, found in enumerate(readings) if [digit for digit, _ in found] == strings.texts[n]][:count]
     inside: dict[str, list[float]] = {}
     hits: dict[str, list[float]] = {}
@@ -225,7 +225,7 @@ def trust(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, in
 
 
 def draw(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, int]]], chosen: Sequence[int]) -> Figure:
-    """The chosen strings, a column each: the string, the strongest unit of conv3, each character that was read."""
+    """Draw a column per chosen string: the string, the strongest unit of conv3, and each decoded character."""
     net = dv.DeconvNet(model)
     rows = 2 + max(len(readings[n]) for n in chosen)
     figure = Figure(figsize=(6 * len(chosen), 1.3 * rows + 0.3), layout="constrained")
@@ -247,7 +247,7 @@ def draw(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, int
 
 
 def show(panel: Axes, picture: Tensor, title: str, outlined: Tensor | None = None) -> None:
-    """A picture (H, W, 3), with the outlines of a string (1, H, W) over it where one is given."""
+    """Show a picture (H, W, 3), with the outlines of a string (1, H, W) if one is given."""
     panel.imshow(picture.numpy(), interpolation="nearest")
     if outlined is not None:
         panel.contour(outlined[0].numpy(), levels=[0.5], colors="0.5", linewidths=0.6)

@@ -1,9 +1,9 @@
-"""Rules for operations of one's own: a custom operator, and a `torch.autograd.Function`.
+"""Rules for your own operations: a custom operator, and a `torch.autograd.Function`.
 
     python examples/custom_operation.py --out custom_operation.png
 
-Without a rule, an operation that has a derivative is linearised: its mirror is its vector-Jacobian product, and every
-result lists it. With a rule, it is treated as the rule says. `rules.check` says whether the rule is right.
+Without a rule, an operation with a derivative is linearised: its mirror is its vector-Jacobian product, and every
+result lists it. A rule defines another mirror. `rules.check` tests whether a rule is right.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deconvviz.data import mnist_test
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.models import mnist_cnn
 
-# A custom operator: a 3 x 3 box filter. torch has no derivative for it, so without a rule it would be refused.
+# A custom operator: a 3 x 3 box filter. It has no derivative, so without a rule it would be refused.
 
 
 @torch.library.custom_op("examples::box_filter", mutates_args=())
@@ -36,7 +36,7 @@ def box_filter_mirror(op: rules.Step, signal: Tensor) -> Tensor:
     return box_filter(signal)
 
 
-# An autograd function: rounding, whose backward is that of the identity (the straight-through estimator).
+# An autograd function: rounding with the backward pass of the identity (a straight-through estimator).
 
 
 class Rounded(torch.autograd.Function):
@@ -49,8 +49,8 @@ class Rounded(torch.autograd.Function):
         return gradient
 
 
-# And one that is a rectifier: without a rule the deconvnet would linearise it. Under the style "deconvnet" it gets the
-# rectifiers' mirror, under the other styles its own derivative.
+# An autograd function that is a rectifier. Without a rule, it would be linearised. The rule gives it the mirror of
+# rectifiers in the style "deconvnet"; other styles use its own derivative.
 
 
 class Thresholded(torch.autograd.Function):
@@ -71,7 +71,7 @@ def thresholded_mirror(op: rules.Step, signal: Tensor) -> Tensor:
 
 
 class Altered(nn.Module):
-    """The reference network up to conv2 with all three: images filtered, relu1 replaced, and its output rounded."""
+    """The reference network up to conv2 with all three: it filters images, replaces relu1, and rounds its output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def drawn(digit: Tensor, projections: dict[str, dv.results.Projection]) -> Figure:
-    """One row for each network: the digit, and what made each channel fire."""
+    """Draw one row per network: the digit, and the projection of each channel."""
     figure, rows = plt.subplots(len(projections), 6, figsize=(8, 2.9), layout="constrained")
     for axes, (name, found) in zip(rows, projections.items(), strict=True):
         axes[0].imshow(as_rgb(digit[0]).numpy())

@@ -1,9 +1,9 @@
-"""What is wrong with a network's filters and channels: figure 6 and section 4.1 of Zeiler and Fergus.
+"""Problems with a network's filters and channels: Figure 6 and Section 4.1 of Zeiler and Fergus.
 
     python examples/diagnosis.py
     python examples/diagnosis.py --network squeezenet --download --photos DIR
 
-Dead on four photographs says little: give a folder with many.
+A channel that is dead on four photographs may well fire on others: give a folder with many.
 """
 
 from __future__ import annotations

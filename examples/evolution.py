@@ -1,10 +1,10 @@
-"""How features come to be while a network learns: figure 4 of Zeiler and Fergus.
+"""How features develop during training: Figure 4 of Zeiler and Fergus.
 
     python examples/evolution.py
     python examples/evolution.py --network squeezenet --download --photos DIR
 
-The reference network learns from nothing, on bundled digits. SqueezeNet learns kinds of photographs, the sub-folders of
-DIR, from its ImageNet weights: what moves is what the new task changes.
+The reference network is trained from scratch on bundled digits. SqueezeNet starts from its ImageNet weights and learns
+the classes of the photographs, which are the sub-folders of DIR, so the figure shows what the new task changes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def digits() -> tuple[Tensor, Tensor, nn.Module]:
 
 
 def photographs(seen: Subject) -> tuple[Tensor, Tensor, nn.Module]:
-    """Images of the labelled folder, their kinds, and SqueezeNet with a new last layer for them."""
+    """The images and classes of the labelled folder, and SqueezeNet with a new last layer for these classes."""
     if seen.labelled is None:
         raise SystemExit("give --photos DIR, a folder with a sub-folder of photographs for each kind")
     model = copy.deepcopy(seen.net.model)
@@ -57,7 +57,7 @@ def photographs(seen: Subject) -> tuple[Tensor, Tensor, nn.Module]:
 def trained(
     model: nn.Module, images: Tensor, labels: Tensor, looks: Sequence[int], rate: float
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Train, and show the weights after each of `looks` steps."""
+    """Train, and yield the weights after each number of steps in `looks`."""
     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
     for step in range(looks[-1] + 1):
         if step in looks:

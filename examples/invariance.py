@@ -1,9 +1,9 @@
-"""How far features move when the image is shifted, enlarged or turned: figure 5 of Zeiler and Fergus.
+"""How much features change when the image is shifted, scaled or rotated: Figure 5 of Zeiler and Fergus.
 
     python examples/invariance.py
     python examples/invariance.py --network squeezenet --download
 
-Dotted lines are the distance to another image: features that do not come near them have kept what the image is.
+Dotted lines show the distance to a different image. Features that stay well below them still identify the image.
 """
 
 from __future__ import annotations

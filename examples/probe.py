@@ -1,9 +1,9 @@
-"""How well linear classifiers tell classes apart on the features of each layer: table 7 of Zeiler and Fergus.
+"""How well do linear classifiers on each layer's features predict the class? Table 7 of Zeiler and Fergus.
 
     python examples/probe.py
     python examples/probe.py --network squeezenet --download --photos DIR
 
-SqueezeNet needs photographs with labels: a folder with a sub-folder for each kind.
+SqueezeNet needs labelled photographs: a folder with one sub-folder per class.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
-"""What regularisation does to learning and to the features; and, with ``--by optimiser``, what the optimiser does.
+"""How regularisation or, with ``--by optimiser``, the optimiser changes training and the features.
 
     python examples/regularisation.py --out out/regularisation
     python examples/regularisation.py --by optimiser --out out/optimisers
 
-One small network is trained from the same first weights on the same 1,000 digits, few enough to learn by heart: without
-regularisation, and with each that the trainer offers; or with each optimiser.
+A small network is trained from the same initial weights on the same 1,000 digits, few enough to overfit: without
+regularisation and with each kind that the trainer offers, or with each optimiser.
 
-It prints a table: loss and accuracy on the digits trained on and on those held out, test accuracy with its standard
-error, the part of the weights that is almost zero, and how many channels of conv1, conv2 and fc1 fire on no test digit.
-It writes two figures:
+It prints a table with the loss and accuracy on training and validation digits, the test accuracy with its standard
+error, the part of the weights that is almost zero, and the number of channels of conv1, conv2 and fc1 that no test
+digit activates. It writes two figures:
 
-- ``curves.png``: training and validation loss per epoch. Where they part, the network learns its digits by heart.
-- ``features.png``: one row per run: the filters of conv1 at the end, and the evolution of one channel of conv2, the
-  same in all rows: per epoch the test digit that fires it most, above its projection. All rows start from the same
-  weights, so a channel that ends as something else was led there by what the row changes.
+- ``curves.png``: training and validation loss per epoch. Where they diverge, the network overfits.
+- ``features.png``: one row per run, with the final filters of conv1 and the evolution of one channel of conv2, the same
+  in all rows: for each epoch, the test digit that activates it most strongly, above its projection. All runs start from
+  the same weights, so differences between rows come from the regularisation or the optimiser.
 
-With ``--root DIR`` (MNIST's training files) more digits can be had: ``--images 15000``. A third of them are held out.
+With ``--root DIR`` (MNIST's training files) you can use more digits: ``--images 15000``. A third of them are held out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from deconvviz.results.base import as_text
 
 NETWORK: dict[str, Any] = {"channels": (12, 24), "width": 64, "dropout": 0.0}
 SETTINGS: dict[str, Any] = {"batch_size": 50, "warm_up": 1.0, "validation": 1 / 3}
-STUDIES: dict[str, dict[str, dict[str, Any]]] = {  # what each run does otherwise; found by trial on the validation loss
+STUDIES: dict[str, dict[str, dict[str, Any]]] = {  # what each run changes; values were tuned on the validation loss
     "regularisation": {
         "none": {},
         "L1 penalty": {"l1": 1e-3},
@@ -58,14 +58,14 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {  # what each run does otherwis
     },
 }
 EPOCHS_SHOWN = (1, 2, 5, 10, 15)
-RECTIFIERS = ("relu1", "relu2", "relu3")  # what leaves a layer, also behind a norm
-WATCHED = 500  # test digits that the evolution looks through
+RECTIFIERS = ("relu1", "relu2", "relu3")  # the output of a layer, after its norm if it has one
+WATCHED = 500  # test digits used for the evolution
 NEARLY_ZERO = 1e-3
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training. checkpoints: the folder with the weights of each epoch. top: a scan of test digits at its end."""
+    """A training run. checkpoints: the folder with each epoch's weights. top: a scan of test digits after training."""
 
     name: str
     model: MnistCNN
@@ -76,7 +76,7 @@ class Run:
 
 
 def train_one(name: str, changes: dict[str, Any], digits: Digits, epochs: int, seed: int, folder: Path) -> Run:
-    """The network with some settings or options changed, trained, measured and scanned."""
+    """Train, evaluate and scan the network with some settings or options changed."""
     options = {**NETWORK, **{key: value for key, value in changes.items() if key in ("dropout", "batch_norm")}}
     chosen = {**SETTINGS, **{key: value for key, value in changes.items() if key not in options}}
     settings = TrainingSettings(epochs=epochs, random_state=seed, **chosen)
@@ -88,7 +88,7 @@ def train_one(name: str, changes: dict[str, Any], digits: Digits, epochs: int, s
 
 
 def table(runs: Sequence[Run]) -> str:
-    """One row per run, at the epoch whose weights were kept."""
+    """One row per run, for the epoch whose weights were kept."""
     rows: list[tuple[str, ...]] = [
         ("run", "epoch", "loss", "held out", "accuracy", "held out", "test accuracy", "weights ~ 0", "dead")
     ]
@@ -103,7 +103,7 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def dead(run: Run) -> str:
-    """How many channels of conv1, conv2 and fc1 fire on no test digit, as "0 + 2 + 5"."""
+    """The numbers of channels of conv1, conv2 and fc1 that no test digit activates, as "0 + 2 + 5"."""
     return " + ".join(str(len(run.top.statistics[layer].dead)) for layer in RECTIFIERS)
 
 
@@ -113,11 +113,11 @@ def nearly_zero(model: MnistCNN) -> float:
     return float((weights.abs() < NEARLY_ZERO).double().mean())
 
 
-# The figures
+# Figures
 
 
 def curves_figure(runs: Sequence[Run]) -> Figure:
-    """Training and validation loss per epoch, a panel for each run, all on one scale."""
+    """Draw training and validation loss per epoch, one panel per run, on a common scale."""
     columns = -(-len(runs) // 2)
     figure = Figure(figsize=(2.7 * columns, 5), layout="constrained")
     panels = figure.subplots(2, columns, sharex=True, sharey=True).flatten()
@@ -137,7 +137,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
 
 
 def features_figure(runs: Sequence[Run], images: Tensor, last_epoch: int) -> Figure:
-    """One row per run: its filters, and the evolution of the channel of conv2 that fires well in all of them."""
+    """Draw one row per run: its filters, and the evolution of a channel of conv2 that is active in all runs."""
     channel = shared_channel(runs)
     epochs = [epoch for epoch in EPOCHS_SHOWN if epoch < last_epoch] + [last_epoch]
     figure = Figure(figsize=(11, 1.25 * len(runs) + 0.6), layout="constrained")
@@ -161,13 +161,13 @@ def features_figure(runs: Sequence[Run], images: Tensor, last_epoch: int) -> Fig
 
 
 def shared_channel(runs: Sequence[Run]) -> int:
-    """The channel of conv2 that, in the run where it is weakest, fires most strongly beside the others there."""
+    """The channel of conv2 whose lowest relative activation over all runs is the highest."""
     maxima = torch.stack([run.top.statistics["relu2"].maximum for run in runs])
     return int((maxima / maxima.amax(1, keepdim=True)).amin(0).argmax())
 
 
 def evolved(weights: Path, channel: int, images: Tensor) -> Tensor:
-    """The image that fires the channel most under the weights of a checkpoint, above its projection."""
+    """The image that activates the channel most strongly with a checkpoint's weights, above its projection."""
     net = dv.DeconvNet(mnist_cnn(weights=weights))
     top = dv.scan(net, images, layers="relu2", k=1, batch_size=250, progress=False)
     return top_units(net, top, "relu2", [channel], images)

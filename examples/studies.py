@@ -1,7 +1,7 @@
-"""What the studies in this folder share: digits to train on and to test on, and the strongest units of a network.
+"""Shared parts of the studies in this folder: training and test digits, and the strongest units of a network.
 
-A clone holds MNIST's 10,000 test images only, so by default these are split: 3,000 to test on, the training images
-from the rest. With ``--root`` the training images are MNIST's own and all 10,000 test images are for testing.
+The repository contains only MNIST's 10,000 test images, so by default these are split: 3,000 for testing, the rest for
+training. With ``--root``, MNIST's own training images are used, and all 10,000 test images for testing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from deconvviz.data import load_mnist, mnist_test
 from deconvviz.errors import DeconvVizError
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 
-HELD_BACK = 3000  # of the bundled images, for testing
+HELD_BACK = 3000  # bundled images used for testing
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Images (N, 1, 28, 28) in [0, 1] and labels (N,), to train on and to test on; the two share no image."""
+    """Images (N, 1, 28, 28) in [0, 1] and labels (N,) for training and for testing, without overlap."""
 
     images: Tensor
     labels: Tensor
@@ -33,7 +33,7 @@ class Digits:
 
 
 def study_parser(description: str | None, out: str, images: int) -> argparse.ArgumentParser:
-    """A parser with what every study takes. out: the default folder. images: how many training images by default."""
+    """A parser with the common options. out: the default folder. images: the default number of training images."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=out, metavar="DIR", help="folder for the figures (%(default)s)")
     parser.add_argument("--root", metavar="DIR", help="folder with MNIST's training files; without, the bundled digits")
@@ -43,14 +43,14 @@ def study_parser(description: str | None, out: str, images: int) -> argparse.Arg
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, from an argument."""
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 is wanted, not {text!r}")
     return int(text)
 
 
 def load_digits(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Digits:
-    """The digits that the arguments ask for; ends the program with one sentence where there are none such."""
+    """Load the digits that the options ask for, or exit with one sentence if that is impossible."""
     draws = torch.Generator().manual_seed(given.seed)
     test_images, test_labels = mnist_test()
     if given.root is None:
@@ -71,26 +71,26 @@ def load_digits(parser: argparse.ArgumentParser, given: argparse.Namespace) -> D
 
 
 def output_folder(given: argparse.Namespace) -> Path:
-    """The folder for the figures, made where it is missing."""
+    """The folder for the figures, created if it does not exist."""
     out = Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
     return out
 
 
 def strongest(top: dv.TopActivations, layer: str, count: int) -> list[int]:
-    """The channels of a layer that fire most strongly, `count` at most, strongest first."""
+    """The most active channels of a layer, at most `count`, strongest first."""
     return top.statistics[layer].maximum.argsort(descending=True, stable=True)[:count].tolist()
 
 
 def first_filters(net: dv.DeconvNet, layer: str, channels: Sequence[int], columns: int) -> Tensor:
-    """Filters of the first layer as one picture (H, W, 3); those of a linear layer are as large as the image."""
+    """The first layer's filters as one picture (H, W, 3). Filters of a linear layer have the size of the image."""
     weight = net.model.get_submodule(layer).weight.detach()
     filters = weight.unflatten(1, (1, 28, 28)) if weight.ndim == 2 else weight
     return tiled([signed_as_rgb(filters[channel]) for channel in channels], columns)
 
 
 def top_units(net: dv.DeconvNet, top: dv.TopActivations, layer: str, channels: Sequence[int], images: Tensor) -> Tensor:
-    """Per channel the image that fires it most, above its projection, as one picture (H, W, 3).
+    """For each channel, the image that activates it most strongly above its projection, as one picture (H, W, 3).
 
     top: a scan of `images`.
     """

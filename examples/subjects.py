@@ -1,8 +1,8 @@
-"""The two networks that the experiments run on: the reference network with digits, and SqueezeNet with photographs.
+"""The two networks of the experiments: the reference network with digits, and SqueezeNet with photographs.
 
-A clone holds the reference network, its weights and its digits. SqueezeNet's ImageNet weights are torchvision's:
-``--download`` lets torchvision fetch them (5 MB), ``--weights FILE`` takes a state dict or safetensors that you have.
-Without ``--photos`` its images are four that scikit-image brings along (``pip install 'deconvviz[evidence]'``).
+The reference network, its weights and its digits are part of the repository. SqueezeNet uses torchvision's ImageNet
+weights: ``--download`` lets torchvision fetch them (5 MB), ``--weights FILE`` reads a state dict or safetensors file.
+Without ``--photos``, it uses four images from scikit-image (``pip install 'deconvviz[evidence]'``).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PHOTOGRAPHS = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")  # pu
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and what it looks at.
+    """A network and its images.
 
-    images: a batch of digits, or paths of photographs. labelled: a dataset with labels, or None where there is none.
+    images: a batch of digits, or paths of photographs. labelled: a dataset with labels, or None.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Subject:
 def subject(
     description: str | None, arguments: list[str] | None = None, digits: int = 8, **extra: dict[str, Any]
 ) -> tuple[Subject, argparse.Namespace]:
-    """The network that the command line asks for. digits: how many of them. extra: further arguments of the script."""
+    """The network that the options select. digits: their number. extra: more options of the script."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("reference", "squeezenet"), default="reference", help="(%(default)s)")
     parser.add_argument("--weights", metavar="FILE", help="SqueezeNet 1.1's ImageNet weights")
@@ -101,5 +101,5 @@ def show(found: Finding, given: argparse.Namespace, name: str, **options: Any) -
 
 
 def as_batch(seen: Subject, count: int | None = None) -> torch.Tensor:
-    """The first images as the network gets them, (N, C, H, W)."""
+    """The first images as the network's input, (N, C, H, W)."""
     return dv.images.to_input(seen.images[:count], seen.net.preprocess)

@@ -1,8 +1,8 @@
-"""The nine images that fire a channel most, each beside what fired it: figure 2 of Zeiler and Fergus, in small.
+"""The nine images that activate a channel most strongly, each next to its projection: Figure 2 of Zeiler and Fergus.
 
     python examples/top_nine.py --layer conv2 --channel 20 --out top_nine.png
 
-Wrap your own model the same way: nothing here depends on the reference network but the names of its layers.
+You can use your own model in the same way: only the layer names depend on the reference network.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Faults put into every operation on files of the commands that write: `python -m faults`, see docs/robustness.md."""
+"""Injects faults into every file operation of the commands that write: `python -m faults`, see docs/robustness.md."""

@@ -1,9 +1,9 @@
-"""Disturbs every operation of the commands that write, starts them again, and compares: `python -m faults`.
+"""Injects a fault into every file operation of the commands that write, runs them again, and compares the files.
 
-An undisturbed run is recorded first. Then each of its operations on files is disturbed in every way that it can be, in
-a run of its own, a second job is started before it, and the disk is put into every state that a power cut may leave.
-After each the files are looked at, and the same call is made again: it must end with the bytes of the undisturbed run.
-Files of somebody, which lie beside those of the command, must be as they were all the time.
+It first records a run without faults. Then, for each file operation of that run, it injects every possible fault (each
+in its own run), starts a second job just before the operation, and puts the disk into every state that a power cut may
+leave. After each fault it checks the files and repeats the call, which must end with the bytes of the run without
+faults. Other files of the user, next to those of the command, must never change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from faults.operations import TWO, Operation, Watched, faults_of
 from faults.power import Tree, states
 from faults.workloads import WORKLOADS, Workload
 
-DONE, REFUSED, CRASHED = 0, 2, 3  # exit statuses of a run; REFUSED: with one sentence
+DONE, REFUSED, CRASHED = 0, 2, 3  # exit statuses of a run; REFUSED: it ended with one sentence
 POWER = "power cut"
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     started, injected, failures = time.monotonic(), Counter[tuple[str, str]](), []
     for name in given.commands:
         with tempfile.TemporaryDirectory() as scratch:
-            WORKLOADS[name].run(Path(scratch) / "once")  # here, so that no run need import anything
+            WORKLOADS[name].run(Path(scratch) / "once")  # imported here, so that runs need not import anything
             for fault, wrong in Trial(WORKLOADS[name], Path(scratch)).faults(given.every):
                 injected[name, fault] += 1
                 failures += [f"{name}, {fault}: {wrong}"] if wrong else []
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 class Trial:
-    """A workload that was recorded undisturbed, to be disturbed."""
+    """A workload, with the record of its run without faults."""
 
     def __init__(self, workload: Workload, scratch: Path) -> None:
         self.workload, self.scratch, self.root = workload, scratch, scratch / "root"
@@ -75,7 +75,7 @@ class Trial:
         self.committed |= {(one.target, one.content) for one in self.log if one.kind == "rename"}
 
     def faults(self, every: int) -> Iterator[tuple[str, str]]:
-        """Every fault with what went wrong, or ''."""
+        """Every fault, with a description of what went wrong, or ''."""
         unwritten = set(self.after) - set(self.before) - {one.target for one in self.log if one.kind == "rename"}
         yield "written beside and renamed", ", ".join(one for one in unwritten if not one.endswith("/"))
         for at, fault, size in faults_of(self.log)[::every]:
@@ -113,7 +113,7 @@ class Trial:
         return self._faulty(found) or self._again()
 
     def _two(self, at: int) -> str:
-        """A second job that begins before the operation `at` of the first, and ends before it, too."""
+        """Run a second job just before operation `at` of the first."""
         self._put(self.before)
         status, said, _ = self._run(at, TWO)
         if status != DONE:
@@ -127,7 +127,7 @@ class Trial:
         return self._hurt(found) or next((f"they left {one}" for one in found if _passing(one)), "")
 
     def _hurt(self, found: Tree) -> str:
-        """What happened to somebody's files."""
+        """How the user's other files were changed, or ''."""
         wrong = [path for path, content in self.others.items() if found.get(path) != content]
         return f"somebody's {wrong[0]} is {'changed' if wrong[0] in found else 'gone'}" if wrong else ""
 
@@ -138,7 +138,7 @@ class Trial:
         return self._faulty(tree) or self._again()
 
     def _faulty(self, found: Tree) -> str:
-        """What is wrong with the files that a fault left, before anything is started again."""
+        """What is wrong with the files after a fault, before the call is repeated, or ''."""
         if hurt := self._hurt(found):
             return hurt
         for path, content in _shown(found).items():
@@ -146,7 +146,7 @@ class Trial:
                 return f"{path} is neither what it was nor what it shall be"
         markers = self.workload.complete
         if any(marker in found for marker in markers):
-            aside = (*markers, "atlas/index.html", "atlas/older/")  # judged by what is seen
+            aside = (*markers, "atlas/index.html", "atlas/older/")  # the visible files are compared
             wholes = [
                 {p: c for p, c in _shown(one).items() if not p.startswith(aside)}
                 for one in (found, self.before, self.after)
@@ -176,7 +176,7 @@ class Trial:
         return f"started again it left {left[0]}" if left and self.workload.swept else ""
 
     def _run(self, at: int = -1, fault: str = "", size: int = 0) -> tuple[int, str, list[Operation]]:
-        """The workload in a process of its own: its exit status, what it said, and its log where it came to an end."""
+        """Run the workload in its own process; return its exit status, its message and, if it finished, its log."""
         path = self.scratch / "log"
 
         def run() -> None:
@@ -208,7 +208,7 @@ class Trial:
 
 
 def _in_child(function: Callable[[], object]) -> tuple[int, str]:
-    """Exit status of a forked process that calls `function`, negative where a signal ended it, and what it raised."""
+    """Call `function` in a forked process; return its exit status (negative for a signal) and the error it raised."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -236,12 +236,12 @@ def _read(root: Path) -> Tree:
 
 
 def _shown(tree: Mapping[str, bytes]) -> Tree:
-    """Without folders, and files that are there while a command runs."""
+    """The files, without folders and without those that exist only while a command runs."""
     return {p: content for p, content in tree.items() if not p.endswith("/") and not _passing(p)}
 
 
 def _passing(path: str) -> bool:
-    """Whether a file is there only while a command runs: a temporary one, a lock, or the journal of an atlas."""
+    """Whether a file exists only while a command runs: a temporary file, a lock, or the journal of an atlas."""
     return target_of(Path(path)) is not None or Path(path).name in (LOCK, JOURNAL)
 
 

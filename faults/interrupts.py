@@ -1,9 +1,9 @@
-"""Interrupts calls at any moment and looks for what is left changed: `python -m faults.interrupts`.
+"""Interrupts calls at random moments and checks that nothing stays changed: `python -m faults.interrupts`.
 
-An interrupt is put where Python would deliver it: at the start of a function, after a call, or at the end of a turn of
-a loop, in the library's code, torch's, Captum's or the model's. There the handler that is installed for SIGINT is
-called with the frame that runs, as Python does. A part of the interrupts are real signals, sent by another thread after
-a random time. After each, the model and the process are compared with what they were.
+An interrupt arrives where Python would deliver it: at the start of a function, after a call, or at the end of a loop
+iteration, in the code of the library, of torch, of Captum or of the model. There, the installed handler of SIGINT is
+called with the current frame, as Python does. Some interrupts are real signals, sent by another thread after a random
+time. After each one, the model and the process are compared with their earlier state.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Doubled(torch.autograd.Function):
 
 
 class Merged(nn.Conv2d):
-    """Merges in `train(False)`, in place, and in `train(True)` takes it back."""
+    """Merges its weights in place in `train(False)`, and undoes that in `train(True)`."""
 
     merged = False
 
@@ -63,7 +63,7 @@ class Merged(nn.Conv2d):
 
 
 class Model(nn.Module):
-    """Changes whatever a model may change as it runs."""
+    """Changes everything that a model may change while it runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Model(nn.Module):
 
 
 def situation(model: nn.Module) -> dict[str, Any]:
-    """Everything that an interrupted call must have left as it was."""
+    """All the state that an interrupted call must leave unchanged."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_always_called")
     return {
         "modes": [module.training for module in model.modules()],
@@ -122,7 +122,7 @@ def situation(model: nn.Module) -> dict[str, Any]:
 
 
 def _free(lock: Any) -> bool:
-    """Whether another thread could have the lock."""
+    """Whether another thread can acquire the lock."""
     found: list[bool] = []
 
     def tried() -> None:
@@ -137,7 +137,7 @@ def _free(lock: Any) -> bool:
 
 
 def workloads() -> tuple[nn.Module, dict[str, Callable[[], Any]]]:
-    """A model in train mode, and calls that run it."""
+    """A model in training mode, and calls that run it."""
     torch.manual_seed(0)
     model = Model().train()
     x = torch.randn(2, 3, 10, 10)
@@ -160,7 +160,7 @@ def workloads() -> tuple[nn.Module, dict[str, Callable[[], Any]]]:
     }
 
 
-# At which moment
+# The moment of an interrupt
 
 
 @functools.cache
@@ -175,7 +175,7 @@ def _moments(code: CodeType) -> frozenset[int]:
 
 
 class At:
-    """Interrupts in the n-th function that is called, before the k-th of its moments."""
+    """Interrupts the n-th function that is called, before the k-th of its moments."""
 
     def __init__(self, call: int, moment: int) -> None:
         self.call, self.moment = call, moment
@@ -203,7 +203,7 @@ class At:
 
 
 def interrupted(run: Callable[[], Any], at: At) -> bool:
-    """Whether the call ended by the interrupt."""
+    """Whether the interrupt ended the call."""
     sys.settrace(at)
     try:
         run()
@@ -215,14 +215,14 @@ def interrupted(run: Callable[[], Any], at: At) -> bool:
 
 
 def counted(run: Callable[[], Any]) -> int:
-    """How many functions a call of `run` calls."""
+    """The number of functions that `run` calls."""
     at = At(0, 0)
     interrupted(run, at)
     return at.calls
 
 
 def signalled(run: Callable[[], Any], delay: float) -> bool:
-    """The same by a real signal after so many seconds."""
+    """Whether a real signal, sent after so many seconds, ended the call."""
 
     def send() -> None:
         time.sleep(delay)
@@ -242,13 +242,13 @@ def signalled(run: Callable[[], Any], delay: float) -> bool:
 
 
 def trial(total: int, seed: int, names: list[str] | None = None, real: int = 0) -> tuple[Counter[str], list[str]]:
-    """Interrupt so many times; how many interrupts came to what, and what was left changed."""
+    """Interrupt `count` times; return the number of interrupts by outcome, and what stayed changed."""
     lot, done, wrong = random.Random(seed), Counter[str](), []
     model, runs = workloads()
     chosen = names or list(runs)
     calls, length = {}, {}
     for name in chosen:
-        for _ in range(2):  # what is imported or set up at first
+        for _ in range(2):  # imports and sets up what the first call needs
             runs[name]()
         started = time.perf_counter()
         runs[name]()

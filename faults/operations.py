@@ -1,8 +1,8 @@
-"""What a process does to the files under a folder, one operation after the other, with a fault in one of them.
+"""Records the operations of a process on the files under a folder, and injects a fault into one of them.
 
-The functions of `os` are wrapped: they are counted and kept in a log, and one of them can be made to fail. Writing is
-not among them, since torch, safetensors and Pillow do it in their own ways; faults of writing are real ones instead:
-the file is replaced by /dev/full, or the size of files is limited, so that whoever writes is told so by the kernel.
+The functions of `os` are wrapped: calls are counted and logged, and one of them can be made to fail. Writing is not
+wrapped, because torch, safetensors and Pillow write in their own ways. Its faults are real: the file is replaced by
+/dev/full, or the size of files is limited, so that the kernel refuses the write.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 HALF = "half written, then killed"
 TWO = "a second job"
-WRITING = ("full disk", "size limit")  # faults of what follows a create, if anything is written
-FAULTS = {  # what can go wrong in an operation, by its kind
+WRITING = ("full disk", "size limit")  # faults of the writes after a create
+FAULTS = {  # possible faults, by kind of operation
     "make folder": ("killed", "EIO", "ENOSPC"),
     "create": ("killed", "EIO", "ENOSPC", *WRITING),
     "chmod": ("killed", "EIO"),
@@ -30,7 +30,7 @@ FAULTS = {  # what can go wrong in an operation, by its kind
 
 
 class Operation(NamedTuple):
-    """One operation; paths are relative to the root. content: of the file that is brought to the disk or renamed."""
+    """One operation; paths are relative to the root. content: of the file that is synced or renamed."""
 
     kind: str
     path: str
@@ -39,15 +39,15 @@ class Operation(NamedTuple):
 
 
 class Watched:
-    """The operations on files under `root` from `start` on; the one with the number `at` has the fault `fault`.
+    """Watches the operations on files under `root` from `start` on, and injects `fault` into number `at`.
 
-    size: of the file that the operation begins, for a limit of half of it.
+    size: of the file that the operation creates, for a limit of half that size.
     """
 
     def __init__(self, root: Path, at: int = -1, fault: str = "", size: int = 0) -> None:
         self.root, self.at, self.fault, self.size = os.fspath(root), at, fault, size
         self.log: list[Operation] = []
-        self.meanwhile: Callable[[], object] = lambda: None  # what happens before that operation where it has no fault
+        self.meanwhile: Callable[[], object] = lambda: None  # called before that operation if it has no fault
         self._real: dict[str, Callable[..., Any]] = {}
         self._synced: dict[str, bytes] = {}
 
@@ -58,12 +58,12 @@ class Watched:
             self._real[wrapper.__name__] = getattr(os, wrapper.__name__)
             setattr(os, wrapper.__name__, wrapper)
 
-    # The wrappers, by the names that they have in `os`
+    # The wrappers, named like their functions in `os`
 
     def open(self, path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         fails = flags & os.O_CREAT and self._ours(path) and self._note("create", path)
         handle = int(self._real["open"](path, flags, *arguments, **options))
-        if fails:  # the file is there and nothing is in it yet
+        if fails:  # the file exists and is empty
             self._spoil_writing(path)
         return handle
 
@@ -110,7 +110,7 @@ class Watched:
         if self.fault == TWO:
             self.meanwhile()
             return False
-        if self.fault == HALF:  # of what was written since it was synced, if that was added to it
+        if self.fault == HALF:  # of what was appended since the last sync
             before = self._synced.get(os.fspath(path), b"")
             os.truncate(path, (len(content) + (len(before) if content.startswith(before) else 0)) // 2)
         if self.fault in ("killed", HALF):
@@ -133,7 +133,7 @@ def _content(path: Any) -> bytes:
 
 
 def faults_of(log: list[Operation]) -> list[tuple[int, str, int]]:
-    """All single faults of a run with this log: number of the operation, fault, size of the file that it begins."""
+    """All single faults of a run with this log: number of the operation, fault, size of the file it creates."""
     sizes = {operation.path: len(operation.content) for operation in log if operation.kind == "rename"}
     return [
         (number, fault, sizes.get(operation.path, 0))

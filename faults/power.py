@@ -1,9 +1,9 @@
-"""What may be on a disk after a power cut: anything that the operations so far permit.
+"""The states that a disk may have after a power cut, given the operations so far.
 
-What POSIX promises and no more: the content of a file is on the disk once the file was synced, and a name (made,
-renamed, removed) once the folder was synced after it. What is pending may be there or not, each on its own, except
-that a rename is one change; and a file that was not synced may be empty, cut off, full of zeros or whole. Where
-something was added to a file that had been synced, this holds for what was added.
+This assumes only what POSIX promises: the content of a file is on disk once the file was synced, and a change of a name
+(created, renamed, removed) once its folder was synced afterwards. Each pending change may or may not have happened,
+independently; a rename is a single change. A file that was not synced may be empty, truncated, full of zeros or
+complete. If something was appended to a synced file, this holds for the appended part.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from pathlib import PurePosixPath
 from faults.operations import Operation
 
 Tree = dict[str, bytes]  # content by path; folders end in a slash
-Change = tuple[
-    str, dict[str, int | None]
-]  # a folder, and what some of its names stand for now: a file's number or none
+Change = tuple[str, dict[str, int | None]]  # a folder, and for some of its names the number of the file, or none
 FOLDER = -1
 
 
 def states(before: Mapping[str, bytes], log: list[Operation], done: int) -> Iterator[Tree]:
-    """What may be on the disk when the power goes after the first `done` operations of `log`; the first is the worst.
+    """The possible contents of the disk after a power cut that follows the first `done` operations, the worst first.
 
-    before: what is on the disk when they begin.
+    before: the content of the disk before these operations.
     """
     contents: dict[int, bytes] = dict(enumerate(before.values()))
     names: dict[str, int | None] = {path: FOLDER if path.endswith("/") else n for n, path in enumerate(before)}
@@ -49,7 +47,7 @@ def states(before: Mapping[str, bytes], log: list[Operation], done: int) -> Iter
             unsynced.pop(_number(current, operation.path), None)
         if operation.kind == "rename" and _number(current, operation.target) in unsynced:
             unsynced[_number(current, operation.target)] = operation.content
-    # Before it is synced a file may have been written in part.
+    # A file may be partly written before it is synced.
     if done < len(log) and log[done].kind == "sync file":
         unsynced[_number(current, log[done].path)] = log[done].content
     yield from _combined(names, changes, settled, contents, unsynced)
@@ -76,7 +74,7 @@ def _combined(
 
 
 def _added(synced: bytes, content: bytes, write: Callable[[bytes], bytes]) -> bytes:
-    """`content` as far as it may be on the disk, of which `synced` is, where it is a beginning of it."""
+    """The possible forms of `content` on disk; its beginning `synced`, if it is one, is on disk for sure."""
     kept = len(synced) if content.startswith(synced) else 0
     return content[:kept] + write(content[kept:])
 
@@ -103,9 +101,9 @@ def _number(current: dict[str, int | None], path: str) -> int:
 
 
 def _tree(names: dict[str, int | None], contents: dict[int, bytes]) -> Tree:
-    """The names that can be reached."""
+    """The files and folders that can be reached from the root."""
     tree: Tree = {}
-    for path, number in sorted(names.items()):  # folders before what is in them
+    for path, number in sorted(names.items()):  # folders before their content
         above = _name(str(PurePosixPath(path).parent))
         if number is not None and (not above or above in tree):
             tree[path] = b"" if number == FOLDER else contents[number]

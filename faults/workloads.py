@@ -1,4 +1,4 @@
-"""The commands that write, each on a dataset and a network so small that it takes a fraction of a second."""
+"""The commands that write, each with a dataset and a network so small that it takes a fraction of a second."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ ATLAS_COMPLETE = ("atlas/data/index.js", "atlas/manifest.json")
 
 
 class Workload(NamedTuple):
-    """before: makes what is there already, run: what is disturbed and repeated; both are given the folder.
+    """A call into which faults are injected.
 
-    complete: files whose presence says that the folder they are in is whole. seen: what a user sees of a tree; None
-    where that says itself that it is incomplete. swept: folders in which a restart leaves no temporary file.
-    others: files of somebody, put there before; whatever happens, they stay as they are.
+    Attributes:
+        before: Prepares the folder that it is given.
+        run: The call, which is given the folder.
+        complete: Files whose presence means that their folder is complete.
+        seen: The files of a tree that a user sees; None if the tree itself says that it is incomplete.
+        swept: Folders in which a repeated call leaves no temporary file.
+        others: Other files of the user, which must never change.
     """
 
     before: Callable[[Path], object]
@@ -50,7 +54,7 @@ def _images() -> torch.Tensor:
 
 
 def _scan(folder: Path, k: int = 3, state: bool = True) -> TopActivations:
-    scan_state.SECONDS, scan_state.SHARE = 0.0, 0  # progress is written after every batch
+    scan_state.SECONDS, scan_state.SHARE = 0.0, 0  # a scan saves its progress after every batch
     kept = folder / "state" if state else None
     top = dv.scan(_network(), _images(), k=k, batch_size=8, state=kept, progress=False)
     top.save(folder / "top.safetensors")
@@ -64,7 +68,7 @@ def _atlas(folder: Path, layers: tuple[str, ...]) -> None:
 
 
 def _atlas_seen(tree: Tree) -> Tree | None:
-    """The files that the page leads to."""
+    """The files that the atlas's page loads."""
     root = "atlas/older/" if b'="older/assets/' in tree.get("atlas/index.html", b"") else "atlas/"
     if f"{root}data/index.js" not in tree:
         return None
@@ -73,7 +77,7 @@ def _atlas_seen(tree: Tree) -> Tree | None:
 
 
 def _train(folder: Path, epochs: int) -> None:
-    """The command, on 20 images of noise."""
+    """Run `deconvviz train` on 20 images of noise."""
     labels = torch.arange(20) % 10
     images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     words = f"train --root none --epochs {epochs} --batch-size 8 --patience 3 --threads 1 --channels 2 3 --width 4"

@@ -1,1 +1,1 @@
-"""Readers of files fed with changed files, guided by which lines run: `python -m fuzz`, see docs/robustness.md."""
+"""Fuzzing of all readers of files, guided by coverage: `python -m fuzz`, see docs/robustness.md."""

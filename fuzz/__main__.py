@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _fuzzed(reader: str, out: Path, seconds: int) -> tuple[int, int, list[str]]:
-    """Files read, those that were refused, and crashes, in words."""
+    """A line with the numbers of files read, files refused, and crashes."""
     folder = out / reader.replace(", ", "-").replace(" ", "-")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -1,8 +1,8 @@
-"""One reader under atheris, in a process of its own: ``python -m fuzz.harness READER FOLDER SECONDS``.
+"""Fuzzes one reader with atheris, in its own process: ``python -m fuzz.harness READER FOLDER SECONDS``.
 
-A reader may give something or raise an error of the library's; all else is a crash. Crashes do not end the run: each
-kind, told apart by its error and where it was raised, is kept once, with the file that made it. How many files were
-read is written to FOLDER/count as it goes, since libFuzzer ends the process itself.
+A reader may return a value or raise one of the library's errors; everything else is a crash. Crashes do not end the
+run. Each kind of crash (its error and the line that raised it) is kept once, with the file that caused it. The number
+of files read is written to FOLDER/count during the run, because libFuzzer ends the process itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["deconvviz"]):
 
 
 class Harness:
-    """Feeds a reader, and counts."""
+    """Passes files to a reader, and counts them."""
 
     def __init__(self, reader: str, folder: Path) -> None:
         self.reader, self.folder = READERS[reader], folder

@@ -1,7 +1,7 @@
-"""How a file is changed: its bytes, or, so that a change gets past the packing, what is packed in it.
+"""Mutates files: either their bytes, or the content inside their container, so that the container stays valid.
 
-Each form has a function that takes the bytes of a file, a `change` of bytes and a source of chance, and gives the bytes
-of another file. It may raise anything for a file that is not of its form any more; then the bytes are changed.
+Each file format has a function that takes the bytes of a file, a `change` of bytes and a random generator, and returns
+the bytes of a mutated file. It may raise any error if the file no longer has the format; then its bytes are mutated.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ODD: tuple[Any, ...] = (
 
 
 def changed(content: bytes, form: str, change: Change, chance: random.Random) -> bytes:
-    """A changed file: of its form in two cases out of three."""
+    """A mutated file. In two of three cases, its container stays valid."""
     if form == "bytes" or chance.random() < 1 / 3:
         return change(content)
     try:
         return _FORMS[form](content, change, chance)
-    except Exception:  # no longer of the form
+    except Exception:  # no longer in this format
         return change(content)
 
 
@@ -40,7 +40,7 @@ def _json(content: bytes, change: Change, chance: random.Random) -> bytes:
 
 
 def _other(value: Any, chance: random.Random) -> Any:
-    """`value` with a change somewhere in it: something taken away, doubled, renamed, exchanged or made odd."""
+    """`value` with one change: a part is removed, duplicated, renamed, swapped or replaced by an odd value."""
     root = [copy.deepcopy(value)]
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         places = list(_places(root))
@@ -69,7 +69,7 @@ def _places(value: Any) -> Any:
 
 
 def _safetensors(content: bytes, change: Change, chance: random.Random) -> bytes:
-    """The manifest in the header, else what the header says of tensors, else their numbers."""
+    """Mutate the manifest in the header, the header's entries of tensors, or the numbers."""
     length = struct.unpack("<Q", content[:8])[0]
     header, numbers = json.loads(content[8 : 8 + length]), content[8 + length :]
     kept = header.get("__metadata__") or {}
@@ -86,7 +86,7 @@ def _safetensors(content: bytes, change: Change, chance: random.Random) -> bytes
 
 
 def _zip(content: bytes, change: Change, chance: random.Random) -> bytes:
-    """One file of an archive: in most cases the pickle."""
+    """Mutate one file of an archive, in most cases the pickle."""
     source, made = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
     parts = {part.filename: source.read(part) for part in source.infolist()}
     pickles = [name for name in parts if name.endswith(".pkl")]

@@ -1,4 +1,4 @@
-"""What is fuzzed: each reader of a file, with seeds made from files that are right."""
+"""The readers that are fuzzed, with valid files as seeds."""
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ IMAGES = ("a.png", "b.png")
 
 
 class Reader(NamedTuple):
-    """read: is given the path of a file. seeds: writes files that are right into a folder. form: how they are changed.
+    """A reader of files.
 
-    name: of the file, where the reader goes by it.
+    Attributes:
+        read: Reads the file with the given path.
+        seeds: Writes valid files into a folder.
+        form: How files are mutated.
+        name: The file's name, if the reader depends on it.
     """
 
     read: Callable[[Path], object]
@@ -61,7 +65,7 @@ def example(hint: Any) -> Any:
 
 
 def kinds() -> list[type[Result]]:
-    """All kinds of results that are saved to files of their own."""
+    """All kinds of results that can be saved."""
     known = [one for one in vars(results).values() if inspect.isclass(one) and issubclass(one, Result)]
     return [one for one in known if dataclasses.is_dataclass(one)]
 
