@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.evidence.deletion import UnitsInImages, gains
-from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library
+from deconvviz.evidence.metrics import FieldRanges, heatmap, library
 from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.evidence.selectivity import likeness, strongest_at
 from deconvviz.net import DeconvNet
@@ -56,7 +56,7 @@ class Judge:
         self.net = net
         self.random = DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
 
-    def from_random_weights(self, x: Tensor, projection: Projection) -> Tensor:
+    def from_random_weights(self, x: Tensor, projection: Projection) -> Projection | None:
         """Project the same units with random weights; units that do not fire have a picture, too.
 
         Args:
@@ -64,14 +64,13 @@ class Judge:
             projection: The projection whose units are meant.
 
         Returns:
-            Pixels (units, C, H, W); zero if random weights make the numbers overflow, as they may in a deep network.
+            The projection; None if random weights make the numbers overflow, as they may in a deep network.
         """
         units = [(unit.sample, unit.channel, unit.position) for unit in projection.units]
         try:
-            pixels = self.random.project_units(x, projection.units[0].layer, units, seed="one").pixels.cpu()
+            return self.random.project_units(x, projection.units[0].layer, units, seed="one").cpu()
         except InputError:  # activations that are not finite; the images themselves have been projected
-            return torch.zeros_like(projection.pixels, device="cpu")
-        return pixels.nan_to_num(nan=0, posinf=0, neginf=0)
+            return None
 
     def verdicts(self, trace: Trace, projection: Projection, ranks: Sequence[int]) -> list[Verdict]:
         """One verdict per unit; NaN for units that are not among the strongest of their channels.
@@ -88,7 +87,7 @@ class Judge:
         judged = JUDGED if trace.call.first[0, 0].numel() < LARGE_IMAGE else 1
         boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
         rows = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
-        heats = [cut(heat, boxes[n]) for n, heat in zip(rows, heatmap(projection.pixels[rows]), strict=True)]
+        heats = [_heat(projection, n, boxes[n]) for n in rows]
         verdicts = [Verdict()] * len(boxes)
         if rows:
             places = [(projection.units[n].channel, projection.units[n].position) for n in rows]
@@ -119,10 +118,15 @@ class Judge:
             for row, channels in zip(rows, others, strict=True)
             for channel in channels
         ]
-        pixels = self.net.project_units(trace, layer, places, seed="one").pixels if places else torch.empty(0)
-        parts = pixels.split([len(channels) for channels in others])
-        for row, heat, part in zip(rows, heats, parts, strict=True):
-            yield likeness(heat, [cut(other, boxes[row]) for other in heatmap(part)] if len(part) else [])
+        found = self.net.project_units(trace, layer, places, seed="one").cpu() if places else projection
+        numbers = itertools.count()
+        for row, heat, channels in zip(rows, heats, others, strict=True):
+            yield likeness(heat, [_heat(found, next(numbers), boxes[row]) for _ in channels])
+
+
+def _heat(projection: Projection, row: int, box: FieldRanges) -> Tensor:
+    """The heatmap of one unit in its receptive field, outside of which it is zero."""
+    return heatmap(projection.cut(row, box)[None])[0]
 
 
 def check_installed() -> None:

@@ -143,17 +143,21 @@ class LayerProjections:
     def _project(self, batch: _Batch, members: Sequence[tuple[int, ListedUnit]]) -> None:
         """Project some units of a batch and write their pictures."""
         places = [(row, unit.channel, unit.position) for row, unit in members]
-        projection = self.source.net.project_units(batch.trace, self.layer, places)
+        projection = self.source.net.project_units(batch.trace, self.layer, places).cpu()
         self._check(members, projection)
-        pixels, verdicts = [projection.pixels.cpu()], [Verdict()] * len(members)
+        shown: list[Projection | None] = [projection]
+        verdicts = [Verdict()] * len(members)
         if judge := self.source.judge:
-            pixels.append(judge.from_random_weights(batch.x, projection))
+            shown.append(judge.from_random_weights(batch.x, projection))
             verdicts = judge.verdicts(batch.trace, projection, [unit.rank for _, unit in members])
         for index, (row, unit) in enumerate(members):
             box = _pixel_box(projection.receptive_fields[index])
-            part = slice(box[0], box[2]), slice(box[1], box[3])
-            cuts = [batch.pictures[row][part]]
-            cuts += [as_bytes(images.signed_as_rgb(of_units[index][(..., *part)])) for of_units in pixels]
+            top, left, bottom, right = box
+            ranges = (top, bottom), (left, right)
+            empty = torch.zeros_like(projection.cut(index, ranges))
+            crops = [empty if pixels is None else pixels.cut(index, ranges) for pixels in shown]
+            cuts = [batch.pictures[row][top:bottom, left:right]]
+            cuts += [as_bytes(images.signed_as_rgb(crop)) for crop in crops]
             self._units[unit.channel, unit.rank] = ProjectedUnit(
                 unit=projection.units[index],
                 image=unit.image,

@@ -330,7 +330,7 @@ def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> S
         position=unit.position,
         activation=unit.activation,
         patch=projection.images[unit.sample][window].clone(),
-        pixels=projection.pixels[row][window].cpu().clone(),
+        pixels=projection.cut(row, field).cpu().clone(),
         field=tuple((first, end) for first, end in field),
     )
 

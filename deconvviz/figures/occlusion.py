@@ -58,7 +58,7 @@ def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
     _draw_image(axes[0], result, n)
     said = f"(b) map {unit.channel}, whole {float(result.whole_activation[n]):.3g}"
     _map(figure, axes[1], result, result.activation[n], said)
-    axes[2].imshow(signed_as_rgb(result.projection.pixels[n]).numpy(), interpolation="nearest")
+    axes[2].imshow(signed_as_rgb(result.projection.whole(n)).numpy(), interpolation="nearest")
     axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=8)
     said = f"(d) {name}, whole {float(result.whole_probability[n]):.2f}"
     _map(figure, axes[3], result, result.probability[n], said, low=0.0, high=1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -71,7 +71,7 @@ def filter_image(weight: Tensor, columns: int | None = None, *, scale: str = "ea
 
 
 def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
-    _check_dimensions("filters", weight, 4, "(out, in, H, W)")
+    _check_dimensions("filters", weight.shape, 4, "(out, in, H, W)")
     largest = _shared_scale(weight, scale)
     if weight.shape[1] in (1, 3):
         return [signed_as_rgb(filters, largest) for filters in weight]
@@ -102,7 +102,7 @@ def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int =
 
 
 def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
-    _check_dimensions("feature maps", maps, 3, "(C, H, W)")
+    _check_dimensions("feature maps", maps.shape, 3, "(C, H, W)")
     maps = maps.detach().float().cpu()
     signed, largest = float(maps.min()) < 0, float(maps.abs().max()) or 1.0
     norm = matplotlib.colors.Normalize(-largest if signed else 0, largest)
@@ -179,14 +179,16 @@ def _channel_blocks(projections: Sequence[Projection], scale: str) -> list[Tenso
 
 def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Tensor, Tensor]]:
     """Per unit its patch and its projection, (H, W, 3), all of one size."""
-    _check_dimensions("projections", projection.pixels, 4, "(units, C, H, W); plot other shapes by hand")
-    largest = _shared_scale(projection.pixels, scale)
+    shape = (len(projection.units), *projection.shape)
+    _check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
+    largest = _shared_scale(map(projection.whole, range(len(projection.units))), scale)
     patches, signed, ends = [], [], []
     shown = [as_rgb(image) for image in projection.images]
-    for unit, pixels, field in zip(projection.units, projection.pixels, projection.receptive_fields, strict=True):
-        (top, bottom), (left, right) = field.tolist() if crop else [(0, pixels.shape[1]), (0, pixels.shape[2])]
+    whole = [(0, extent) for extent in shape[2:]]
+    for row, (unit, field) in enumerate(zip(projection.units, projection.receptive_fields.tolist(), strict=True)):
+        (top, bottom), (left, right) = box = field if crop else whole
         patches.append(shown[unit.sample][top:bottom, left:right])
-        signed.append(signed_as_rgb(pixels[:, top:bottom, left:right], largest))
+        signed.append(signed_as_rgb(projection.cut(row, box), largest))
         ends.append((top == 0, left == 0))
     return list(zip(same_size(patches, ends), same_size(signed, ends), strict=True))
 
@@ -314,16 +316,16 @@ def _(result: Reconstruction, **options: Any) -> Figure:
 def _check_picture(what: str, value: Any) -> Tensor:
     """Check an image or attributions (C, H, W). Raises InputError for anything else."""
     picture: Tensor = checked_as(TENSOR, what, value)
-    _check_dimensions(what, picture, 3, "(C, H, W)")
+    _check_dimensions(what, picture.shape, 3, "(C, H, W)")
     return picture
 
 
-def _check_dimensions(what: str, picture: Tensor, dimensions: int, wanted: str) -> None:
-    if picture.ndim != dimensions or 0 in picture.shape:
-        raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(picture.shape)}")
+def _check_dimensions(what: str, shape: Sequence[int], dimensions: int, wanted: str) -> None:
+    if len(shape) != dimensions or 0 in shape:
+        raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(shape)}")
 
 
-def _shared_scale(pictures: Tensor, scale: str) -> float | None:
+def _shared_scale(pictures: Iterable[Tensor], scale: str) -> float | None:
     if not known(scale, ("each", "shared")):
         raise InputError(f"the scale is 'each' or 'shared', not {described(scale)}")
     return max(map(display_scale, pictures)) if scale == "shared" else None

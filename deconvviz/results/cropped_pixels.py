@@ -83,6 +83,10 @@ class CroppedPixels:
         """The units in the given `rows` (n,), in this order."""
         return CroppedPixels(self.values[rows.to(self.values.device)], self.starts[rows.cpu()], self.shape)
 
+    def cpu(self) -> CroppedPixels:
+        """The same on the CPU."""
+        return CroppedPixels(self.values.cpu(), self.starts, self.shape)
+
     def whole(self) -> Tensor:
         """The images, (units, *shape)."""
         images = zeros((len(self), *self.shape), self.values.dtype, self.values.device)

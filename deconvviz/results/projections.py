@@ -113,6 +113,17 @@ class Projection(Result):
         return held.one(row) if isinstance(held, CroppedPixels) else held[row]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one unit's pixels, that of the input without its batch axis."""
+        held = self.held
+        return held.shape if isinstance(held, CroppedPixels) else tuple(held.shape[1:])
+
+    def cpu(self) -> Projection:
+        """The same with its pixels on the CPU."""
+        others = {name: pixels.cpu() for name, pixels in self.others.items()}
+        return dataclasses.replace(self, pixels=cast(torch.Tensor, self.held.cpu()), others=others)
+
+    @property
     def held(self) -> torch.Tensor | CroppedPixels:
         """The pixels as they are held in memory: whole images, or windows of them."""
         held: torch.Tensor | CroppedPixels = vars(self)["pixels"]
