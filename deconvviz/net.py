@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -34,7 +35,7 @@ from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
-from deconvviz.projection.units import ChosenUnits, Position, check_finite_activations, checked_units
+from deconvviz.projection.units import ChosenUnits, Position, checked_units
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
@@ -136,8 +137,7 @@ class DeconvNet:
         """
         wanted = layer_names(layers, self.model)
         call = self._prepared(inputs)
-        settings = settings_of(self.model, call.first)
-        return Trace(self._record(call, wanted), self.style, call, wanted, settings=settings)
+        return self._trace(call, wanted)
 
     @on_the_cpu
     def project(
@@ -217,10 +217,12 @@ class DeconvNet:
                     options = replace(options, window="full")
             elif plan is not None:
                 options = replace(options, window=plan.window)
-        trace = self._traced(inputs, choice.layer)
+        met = Met()
+        trace = self._traced(inputs, choice.layer, met)
         if trace.layer(choice.layer).value.id not in trace.apart and trace.tape.samples > 1:
+            met.finite.settle()
             return self._project_one_by_one(trace, choice, options)
-        return self._project_trace(trace, choice, options)
+        return self._project_trace(trace, choice, options, met)
 
     def _crop_plan(self, call: Call, choice: UnitChoice) -> CropPlan | None:
         """How to project from crops; None if what runs on the images cannot be known before they are recorded."""
@@ -247,39 +249,39 @@ class DeconvNet:
         ]
         return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
 
-    def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions) -> Projection:
-        value, samples = trace.layer(choice.layer).value, trace.tape.samples
-        chosen = choice.units(trace.activations_of(choice.layer))
-        pixels, met = self._back(trace, value, chosen, options)
+    def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions, met: Met) -> Projection:
+        value, activations = trace.layer(choice.layer).value, trace.activations_of(choice.layer)
+        activations.watch(met.finite)
+        chosen = choice.units(activations)
+        pixels = self._back(trace, value, chosen, options, met)
+        units, places = chosen.read(met.finite)
         self._check(met)
         return Projection(
             pixels=pixels[0],
-            units=chosen.units,
-            receptive_fields=torch.from_numpy(
-                receptive_fields(trace.tape, value, chosen.map_places(value.shape, samples))
-            ),
+            units=units,
+            receptive_fields=torch.from_numpy(receptive_fields(trace.tape, value, places)),
             images=images.displayed(trace.call.first, self.preprocess),
             provenance=self._provenance(choice.layer, options.seed, met, trace.settings),
             others=trace.others(pixels),
         )
 
     def _back(
-        self, trace: Trace, value: Value, chosen: ChosenUnits, options: ProjectionOptions
-    ) -> tuple[list[Tensor], Met]:
+        self, trace: Trace, value: Value, chosen: ChosenUnits, options: ProjectionOptions, met: Met
+    ) -> list[Tensor]:
         """The units' pixels per input, on crops if the options allow that and it is less work.
 
         Pixels from crops are `CroppedPixels`, of which a `Projection` makes tensors.
         """
-        apart, ones, met = value.id in trace.apart, options.seed == "one", Met()
+        apart, ones = value.id in trace.apart, options.seed == "one"
         if options.window == "auto" and apart and channel_axis(trace.tape, value) == 1:
-            x = trace.call.first
-            pixels = project_trace(trace.tape, self.style, value, chosen.places(), x=x, ones=ones, met=met)
+            x, count, places = trace.call.first, len(chosen.seeds), partial(chosen.places, met.finite)
+            pixels = project_trace(trace.tape, self.style, value, places, count=count, x=x, ones=ones, met=met)
             if pixels is not None:
-                return [cast(Tensor, pixels)], met
+                return [cast(Tensor, pixels)]
         seeds = chosen.seeds
         if ones:
             seeds = replace(seeds, values=torch.ones_like(seeds.values))
-        return project(trace.tape, self.style, value, seeds, apart)
+        return project(trace.tape, self.style, value, seeds, apart, met=met)
 
     def _template(self, call: Call, layer: str) -> Tape | None:
         """The operations that run on one image, without numbers; None if the model takes more than an image."""
@@ -310,19 +312,21 @@ class DeconvNet:
             InputError: As for `project`, or if the signal does not fit the layer.
             UnsupportedOperation: As for `project`.
         """
-        layer = layer_name(layer, self.model)
-        trace = self._traced(inputs, layer)
+        layer, met = layer_name(layer, self.model), Met()
+        trace = self._traced(inputs, layer, met)
         self.check_samples(trace, layer)
-        return self.sent_back(trace, layer, signal=signal)
+        return self.sent_back(trace, layer, signal=signal, met=met)
 
-    def sent_back(self, trace: Trace, layer: str, *, signal: Tensor | None = None) -> Reconstruction:
+    def sent_back(
+        self, trace: Trace, layer: str, *, signal: Tensor | None = None, met: Met | None = None
+    ) -> Reconstruction:
         """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
-        value = trace.layer(layer).value
-        check_finite_activations(layer, trace.activations[layer])
-        sent = trace.activations[layer]
+        value, sent = trace.layer(layer).value, trace.activations[layer]
+        met = Met() if met is None else met
+        trace.activations_of(layer).watch(met.finite)
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
-        pixels, met = reconstruct(trace.tape, self.style, value, sent)
+        pixels = reconstruct(trace.tape, self.style, value, sent, met=met)
         self._check(met)
         shown = images.displayed(trace.call.first, self.preprocess)
         return Reconstruction(
@@ -332,8 +336,21 @@ class DeconvNet:
             trace.others(pixels),
         )
 
-    def _traced(self, inputs: Any, layer: str) -> Trace:
-        return inputs if isinstance(inputs, Trace) else self.trace(inputs, [layer])
+    def _traced(self, inputs: Any, layer: str, met: Met) -> Trace:
+        """The inputs' run up to a layer; whether they are finite is checked with `met`."""
+        if isinstance(inputs, Trace):
+            return inputs
+        call = self._prepared(inputs, finite=False)
+        call.watch(met.finite)
+        try:
+            return self._trace(call, [layer])
+        except Exception:
+            met.finite.settle()  # a model may fail because of them
+            raise
+
+    def _trace(self, call: Call, wanted: Collection[str] | None) -> Trace:
+        settings = settings_of(self.model, call.first)
+        return Trace(self._record(call, wanted), self.style, call, wanted, settings=settings)
 
     def check_samples(self, trace: Trace, layer: str) -> None:
         """Raise InputError if a sample has other activations in the batch than it has alone."""

@@ -181,7 +181,7 @@ def _check_strongest(source: AtlasSource, units: Mapping[str, list[ListedUnit]])
             listed = max(of_layer, key=lambda unit: float(top.values[layer][unit.channel, unit.rank]))
             activations = source.net.trace(pictures.load(listed.image)[0][None], layer).activations_of(layer)
             check_channels(top, layer, activations.tensor.shape[activations.channel_axis])
-            (unit,), _ = units_at(activations, [(0, listed.channel, listed.position)])
+            (unit,) = units_at(activations, [(0, listed.channel, listed.position)]).units
             recomputed = [(listed.image, listed.channel, listed.rank, unit.activation)]
             check_recomputed(top, layer, pictures.dtype, recomputed)
 

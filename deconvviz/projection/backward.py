@@ -23,7 +23,8 @@ from deconvviz.operations.registry import Mirror, rule_for
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.styles import Style
 from deconvviz.operations.vector_jacobian import adjoint, linearised
-from deconvviz.projection.batchnorm_folding import folded
+from deconvviz.projection.batchnorm_folding import folded, signal_layout
+from deconvviz.projection.device_costs import signal_bytes
 from deconvviz.projection.finite_checks import FiniteChecks
 from deconvviz.projection.half_precision import WideTape, widened
 from deconvviz.recording.detached import detaches, stopping
@@ -31,7 +32,6 @@ from deconvviz.recording.isolation import check_threads
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value
 
-SIGNAL_BUDGET = 128 * 2**20  # bytes of signals that travel at once; more is slower, since it does not fit the caches
 WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time
 
 
@@ -94,8 +94,8 @@ def samples_apart(tape: Tape, style: Style) -> frozenset[int]:
 
 
 def project(
-    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, *, budget: int = SIGNAL_BUDGET
-) -> tuple[list[Tensor], Met]:
+    tape: Tape, style: Style, layer: Value, seeds: Seeds, apart: bool, *, met: Met, budget: int | None = None
+) -> list[Tensor]:
     """Project units of one layer.
 
     Args:
@@ -104,11 +104,12 @@ def project(
         layer: The value whose units are projected.
         seeds: The units.
         apart: Whether `layer` is among `samples_apart`. If not, there must be one sample.
-        budget: Bytes of signals that may travel at once. Running out of memory halves the batch of units.
+        met: Receives what is met on the way.
+        budget: Bytes of signals that may travel at once; None for what suits the device. Running out of memory halves
+            the batch of units.
 
     Returns:
-        For each input of the model that carries a signal, the pixels (units, *input shape without batch); and what was
-        met on the way.
+        For each input of the model that carries a signal, the pixels (units, *input shape without batch).
 
     Raises:
         UnsupportedOperation: No part of the signal reaches the input.
@@ -116,17 +117,18 @@ def project(
     """
     check_constants(tape)
     tape, layer = widened(tape, style, layer)
-    met = Met()
     inputs = [value for value in tape.inputs if value.carries_signal]
     shapes = [v.shape[1:] if v.shape[:1] == (tape.samples,) else v.shape for v in inputs]
     pixels = [
         torch.zeros((len(seeds), *shape), dtype=v.dtype, device=v.device)
         for v, shape in zip(inputs, shapes, strict=True)
     ]
+    budget = signal_bytes(layer.device) if budget is None else budget
     chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
     layout = torch.contiguous_format
     if min(chunk, len(seeds)) >= WORTH_FOLDING and len(layer.shape) == 4:
-        tape, layout = folded(tape, style, layer), torch.channels_last
+        layout = signal_layout(tape, layer)
+        tape = folded(tape, style, layer, layout)
 
     def send_back(batch: slice) -> None:
         part = seeds[batch]
@@ -138,7 +140,7 @@ def project(
                 met.finite.watch(arrived[value.id], refuse_arrived, kept=image[batch])
 
     in_batches(len(seeds), chunk, send_back)
-    return pixels, met
+    return pixels
 
 
 def in_batches(count: int, size: int, run: Callable[[slice], None]) -> int:
@@ -161,16 +163,15 @@ def in_batches(count: int, size: int, run: Callable[[slice], None]) -> int:
     return size
 
 
-def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor) -> tuple[list[Tensor], Met]:
+def reconstruct(tape: Tape, style: Style, layer: Value, signal: Tensor, *, met: Met) -> list[Tensor]:
     """Send back a signal at all units of a layer at once. Returns the same as `project`."""
     check_constants(tape)
     tape, layer = widened(tape, style, layer)
-    met = Met()
     arrived = walk(tape, style, layer, signal.to(layer.dtype), None, met=met)
     for part in arrived.values():
         met.finite.watch(part, refuse_arrived)
     inputs = [value for value in tape.inputs if value.carries_signal]
-    return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs], met
+    return [arrived.get(v.id, torch.zeros(v.shape, dtype=v.dtype, device=v.device)).clone() for v in inputs]
 
 
 def undisturbed(device: torch.device) -> Restored:

@@ -1,12 +1,13 @@
 """A tape made ready for walks of many units: the same signals, with fewer and faster operations.
 
-Filters are laid out channels last, and with them all signals that pass them. The factor of a normalisation that stands
+Filters are laid out like the signals that pass them, on a CPU channels last. The factor of a normalisation that stands
 behind a convolution goes into the filters, which is one pass over the filters instead of one over every unit's signal.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -19,8 +20,25 @@ from deconvviz.operations.styles import Style
 from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 
-def folded(tape: Tape, style: Style, layer: Value) -> Tape:
-    """The tape, to be walked back from `layer` under `style`."""
+def signal_layout(tape: Tape, layer: Value) -> torch.memory_format:
+    """The layout of signals (units, C, H, W) of many units: on a CPU channels last, elsewhere that of the filters."""
+    last = torch.channels_last
+    filters = (tape.data[value.id] for value in _filters(tape) if value.id in tape.data)
+    chosen = layer.device.type == "cpu" or any(
+        not numbers.is_contiguous() and numbers.is_contiguous(memory_format=last) for numbers in filters
+    )
+    return last if chosen else torch.contiguous_format
+
+
+def _filters(tape: Tape) -> Iterator[Value]:
+    """The filters of two-dimensional convolutions."""
+    for operation in tape.operations:
+        if operation.label == "aten.convolution" and len(operation["weight"].shape) == 4:
+            yield operation["weight"]
+
+
+def folded(tape: Tape, style: Style, layer: Value, layout: torch.memory_format = torch.channels_last) -> Tape:
+    """The tape, to be walked back from `layer` under `style`, with its filters in a layout."""
     data = tape.data.copy()
     readers = Counter(value.id for operation in tape.operations for value in operation.inputs)
     normalised: dict[int, Operation] = {}  # by the id of what is normalised, and nothing else is done with
@@ -44,7 +62,7 @@ def folded(tape: Tape, style: Style, layer: Value) -> Tape:
             filters = filters * channel_factors(Step(norm, tape, None)).to(filters.dtype).view(-1, 1, 1, 1)
             done.add(norm)
             operations.append(_merged(operation, norm, weight))
-        data[operations[-1]["weight"].id] = filters.contiguous(memory_format=torch.channels_last)
+        data[operations[-1]["weight"].id] = filters.contiguous(memory_format=layout)
     return replace(tape, data=data, operations=operations)
 
 

@@ -66,16 +66,21 @@ def project_trace(
     trace: Tape,
     style: Style,
     layer: Value,
-    places: Sequence[tuple[int, int, Sequence[int]]],
+    places: Callable[[], Sequence[tuple[int, int, Sequence[int]]]],
     *,
+    count: int,
     x: Tensor,
     ones: bool,
     met: Met,
 ) -> CroppedPixels | None:
-    """As `backward.project`, on crops of a run recorded on `x`; None if that is not possible, or more work."""
-    if not may_pay(trace, len(places)):
+    """As `backward.project`, on crops of a run recorded on `x`; None if that is not possible, or more work.
+
+    places: Sample, channel and position of the `count` units; asked for if crops may be less work, since the positions
+        may have to be read from the device.
+    """
+    if not may_pay(trace, count):
         return None
-    units = UnitCrops.of(trace, style, layer, places)
+    units = UnitCrops.of(trace, style, layer, places())
     if units is None or not units.pay_back():
         return None
     check_constants(trace)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-MEMORY_SHARE = 4  # crops of a batch take at most this part of what an accelerator has free
+MEMORY_SHARE = 4  # a batch takes at most this part of what an accelerator has free
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,18 @@ class DeviceCosts:
         element: Reading and writing an element of a map costs about as much as this many multiplications.
         large: From this work per unit, units near the border go apart, so that nothing outside the map is computed.
         crop_bytes: Bytes of all crops of a batch.
+        signal_bytes: Bytes of signals that travel back at once on whole maps. On a CPU, more would leave the caches.
     """
 
     writing: float
     element: float
     large: float
     crop_bytes: int
+    signal_bytes: int
 
 
-CPU = DeviceCosts(writing=1e7, element=24, large=3e8, crop_bytes=256 * 2**20)
-ACCELERATOR = DeviceCosts(writing=1e9, element=48, large=float("inf"), crop_bytes=2**32)
+CPU = DeviceCosts(writing=1e7, element=24, large=3e8, crop_bytes=256 * 2**20, signal_bytes=128 * 2**20)
+ACCELERATOR = DeviceCosts(writing=1e9, element=48, large=float("inf"), crop_bytes=2**32, signal_bytes=2**34)
 
 
 def costs_of(device: torch.device) -> DeviceCosts:
@@ -42,7 +44,15 @@ def costs_of(device: torch.device) -> DeviceCosts:
 
 def crop_bytes(device: torch.device) -> int:
     """How many bytes the crops of a batch may take: on an accelerator, a part of what is free there."""
-    most = costs_of(device).crop_bytes
+    return _share_of_free(costs_of(device).crop_bytes, device)
+
+
+def signal_bytes(device: torch.device) -> int:
+    """How many bytes of signals may travel at once on whole maps."""
+    return _share_of_free(costs_of(device).signal_bytes, device)
+
+
+def _share_of_free(most: int, device: torch.device) -> int:
     free = free_bytes(device)
     return most if free is None else max(1, min(most, free // MEMORY_SHARE))
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.projection.half_precision import wide
+from deconvviz.recording.placement import read_back
 
 
 class _Check(NamedTuple):
@@ -47,23 +48,32 @@ class FiniteChecks:
         if not numbers.is_meta:
             self._waiting.append(_Check(sum_is_finite(numbers), numbers if kept is None else kept, complain))
 
-    def settle(self) -> None:
-        """Read all answers, and let the first check that fails complain."""
+    def settle(self, *numbers: Tensor) -> list[Tensor]:
+        """Read all answers, and let the first check that fails complain.
+
+        Args:
+            *numbers: Numbers to read by the same copy.
+
+        Returns:
+            The numbers, on the CPU.
+        """
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        device = waiting[0].answer.device
-        answers = torch.stack([check.answer.to(device) for check in waiting]).tolist()
-        for check, answer in zip(waiting, answers, strict=True):
+        answers, *found = read_back([_together([check.answer for check in waiting]), *numbers])
+        for check, answer in zip(waiting, answers.tolist(), strict=True):
             if not answer and not is_finite(check.numbers):  # a sum may overflow by itself
                 check.complain(check.numbers)
+        return found
+
+
+def _together(answers: list[Tensor]) -> Tensor:
+    return torch.stack([answer.to(answers[0].device) for answer in answers]) if answers else torch.zeros(0)
 
 
 def sum_is_finite(numbers: Tensor) -> Tensor:
     """Whether the sum of numbers is finite, as a boolean on their device; then all of them are."""
     if numbers.dtype.itemsize == 1 or numbers.dtype == torch.complex32:  # in which torch does not calculate
         numbers = numbers.to(wide(numbers.dtype))
-    return torch.isfinite(numbers.sum())
+    return torch.isfinite(numbers.sum(dtype=wide(numbers.dtype)))  # that of many halves would overflow
 
 
 def is_finite(numbers: Tensor) -> bool:

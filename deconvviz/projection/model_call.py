@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.images import to_input
-from deconvviz.projection.finite_checks import is_finite
+from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.tape import Layer, mapped, paths
@@ -30,6 +31,16 @@ class Call:
         """The floating-point tensors by where they stand: ``[0]``, ``[mask]``, ``[0][1]``."""
         every = paths({**dict(enumerate(self.args)), **self.kwargs})
         return {path: tensor for path, tensor in every if tensor.is_floating_point() or tensor.is_complex()}
+
+    def named(self) -> dict[str, Tensor]:
+        """The same tensors by what a message calls them."""
+        tensors = self.tensors()
+        return {f"argument {path}" if len(tensors) > 1 else "the input": tensor for path, tensor in tensors.items()}
+
+    def watch(self, finite: FiniteChecks) -> None:
+        """Have it checked whether the tensors are finite."""
+        for name, tensor in self.named().items():
+            finite.watch(tensor, partial(refuse_not_finite, name=name))
 
     @property
     def first(self) -> Tensor:
@@ -49,7 +60,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
 
     inputs: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
         of keyword arguments.
-    finite: whether to look at every number now; otherwise `check_finite` does, of what is read.
+    finite: whether to look at every number now; otherwise the caller does, of what is read.
 
     Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
     """
@@ -67,8 +78,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
     tensors = call.tensors()
     if not tensors:
         raise InputError("there is no floating-point tensor among the arguments, so there is nothing to project to")
-    for path, tensor in tensors.items():
-        name = f"argument {path}" if len(tensors) > 1 else "the input"
+    for name, tensor in call.named().items():
         check_dense(tensor, name)
         if 0 in tensor.shape:
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")

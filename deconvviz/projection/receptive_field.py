@@ -99,7 +99,9 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
     return {v.id: windows.get(v.id, nothing_seen(count, len(v.shape))) for v in tape.inputs}
 
 
-def receptive_fields(tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]]) -> NDArray[np.int64]:
+def receptive_fields(
+    tape: Tape, layer: Value, positions: Sequence[Sequence[int | None]] | NDArray[np.int64]
+) -> NDArray[np.int64]:
     """The input pixels that units of a layer see.
 
     Args:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.arguments import described, is_whole, listed, whole
 from deconvviz.errors import InputError
 from deconvviz.projection.backward import Seeds
+from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.results import Unit
 
@@ -40,43 +43,106 @@ class LayerActivations:
         """The activations as a tensor (samples, elements)."""
         return self.tensor.reshape(self.samples, -1)
 
-    def map_indices(self) -> Tensor:
-        """Index of each unit in its sample's flattened activations, (channels, *positions).
+    @property
+    def channels(self) -> int:
+        """The number of channels.
 
         Raises:
-            InputError: If the layer returns a single number, or some activations are not finite.
+            InputError: If the layer returns a single number.
         """
-        check_finite_activations(self.layer, self.tensor)
         if not self.tensor.ndim:
             raise InputError(
                 f"layer {self.layer!r} returns a single number, which has no channels; reconstruct from it instead"
             )
-        part = sample_shape(self.tensor.shape, self.samples)
-        indices = torch.arange(torch.Size(part).numel()).view(part).movedim(self.channel_axis, 0)
-        # A single row per sample is not a position; a single number per sample is its only channel.
-        return indices.squeeze(1) if part[0] == 1 and len(part) > 1 else indices
+        return self._part[self.channel_axis]
 
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The size of a channel's map."""
+        dims = self._part[: self.channel_axis] + self._part[self.channel_axis + 1 :]
+        # One row per sample is no position of its own; one number per sample is its only channel.
+        return dims[1:] if self._part[0] == 1 and dims[:1] == (1,) else dims
 
-class ChosenUnits(NamedTuple):
-    """Units of a layer, and the seeds that hold their activations, in the same order."""
+    def maps(self, channels: list[int]) -> Tensor:
+        """The maps of some channels, (samples, channels, positions)."""
+        every = self.tensor.reshape(self.samples, *self._part).movedim(self.channel_axis + 1, 1)
+        every = every.reshape(self.samples, self.channels, -1)
+        return every if channels == list(range(self.channels)) else every[:, channels]
 
-    units: tuple[Unit, ...]
-    seeds: Seeds
-
-    def places(self) -> list[UnitPlace]:
-        """Sample, channel and position of each unit."""
-        return [(unit.sample, unit.channel, unit.position) for unit in self.units]
-
-    def map_places(self, shape: Sequence[int], samples: int) -> list[list[int]]:
-        """Index of each unit in its sample's part of the layer's tensor, without the rows along axis 0.
+    def index(self, channels: Tensor, positions: Tensor) -> Tensor:
+        """Where units lie in their sample's flattened activations.
 
         Args:
-            shape: Shape of the layer's tensor for the whole batch.
-            samples: Number of samples in the batch.
+            channels: The channel of each.
+            positions: Their indices in the flattened map of their channel.
         """
-        _, *axes = torch.unravel_index(self.seeds.indices, sample_shape(shape, samples))
-        places: list[list[int]] = torch.stack(axes, 1).tolist() if axes else [[]] * len(self.units)
-        return places
+        inner = torch.Size(self._part[self.channel_axis + 1 :]).numel()  # of the axes behind that of the channels
+        if self.channel_axis == 0 or torch.Size(self._part[: self.channel_axis]).numel() == 1:
+            return channels * inner + positions
+        return (positions // inner * self.channels + channels) * inner + positions % inner
+
+    def places(self, channels: Tensor, positions: Tensor) -> NDArray[np.int64]:
+        """Where units lie in their sample's part of the tensor, without the rows along axis 0, (units, axes)."""
+        axes = np.unravel_index(self.index(channels, positions).numpy(), self._part)[1:]
+        return np.stack(axes, 1) if axes else np.zeros((len(positions), 0), np.int64)
+
+    def watch(self, finite: FiniteChecks) -> None:
+        """Have it checked whether the activations are finite.
+
+        Raises:
+            InputError: If they have no values.
+        """
+        check_has_values(self.layer, self.tensor)
+        finite.watch(self.tensor, partial(_refuse_activations, self.layer))
+
+    @property
+    def _part(self) -> tuple[int, ...]:
+        return sample_shape(self.tensor.shape, self.samples)
+
+
+@dataclass(frozen=True)
+class ChosenUnits:
+    """Units of a layer. Where they lie and how active they are may still be known on the device alone.
+
+    Attributes:
+        activations: What the layer returned.
+        channels: (units,), the channel of each.
+        positions: (units,), the index of each in the flattened map of its channel, where the activations lie.
+        seeds: Their seeds, which hold their activations.
+    """
+
+    activations: LayerActivations
+    channels: Tensor
+    positions: Tensor
+    seeds: Seeds
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The units. Raises InputError if the activations are not all finite."""
+        finite = FiniteChecks()
+        self.activations.watch(finite)
+        return self.read(finite)[0]
+
+    def places(self, finite: FiniteChecks) -> list[UnitPlace]:
+        """Sample, channel and position of each; `finite` as for `read`."""
+        return [(unit.sample, unit.channel, unit.position) for unit in self.read(finite)[0]]
+
+    def read(self, finite: FiniteChecks) -> tuple[tuple[Unit, ...], NDArray[np.int64]]:
+        """The units, and where they lie in the layer's tensor, as `LayerActivations.places` says.
+
+        Args:
+            finite: Checks to settle by the same reading.
+        """
+        values, positions = finite.settle(self.seeds.values, self.positions)
+        dims, layer = self.activations.dims, self.activations.layer
+        places = np.stack(np.unravel_index(positions.numpy(), dims), 1).tolist() if dims else [()] * len(positions)
+        units = tuple(
+            Unit(sample, layer, channel, tuple(place), value)
+            for sample, channel, place, value in zip(
+                self.seeds.samples.tolist(), self.channels.tolist(), places, values.tolist(), strict=True
+            )
+        )
+        return units, self.activations.places(self.channels, positions)
 
 
 def one_each(asked_for: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
@@ -116,29 +182,22 @@ def choose_units(activations: LayerActivations, channel: Any, position: Position
     Raises:
         InputError: If the layer does not have such channels or positions.
     """
-    layer, samples = activations.layer, activations.samples
-    indices = activations.map_indices()
-    dims = tuple(indices.shape[1:])
-    channels = channels_of(channel, len(indices), layer)
-    indices = indices[channels].reshape(len(channels), -1)  # (chosen channels, positions)
-    values = activations.by_sample().cpu()[:, indices]  # (samples, channels, positions)
+    samples, dims, device = activations.samples, activations.dims, activations.tensor.device
+    channels = channels_of(channel, activations.channels, activations.layer)
+    maps = activations.maps(channels)
     if isinstance(position, str) and position == "all":
-        chosen = torch.arange(indices.shape[1]).expand(values.shape)
+        chosen = torch.arange(maps.shape[2]).to(device).expand(maps.shape)
     elif isinstance(position, str) and position == "max":
-        chosen = values.argmax(-1, keepdim=True)
+        chosen = maps.argmax(-1, keepdim=True)
     else:
-        chosen = _flat_positions(position, dims, samples, layer)[:, None, None].expand(-1, len(channels), 1)
-    picked, flat = values.gather(-1, chosen), indices.expand(samples, -1, -1).gather(-1, chosen)
-    owners = torch.arange(samples)[:, None, None].expand(chosen.shape)
-    numbers = torch.tensor(channels)[None, :, None].expand(chosen.shape)
-    places = torch.stack(torch.unravel_index(chosen.flatten(), dims), 1).tolist() if dims else [[]] * chosen.numel()
-    units = tuple(
-        Unit(sample, layer, number, tuple(place), activation)
-        for sample, number, place, activation in zip(
-            owners.flatten().tolist(), numbers.flatten().tolist(), places, picked.flatten().tolist(), strict=True
-        )
-    )
-    return ChosenUnits(units, Seeds(owners.flatten(), flat.flatten(), picked.flatten()))
+        flat = _flat_positions(position, dims, samples, activations.layer).to(device)
+        chosen = flat[:, None, None].expand(-1, len(channels), 1)
+    numbers = torch.tensor(channels)
+    each = chosen.shape[2]
+    owners = torch.arange(samples).repeat_interleave(len(channels) * each)
+    indices = activations.index(numbers.to(device)[:, None], chosen).flatten()
+    seeds = Seeds(owners, indices, maps.gather(-1, chosen).flatten())
+    return ChosenUnits(activations, numbers.repeat_interleave(each).repeat(samples), chosen.flatten(), seeds)
 
 
 def places_of(layer: str, shape: Sequence[int], samples: int, channel: Any, position: Position) -> list[UnitPlace]:
@@ -170,17 +229,18 @@ def units_at(activations: LayerActivations, places: Sequence[UnitPlace]) -> Chos
     Raises:
         InputError: If there is no unit at one of the places.
     """
-    indices = activations.map_indices()
-    check_units(activations.layer, (1, *indices.shape), activations.samples, places)
-    owners = torch.tensor([sample for sample, _, _ in places])
-    flat = torch.tensor([int(indices[(channel, *position)]) for _, channel, position in places])
+    dims = activations.dims
+    check_units(activations.layer, (1, activations.channels, *dims), activations.samples, places)
+    table = torch.tensor([(sample, channel, *position) for sample, channel, position in places])
+    owners, channels = table[:, 0], table[:, 1]
+    positions = torch.zeros_like(owners)
+    for axis, size in enumerate(dims, 2):
+        positions = positions * size + table[:, axis]
+    indices = activations.index(channels, positions)
+    at_unit = owners * (activations.tensor.numel() // activations.samples) + indices
     device = activations.tensor.device
-    values = activations.by_sample()[owners.to(device), flat.to(device)].cpu()
-    units = tuple(
-        Unit(sample, activations.layer, channel, tuple(map(int, position)), activation)
-        for (sample, channel, position), activation in zip(places, values.tolist(), strict=True)
-    )
-    return ChosenUnits(units, Seeds(owners, flat, values))
+    values = activations.tensor.reshape(-1)[at_unit.to(device)]
+    return ChosenUnits(activations, channels, positions, Seeds(owners, indices, values))
 
 
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -232,10 +292,19 @@ def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence
 
 def check_finite_activations(layer: str, activations: Tensor) -> None:
     """Raise InputError where the activations hold NaN or infinity."""
+    check_has_values(layer, activations)
+    if not is_finite(activations):
+        _refuse_activations(layer, activations)
+
+
+def check_has_values(layer: str, activations: Tensor) -> None:
+    """Raise InputError for activations on the device meta."""
     if activations.is_meta:
         raise InputError(f"the activations of layer {layer!r} are on the device meta, which has no values")
-    if not bool(torch.isfinite(activations).all()):
-        raise InputError(f"the activations of layer {layer!r} are not all finite on this input{overflow(activations)}")
+
+
+def _refuse_activations(layer: str, activations: Tensor) -> None:
+    raise InputError(f"the activations of layer {layer!r} are not all finite on this input{overflow(activations)}")
 
 
 def overflow(numbers: Tensor) -> str:

@@ -134,7 +134,7 @@ def test_whole_maps_are_made_once_on_the_way_back_over_many_writes(monkeypatch):
         made.clear()
         cloned.clear()
         seeds = backward.Seeds(torch.tensor([0]), torch.tensor([4 * steps - 1]), torch.ones(1))
-        backward.project(tape, STYLES["gradient"], layer, seeds, True)
+        backward.project(tape, STYLES["gradient"], layer, seeds, True, met=backward.Met())
         assert len(made) <= 3
         assert sum(numel == 4 * steps for numel in cloned) <= 1
 
