@@ -40,12 +40,17 @@ def strongest(maps: Tensor, values: Tensor, places: Tensor) -> None:
 
 def _by_blocks(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima and their places: the maximum of each block, the first block that has the map's, and the place in it."""
+    size, last = _block(maps), _channels_last(maps)
     count = maps.shape[2]
-    size = _block(maps)
     if size >= count:
         return maps.max(2)
-    last = maps.stride(1) < maps.stride(2)  # channels last: blocks lie before channels, as in memory
-    rows = maps.movedim(1, 2) if last else maps
+    if not last and maps.is_contiguous() and count % size == 0:  # a block is a row of the memory, and copied as such
+        rows = maps.view(-1, size)
+        values, block = rows.amax(1).view(*maps.shape[:2], -1).max(2)
+        first = torch.arange(0, len(rows), count // size, device=maps.device).view_as(block)
+        within = rows.index_select(0, (first + block).flatten()).argmax(1).view_as(block)
+        return values, block * size + within
+    rows = maps.movedim(1, 2) if last else maps  # channels last: blocks lie before channels, as in memory
     axis = 1 if last else 2  # along which the positions lie
     whole = rows.narrow(axis, 0, count // size * size).unflatten(axis, (-1, size)).amax(axis + 1)
     if count % size:
@@ -59,12 +64,17 @@ def _by_blocks(maps: Tensor) -> tuple[Tensor, Tensor]:
     return values, start + rows.gather(axis, where + steps).argmax(axis)
 
 
+def _channels_last(maps: Tensor) -> bool:
+    return maps.stride(1) < maps.stride(2)
+
+
 def _block(maps: Tensor) -> int:
     """How many positions to reduce together, as was fastest on maps of 7 x 7 to 224 x 224."""
     count = maps.shape[2]
-    if maps.stride(1) < maps.stride(2):
+    if _channels_last(maps):
         return max(4, math.isqrt(count) // 2)
-    return BLOCK if count > 4 * BLOCK else math.isqrt(count)
+    wanted = BLOCK if count > 4 * BLOCK else math.isqrt(count)
+    return next((size for size in range(wanted, wanted // 2, -1) if count % size == 0), wanted)
 
 
 def several(
