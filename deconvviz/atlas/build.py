@@ -183,7 +183,7 @@ def _check_strongest(source: AtlasSource, units: Mapping[str, list[ListedUnit]])
             check_channels(top, layer, activations.tensor.shape[activations.channel_axis])
             (unit,) = units_at(activations, [(0, listed.channel, listed.position)]).units
             recomputed = [(listed.image, listed.channel, listed.rank, unit.activation)]
-            check_recomputed(top, layer, pictures.dtype, recomputed)
+            check_recomputed(top, layer, pictures.dtype, recomputed, pictures.check_steady)
 
 
 # What the atlas says

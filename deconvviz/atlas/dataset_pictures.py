@@ -12,6 +12,7 @@ from deconvviz import images
 from deconvviz.atlas.records import Picture
 from deconvviz.data.batches import numbered
 from deconvviz.data.naming import classes_of, name_of_item, short_name
+from deconvviz.data.steadiness import changed, changes
 from deconvviz.errors import DataError, InputError
 from deconvviz.net import DeconvNet
 from deconvviz.recording.placement import Placement
@@ -47,6 +48,11 @@ class DatasetPictures:
                 f"images of one size; give the network a preprocess that makes them alike and scan again"
             )
         return self._placement.moved(item.image), self._label(item.label)
+
+    def check_steady(self, number: int) -> None:
+        """Raise InputError if an image is another one each time it is read."""
+        if changes(lambda: self.load(number)[0]):
+            raise changed(self.name(number))
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -71,7 +71,11 @@ def _statistics_misfit(statistics: ChannelStatistics, channels: int) -> str:
 
 
 def check_recomputed(
-    top: TopActivations, layer: str, dtype: torch.dtype, recomputed: Iterable[tuple[int, int, int, float]]
+    top: TopActivations,
+    layer: str,
+    dtype: torch.dtype,
+    recomputed: Iterable[tuple[int, int, int, float]],
+    check_steady: Callable[[int], None],
 ) -> None:
     """Check that units are as strong as a scan found them, up to rounding.
 
@@ -80,6 +84,7 @@ def check_recomputed(
         layer: The units' layer.
         dtype: Type of the network's parameters.
         recomputed: Per unit its image, channel, rank in the channel's list and activation.
+        check_steady: Raises InputError if an image is another one each time it is read.
 
     Raises:
         InputError: If one is not.
@@ -89,6 +94,7 @@ def check_recomputed(
     for image, channel, rank, activation in recomputed:
         before = float(values[channel, rank])
         if not abs(activation - before) <= allowed:
+            check_steady(image)
             raise InputError(
                 f"in image {image} the scan found {before:.4g} for channel {channel} of layer {layer!r}, but now it is "
                 f"{activation:.4g}: the dataset or the network has changed; scan again"

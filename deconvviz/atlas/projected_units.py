@@ -175,7 +175,8 @@ class LayerProjections:
             (listed.image, listed.channel, listed.rank, unit.activation)
             for (_, listed), unit in zip(members, projection.units, strict=True)
         ]
-        check_recomputed(self.source.top, self.layer, self.source.pictures.dtype, recomputed)
+        pictures = self.source.pictures
+        check_recomputed(self.source.top, self.layer, pictures.dtype, recomputed, pictures.check_steady)
 
     def of_channel(self, channel: int) -> list[ProjectedUnit]:
         """A channel's units that were projected, strongest first."""

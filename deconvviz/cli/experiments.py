@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, bars, batch, image_names, json_argument, list_broken, report
+from deconvviz.cli.shared import DATA_HELP, Command, bars, batch, image_names, json_argument, list_broken, report
 from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _write(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:
 
 def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments of all experiments that go through a dataset."""
-    parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layer names; see `deconvviz layers MODEL`")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")

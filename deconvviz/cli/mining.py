@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
-from deconvviz.cli.shared import Command, bars, first_few, json_argument, list_broken, remark, report
+from deconvviz.cli.shared import DATA_HELP, Command, bars, first_few, json_argument, list_broken, remark, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("data", metavar="DATA", help="mnist, a folder of images, or torchvision:NAME with --root")
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
     parser.add_argument(
         "--layers", nargs="+", metavar="LAYER", help="layers (default: all convolution and linear layers)"

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 
+DATA_HELP = (
+    "mnist, a folder of images, a file (.csv, .json or .jsonl with paths and labels, .npy, .npz, .zip, .tar or "
+    "'shards-{000..009}.tar', a video), hf:NAME[:SPLIT], torchvision:NAME with --root, path/to/file.py:factory or "
+    "package.module:factory; the last two run the code in the file or module"
+)
+
+
 class Command(NamedTuple):
     """A subcommand: its summary in `--help`, its arguments, and the function that runs it."""
 

@@ -13,18 +13,28 @@ from typing import Any
 
 from PIL import EpsImagePlugin
 
-from deconvviz.data.folder import ImageFolder
+from deconvviz.data.datasets import as_dataset, dataset_at
+from deconvviz.data.hugging_face import load_hugging_face, of_hugging_face
 from deconvviz.data.mnist import MnistTest
 from deconvviz.errors import DataError, DependencyError, InputError, did_you_mean
 from deconvviz.images import read_image
+from deconvviz.io.factories import Purpose, factory_of
 
 # Data sets of torchvision that unpickle a file which nothing vouches for: a cache in the current folder. CIFAR10 and
 # CIFAR100 unpickle, too, but compare their files with the published MD5 sums first.
 UNPICKLE = ("LSUN", "LSUNClass")
+DATASET_FORMS = (
+    "mnist, a folder of images, a .csv, .json, .npy, .npz, .zip, .tar or video file, torchvision:NAME, hf:NAME, "
+    "path/to/file.py:factory or package.module:factory"
+)
+DATASET = Purpose("a dataset", DATASET_FORMS, DataError)
 
 
 def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
-    """The dataset that `spec` names: mnist (the bundled test images), torchvision:NAME, or a folder of images.
+    """The dataset that `spec` names.
+
+    It is mnist (the bundled test images), torchvision:NAME, hf:NAME[:SPLIT], a folder of images, a file as for
+    `deconvviz.scan`, or path/to/file.py:factory or package.module:factory, whose code is run.
 
     Args:
         spec: The name.
@@ -43,8 +53,13 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
         raise InputError(f"--root is the folder of a dataset torchvision:NAME, and {spec!r} is read without it")
     if spec == "mnist":
         return MnistTest()
+    if kind == "hf":
+        return of_hugging_face(load_hugging_face(name))
+    home, _, factory = spec.rpartition(":")
+    if kind != "torchvision" and home and not os.path.exists(spec):
+        return as_dataset(factory_of(home, factory, DATASET)())
     if kind != "torchvision":
-        return ImageFolder(spec)
+        return dataset_at(spec)
     if root is None:
         raise InputError(f"{spec} needs the folder that holds it: --root DIR")
     try:

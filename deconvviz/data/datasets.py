@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from deconvviz.data.archives import TarShards, ZipImages
+from deconvviz.data.array_files import load_arrays
 from deconvviz.data.arrays import Arrays
 from deconvviz.data.batches import is_indexed, said
 from deconvviz.data.folder import ImageFolder
+from deconvviz.data.hugging_face import is_hugging_face, of_hugging_face
 from deconvviz.data.loaders import items_of
+from deconvviz.data.manifest import MANIFEST_ENDINGS, Manifest
+from deconvviz.data.video import CONTAINERS, VideoFrames
 from deconvviz.errors import InputError
 from deconvviz.images import read_image
 
+OF_FILES = (ImageFolder, Manifest, ZipImages, TarShards, VideoFrames)
 _ARRAYS = (Tensor, np.ndarray)
 
 
@@ -35,7 +41,11 @@ def as_dataset(data: Any) -> Any:
         DataError: If what lies at a path is no dataset.
     """
     if isinstance(data, (str, os.PathLike)):
-        return ImageFolder(data)
+        return dataset_at(data)
+    if isinstance(data, Mapping) and data and all(map(is_hugging_face, data.values())):
+        raise InputError(f"there are several splits; give one of them, such as data[{next(iter(data))!r}]")
+    if is_hugging_face(data):
+        return of_hugging_face(data)
     if isinstance(data, DataLoader):
         return as_dataset(items_of(data))
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
@@ -58,6 +68,22 @@ def as_dataset(data: Any) -> Any:
     if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         return data
     raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
+
+
+def dataset_at(path: str | os.PathLike[str]) -> Any:
+    """The dataset at a path: a folder of images, or what the ending of a file says."""
+    ending = os.path.splitext(path)[1].lower()
+    if os.path.isdir(path):
+        return ImageFolder(path)
+    if ending in MANIFEST_ENDINGS:
+        return Manifest(path)
+    if ending in (".npy", ".npz"):
+        return load_arrays(path)
+    if ending == ".zip":
+        return ZipImages(path)
+    if ending in CONTAINERS:
+        return VideoFrames(path)
+    return TarShards(path) if ".tar" in os.path.basename(path) or ending == ".tgz" else ImageFolder(path)
 
 
 class ImageFiles:

@@ -91,6 +91,10 @@ class ImageFolder:
         label = self._labels[name.split("/")[0]] if "/" in name else -1
         return read_image(self.root / name, all_levels=True), label
 
+    def contents(self) -> Iterator[tuple[str, object]]:
+        """What tells this dataset from others: the names and sizes of its files."""
+        return ((name, (self.root / name).stat().st_size) for name in self.names)
+
     def __repr__(self) -> str:
         return f"ImageFolder({os.fspath(self.root)!r}, {counted(len(self), 'image')})"
 

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from deconvviz.data.datasets import OF_FILES
 from deconvviz.data.digests import Digest
-from deconvviz.data.folder import ImageFolder
 from deconvviz.data.items import image_of, label_of, prepared_image
 from deconvviz.data.source import Source
 from deconvviz.recording.rounding import differing
@@ -87,10 +87,10 @@ def _dataset(source: Source, items: Sequence[Any], preprocess: Any) -> str:
     elif isinstance(data, TensorDataset):
         for tensor in data.tensors:
             digest.add(tensor)
-    elif isinstance(data, ImageFolder):
-        for name in data.names:
+    elif isinstance(data, OF_FILES):
+        for name, content in data.contents():
             digest.add(name)
-            digest.add((data.root / name).stat().st_size)
+            digest.add(content)
     else:
         for item in items:
             digest.add(None if item is None else image_of(item))

@@ -42,6 +42,7 @@ from deconvviz.arguments import FLAG, NET, described, once, takes
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.items import prepared_image
+from deconvviz.data.steadiness import check_steady
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.scan import scan
@@ -228,6 +229,7 @@ class _Study:
             self.shown[layer], self.measured[layer] = _chosen(layer, self.final.values[layer][:, 0], asked)
         if isinstance(channels, Mapping) and (strangers := [name for name in channels if name not in self.layers]):
             raise InputError(f"channels are given for layer {strangers[0]!r}, which is not among {self.layers}")
+        check_steady(dataset, [int(self.final.images[name][0, 0]) for name in self.layers], net)
         self.last = self._seen(self.final)
 
     def look(self, checkpoint: _Checkpoint) -> _Seen:

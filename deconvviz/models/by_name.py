@@ -8,21 +8,17 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from deconvviz.errors import DependencyError, InputError, MissingFileError, ModelError, did_you_mean
+from deconvviz.errors import DependencyError, InputError, ModelError, did_you_mean
 from deconvviz.images import Preprocess
+from deconvviz.io.factories import Purpose, factory_of
 from deconvviz.models.inputs import InputWishes, input_of, preset_of
 from deconvviz.models.mnist import mnist_cnn
 from deconvviz.models.weights import States, best_match, load_states, read_states
@@ -32,6 +28,7 @@ CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "classes", "nu
 USUAL_CLASSES = (1000, 91, 21)  # of ImageNet and of torchvision's detectors and segmentation
 
 FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
+MODEL = Purpose("a model", FORMS, ModelError)
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def load_preprocess(spec: str) -> Callable[[Any], Any]:
         raise ModelError(
             f"there is no preprocess {spec!r}; a preprocess is path/to/file.py:factory or package.module:factory"
         )
-    made: Any = _factory(home, name)()
+    made: Any = factory_of(home, name, MODEL)()
     if not callable(made):
         raise ModelError(f"{spec!r} made a {type(made).__name__}, not a function from a PIL image to a tensor")
     return made  # type: ignore[no-any-return]
@@ -129,7 +126,7 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
     if kind == "timm":
         return functools.partial(_from_timm, name, pretrained)
     if kind:
-        return _factory(kind, name)
+        return factory_of(kind, name, MODEL)
     known = ("mnist", "zfnet", f"torchvision:{spec}")
     raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
 
@@ -196,34 +193,3 @@ def _from_timm(name: str, pretrained: bool, num_classes: int | None = None) -> n
     options = {} if num_classes is None else {"num_classes": num_classes}
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     return model
-
-
-def _factory(home: str, name: str) -> Callable[..., Any]:
-    module = _module_from_file(home) if home.endswith(".py") else _imported(home)
-    factory: Callable[..., Any] | None = getattr(module, name, None)
-    if factory is None or not callable(factory):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ModelError(f"{home!r} has no factory {name!r}{did_you_mean(name, known)}")
-    return factory
-
-
-def _module_from_file(path: str) -> ModuleType:
-    if not os.path.isfile(path):
-        raise MissingFileError(f"there is no file {path!r} to take a model from")
-    factory = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if factory is None or factory.loader is None:
-        raise ModelError(f"{path!r} is no Python file")
-    module = importlib.util.module_from_spec(factory)
-    factory.loader.exec_module(module)
-    return module
-
-
-def _imported(name: str) -> ModuleType:
-    if name.startswith("."):
-        raise ModelError(f"there is no module {name!r} to take a model from; a model is {FORMS}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a package in the current folder, as `python -m` would find it
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModelError(f"there is no module {name!r} to take a model from ({error}); a model is {FORMS}") from error

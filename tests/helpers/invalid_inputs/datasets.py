@@ -63,6 +63,18 @@ def scan(data: Any = IMAGES, **options: Any) -> TopActivations:
     return dv.scan(grey(), data, progress=False, **options)
 
 
+class Random(Listed):
+    """One image, another one each time."""
+
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index) + torch.rand(1)
+
+
+def changing(folder: Path) -> Any:
+    top = scan(Random(IMAGES[0]), k=1)
+    return dv.build_atlas(grey(), Random(IMAGES[0]), top, out=folder / "atlas", evidence=False, progress=False)
+
+
 def scanned(data: Any, **options: Any) -> Callable[[Path], Any]:
     """How many images were read, and what is said of the others."""
 
@@ -88,7 +100,81 @@ def unlisted(_: Path) -> Any:
         return ImageFolder("photos")
 
 
+def at(name: str, content: bytes | str = b"") -> Callable[[Path], Any]:
+    """A scan of a file, which is not there without content."""
+
+    def how(_: Path) -> Any:
+        if content:
+            Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return scan(name)
+
+    return how
+
+
+class Columns(Listed):
+    """What a dataset of Hugging Face looks like."""
+
+    features, column_names = {"text": 3}, ["text"]
+
+
 CASES: list[Case] = [
+    *(
+        refused(f"no file {name}", at(name), MissingFileError, sentence)
+        for name, sentence in (
+            ("a.csv", "there is no file 'a.csv' that lists images"),
+            ("a.npy", "there is no file 'a.npy' of arrays"),
+            ("a-{0..1}.tar", "there is no archive 'a-0.tar'"),
+            ("a.mp4", "there is no video 'a.mp4'"),
+        )
+    ),
+    *(
+        refused(f"a file {name} that is none", at(name, content), DataError, sentence)
+        for name, content, sentence in (
+            (
+                "a.csv",
+                "label\n1\n",
+                "'a.csv' has the columns label; one of them must be the path, under one of the names path, file, "
+                "filename, file_name, image",
+            ),
+            ("b.csv", "path\n", "'b.csv' lists no images"),
+            ("c.csv", "path\na,b\n", "row 1 of 'c.csv' has more values than there are columns"),
+            (
+                "a.jsonl",
+                '{"x": 3}',
+                "row 1 of 'a.jsonl' names no image; its path must stand under one of path, file, filename, file_name, "
+                "image",
+            ),
+            (
+                "b.jsonl",
+                '{"path": "a.png", "box": [1, 2]}',
+                "row 1 of 'b.jsonl': a box is four whole numbers, top, left, bottom, right, not [1, 2]",
+            ),
+            ("a.json", "[", "'a.json' is not a JSON file (…"),
+            ("b.json", "3", """'b.json' must hold [{"path": "a.png", "label": "cat"}]"""),
+            ("a.npy", b"junk", "'a.npy' cannot be read as arrays of NumPy: …"),
+            ("a.zip", b"junk", "'a.zip' cannot be read as a zip archive: …"),
+            ("a.tar", b"junk" * 300, "'a.tar' cannot be read as a plain tar file: …"),
+        )
+    ),
+    refused(
+        "several splits of a dataset of Hugging Face",
+        lambda _: scan({"train": Columns()}),
+        InputError,
+        "there are several splits; give one of them, such as data['train']",
+    ),
+    refused(
+        "a dataset of Hugging Face without images",
+        lambda _: scan(Columns()),
+        InputError,
+        "the dataset has the columns text, and none of them is of type Image",
+    ),
+    refused(
+        "an atlas of a dataset that gives other images each time",
+        changing,
+        InputError,
+        "item 0 is another image each time it is read, as with random crops or flips, so what the scan found in it is "
+        "not there any more; leave random transforms out of the dataset and of preprocess, and scan again",
+    ),
     refused(
         "a folder of images without permission",
         unlisted,

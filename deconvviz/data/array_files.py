@@ -1,0 +1,59 @@
+"""Arrays in files of NumPy, ``.npy`` and ``.npz``, as datasets; nothing in them is unpickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from deconvviz.data.arrays import Arrays
+from deconvviz.errors import DataError, MissingFileError
+from deconvviz.io.atomic import may_hang
+
+IMAGE_ARRAYS = ("images", "image", "x", "x_test", "x_train", "data", "arr_0")
+LABEL_ARRAYS = ("labels", "label", "y", "y_test", "y_train", "targets", "arr_1")
+LARGEST_ARRAYS = 2**34  # bytes that the arrays of an .npz file may take in memory
+
+
+def load_arrays(path: str | os.PathLike[str]) -> Arrays:
+    """The images of a file of NumPy, and the labels if an ``.npz`` file has them; an ``.npy`` file stays on the disk.
+
+    Raises:
+        MissingFileError: If the file does not exist.
+        DataError: If it cannot be read, holds Python objects, or too much, or no array of images.
+    """
+    shown = os.fspath(path)
+    if not os.path.isfile(path) or may_hang(path):
+        raise MissingFileError(f"there is no file {shown!r} of arrays")
+    try:
+        if shown.lower().endswith(".npy"):
+            found = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+        else:
+            found = _of_npz(shown)
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{shown!r} cannot be read as arrays of NumPy: {error}") from error
+    images = next((found[name] for name in IMAGE_ARRAYS if name in found), None)
+    if images is None and len(found) == 1:
+        images = next(iter(found.values()))
+    if images is None or images.ndim < 2 or not len(images):
+        held = ", ".join(f"{name} {array.shape}" for name, array in found.items())
+        raise DataError(
+            f"{shown!r} holds no images: {held}; they must stand under {', '.join(IMAGE_ARRAYS)}, as (N, ...)"
+        )
+    labels = next((found[name] for name in LABEL_ARRAYS if name in found), None)
+    return Arrays(images, labels if labels is not None and labels.shape[:1] == images.shape[:1] else None)
+
+
+def _of_npz(path: str) -> dict[str, Any]:
+    """The arrays of images and labels by name. Raises DataError if they would take too much memory."""
+    with zipfile.ZipFile(path) as archive:
+        sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
+    wanted = [name for name in sizes if name in (*IMAGE_ARRAYS, *LABEL_ARRAYS)] or list(sizes)[:1]
+    if sum(sizes[name] for name in wanted) > LARGEST_ARRAYS:
+        raise DataError(f"{path!r} would unpack to more than {LARGEST_ARRAYS} bytes; save the images as an .npy file")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in wanted}
