@@ -34,6 +34,7 @@ from deconvviz.projection.units import channels_of, units_at
 from deconvviz.recording.detached import passed
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.layer_names import Layers, layer_names
+from deconvviz.recording.placement import required_arguments
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
@@ -130,6 +131,11 @@ def _checked_layers(
     """Names of the layers to show, after checking that network, dataset and scan belong together."""
     if not is_indexed(data):
         raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
+    if len(taken := required_arguments(net.model)) > 1:
+        raise InputError(
+            f"an atlas shows networks of one input, and this one takes {', '.join(taken)}; project the units that the "
+            f"scan found with `project_units`"
+        )
     if not isinstance(top, TopActivations):
         raise InputError(f"an atlas shows what `scan` found, a TopActivations, not a {type(top).__name__}")
     if top.provenance.fingerprint != fingerprint(net.model):

@@ -12,7 +12,7 @@ from PIL import EpsImagePlugin
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Sampler, TensorDataset
 
-from deconvviz.data.items import label_of, prepared_image, unfit_for_networks
+from deconvviz.data.items import label_of, prepared_inputs, unfit_for_networks
 from deconvviz.data.loader_processes import QuietLoader, begin_loading, loader_batches
 from deconvviz.errors import DataError, DeconvVizError, InputError
 from deconvviz.results import Broken
@@ -22,21 +22,24 @@ NOT_FINITE = "it holds values that are NaN or infinite"
 
 class Item(NamedTuple):
     """One image of a dataset: its index, either the network's input or the reason why there is none, and its label, if
-    any.
+    any. The input is a tensor, or a tuple of tensors if the network takes several.
     """
 
     number: int
-    image: Tensor | None
+    image: Any
     error: str | InputError  # of the item itself, or how the dataset is used
     label: int | None = None
 
 
 class Batch(NamedTuple):
-    """Consecutive items: inputs (N, C, ...), indices and labels of those that could be read, and the broken ones."""
+    """Consecutive items: inputs (N, C, ...), indices and labels of those that could be read, and the broken ones.
+
+    Inputs are a tensor, or a tuple of tensors if the network takes several.
+    """
 
     number: int
     numbers: Tensor
-    images: Tensor | None
+    images: Any
     broken: tuple[tuple[int, str], ...]
     labels: tuple[int | None, ...]
 
@@ -55,20 +58,21 @@ def numbered(index: int, load: Callable[[], Any], preprocess: Any) -> Item:
     """The item with an index, with the reason if it cannot be read, instead of raising an error."""
     try:
         item = load()
-        image = prepared_image(item, preprocess)
+        image = prepared_inputs(item, preprocess)
     except InputError as error:
         return Item(index, None, error)  # not raised, since a process that loads would wrap it
     except Exception as error:
         return Item(index, None, said(error))
-    if not bool(all_finite(image[None])):
+    several = isinstance(image, tuple)
+    if not all(bool(all_finite(part[None])) for part in (image if several else (image,)) if part.is_floating_point()):
         return Item(index, None, NOT_FINITE)
-    return Item(index, image, "", label_of(item))
+    return Item(index, image, "", None if several else label_of(item))
 
 
 def all_finite(images: Tensor) -> Tensor:
     """Whether all numbers of each image (N, ...) are finite, (N,), where the images lie."""
-    if not images.numel():
-        return torch.ones(len(images), dtype=torch.bool, device=images.device)
+    if not images.numel() or images.ndim < 2:
+        return images.isfinite() if images.numel() else torch.ones(len(images), dtype=torch.bool, device=images.device)
     numbers = images.flatten(1)  # both extremes are NaN if a number is; this is ten times faster than to ask each
     return torch.stack([numbers.amin(1), numbers.amax(1)]).isfinite().all(0)
 
@@ -103,7 +107,8 @@ def batches(
 def _batches(
     dataset: Any, preprocess: Any, size: int, wanted: Callable[[int], bool], workers: int
 ) -> Generator[Batch, None, None]:
-    if (tensors := _tensors(dataset)) is not None:
+    one_input = len(getattr(preprocess, "arguments", ())) < 2
+    if one_input and (tensors := _tensors(dataset)) is not None:
         yield from _cut(*tensors, size, wanted)
         return
     if is_indexed(dataset):
@@ -218,6 +223,18 @@ def _batch(number: int, items: list[Item]) -> Batch:
         raise misuse
     images = [(item.number, item.image) for item in items if item.image is not None]
     broken = tuple((item.number, str(item.error)) for item in items if item.image is None)
+    stacked = _stacked(images) if images else None
+    labels = tuple(item.label for item in items if item.image is not None)
+    return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)
+
+
+def _stacked(images: Sequence[tuple[int, Any]]) -> Any:
+    """Images with their indices as one tensor, or each of several inputs as one."""
+    if isinstance(images[0][1], tuple):
+        return tuple(
+            _stacked(list(zip([n for n, _ in images], column, strict=True)))
+            for column in zip(*(one for _, one in images), strict=True)
+        )
     shapes = {tuple(image.shape): index for index, image in images}
     if len(shapes) > 1:
         (shape, first), (other_shape, second), *_ = shapes.items()
@@ -233,9 +250,7 @@ def _batch(number: int, items: list[Item]) -> Batch:
             f"images {first} and {second} are {a[0]} on {a[1]} and {b[0]} on {b[1]}, which cannot form one batch; make "
             f"them alike"
         )
-    stacked = torch.stack([image for _, image in images]) if images else None
-    labels = tuple(item.label for item in items if item.image is not None)
-    return Batch(number, torch.tensor([index for index, _ in images], dtype=torch.long), stacked, broken, labels)
+    return torch.stack([image for _, image in images])
 
 
 def none_readable(broken: Sequence[Broken]) -> DataError:

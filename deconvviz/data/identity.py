@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from deconvviz.data.datasets import OF_FILES
 from deconvviz.data.digests import Digest
-from deconvviz.data.items import image_of, label_of, prepared_image
+from deconvviz.data.items import IMAGE_KEYS, image_of, label_of, prepared_image
 from deconvviz.data.source import Source
 from deconvviz.recording.rounding import differing
 
@@ -81,7 +81,8 @@ def _dataset(source: Source, items: Sequence[Any], preprocess: Any) -> str:
     data, digest = source.data, Digest()
     kind = type(data).__name__
     if not source.indexed:
-        return f"an iterable that begins with {Digest(source.first(preprocess)).text}"
+        first = source.first(preprocess)
+        return f"an iterable that begins with {Digest(*(first if isinstance(first, tuple) else (first,))).text}"
     if isinstance(data, Tensor):
         digest.add(data)
     elif isinstance(data, TensorDataset):
@@ -93,9 +94,19 @@ def _dataset(source: Source, items: Sequence[Any], preprocess: Any) -> str:
             digest.add(content)
     else:
         for item in items:
-            digest.add(None if item is None else image_of(item))
+            for part in _parts(item):
+                digest.add(part)
             digest.add(None if item is None else label_of(item))
     return f"{kind} of {len(data)} items, {digest.text}"
+
+
+def _parts(item: Any) -> Iterator[Any]:
+    """The image of an item, or each of its inputs."""
+    if isinstance(item, Mapping) and not set(IMAGE_KEYS) & set(item):
+        yield from item.values()
+    else:
+        image = None if item is None else image_of(item)
+        yield from image if isinstance(image, (tuple, list)) else (image,)
 
 
 def _transform(items: Sequence[Any], preprocess: Callable[[Any], Tensor] | None) -> str:

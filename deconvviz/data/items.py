@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.images import read_image, with_all_levels
-from deconvviz.levels import without_preprocess
+from deconvviz.levels import picture_in, without_preprocess
 
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input")
@@ -52,6 +52,49 @@ def _given_label(item: Any) -> Any:
     if isinstance(item, Mapping):
         return next((item[key] for key in LABEL_KEYS if key in item), None)
     return item[1] if isinstance(item, (tuple, list)) and len(item) > 1 else None
+
+
+def prepared_inputs(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Any:
+    """The network's input (C, ...) for an item of a dataset; a tuple of them if the network takes several.
+
+    preprocess: as `Placement.preprocess` gives it; its `arguments` say what the network takes. Items are mappings with
+    these names, tuples that begin with the inputs, or pairs of one of these and a label. Numbers become tensors.
+
+    Raises InputError if the item has no such inputs.
+    """
+    names: tuple[str, ...] = getattr(preprocess, "arguments", ())
+    if len(names) < 2:
+        return prepared_image(item, preprocess)
+    return tuple(_prepared_part(part, preprocess) for part in _parts_of(item, names))
+
+
+def _parts_of(item: Any, names: Sequence[str]) -> Sequence[Any]:
+    first = item[0] if isinstance(item, (tuple, list)) and item else item
+    if isinstance(first, Mapping) and set(names) <= set(first):
+        return [first[name] for name in names]
+    if isinstance(first, (tuple, list)) and len(first) == len(names):
+        return first
+    if isinstance(item, (tuple, list)) and len(item) >= len(names):
+        return item[: len(names)]
+    has = f"the entries {sorted(map(str, first))}" if isinstance(first, Mapping) else f"a {type(first).__name__}"
+    raise InputError(
+        f"the model takes {', '.join(names)}, and an item has {has}; give items that are mappings with these names, or "
+        f"tuples of these inputs"
+    )
+
+
+def _prepared_part(part: Any, preprocess: Callable[[Any], Tensor] | None) -> Tensor:
+    """One of several inputs: a tensor of any type, a number, or an image."""
+    if isinstance(part, (bool, int, float, np.number)):
+        part = torch.tensor(part, dtype=torch.get_default_dtype() if isinstance(part, (float, np.floating)) else None)
+    if isinstance(part, np.ndarray) and part.dtype.kind in "fiub" and picture_in(part) is None:
+        part = torch.from_numpy(part.copy())
+    if not isinstance(part, Tensor):
+        return prepared_image(part, preprocess)
+    if unfit := unfit_for_networks(part.to(torch.float32) if not part.is_floating_point() else part):
+        raise InputError(f"an input must come as a dense tensor of numbers, not {unfit}")
+    typed = getattr(getattr(preprocess, "placement", None), "typed", None)
+    return typed(part) if typed and part.ndim == 0 else part
 
 
 def prepared_image(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Tensor:

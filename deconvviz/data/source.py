@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from deconvviz.data.batches import Batch, Item, is_indexed, numbered, read
 from deconvviz.data.digests import Digest
@@ -48,8 +47,8 @@ class Source:
                         self._spread.append(None)
         return self._spread
 
-    def first(self, preprocess: Any) -> Tensor | None:
-        """The network's input (C, ...) from the first item that can be read; None where none of 16 can.
+    def first(self, preprocess: Any) -> Any:
+        """The network's input (C, ...), or inputs, from the first item that can be read; None where none of 16 can.
 
         Raises InputError for what is no image, DataError where an iterable fails.
         """
@@ -92,6 +91,7 @@ def content_of(batch: Batch) -> int:
     """A batch's content as a number below 2^64; the numbers of several batches can be added in any order."""
     total = sum(Digest(number, "broken").number for number, _ in batch.broken)
     if batch.images is not None:
-        for number, image in zip(batch.numbers.tolist(), batch.images, strict=True):
-            total += Digest(number, image).number
+        columns = batch.images if isinstance(batch.images, tuple) else (batch.images,)
+        for number, *parts in zip(batch.numbers.tolist(), *columns, strict=True):
+            total += Digest(number, *parts).number
     return total % 2**64

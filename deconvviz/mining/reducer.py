@@ -24,6 +24,7 @@ from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.restoring import Restored
+from deconvviz.recording.tape import mapped
 
 
 class Scanner:
@@ -52,15 +53,16 @@ class Scanner:
         """
         assert batch.images is not None
         model = self.scanned.model
-        x = self._send(batch.images)
+        inputs = mapped(batch.images, self._send)
+        arguments = inputs if isinstance(inputs, tuple) else (inputs,)
         for tally in self._each_tally():
-            tally.make_room(len(x))
-        reducer = _Reducer(self, len(x))
+            tally.make_room(len(batch.numbers))
+        reducer = _Reducer(self, len(batch.numbers))
         try:
             with Restored(reducer.observing()), contextlib.suppress(AllLayersSeen):
-                model(x)
+                model(*arguments)
         except Exception as error:
-            refuse_misfit(model, Call((x,), {}), error)
+            refuse_misfit(model, Call(arguments, {}), error)
             raise
         numbers: list[int] = batch.numbers.tolist()
         if missing := [name for name in self.scanned.layers if name not in reducer.seen]:

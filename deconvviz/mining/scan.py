@@ -49,8 +49,9 @@ from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
 from deconvviz.recording.layer_names import Layers, layer_names
-from deconvviz.recording.placement import Placement
+from deconvviz.recording.placement import Placement, required_arguments
 from deconvviz.recording.restoring import Restored
+from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 
@@ -78,7 +79,8 @@ def scan(
         dataset: A tensor or array (N, C, ...), 8-bit pictures (N, H, W[, C]), a pair (images, labels), a folder of
             images, a list of image files, a torch dataset, a DataLoader, whose items are read one by one, or an
             iterable. Items are images, paths, pairs (image, label) or mappings with an ``image``. Anything that is
-            not a tensor yet is passed through the network's `preprocess`.
+            not a tensor yet is passed through the network's `preprocess`. If the model takes several inputs, items
+            are mappings with the names of its arguments, or tuples of them.
         layers: Names as `DeconvNet.layers` lists them; None for all convolutions and linear modules.
         k: Length of each channel's list.
         batch_size: Number of images in a batch.
@@ -134,7 +136,7 @@ class _Job:
     def __init__(self, net: DeconvNet, source: Source, ranks: Ranks, options: _ScanOptions) -> None:
         self.net, self.source, self.ranks, self.options = net, source, ranks, options
         self.placement = Placement.of(net.model)
-        self.preprocess = self.placement.preprocess(net.preprocess)
+        self.preprocess = self.placement.preprocess(net.preprocess, required_arguments(net.model))
         self.state = ScanState(None, {}, ranks)
         self.compares = False  # whether batches of an iterable that come again are compared
         self.scanned: ScannedLayers | None = None  # known from the first image
@@ -171,17 +173,19 @@ class _Job:
             lock.enter_context(alone(checked_folder(folder)))
         net, source = self.net, self.source
         kept = {"state": "kept" if folder is not None else "none"}
+        if not source.indexed:
+            source.first(self.preprocess)  # by which a stream is known
         identity = self.options.identity() | kept | identity_of(net.model, source, net.preprocess)
         first = source.first(self.preprocess)
         if first is not None:
-            self.scanned = self._scanned(first[None])
+            self.scanned = self._scanned(mapped(first, lambda part: part[None]))
         shown = None if self.scanned is None else dict(self.scanned.on_first_image)
         return identity | {"layers on the first image": shown}
 
-    def _scanned(self, images: Tensor) -> ScannedLayers:
-        options = self.options
+    def _scanned(self, images: Any) -> ScannedLayers:
+        options, first = self.options, mapped(images, lambda part: part[:1])
         with Restored(as_it_was(self.net.model), torch.no_grad()):
-            return ScannedLayers.of(self.net, options.layers, images[:1], options.batch_size > 1)
+            return ScannedLayers.of(self.net, options.layers, first, options.batch_size > 1)
 
     def run(self, workers: int | None, progress: bool) -> None:
         """Scan the batches of this process that are left."""

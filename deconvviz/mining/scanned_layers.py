@@ -20,6 +20,7 @@ from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.restoring import Restored
 from deconvviz.recording.rounding import sampled
+from deconvviz.recording.tape import mapped, tensors_in
 from deconvviz.results import LayerInfo
 from deconvviz.trace import Trace
 
@@ -55,13 +56,13 @@ class ScannedLayers:
     on_first_image: Mapping[str, Any]
 
     @classmethod
-    def of(cls, net: DeconvNet, names: Sequence[str] | None, first: Tensor, batched: bool) -> ScannedLayers:
+    def of(cls, net: DeconvNet, names: Sequence[str] | None, first: Any, batched: bool) -> ScannedLayers:
         """Learn about the layers by recording a run.
 
         Args:
             net: The network.
             names: Names of the layers; None for all convolutions and linear modules.
-            first: The first image, (1, C, ...).
+            first: The first image, (1, C, ...), or a tuple of the first inputs.
             batched: Whether batches will hold several images.
 
         Raises:
@@ -71,15 +72,15 @@ class ScannedLayers:
         """
         first = Placement.of(net.model).moved(first)
         with Restored(torch.inference_mode(False), torch.no_grad()):
-            x = first.clone().expand(1 + batched, *first.shape[1:])
+            x = mapped(first, lambda one: one.clone().expand(1 + batched, *one.shape[1:]))
             trace = net.trace(x)
             names = names or layers_of_kind(trace.tape, net.model, WEIGHTED, "convolution or linear layer")
             check_layers(names, trace.tape.layers, net.model)
             table = net.layers(trace)
             layers = {name: _layer(trace, table[name]) for name in names}
             maps = _run_unrecorded(net.model, names, x)
-            numbers = {name: sampled(maps[name].unflatten(0, (len(x), -1))[0].squeeze(0)) for name in names}
-        return cls(net.model, first.device, layers, numbers)
+            numbers = {name: sampled(maps[name].unflatten(0, (1 + batched, -1))[0].squeeze(0)) for name in names}
+        return cls(net.model, tensors_in(first)[0].device, layers, numbers)
 
 
 def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
@@ -100,11 +101,11 @@ def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
     return ScannedLayer(axis, distances)
 
 
-def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[str, Tensor]:
+def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Any) -> dict[str, Tensor]:
     """What the layers return when the model runs without being recorded."""
     capture = _LayerCopies(model, names)
     with Restored(capture.observing()), contextlib.suppress(AllLayersSeen):
-        model(x)
+        model(*x) if isinstance(x, tuple) else model(x)
     if missing := [name for name in names if name not in capture.tensors]:
         raise InputError(
             f"layer {missing[0]!r} is seen only where a run is recorded, as what runs inside scripted code; "

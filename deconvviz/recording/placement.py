@@ -6,6 +6,7 @@ that lie elsewhere, are moved to the model's device. A tensor keeps its type: th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,25 +67,49 @@ class Placement:
         fits = self.dtype is None or not isinstance(image, Tensor) or not image.is_floating_point()
         return image if fits else image.to(self.dtype)
 
-    def preprocess(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    def preprocess(self, preprocess: Callable[[Any], Any] | None, arguments: tuple[str, ...] = ()) -> PlacedPreprocess:
         """A preprocess whose images have the model's type; without one, the conversion of arrays alone.
 
         Where the model takes colours, grey images are converted first, as torchvision's loader does.
+
+        arguments: what the model takes, if an item of a dataset has several inputs.
         """
-        return _Typed(self, preprocess or without_preprocess)
+        return PlacedPreprocess(self, preprocess or without_preprocess, arguments)
 
 
 @dataclass(frozen=True)
-class _Typed:
-    """A preprocess in a model's type, which processes that load data can be given."""
+class PlacedPreprocess:
+    """A preprocess in a model's type, which processes that load data can be given.
+
+    Attributes:
+        placement: Where the model computes.
+        made_by: The preprocess.
+        arguments: Names of what the model takes, if an item has several inputs.
+    """
 
     placement: Placement
     made_by: Callable[[Any], Any]
+    arguments: tuple[str, ...] = ()
 
     def __call__(self, image: Any) -> Any:
         if self.placement.channels == 3 and isinstance(image, Image.Image) and image.mode == "L":
             image = image.convert("RGB")
         return self.placement.typed(self.made_by(image))
+
+
+def required_arguments(model: nn.Module) -> tuple[str, ...]:
+    """The names of the arguments without which a model cannot be called.
+
+    Example:
+        >>> required_arguments(nn.Bilinear(2, 3, 4)), required_arguments(nn.Linear(2, 3))
+        (('input1', 'input2'), ('input',))
+    """
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(one.name for one in parameters if one.kind in positional and one.default is one.empty)
 
 
 def pins(device: torch.device | None) -> bool:

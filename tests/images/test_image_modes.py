@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.data.batches import prepared_image
+from deconvviz.data.items import prepared_image
 from deconvviz.errors import ImageFileError
 from deconvviz.images import Preprocess, eight_bits
 

@@ -10,6 +10,7 @@ from unittest import mock
 
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader
 
 import deconvviz as dv
@@ -155,6 +156,22 @@ CASES: list[Case] = [
             ("a.zip", b"junk", "'a.zip' cannot be read as a zip archive: …"),
             ("a.tar", b"junk" * 300, "'a.tar' cannot be read as a plain tar file: …"),
         )
+    ),
+    refused(
+        "one image for a network of two",
+        lambda _: dv.scan(dv.DeconvNet(nn.Bilinear(8, 8, 2)), IMAGES, progress=False),
+        InputError,
+        "the model takes input1, input2, and an item has a Tensor; give items that are mappings with these names, or "
+        "tuples of these inputs",
+    ),
+    refused(
+        "an atlas of a network of two inputs",
+        lambda folder: dv.build_atlas(
+            dv.DeconvNet(nn.Bilinear(8, 8, 2)), IMAGES, scan(), out=folder / "atlas", evidence=False
+        ),
+        InputError,
+        "an atlas shows networks of one input, and this one takes input1, input2; project the units that the scan "
+        "found with `project_units`",
     ),
     refused(
         "several splits of a dataset of Hugging Face",
