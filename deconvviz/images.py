@@ -144,7 +144,9 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         sides = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else (self.size,)
-        if self.size is not None and not all(isinstance(one, (int, np.integer)) and 1 <= one <= 2**16 for one in sides):
+        if self.size is not None and not all(
+            isinstance(side, (int, np.integer)) and 1 <= side <= 2**16 for side in sides
+        ):
             raise InputError(f"the size of an input is a whole number from 1 to {2**16}, not {described(self.size)}")
         try:
             mean, std = (np.asarray(numbers).astype(float, casting="same_kind") for numbers in (self.mean, self.std))
@@ -273,9 +275,9 @@ def displayed(x: Tensor, preprocess: Any) -> Tensor:
         return pixels.detach().cpu()
     if known := _normalisation(preprocess, x):
         return known.undone(x).detach().cpu()
-    found = [picture_of(preprocess, image, one) for image, one in zip(_made_of.get(x) or (), x, strict=False)]
-    pictures = [one for one in found if one is not None]
-    alike = len(pictures) == len(x) == len(found) and len({one.shape for one in pictures}) == 1
+    shown = [picture_of(preprocess, image, picture) for image, picture in zip(_made_of.get(x) or (), x, strict=False)]
+    pictures = [picture for picture in shown if picture is not None]
+    alike = len(pictures) == len(x) == len(shown) and len({picture.shape for picture in pictures}) == 1
     return torch.stack(pictures) if alike else x.detach().cpu()
 
 

@@ -66,8 +66,8 @@ def normalisation_of(preprocess: Callable[[Any], Any], shape: tuple[int, ...]) -
         known = {}
     if shape not in known:
         with _same_random_numbers():
-            found = (_looked_at(preprocess, shape, mode) for mode in ("RGB", "L"))
-            known[shape] = next((one for one in found if one is not None), None)
+            candidates = (_looked_at(preprocess, shape, mode) for mode in ("RGB", "L"))
+            known[shape] = next((normalisation for normalisation in candidates if normalisation is not None), None)
     return known[shape]
 
 
@@ -108,8 +108,8 @@ def _looked_at(preprocess: Callable[[Any], Any], shape: tuple[int, ...], mode: s
     return Normalisation(black, gain, mixed.inverse())
 
 
-def _differ(found: Tensor, expected: Tensor, gain: Tensor) -> bool:
-    return bool(((found - expected).abs() > ACCURACY * gain.abs()).any())
+def _differ(measured: Tensor, expected: Tensor, gain: Tensor) -> bool:
+    return bool(((measured - expected).abs() > ACCURACY * gain.abs()).any())
 
 
 @contextmanager
@@ -126,21 +126,21 @@ def _same_random_numbers() -> Iterator[None]:
 # Transforms of other libraries
 
 
-def as_preprocess(given: Any) -> Any:
+def as_preprocess(preprocess: Any) -> Any:
     """A function from a PIL image to a tensor (C, H, W) of a transform that is called otherwise; others as they are.
 
-    given: such a function or None, an image processor of Hugging Face, or a transform of albumentations.
+    preprocess: such a function or None, an image processor of Hugging Face, or a transform of albumentations.
 
     Raises InputError for anything else.
     """
-    processor = getattr(given, "image_processor", given)
+    processor = getattr(preprocess, "image_processor", preprocess)
     if callable(processor) and hasattr(processor, "image_mean") and hasattr(processor, "image_std"):
         return _Processor(processor)
-    if any(kind.__module__.partition(".")[0] == "albumentations" for kind in type(given).__mro__):
-        return _Albumentation(given)
-    if given is not None and not callable(given):
-        raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(given).__name__}")
-    return given
+    if any(kind.__module__.partition(".")[0] == "albumentations" for kind in type(preprocess).__mro__):
+        return _Albumentation(preprocess)
+    if preprocess is not None and not callable(preprocess):
+        raise InputError(f"preprocess is a function from a PIL image to a tensor, not {type(preprocess).__name__}")
+    return preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +151,8 @@ class _Processor:
 
     def __call__(self, image: Image.Image) -> Tensor:
         image = scaled(image, "L") if is_deep(image) else image
-        made = self.processor(images=image.convert("RGB"), return_tensors="pt")
-        return torch.as_tensor(made["pixel_values"][0])
+        output = self.processor(images=image.convert("RGB"), return_tensors="pt")
+        return torch.as_tensor(output["pixel_values"][0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +162,10 @@ class _Albumentation:
     transform: Any
 
     def __call__(self, image: Image.Image) -> Tensor:
-        made = torch.as_tensor(self.transform(image=np.array(image))["image"])
-        if made.ndim == 2:
-            return made[None]
-        return made.permute(2, 0, 1) if made.shape[2] in (1, 3) and made.shape[0] not in (1, 3) else made
+        output = torch.as_tensor(self.transform(image=np.array(image))["image"])
+        if output.ndim == 2:
+            return output[None]
+        return output.permute(2, 0, 1) if output.shape[2] in (1, 3) and output.shape[0] not in (1, 3) else output
 
 
 # The picture itself, where its numbers cannot be got back
@@ -182,12 +182,12 @@ def picture_of(preprocess: Any, image: Image.Image, x: Tensor) -> Tensor | None:
     box = ((image.width - width / scale) / 2, (image.height - height / scale) / 2)
     centre = (*box, image.width - box[0], image.height - box[1])
     candidates = [*_steps(preprocess, image), image.resize((width, height)), image.resize((width, height), box=centre)]
-    found: tuple[float, Tensor | None] = (0.9, None)
+    likest: tuple[float, Tensor | None] = (0.9, None)
     for candidate in candidates:
         pixels = _as_pixels(candidate)
         if pixels is not None and pixels.shape[-2:] == x.shape[-2:]:
-            found = max(found, (_likeness(pixels, x), pixels), key=lambda one: one[0])
-    return found[1]
+            likest = max(likest, (_likeness(pixels, x), pixels), key=lambda pair: pair[0])
+    return likest[1]
 
 
 def _steps(preprocess: Any, image: Image.Image) -> Iterator[Any]:
@@ -223,5 +223,5 @@ def _as_pixels(value: Any) -> Tensor | None:
 
 def _likeness(pixels: Tensor, x: Tensor) -> float:
     """The correlation of two pictures in grey, whatever their scales."""
-    both = torch.stack([one.float().mean(0).flatten() for one in (pixels, x.detach().cpu())])
+    both = torch.stack([picture.float().mean(0).flatten() for picture in (pixels, x.detach().cpu())])
     return float(torch.corrcoef(both)[0, 1].abs().nan_to_num()) if both.shape[1] > 1 else 0.0

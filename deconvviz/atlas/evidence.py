@@ -118,10 +118,10 @@ class Judge:
             for row, channels in zip(rows, others, strict=True)
             for channel in channels
         ]
-        found = self.net.project_units(trace, layer, places, seed="one").cpu() if places else projection
+        projected = self.net.project_units(trace, layer, places, seed="one").cpu() if places else projection
         numbers = itertools.count()
         for row, heat, channels in zip(rows, heats, others, strict=True):
-            yield likeness(heat, [_heat(found, next(numbers), boxes[row]) for _ in channels])
+            yield likeness(heat, [_heat(projected, next(numbers), boxes[row]) for _ in channels])
 
 
 def _heat(projection: Projection, row: int, box: FieldRanges) -> Tensor:

@@ -178,8 +178,8 @@ class _Call:
                     f"input {number} is {kind}; inputs are floating-point tensors, "
                     f"and what else the model takes goes into additional_forward_args"
                 )
-        given = (*self.tensors, *(_format_additional_forward_args(additional) or ()))
-        self.arguments: tuple[Any, ...] = Placement.of(net.model).moved(given)
+        arguments = (*self.tensors, *(_format_additional_forward_args(additional) or ()))
+        self.arguments: tuple[Any, ...] = Placement.of(net.model).moved(arguments)
 
     def last_call(self, module: nn.Module, name: str) -> str:
         """The layer name of a module's last call, which is the one that Captum's hook sees last."""
@@ -196,7 +196,7 @@ class _Call:
             reconstruction.pixels,
             *(reconstruction.others[f"[{number}]"] for number in range(1, len(self.tensors))),
         )
-        pixels = tuple(one.to(given.device) for one, given in zip(pixels, self.tensors, strict=True))
+        pixels = tuple(part.to(tensor.device) for part, tensor in zip(pixels, self.tensors, strict=True))
         return pixels if isinstance(self.inputs, tuple) else pixels[0]
 
 

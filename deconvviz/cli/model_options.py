@@ -71,12 +71,12 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
     wishes = InputWishes(args.size, args.mean, args.std, args.channels, own)
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
-    found = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)
-    for text in (found.remark, found.assumed if takes_images else ""):
+    loaded = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)
+    for text in (loaded.remark, loaded.assumed if takes_images else ""):
         if text:
             remark(f"note: {text}")
-    model = found.model.to(device, getattr(torch, args.dtype) if args.dtype else None)
-    return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=found.preprocess), found.shape
+    model = loaded.model.to(device, getattr(torch, args.dtype) if args.dtype else None)
+    return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=loaded.preprocess), loaded.shape
 
 
 def _device(name: str) -> str:

@@ -170,8 +170,10 @@ def _cut(
         whole = part.clone(memory_format=torch.contiguous_format) if len(kept) == len(part) else None
         chosen = part.index_select(0, kept.to(part.device)) if whole is None and len(kept) else whole
         broken = tuple((first + index, NOT_FINITE) for index in (~fit).nonzero()[:, 0].tolist())
-        given = [None] * len(kept) if labels is None else [label_of((None, labels[first + index])) for index in kept]
-        yield Batch(first // size, first + kept, chosen, broken, tuple(given))
+        own_labels = (
+            [None] * len(kept) if labels is None else [label_of((None, labels[first + index])) for index in kept]
+        )
+        yield Batch(first // size, first + kept, chosen, broken, tuple(own_labels))
 
 
 class _Samples(Sampler[list[int]]):

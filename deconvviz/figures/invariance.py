@@ -62,7 +62,7 @@ def _examples(figure: Any, result: Invariance) -> None:
 def _deviation_band(
     axes: Any, values: Any, measured: Tensor, order: Any, *, name: str, colour: Any, highest: float | None = None
 ) -> None:
-    """A mean over images, and one standard deviation each way. found: (values, images), from 0 to `highest`."""
+    """A mean over images, and one standard deviation each way. measured: (values, images), from 0 to `highest`."""
     x, numbers = np.asarray(values)[order], measured.numpy()[order]
     numbers = numbers[:, ~np.isnan(numbers).any(0)]
     if not numbers.shape[1]:

@@ -78,7 +78,7 @@ def _block(maps: Tensor) -> int:
 
 
 def several(
-    maps: Tensor, dims: Sequence[int], distances: Sequence[float], wanted: tuple[Tensor, Tensor], found: Tensor
+    maps: Tensor, dims: Sequence[int], distances: Sequence[float], wanted: tuple[Tensor, Tensor], activations: Tensor
 ) -> Tensor:
     """The strongest units of some maps, the first of equal ones, each with enough distance from stronger ones.
 
@@ -89,21 +89,21 @@ def several(
         dims: Sizes of a map.
         distances: Distance per axis, in positions.
         wanted: Image and channel of each map to be searched, (n,) each.
-        found: For the activations, (N, count, channels), with the maxima in the first row; other units of maps that are
-            not searched, and units that a map does not have, become -inf.
+        activations: Filled with the units' activations, (N, count, channels); the maxima are in the first row. Other
+            units of maps that are not searched, and units that a map does not have, become -inf.
 
     Returns:
         Their places, (N, count, channels), -1 for none.
     """
-    count = found.shape[1]
-    places = torch.full_like(found, -1, dtype=torch.long)
-    found[:, 1:] = -torch.inf
+    count = activations.shape[1]
+    places = torch.full_like(activations, -1, dtype=torch.long)
+    activations[:, 1:] = -torch.inf
     coordinates = _coordinates(torch.arange(maps.shape[2], device=maps.device), dims)
     for images, channels in _parts(wanted, maps.shape[2]):
         left = maps[images, channels]
         for number in range(count):
             value, place = left.max(1)
-            found[images, number, channels] = value
+            activations[images, number, channels] = value
             places[images, number, channels] = torch.where(value == -torch.inf, -1, place)
             if number + 1 < count:
                 near = torch.ones_like(left, dtype=torch.bool)

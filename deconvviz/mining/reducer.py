@@ -128,27 +128,31 @@ class Scanner:
             top = tally.results.rows(tally.columns[name]).top
             enters = ~(maxima.gather(1, order) < top.values[:, -1:])
         wanted = torch.zeros_like(maxima, dtype=torch.bool).scatter_(1, order, enters)
-        images, found = wanted.T.nonzero().unbind(1)
-        return images, found
+        images, channels = wanted.T.nonzero().unbind(1)
+        return images, channels
 
     @on_the_cpu
     def _enter(self, maxima: Mapping[str, Maxima], numbers: Sequence[int]) -> None:
         """Let the maxima of a batch wait."""
-        if not all(self._waits(name, found) for name, found in maxima.items()):
+        if not all(self._waits(name, layer_maxima) for name, layer_maxima in maxima.items()):
             self._make_places(maxima, len(numbers))
         for tally in self._each_tally():
             tally.entered(numbers)
 
-    def _waits(self, name: str, found: Maxima) -> bool:
+    def _waits(self, name: str, layer_maxima: Maxima) -> bool:
         """Whether maxima were written where they wait."""
         tally = self._tallies.get(name)
-        return tally is not None and tally.dims[name] == found.dims and _shares(tally, found.values)
+        return tally is not None and tally.dims[name] == layer_maxima.dims and _shares(tally, layer_maxima.values)
 
     def _make_places(self, maxima: Mapping[str, Maxima], images: int) -> None:
         """Make places for maxima of other layers, types or sizes than those that wait, and write them there."""
-        kept = {name: Maxima(one.values.clone(), one.places.clone(), one.dims) for name, one in maxima.items()}
+        kept = {
+            name: Maxima(layer_maxima.values.clone(), layer_maxima.places.clone(), layer_maxima.dims)
+            for name, layer_maxima in maxima.items()
+        }
         alike = all(
-            name in self._tallies and _fits(self._tallies[name], name, one.values) for name, one in kept.items()
+            name in self._tallies and _fits(self._tallies[name], name, layer_maxima.values)
+            for name, layer_maxima in kept.items()
         )
         if alike:
             for tally in self._each_tally():
@@ -156,16 +160,16 @@ class Scanner:
         else:
             self._found = self.results()
             groups: dict[tuple[torch.device, torch.dtype], dict[str, Maxima]] = {}
-            for name, one in kept.items():
-                self._check_channels(name, one.values.shape[1])
-                groups.setdefault((one.values.device, one.values.dtype), {})[name] = one
+            for name, layer_maxima in kept.items():
+                self._check_channels(name, layer_maxima.values.shape[1])
+                groups.setdefault((layer_maxima.values.device, layer_maxima.values.dtype), {})[name] = layer_maxima
             tallies = [Tally(group, self._found, self.k, self.per_image) for group in groups.values()]
             by_name = {name: tally for tally in tallies for name in tally.columns}
             self._tallies, self._found = {name: by_name[name] for name in kept}, {}
-        for name, one in kept.items():
+        for name, layer_maxima in kept.items():
             values, places = self._tallies[name].room(name, images)
-            values.copy_(one.values)
-            places.copy_(one.places)
+            values.copy_(layer_maxima.values)
+            places.copy_(layer_maxima.places)
 
     def _check_channels(self, name: str, now: int) -> None:
         before = len(self._found[name].top.values) if name in self._found else now

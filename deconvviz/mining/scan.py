@@ -237,8 +237,8 @@ class _Job:
             raise DataError(f"item {name_of_item(self.source.data, number)} cannot be read: {reason}")
         if batch.images is not None:
             self.scanned = self.scanned or self._scanned(batch.images)
-            options, found = self.options, self.state.own.layers
-            self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, found)
+            options, results = self.options, self.state.own.layers
+            self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, results)
             # Batch by batch, so that other threads can use the model in between.
             with Restored(as_it_was(self.net.model), torch.no_grad()):
                 self.scanner.run(batch)

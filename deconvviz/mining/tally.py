@@ -58,12 +58,12 @@ class Tally:
         """
         like = next(iter(layers.values())).values
         self.device, self.dtype, self.k, self.per_image = like.device, like.dtype, k, per_image
-        self.dims = {name: found.dims for name, found in layers.items()}
+        self.dims = {name: layer_maxima.dims for name, layer_maxima in layers.items()}
         self.columns: dict[str, slice] = {}
         width = 0
-        for name, found in layers.items():
-            self.columns[name] = slice(width, width + found.values.shape[1])
-            width += found.values.shape[1]
+        for name, layer_maxima in layers.items():
+            self.columns[name] = slice(width, width + layer_maxima.values.shape[1])
+            width += layer_maxima.values.shape[1]
         # MPS has no float64.
         self.results = LayerResults(width, k, 0, _CPU if self.device.type == "mps" else self.device)
         for name, columns in self.columns.items():

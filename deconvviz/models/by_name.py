@@ -95,9 +95,9 @@ def load_model(
         said = f"{spec} has random weights; load some with --weights FILE"
     if kind == "torchvision":
         own = preset_of(spec.rpartition(":")[2], pretrained)
-    made = input_of(model, wishes, own)
-    assumed = "" if spec == "zfnet" else made.assumed  # as in its paper
-    return LoadedModel(model, made.preprocess, made.shape, said, assumed)
+    model_input = input_of(model, wishes, own)
+    assumed = "" if spec == "zfnet" else model_input.assumed  # as in its paper
+    return LoadedModel(model, model_input.preprocess, model_input.shape, said, assumed)
 
 
 def load_preprocess(spec: str) -> Callable[[Any], Any]:
@@ -131,9 +131,9 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
     raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
 
 
-def _made(spec: str, made: Any) -> tuple[nn.Module, Any]:
+def _made(spec: str, product: Any) -> tuple[nn.Module, Any]:
     """The model that a factory made, and its preprocess or None."""
-    model, preprocess = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    model, preprocess = product if isinstance(product, tuple) and len(product) == 2 else (product, None)
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module")
     return model, preprocess
@@ -150,14 +150,14 @@ def _classes_option(make: Callable[..., Any]) -> str | None:
 
 def _for_classes_of(states: States, model: nn.Module, make: Callable[..., nn.Module], option: str | None) -> nn.Module:
     """The model for as many classes as a file of weights has, if `make` can be told that; otherwise the model."""
-    for wanted, made in dict.fromkeys(best_match(model, states)[1].sizes) if option else ():
+    for wanted, size in dict.fromkeys(best_match(model, states)[1].sizes) if option else ():
         # A head may have several outputs for each class, such as one for each anchor of a detector.
-        for usual in (made, *USUAL_CLASSES):
-            outputs = made // usual
-            if outputs and made % usual == 0 and wanted % outputs == 0:
+        for usual in (size, *USUAL_CLASSES):
+            outputs = size // usual
+            if outputs and size % usual == 0 and wanted % outputs == 0:
                 other = make(**{str(option): wanted // outputs})
-                found = best_match(other, states)[1]
-                if not found.sizes and not found.faults:
+                fit = best_match(other, states)[1]
+                if not fit.sizes and not fit.faults:
                     return other
     return model
 

@@ -41,8 +41,8 @@ class InputWishes:
             shown = sides[0] if len(sides) == 1 else self.size
             raise InputError(f"the size of the input is a whole number from 1, not {shown!r}")
         if (self.mean is None) != (self.std is None):
-            given, missing = ("mean", "std") if self.std is None else ("std", "mean")
-            raise InputError(f"the {given} is given and the {missing} is not; give both")
+            present, missing = ("mean", "std") if self.std is None else ("std", "mean")
+            raise InputError(f"the {present} is given and the {missing} is not; give both")
         if self.channels is not None and not _is_whole(self.channels):
             raise InputError(f"channels must be a whole number of at least 1, not {self.channels!r}")
         if self.preprocess is not None and self.others:
@@ -100,7 +100,9 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
             f"leave it out, or say all of it with a mean and std"
         )
     if wishes.mean is not None and wishes.std is not None:
-        mean, std = (tuple(one) * channels if len(one) == 1 else tuple(one) for one in (wishes.mean, wishes.std))
+        mean, std = (
+            tuple(numbers) * channels if len(numbers) == 1 else tuple(numbers) for numbers in (wishes.mean, wishes.std)
+        )
         if {len(mean), len(std)} != {channels}:
             raise InputError(
                 f"there are {channels} channels, and {len(mean)} means and {len(std)} deviations; give one for each"
@@ -124,8 +126,8 @@ def preset_of(name: str, pretrained: bool) -> Any:
     except ValueError:
         return None
     known = [getattr(weights, "DEFAULT", None), *weights] if pretrained else list(weights)
-    made = next((one.transforms() for one in known if one is not None), None)
-    return made if type(made).__name__ in PRESETS else None
+    transform = next((preset.transforms() for preset in known if preset is not None), None)
+    return transform if type(transform).__name__ in PRESETS else None
 
 
 def _size(height: int, width: int) -> int | tuple[int, int]:

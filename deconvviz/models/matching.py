@@ -32,7 +32,7 @@ class Match:
     """Weights under the names of a model.
 
     Attributes:
-        given: The tensors that fit, by the model's names.
+        tensors: The tensors that fit, by the model's names.
         renamed: How names were changed, in words, or "".
         dropped: Names in the file that are not used.
         left_out: Names of the model that have no tensor in the file and keep their values.
@@ -40,7 +40,7 @@ class Match:
         faults: What does not fit, in words.
     """
 
-    given: Weights
+    tensors: Weights
     renamed: str
     dropped: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -59,15 +59,15 @@ def match(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tens
     best = _best_prefixes(weights, expected, plain, back)
     if not as_named.faults or ("", "") in best:
         return as_named
-    found = {prefixes: _matched(weights, expected, plain, back, prefixes) for prefixes in best}
-    fitting = {prefixes: one for prefixes, one in found.items() if not one.faults}
-    usual = {prefixes: one for prefixes, one in fitting.items() if {*prefixes[0].split(".")} <= {*USUAL, ""}}
+    matches = {prefixes: _matched(weights, expected, plain, back, prefixes) for prefixes in best}
+    fitting = {prefixes: fit for prefixes, fit in matches.items() if not fit.faults}
+    usual = {prefixes: fit for prefixes, fit in fitting.items() if {*prefixes[0].split(".")} <= {*USUAL, ""}}
     chosen = usual or fitting
     if len(chosen) > 1:
         known = " and ".join(sorted(repr(strip or insert) for strip, insert in chosen)[:NAMES_SHOWN])
         raise CheckpointError(f"{name} fits under several names, {known}; save the part that is meant alone")
-    if not chosen and any(2 * len(one.given) > len(expected) for one in found.values()):
-        return max(found.values(), key=lambda one: len(one.given))
+    if not chosen and any(2 * len(fit.tensors) > len(expected) for fit in matches.values()):
+        return max(matches.values(), key=lambda fit: len(fit.tensors))
     return next(iter(chosen.values()), as_named)
 
 
@@ -82,31 +82,31 @@ def _matched(
     strip, insert = prefixes
     new = {key: insert + shortened[len(strip) :] for key, shortened in plain.items() if shortened.startswith(strip)}
     new = {key: back.get(changed, changed) for key, changed in new.items()}
-    given = {new[key]: value for key, value in weights.items() if key in new and new[key] in expected}
+    tensors = {new[key]: value for key, value in weights.items() if key in new and new[key] in expected}
     unknown = [key for key in weights if key in new and new[key] not in expected]
     # Checkpoints from before torch 0.4.1 have no such counter, and torch itself does without.
-    missing = [key for key in expected if key not in given and not key.endswith(COUNTER)]
-    unequal = [key for key, value in given.items() if value.shape != expected[key].shape]
-    left = _left_out(given, expected, [*missing, *unequal])
+    missing = [key for key in expected if key not in tensors and not key.endswith(COUNTER)]
+    unequal = [key for key, value in tensors.items() if value.shape != expected[key].shape]
+    left = _left_out(tensors, expected, [*missing, *unequal])
     extra = {key for key in unknown if _is_extra(new[key])}
     extra |= _other_heads({key: weights[key] for key in unknown if key not in extra}, new, expected, left)
     faults = [
-        f"{key} is {_size_text(given[key])} in the file, {_size_text(expected[key])} in the model"
+        f"{key} is {_size_text(tensors[key])} in the file, {_size_text(expected[key])} in the model"
         for key in unequal
         if key not in left
     ]
     faults += [f"{entry_name(key)} is missing" for key in missing if key not in left]
     faults += [f"{entry_name(key)} is unknown to the model" for key in unknown if key not in extra]
-    fitting = {key: value for key, value in given.items() if key not in left}
+    fitting = {key: value for key, value in tensors.items() if key not in left}
     faults = faults or [fault for key, value in fitting.items() if (fault := _fault(key, value, expected[key]))]
     return Match(
-        given=fitting,
+        tensors=fitting,
         renamed=_in_words(strip, insert, any(key != value for key, value in plain.items())),
         dropped=tuple(key for key in weights if key not in new or key in extra),
         left_out=left,
         sizes=tuple(
             dict.fromkeys(
-                (len(given[key]), len(expected[key])) for key in unequal if _differ(given[key], expected[key])
+                (len(tensors[key]), len(expected[key])) for key in unequal if _differ(tensors[key], expected[key])
             )
         ),
         faults=tuple(faults),
@@ -138,8 +138,8 @@ def _fault(name: str, value: torch.Tensor, expected: torch.Tensor) -> str:
 
 def _unwrapped(names: Mapping[str, object]) -> dict[str, str]:
     """The names without what wrappers put into them, unless two would be the same."""
-    found = {name: ".".join(part for part in name.split(".") if part not in WRAPPED) for name in names}
-    return found if len(set(found.values())) == len(found) else {name: name for name in names}
+    shortened = {name: ".".join(part for part in name.split(".") if part not in WRAPPED) for name in names}
+    return shortened if len(set(shortened.values())) == len(shortened) else {name: name for name in names}
 
 
 def _best_prefixes(
@@ -168,7 +168,7 @@ def _in_words(strip: str, insert: str, unwrapped: bool) -> str:
 
 
 def _left_out(
-    given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], lacking: list[str]
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], lacking: list[str]
 ) -> tuple[str, ...]:
     """The tensors of the model that may keep their values: heads at its end, and heads for training alone."""
     aside = [key for key in lacking if _is_training_only(key)]
@@ -182,21 +182,21 @@ def _left_out(
         and "" not in modules
         and any(expected[key].ndim >= 2 for key in fitting)
         and not any(key.rpartition(".")[0] in modules for key in fitting)
-        and all(_is_of_a_head(given.get(key), expected[key]) for key in head)
+        and all(_is_of_a_head(tensors.get(key), expected[key]) for key in head)
     )
     return (*aside, *head) if may else tuple(aside)
 
 
-def _is_of_a_head(found: torch.Tensor | None, expected: torch.Tensor) -> bool:
+def _is_of_a_head(tensor: torch.Tensor | None, expected: torch.Tensor) -> bool:
     """Whether a tensor can be one of a classifier: a matrix, a 1 x 1 convolution, or one for other classes."""
-    if found is not None and _differ(found, expected):
+    if tensor is not None and _differ(tensor, expected):
         return True
     return expected.ndim <= 2 or set(expected.shape[2:]) == {1}
 
 
-def _differ(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def _differ(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether two tensors of unequal shapes differ in their first axis alone."""
-    return found.ndim == expected.ndim > 0 and found.shape[1:] == expected.shape[1:]
+    return tensor.ndim == expected.ndim > 0 and tensor.shape[1:] == expected.shape[1:]
 
 
 def _is_training_only(key: str) -> bool:

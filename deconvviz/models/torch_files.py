@@ -62,9 +62,9 @@ def load_plain(path: str | os.PathLike[str]) -> object:
     except CheckpointError:
         raise
     except Exception as error:  # a damaged file can make the unpickler fail in any way
-        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise CheckpointError(
-                f"{name} holds Python objects besides weights ({found[1]}), and loading them could run any code; where "
+                f"{name} holds Python objects besides weights ({named[1]}), and loading them could run any code; where "
                 f"you trust it, load it with weights_only=False once and save the state dict alone "
                 f"(torch.save(model.state_dict(), ...))"
             ) from error

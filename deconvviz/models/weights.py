@@ -115,20 +115,20 @@ class States:
 
 def load_states(model: nn.Module, states: States) -> LoadedWeights:
     """Copy the state dict that fits best into `model`, see `load_weights`."""
-    entry, found = best_match(model, states)
+    entry, fit = best_match(model, states)
     name = repr(states.file)
-    _check_faults(model, found, name)
-    _copy(model, found, name)
-    mark_untrained(model, found.left_out, name)
-    dropped = (*found.dropped, *states.beside[entry])
-    return LoadedWeights(states.file, entry, found.renamed, dropped, found.left_out)
+    _check_faults(model, fit, name)
+    _copy(model, fit, name)
+    mark_untrained(model, fit.left_out, name)
+    dropped = (*fit.dropped, *states.beside[entry])
+    return LoadedWeights(states.file, entry, fit.renamed, dropped, fit.left_out)
 
 
 def best_match(model: nn.Module, states: States) -> tuple[str, Match]:
     """The entry of a file that fits a model best, and how."""
     expected = model.state_dict()
-    found = {entry: match(weights, expected, repr(states.file)) for entry, weights in states.entries.items()}
-    return max(found.items(), key=lambda one: (not one[1].faults, len(one[1].given)))
+    matches = {entry: match(weights, expected, repr(states.file)) for entry, weights in states.entries.items()}
+    return max(matches.items(), key=lambda pair: (not pair[1].faults, len(pair[1].tensors)))
 
 
 def copy_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
@@ -143,25 +143,25 @@ def check_fit(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) 
 
 def _whole_match(model: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> Match:
     expected = model.state_dict()
-    found = match(weights, expected, name)
-    _check_faults(model, found, name)
-    if found.left_out:
+    fit = match(weights, expected, name)
+    _check_faults(model, fit, name)
+    if fit.left_out:
         raise CheckpointError(
-            f"{name} does not fit {type(model).__name__}: there is nothing that fits {_several(found.left_out)}"
+            f"{name} does not fit {type(model).__name__}: there is nothing that fits {_several(fit.left_out)}"
         )
-    return found
+    return fit
 
 
-def _check_faults(model: nn.Module, found: Match, name: str) -> None:
-    if found.faults:
-        more = f" and {len(found.faults) - NAMES_SHOWN} more" if len(found.faults) > NAMES_SHOWN else ""
-        shown = "; ".join(found.faults[:NAMES_SHOWN])
+def _check_faults(model: nn.Module, fit: Match, name: str) -> None:
+    if fit.faults:
+        more = f" and {len(fit.faults) - NAMES_SHOWN} more" if len(fit.faults) > NAMES_SHOWN else ""
+        shown = "; ".join(fit.faults[:NAMES_SHOWN])
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {shown}{more}")
 
 
-def _copy(model: nn.Module, found: Match, name: str) -> None:
+def _copy(model: nn.Module, fit: Match, name: str) -> None:
     try:
-        model.load_state_dict(found.given, strict=not found.left_out)
+        model.load_state_dict(fit.tensors, strict=not fit.left_out)
     except (RuntimeError, TypeError) as error:  # a model with rules of its own for what it loads
         raise CheckpointError(f"{name} does not fit {type(model).__name__}: {error}") from error
 
@@ -209,11 +209,11 @@ def _read_torch(name: str) -> States:
     content = load_plain(name)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name!r} holds a {type(content).__name__}, not a state dict (names and tensors)")
-    found = dict(_state_dicts(content, ""))
+    entries_found = dict(_state_dicts(content, ""))
     # A number that is a tensor may stand beside a state dict.
-    entries = {entry: one for entry, one in found.items() if any(value.ndim for value in _tensors(one).values())} or {
-        entry: one for entry, one in found.items() if _tensors(one)
-    }
+    entries = {
+        entry: value for entry, value in entries_found.items() if any(value.ndim for value in _tensors(value).values())
+    } or {entry: value for entry, value in entries_found.items() if _tensors(value)}
     if not entries:
         strangers = [entry_name(key) for key in content]
         held = f"entries that are no tensors: {', '.join(strangers[:NAMES_SHOWN])}" if strangers else "nothing"

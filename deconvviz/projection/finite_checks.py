@@ -58,11 +58,11 @@ class FiniteChecks:
             The numbers, on the CPU.
         """
         waiting, self._waiting = self._waiting, []
-        answers, *found = read_back([_together([check.answer for check in waiting]), *numbers])
+        answers, *numbers_read = read_back([_together([check.answer for check in waiting]), *numbers])
         for check, answer in zip(waiting, answers.tolist(), strict=True):
             if not answer and not is_finite(check.numbers):  # a sum may overflow by itself
                 check.complain(check.numbers)
-        return found
+        return numbers_read
 
 
 def _together(answers: list[Tensor]) -> Tensor:

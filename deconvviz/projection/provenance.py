@@ -26,15 +26,15 @@ def settings_of(model: nn.Module, x: Tensor) -> dict[str, str]:
     """
     kind = x.device.type
     cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    found = {
+    settings = {
         "device": kind,
         "dtype": _named(x.dtype),
         "layout": "channels_last" if any(map(_is_channels_last, model.parameters())) else "channels_first",
         "autocast": _named(torch.get_autocast_dtype(kind)) if cast else "off",
     }
     if kind == "cuda":
-        found["tf32"] = ", ".join(name for name, used in _tf32().items() if used) or "off"
-    return found
+        settings["tf32"] = ", ".join(name for name, used in _tf32().items() if used) or "off"
+    return settings
 
 
 def provenance(

@@ -113,10 +113,10 @@ def receptive_fields(
         (units, spatial axes, 2): the first pixel and one past the last, clipped to the input.
     """
     rows = everything_seen(len(positions), len(layer.shape))
-    given = np.array(positions, np.float64).reshape(len(positions), -1)  # NaN for None
-    axes, everywhere = slice(1, 1 + given.shape[1]), np.isnan(given)
-    rows[:, axes, 0] = np.where(everywhere, 0, given)
-    rows[:, axes, 1] = np.where(everywhere, np.array(layer.shape[axes]) - 1, given)
+    indices = np.array(positions, np.float64).reshape(len(positions), -1)  # NaN for None
+    axes, everywhere = slice(1, 1 + indices.shape[1]), np.isnan(indices)
+    rows[:, axes, 0] = np.where(everywhere, 0, indices)
+    rows[:, axes, 1] = np.where(everywhere, np.array(layer.shape[axes]) - 1, indices)
     image, spatial = _image_input(tape)
     seen = windows_at_inputs(tape, {layer.id: rows})[image.id][:, spatial:]
     clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, np.array(image.shape[spatial:])[:, None] - 1)

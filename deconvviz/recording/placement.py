@@ -38,9 +38,9 @@ class Placement:
     @classmethod
     def of(cls, model: nn.Module) -> Placement:
         parameters, buffers = list(model.parameters()), list(model.buffers())
-        dtypes = (one.dtype for one in (*parameters, *buffers) if one.dtype in _CALCULATED)
-        channels = (one.in_channels for one in model.modules() if isinstance(one, (nn.Conv2d, nn.Conv3d)))
-        devices = tuple(dict.fromkeys(one.device for one in parameters or buffers))
+        dtypes = (tensor.dtype for tensor in (*parameters, *buffers) if tensor.dtype in _CALCULATED)
+        channels = (module.in_channels for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d)))
+        devices = tuple(dict.fromkeys(tensor.device for tensor in parameters or buffers))
         return cls(devices, next(dtypes, None), next(channels, None))
 
     @property
@@ -48,16 +48,16 @@ class Placement:
         """Where inputs are moved to; None for a model without tensors, or without numbers (on the device meta)."""
         return None if not self.devices or self.devices[0].type == "meta" else self.devices[0]
 
-    def moved(self, given: Any) -> Any:
+    def moved(self, arguments: Any) -> Any:
         """Arguments of the model, with their tensors on its device.
 
         If it lies on several, tensors on one of these stay there. Whole numbers go along only if a floating-point
         tensor is moved: some operations of torch want lengths on the CPU.
         """
-        away = (one for one in tensors_in(given) if self._is_away(one))
-        if not any(one.is_floating_point() or one.is_complex() for one in away):
-            return given
-        return mapped(given, lambda one: one.to(self.device) if self._is_away(one) else one)
+        away = (tensor for tensor in tensors_in(arguments) if self._is_away(tensor))
+        if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in away):
+            return arguments
+        return mapped(arguments, lambda tensor: tensor.to(self.device) if self._is_away(tensor) else tensor)
 
     def _is_away(self, tensor: Tensor) -> bool:
         return self.device is not None and not tensor.is_meta and tensor.device not in self.devices
@@ -119,10 +119,10 @@ def pins(device: torch.device | None) -> bool:
 
 def read_back(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors on the CPU. What lies on another device is read in one copy per device."""
-    found = list(tensors)
-    for device in dict.fromkeys(one.device for one in tensors if one.device.type not in ("cpu", "meta")):
-        places = [index for index, one in enumerate(tensors) if one.device == device]
+    copies = list(tensors)
+    for device in dict.fromkeys(tensor.device for tensor in tensors if tensor.device.type not in ("cpu", "meta")):
+        places = [index for index, tensor in enumerate(tensors) if tensor.device == device]
         packed = torch.cat([tensors[index].contiguous().flatten().view(torch.uint8) for index in places]).cpu()
         for index, part in zip(places, packed.split([tensors[index].nbytes for index in places]), strict=True):
-            found[index] = part.clone().view(tensors[index].dtype).view(tensors[index].shape)
-    return found
+            copies[index] = part.clone().view(tensors[index].dtype).view(tensors[index].shape)
+    return copies

@@ -35,7 +35,7 @@ def forked(devices: Iterable[torch.device]) -> contextlib.AbstractContextManager
     """A block after which torch's global generators of the CPU, and of these devices, are as they were before it."""
     others = [device for device in devices if device.type not in ("cpu", "meta")]
     kind = others[0].type if others else "cuda"
-    return torch.random.fork_rng([one for one in others if one.type == kind], device_type=kind)
+    return torch.random.fork_rng([device for device in others if device.type == kind], device_type=kind)
 
 
 class RandomState:

@@ -54,7 +54,7 @@ class CroppedPixels:
             dtype: The type of the pixels.
             device: Where they lie.
         """
-        size = [min(one, extent) for one, extent in zip(size, shape[1:], strict=True)]
+        size = [min(side, extent) for side, extent in zip(size, shape[1:], strict=True)]
         values = torch.zeros((units, shape[0], *size), dtype=dtype, device=device)
         return cls(values, torch.zeros(units, len(size), dtype=torch.long), tuple(shape))
 

@@ -149,7 +149,7 @@ class Projection(Result):
         """
         first = parts[0][1]
         held = [part.held for _, part in parts]
-        windows = [one for one in held if isinstance(one, CroppedPixels)]
+        windows = [part_pixels for part_pixels in held if isinstance(part_pixels, CroppedPixels)]
         whole = len(windows) < len(held)
         return cls(
             pixels=torch.cat([part.pixels for _, part in parts])
@@ -166,17 +166,17 @@ class Projection(Result):
 class _Pixels:
     """The field `Projection.pixels`: a tensor, or windows from which it is made when it is first read."""
 
-    def __set__(self, projection: Projection, given: torch.Tensor | CroppedPixels) -> None:
-        vars(projection)["pixels"] = given
+    def __set__(self, projection: Projection, pixels: torch.Tensor | CroppedPixels) -> None:
+        vars(projection)["pixels"] = pixels
 
     def __get__(self, projection: Projection, owner: type) -> torch.Tensor:
-        given: torch.Tensor | CroppedPixels = vars(projection)["pixels"]
-        if isinstance(given, torch.Tensor):
-            return given
+        pixels: torch.Tensor | CroppedPixels = vars(projection)["pixels"]
+        if isinstance(pixels, torch.Tensor):
+            return pixels
         if "whole" not in vars(projection):
-            vars(projection)["whole"] = given.whole()
-        made: torch.Tensor = vars(projection)["whole"]
-        return made
+            vars(projection)["whole"] = pixels.whole()
+        whole: torch.Tensor = vars(projection)["whole"]
+        return whole
 
 
 Projection.pixels = _Pixels()  # type: ignore[assignment]

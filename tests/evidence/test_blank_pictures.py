@@ -124,7 +124,9 @@ def test_measures_count_the_pictures_that_are_left(numbers, enough):
         assert "nan" not in str(found).lower()
         assert found.figure().axes
         if enough:
-            assert re.search(rf"without {left} (image{'' if left == 1 else 's'} )?on which (it|its picture) is blank", found.verdict), name
+            assert re.search(
+                rf"without {left} (image{'' if left == 1 else 's'} )?on which (it|its picture) is blank", found.verdict
+            ), name
 
 
 def test_too_few_units_that_fire_get_no_verdict():
