@@ -27,21 +27,21 @@ from deconvviz.arguments import FLAG, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
-from deconvviz.projection.backward import Met, keep_for, project, reconstruct, samples_apart
+from deconvviz.projection.backward import Met, keep_for, project, reconstruct
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
+from deconvviz.projection.image_batches import images_at_once, may_exceed, tape_of_one
 from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, prepared, refuse_misfit
 from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
-from deconvviz.projection.units import ChosenUnits, Position, checked_units
+from deconvviz.projection.units import ChosenUnits, Position, check_units, checked_units
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
 from deconvviz.recording.recorder import record
 from deconvviz.recording.tape import Tape, Value
-from deconvviz.recording.templates import template
 from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction
 from deconvviz.rules import Style, opaque, rule_for, style_of
 from deconvviz.trace import Trace
@@ -207,9 +207,12 @@ class DeconvNet:
 
     def _project(self, inputs: Any, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         """Project units from crops of the images, or record the images and go back from there."""
-        if options.window == "auto" and not choice.depends_on_activations and not isinstance(inputs, Trace):
-            inputs = self._prepared(inputs, finite=False)
-            plan = self._crop_plan(inputs, choice)
+        if isinstance(inputs, Trace):
+            return self._project_recorded(inputs, choice, options)
+        call, tape = self._prepared(inputs, finite=False), None
+        if options.window == "auto" and not choice.depends_on_activations:
+            tape = tape_of_one(self.model, self.style, call, choice.layer)
+            plan = None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
             if plan is not None and plan.less_than_recording:
                 try:
                     return self._project_crops(plan, options)
@@ -217,6 +220,13 @@ class DeconvNet:
                     options = replace(options, window="full")
             elif plan is not None:
                 options = replace(options, window=plan.window)
+        elif may_exceed(call):
+            tape = tape_of_one(self.model, self.style, call, choice.layer)
+        if tape is not None and may_exceed(call):
+            return self._project_in_batches(call, choice, options, tape)
+        return self._project_recorded(call, choice, options)
+
+    def _project_recorded(self, inputs: Trace | Call, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         met = Met()
         trace = self._traced(inputs, choice.layer, met)
         if trace.layer(choice.layer).value.id not in trace.apart and trace.tape.samples > 1:
@@ -224,10 +234,16 @@ class DeconvNet:
             return self._project_one_by_one(trace, choice, options)
         return self._project_trace(trace, choice, options, met)
 
-    def _crop_plan(self, call: Call, choice: UnitChoice) -> CropPlan | None:
-        """How to project from crops; None if what runs on the images cannot be known before they are recorded."""
-        tape = self._template(call, choice.layer)
-        return None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
+    def _project_in_batches(self, call: Call, choice: UnitChoice, options: ProjectionOptions, tape: Tape) -> Projection:
+        """Project where all images at once might take too much memory. `tape` is that of one image."""
+        shape, samples = tape.layers[choice.layer].value.shape, len(call.first)
+        if not choice.depends_on_activations:
+            check_units(choice.layer, shape, samples, choice.places(shape, samples))
+        parts = [
+            (numbers, self._project_recorded(call.part(numbers, samples), own, options))
+            for numbers, own in choice.by_images(samples, images_at_once(tape, self.style))
+        ]
+        return choice.in_order(Projection.joined(parts, images.displayed(call.first, self.preprocess)))
 
     def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
@@ -244,8 +260,8 @@ class DeconvNet:
     def _project_one_by_one(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions) -> Projection:
         """Project where a layer mixes the samples of a batch: each sample is recorded alone."""
         parts = [
-            (n, self._project(self._alone(trace, choice.layer, n), own, options))
-            for n, own in choice.by_sample(trace.tape.samples)
+            ([n], self._project(self._alone(trace, choice.layer, n), own, options))
+            for (n,), own in choice.by_images(trace.tape.samples, 1)
         ]
         return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
 
@@ -282,19 +298,6 @@ class DeconvNet:
         if ones:
             seeds = replace(seeds, values=torch.ones_like(seeds.values))
         return project(trace.tape, self.style, value, seeds, apart, met=met)
-
-    def _template(self, call: Call, layer: str) -> Tape | None:
-        """The operations that run on one image, without numbers; None if the model takes more than an image."""
-        x = call.args[0] if len(call.args) == 1 and not call.kwargs else None
-        if not isinstance(x, Tensor) or x.ndim < 3 or x.is_meta:
-            return None
-        tape = template(self.model, x[:1], layer, opaque())
-        if tape is None or not tape.layers[layer].value.carries_signal:
-            return None
-        check_layers([layer], tape.layers, self.model)
-        value = tape.layers[layer].value
-        local = value.id in samples_apart(tape, self.style) and len(value.shape) == x.ndim
-        return tape if local and value.shape[0] == 1 and channel_axis(tape, value) == 1 else None
 
     @on_the_cpu
     def reconstruct(self, inputs: Any, layer: LayerName, *, signal: Tensor | None = None) -> Reconstruction:
@@ -361,7 +364,7 @@ class DeconvNet:
     def _alone(self, trace: Trace, layer: str, number: int) -> Trace:
         """A trace of one sample alone, which must have the same activations as in the batch."""
         check_statistics(trace.tape)
-        alone = self.trace(trace.call.sample(number, trace.tape.samples), layer)
+        alone = self.trace(trace.call.part([number], trace.tape.samples), layer)
         check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
         return alone
 

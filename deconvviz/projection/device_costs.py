@@ -14,7 +14,7 @@ import torch
 MEMORY_SHARE = 4  # a batch takes at most this part of what an accelerator has free
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeviceCosts:
     """Costs on one kind of device.
 
@@ -23,6 +23,7 @@ class DeviceCosts:
         element: Reading and writing an element of a map costs about as much as this many multiplications.
         large: From this work per unit, units near the border go apart, so that nothing outside the map is computed.
         crop_bytes: Bytes of all crops of a batch.
+        recorded_bytes: Bytes of the maps of images that are recorded together.
         signal_bytes: Bytes of signals that travel back at once on whole maps. On a CPU, more would leave the caches.
     """
 
@@ -30,11 +31,17 @@ class DeviceCosts:
     element: float
     large: float
     crop_bytes: int
+    recorded_bytes: int
     signal_bytes: int
 
 
-CPU = DeviceCosts(writing=1e7, element=24, large=3e8, crop_bytes=256 * 2**20, signal_bytes=128 * 2**20)
-ACCELERATOR = DeviceCosts(writing=1e9, element=48, large=float("inf"), crop_bytes=2**32, signal_bytes=2**34)
+MIB = 2**20
+CPU = DeviceCosts(
+    writing=1e7, element=24, large=3e8, crop_bytes=256 * MIB, recorded_bytes=1024 * MIB, signal_bytes=128 * MIB
+)
+ACCELERATOR = DeviceCosts(
+    writing=1e9, element=48, large=float("inf"), crop_bytes=2**32, recorded_bytes=2**35, signal_bytes=2**34
+)
 
 
 def costs_of(device: torch.device) -> DeviceCosts:
@@ -50,6 +57,11 @@ def crop_bytes(device: torch.device) -> int:
 def signal_bytes(device: torch.device) -> int:
     """How many bytes of signals may travel at once on whole maps."""
     return _share_of_free(costs_of(device).signal_bytes, device)
+
+
+def recorded_bytes(device: torch.device) -> int:
+    """How many bytes the maps of images may take that are recorded together."""
+    return _share_of_free(costs_of(device).recorded_bytes, device)
 
 
 def _share_of_free(most: int, device: torch.device) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -46,11 +46,14 @@ class Call:
     def first(self) -> Tensor:
         return next(iter(self.tensors().values()))
 
-    def sample(self, number: int, samples: int) -> Call:
-        """The same call with one sample of the batch."""
+    def part(self, numbers: Sequence[int], samples: int) -> Call:
+        """The same call with some samples of the batch, by their numbers."""
+        first, last = numbers[0], numbers[-1]
+        together = list(numbers) == list(range(first, last + 1))
+        rows = slice(first, last + 1) if together else torch.tensor(numbers)
 
         def cut(tensor: Tensor) -> Tensor:
-            return tensor[number : number + 1] if tensor.shape[:1] == (samples,) else tensor
+            return tensor[rows] if tensor.shape[:1] == (samples,) else tensor
 
         return Call(mapped(self.args, cut), mapped(self.kwargs, cut))
 

@@ -46,11 +46,16 @@ class UnitChoice(Protocol):
     def units(self, activations: LayerActivations) -> ChosenUnits:
         """The units, with their activations."""
 
-    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
-        """The number of each sample that has units, with the choice of its units, the sample being alone."""
+    def by_images(self, samples: int, size: int) -> Iterator[tuple[list[int], UnitChoice]]:
+        """Batches of samples that have units, by their numbers, each with the choice of units in that batch alone.
+
+        Args:
+            samples: Number of samples.
+            size: Number of samples in a batch.
+        """
 
     def in_order(self, projection: Projection) -> Projection:
-        """Units that are ordered as `by_sample` gives them, in the order of `units`."""
+        """Units that are ordered as `by_images` gives them, in the order of `units`."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,11 @@ class ByChannel:
     def units(self, activations: LayerActivations) -> ChosenUnits:
         return choose_units(activations, self.channel, self.position)
 
-    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
-        for n in range(samples):
-            own = self.position[n : n + 1] if isinstance(self.position, Tensor) else self.position
-            yield n, replace(self, position=own)
+    def by_images(self, samples: int, size: int) -> Iterator[tuple[list[int], UnitChoice]]:
+        for start in range(0, samples, size):
+            numbers = list(range(start, min(start + size, samples)))
+            own = self.position[start : start + size] if isinstance(self.position, Tensor) else self.position
+            yield numbers, replace(self, position=own)
 
     def in_order(self, projection: Projection) -> Projection:
         return projection
@@ -94,9 +100,12 @@ class ByPlace:
     def units(self, activations: LayerActivations) -> ChosenUnits:
         return units_at(activations, self.listed)
 
-    def by_sample(self, samples: int) -> Iterator[tuple[int, UnitChoice]]:
-        for n, rows in itertools.groupby(self._rows(), key=lambda row: self.listed[row][0]):
-            yield n, ByPlace(self.layer, [(0, *self.listed[row][1:]) for row in rows])
+    def by_images(self, samples: int, size: int) -> Iterator[tuple[list[int], UnitChoice]]:
+        of_image = {n: list(rows) for n, rows in itertools.groupby(self._rows(), key=lambda row: self.listed[row][0])}
+        for start in range(0, len(of_image), size):
+            numbers = list(of_image)[start : start + size]
+            own = [(place, *self.listed[row][1:]) for place, n in enumerate(numbers) for row in of_image[n]]
+            yield numbers, ByPlace(self.layer, own)
 
     def in_order(self, projection: Projection) -> Projection:
         return projection[torch.tensor(self._rows()).argsort()]

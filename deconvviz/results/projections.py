@@ -140,11 +140,11 @@ class Projection(Result):
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[tuple[int, Projection]], images: torch.Tensor) -> Projection:
-        """Join projections of single samples into one.
+    def joined(cls, parts: Sequence[tuple[Sequence[int], Projection]], images: torch.Tensor) -> Projection:
+        """Join projections of some samples each into one.
 
         Args:
-            parts: Pairs of a sample's index and its projection.
+            parts: Pairs of the samples' numbers in the whole batch and their projection.
             images: The images of all samples.
         """
         first = parts[0][1]
@@ -155,7 +155,9 @@ class Projection(Result):
             pixels=torch.cat([part.pixels for _, part in parts])
             if whole
             else cast(torch.Tensor, CroppedPixels.joined(windows)),
-            units=tuple(dataclasses.replace(unit, sample=n) for n, part in parts for unit in part.units),
+            units=tuple(
+                dataclasses.replace(unit, sample=numbers[unit.sample]) for numbers, part in parts for unit in part.units
+            ),
             receptive_fields=torch.cat([part.receptive_fields for _, part in parts]),
             images=images,
             provenance=first.provenance,
