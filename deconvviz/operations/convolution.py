@@ -66,6 +66,9 @@ def _signal_bounds(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, li
     fast = signal.device.type == "cpu" and signal.ndim == 4 and signal.is_contiguous(memory_format=torch.channels_last)
     if dense or not fast:  # on other devices, to ask for sizes would wait for the device
         return None
+    if signal.shape[2:].numel() == 1:
+        op.dense.add(op["input"].id)
+        return None
     filled = signal.permute(0, 2, 3, 1).any(3)
     starts, sizes = [], []
     for axis, extent in ((2, signal.shape[2]), (1, signal.shape[3])):

@@ -7,6 +7,7 @@ their branches for inference, it is called as `model.eval()` would call it.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -134,11 +135,9 @@ def _members(container: Any) -> Any:
 
 
 def _unchanged(container: Any, content: Any) -> bool:
-    if len(container) != len(content):
+    if len(container) != len(content) or not all(map(operator.is_, container, content)):
         return False
-    if isinstance(container, dict):
-        return all(key is old and container[key] is content[key] for key, old in zip(container, content, strict=True))
-    return all(item is old for item, old in zip(container, content, strict=True))
+    return not isinstance(container, dict) or all(map(operator.is_, container.values(), content.values()))
 
 
 def _refill(container: Any, content: Any) -> None:

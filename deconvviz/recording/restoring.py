@@ -7,6 +7,7 @@ set or restored waits until that is done.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` calls, without looking for a name of the handler
 import contextlib
 import signal
 import sys
@@ -105,10 +106,10 @@ class _Interrupts:
             return None  # signals are handled in the main thread alone
         if not cls.holders:
             for number in INTERRUPTS:
-                handler = signal.getsignal(number)
+                handler = _signal.getsignal(number)
                 if callable(handler) and handler != cls.arrived:
                     cls.handlers[number] = handler
-                    signal.signal(number, cls.arrived)
+                    _signal.signal(number, cls.arrived)
         cls.holders.append(_Holder(frame, frame.f_lineno))
         return cls.holders[-1]
 
@@ -119,8 +120,8 @@ class _Interrupts:
         cls.holders = [other for other in cls.holders if other is not held]
         if not cls.holders:
             for number, handler in cls.handlers.items():
-                if signal.getsignal(number) == cls.arrived:
-                    signal.signal(number, handler)
+                if _signal.getsignal(number) == cls.arrived:
+                    _signal.signal(number, handler)
         cls.deliver()
 
     @classmethod

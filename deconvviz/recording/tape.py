@@ -177,6 +177,9 @@ class Tape:
         return {value.id: operation for operation in self.operations for value in operation.outputs if value}
 
 
+_PLAIN = frozenset({int, float, bool, complex, str, type(None)})  # arguments that hold nothing
+
+
 def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ...] = Tensor) -> Any:
     """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
@@ -200,6 +203,8 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
 
 def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors in `item`, in the order of `mapped`, each with its path: ``[0][name]``, or "" if `item` is one."""
+    if type(item) in _PLAIN:
+        return
     if isinstance(item, Tensor):
         yield path, item
     elif isinstance(item, Mapping):
