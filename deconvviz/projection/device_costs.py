@@ -72,10 +72,12 @@ def _share_of_free(most: int, device: torch.device) -> int:
 def free_bytes(device: torch.device) -> int | None:
     """What a device has free, the allocator's own unused memory included; None if it does not tell."""
     module: Any = getattr(torch, device.type, None)
-    if device.type == "cpu" or not hasattr(module, "mem_get_info"):
-        return None
     try:
-        unused = module.memory_reserved(device) - module.memory_allocated(device)
-        return int(module.mem_get_info(device)[0] + unused)
+        if device.type == "mps":
+            return int(module.recommended_max_memory() - module.driver_allocated_memory())
+        if device.type != "cpu" and hasattr(module, "mem_get_info"):
+            unused = module.memory_reserved(device) - module.memory_allocated(device)
+            return int(module.mem_get_info(device)[0] + unused)
     except (RuntimeError, AssertionError):  # no such device in this build
         return None
+    return None

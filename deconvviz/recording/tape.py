@@ -177,7 +177,7 @@ class Tape:
         return {value.id: operation for operation in self.operations for value in operation.outputs if value}
 
 
-_PLAIN = frozenset({int, float, bool, complex, str, type(None)})  # arguments that hold nothing
+_SCALARS = frozenset({int, float, bool, complex, str, type(None)})  # arguments that hold nothing
 
 
 def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ...] = Tensor) -> Any:
@@ -203,7 +203,7 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
 
 def paths(item: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors in `item`, in the order of `mapped`, each with its path: ``[0][name]``, or "" if `item` is one."""
-    if type(item) in _PLAIN:
+    if type(item) in _SCALARS:
         return
     if isinstance(item, Tensor):
         yield path, item
