@@ -1,4 +1,4 @@
-"""The numbers of images: of 16 and 32 bits as Pillow has them, and of NumPy arrays."""
+"""Pixel values: images of 16 and 32 bits as Pillow has them, and NumPy arrays."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _same_random_numbers() -> Iterator[None]:
 
 
 def as_preprocess(preprocess: Any) -> Any:
-    """A function from a PIL image to a tensor (C, H, W) of a transform that is called otherwise; others as they are.
+    """A transform as a function from a PIL image to a tensor (C, H, W); such functions are returned unchanged.
 
     preprocess: such a function or None, an image processor of Hugging Face, or a transform of albumentations.
 

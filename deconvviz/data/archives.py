@@ -41,7 +41,9 @@ class ZipImages:
             members = self._archive().infolist()
         except Exception as error:  # damaged archives fail in many ways
             raise DataError(f"{os.fspath(path)!r} cannot be read as a zip archive: {error}") from error
-        shown = {one.filename: one for one in members if not one.is_dir() and _is_shown_image(one.filename)}
+        shown = {
+            member.filename: member for member in members if not member.is_dir() and _is_shown_image(member.filename)
+        }
         self.names = sorted(shown)
         self._members = [shown[name] for name in self.names]
         if not self.names:
@@ -112,7 +114,11 @@ class TarShards:
         """Note where the images and labels of a tar file lie."""
         try:
             with tarfile.open(path, "r:") as archive:
-                files = [(one.name, _Member(number, one.offset_data, one.size)) for one in archive if _is_plain(one)]
+                files = [
+                    (member.name, _Member(number, member.offset_data, member.size))
+                    for member in archive
+                    if _is_plain(member)
+                ]
         except Exception as error:
             packed = path.suffix in (".gz", ".bz2", ".xz", ".tgz", ".zst")
             hint = " (a compressed one has to be decompressed first)" if packed else ""
@@ -120,8 +126,8 @@ class TarShards:
         for _, together in itertools.groupby(files, key=lambda file: _key(file[0])):
             by_ending = {_ending(name): (name, member) for name, member in together}
             label = by_ending.get(".cls") or by_ending.get(".json")
-            images = {ending: one for ending, one in by_ending.items() if _is_shown_image(one[0])}
-            exact = [one for ending, one in images.items() if ending in ENDINGS]
+            images = {ending: file for ending, file in by_ending.items() if _is_shown_image(file[0])}
+            exact = [file for ending, file in images.items() if ending in ENDINGS]
             for name, member in exact or images.values():  # beside a.jpg, a.mask.png is no image
                 self.names.append(name)
                 self._images.append(member)
@@ -157,14 +163,14 @@ def expanded(pattern: str) -> list[str]:
         >>> expanded("s-{08..10}.tar"), expanded("{a,b}.tar"), expanded("c.tar")
         (['s-08.tar', 's-09.tar', 's-10.tar'], ['a.tar', 'b.tar'], ['c.tar'])
     """
-    found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if not found:
+    braces = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
+    if not braces:
         return [pattern]
-    first, last, listed = found.groups()
+    first, last, listed = braces.groups()
     if listed is None and int(last) - int(first) >= 10**6:
         raise DataError(f"{pattern!r} stands for more than a million files")
     parts = listed.split(",") if listed else [f"{n:0{len(first)}}" for n in range(int(first), int(last) + 1)]
-    return [path for part in parts for path in expanded(pattern[: found.start()] + part + pattern[found.end() :])]
+    return [path for part in parts for path in expanded(pattern[: braces.start()] + part + pattern[braces.end() :])]
 
 
 def folder_labels(names: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -29,22 +29,22 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
         raise MissingFileError(f"there is no file {shown!r} of arrays")
     try:
         if shown.lower().endswith(".npy"):
-            found = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+            arrays = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         else:
-            found = _of_npz(shown)
+            arrays = _of_npz(shown)
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{shown!r} cannot be read as arrays of NumPy: {error}") from error
-    images = next((found[name] for name in IMAGE_ARRAYS if name in found), None)
-    if images is None and len(found) == 1:
-        images = next(iter(found.values()))
+    images = next((arrays[name] for name in IMAGE_ARRAYS if name in arrays), None)
+    if images is None and len(arrays) == 1:
+        images = next(iter(arrays.values()))
     if images is None or images.ndim < 2 or not len(images):
-        held = ", ".join(f"{name} {array.shape}" for name, array in found.items())
+        held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DataError(
             f"{shown!r} holds no images: {held}; they must stand under {', '.join(IMAGE_ARRAYS)}, as (N, ...)"
         )
-    labels = next((found[name] for name in LABEL_ARRAYS if name in found), None)
+    labels = next((arrays[name] for name in LABEL_ARRAYS if name in arrays), None)
     return Arrays(images, labels if labels is not None and labels.shape[:1] == images.shape[:1] else None)
 
 

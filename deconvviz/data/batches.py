@@ -235,7 +235,7 @@ def _stacked(images: Sequence[tuple[int, Any]]) -> Any:
     if isinstance(images[0][1], tuple):
         return tuple(
             _stacked(list(zip([n for n, _ in images], column, strict=True)))
-            for column in zip(*(one for _, one in images), strict=True)
+            for column in zip(*(inputs for _, inputs in images), strict=True)
         )
     shapes = {tuple(image.shape): index for index, image in images}
     if len(shapes) > 1:

@@ -24,7 +24,7 @@ class QuietLoader(DataLoader[Any]):
 
 
 def begin_loading(worker: int, ghostscript: Any) -> None:
-    """Let a process that loads not print that it lost its parent, which knows why, nor use a program that it may not.
+    """Begin a loader process: it stays silent if its parent ends, and uses Ghostscript only if the parent may.
 
     ghostscript: whether Pillow may use Ghostscript. A process that is not forked does not know that.
     """
@@ -33,7 +33,7 @@ def begin_loading(worker: int, ghostscript: Any) -> None:
 
 
 def loader_batches(loader: DataLoader[Any]) -> Generator[Any, None, None]:
-    """What a loader gives. Raises DataError if one of its processes ends."""
+    """The batches of a loader. Raises DataError if one of its processes ends."""
     iterator = None
     try:
         iterator = iter(loader)
@@ -63,7 +63,7 @@ def _awaited_only(iterator: Any) -> None:
 
 
 def _ended(workers: list[BaseProcess]) -> str:
-    """How the first worker that ended did so, if one did."""
+    """How the first worker ended, if one has."""
     gone = connection.wait([worker.sentinel for worker in workers], timeout=5)  # connections break a moment earlier
     for worker in workers:
         if worker.sentinel in gone:

@@ -60,11 +60,11 @@ class Manifest:
             raise DataError(f"{os.fspath(path)!r} lists no images")
         self.names = [self._named(number, row) for number, row in rows]
         self.boxes = [self._box(number, row) for number, row in rows]
-        given = [_label(row) for _, row in rows]
-        is_text = any(isinstance(label, str) for label in given)
-        self.classes = sorted({str(label) for label in given if label is not None}) if is_text else []
+        labels = [_label(row) for _, row in rows]
+        is_text = any(isinstance(label, str) for label in labels)
+        self.classes = sorted({str(label) for label in labels if label is not None}) if is_text else []
         numbers = {name: number for number, name in enumerate(self.classes)}
-        self.labels = [-1 if label is None else numbers[str(label)] if is_text else label for label in given]
+        self.labels = [-1 if label is None else numbers[str(label)] if is_text else label for label in labels]
 
     def _named(self, number: int, row: Mapping[str, Any]) -> str:
         path = next((row[name] for name in PATH_COLUMNS if row.get(name)), None)
@@ -75,18 +75,18 @@ class Manifest:
         raise DataError(f"{where} names no image; its path must stand under one of {columns}")
 
     def _box(self, number: int, row: Mapping[str, Any]) -> tuple[int, ...] | None:
-        given = row.get("box")
-        if given in (None, ""):
-            given = [row.get(name) for name in BOX]
-            if all(side in (None, "") for side in given):
+        sides = row.get("box")
+        if sides in (None, ""):
+            sides = [row.get(name) for name in BOX]
+            if all(side in (None, "") for side in sides):
                 return None
         try:
-            box = tuple(map(int, given))
+            box = tuple(map(int, sides))
             if len(box) != 4 or not 0 <= box[0] < box[2] or not 0 <= box[1] < box[3]:
                 raise ValueError
         except (TypeError, ValueError):
             raise DataError(
-                f"row {number} of {str(self.path)!r}: a box is four whole numbers, {', '.join(BOX)}, not {given!r}"
+                f"row {number} of {str(self.path)!r}: a box is four whole numbers, {', '.join(BOX)}, not {sides!r}"
             ) from None
         return box
 
@@ -113,14 +113,14 @@ class Manifest:
 
 def _label(row: Mapping[str, Any]) -> Any:
     """A row's label: a whole number, another number, text, or None."""
-    given = next((row[name] for name in LABEL_COLUMNS if row.get(name) not in (None, "")), None)
-    if isinstance(given, str):
+    label = next((row[name] for name in LABEL_COLUMNS if row.get(name) not in (None, "")), None)
+    if isinstance(label, str):
         for number in (int, float):
             try:
-                return number(given)
+                return number(label)
             except ValueError:
                 continue
-    return given
+    return label
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

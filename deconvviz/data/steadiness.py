@@ -16,7 +16,7 @@ TIMES, ITEMS = 4, 3
 
 
 def changes(load: Callable[[], Tensor]) -> bool:
-    """Whether an image is another one when it is loaded again, a few times.
+    """Whether an image changes when it is loaded again a few times.
 
     Example:
         >>> import torch

@@ -72,7 +72,7 @@ class ScannedLayers:
         """
         first = Placement.of(net.model).moved(first)
         with Restored(torch.inference_mode(False), torch.no_grad()):
-            x = mapped(first, lambda one: one.clone().expand(1 + batched, *one.shape[1:]))
+            x = mapped(first, lambda tensor: tensor.clone().expand(1 + batched, *tensor.shape[1:]))
             trace = net.trace(x)
             names = names or layers_of_kind(trace.tape, net.model, WEIGHTED, "convolution or linear layer")
             check_layers(names, trace.tape.layers, net.model)

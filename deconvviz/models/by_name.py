@@ -110,10 +110,10 @@ def load_preprocess(spec: str) -> Callable[[Any], Any]:
         raise ModelError(
             f"there is no preprocess {spec!r}; a preprocess is path/to/file.py:factory or package.module:factory"
         )
-    made: Any = factory_of(home, name, MODEL)()
-    if not callable(made):
-        raise ModelError(f"{spec!r} made a {type(made).__name__}, not a function from a PIL image to a tensor")
-    return made  # type: ignore[no-any-return]
+    preprocess: Any = factory_of(home, name, MODEL)()
+    if not callable(preprocess):
+        raise ModelError(f"{spec!r} made a {type(preprocess).__name__}, not a function from a PIL image to a tensor")
+    return preprocess  # type: ignore[no-any-return]
 
 
 def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:

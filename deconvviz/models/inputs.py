@@ -1,4 +1,4 @@
-"""How a model's input is made from an image: as the model brings it, as the caller says, or as is usual."""
+"""How a model's input is made from an image: by the model's own transform, as the caller asks, or by default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRESETS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
 
 @dataclass(frozen=True)
 class InputWishes:
-    """What the caller says of the input; None is left to the model.
+    """What the caller asks of the input; None leaves the choice to the model.
 
     Attributes:
         size: Height and width, or one number for both.

@@ -88,7 +88,7 @@ class StandIn:
 
 
 class _Settings(OrderedDict[Any, Any]):
-    """Makes the mapping that stands in for one of a class of its own; called with its arguments, it forgets them."""
+    """Creates an empty mapping in place of an object with settings, whatever the arguments."""
 
     def __new__(cls, *_: Any) -> Any:  # torch fills no subclass of a mapping
         return OrderedDict.__new__(OrderedDict)

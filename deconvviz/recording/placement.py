@@ -109,7 +109,11 @@ def required_arguments(model: nn.Module) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(one.name for one in parameters if one.kind in positional and one.default is one.empty)
+    return tuple(
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in positional and parameter.default is parameter.empty
+    )
 
 
 def pins(device: torch.device | None) -> bool:
