@@ -172,7 +172,6 @@ WRONG_INPUTS = {
     "None": (None, "an input must be a tensor, a PIL image, a path or a list of these, not NoneType|an input is .*"),
     "a number": (3, "an input .*, not int"),
     "a truth value": (True, "an input .*, not bool"),
-    "an array": (X.numpy(), "an input .*, not ndarray"),
     "an empty list": ([], "the batch contains no images"),
     "whole numbers": (X.long(), r"the input is torch.int64; convert it"),
     "no sample": (X[:0], "which is empty"),
@@ -200,6 +199,11 @@ def test_inputs_that_are_wrong_are_refused_alike(what: str) -> None:
         )  # that are read
         assert re.search(pattern, said[name]), f"{name}: {said[name]}"
     assert len(set(said.values())) == 1, said
+
+
+@pytest.mark.parametrize("name", [name for name in INPUTS if name.startswith("DeconvNet")])
+def test_an_array_is_an_input_like_its_tensor(name: str) -> None:
+    assert str(INPUTS[name](X.double().numpy())) == str(INPUTS[name](X))
 
 
 # Progress

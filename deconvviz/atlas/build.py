@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import images
-from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
+from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, list_of, optional, takes
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.atlas.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.atlas.evidence import Judge, of_channel
@@ -42,7 +42,15 @@ from deconvviz.trace import Trace
 MOST_BARS = 48  # bars of a histogram, at most
 
 
-@takes(net=NET, out=PATH, channel=optional(MAPPING), title=optional(TEXT), evidence=FLAG, progress=FLAG)
+@takes(
+    net=NET,
+    out=PATH,
+    channel=optional(MAPPING),
+    title=optional(TEXT),
+    classes=list_of(TEXT, "names"),
+    evidence=FLAG,
+    progress=FLAG,
+)
 def build_atlas(
     net: DeconvNet,
     dataset: Any,
@@ -53,6 +61,7 @@ def build_atlas(
     channel: Mapping[str, int | Iterable[int]] | None = None,
     batch_size: int = 16,
     title: str | None = None,
+    classes: Sequence[str] = (),
     progress: bool = True,
     evidence: bool = True,
 ) -> Path:
@@ -72,6 +81,7 @@ def build_atlas(
             without pictures.
         batch_size: Number of images that are recorded together.
         title: Title of the page.
+        classes: Class names, for datasets that have none or other ones.
         progress: Show a progress bar.
         evidence: Also measure how far each channel's projections can be trusted, and project its units with random
             weights for comparison. This takes about twice the time, and needs ``pip install 'deconvviz[evidence]'``.
@@ -95,7 +105,7 @@ def build_atlas(
         data = as_dataset(dataset)
         check_counts(batch_size=batch_size)
         names = _checked_layers(net, data, top, layers, channel)
-        source = AtlasSource(net, top, DatasetPictures(net, data), judge)
+        source = AtlasSource(net, top, DatasetPictures(net, data, classes), judge)
         units = {name: _listed_units(top, name, None if channel is None else channel.get(name)) for name in names}
         run = _first_run(source, len(data))
         _check_strongest(source, units)

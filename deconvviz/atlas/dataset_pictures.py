@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from deconvviz.recording.placement import Placement
 class DatasetPictures:
     """The images of a dataset with items by number."""
 
-    def __init__(self, net: DeconvNet, data: Any) -> None:
+    def __init__(self, net: DeconvNet, data: Any, classes: Sequence[str] = ()) -> None:
         self._net, self._data = net, data
-        self._classes = classes_of(data)
+        self._classes = list(classes) or classes_of(data)
         self._placement = Placement.of(net.model)
         self._first: tuple[int, tuple[int, ...]] | None = None  # number and shape of the first image
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import DATA_HELP, Command, bars, batch, image_names, json_argument, list_broken, report
+from deconvviz.cli.shared import (
+    DATA_HELP,
+    Command,
+    bars,
+    batch,
+    image_names,
+    json_argument,
+    lines_of,
+    list_broken,
+    report,
+)
 from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -90,21 +99,10 @@ def _fill(args: argparse.Namespace) -> str | float:
         return str(args.fill)
 
 
-def _lines(path: str) -> list[str]:
-    from deconvviz.io.atomic import may_hang
-
-    if may_hang(path):
-        raise InputError(f"{path!r} cannot be read as text: it is a device, pipe or socket")
-    try:
-        return Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path!r} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
-
-
 def _occlusion(args: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
-    names = _lines(args.classes) if args.classes else ()
+    names = lines_of(args.classes) if args.classes else ()
     outputs = _outputs(args, "occlusion")
     net, _ = loaded(args)
     patch, stride = (size[0] if size and len(size) == 1 else size for size in (args.patch, args.stride))

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
-from deconvviz.cli.shared import DATA_HELP, Command, bars, first_few, json_argument, list_broken, remark, report
+from deconvviz.cli.shared import (
+    DATA_HELP,
+    Command,
+    bars,
+    first_few,
+    json_argument,
+    lines_of,
+    list_broken,
+    remark,
+    report,
+)
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +61,7 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
     parser.add_argument("--top", metavar="FILE", help="use the result of `deconvviz scan` instead of a new scan")
+    parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
     parser.add_argument(
         "--evidence",
         action=argparse.BooleanOptionalAction,
@@ -152,6 +163,7 @@ def _atlas(args: argparse.Namespace) -> None:
 
     if args.evidence:
         check_installed()
+    classes = lines_of(args.classes) if args.classes else ()
     builds = _rank() == 0
     if args.top and not builds:  # nothing to scan, and only rank 0 writes
         return
@@ -166,7 +178,9 @@ def _atlas(args: argparse.Namespace) -> None:
             remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {first_few(others)}")
         net, data, top = _scanned(args)
         if builds:
-            page = build_atlas(net, data, top, out=out, layers=args.layers, progress=bars(), evidence=args.evidence)
+            page = build_atlas(
+                net, data, top, out=out, layers=args.layers, classes=classes, progress=bars(), evidence=args.evidence
+            )
             list_broken(top)
             print(page)
 

@@ -123,6 +123,18 @@ def batch(arguments: Sequence[str], preprocess: Any) -> Any:
     return torch.cat(parts)
 
 
+def lines_of(path: str) -> list[str]:
+    """The lines of a text file. Raises InputError if it cannot be read."""
+    from deconvviz.io.atomic import may_hang
+
+    if may_hang(path):
+        raise InputError(f"{path!r} cannot be read as text: it is a device, pipe or socket")
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path!r} cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
+
+
 def picture_name(image: str, rest: str) -> Path:
     """The default name of an image's picture: a file in the current folder."""
     from deconvviz.io.atomic import safe_name

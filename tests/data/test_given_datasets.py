@@ -19,6 +19,7 @@ from torch.utils.data import (
 )
 
 import deconvviz as dv
+from deconvviz import cli
 from deconvviz.data import ImageFolder
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.items import label_of
@@ -237,3 +238,25 @@ def test_values_to_predict_are_no_classes(kind):
     given, expected = CLASSES[kind]
     assert label_of((torch.zeros(1), given)) == expected
     assert label_of({"image": torch.zeros(1), "label": given}) == expected
+
+
+def test_classes_can_be_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    net = dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3)), preprocess=Preprocess(None, (0.0,) * 3, (1.0,) * 3))
+    data = (PIXELS, np.arange(COUNT) % 2)
+    top = dv.scan(net, data, k=2, progress=False)
+    page = dv.build_atlas(net, data, top, out="named", classes=["heron", "stork"], evidence=False, progress=False)
+    assert "heron" in everything_in(page.parent)
+    assert "heron" not in everything_in(
+        dv.build_atlas(net, data, top, out="numbered", evidence=False, progress=False).parent
+    )
+    (tmp_path / "names.txt").write_text("\n".join(f"digit {number}" for number in range(10)))
+    np.savez("x.npz", x=np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8), y=[3, 4, 5])
+    assert cli.main(["atlas", "mnist", "x.npz", "--layers", "conv1", "--no-evidence", "--classes", "names.txt"]) == 0
+    assert "digit 4" in everything_in(tmp_path / "atlas")
+    capsys.readouterr()
+
+
+def everything_in(folder):
+    """The text of an atlas."""
+    return "".join(path.read_text("utf-8") for path in folder.rglob("*.js*"))

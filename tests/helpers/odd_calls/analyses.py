@@ -95,6 +95,7 @@ ANALYSES: dict[str, Call] = {
             "channel": ("mapping", {"2": [0]}),
             "batch_size": ("count", 2),
             "title": ("one", "t"),
+            "classes": ("several", ["a", "b"]),
         },
         {"dataset": DATA, "evidence": False, **QUIET},
         {
