@@ -223,11 +223,24 @@ def mapping_of(kind: type, wanted: str) -> Kind:
     return Kind(wanted, convert)
 
 
+OF_A_NET = ("model", "style", "preprocess", "trace")  # attributes
+
+
 def _has(*names: str) -> Callable[[Any], Any]:
     def convert(value: Any) -> tuple[Any] | None:
         return (value,) if not isinstance(value, type) and all(hasattr(value, name) for name in names) else None
 
     return convert
+
+
+def is_net(given: Any) -> bool:
+    """Whether something is a `DeconvNet`."""
+    return not isinstance(given, nn.Module) and _has(*OF_A_NET)(given) is not None
+
+
+def _module(given: Any) -> tuple[nn.Module] | None:
+    module = given.model if is_net(given) else given
+    return (module,) if isinstance(module, nn.Module) else None
 
 
 def _methods(value: Any) -> tuple[Any] | None:
@@ -256,8 +269,8 @@ FLAG = Kind("True or False", lambda value: (bool(value),) if isinstance(value, (
 TEXT = instance("a text", str)
 PATH = Kind("a path", _path)
 TENSOR = Kind("a dense tensor of real numbers", _dense)
-MODULE = instance("a torch.nn.Module", nn.Module)
-NET = Kind("a DeconvNet", _has("model", "style", "preprocess", "trace"))
+MODULE = Kind("a torch.nn.Module", _module)
+NET = Kind("a DeconvNet", _has(*OF_A_NET))
 MAPPING = instance("a mapping", Mapping)
 METHOD_NAMES = Kind(
     "None or a list of names of methods", lambda value: None if isinstance(value, Mapping) else _methods(value)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import images
-from deconvviz.arguments import FLAG, once, short_text, takes
+from deconvviz.arguments import FLAG, is_net, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
@@ -80,7 +80,7 @@ class DeconvNet:
         self.model = unwrapped(model)
         check_usable(self.model)
         self.style = style_of(style)
-        self.preprocess = as_preprocess(preprocess)
+        self.preprocess = as_preprocess(model.preprocess if preprocess is None and is_net(model) else preprocess)
         self.strict = strict
 
     def __repr__(self) -> str:

@@ -25,8 +25,8 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory; "
-        "the last two run the code in the file or module",
+        help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory, package.module:factory, or a file of "
+        "TorchScript or torch.export; code in a file or module is run",
     )
     parser.add_argument(
         "--weights", metavar="FILE", help="safetensors file or a trainer's checkpoint (pickled code is not run)"

@@ -14,20 +14,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
+from deconvviz.arguments import is_net
 from deconvviz.errors import DependencyError, InputError, ModelError, did_you_mean
 from deconvviz.images import Preprocess
 from deconvviz.io.factories import Purpose, factory_of
 from deconvviz.models.inputs import InputWishes, input_of, preset_of
 from deconvviz.models.mnist import mnist_cnn
+from deconvviz.models.torch_files import kind_of_file
 from deconvviz.models.weights import States, best_match, load_states, read_states
 from deconvviz.models.zfnet import ZFNet
+from deconvviz.recording.isolation import part_of, unwrapped
 
 CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "classes", "num_labels", "nc")  # a factory's option
 USUAL_CLASSES = (1000, 91, 21)  # of ImageNet and of torchvision's detectors and segmentation
 
-FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
+FORMS = (
+    "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory, package.module:factory, or a file of "
+    "TorchScript or torch.export"
+)
 MODEL = Purpose("a model", FORMS, ModelError)
 
 
@@ -60,9 +67,10 @@ def load_model(
     """Load the model that `spec` names.
 
     Args:
-        spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or
-            package.module:factory. A factory is called without arguments and returns a model, or a pair of a model and
-            its preprocess, a function from a PIL image to a tensor. The last two run the code in the file or module.
+        spec: mnist (with its bundled weights), zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory,
+            package.module:factory, or the path of a TorchScript archive or an exported program. A factory is called
+            without arguments and returns a model, or a pair of a model and its preprocess, a function from a PIL image
+            to a tensor. The code in the file or module is run.
         weights: A weights file, see `deconvviz.models.load_weights`. If it is for another number of classes, the model
             is made for that number where the factory has an option such as `num_classes`.
         pretrained: Whether to download the weights from torchvision or timm.
@@ -100,6 +108,14 @@ def load_model(
     return LoadedModel(model, model_input.preprocess, model_input.shape, said, assumed)
 
 
+def _program(path: str, kind: str) -> Any:
+    """The model in a TorchScript archive or an exported program."""
+    try:
+        return torch.jit.load(path, map_location="cpu") if kind == "TorchScript" else torch.export.load(path)
+    except Exception as error:  # torch's own, for a file of another version or a damaged one
+        raise ModelError(f"{path!r} cannot be loaded as a model: {error}") from error
+
+
 def load_preprocess(spec: str) -> Callable[[Any], Any]:
     """The preprocess that a factory makes, path/to/file.py:factory or package.module:factory; its code is run.
 
@@ -127,6 +143,8 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
         return functools.partial(_from_timm, name, pretrained)
     if kind:
         return factory_of(kind, name, MODEL)
+    if program := kind_of_file(spec):
+        return functools.partial(_program, spec, program)
     known = ("mnist", "zfnet", f"torchvision:{spec}")
     raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
 
@@ -134,9 +152,9 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
 def _made(spec: str, product: Any) -> tuple[nn.Module, Any]:
     """The model that a factory made, and its preprocess or None."""
     model, preprocess = product if isinstance(product, tuple) and len(product) == 2 else (product, None)
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module")
-    return model, preprocess
+    if not isinstance(model, (nn.Module, torch.export.ExportedProgram)) and not is_net(model):
+        raise ModelError(f"{spec!r} made a {type(model).__name__}, not a torch.nn.Module{part_of(model)}")
+    return unwrapped(model), preprocess or (model.preprocess if is_net(model) else None)
 
 
 def _classes_option(make: Callable[..., Any]) -> str | None:

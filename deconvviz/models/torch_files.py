@@ -133,6 +133,15 @@ def _checked_globals(path: str | os.PathLike[str], name: str) -> set[str]:
     return called
 
 
+def kind_of_file(path: str | os.PathLike[str]) -> str:
+    """Which kind of a model a file is: "TorchScript", "exported", or ''; it is only listed, not loaded."""
+    if may_hang(path) or not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        kind = kind_of_archive(set(archive.namelist()))
+    return kind if kind in ("TorchScript", "exported") else ""
+
+
 def kind_of_archive(names: set[str]) -> str:
     """What a zip archive is by the names of its parts: "TorchScript", "exported", "numpy" or ''."""
     inner = {name.partition("/")[2] or name for name in names}

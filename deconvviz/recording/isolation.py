@@ -12,8 +12,10 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import nn
 
+from deconvviz.arguments import is_net
 from deconvviz.errors import InputError, ModelError
 from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.programs import as_modules
 from deconvviz.recording.random_state import forked
 from deconvviz.recording.restoring import Restored
 
@@ -81,17 +83,35 @@ def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def unwrapped(model: Any) -> nn.Module:
-    """The model inside DataParallel, DistributedDataParallel and `torch.compile` wrappers."""
+    """The model inside DataParallel, DistributedDataParallel, `torch.compile` and `DeconvNet`.
+
+    TorchScript and exported programs become modules of Python.
+    """
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         elif hasattr(model, "_orig_mod"):
             model = model._orig_mod
-        elif isinstance(model, nn.Module):
+        elif is_net(model):
+            model = model.model
+        elif isinstance(model := as_modules(model), nn.Module):
             _check_whole(model)
+            if type(model).__call__ is not nn.Module.__call__ and hasattr(model, "predict") and part_of(model):
+                raise ModelError(
+                    f"the model {type(model).__name__} is called for predictions, not as a module{part_of(model)}"
+                )
             return model
         else:
-            raise ModelError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+            raise ModelError(f"the model must be a torch.nn.Module, not {type(model).__name__}{part_of(model)}")
+
+
+def part_of(holder: Any) -> str:
+    """A clause that says which attribute of an object is the model, or ''."""
+    if isinstance(holder, type) or not hasattr(holder, "__dict__"):
+        return ""
+    known = {**vars(holder), **getattr(holder, "_modules", {})}
+    found = [name for name, value in known.items() if isinstance(value, nn.Module)]
+    return f"; its attribute {' or '.join(map(repr, found[:3]))} is one" if found else ""
 
 
 def _check_whole(model: nn.Module) -> None:

@@ -91,6 +91,12 @@ def layers_of_kind(
     names = [name for name in names if tape.layers[name].value.carries_signal]
     random = [model.get_submodule(name) for name in untrained(model)]
     names = [name for name in names if not any(module_called(name, model) is module for module in random)]
+    if not names:  # functional calls, such as those of an exported program
+        functions = {CONVOLUTIONS: ("conv",), WEIGHTED: ("conv", "linear")}.get(kinds, ())
+        calls = {name: layer for name, layer in tape.layers.items() if module_called(name, model) is None}
+        names = [
+            name for name, layer in calls.items() if layer.kind.startswith(functions) and layer.value.carries_signal
+        ]
     if not names:
         raise InputError(f"the model {type(model).__name__} runs no {words}; name the layers that are meant")
     return names

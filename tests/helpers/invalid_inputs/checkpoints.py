@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.errors import CheckpointError, InputError
+from deconvviz.errors import CheckpointError, InputError, ModelError
 from deconvviz.experiments import evolution
 from deconvviz.models import load_weights
+from deconvviz.models.by_name import load_model
 from tests.helpers.invalid_inputs.case import Case, refused
 
 
@@ -64,7 +65,31 @@ def other_heads_in_time(_: Path) -> Any:
     return evolution(dv.DeconvNet(classifier(3)), states, torch.rand(2, 3, 8, 8), progress=False)
 
 
+class Predictor(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = classifier(3)
+
+    def __call__(self, source: Any) -> Any:
+        return self.predict(source)
+
+    def predict(self, source: Any) -> Any:
+        return self.model(source)
+
+
+def half_a_script(_: Path) -> Any:
+    Path("m.pt").write_bytes(archive("m/constants.pkl", "m/code/x.py"))
+    return load_model("m.pt")
+
+
 CASES: list[Case] = [
+    refused(
+        "a model that is called for predictions",
+        lambda _: dv.DeconvNet(Predictor()),
+        ModelError,
+        "the model Predictor is called for predictions, not as a module; its attribute 'model' is one",
+    ),
+    refused("a damaged file as the model", half_a_script, ModelError, "'m.pt' cannot be loaded as a model: …"),
     *(
         refused(f"weights that are {name}", given(content), CheckpointError, f"'w.pt' is {sentence}")
         for name, content, sentence in (

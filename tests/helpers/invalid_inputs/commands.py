@@ -18,7 +18,10 @@ class Command(NamedTuple):
         return self.arguments
 
 
-FORMS = "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory or package.module:factory"
+FORMS = (
+    "mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory, package.module:factory, or a file of "
+    "TorchScript or torch.export"
+)
 SHOWS = "(--debug shows where)"
 IN_THE_WAY = "cannot be written: what should be its folder is a file; nothing there was changed"
 SEALED = "cannot be written: No such file or directory; nothing there was changed"

@@ -72,7 +72,7 @@ KINDS = {
     "methods": Kind(("None",), lists),
     "mapping": Kind(),
     "style": Kind(),
-    "model": Kind(),
+    "model": Kind(("a net",)),
     "several": Kind((), lists),
     "one": Kind(),
 }
