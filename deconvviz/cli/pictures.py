@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
 from deconvviz.cli.shared import Command, bars, check_ending, image, json_argument, picture_name, report, say
+
+if TYPE_CHECKING:
+    from deconvviz.results import Projection
 
 # ruff: noqa: PLC0415
 
@@ -41,7 +45,9 @@ def _layers(args: argparse.Namespace) -> None:
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("image", metavar="IMAGE", help="an image file, or mnist:INDEX for a bundled test image")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files, or mnist:INDEX for bundled test images"
+    )
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: the nine most active)")
     parser.add_argument(
@@ -49,26 +55,45 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images instead of receptive fields")
-    out_argument(parser, "picture to write", "IMAGE-LAYER.png", "FILE")
+    out_argument(parser, "picture to write, or a folder if there are several images", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
 
 def _project(args: argparse.Namespace) -> None:
-    out = place(args, picture_name(args.image, args.layer))
-    check_ending(out)
-    outputs = Outputs(args, out)
+    from deconvviz.results.base import printable
+
+    names = [picture_name(name, args.layer) for name in args.images]
+    if len(set(names)) < len(names):  # images of one name from different folders
+        names = [Path(f"{number}-{name}") for number, name in enumerate(names, 1)]
+    several = len(names) > 1
+    files = [place(args, ".") / name for name in names] if several else [place(args, names[0])]
+    for file in files:
+        check_ending(file)
+    outputs = Outputs(args, *files)
     net, _ = loaded(args)
-    trace = net.trace(image(args.image), args.layer)
-    channels = args.channel or _strongest(trace.activations[args.layer], 9)
-    position = "max" if args.position is None else args.position
-    projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
-    outputs.write_figure(projection.figure(crop=not args.whole), out)
+    found = []
+    for name, file in zip(args.images, files, strict=True):
+        trace = net.trace(image(name), args.layer)
+        channels = args.channel or _strongest(trace.activations[args.layer], 9)
+        position = "max" if args.position is None else args.position
+        projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
+        outputs.write_figure(projection.figure(crop=not args.whole), file)
+        lines, facts = _described(projection, file)
+        found.append({"image": name, **facts})
+        if several and not args.json:
+            print("\n".join([printable(name), *lines]), flush=True)
+    if not several or args.json:
+        say(args, "\n".join(lines), {"images": found} if several else facts)
+
+
+def _described(projection: Projection, file: Path) -> tuple[list[str], dict[str, Any]]:
+    """What is printed of a projection, as lines and as facts."""
     linearised, detached = projection.provenance.linearised, projection.provenance.detached
     lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
     lines += [f"detaches ignored: {', '.join(detached)}"] if detached else []
-    facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [out]}
-    say(args, "\n".join([*lines, str(out)]), facts)
+    facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [file]}
+    return [*lines, str(file)], facts
 
 
 def _strongest(activations: Any, count: int) -> list[int]:

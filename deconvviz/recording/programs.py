@@ -22,7 +22,6 @@ CONSTANTS_OF = {  # operations whose weights are constants of a frozen graph, an
     "aten::conv3d": "Conv3d",
     "aten::conv_transpose2d": "ConvTranspose2d",
 }
-TRANSPOSED, GROUPS = "aten::_convolution", 8
 
 
 def as_modules(model: Any) -> Any:
@@ -292,8 +291,8 @@ def _groups(script: Any) -> int:
     if isinstance(getattr(script, "groups", None), int):
         return int(script.groups)
     nodes = _graph(script).nodes() if _graph(script) is not None else ()
-    found = next((node for node in nodes if node.kind() == TRANSPOSED), None)
-    return int(list(found.inputs())[GROUPS].toIValue()) if found is not None else 1
+    found = next((node for node in nodes if node.kind() == "aten::_convolution"), None)
+    return int(list(found.inputs())[8].toIValue()) if found is not None else 1
 
 
 # Exported programs

@@ -201,3 +201,26 @@ def test_parts_move_with_the_image(folder: Path):
     assert read_parts("parts.csv", ["wide.png"], preprocess=Preprocess((150, 200)))["eye"] == [(75, 100)]
     with pytest.raises(InputError, match=r"where a part lies after .* is not known"):
         read_parts("parts.csv", ["wide.png"], preprocess=lambda image: image)
+
+
+def test_several_images_are_projected_one_after_the_other(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "other").mkdir()
+    Image.open("cat.png").rotate(90).resize((40, 50)).save("other/cat.png")
+    options = ["--layer", "3", "--channel", "1", "--out", "pictures", "--json"]
+    assert cli.main(["project", "nets.py:trained", "cat.png", "other/cat.png", *options]) == 0
+    both = json.loads(capsys.readouterr().out)["images"]
+    assert [one["image"] for one in both] == ["cat.png", "other/cat.png"]
+    assert sorted(path.name for path in Path("pictures").iterdir()) == ["1-cat-3.png", "2-cat-3.png"]
+    for one in both:
+        alone, _ = projected(capsys, "nets.py:trained", one["image"], "--channel", "1")
+        assert {unit["channel"]: (unit["position"], unit["activation"]) for unit in one["units"]} == alone
+
+
+def test_every_command_that_runs_a_model_has_a_device(folder: Path, capsys: pytest.CaptureFixture[str]):
+    for name, command in cli.COMMANDS.items():
+        parser = cli.build_parser(name)
+        known = next(action for action in parser._actions if action.dest == "COMMAND" or action.choices).choices
+        options = known[name]._option_string_actions
+        assert ("--device" in options) == ("--weights" in options), (name, command)
+    assert cli.main(["project", "nets.py:trained", "cat.png", "--layer", "3", "--device", "tpu"]) == 2
+    assert "--device is cpu, cuda or cuda:N, not 'tpu'" in capsys.readouterr().err
