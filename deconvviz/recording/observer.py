@@ -135,7 +135,7 @@ class Observer:
         """Call a torch function and name what it returns, if it is a layer of the module that calls it."""
         name = getattr(func, "__name__", "").partition(".")[0].strip("_")  # an operator's ends in its overload
         parent = self._running[-1][0] if self._running else None
-        if parent is None or name in ("", "get") or _is_leaf(parent):
+        if parent is None or name in ("", "get") or _is_leaf(parent) or self.in_script():
             return self.call(func, args, kwargs)
         name = self.qualified(name)
         numbered = self.numbered(name)
