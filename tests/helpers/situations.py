@@ -1,0 +1,118 @@
+"""Situations as people describe them in public reports: what they have, what is right, and the tests that show it.
+
+Each row names a test in Python and one on the command line, which compare with a value that is calculated without
+deconvviz. `python -m tests.helpers.situations` writes docs/howto/situations.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "howto" / "situations.md"
+START = """# Situations
+
+<!-- Written by `python -m tests.helpers.situations`; edit the table there. -->
+
+What people have, as public bug reports and questions tell it, and what deconvviz does with it. The tests compare with
+values that are calculated without deconvviz.
+
+| situation | what is right | in Python | on the command line |
+|---|---|---|---|
+"""
+
+
+class Situation(NamedTuple):
+    """A row: the tests are ``file::function`` under tests/, or "" where there is nothing to do in that way."""
+
+    name: str
+    right: str
+    python: str
+    command_line: str
+
+
+_CHECKPOINTS = "models/test_checkpoints_from_trainers.py::"
+_INPUTS = "cli/test_input_options.py::"
+_SHOWN = "images/test_transforms_undone.py::"
+_EXPORTED = "net/test_exported_models.py::"
+
+SITUATIONS = [
+    Situation(
+        "a checkpoint of Lightning, or under `net`, `ema`, a name of one's own",
+        "the network gives exactly what the trained one gives",
+        _CHECKPOINTS + "test_a_trainers_checkpoint_loads",
+        _CHECKPOINTS + "test_the_command_line_says_it_once",
+    ),
+    Situation(
+        "a network fine-tuned on another number of classes",
+        "the model is made for the classes of the file, or its head is left out and its layers are refused",
+        _CHECKPOINTS + "test_layers_of_a_random_head_are_refused_until_it_is_trained",
+        _CHECKPOINTS + "test_the_number_of_classes_is_taken_from_the_file",
+    ),
+    Situation(
+        "NumPy numbers, paths and settings beside the weights",
+        "the weights are read, and nothing beside them is run",
+        _CHECKPOINTS + "test_settings_beside_the_weights_are_not_made",
+        "",
+    ),
+    Situation(
+        "TorchScript, a pickled model, an HDF5 file or a Git LFS pointer as weights",
+        "one sentence says what the file is and what to do",
+        _CHECKPOINTS + "test_other_files_are_named_and_answered",
+        "",
+    ),
+    Situation(
+        "a network trained with other means and deviations than ImageNet's",
+        "the unit at the place and with the activation that torch alone finds; what is assumed is said",
+        "",
+        _INPUTS + "test_the_input_is_made_as_the_model_was_trained",
+    ),
+    Situation(
+        "transforms of torchvision, timm, albumentations or Hugging Face, or a function",
+        "pictures show the image before it was normalised, within 0.006",
+        _SHOWN + "test_the_image_is_shown_as_it_was",
+        _INPUTS + "test_torchvisions_own_transform_is_used",
+    ),
+    Situation(
+        "each image standardised by itself",
+        "pictures show the image that was given, not a stretched one",
+        _SHOWN + "test_what_cannot_be_inverted_is_shown_by_the_picture_itself",
+        "",
+    ),
+    Situation(
+        "a scripted, traced or exported model",
+        "layers have the names of the modules, with the pictures of the original; scans find its convolutions",
+        _EXPORTED + "test_layers_have_the_names_of_the_modules",
+        _EXPORTED + "test_the_command_line_takes_the_file_as_the_model",
+    ),
+    Situation(
+        "an object that holds a model, such as a YOLO of ultralytics",
+        "one sentence says which attribute to pass",
+        _EXPORTED + "test_what_holds_a_model_is_answered_with_its_attribute",
+        "",
+    ),
+    Situation(
+        "several images of different sizes",
+        "each is projected as it is alone",
+        "",
+        _INPUTS + "test_several_images_are_projected_one_after_the_other",
+    ),
+]
+
+
+def page() -> str:
+    """The expected content of the page."""
+    rows = [
+        f"| {row.name} | {row.right} | {_shown(row.python)} | {_shown(row.command_line)} |"
+        for row in sorted(SITUATIONS, key=lambda row: row.name.removeprefix("a ").lower())
+    ]
+    return START + "\n".join(rows) + "\n"
+
+
+def _shown(test: str) -> str:
+    return f"`{test.partition('::')[2]}`" if test else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
