@@ -36,7 +36,7 @@ from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
-from deconvviz.projection.units import ChosenUnits, Position, check_units, checked_units
+from deconvviz.projection.units import ChosenUnits, LayerActivations, Position, check_units, checked_units
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
@@ -326,7 +326,7 @@ class DeconvNet:
         """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
         value, sent = trace.layer(layer).value, trace.activations[layer]
         met = Met() if met is None else met
-        trace.activations_of(layer).watch(met.finite)
+        LayerActivations(layer, sent).watch(met.finite)
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
         pixels = reconstruct(trace.tape, self.style, value, sent, met=met)

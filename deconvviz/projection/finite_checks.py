@@ -6,6 +6,8 @@ copy brings all of them.
 
 from __future__ import annotations
 
+import cmath
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,12 +22,12 @@ class _Check(NamedTuple):
     """A check that is waiting.
 
     Attributes:
-        answer: Whether the sum of the numbers is finite, a boolean on the device.
+        total: The sum of the numbers, on the device: finite only if they are.
         numbers: What to look at if it is not.
         complain: Called with the numbers if they are not all finite; raises the error.
     """
 
-    answer: Tensor
+    total: Tensor
     numbers: Tensor
     complain: Callable[[Tensor], None]
 
@@ -46,7 +48,7 @@ class FiniteChecks:
                 memory until then.
         """
         if not numbers.is_meta:
-            self._waiting.append(_Check(sum_is_finite(numbers), numbers if kept is None else kept, complain))
+            self._waiting.append(_Check(_total(numbers), numbers if kept is None else kept, complain))
 
     def settle(self, *numbers: Tensor) -> list[Tensor]:
         """Read all answers, and let the first check that fails complain.
@@ -58,26 +60,29 @@ class FiniteChecks:
             The numbers, on the CPU.
         """
         waiting, self._waiting = self._waiting, []
-        answers, *numbers_read = read_back([_together([check.answer for check in waiting]), *numbers])
-        for check, answer in zip(waiting, answers.tolist(), strict=True):
-            if not answer and not is_finite(check.numbers):  # a sum may overflow by itself
+        totals, *numbers_read = read_back([_together([check.total for check in waiting]), *numbers])
+        for check, total in zip(waiting, totals.tolist(), strict=True):
+            if not cmath.isfinite(total) and not is_finite(check.numbers):  # a sum may overflow by itself
                 check.complain(check.numbers)
         return numbers_read
 
 
-def _together(answers: list[Tensor]) -> Tensor:
-    return torch.stack([answer.to(answers[0].device) for answer in answers]) if answers else torch.zeros(0)
+def _together(totals: list[Tensor]) -> Tensor:
+    if not totals:
+        return torch.zeros(0)
+    dtype = functools.reduce(torch.promote_types, (total.dtype for total in totals))
+    return torch.stack([total.to(totals[0].device, dtype) for total in totals])
 
 
-def sum_is_finite(numbers: Tensor) -> Tensor:
-    """Whether the sum of numbers is finite, as a boolean on their device; then all of them are."""
+def _total(numbers: Tensor) -> Tensor:
+    """The sum of numbers, on their device."""
     if numbers.dtype.itemsize == 1 or numbers.dtype == torch.complex32:  # in which torch does not calculate
         numbers = numbers.to(wide(numbers.dtype))
-    return torch.isfinite(numbers.sum(dtype=wide(numbers.dtype)))  # that of many halves would overflow
+    return numbers.sum(dtype=wide(numbers.dtype))  # that of many halves would overflow
 
 
 def is_finite(numbers: Tensor) -> bool:
     """Whether numbers, if there are any, hold neither NaN nor infinity."""
-    if numbers.is_meta or bool(sum_is_finite(numbers)):
+    if numbers.is_meta or cmath.isfinite(_total(numbers).item()):
         return True
     return bool(torch.isfinite(numbers.to(wide(numbers.dtype))).all())
