@@ -1,4 +1,4 @@
-"""What every test starts from: a known random state, two threads in all, and nothing left behind."""
+"""Fixtures for all tests: a fixed random seed, two threads in total, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _seeded() -> None:
 
 @pytest.fixture
 def registry():
-    """The registered rules, put back afterwards."""
+    """Restores the registered rules after the test."""
     before = dict(_RULES)
     yield
     _RULES.clear()
@@ -34,14 +34,14 @@ def registry():
 
 @pytest.fixture
 def used():
-    """Windows wherever they are possible, whatever is less work; how often they were used, and how."""
+    """Uses windows wherever possible, even at a higher cost; counts how often each kind was used."""
     with windows_forced() as kinds:
         yield kinds
 
 
 @pytest.fixture(scope="session")
 def assets() -> Path:
-    """The folder of development data beside the checkout; tests that need it are skipped without it."""
+    """The folder of development data next to the checkout. Without it, tests that need it are skipped."""
     if not (SHARED / "assets").is_dir():
         pytest.skip("needs the development data in ../shared/assets, which is not here")
     return SHARED / "assets"

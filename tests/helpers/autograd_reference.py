@@ -1,7 +1,7 @@
-"""An independent reference: the model's own autograd graph, in which only rectifiers and LRN go back differently.
+"""An independent reference: the model's own autograd graph with other backward passes for rectifiers and LRN.
 
-Nothing here knows the library. Rectifiers are replaced where Python calls them, by functions with the same
-forward and another backward; autograd does everything else.
+It does not use the library. Where Python calls a rectifier, it is replaced by a function with the same forward and
+another backward pass; autograd does everything else.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ IN_PLACE = {
     },
 }
 
-TO_OTHERS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)  # they hand numbers to other libraries
+TO_OTHERS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)  # they pass numbers to other libraries
 
 
 class _Rectified(torch.autograd.Function):
@@ -98,7 +98,7 @@ class _LeftOut(torch.autograd.Function):
 # torch's own derivative of some is wrong for one sample and a signal that is not contiguous.
 WRITTEN_OUT = NORMS
 RECURRENT: dict[Any, Any] = {torch.rnn_relu: recurrence, torch.rnn_relu_cell: cell}
-# Those that keep no running statistics, so that they may be run a second time.
+# Norms without running statistics, which can run a second time.
 PURE_NORMS = (F.group_norm, F.layer_norm, F.rms_norm, torch.group_norm, torch.layer_norm, torch.rms_norm)
 
 
@@ -135,14 +135,14 @@ class _Replaced(TorchFunctionMode):
 
 
 def _laid_out(y: Tensor, like: Tensor) -> Tensor:
-    """In the memory layout of `like`, on which it depends whether a view shares its memory or is a copy."""
+    """The tensor in the memory layout of `like`, which decides whether a view is a copy."""
     if y.stride() == like.stride():
         return y
     return torch.empty_strided(like.shape, like.stride(), dtype=y.dtype, device=y.device).copy_(y)
 
 
 class Call(NamedTuple):
-    """A module's output: the call of that number (counted from 0), and which of several tensors in it."""
+    """An output of a module: the number of the call (from 0), and the index if it returns several tensors."""
 
     module: str
     number: int = 0
@@ -158,10 +158,10 @@ class Call(NamedTuple):
 
 
 class ReferenceRun:
-    """One run of a model in which only rectifiers and LRN go back differently, with the outputs of some modules.
+    """A run of a model with other backward passes for rectifiers and LRN, and the outputs of some modules.
 
-    activations: per module call asked for, what it returned, as it was then.
-    times: how often each module that was asked for ran.
+    activations: the output of each requested call, as it was then.
+    times: how often each requested module ran.
     """
 
     def __init__(self, model: nn.Module, x: Tensor, calls: Collection[Call], style: str = "deconvnet") -> None:
@@ -180,7 +180,7 @@ class ReferenceRun:
         try:
             torch.backends.mha.set_fastpath_enabled(False)
             model.eval().requires_grad_(False)
-            for through_detach in (False, True):  # through it only where nothing arrives else, as from a frozen network
+            for through_detach in (False, True):  # used only if nothing arrives otherwise, as from a frozen network
                 self.times.clear()
                 for name, of_module in wanted.items():
                     missing = [call for call in of_module if call not in self.activations]
@@ -205,7 +205,7 @@ class ReferenceRun:
             for call in calls:
                 if call.number == self.times[name]:
                     tensor = call.tensor(output)
-                    if not tensor.requires_grad:  # indices, or what does not depend on the input
+                    if not tensor.requires_grad:  # indices, or an output that does not depend on the input
                         continue
                     self.activations[call] = tensor.detach().clone()
                     # The edge stays that of this output, also where a later operation works in place.
@@ -221,7 +221,7 @@ class ReferenceRun:
         return self.sent_back(call, seed)
 
     def sent_back(self, call: Call, seed: Tensor) -> Tensor:
-        """What arrives at the input, for a signal of the shape of the call's output."""
+        """The signal at the input, for a signal with the shape of the call's output."""
         (pixels,) = torch.autograd.grad((self._edges[call],), self._x, seed, retain_graph=True, allow_unused=True)
         return torch.zeros_like(self._x) if pixels is None else pixels
 
@@ -252,7 +252,7 @@ def relative_error(a: Tensor, b: Tensor) -> float:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Asserts that nothing about `model` and the random state is different afterwards."""
+    """Assert that `model` and the random state are unchanged at the end of the block."""
 
     def state() -> dict[str, Any]:
         found: dict[str, Any] = {"rng": torch.random.get_rng_state()}
@@ -281,7 +281,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """The model with random batch-norm statistics and affine weights, so that a wrong rule shows."""
+    """The model with random batch-norm statistics and affine weights, so that a wrong rule is visible."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             assert module.running_mean is not None

@@ -1,4 +1,4 @@
-"""A function between two convolutions, asked for pictures in every way, and held against autograd."""
+"""Projects a function between two convolutions in every way, and compares the pictures with autograd."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def everywhere(
     styles: Sequence[str] = STYLES,
     plain: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[tuple[str, Callable[[], float]]]:
-    """What is asked, and a function that asks it and returns the relative error.
+    """Descriptions of all ways to project, each with a function that returns the relative error.
 
     plain: for autograd, in place of `function`.
     """
@@ -116,7 +116,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 
 @contextmanager
 def windows_everywhere() -> Iterator[None]:
-    """Inside, windows are used wherever they are possible, whatever is less work."""
+    """Use windows wherever possible inside the block, even at a higher cost."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("pay_back", "pay_both_ways"):
             patch.setattr(UnitCrops, name, lambda *_: True)

@@ -1,4 +1,4 @@
-"""A Chromium, and pages in it that must neither complain nor ask the network for anything."""
+"""Chromium, with pages that must not report errors or send requests to the network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def browser() -> Iterator[Any]:
 
 
 class Watched:
-    """A page, and what must not happen on it."""
+    """A page that records errors and requests."""
 
     def __init__(self, page: Any) -> None:
         self.page = page

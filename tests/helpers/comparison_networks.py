@@ -1,4 +1,4 @@
-"""Networks to compare methods on: one computation, whose rectifiers Captum sees, does not see, and sees thrice."""
+"""Three networks with one computation: Captum sees their rectifiers, misses them, or sees one of them three times."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Scans in two or three processes that do not do the same, or share a folder:
+"""Scans in two or three processes with different arguments, or with a common folder:
 `python -m tests.helpers.disagreeing_scans FOLDER`.
 
-Prints, as JSON, what each process of each job ended with: a sentence, or the images that were found. One parent imports
-what a scan imports, once, and forks each process.
+Prints the outcome of each process of each job as JSON: an error message, or the images found. A parent process imports
+everything once and forks the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER = Path(sys.argv[1]) if len(sys.argv) > 1 else Path()
 
 
 class Shifted(nn.Module):
-    """Adds a buffer that is not saved."""
+    """Adds a buffer that is not in the state dict."""
 
     def __init__(self, shift: float) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Shifted(nn.Module):
 
 
 class Called(nn.Module):
-    """Calls a function that it does not show."""
+    """Calls a function that is no submodule."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def main() -> None:
     for name, work in PAIRS.items():
         found[name] = started(name, work)()
     found["three go on"] = started("three", lambda rank: scan(state=STATE), 3)()
-    # A second job comes while the first one works.
+    # A second job starts while the first one runs.
     first = started("first", lambda rank: scan(data=slow(IMAGES), state=FOLDER / "shared"))
     while not (FOLDER / "shared" / "rank-0.safetensors").exists():
         time.sleep(0.01)

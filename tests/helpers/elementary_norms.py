@@ -1,4 +1,4 @@
-"""Norms written out in elementary operations, for references: torch's own backward of some is wrong in some layouts.
+"""Norms in elementary operations, for references, because torch's own backward of some is wrong in some layouts.
 
 On the CPU the backward of instance norm and of batch norm, by whatever statistics, gives wrong signals for one sample
 whose signal is laid out with the channels last or as tokens.

@@ -1,4 +1,4 @@
-"""What lies in a folder."""
+"""The content of folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows wherever they are possible, whatever is less work."""
+"""Contexts that use windows wherever possible, and that change what operations cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deconvviz.projection import crop_cost, crop_plan, cropped, device_costs
 
 @contextmanager
 def windows_forced() -> Iterator[list[str]]:
-    """Inside, windows are used where they are possible; what is given back says how often, and how."""
+    """Use windows wherever possible inside the block; yields the number of uses of each kind."""
     kinds: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in ("project_images", "project_recorded"):

@@ -1,4 +1,4 @@
-"""An atlas whose title, layers and classes hold markup, and how a page of it is reached in Chromium."""
+"""An atlas whose title, layers and classes contain markup, and navigation to its pages in Chromium."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYERS = [
 
 
 def go(page: Any, address: str, heading: str) -> None:
-    """Opens an address afresh, as from a link that was sent."""
+    """Open an address in a new page load, like a link from elsewhere."""
     page.goto("about:blank")
     page.goto(address)
     at(page, heading)

@@ -27,7 +27,7 @@ IMAGES, BATCH = 1500, 25
 
 
 class Slow(torch.utils.data.Dataset[torch.Tensor]):
-    """Digits that take a while to load; one cannot be read."""
+    """Digits that load slowly; one cannot be read."""
 
     def __init__(self, seconds: float) -> None:
         self.images, self.seconds = mnist_test()[0][:IMAGES], seconds
@@ -78,7 +78,7 @@ def ended(child: int) -> int:
 
 
 def killed(folder: Path, times: int) -> None:
-    """Kill a scan at random moments and go on, that many times; then let it end."""
+    """Kill a scan at a random moment and resume it, `times` times in all; then let it finish."""
     chance = random.Random(0)
     state = str(folder / "state")
     unfinished, got = 0, set()
@@ -102,7 +102,7 @@ def number_of(path: Path) -> int:
 
 
 def wait_for_writes(path: Path, before: int, writes: int) -> None:
-    """However fast the machine is; a minute at most."""
+    """Wait until files have been written, at most a minute."""
     for _ in range(12000):
         if writes == 0:
             return
@@ -119,7 +119,7 @@ def ranks(folder: Path, world: int, state: str | None = None) -> None:
 
 
 def death(folder: Path) -> None:
-    """Of three ranks one is killed; the others must end with an error. Then two ranks go on from the state."""
+    """Kill one of three ranks; the others must end with an error. Then resume from the state with two ranks."""
     state, meeting = str(folder / "death"), str(folder / "meeting-death")
     slow = [0.001, 0.004, 0.001]
     children = [forked(state, folder / f"dead-{rank}", slow[rank], rank, 3, meeting) for rank in range(3)]

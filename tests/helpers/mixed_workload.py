@@ -1,4 +1,4 @@
-"""Mixed work for long runs, and what it may leave behind."""
+"""Mixed work for long runs, and checks for what it may leave behind."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ STYLES = ("deconvnet", "guided", "gradient")
 
 
 def rounds(count: int, seed: int = 0, device: str = "cpu", life: int = 40) -> Iterator[int]:
-    """Does one piece of work after another: each a trace and projections, or a call that fails.
+    """Run one round after another: a trace and projections, or a call that fails.
 
-    life: after so many rounds all models are made anew.
+    life: all models are created anew after this many rounds.
     """
     chance = random.Random(seed)
     nets: list[tuple[dv.DeconvNet, int, tuple[int, int], tuple[str, ...]]] = []
@@ -114,23 +114,23 @@ def scanned() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3), nn.ReLU())
 
 
-# What is there
+# Memory and objects
 
 
 def give_back() -> None:
-    """Hand to the system what was freed, in Python and by the C library's allocator, which keeps it for later calls."""
+    """Return freed memory to the system, including what the C library's allocator keeps for later calls."""
     gc.collect()
     if sys.platform == "linux":
         getattr(ctypes.CDLL(None), "malloc_trim", lambda keep: None)(0)
 
 
 def resident() -> float:
-    """MiB of this process in memory."""
+    """The resident size of this process in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def held() -> dict[str, int]:
-    """What a run may forget to give back, counted."""
+    """Counts of the resources that a run may fail to release."""
     gc.collect()
     found = gc.get_objects()
     return {

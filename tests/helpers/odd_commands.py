@@ -1,7 +1,7 @@
-"""Odd calls of the command line: each argument of each command in turn gets everything that it is not.
+"""Odd calls of the command line: one argument of a command at a time is replaced by an odd value.
 
-`CALLS` has a right call of each command, on the bundled network and tiny data that `files` makes; `ODD` what is put in
-the place of each of its arguments; `answer` makes a call and says what is wrong with how it is answered.
+`CALLS` has a valid call of each command, on the bundled network and the small data that `files` writes. `ODD` has the
+odd values. `answer` runs a command and says what is wrong with its answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.models import mnist_cnn, save_weights
 
-# By command: what stands without a name, and options. Each call is right, and takes a fraction of a second.
+# By command: positional arguments, and options. Each call is valid and takes a fraction of a second.
 CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
     "layers": (
         {"MODEL": ["mnist"]},
@@ -129,7 +129,7 @@ ODD = (
 
 
 def files(folder: Path) -> None:
-    """What the calls read."""
+    """Write the files that the calls read."""
     digits, _ = mnist_test()
     for name in ("images", "empty", "run", "classes/a", "classes/b"):
         (folder / name).mkdir(parents=True)
@@ -150,7 +150,7 @@ def files(folder: Path) -> None:
 
 
 def call(command: str, changed: str = "", odd: list[str] | None = None) -> list[str]:
-    """The right call of a command, in which one argument may be changed, or left out (None)."""
+    """The valid call of a command, with one argument changed, or left out if `odd` is None."""
     named, options = CALLS[command]
     words = [command]
     for name, values in [*named.items(), *options.items()]:
@@ -161,7 +161,7 @@ def call(command: str, changed: str = "", odd: list[str] | None = None) -> list[
 
 
 def answer(words: list[str]) -> tuple[int, str, str, str]:
-    """Exit status, what was printed, what was said, and what is wrong with that, or ''."""
+    """Run a command; return its exit status, standard output, standard error, and what is wrong with them, or ''."""
     before = sorted(str(path) for path in Path().rglob("*"))
     images, labels = torch.rand(20, 1, 28, 28), torch.arange(20) % 10
     out, said, trains = io.StringIO(), io.StringIO(), words[0] == "train"

@@ -1,4 +1,4 @@
-"""Operations, one small function each, for the tests that every rule has to pass.
+"""Operations as small functions, for the tests that every rule must pass.
 
 Each case is (function of x, shape of x, linear, apart): `linear` in x up to a constant, so that the adjoint
 identity holds; `apart`: the samples along axis 0 do not meet, so that units may travel as one batch.

@@ -1,4 +1,4 @@
-"""Elman recurrence with ReLU written out step by step, for references: Python calls it as one function.
+"""An Elman recurrence with ReLU, written step by step for references, because torch runs it as one function.
 
 A ReLU in it is a rectifier like any other, and only where it is called by itself can its backward pass be replaced.
 """

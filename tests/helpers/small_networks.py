@@ -1,4 +1,4 @@
-"""Small networks that do what makes recording hard."""
+"""Small networks with structures that are hard to record."""
 
 from __future__ import annotations
 

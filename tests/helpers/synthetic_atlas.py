@@ -1,4 +1,4 @@
-"""Made-up atlases for the tests and the benchmark of the site: pictures, statistics and names from a seed."""
+"""Synthetic atlases for the tests and the benchmark of the site: pictures, statistics and names from a seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_script(path: Path) -> Any:
 
 
 def picture(number: int, size: Size) -> NDArray[np.uint8]:
-    """A full image (H, W, 3): a coloured slope with a disc in it."""
+    """A full image (H, W, 3): a colour gradient with a disc."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[0 : size[0], 0 : size[1]] / max(size)
     slope = random.uniform(40, 200, (2, 3))
@@ -38,7 +38,7 @@ def picture(number: int, size: Size) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=512)
 def _projection(number: int, size: Size) -> NDArray[np.uint8]:
-    """A coloured wave packet on the neutral grey."""
+    """A coloured wave packet on neutral grey."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j] if min(size) > 1 else np.zeros((2, *size))
     angle, wave = random.uniform(0, np.pi), random.uniform(2, 9)
@@ -60,7 +60,7 @@ def units(channel: int, k: int, field: Size, size: Size, images: int, labels: Se
         start = [int(random.integers(-(side // 3), side // 3 + max(1, whole - side))) for side, whole in pairs]
         if rank == 0:
             start = [-(side // 3) for side in field]
-        if field == size:  # every unit sees all
+        if field == size:  # every unit sees the whole image
             start = [0, 0]
         top, left = (max(0, edge) for edge in start)
         bottom, right = (min(whole, edge + side) for edge, (side, whole) in zip(start, pairs, strict=True))

@@ -1,4 +1,4 @@
-"""Texts that would like to be more than text, what is read from pages that show them, and what reading may cost."""
+"""Texts with markup and scripts, a parser for pages that show them, and a limit on memory."""
 
 from __future__ import annotations
 

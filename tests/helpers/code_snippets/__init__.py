@@ -1,8 +1,8 @@
-"""Ordinary code, a line or two each, between two convolutions: what people write in the forward of a network.
+"""Short pieces of ordinary code, as people write them in the forward of a network, between two convolutions.
 
-Each entry is a function from maps h, (N, 4, 8, 6) in double precision, to maps (N, 4, ...), without rectifiers but
-those in `RECTIFIED`, so that every style has to agree with autograd. `PLAIN` has the same in words that autograd takes,
-where it does not take these. What mixes the samples of a batch does so for a single one only; `MIXING` has the others.
+Each entry is a function from maps h, (N, 4, 8, 6) in double precision, to maps (N, 4, ...). Only those in `RECTIFIED`
+have rectifiers, so for the others every style must agree with autograd. Where autograd does not support an entry,
+`PLAIN` has an equivalent that it supports. Entries that mix the samples of a batch are in `MIXING`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What mixes the samples of a batch."""
+"""Code that mixes the samples of a batch."""
 
 from __future__ import annotations
 

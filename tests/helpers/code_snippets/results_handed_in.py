@@ -1,4 +1,4 @@
-"""Results that are handed in as `out=`, which autograd does not take: each with the same in words that it takes."""
+"""Results passed as `out=`, which autograd does not support, each with an equivalent that it supports."""
 
 # ruff: noqa: PLC3002
 

@@ -1,4 +1,4 @@
-"""Calls of the network's handle that cannot be answered, or that look as if they could not."""
+"""Calls of `DeconvNet` that are invalid, or that look invalid and are not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a case of a bad or odd input is, and the networks and files that the tables of cases are made with.
+"""The type of a case of bad or odd input, and networks and files for the tables of cases.
 
-A table holds (name, how, error, expected): what is done in an empty folder, and either the error and its one sentence,
-in which "…" stands for anything, or no error and the value that comes out.
+A table has rows (name, how, error, expected). `how` is called in an empty folder and must raise the error with the
+expected sentence, in which "…" matches any text, or return the expected value if the error is None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deconvviz.images import Preprocess
 
 
 class Case(NamedTuple):
-    """Something that a user may do, in the folder that `how` is called with, and what must come of it."""
+    """Something that a user may do, in the folder that `how` is called with, and its expected outcome."""
 
     name: str
     how: Callable[[Path], Any]
@@ -41,7 +41,7 @@ def gives(name: str, how: Callable[[Path], Any], value: Any) -> Case:
 
 
 def pattern(sentence: str) -> re.Pattern[str]:
-    """What a sentence matches as a whole; "…" is anything."""
+    """A regular expression for a whole sentence, in which "…" matches any text."""
     return re.compile(".*".join(map(re.escape, sentence.split("…"))), re.DOTALL)
 
 
@@ -69,7 +69,7 @@ def x(*shape: int) -> torch.Tensor:
 
 
 class Raises(nn.Module):
-    """Raises what it was made with, after its convolution."""
+    """Raises the given error after its convolution."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Raises(nn.Module):
 
 
 class Returns(nn.Module):
-    """Returns what it was made with, whatever comes in."""
+    """Returns the given value for every input."""
 
     def __init__(self, value: Any) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def _scanned() -> bytes:
 
 
 def workshop(folder: Path) -> None:
-    """The files that cases of the command line use."""
+    """Write the files for the cases of the command line."""
     (folder / "nets.py").write_text(textwrap.dedent(FACTORIES))
     (folder / "typo.py").write_text("def f(:\n")
     (folder / "needs.py").write_text("import no_such_thing\n")

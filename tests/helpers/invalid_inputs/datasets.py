@@ -1,4 +1,4 @@
-"""Datasets that are missing, empty, damaged or of something else, and scans of them that cannot be."""
+"""Datasets that are missing, empty, damaged or no datasets, and scans with invalid options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAN = float("nan")
 
 
 class Listed:
-    """A dataset of what it is given; errors are raised."""
+    """A dataset of the given items; an item that is an error is raised."""
 
     def __init__(self, *items: Any) -> None:
         self.items = items
@@ -39,7 +39,7 @@ class Listed:
 
 
 class Dying(Listed):
-    """A dataset that ends the process that loads an item of it."""
+    """A dataset that ends the process that loads an item."""
 
     def __getitem__(self, index: int) -> Any:
         if torch.utils.data.get_worker_info():
@@ -55,7 +55,7 @@ class Endless(Listed):
 
 
 def failing() -> Iterator[torch.Tensor]:
-    """An iterable that raises behind its second image."""
+    """An iterable that raises an error after its second image."""
     yield from IMAGES[:2]
     raise OSError("bad")
 
@@ -77,7 +77,7 @@ def changing(folder: Path) -> Any:
 
 
 def scanned(data: Any, **options: Any) -> Callable[[Path], Any]:
-    """How many images were read, and what is said of the others."""
+    """A scan, from which the number of images read and the reasons for skipped ones are returned."""
 
     def how(_: Path) -> Any:
         top = scan(data, **options)
@@ -95,7 +95,7 @@ NONE_READ = "it holds values that are NaN or infinite"
 
 
 def unlisted(_: Path) -> Any:
-    """A folder that may not be listed, as root, who may do all."""
+    """A folder that may not be listed, simulated because root may list every folder."""
     Path("photos/cats").mkdir(parents=True)
     with mock.patch("os.scandir", side_effect=PermissionError(13, "Permission denied")):
         return ImageFolder("photos")

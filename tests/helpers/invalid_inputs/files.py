@@ -1,4 +1,4 @@
-"""Weights, saved results and data files that are missing, damaged, or of something else."""
+"""Weights, saved results and data files that are missing, damaged, or of another kind."""
 
 from __future__ import annotations
 

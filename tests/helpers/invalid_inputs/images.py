@@ -1,4 +1,4 @@
-"""Image files: of every kind, damaged, enormous, and what is none."""
+"""Image files of every kind, damaged ones, enormous ones, and files that are no images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def turned(orientation: int) -> Image.Exif:
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that promises this size and holds nothing."""
+    """A PNG whose header has this size, without pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

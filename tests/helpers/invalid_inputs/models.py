@@ -1,4 +1,4 @@
-"""What is given as a model or a style and is none, and models that raise or return what no model should."""
+"""Values that are no model or no style, and models that raise errors or return invalid values."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def atlas(data: Any, top: TopActivations, given: dv.DeconvNet | None = None) -> 
 
 
 def stated(change: Callable[[], Any], **options: Any) -> Callable[[Path], Any]:
-    """A scan whose state is changed before it goes on."""
+    """A scan whose state is changed before the scan resumes."""
 
     def how(_: Path) -> Any:
         scan(state="state")
@@ -63,7 +63,7 @@ def copied() -> None:
 
 
 def beside(other: Callable[[Any], Any], **options: Any) -> Callable[[Path], Any]:
-    """A scan beside another process of the job, which has what `other` makes of what this one has."""
+    """A scan next to another process of the job. `other` turns what this process sends into what that one sends."""
 
     class Two(Ranks):
         def __init__(self) -> None:
@@ -95,7 +95,7 @@ def unreadable(_: Path) -> Any:
 
 
 def counted_wrong() -> None:
-    """Changes how many images a state says it has."""
+    """Change the number of images in a state."""
     path = Path("state/rank-0.safetensors")
     progress, identity = ScanProgress.load(path)
     progress.count += 3

@@ -1,4 +1,4 @@
-"""Layers, channels, positions and units that are not there, or are none."""
+"""Layers, channels, positions and units that do not exist or have the wrong type."""
 
 from __future__ import annotations
 
