@@ -36,6 +36,10 @@ _CHECKPOINTS = "models/test_checkpoints_from_trainers.py::"
 _INPUTS = "cli/test_input_options.py::"
 _SHOWN = "images/test_transforms_undone.py::"
 _EXPORTED = "net/test_exported_models.py::"
+_GIVEN = "data/test_given_datasets.py::"
+_FILES = "data/test_dataset_files.py::"
+_LEVELS = "images/test_all_levels.py::"
+_SEVERAL = "mining/test_several_inputs.py::"
 
 SITUATIONS = [
     Situation(
@@ -97,6 +101,79 @@ SITUATIONS = [
         "each is projected as it is alone",
         "",
         _INPUTS + "test_several_images_are_projected_one_after_the_other",
+    ),
+    Situation(
+        "a DataLoader, of any sampler and collate_fn",
+        "every item counts once, whatever the batch size",
+        _GIVEN + "test_a_loader_is_read_item_by_item",
+        _FILES + "test_a_file_is_a_dataset_on_the_command_line",
+    ),
+    Situation(
+        "bytes in a NumPy array, (N, H, W, C) or (N, C, H, W)",
+        "they are pictures, and the result says in which layout",
+        _GIVEN + "test_bytes_are_pictures_in_either_layout",
+        _FILES + "test_a_file_is_a_dataset_on_the_command_line",
+    ),
+    Situation(
+        "a list of paths",
+        "the images in the order of the list, with their names",
+        _GIVEN + "test_a_list_of_paths_is_a_dataset",
+        "",
+    ),
+    Situation(
+        "a `Subset`, a `random_split` or a `ConcatDataset`",
+        "names and classes are those of the datasets they are made of",
+        _GIVEN + "test_names_and_classes_come_through_parts_of_datasets",
+        "",
+    ),
+    Situation(
+        "labels that are values to be predicted, such as 34.7",
+        "they are not shown as classes",
+        _GIVEN + "test_values_to_predict_are_no_classes",
+        "",
+    ),
+    Situation(
+        "images listed in CSV or JSON, in `.npy`, `.npz`, zip or tar files, or shards of WebDataset",
+        "the images in their order, with labels, classes and numbers; a scan of them goes on where it stopped",
+        _FILES + "test_a_file_is_a_dataset",
+        _FILES + "test_a_file_is_a_dataset_on_the_command_line",
+    ),
+    Situation(
+        "a dataset of Hugging Face",
+        "its images, with the names of its classes",
+        _FILES + "test_datasets_of_hugging_face",
+        _FILES + "test_datasets_of_hugging_face_by_name",
+    ),
+    Situation("a video", "its frames, each with its time", _FILES + "test_videos_by_frame", ""),
+    Situation(
+        "images of 16 bits with few levels, as of computed tomography",
+        "a preprocess of one's own gets all of them, the library's rounds none",
+        _LEVELS + "test_a_preprocess_of_ones_own_gets_every_level",
+        "",
+    ),
+    Situation(
+        "grey files, palettes and opacity for a network that takes colours",
+        "the same as from torchvision's loader",
+        _LEVELS + "test_a_colour_network_gets_colours_as_from_torchvisions_loader",
+        "",
+    ),
+    Situation(
+        "satellite images of 13 channels",
+        "three chosen channels are shown",
+        _LEVELS + "test_the_bands_that_are_shown_can_be_chosen",
+        "",
+    ),
+    Situation(
+        "a dataset that crops at random",
+        "an atlas of it is refused, and the cause named",
+        "data/test_random_datasets.py::test_an_atlas_of_random_images_names_the_cause",
+        "",
+    ),
+    Situation(
+        "a network of two images, or of an image and a number",
+        "a scan finds what plain calls find, and units are projected to every input",
+        _SEVERAL + "test_pairs_of_images",
+        "",
     ),
 ]
 
