@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deconvviz.captum.attribution import DeconvNetAttribution as DeconvNetAttribution
     from deconvviz.captum.attribution import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
     from deconvviz.captum.comparison import compare as compare
+    from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
     from deconvviz.rules import Style as Style
@@ -27,6 +28,7 @@ _HOMES = {
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
     "compare": "deconvviz.captum.comparison",
+    "project_top": "deconvviz.mining.project_top",
     "scan": "deconvviz.mining.scan",
 }
 _MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
@@ -39,6 +41,7 @@ __all__ = [  # noqa: PLE0604
     "__version__",
     "build_atlas",
     "compare",
+    "project_top",
     "scan",
     *_MODULES,
 ]

@@ -27,11 +27,12 @@ from deconvviz.io.atomic import check_writable, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
 from deconvviz.recording.restoring import Restored
-from deconvviz.results import Projection, TopActivations
+from deconvviz.results import TopActivations
 
 DEMO_LAYERS = ("conv1", "conv2")
 TOP_IMAGES = 9
@@ -163,11 +164,7 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
 def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> list[Section]:
     sections = []
     for layer, order in zip(DEMO_LAYERS, ("first", "second"), strict=True):
-        projections: list[Projection] = []
-        for channel, best in enumerate(top.images[layer]):
-            places = top.positions[layer][channel].tolist()
-            units = [(row, channel, place) for row, place in enumerate(places)]
-            projections.append(net.project_units(images[best], layer, units))
+        found = project_top(net, images, top, layer=layer, progress=False)
         sections.append(
             Section(
                 f"top-{layer}",
@@ -180,7 +177,7 @@ def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> lis
                     else "The patches differ but the projections agree: they show the same bend, crossing or stroke "
                     "end in each."
                 ),
-                figures.top_grid(projections, columns=4, title=f"{layer}: projections and patches"),
+                found.figure(columns=4),
             )
         )
     return sections

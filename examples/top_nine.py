@@ -25,14 +25,11 @@ def main() -> None:
     net = dv.DeconvNet(mnist_cnn())
 
     top = dv.scan(net, images, layers=given.layer, k=9, progress=False)
-    nine = top.images[given.layer][given.channel]
-    places = top.positions[given.layer][given.channel].tolist()
-
-    units = [(sample, given.channel, place) for sample, place in enumerate(places)]
-    projection = net.project_units(images[nine], given.layer, units)
-    for unit, index in zip(projection.units, nine.tolist(), strict=True):
-        print(f"image {index}, a {int(labels[index])}: {unit.activation:.3f} at {unit.position}")
-    projection.figure(columns=3).savefig(given.out, dpi=150)
+    found = dv.project_top(net, images, top, channel=given.channel, progress=False)
+    for strongest in found:
+        for unit, index in zip(strongest.projection.units, strongest.images, strict=True):
+            print(f"image {index}, a {int(labels[index])}: {unit.activation:.3f} at {unit.position}")
+    found.figure().savefig(given.out, dpi=150)
 
 
 if __name__ == "__main__":

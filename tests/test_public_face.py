@@ -102,6 +102,9 @@ def test_methods_are_understood_alike(name: str) -> None:
 
 CHANNEL: dict[str, Callable[[Any], Any]] = {
     "DeconvNet.project": lambda channel: {unit.channel for unit in NET.project(X, "2", channel=channel).units},
+    "project_top": lambda channel: {
+        top.channel for top in dv.project_top(NET, DATA, TOP, layer="2", channel=channel, **QUIET)
+    },
     "compare": lambda channel: {
         dv.compare(NET, X[:1], layer="2", channel=channel, methods="guided", **QUIET).unit.channel
     },
@@ -172,6 +175,7 @@ WRONG_INPUTS = {
     "None": (None, "an input must be a tensor, a PIL image, a path or a list of these, not NoneType|an input is .*"),
     "a number": (3, "an input .*, not int"),
     "a truth value": (True, "an input .*, not bool"),
+    "an array of text": (np.array(["a", "b"]), "an image or a path, but the network has no preprocess"),
     "an empty list": ([], "the batch contains no images"),
     "whole numbers": (X.long(), r"the input is torch.int64; convert it"),
     "no sample": (X[:0], "which is empty"),
@@ -212,6 +216,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "scan": functools.partial(dv.scan, NET, DATA),
     "build_atlas": functools.partial(dv.build_atlas, NET, DATA, TOP, out="unused"),
     "compare": functools.partial(dv.compare, NET, X[:1]),
+    "project_top": functools.partial(dv.project_top, NET, DATA, TOP, layer="2"),
     "clarity": functools.partial(evidence.clarity, NET, X),
     "deletion": functools.partial(evidence.deletion, NET, X, "2"),
     "localisation": functools.partial(evidence.localisation, NET, X, BOXES),

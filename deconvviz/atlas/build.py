@@ -15,26 +15,23 @@ from torch import Tensor
 from deconvviz import images
 from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, list_of, optional, takes
 from deconvviz.atlas.channel_inputs import inputs_of
-from deconvviz.atlas.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.atlas.evidence import Judge, of_channel
-from deconvviz.atlas.matching import check_channels, check_recomputed, check_whole
 from deconvviz.atlas.output_folder import check_folder
 from deconvviz.atlas.projected_units import AtlasSource, LayerProjections, ListedUnit
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.site import Site
-from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import short_name
-from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+from deconvviz.errors import InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
+from deconvviz.mining.matching import check_channels, check_recomputed, check_scan, check_scanned
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of, units_at
 from deconvviz.recording.detached import passed
-from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.layer_names import Layers, layer_names
-from deconvviz.recording.placement import required_arguments
 from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
@@ -139,28 +136,10 @@ def _checked_layers(
     net: DeconvNet, data: Any, top: TopActivations, layers: Layers, channels: Mapping[str, int | Iterable[int]] | None
 ) -> list[str]:
     """Names of the layers to show, after checking that network, dataset and scan belong together."""
-    if not is_indexed(data):
-        raise InputError(f"an atlas needs a dataset with a length and items by number, not a {type(data).__name__}")
-    if len(taken := required_arguments(net.model)) > 1:
-        raise InputError(
-            f"an atlas shows networks of one input, and this one takes {', '.join(taken)}; project the units that the "
-            f"scan found with `project_units`"
-        )
-    if not isinstance(top, TopActivations):
-        raise InputError(f"an atlas shows what `scan` found, a TopActivations, not a {type(top).__name__}")
-    if top.provenance.fingerprint != fingerprint(net.model):
-        model = type(net.model).__name__
-        raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
-    if top.count + len(top.broken) != len(data):
-        raise InputError(
-            f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
-        )
-    check_whole(top, len(data))
+    check_scan(net, data, top)
     asked = layer_names(layers, net.model)
     names = list(top.layers) if asked is None else asked
-    for name in [*names, *(channels or ())]:
-        if name not in top.layers:
-            raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
+    check_scanned(top, [*names, *(channels or ())])
     return names
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from deconvviz import images
-from deconvviz.atlas.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.atlas.evidence import Judge, Verdict
-from deconvviz.atlas.matching import check_recomputed
-from deconvviz.atlas.records import AtlasUnit, Picture
+from deconvviz.atlas.records import AtlasUnit
+from deconvviz.mining.dataset_pictures import DatasetPictures, Picture, as_bytes
+from deconvviz.mining.matching import check_recomputed
 from deconvviz.net import DeconvNet
 from deconvviz.results import Projection, TopActivations, Unit
 from deconvviz.trace import Trace

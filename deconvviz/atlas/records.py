@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+from deconvviz.mining.dataset_pictures import Picture
 
 
 @dataclass(frozen=True, kw_only=True)

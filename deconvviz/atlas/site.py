@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 
 from deconvviz.atlas.inventory import PAGE
 from deconvviz.atlas.output_folder import INDEX, call, claim, remove_older, remove_stale, reveal, rounded, shown_name
-from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured, Picture
+from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured
 from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
+from deconvviz.mining.dataset_pictures import Picture
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deconvviz.atlas.records import Picture
+from deconvviz.mining.dataset_pictures import Picture
 
 Tile = NDArray[np.uint8]  # (H, W, 4), RGBA
 

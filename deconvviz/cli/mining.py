@@ -1,4 +1,4 @@
-"""The commands scan and atlas, which go through a dataset."""
+"""The commands scan, top and atlas, which go through a dataset."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from deconvviz.cli.shared import (
     DATA_HELP,
     Command,
     bars,
+    check_ending,
     first_few,
     json_argument,
     lines_of,
     list_broken,
+    picture_name,
     remark,
     report,
 )
@@ -33,9 +35,6 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
-    parser.add_argument(
-        "--layers", nargs="+", metavar="LAYER", help="layers (default: all convolution and linear layers)"
-    )
     parser.add_argument("--k", type=int, help="number of strongest units per channel (9)")
     parser.add_argument("--per-image", type=int, metavar="N", help="at most N units of one image (1)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
@@ -51,23 +50,49 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _layers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="layers (default: all convolution and linear layers)"
+    )
+
+
+def _top_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--top", metavar="FILE", help="use the result of `deconvviz scan` instead of a new scan")
+
+
 def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
+    _layers_argument(parser)
     out_argument(parser, "file for the result", "top.safetensors", "FILE")
     json_argument(parser)
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
+    _layers_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
-    parser.add_argument("--top", metavar="FILE", help="use the result of `deconvviz scan` instead of a new scan")
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
+    _top_argument(parser)
     parser.add_argument(
         "--evidence",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="score for each channel whether you can trust its pictures; needs deconvviz[evidence]",
     )
+
+
+def _top_arguments(parser: argparse.ArgumentParser) -> None:
+    _scan_arguments(parser)
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument(
+        "--channel", type=int, nargs="+", metavar="C", help="channels (default: the first nine that fire)"
+    )
+    parser.add_argument(
+        "--scale", choices=("each", "shared"), default="each", help="scale of the pictures (%(default)s)"
+    )
+    _top_argument(parser)
+    out_argument(parser, "picture to write, PNG or PDF", "top-LAYER.png", "FILE")
+    json_argument(parser)
 
 
 def _rank() -> int:
@@ -153,6 +178,32 @@ def _scan(args: argparse.Namespace) -> None:
         report(args, top, out)
 
 
+def _top(args: argparse.Namespace) -> None:
+    from deconvviz.mining.project_top import project_top
+
+    out = place(args, picture_name("top", args.layer))
+    check_ending(out)
+    outputs = Outputs(args, out)
+    args.layers = [args.layer]
+    net, data, top = _scanned(args)
+    if _rank() == 0:
+        list_broken(top)
+        channels = args.channel or _first_that_fire(top, args.layer, 9)
+        projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
+        outputs.write_figure(projections.figure(scale=args.scale), out)
+        report(args, projections, out)
+
+
+def _first_that_fire(top: TopActivations, layer: str, count: int) -> list[int]:
+    from deconvviz.mining.matching import check_scanned
+
+    check_scanned(top, [layer])
+    fire = (top.values[layer][:, 0] > 0).nonzero().flatten().tolist()
+    if not fire:
+        raise InputError(f"no channel of {layer!r} fires on this dataset, so there is nothing to project")
+    return list(fire[:count])
+
+
 def _atlas(args: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
     from deconvviz.atlas.evidence import check_installed
@@ -187,5 +238,8 @@ def _atlas(args: argparse.Namespace) -> None:
 
 MINING = {
     "scan": Command("find the strongest images of every channel in a dataset", _scan_only_arguments, _scan),
+    "top": Command(
+        "draw the strongest images of channels and their projections (Figure 2 of the paper)", _top_arguments, _top
+    ),
     "atlas": Command("build a web site of every channel's strongest images and projections", _atlas_arguments, _atlas),
 }

@@ -17,9 +17,8 @@ from deconvviz.figures.projections import (
     projection_grid,
     projection_image,
     reconstruction_strip,
-    top_grid,
-    top_image,
 )
+from deconvviz.figures.top_projections import top_grid, top_image
 
 __all__ = [
     "activation_grid",

@@ -67,7 +67,7 @@ def filter_grid(weight: Tensor, columns: int | None = None, *, scale: str = "eac
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def filter_image(weight: Tensor, columns: int | None = None, *, scale: str = "each", enlarge: int = 3) -> Image.Image:
     """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
-    return _tile_image(_filter_tiles(weight, scale), columns, enlarge)
+    return tile_image(_filter_tiles(weight, scale), columns, enlarge)
 
 
 def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
@@ -98,7 +98,7 @@ def activation_grid(maps: Tensor, columns: int | None = None, *, title: str = ""
 @takes(maps=TENSOR, columns=COLUMNS, enlarge=ENLARGE)
 def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int = 2) -> Image.Image:
     """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
-    return _tile_image(_activation_tiles(maps)[0], columns, enlarge)
+    return tile_image(_activation_tiles(maps)[0], columns, enlarge)
 
 
 def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
@@ -126,7 +126,7 @@ def projection_grid(
         crop: Whether to crop to the receptive field; units at the border are padded with white.
         title: The figure's title.
     """
-    pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
+    pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
     labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
     where = projection.provenance
     return _tile_figure(pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels)
@@ -137,48 +137,12 @@ def projection_image(
     projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, enlarge: int = 2
 ) -> Image.Image:
     """The grid of `projection_grid` without labels, each pixel `enlarge` times as large."""
-    pairs = [tiled(pair, columns=2, gap=1) for pair in _unit_tiles(projection, scale, crop)]
-    return _tile_image(pairs, columns, enlarge)
+    pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
+    return tile_image(pairs, columns, enlarge)
 
 
-@takes(projections=list_of(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
-def top_image(
-    projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", enlarge: int = 2
-) -> Image.Image:
-    """As Figure 2 of Zeiler and Fergus: per projection a square of its units, next to the square of their patches.
-
-    Args:
-        projections: One projection per channel, usually of its nine strongest images.
-        columns: Channels per row.
-        scale: "each" for one scale per picture, or "shared".
-        enlarge: How many times to enlarge each pixel.
-    """
-    tiles = _channel_blocks(projections, scale)
-    return _tile_image(tiles, columns, enlarge, gap=3 * GAP)
-
-
-@takes(projections=list_of(PROJECTION, "projections"), columns=COLUMNS, scale=TEXT, title=TEXT)
-def top_grid(projections: Sequence[Projection], columns: int = 4, *, scale: str = "each", title: str = "") -> Figure:
-    """`top_image` as a figure, labelled by channel and strongest activation."""
-    labels = [f"channel {p.units[0].channel}: {max(u.activation for u in p.units):.3g}" for p in projections]
-    layer = projections[0].provenance.layer if projections else ""
-    return _tile_figure(_channel_blocks(projections, scale), columns, title or layer, labels)
-
-
-def _channel_blocks(projections: Sequence[Projection], scale: str) -> list[Tensor]:
-    if not projections:
-        raise InputError("there is no projection to show; give at least one")
-    blocks = []
-    for projection in projections:
-        tiles = _unit_tiles(projection, scale, crop=True)
-        side = math.ceil(math.sqrt(len(tiles)))
-        squares = [tiled([tile[part] for tile in tiles], side) for part in (1, 0)]
-        blocks.append(torch.cat(squares, 1))
-    return same_size(blocks, [(False, False)] * len(blocks))
-
-
-def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Tensor, Tensor]]:
-    """Per unit its patch and its projection, (H, W, 3), all of one size."""
+def unit_tiles(projection: Projection, scale: str, crop: bool, *, fill: float = 1.0) -> list[tuple[Tensor, Tensor]]:
+    """Per unit its patch and its projection, (H, W, 3), all of one size; `fill` fills up smaller ones."""
     shape = (len(projection.units), *projection.shape)
     _check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
     largest = _shared_scale(map(projection.whole, range(len(projection.units))), scale)
@@ -190,17 +154,17 @@ def _unit_tiles(projection: Projection, scale: str, crop: bool) -> list[tuple[Te
         patches.append(shown[unit.sample][top:bottom, left:right])
         signed.append(signed_as_rgb(projection.cut(row, box), largest))
         ends.append((top == 0, left == 0))
-    return list(zip(same_size(patches, ends), same_size(signed, ends), strict=True))
+    return list(zip(*(same_size(tiles, ends, fill=fill) for tiles in (patches, signed)), strict=True))
 
 
-def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]]) -> list[Tensor]:
-    """Tiles filled up with white to the largest: at the top or left where they touch the start of the image."""
+def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]], *, fill: float = 1.0) -> list[Tensor]:
+    """Tiles filled up to the largest, at the top or left where they touch the start of the image; `fill` is a grey."""
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     filled = []
     for tile, (at_top, at_left) in zip(tiles, at_start, strict=True):
         missing = height - tile.shape[0], width - tile.shape[1]
         top, left = missing[0] if at_top else 0, missing[1] if at_left else 0
-        whole = torch.ones(height, width, 3)
+        whole = torch.full((height, width, 3), fill)
         whole[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
         filled.append(whole)
     return filled
@@ -342,7 +306,7 @@ def _columns(count: int, columns: int | None, tile: Tensor) -> int:
     return max(1, min(count, columns))
 
 
-def _tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int = GAP) -> Image.Image:
+def tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int = GAP) -> Image.Image:
     return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap=gap), enlarge)
 
 

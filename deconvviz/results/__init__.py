@@ -17,12 +17,14 @@ from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
 from deconvviz.results.projections import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
+from deconvviz.results.top_projections import ChannelTop, TopProjections
 
 __all__ = [
     "FORMAT",
     "Attributed",
     "Broken",
     "ChannelStatistics",
+    "ChannelTop",
     "Clarity",
     "Comparison",
     "Correspondence",
@@ -51,5 +53,6 @@ __all__ = [
     "StrongestUnit",
     "Tabular",
     "TopActivations",
+    "TopProjections",
     "Unit",
 ]

@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused(built, tmp_path):
         dv.build_atlas(net, data, top, out=tmp_path / "a", layers=["conv3"], progress=False)
     with pytest.raises(InputError, match="'conv1' has channels 0 to 23, not 24"):
         dv.build_atlas(net, data, top, out=tmp_path / "a", channel={"conv1": [24]}, progress=False)
-    with pytest.raises(InputError, match="needs a dataset with a length"):
+    with pytest.raises(InputError, match="from a dataset with a length"):
         dv.build_atlas(net, iter(data), top, out=tmp_path / "a", progress=False)
 
 

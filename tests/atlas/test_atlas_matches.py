@@ -65,7 +65,7 @@ def test_rounding_is_no_other_network(found, tmp_path):
 def test_images_of_different_sizes_are_named(tmp_path):
     items = [IMAGES[0], IMAGES[1, :, :7], IMAGES[2]]
     top = dv.scan(net(), items, layers=["1"], k=3, batch_size=1, progress=False)
-    said = "images 0 and 1 have shapes (1, 9, 9) and (1, 7, 9), and an atlas shows images of one size; give the network"
+    said = "images 0 and 1 have shapes (1, 9, 9) and (1, 7, 9), but the pictures need one size; give the network"
     with pytest.raises(InputError, match=re.escape(said)):
         atlas(top, tmp_path / "out", items)
 

@@ -154,5 +154,5 @@ def test_what_does_not_fit_is_named(tmp_path):
         dv.scan(net, [(LEFT[0], RIGHT[0]), (LEFT[1], RIGHT[1, :, :9])], progress=False)
     items = [(LEFT[n], RIGHT[n]) for n in range(COUNT)]
     top = dv.scan(net, items, layers=["both"], k=1, progress=False)
-    with pytest.raises(InputError, match="an atlas shows networks of one input, and this one takes left, right; "):
+    with pytest.raises(InputError, match="for networks of one input, and this one takes left, right; "):
         dv.build_atlas(net, items, top, out=tmp_path / "atlas", evidence=False, progress=False)

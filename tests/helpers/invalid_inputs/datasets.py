@@ -170,8 +170,8 @@ CASES: list[Case] = [
             dv.DeconvNet(nn.Bilinear(8, 8, 2)), IMAGES, scan(), out=folder / "atlas", evidence=False
         ),
         InputError,
-        "an atlas shows networks of one input, and this one takes input1, input2; project the units that the scan "
-        "found with `project_units`",
+        "the strongest units are shown for networks of one input, and this one takes input1, input2; project "
+        "the units that the scan found with `project_units`",
     ),
     refused(
         "several splits of a dataset of Hugging Face",

@@ -192,7 +192,7 @@ CASES: list[Case] = [
         "an atlas of images of two sizes",
         lambda _: atlas(SIZES, dv.scan(wide(), SIZES, batch_size=1, progress=False), wide()),
         InputError,
-        "images 0 and 1 have shapes (1, 8, 8) and (1, 7, 8), and an atlas shows images of one size; give the network a "
+        "images 0 and 1 have shapes (1, 8, 8) and (1, 7, 8), but the pictures need one size; give the network a "
         "preprocess that makes them alike and scan again",
     ),
     refused(

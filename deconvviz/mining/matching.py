@@ -1,14 +1,50 @@
-"""Checks that a scan's results are consistent, and belong to the network and the dataset of an atlas."""
+"""Checks that a scan's results are consistent, and belong to a network and a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
-from deconvviz.errors import InputError
+from deconvviz.data.batches import is_indexed
+from deconvviz.errors import InputError, UnknownLayerError, did_you_mean
+from deconvviz.net import DeconvNet
+from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.placement import required_arguments
 from deconvviz.recording.rounding import share_of
 from deconvviz.results import ChannelStatistics, TopActivations
+
+
+def check_scan(net: DeconvNet, data: Any, top: TopActivations) -> None:
+    """Raise InputError unless these can be the results of a scan of this network over this dataset."""
+    if not is_indexed(data):
+        raise InputError(
+            f"the strongest units are shown from a dataset with a length and items by number, not a "
+            f"{type(data).__name__}"
+        )
+    if len(taken := required_arguments(net.model)) > 1:
+        raise InputError(
+            f"the strongest units are shown for networks of one input, and this one takes {', '.join(taken)}; project "
+            f"the units that the scan found with `project_units`"
+        )
+    if not isinstance(top, TopActivations):
+        raise InputError(f"what is shown is what `scan` found, a TopActivations, not a {type(top).__name__}")
+    if top.provenance.fingerprint != fingerprint(net.model):
+        model = type(net.model).__name__
+        raise InputError(f"the scan is of a {top.provenance.model} with other weights than this {model}; scan again")
+    if top.count + len(top.broken) != len(data):
+        raise InputError(
+            f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
+        )
+    check_whole(top, len(data))
+
+
+def check_scanned(top: TopActivations, layers: Iterable[str]) -> None:
+    """Raise UnknownLayerError unless these layers were scanned."""
+    for name in layers:
+        if name not in top.layers:
+            raise UnknownLayerError(f"the scan has no layer {name!r}{did_you_mean(name, top.layers)}")
 
 
 def check_whole(top: TopActivations, items: int) -> None:

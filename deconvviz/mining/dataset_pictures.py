@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz import images
-from deconvviz.atlas.records import Picture
 from deconvviz.data.batches import numbered
 from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.data.steadiness import changed, changes
 from deconvviz.errors import DataError, InputError
 from deconvviz.net import DeconvNet
 from deconvviz.recording.placement import Placement
+
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
 
 class DatasetPictures:
@@ -45,8 +47,8 @@ class DatasetPictures:
         self._first = self._first or (number, shape)
         if shape != self._first[1]:
             raise InputError(
-                f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, and an atlas shows "
-                f"images of one size; give the network a preprocess that makes them alike and scan again"
+                f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, but the pictures "
+                f"need one size; give the network a preprocess that makes them alike and scan again"
             )
         return self._placement.moved(item.image), self._label(item.label)
 

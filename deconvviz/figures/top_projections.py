@@ -1,0 +1,109 @@
+"""Figure 2 of Zeiler and Fergus: the projections of a channel's strongest units beside their patches.
+
+All tiles have one size. A receptive field that reaches over the border of its image is filled up with grey, its patch
+and its projection alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from deconvviz.arguments import TEXT, list_of, takes
+from deconvviz.errors import InputError
+from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, same_size, tile_image, unit_tiles
+from deconvviz.images import tiled
+from deconvviz.results import Projection, TopProjections
+
+GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
+SQUARE = 1.75  # inches of a square of tiles
+SHARPEST = 100  # pixels that a tile of a figure is wide, at least
+PROJECTIONS = list_of(PROJECTION, "projections")
+
+
+@takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
+def top_image(
+    projections: Sequence[Projection], columns: int | None = 4, *, scale: str = "each", enlarge: int = 2
+) -> Image.Image:
+    """The grid of `top_grid` without labels, each pixel `enlarge` times as large.
+
+    Args:
+        projections: One projection per channel, usually of its nine strongest images.
+        columns: Channels per row.
+        scale: "each" for one scale per picture, or "shared".
+        enlarge: How many times to enlarge each pixel.
+    """
+    blocks = [torch.cat(pair, 1) for pair in _blocks(projections, scale, sharp=False)]
+    return tile_image(blocks, columns, enlarge, gap=6)
+
+
+@takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, title=TEXT)
+def top_grid(
+    projections: Sequence[Projection], columns: int | None = None, *, scale: str = "each", title: str = ""
+) -> Figure:
+    """The strongest units of channels: projections on the left, patches on the right, in order of strength.
+
+    Args:
+        projections: One projection per channel, usually of its nine strongest images.
+        columns: Channels per row; None for up to three.
+        scale: "each" for one scale per picture, or "shared".
+        title: The figure's title; by default the layer, the style and how the pictures are scaled.
+    """
+    blocks = _blocks(projections, scale, sharp=True)
+    across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
+    rows = -(-len(blocks) // across)
+    height, width = blocks[0][0].shape[:2]
+    figure = Figure(figsize=(across * (2 * SQUARE + 0.25), rows * (SQUARE * height / width + 0.35) + 0.5))
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
+    axes = figure.subplots(rows, 2 * across, squeeze=False)
+    for square in axes.flat:
+        square.axis("off")
+    shown = [projection for projection in projections if projection.units]
+    for number, (projection, pair) in enumerate(zip(shown, blocks, strict=True)):
+        row, column = divmod(number, across)
+        for part, block in enumerate(pair):
+            axes[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
+        strongest = max(unit.activation for unit in projection.units)
+        label = f"channel {projection.units[0].channel}, strongest {strongest:.3g}"
+        axes[row, 2 * column].set_title(label, fontsize=9, loc="left")
+    figure.suptitle(title or _words(projections[0], scale), fontsize=11)
+    return figure
+
+
+def _words(projection: Projection, scale: str) -> str:
+    where, scaled = projection.provenance, "each on its own scale" if scale == "each" else "all on one scale"
+    return f"{where.layer}, {where.style['name']}: projections ({scaled}) and patches"
+
+
+def _blocks(projections: Sequence[Projection], scale: str, sharp: bool) -> list[tuple[Tensor, Tensor]]:
+    """Per channel the squares of its projections and of its patches, all of one size.
+
+    If `sharp`, each pixel is enlarged to a square of several, so that none is blurred or left out where it is drawn.
+    """
+    if not projections:
+        raise InputError("there is no projection to show; give at least one")
+    channels = [unit_tiles(projection, scale, crop=True, fill=GREY) for projection in projections if projection.units]
+    if not channels:
+        raise InputError("the projections have no units; give channels that fire")
+    flat = [tile for pairs in channels for pair in pairs for tile in pair]
+    flat = same_size(flat, [(True, True)] * len(flat), fill=GREY)
+    enlarge = max(1, math.ceil(SHARPEST / flat[0].shape[1])) if sharp else 1
+    tiles = iter([tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in flat])
+    across = math.ceil(math.sqrt(max(map(len, channels))))
+    blocks = []
+    for pairs in channels:
+        patches, pictures = zip(*((next(tiles), next(tiles)) for _ in pairs), strict=True)
+        blank = [torch.ones_like(patches[0])] * (across * across - len(pairs))
+        gap = 3 if sharp else 1
+        blocks.append((tiled([*pictures, *blank], across, gap=gap), tiled([*patches, *blank], across, gap=gap)))
+    return blocks
+
+
+@draw.register
+def _(top: TopProjections, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
+    return top_grid([channel.projection for channel in top], columns, scale=scale, title=title)
