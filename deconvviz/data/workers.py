@@ -16,7 +16,7 @@ IMAGES_EACH = 128  # below that a process starts in vain
 BATCHES_EACH = 3  # that a process and torch keep ready
 
 
-def sensible_workers(data: Any, first: Tensor | None, batch_size: int, on_the_cpu: bool) -> int:
+def sensible_workers(data: Any, first: Any, batch_size: int, on_the_cpu: bool) -> int:
     """Processes for a folder of image files: one for each core, or for every second one if the model needs them, too.
 
     None for other datasets, which may not be fit for it; where processes are not forked, since that runs the caller's
@@ -24,11 +24,12 @@ def sensible_workers(data: Any, first: Tensor | None, batch_size: int, on_the_cp
 
     Args:
         data: The dataset.
-        first: The first image, as the network gets it.
+        first: The first image, as the network gets it; None if none can be read.
         batch_size: Number of images in a batch.
         on_the_cpu: Whether the model runs there.
     """
-    if not isinstance(data, ImageFolder) or first is None or not _forks() or first.device.type != "cpu":
+    fit = isinstance(data, ImageFolder) and isinstance(first, Tensor) and first.device.type == "cpu"
+    if not fit or not _forks():
         return 0
     room = _shared_memory() // 2 // (BATCHES_EACH * batch_size * first.numel() * first.element_size() or 1)
     cores = _cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1) // (2 if on_the_cpu else 1)

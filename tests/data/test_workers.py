@@ -41,6 +41,7 @@ def _machine(monkeypatch):
         (Photos(127), FIRST, False, 0),
         (Photos(400), FIRST, False, 3),
         (Photos(10**6), None, False, 0),
+        (Photos(10**6), (FIRST, FIRST), False, 0),  # a network with two inputs
         (Photos(10**6), torch.zeros(3, 4, 4, device="meta"), False, 0),
         (torch.zeros(10**4, 1, 1, 1), FIRST, False, 0),
         ([FIRST] * 10**4, FIRST, False, 0),
