@@ -285,6 +285,7 @@ def _methods(pretend: PretendDevice) -> dict[str, Any]:
         ),
         "type_as": lambda self, other: pretend.move(self, other),
         "get_device": lambda self: -1 if device_of(self).type == "cpu" else device_of(self).index,
+        "record_stream": lambda self, stream: None,
         "is_pinned": lambda self, *args: getattr(self.untyped_storage(), "pinned", False),
         "device": property(device_of),
         "is_cpu": property(lambda self: device_of(self).type == "cpu"),
@@ -311,6 +312,8 @@ class _Stream:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in ("wait_stream", "wait_event", "record", "record_event", "wait", "record_stream"):
             return lambda *args, **kwargs: _Stream()
+        if name == "is_capturing":
+            return lambda: False
         if name == "query":
             return lambda: True
         raise AttributeError(name)

@@ -270,12 +270,12 @@ def test_what_cannot_be_followed_is_refused_with_what_to_do_instead():
 def test_on_another_device(x):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    model = randomised(SmallResidual()).eval()
-    images = torch.randn(2, 3, 33, 29)
+    model = randomised(SmallResidual()).double().eval()  # in single precision, near-ties flip
+    images = torch.randn(2, 3, 33, 29, dtype=torch.float64)
     expected = {layer: dv.DeconvNet(model).project(images, layer).pixels for layer in ("wide", "fc")}
     model, images = model.cuda(), images.cuda()
     for layer, pixels in expected.items():
         projection = dv.DeconvNet(model).project(images, layer)
         assert projection.pixels.device.type == "cuda"
-        assert relative_error(projection.pixels.cpu(), pixels) < 1e-4
+        assert relative_error(projection.pixels.cpu(), pixels) < 1e-10
     assert os.environ.get("CUDA_LAUNCH_BLOCKING") is None
