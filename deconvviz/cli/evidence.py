@@ -44,6 +44,7 @@ def _compare(args: argparse.Namespace) -> None:
         channel=args.channel,
         position=position,
         methods=args.methods,
+        progress=bars(),
     )
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
