@@ -27,10 +27,10 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.data.batches import Batch
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.reducer import Scanner
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.recording.isolation import as_it_was
-from deconvviz.recording.restoring import Restored
 
 THREADS = 2
 

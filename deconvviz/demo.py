@@ -27,11 +27,11 @@ from deconvviz.io.atomic import check_writable, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
 from deconvviz.models import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import TopActivations
 
 DEMO_LAYERS = ("conv1", "conv2")

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.levels import is_deep, scaled
 
 LEVELS = (51, 102, 204)  # brightnesses between black and white, of 255
@@ -114,13 +115,10 @@ def _differ(measured: Tensor, expected: Tensor, gain: Tensor) -> bool:
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  what the user's transforms draw from
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+    with Restored(torch.random.fork_rng(devices=[])) as settings:
+        settings.callback(random.setstate, random.getstate())
+        settings.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002  what users' transforms draw from
+        yield
 
 
 # Transforms of other libraries

@@ -43,6 +43,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FUNCTION, NUMBER, TENSOR, described, known, takes
 from deconvviz.errors import RuleError
+from deconvviz.io.restoring import Restored
 from deconvviz.operations.registry import (
     all_inputs,
     masks_and_indices,
@@ -59,7 +60,6 @@ from deconvviz.operations.styles import STYLES, Style
 from deconvviz.operations.vector_jacobian import adjoint, linearised
 from deconvviz.projection.backward import Met, keep_for, refuse_arrived, samples_apart, walk
 from deconvviz.recording.recorder import record
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Tape, Value
 
 __all__ = [

@@ -31,9 +31,8 @@ from torch.nn.modules import module as every_module
 
 import deconvviz as dv
 from deconvviz import evidence, experiments
-
-# Instructions behind which the interpreter looks for signals, by the beginning of their names.
-from deconvviz.recording import isolation, restoring
+from deconvviz.io import restoring
+from deconvviz.recording import isolation
 
 # Instructions behind which the interpreter looks for signals, by the beginning of their names.
 _DELIVERS = ("RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE", "CALL", "PRECALL")
@@ -174,6 +173,15 @@ def _moments(code: CodeType) -> frozenset[int]:
     return frozenset(found)
 
 
+def _places(frame: FrameType | None) -> list[str]:
+    """Where a frame is, and the three frames that called it."""
+    places: list[str] = []
+    while frame is not None and len(places) < 4:
+        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        frame = frame.f_back
+    return places
+
+
 class At:
     """Interrupts the n-th function that is called, before the k-th of its moments."""
 
@@ -194,7 +202,7 @@ class At:
         if event == "opcode" and not self.where and frame.f_lasti in _moments(frame.f_code):
             self.moment -= 1
             if self.moment < 0:
-                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+                self.where = " from ".join(_places(frame))
                 sys.settrace(None)
                 handler = signal.getsignal(signal.SIGINT)
                 assert callable(handler)

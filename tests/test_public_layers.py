@@ -134,6 +134,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     "occlusion": lambda layer: (
         experiments.occlusion(NET, X, layer=layer, patch=4, stride=4, **QUIET).projection.provenance.layer
     ),
+    "project_top": lambda layer: dv.project_top(NET, DATA, TOP, layer=layer, channel=1, **QUIET).layer,
     "randomisation": lambda layer: evidence.randomisation(NET, X, layer, methods="deconvnet", **QUIET).units[0].layer,
     "selectivity": lambda layer: (
         evidence.selectivity(NET, X, layer, count=2, methods="deconvnet", **QUIET).units[0].layer

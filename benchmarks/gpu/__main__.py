@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu                         all parts, into out/gpu.md and out/gpu.json
     python -m benchmarks.gpu --parts windows scans   some of them
+    python -m benchmarks.gpu --parts counts          what a GPU would be asked to do, counted without one
     python -m benchmarks.gpu --smoke                 everything small, on the CPU where there is no card
 
 Needs captum and zennit beside deconvviz. Contenders alternate in one run; ratios are medians of the ratios within a
@@ -22,11 +23,12 @@ from typing import Any, TextIO
 import torch
 
 from benchmarks import timing
-from benchmarks.gpu import exactness, mining, projecting
+from benchmarks.gpu import counts, exactness, mining, projecting
 from benchmarks.gpu.settings import Row, Run
 
 Part = Callable[[Run], list[Row]]
 PARTS: dict[str, Part] = {
+    "counts": counts.counts,
     "exactness": exactness.exactness,
     "windows": projecting.windows,
     "whole_maps": projecting.whole_maps,
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few units, small images: does everything run?")
     parser.add_argument("--out", type=Path, default=Path("out/gpu.json"), help="beside it a .md (%(default)s)")
     options = parser.parse_args()
-    if not torch.cuda.is_available() and not options.smoke:
+    if not torch.cuda.is_available() and not options.smoke and options.parts != ["counts"]:
         parser.error("torch sees no GPU here; --smoke runs everything small on the CPU")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     timing.prepare(device)

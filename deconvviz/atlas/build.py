@@ -26,13 +26,13 @@ from deconvviz.data.naming import short_name
 from deconvviz.errors import InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.mining.matching import check_channels, check_recomputed, check_scan, check_scanned
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of, units_at
 from deconvviz.recording.detached import passed
 from deconvviz.recording.layer_names import Layers, layer_names
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deconvviz.io.restoring import Restored
 from deconvviz.projection.receptive_field import channel_axis
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Operation, Tape, Value
 
 STRONGEST = 8

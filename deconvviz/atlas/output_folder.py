@@ -14,7 +14,7 @@ from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER,
 from deconvviz.errors import InputError
 from deconvviz.io.atomic import check_writable, target_of
 from deconvviz.io.locks import LOCK, alone
-from deconvviz.recording.restoring import Restored
+from deconvviz.io.restoring import Restored
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"

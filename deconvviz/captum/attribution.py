@@ -29,11 +29,11 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, checked_as, described
 from deconvviz.errors import InputError, UnknownLayerError
+from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import layer_name
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.recorder import record
-from deconvviz.recording.restoring import Restored
 from deconvviz.rules import Style
 
 Inputs = Tensor | tuple[Tensor, ...]

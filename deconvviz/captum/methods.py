@@ -33,9 +33,9 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
 from deconvviz.recording.observer import AllLayersSeen, Observer
-from deconvviz.recording.restoring import Restored
 
 INTEGRATION_STEPS, STEPS_AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
 PATCHES_ALONG = 6  # Occlusion's patch is the image's height and width divided by this, and moves by half of itself

@@ -11,8 +11,8 @@ from deconvviz.captum.methods import aimed
 from deconvviz.evidence.deletion import areas
 from deconvviz.evidence.methods import Judged
 from deconvviz.evidence.metrics import cut, heatmap
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.random_state import forked
-from deconvviz.recording.restoring import Restored
 
 SEED = 0
 NOISE = 0.1  # standard deviation of infidelity's noise and radius of sensitivity's, in standard deviations of the input

@@ -210,7 +210,7 @@ def _atlas(args: argparse.Namespace) -> None:
     from deconvviz.atlas.inventory import MANIFEST
     from deconvviz.atlas.output_folder import check_folder, left_alone
     from deconvviz.io.locks import alone
-    from deconvviz.recording.restoring import Restored
+    from deconvviz.io.restoring import Restored
 
     if args.evidence:
         check_installed()

@@ -44,9 +44,9 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> None:
     from deconvviz.data import load_mnist, mnist_test
     from deconvviz.io.locks import alone
+    from deconvviz.io.restoring import Restored
     from deconvviz.models import REFERENCE, TrainingSettings, evaluate, save_trained, train_mnist
     from deconvviz.models.checkpoints import STATE
-    from deconvviz.recording.restoring import Restored
 
     asked = {f.name: getattr(args, f.name) for f in dataclasses.fields(TrainingSettings)}
     chosen = {name: value for name, value in asked.items() if value is not None}

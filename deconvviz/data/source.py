@@ -13,7 +13,7 @@ import torch
 from deconvviz.data.batches import Batch, Item, is_indexed, numbered, read
 from deconvviz.data.digests import Digest
 from deconvviz.errors import InputError
-from deconvviz.recording.restoring import Restored
+from deconvviz.io.restoring import Restored
 
 LOOKED_AT = 16  # items, evenly spread, or of an iterable the first
 

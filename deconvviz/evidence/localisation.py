@@ -21,11 +21,11 @@ from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_me
 from deconvviz.evidence.metrics import CONFIDENCE, FEWEST_IMAGES, enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
-from deconvviz.recording.restoring import Restored
 from deconvviz.results.evidence import Localisation, Score
 from deconvviz.results.summary import summary
 

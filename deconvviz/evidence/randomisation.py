@@ -22,10 +22,10 @@ from deconvviz.evidence.limits import KEPT, blank_pictures
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
 from deconvviz.evidence.metrics import enough, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Value, mapped
 from deconvviz.results.evidence import Randomisation, Score
 from deconvviz.results.words import counted

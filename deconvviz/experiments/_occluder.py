@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import check_counts, described, listed, whole
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.observer import Observer
-from deconvviz.recording.restoring import Restored
 
 PatchBox = tuple[int, int, int, int]  # top, left, and one past the bottom and the right
 NO_PATCH: PatchBox = (0, 0, 0, 0)

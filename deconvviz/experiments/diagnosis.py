@@ -37,6 +37,7 @@ from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
 from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
@@ -45,7 +46,6 @@ from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.layer_names import Layers, check_layers, layer_names, layers_of_kind, module_called
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.placement import Placement
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import Broken, Diagnosis, Flag, LayerFacts
 from deconvviz.results.words import agreeing, counted
 

@@ -45,6 +45,7 @@ from deconvviz.data.items import prepared_image
 from deconvviz.data.steadiness import check_steady
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.scan import scan
 from deconvviz.models.checkpoints import checkpoint_files, checkpoint_name
 from deconvviz.models.matching import Weights
@@ -53,7 +54,6 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.recording.layer_names import Layers
 from deconvviz.recording.placement import Placement
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import Projection, StrongestUnit, TopActivations
 from deconvviz.results.evolution import Evolution
 

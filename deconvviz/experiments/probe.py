@@ -30,11 +30,11 @@ from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments._layers import features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
 from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.placement import Placement
-from deconvviz.recording.restoring import Restored
 from deconvviz.results.probe import Probe
 from deconvviz.results.top_activations import Broken
 from deconvviz.results.words import agreeing, counted

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.statistics import RunningStatistics
 from deconvviz.mining.top_k import TopK
-from deconvviz.recording.restoring import Restored
 
 _TOP_K = ("values", "images", "positions", "dimensions")
 TENSORS = ("values", "images", "positions", "fired", "sums", "histogram", "maximum", "dimensions")  # as in the file

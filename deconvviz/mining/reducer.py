@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from deconvviz.data.batches import Batch
 from deconvviz.data.sending import Sending
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.maxima import flat, several, strongest
 from deconvviz.mining.scanned_layers import ScannedLayers
@@ -23,7 +24,6 @@ from deconvviz.mining.tally import Maxima, Tally
 from deconvviz.projection.model_call import Call, refuse_misfit
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import mapped
 
 
@@ -202,7 +202,7 @@ class _Reducer(Observer):
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             axis = self.scanner.scanned.layers[name].channel_axis
-            with _disable_current_modes():  # what is done here is none of the model's operations, which are watched
+            with Restored(_disable_current_modes()):  # none of the model's operations, which are watched
                 maps = tensor.unflatten(0, (self.count, -1)).movedim(axis + 1, 1)
                 self.maxima[name] = self.scanner.reduced(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
         return True

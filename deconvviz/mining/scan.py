@@ -38,6 +38,7 @@ from deconvviz.data.workers import sensible_workers
 from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.ranks import Ranks
@@ -50,7 +51,6 @@ from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
 from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.placement import Placement, required_arguments
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import sample_shape
 from deconvviz.recording.layer_names import WEIGHTED, check_layers, layers_of_kind
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.placement import Placement
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.rounding import sampled
 from deconvviz.recording.tape import mapped, tensors_in
 from deconvviz.results import LayerInfo

@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 from deconvviz.arguments import FLAG, MODULE, RANDOM_STATE, TENSOR, described, takes, whole_from
 from deconvviz.errors import InputError, ModelError
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.models.randomness import seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.random_state import forked
-from deconvviz.recording.restoring import Restored
 from deconvviz.results.summary import summary
 
 

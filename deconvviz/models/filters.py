@@ -15,8 +15,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from deconvviz.arguments import MODULE, NUMBER, takes
 from deconvviz.errors import InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.layer_names import Layers, check_layers, layer_names
-from deconvviz.recording.restoring import Restored
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

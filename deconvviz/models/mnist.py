@@ -12,8 +12,8 @@ from torch import nn
 
 from deconvviz.arguments import FLAG, NUMBER, PATH, WHOLE, described, optional, takes
 from deconvviz.errors import CheckpointError, InputError
+from deconvviz.io.restoring import Restored
 from deconvviz.models.weights import check_fit, copy_weights, read_weights
-from deconvviz.recording.restoring import Restored
 
 BUNDLED = "mnist_cnn.safetensors"  # beside this file
 FILTER_SPREAD = 0.02  # standard deviation of the initial weights of the convolutions

@@ -10,7 +10,7 @@ import hashlib
 
 import torch
 
-from deconvviz.recording.restoring import Restored
+from deconvviz.io.restoring import Restored
 
 
 def derived_seed(seed: int, *use: str | int) -> int:

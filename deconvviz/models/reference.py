@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from deconvviz.arguments import MODULE, PATH, RANDOM_STATE, takes
+from deconvviz.io.restoring import Restored
 from deconvviz.models.evaluation import Evaluation
 from deconvviz.models.mnist import BUNDLED, MnistCNN, architecture_metadata
 from deconvviz.models.randomness import seed_global
@@ -24,7 +25,6 @@ from deconvviz.models.settings import TrainingSettings
 from deconvviz.models.training import TrainingResult, train
 from deconvviz.models.weights import save_weights
 from deconvviz.recording.random_state import forked
-from deconvviz.recording.restoring import Restored
 
 __all__ = ["BUNDLED", "REFERENCE", "initialised", "save_trained", "train_mnist"]
 

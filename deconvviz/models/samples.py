@@ -9,9 +9,9 @@ from torch import nn
 
 from deconvviz.arguments import without_values
 from deconvviz.errors import DataError, InputError, ModelError
+from deconvviz.io.restoring import Restored
 from deconvviz.models.randomness import generator
 from deconvviz.recording.eval_mode import EvalMode
-from deconvviz.recording.restoring import Restored
 
 NO_LABEL = -1
 

@@ -20,7 +20,7 @@ import torch
 
 from deconvviz.errors import CheckpointError
 from deconvviz.io.atomic import may_hang
-from deconvviz.recording.restoring import Restored
+from deconvviz.io.restoring import Restored
 
 PICKLES = 5  # in a file as torch wrote them before 1.6
 

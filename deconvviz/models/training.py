@@ -36,6 +36,7 @@ from tqdm import tqdm
 from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.io.restoring import Restored
 from deconvviz.models.augmentation import augment
 from deconvviz.models.checkpoints import CheckpointFolder, TrainingProgress, run_identity, snapshot
 from deconvviz.models.evaluation import measured
@@ -46,7 +47,6 @@ from deconvviz.models.randomness import generator, seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter, held_out_split
 from deconvviz.models.settings import TrainingSettings
 from deconvviz.recording.random_state import forked
-from deconvviz.recording.restoring import Restored
 from deconvviz.results import LearningCurves
 
 SETTINGS = instance("a TrainingSettings", TrainingSettings)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deconvviz.io.restoring import Restored
 from deconvviz.operations.step import Signals, Step
 from deconvviz.recording.eval_mode import EvalMode
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Value, mapped
 
 PER_CHANNEL = ("weight", "bias", "running_mean", "running_var")

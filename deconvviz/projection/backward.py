@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.io.restoring import Restored
 from deconvviz.operations.registry import Mirror, rule_for
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.styles import Style
@@ -29,7 +30,6 @@ from deconvviz.projection.finite_checks import FiniteChecks
 from deconvviz.projection.half_precision import WideTape, widened
 from deconvviz.recording.detached import detaches, stopping
 from deconvviz.recording.isolation import check_threads
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value
 
 WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time

@@ -50,10 +50,6 @@ class LayerActivations:
         Raises:
             InputError: If the layer returns a single number.
         """
-        if not self.tensor.ndim:
-            raise InputError(
-                f"layer {self.layer!r} returns a single number, which has no channels; reconstruct from it instead"
-            )
         return self._part[self.channel_axis]
 
     @property
@@ -97,6 +93,10 @@ class LayerActivations:
 
     @property
     def _part(self) -> tuple[int, ...]:
+        if not self.tensor.ndim:
+            raise InputError(
+                f"layer {self.layer!r} returns a single number, which has no channels; reconstruct from it instead"
+            )
         return sample_shape(self.tensor.shape, self.samples)
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import storage_of
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import written_by
 
 _MISSING = object()

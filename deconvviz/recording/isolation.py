@@ -14,10 +14,10 @@ from torch import nn
 
 from deconvviz.arguments import is_net
 from deconvviz.errors import InputError, ModelError
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.programs import as_modules
 from deconvviz.recording.random_state import forked
-from deconvviz.recording.restoring import Restored
 
 
 class _Process:

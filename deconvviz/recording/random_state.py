@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deconvviz.recording.restoring import Restored
+from deconvviz.io.restoring import Restored
 
 _UNTAGGED = (torch.ops.aten.rrelu_with_noise,)
 

@@ -43,12 +43,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.errors import ModelError, UnsupportedOperation
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import storage_of
 from deconvviz.recording.interception import functions_applied, gradients_switched
 from deconvviz.recording.isolation import as_it_was, unwrapped
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.random_state import RandomState, generators_in, may_draw
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
 from deconvviz.recording.tape_builder import PendingOperation, TapeBuilder
 

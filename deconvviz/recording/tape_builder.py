@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from deconvviz.errors import UnsupportedOperation
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import StorageLayout, StorageState, overwritten, reread, separated, storage_of
 from deconvviz.recording.detached_storages import DetachedStorages
 from deconvviz.recording.functional_form import functional_form, one_number_per_axis
 from deconvviz.recording.recordable import NOT_RECORDED, check_can_be_followed, is_view
-from deconvviz.recording.restoring import Restored
 from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, tensors_in
 
 aten: Any = torch.ops.aten
@@ -330,7 +330,7 @@ class TapeBuilder:
             key = storage_of(tensor)
             if key not in shared:
                 return tensor
-            with torch._C.DisableTorchFunction(), _disable_current_modes():
+            with torch._C.DisableTorchFunction(), Restored(_disable_current_modes()):
                 copy = separated(tensor)
             self._detached.add(storage_of(copy), source=key)
             return copy

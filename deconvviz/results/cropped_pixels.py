@@ -35,10 +35,10 @@ class CroppedPixels:
 
     def __post_init__(self) -> None:
         units, channels, *size = self.values.shape
-        last = self.starts + torch.tensor(size)
+        last = self.starts + torch.tensor(size, device="cpu")
         if self.starts.shape != (units, len(size)) or (channels, len(size)) != (self.shape[0], len(self.shape) - 1):
             raise ValueError(f"windows {tuple(self.values.shape)} do not fit images of shape {self.shape}")
-        if bool((self.starts < 0).any()) or bool((last > torch.tensor(self.shape[1:])).any()):
+        if bool((self.starts < 0).any()) or bool((last > torch.tensor(self.shape[1:], device="cpu")).any()):
             raise ValueError(f"a window lies outside images of shape {self.shape}")
 
     @classmethod
@@ -56,7 +56,7 @@ class CroppedPixels:
         """
         size = [min(side, extent) for side, extent in zip(size, shape[1:], strict=True)]
         values = torch.zeros((units, shape[0], *size), dtype=dtype, device=device)
-        return cls(values, torch.zeros(units, len(size), dtype=torch.long), tuple(shape))
+        return cls(values, torch.zeros(units, len(size), dtype=torch.long, device="cpu"), tuple(shape))
 
     def put(self, rows: NDArray[np.int64], crops: Tensor, starts: NDArray[np.int64]) -> None:
         """Fill the windows of some units.
@@ -91,9 +91,9 @@ class CroppedPixels:
         """The images, (units, *shape)."""
         images = zeros((len(self), *self.shape), self.values.dtype, self.values.device)
         axes = self.values.ndim - 2
-        index: list[Tensor | slice] = [torch.arange(len(self)).view(-1, *[1] * axes), slice(None)]
+        index: list[Tensor | slice] = [torch.arange(len(self), device="cpu").view(-1, *[1] * axes), slice(None)]
         for axis, length in enumerate(self.values.shape[2:]):
-            places = self.starts[:, axis, None] + torch.arange(length)
+            places = self.starts[:, axis, None] + torch.arange(length, device="cpu")
             index.append(places.view(-1, *[length if axis == other else 1 for other in range(axes)]))
         images[tuple(part.to(images.device) if isinstance(part, Tensor) else part for part in index)] = (
             self.values.movedim(1, -1)
@@ -115,7 +115,7 @@ class CroppedPixels:
 
     def one(self, row: int) -> Tensor:
         """The whole image of one unit, of this shape."""
-        return self[torch.tensor([row])].whole()[0]
+        return self[torch.tensor([row], device="cpu")].whole()[0]
 
     @classmethod
     def joined(cls, parts: Sequence[CroppedPixels]) -> CroppedPixels:

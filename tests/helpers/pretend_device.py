@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import sys
 import threading
 from collections import Counter
@@ -397,6 +398,8 @@ def _functions(pretend: PretendDevice) -> Iterator[tuple[Any, str, Any]]:
     yield torch, "tensor", functools.partial(made, torch.tensor)
     yield torch, "asarray", functools.partial(made, torch.asarray)
     yield torch.UntypedStorage, "clone", cloned
+    for name in ("deconvviz.net", "deconvviz.mining.scan"):  # they must be there before their functions are replaced
+        importlib.import_module(name)
     replaced = {from_dlpack: over_same_memory, _disable_current_modes: without_other_modes}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "deconvviz":

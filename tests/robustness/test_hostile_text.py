@@ -333,7 +333,7 @@ def test_what_is_said_of_models_that_are_code(capsys):
     ):
         with pytest.raises(SystemExit):
             cli.main([name, "--help"])
-        assert "the last two run the code in the file or module" in " ".join(capsys.readouterr().out.split())
+        assert "code in a file or module is run" in " ".join(capsys.readouterr().out.split())
 
 
 def test_errors_show_hostile_names_as_literals():

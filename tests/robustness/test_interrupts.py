@@ -1,5 +1,6 @@
 """Ctrl-C at any moment of a call leaves the model and the process as they were."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from deconvviz.recording import restoring
-from deconvviz.recording.restoring import Restored
+from deconvviz.io import restoring
+from deconvviz.io.restoring import Restored
 from faults import interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ def test_real_signals_leave_nothing_changed():
 
 
 UNPROTECTED = """
-from deconvviz.recording import restoring
+from deconvviz.io import restoring
 from faults import interrupts
 
 restoring._Interrupts.must_wait = classmethod(lambda cls, frame: False)
@@ -161,3 +162,32 @@ def test_an_error_while_entering_undoes_what_was_done(settings):
         settings["hook"] = True
     assert settings == {"mode": "old", "hook": False}
     assert restoring._Interrupts.holders == []
+
+
+def test_blocks_that_an_interrupt_kept_from_being_left_end_before_settings_are_put_back():
+    """Not when Python frees the traceback, which is later: torch's own blocks would set a mode again then."""
+    ended = []
+
+    @contextlib.contextmanager
+    def block():
+        try:
+            yield
+        finally:
+            ended.append("block")
+
+    def at_exit(frame, event, argument):
+        if event == "call" and frame.f_code is contextlib._GeneratorContextManager.__exit__.__code__:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    def interrupted():
+        with Restored() as settings:
+            settings.callback(ended.append, "settings")
+            sys.settrace(at_exit)
+            with block():
+                pass
+
+    with pytest.raises(KeyboardInterrupt) as held:  # and so is the traceback
+        interrupted()
+    assert ended == ["block", "settings"]
+    assert held.traceback

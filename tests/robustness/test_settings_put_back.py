@@ -24,7 +24,15 @@ PACKAGE = Path(dv.__file__).parent
 SETS = {
     *("no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "autocast", "set_stance"),
     *("fork_rng", "forked", "again", "catch_warnings", "device", "observing", "keeping_modes", "alone"),
-    *("_hooked", "_weights_kept", "_threads", "_gradients_untouched", "functions_applied", "gradients_switched"),
+    *(
+        "_disable_current_modes",
+        "_hooked",
+        "_weights_kept",
+        "_threads",
+        "_gradients_untouched",
+        "functions_applied",
+        "gradients_switched",
+    ),
 }
 # Entered while a `Restored` is entered or left, or by a context that is.
 INSIDE = {

@@ -225,6 +225,8 @@ def _mining() -> list[Command]:
         ),
         "atlas mnist images --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
         "atlas mnist images --out /proc/x": f"'/proc/x/index.html' {SEALED}",
+        "top mnist images --layer nope": "there is no layer 'nope' in MnistCNN; the layers are …",
+        "top mnist images --layer conv1 --channel 99": "layer 'conv1' has channels 0 to 23, not 99",
         "atlas mnist images --top no": "there is no file 'no' to load a TopActivations from",
         "atlas mnist images --top text.txt": "'text.txt' is not a result saved by deconvviz (…)",
     }

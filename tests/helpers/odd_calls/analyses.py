@@ -103,6 +103,7 @@ ANALYSES: dict[str, Call] = {
             "channel": ("None",),
             "title": ("None", "no text", "a text", "a Chinese text with a line break"),
             "top": ("a scan",),
+            "classes": ("a tuple", "an empty array", "an array of text", "an empty tensor"),
         },
     ),
     "deletion": Call(

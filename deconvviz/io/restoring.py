@@ -78,11 +78,27 @@ class Restored(contextlib.ExitStack):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None:  # no exception is hidden
         try:
+            _close_blocks(traceback)
             if self.inside is not None:
                 self.inside.put_back_stacks()  # what contexts that are left now expect
             super().__exit__(kind, error, traceback)
         finally:
             _Interrupts.release(self.held)
+
+
+def _close_blocks(traceback: TracebackType | None) -> None:
+    """End the blocks of `contextlib.contextmanager` that an interrupt kept from being left, such as torch's own.
+
+    Python would end them when it frees the traceback, which is after the settings were restored.
+    """
+    while traceback is not None:
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+        if frame.f_code in _BLOCKS:
+            with contextlib.suppress(Exception):
+                frame.f_locals["self"].gen.close()
+
+
+_BLOCKS = {getattr(contextlib._GeneratorContextManager, name).__code__ for name in ("__enter__", "__exit__")}
 
 
 @dataclass(eq=False)

@@ -1,0 +1,58 @@
+"use strict";
+// All layers, from the input up.
+
+const overview = (() => {
+  const { h, count, plural, by, breakable, link, mosaic, facts, pairs } = dom;
+
+  function card(layer) {
+    const badges = [];
+    if (layer.dead) badges.push(h("span", { class: "badge dead" }, `${count(layer.dead)} dead`));
+    if (layer.always) badges.push(h("span", { class: "badge always" }, `${count(layer.always)} fire on every image`));
+    const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
+    const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
+    const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
+    return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, pairs(facts(layer), "facts")), cover);
+  }
+
+  function broken(files) {
+    if (!files.length) return null;
+    return h("details", { class: "broken" },
+      h("summary", null, `${plural(files.length, "file")} of the dataset could not be read`),
+      h("ul", null, files.map(([name, reason]) => h("li", null, h("code", null, name), `: ${reason}`))));
+  }
+
+  function view() {
+    const { title, model, dataset, images, k, style, input, layers, broken: files, provenance } = atlas.index;
+    const channels = layers.reduce((sum, layer) => sum + layer.channels, 0);
+    const element = h("div", { class: "overview" },
+      h("h1", { tabindex: "-1" }, title),
+      h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+      broken(files),
+      h("ol", { class: "layers" }, layers.map(card)),
+      h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
+        pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
+
+    function move(step) {
+      const links = [...element.querySelectorAll(".cover-link")];
+      const at = links.indexOf(document.activeElement);
+      const next = links[Math.max(0, Math.min(links.length - 1, at + step))];
+      if (next) next.focus();
+    }
+
+    function key(event) {
+      const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+      if (step === undefined || event.shiftKey) return false;
+      move(step);
+      return true;
+    }
+
+    function arrive(from) {
+      const last = from && from.layer && [...element.querySelectorAll(".cover-link")].find((one) => one.getAttribute("href") === link(from.layer));
+      if (last) last.focus({ preventScroll: true });
+    }
+
+    return { element, title: null, key, arrive };
+  }
+
+  return { view };
+})();

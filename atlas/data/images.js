@@ -1,0 +1,1 @@
+atlas.receive("images", [0,4]);
