@@ -74,8 +74,8 @@ class Run:
         return small if self.smoke else full
 
     def images(self, count: int, seed: int = 1) -> Tensor:
-        generator = torch.Generator(self.device).manual_seed(seed)
-        return torch.randn(count, 3, self.side, self.side, generator=generator, device=self.device)
+        torch.manual_seed(seed)
+        return torch.randn(count, 3, self.side, self.side, device=self.device)
 
     def measure(self, contenders: dict[str, Contender]) -> dict[str, Timing]:
         return timing.measure(contenders, self.rounds, self.device)

@@ -93,12 +93,14 @@ def _close_blocks(traceback: TracebackType | None) -> None:
     """
     while traceback is not None:
         frame, traceback = traceback.tb_frame, traceback.tb_next
-        if frame.f_code in _BLOCKS:
+        if frame.f_code in _ENTERING_OR_LEAVING:
             with contextlib.suppress(Exception):
                 frame.f_locals["self"].gen.close()
 
 
-_BLOCKS = {getattr(contextlib._GeneratorContextManager, name).__code__ for name in ("__enter__", "__exit__")}
+_ENTERING_OR_LEAVING = {
+    getattr(contextlib._GeneratorContextManager, name).__code__ for name in ("__enter__", "__exit__")
+}
 
 
 @dataclass(eq=False)
