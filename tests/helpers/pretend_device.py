@@ -40,10 +40,7 @@ import functools
 import importlib
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 from unittest import mock
 
@@ -54,6 +51,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils.dlpack import from_dlpack
 
 from tests.helpers import device_rules as rules
+from tests.helpers.device_counts import Counts
 
 CPU = torch.device("cpu")
 DOUBLE = (torch.float64, torch.complex128)  # which mps does not have
@@ -86,55 +84,6 @@ def _mark(tensor: Tensor, device: torch.device) -> Tensor:
     if storage is not None and device.type != "cpu" and storage.device.type == "cpu":
         storage.pretended = device
     return tensor
-
-
-@dataclass
-class Counts:
-    """What was asked of the device.
-
-    Attributes:
-        launches: Operations that started work there.
-        host_reads: Times the host waited for it.
-        uploads: Copies from the CPU.
-        operations: How often each operation was launched, by its name.
-        reads: How often each place of the package read, as "item at deconvviz/net.py:12".
-        sent: The same for uploads.
-    """
-
-    launches: int = 0
-    host_reads: int = 0
-    uploads: int = 0
-    operations: Counter[str] = field(default_factory=Counter)
-    reads: Counter[str] = field(default_factory=Counter)
-    sent: Counter[str] = field(default_factory=Counter)
-
-    def read(self, what: str) -> None:
-        self.host_reads += 1
-        self.reads[f"{what} at {_place()}"] += 1
-
-    def send(self, what: str, number: int = 1) -> None:
-        if number:
-            self.uploads += number
-            self.sent[f"{what} at {_place()}"] += number
-
-    def launch(self, func: Any) -> None:
-        self.launches += 1
-        self.operations[str(func)] += 1
-
-
-def _place() -> str:
-    """The innermost line of the package that is running, else of a test."""
-    frame: FrameType | None = sys._getframe(1)
-    found = ""
-    while frame is not None:
-        path = frame.f_code.co_filename
-        start = path.find("/deconvviz/")
-        if start >= 0 and frame.f_code.co_name != "__torch_dispatch__":
-            return f"{path[start + 1 :]}:{frame.f_lineno}"
-        if not found and "/tests/" in path and "pretend_device" not in path and "device_rules" not in path:
-            found = f"{path[path.find('/tests/') + 1 :]}:{frame.f_lineno}"
-        frame = frame.f_back
-    return found or "elsewhere"
 
 
 class PretendDevice(TorchDispatchMode):
