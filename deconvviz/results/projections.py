@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 
+from deconvviz.errors import InputError
 from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, kind
 from deconvviz.results.cropped_pixels import CroppedPixels
 
@@ -88,7 +90,7 @@ class Projection(Result):
 
     @property
     def crops(self) -> list[torch.Tensor]:
-        """Each unit's pixels in its receptive field, (C, *size of the field)."""
+        """Each unit's pixels in its receptive field, (C, then the size of the field)."""
         return [self.cut(row, field) for row, field in enumerate(self.receptive_fields.tolist())]
 
     def cut(self, row: int, box: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -99,7 +101,7 @@ class Projection(Result):
             box: Per spatial dimension the first pixel and one past the last.
 
         Returns:
-            A tensor (C, *size of the box).
+            A tensor (C, then the size of the box).
         """
         held = self.held
         if isinstance(held, CroppedPixels):
@@ -129,8 +131,23 @@ class Projection(Result):
         held: torch.Tensor | CroppedPixels = vars(self)["pixels"]
         return held
 
-    def __getitem__(self, rows: torch.Tensor) -> Projection:
-        """The units in the given `rows` (n,), in this order."""
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __iter__(self) -> Iterator[Projection]:
+        """Each unit as a projection of its own."""
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | torch.Tensor) -> Projection:
+        """Some of the units, with all images.
+
+        Args:
+            rows: The number of a unit, a slice, several numbers in any order, or a mask (units,).
+
+        Raises:
+            IndexError: If there is no such unit.
+        """
+        rows = self._rows(rows)
         return dataclasses.replace(
             self,
             pixels=cast(torch.Tensor, self.held[rows]),
@@ -138,6 +155,45 @@ class Projection(Result):
             receptive_fields=self.receptive_fields[rows],
             others={name: pixels[rows] for name, pixels in self.others.items()},
         )
+
+    def _rows(self, rows: Any) -> torch.Tensor:
+        """Numbers of units, (n,), from 0."""
+        every = torch.arange(len(self), device="cpu")
+        if isinstance(rows, slice):
+            return torch.tensor(range(len(self))[rows], dtype=torch.long, device="cpu")
+        chosen = torch.as_tensor(rows).cpu()
+        if chosen.dtype == torch.bool:
+            if chosen.shape != every.shape:
+                raise IndexError(f"a mask of shape {tuple(chosen.shape)} does not fit {len(self)} units")
+            return every[chosen]
+        chosen = chosen.reshape(-1)
+        if chosen.numel() and (chosen.is_floating_point() or chosen.is_complex()):
+            raise IndexError(f"units are chosen by whole numbers, a slice or a mask, not by {rows!r}")
+        for number in chosen.tolist():
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"there is no unit {int(number)}; the projection has {len(self)}")
+        return every[chosen.long()]
+
+    @classmethod
+    def concatenate(cls, projections: Sequence[Projection]) -> Projection:
+        """The units of several projections of one layer, with all their images.
+
+        Raises:
+            InputError: If there is none, or if layers, styles or shapes differ.
+        """
+        parts = list(projections)
+        if not parts:
+            raise InputError("there is no projection to concatenate; give at least one")
+        facts = {(p.provenance.layer, p.provenance.style["name"], p.shape, tuple(p.images.shape[1:])) for p in parts}
+        if len(facts) > 1:
+            (layer, style, shape, _), (other, other_style, other_shape, _) = sorted(facts)[:2]
+            raise InputError(
+                f"projections of one layer, style and shape are concatenated, not of {layer!r}, {style}, {shape} and "
+                f"{other!r}, {other_style}, {other_shape}"
+            )
+        offsets = itertools.accumulate((len(part.images) for part in parts), initial=0)
+        numbered = [(range(first, first + len(part.images)), part) for first, part in zip(offsets, parts, strict=False)]
+        return cls.joined(numbered, torch.cat([part.images for part in parts]))
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[Sequence[int], Projection]], images: torch.Tensor) -> Projection:
