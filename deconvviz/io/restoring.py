@@ -177,6 +177,12 @@ _UNINTERRUPTED = {
 }
 
 
+def uninterrupted(function: T) -> T:
+    """Decorate a function that C code calls and whose errors that code hides: a signal waits until a block ends."""
+    _UNINTERRUPTED.add(function.__code__)  # type: ignore[attr-defined]
+    return function
+
+
 _CASTING = ("cpu", "cuda", "xpu", "mps")
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from deconvviz.io.restoring import uninterrupted
+
 Applied = Callable[[Any, Callable[..., Any], tuple[Any, ...]], Any]
 _BLOCKS: Any = (torch.no_grad, torch.enable_grad, torch.inference_mode, torch.set_grad_enabled)
 _FUNCTIONS: Any = type(torch.autograd.Function)  # the class of these classes
@@ -29,6 +31,7 @@ def functions_applied(applied: Applied) -> Iterator[None]:
     thread = get_ident()
     applying: Any = None
 
+    @uninterrupted
     def looked_up(kind: Any, name: str) -> Any:
         nonlocal applying
         attribute = type.__getattribute__(kind, name)

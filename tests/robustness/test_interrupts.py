@@ -191,3 +191,35 @@ def test_blocks_that_an_interrupt_kept_from_being_left_end_before_settings_are_p
         interrupted()
     assert ended == ["block", "settings"]
     assert held.traceback
+
+
+def test_an_interrupt_where_torch_looks_an_attribute_up_is_not_taken_for_a_missing_one():
+    """torch hides the errors of some of these lookups, and the call would end with another error."""
+    model, runs = interrupts.workloads()
+    runs["trace"]()  # the first time more is looked up
+    before = interrupts.situation(model)
+    number, names = 0, []
+
+    def at_lookup(frame, event, argument):
+        if event == "call" and frame.f_code.co_name == "looked_up":
+            names.append(frame.f_locals["name"])
+            if len(names) == number:
+                sys.settrace(None)
+                signal.getsignal(signal.SIGINT)(signal.SIGINT, frame)
+
+    def traced():
+        names.clear()
+        sys.settrace(at_lookup)
+        try:
+            runs["trace"]()
+        finally:
+            sys.settrace(None)
+
+    traced()
+    lookups = len(names)
+    assert lookups > 2
+    for number in range(1, lookups + 1):  # noqa: B007  `at_lookup` reads it
+        with pytest.raises(KeyboardInterrupt):
+            traced()
+    after = interrupts.situation(model)
+    assert [key for key in before if before[key] != after[key]] == []
