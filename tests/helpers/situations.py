@@ -38,6 +38,7 @@ _SHOWN = "images/test_transforms_undone.py::"
 _EXPORTED = "net/test_exported_models.py::"
 _GIVEN = "data/test_given_datasets.py::"
 _FILES = "data/test_dataset_files.py::"
+_STREAMS = "data/test_hugging_face_and_videos.py::"
 _LEVELS = "images/test_all_levels.py::"
 _SEVERAL = "mining/test_several_inputs.py::"
 
@@ -141,10 +142,10 @@ SITUATIONS = [
     Situation(
         "a dataset of Hugging Face",
         "its images, with the names of its classes",
-        _FILES + "test_datasets_of_hugging_face",
-        _FILES + "test_datasets_of_hugging_face_by_name",
+        _STREAMS + "test_datasets_of_hugging_face",
+        _STREAMS + "test_datasets_of_hugging_face_by_name",
     ),
-    Situation("a video", "its frames, each with its time", _FILES + "test_videos_by_frame", ""),
+    Situation("a video", "its frames, each with its time", _STREAMS + "test_videos_by_frame", ""),
     Situation(
         "images of 16 bits with few levels, as of computed tomography",
         "a preprocess of one's own gets all of them, the library's rounds none",
