@@ -1,1 +1,0 @@
-atlas.receive("images", [0,4]);
