@@ -22,6 +22,7 @@ from deconvviz.results import Projection, TopProjections
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
 SQUARE = 1.75  # inches of a square of tiles
+GREY_LINE = 0.8  # the grey between tiles: zero in a projection of one colour is white
 SHARPEST = 100  # pixels that a tile of a figure is wide, at least
 PROJECTIONS = list_of(PROJECTION, "projections")
 
@@ -100,7 +101,12 @@ def _blocks(projections: Sequence[Projection], scale: str, sharp: bool) -> list[
         patches, pictures = zip(*((next(tiles), next(tiles)) for _ in pairs), strict=True)
         blank = [torch.ones_like(patches[0])] * (across * across - len(pairs))
         gap = 3 if sharp else 1
-        blocks.append((tiled([*pictures, *blank], across, gap=gap), tiled([*patches, *blank], across, gap=gap)))
+        blocks.append(
+            (
+                tiled([*pictures, *blank], across, gap=gap, background=GREY_LINE),
+                tiled([*patches, *blank], across, gap=gap, background=GREY_LINE),
+            )
+        )
     return blocks
 
 
