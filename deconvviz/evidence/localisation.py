@@ -18,8 +18,9 @@ from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import blank_pictures
 from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, mean_score
-from deconvviz.evidence.metrics import CONFIDENCE, FEWEST_IMAGES, enough, heatmap
+from deconvviz.evidence.metrics import FEWEST_IMAGES, enough, heatmap
 from deconvviz.images import Preprocess, displayed
+from deconvviz.intervals import CONFIDENCE
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.models.mnist import MnistCNN, mnist_cnn

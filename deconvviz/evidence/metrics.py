@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.errors import DependencyError
+from deconvviz.intervals import CONFIDENCE
 
 FieldRanges = tuple[
     tuple[int, int], ...
 ]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
-CONFIDENCE = 0.95
 FEWEST_IMAGES = (
     6  # images for such an interval: by chance all 5 of 5 lie above zero once in 32 times, 6 of 6 once in 64
 )

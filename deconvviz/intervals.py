@@ -1,0 +1,217 @@
+"""Confidence intervals and tests that every verdict uses: means, shares, paired differences, several tests at once.
+
+Student's t for means and paired differences, Wilson's interval and the exact binomial test for shares, Holm's
+correction over several tests. NaN stands for a value that could not be measured and is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE  # of tests: how often one may find something where there is nothing
+FEWEST = 8  # measurements (images, channels, questions) below which there is no verdict
+NORMAL_QUANTILE = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A mean or a share with its 95 % confidence interval; NaN where there is none.
+
+    Attributes:
+        mean: The mean or share.
+        low: Lower end.
+        high: Upper end.
+        size: Number of values.
+    """
+
+    mean: float
+    low: float
+    high: float
+    size: int
+
+
+class Difference(NamedTuple):
+    """A mean paired difference with its 95 % confidence interval.
+
+    Attributes:
+        mean: The mean of the differences.
+        low: Lower end.
+        high: Upper end.
+        size: Number of pairs.
+        p: Two-sided probability of a mean so far from zero by chance; NaN for fewer than two pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    size: int
+    p: float
+
+
+def mean_interval(values: Iterable[float] | Tensor) -> Interval:
+    """The mean of independent values and Student's t interval of it.
+
+    Args:
+        values: Any number of values; NaN is left out.
+
+    Returns:
+        The interval; without ends for fewer than two values.
+
+    Example:
+        >>> mean, low, high, size = mean_interval([0.2, 0.4, 0.6, float("nan")])
+        >>> f"{mean:.1f} ({low:.3f} to {high:.3f}) of {size}"
+        '0.4 (-0.097 to 0.897) of 3'
+    """
+    known = _known(values)
+    if not known:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean = math.fsum(known) / len(known)
+    if len(known) < 2:
+        return Interval(mean, math.nan, math.nan, 1)
+    reach = _standard_error(known, mean) * student_quantile(len(known) - 1)
+    return Interval(mean, mean - reach, mean + reach, len(known))
+
+
+def share_interval(hits: int, count: int) -> Interval:
+    """The share of hits and Wilson's interval of it.
+
+    Args:
+        hits: Number of hits.
+        count: Number of trials; none gives NaN.
+
+    Example:
+        >>> share, low, high, count = share_interval(8, 8)
+        >>> f"{share:.0%} ({low:.0%} to {high:.0%}) of {count}"
+        '100% (68% to 100%) of 8'
+    """
+    if not count:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    share, z = hits / count, NORMAL_QUANTILE**2 / count
+    middle = (share + z / 2) / (1 + z)
+    reach = NORMAL_QUANTILE / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
+    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach), count)
+
+
+def paired_difference(a: Iterable[float] | Tensor, b: Iterable[float] | Tensor | None = None) -> Difference:
+    """The mean of a - b, pair by pair, with Student's t interval and test.
+
+    Args:
+        a: One value per image, channel or seed.
+        b: As many values, measured on the same; None if `a` holds the differences already.
+
+    Example:
+        >>> found = paired_difference([0.9, 0.8, 0.9, 0.7], [0.5, 0.5, 0.4, 0.4])
+        >>> f"{found.mean:+.3f}, p = {found.p:.3f}"
+        '+0.375, p = 0.004'
+    """
+    first = list(map(float, a))
+    differences = _known(first if b is None else [x - y for x, y in zip(first, map(float, b), strict=True)])
+    mean, low, high, size = mean_interval(differences)
+    if size < 2:
+        return Difference(mean, low, high, size, math.nan)
+    error = _standard_error(differences, mean)
+    if error == 0:
+        return Difference(mean, low, high, size, 0.0 if mean else 1.0)
+    return Difference(mean, low, high, size, min(1.0, 2 * student_tail(abs(mean) / error, size - 1)))
+
+
+def binomial_tail(hits: int, count: int, chance: float) -> float:
+    """The probability of at least `hits` hits in `count` trials, each a hit with probability `chance`.
+
+    Example:
+        >>> round(binomial_tail(8, 10, 0.5), 4)
+        0.0547
+    """
+    return min(
+        1.0, math.fsum(math.comb(count, k) * chance**k * (1 - chance) ** (count - k) for k in range(hits, count + 1))
+    )
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Holm's adjusted probabilities of several tests: those up to 0.05 hold together at that level.
+
+    Args:
+        probabilities: One per test; NaN stays NaN and does not count as a test.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+    """
+    adjusted = [math.nan] * len(probabilities)
+    order = sorted((p, place) for place, p in enumerate(probabilities) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        adjusted[place] = largest
+    return adjusted
+
+
+@functools.cache
+def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
+    """The half width, in standard errors, of a two-sided interval by Student's t with `freedom` degrees of freedom.
+
+    Example:
+        >>> round(student_quantile(7), 4)
+        2.3646
+    """
+    low, high = 0.0, 1.0
+    while 2 * student_tail(high, freedom) > 1 - confidence:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if 2 * student_tail(middle, freedom) > 1 - confidence else (low, middle)
+    return (low + high) / 2
+
+
+def student_tail(t: float, freedom: int) -> float:
+    """The probability of a value above `t` >= 0 by Student's t.
+
+    Example:
+        >>> round(student_tail(2.3646, 7), 4)
+        0.025
+    """
+    return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2
+
+
+def _known(values: Iterable[float] | Tensor) -> list[float]:
+    return [value for value in map(float, values) if not math.isnan(value)]
+
+
+def _standard_error(values: Sequence[float], mean: float) -> float:
+    """That of the mean; zero where the values differ by rounding alone."""
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    error = math.sqrt(variance / len(values))
+    return error if error > 1e-12 * max(abs(value) for value in values) else 0.0
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun, 26.5.8)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(b, a, 1 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    fraction, c, d = 1.0, 1.0, 0.0  # evaluated from the front (modified Lentz)
+    for step in range(1000):
+        m = step // 2
+        if step == 0:
+            term = 1.0
+        elif step % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / _away_from_zero(1 + term * d)
+        c = _away_from_zero(1 + term / c)
+        fraction *= c * d
+        if step and abs(c * d - 1) < 1e-15:
+            break
+    return front * (fraction - 1)
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > 1e-300 else 1e-300

@@ -1,0 +1,108 @@
+"""Intervals and tests by values, against SciPy, and by coverage in simulations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from deconvviz.intervals import (
+    binomial_tail,
+    holm,
+    mean_interval,
+    paired_difference,
+    share_interval,
+    student_quantile,
+    student_tail,
+)
+from tests.helpers.coverage import DISTRIBUTIONS, mean_coverage, share_coverage
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 7, 15, 49, 1000])
+def test_students_t_is_scipys(freedom):
+    assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+    assert student_quantile(freedom, 0.9) == pytest.approx(stats.t.ppf(0.95, freedom), rel=1e-9)
+    for t in (0, 0.1, 1, 2.3, 5, 40):
+        assert student_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-9, abs=1e-14)
+
+
+def test_mean_interval_is_scipys():
+    values = np.random.default_rng(0).normal(2, 3, 9)
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    found = mean_interval([*values, math.nan])
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.mean, found.size) == (pytest.approx(values.mean()), 9)
+
+
+def test_few_and_equal_values():
+    assert math.isnan(mean_interval([]).mean)
+    assert mean_interval([]).size == 0
+    assert mean_interval([0.5])[0] == 0.5
+    assert math.isnan(mean_interval([0.5]).low)
+    assert mean_interval([0.1] * 9)[:3] == pytest.approx((0.1, 0.1, 0.1))
+    assert paired_difference([0.1] * 9).p == 0
+    assert paired_difference([0.0] * 9).p == 1
+    assert math.isnan(paired_difference([1.0]).p)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 8), (8, 8), (3, 16), (49, 50)])
+def test_share_interval_is_scipys(hits, count):
+    expected = stats.binomtest(hits, count).proportion_ci(method="wilson")
+    assert share_interval(hits, count)[1:3] == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_no_trials_have_no_share():
+    assert math.isnan(share_interval(0, 0).mean)
+
+
+def test_paired_difference_is_scipys():
+    random = np.random.default_rng(1)
+    a, b = random.normal(0.3, 1, 12), random.normal(0, 1, 12)
+    expected = stats.ttest_rel(a, b)
+    found = paired_difference([*a, math.nan], [*b, 1.0])
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert paired_difference(a - b) == pytest.approx(paired_difference(a, b))
+
+
+@pytest.mark.parametrize(("hits", "count", "chance"), [(0, 8, 0.3), (7, 8, 0.5), (20, 100, 0.11)])
+def test_binomial_tail_is_scipys(hits, count, chance):
+    assert binomial_tail(hits, count, chance) == pytest.approx(stats.binom.sf(hits - 1, count, chance))
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.02, 0.03, 0.5: times 4, 3, 2, 1, and never falling.
+    assert holm([0.03, 0.5, 0.01, math.nan, 0.02])[:3] == pytest.approx([0.06, 0.5, 0.04])
+    assert holm([0.03, 0.5, 0.01, math.nan, 0.02])[4] == pytest.approx(0.06)
+    assert math.isnan(holm([math.nan])[0])
+
+
+def test_holm_finds_nothing_too_often():
+    random = np.random.default_rng(2)
+    found = [min(holm(random.random(10).tolist())) <= 0.05 for _ in range(2000)]
+    assert np.mean(found) <= 0.065
+
+
+@pytest.mark.parametrize("count", [8, 16, 50])
+@pytest.mark.parametrize("distribution", list(DISTRIBUTIONS))
+def test_mean_intervals_cover(distribution, count):
+    assert mean_coverage(distribution, count, 4000) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("count", [8, 16, 50])
+def test_share_intervals_cover(count):
+    assert share_coverage(count) == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_bootstrap_does_not_cover():
+    """The interval that these replaced, so that the simulation is known to be able to fail."""
+    random = np.random.default_rng(3)
+    hits = 0
+    for _ in range(600):
+        values = random.normal(size=5)
+        resampled = random.choice(values, (400, 5)).mean(1)
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        hits += low <= 0 <= high
+    assert hits / 600 < 0.88
