@@ -120,6 +120,35 @@ def paired_difference(a: Iterable[float] | Tensor, b: Iterable[float] | Tensor |
     return Difference(mean, low, high, size, min(1.0, 2 * student_tail(abs(mean) / error, size - 1)))
 
 
+def difference_from_draws(value: float, draws: Iterable[float] | Tensor) -> Difference:
+    """Whether a value is unlike draws of the same kind, such as a trained network unlike random weights.
+
+    The interval and the test are those of one more draw (the prediction interval): their variance is that of the draws
+    and of their mean.
+
+    Args:
+        value: The value.
+        draws: The same quantity for each draw.
+
+    Returns:
+        The value minus the mean of the draws; without ends for fewer than two draws.
+
+    Example:
+        >>> found = difference_from_draws(0.9, [0.3, 0.35, 0.2, 0.3, 0.25])
+        >>> f"{found.mean:+.2f} ({found.low:.2f} to {found.high:.2f}), p = {found.p:.4f}"
+        '+0.62 (0.45 to 0.79), p = 0.0006'
+    """
+    known = _known(draws)
+    if len(known) < 2 or math.isnan(value):
+        mean = value - known[0] if known else math.nan
+        return Difference(mean, math.nan, math.nan, len(known), math.nan)
+    middle = math.fsum(known) / len(known)
+    error = _standard_error(known, middle) * math.sqrt(len(known) + 1)
+    difference, reach = value - middle, error * student_quantile(len(known) - 1)
+    p = 2 * student_tail(abs(difference) / error, len(known) - 1) if error else float(not difference)
+    return Difference(difference, difference - reach, difference + reach, len(known), p)
+
+
 def binomial_tail(hits: int, count: int, chance: float) -> float:
     """The probability of at least `hits` hits in `count` trials, each a hit with probability `chance`.
 

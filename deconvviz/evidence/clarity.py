@@ -1,31 +1,34 @@
-"""Clarity by depth: how well a layer's full reconstruction shows the image, with trained and with random weights."""
+"""Clarity by depth: how well a layer's full reconstruction shows the image, with trained and with random weights.
+
+Random weights are drawn several times. The trained network shows more or less only if it lies outside of where one more
+draw would.
+"""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes
+from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes, whole_from
+from deconvviz.evidence.limits import too_few
 from deconvviz.evidence.methods import mean_score
-from deconvviz.evidence.metrics import enough, interval
-from deconvviz.evidence.randomisation import randomise
+from deconvviz.evidence.metrics import enough
+from deconvviz.evidence.randomisation import SEED_STRIDE, randomise, weights_of
+from deconvviz.intervals import FEWEST, LEVEL, Difference, difference_from_draws, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
 from deconvviz.results.words import agreeing, counted
 
-ALONE = 0.05  # smallest difference of correlations that counts on a single image
 
-
-@takes(net=NET, random_state=RANDOM_STATE, progress=FLAG)
+@takes(net=NET, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)
 def clarity(
-    net: DeconvNet, inputs: Any, *, layers: Layers = None, random_state: int = 0, progress: bool = True
+    net: DeconvNet, inputs: Any, *, layers: Layers = None, seeds: int = 5, random_state: int = 0, progress: bool = True
 ) -> Clarity:
     """The Pearson correlation between each layer's reconstruction and the image, over its pixels and channels.
 
@@ -35,43 +38,55 @@ def clarity(
         net: The network.
         inputs: Images, as for `DeconvNet.trace`.
         layers: Layer names; None for all convolutions.
-        random_state: Seed of the random weights.
+        seeds: Number of times that random weights are drawn.
+        random_state: Seed of the first ones.
         progress: Whether to show a progress bar.
 
     Returns:
-        A `deconvviz.results.Clarity`.
+        A `deconvviz.results.Clarity`. There is no verdict on fewer than 8 images.
 
     Raises:
         InputError: If the network has no convolutions and no layers are named.
     """
     asked = layer_names(layers, net.model)
-    trace = net.trace(inputs)
+    trace = net.trace(inputs, asked)
     names = asked or layers_of_kind(trace.tape, net.model)
-    model = copy.deepcopy(net.model)
-    weighted = [name for name, module in model.named_modules() if list(module.parameters(recurse=False))]
-    randomise(model, weighted, random_state)
     images = trace.call.first
-    other = DeconvNet(model, net.style, preprocess=net.preprocess)
-    random = other.trace(trace.call, names)
-    rows: list[tuple[Tensor, Tensor]] = []
-    for name in progress_bar(names, unit="layer", desc="clarity", shown=progress):
-        both = net.reconstruct(trace, name).pixels, other.reconstruct(random, name).pixels
-        rows.append((_correlation(both[0], images), _correlation(both[1], images)))
-    correlations, chance = (torch.stack(each) for each in zip(*rows, strict=True))
+    rows: list[Tensor] = []
+    by_seed: list[Tensor] = []
+    with progress_bar(total=(1 + seeds) * len(names), unit="layer", desc="clarity", shown=progress) as bar:
+        for name in names:
+            rows.append(_correlation(net.reconstruct(trace, name).pixels, images))
+            bar.update()
+        for seed in range(seeds):
+            other = _random(net, random_state + SEED_STRIDE * seed)
+            random = other.trace(trace.call, names)
+            pixels = []
+            for name in names:
+                pixels.append(_correlation(other.reconstruct(random, name).pixels, images))
+                bar.update()
+            by_seed.append(torch.stack(pixels))
+    correlations, chances = torch.stack(rows), torch.stack(by_seed)
     trained, by_chance = (
         {name: mean_score(by_image) for name, by_image in zip(names, values, strict=True)}
-        for values in (correlations, chance)
+        for values in (correlations, chances.nanmean(0))
     )
-    verdict = _verdict(names, correlations, chance)
     return Clarity(
         layers=tuple(names),
         style=net.style.name,
         trained=correlations,
-        random=chance,
+        random=chances.nanmean(0),
         trained_scores=trained,
         random_scores=by_chance,
-        verdict=verdict,
+        verdict=_verdict(names, correlations, chances),
     )
+
+
+def _random(net: DeconvNet, random_state: int) -> DeconvNet:
+    """The network with random weights everywhere."""
+    model = copy.deepcopy(net.model)
+    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state)
+    return DeconvNet(model, net.style, preprocess=net.preprocess)
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
@@ -90,7 +105,7 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
-    """A difference counts only if its interval excludes zero. trained, random: (layers, images)."""
+    """A difference counts only if its interval excludes zero. trained: (layers, images); random: (seeds, same)."""
     images = trained.shape[1]
     known = ~(trained[0] + trained[-1]).isnan()
     judged = int(known.sum())
@@ -101,24 +116,27 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
         )
     first, last = trained[0][known], trained[-1][known]
     said = f"The reconstruction from {names[-1]} correlates with the image by {float(last.mean()):.2f}"
+    drawn = random[:, -1][:, known]
+    chance = float(drawn.nanmean())
+    if judged < FEWEST:
+        beside = "" if len(names) == 1 else f", the one from {names[0]} by {float(first.mean()):.2f}"
+        weights = "" if drawn.isnan().all() else f", with random weights by {chance:.2f}"
+        return f"{said}{beside}{weights}: {too_few(judged)}."
     if len(names) > 1:
-        how = {-1: "less clear than", 0: "about as clear as", 1: "clearer than"}[_sign(last - first)]
+        how = {-1: "less clear than", 0: "about as clear as", 1: "clearer than"}[_sign(paired_difference(last, first))]
         said += f" and is {how} the one from {names[0]} ({float(first.mean()):.2f})"
-    by_chance = random[-1][known]
-    if by_chance.isnan().all():
+    if drawn.isnan().all():
         said += "; with random weights the reconstruction is constant"
     else:
-        what = {-1: "less", 0: "no more", 1: "more"}[_sign(last.abs() - by_chance.abs())]
-        said += f"; with random weights it is {float(by_chance.nanmean()):.2f}, so the trained network shows {what}"
-        said += " of the image"
+        beyond = difference_from_draws(float(last.abs().mean()), drawn.abs().nanmean(1))
+        what = {-1: "less", 0: "no more", 1: "more"}[_sign(beyond)]
+        draws = counted(len(drawn), "draw")
+        said += f"; with random weights it is {chance:.2f} ({draws}), so the trained network shows {what} of the image"
     others = agreeing(images - judged, "the other has", "the others have")
     left = "" if judged == images else f" Scored on {judged} of {counted(images, 'image')}; {others} no correlation."
     return f"{said}.{left}"
 
 
-def _sign(differences: Tensor) -> int:
-    """1, -1 or 0: whether the interval of a difference over images (N,) lies above zero, below it, or includes it."""
-    mean, low, high = interval(differences)
-    if math.isnan(low):
-        low, high = mean - ALONE, mean + ALONE
-    return 1 if low > 0 else -1 if high < 0 else 0
+def _sign(difference: Difference) -> int:
+    """1, -1 or 0: whether a difference lies above zero, below it, or cannot be told from it."""
+    return 0 if not difference.p <= LEVEL else 1 if difference.mean > 0 else -1

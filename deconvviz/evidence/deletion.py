@@ -22,7 +22,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes, whole_from
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import blank_pictures
+from deconvviz.evidence.limits import blank_pictures, too_few
 from deconvviz.evidence.methods import (
     BASELINES,
     Attribution,
@@ -32,7 +32,8 @@ from deconvviz.evidence.methods import (
     mean_score,
     noise,
 )
-from deconvviz.evidence.metrics import FEWEST_IMAGES, FieldRanges, cut, enough, heatmap
+from deconvviz.evidence.metrics import FieldRanges, cut, enough, heatmap
+from deconvviz.intervals import FEWEST
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
@@ -312,10 +313,8 @@ def _verdict(
 
 
 def _judged(name: str, gain: Score, beyond: float) -> str:
-    if gain.images < FEWEST_IMAGES:
-        images = f"{counted(gain.images, 'image')} {agreeing(gain.images, 'is', 'are')}"
-        least = f"use at least {FEWEST_IMAGES}"
-        return f"{images} too few to distinguish {name} from a random ranking ({gain.mean:+.2f}); {least}"
+    if gain.images < FEWEST:
+        return f"{name} gains {gain.mean:+.2f} over a random ranking: {too_few(gain.images)}"
     if gain.low > 0:
         edges = "better than an edge detector" if beyond > 0 else "but no better than an edge detector"
         than = "" if math.isnan(beyond) else f", {edges} ({beyond:+.2f})"

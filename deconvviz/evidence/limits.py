@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from deconvviz.results.words import counted
+from deconvviz.intervals import FEWEST
+from deconvviz.results.words import agreeing, counted
 
 NEAR_CHANCE = 0.05  # insertion this near to that of a random ranking is called no better
 
@@ -44,3 +45,12 @@ def blank_pictures(name: str, scored: int, images: int) -> str:
     if images == 1:
         return f"the {name} picture is blank"
     return f"the {name} picture is blank on {images - scored} of {counted(images, 'image')}, too many for a verdict"
+
+
+def too_few(images: int, what: str = "image") -> str:
+    """That so few images get no verdict.
+
+    >>> too_few(1), too_few(7)
+    ('1 image is too few to say; use at least 8', '7 images are too few to say; use at least 8')
+    """
+    return f"{counted(images, what)} {agreeing(images, 'is', 'are')} too few to say; use at least {FEWEST}"

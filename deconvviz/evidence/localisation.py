@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, WHOLE, described, is_whole, takes
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import blank_pictures
-from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, mean_score
-from deconvviz.evidence.metrics import FEWEST_IMAGES, enough, heatmap
+from deconvviz.evidence.limits import blank_pictures, too_few
+from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, share_score
+from deconvviz.evidence.metrics import enough, heatmap
 from deconvviz.images import Preprocess, displayed
-from deconvviz.intervals import CONFIDENCE
+from deconvviz.intervals import FEWEST, LEVEL, binomial_tail, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
@@ -68,14 +68,14 @@ def localisation(
     """
     judged = Judged(net, inputs, layer, channel, position)
     boxes = _checked_boxes(boxes, judged.x)
-    points, hits = {}, {}
+    points, found = {}, {}
     asked = {**chosen_methods(methods), **BASELINES}
     for name, method in progress_bar(asked.items(), unit="method", desc="localisation", shown=progress):
         heat = heatmap(method(net.model, judged.x, judged.layer, judged.places))
         point = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
         inside, empty = ((point >= boxes[..., 0]) & (point < boxes[..., 1])).all(1), heat.flatten(1).amax(1) == 0
         points[name] = torch.where(empty[:, None], -1, point)
-        hits[name] = mean_score(torch.where(empty, torch.nan, inside.double()))
+        found[name] = torch.where(empty, torch.nan, inside.double())
     sides = boxes[..., 1] - boxes[..., 0]
     chance = float((sides.prod(1) / torch.Size(judged.x.shape[2:]).numel()).mean())
     shown = displayed(judged.x, net.preprocess)
@@ -83,9 +83,9 @@ def localisation(
         images=shown,
         boxes=boxes,
         points=points,
-        hits=hits,
+        hits={name: share_score(values) for name, values in found.items()},
         chance=chance,
-        verdict=_verdict(hits, chance, len(judged.x)),
+        verdict=_verdict(found, chance),
     )
 
 
@@ -107,34 +107,46 @@ def _checked_boxes(boxes: Any, x: Tensor) -> Tensor:
     return checked
 
 
-def _verdict(hits: Mapping[str, Score], chance: float, images: int) -> str:
-    said, edges = [], hits["edges"]
-    for name, score in hits.items():
-        if name in BASELINES:
-            continue
+def _verdict(found: Mapping[str, Tensor], chance: float) -> str:
+    """found: per method (images,), 1 for a hit, 0 for none, NaN for a blank picture."""
+    hits = {name: share_score(values) for name, values in found.items()}
+    names = [name for name in found if name not in BASELINES]
+    tests = [_against_chance(hits[name], chance) for name in names]
+    tests += [paired_difference(found[name], found["edges"]).p for name in names]
+    adjusted = holm(tests)
+    said, images = [], len(found["edges"])
+    for place, name in enumerate(names):
+        score = hits[name]
         if not enough(score.images, images):
             said.append(blank_pictures(name, score.images, images))
             continue
         left = "" if score.images == images else f" (without {images - score.images} on which its picture is blank)"
-        said.append(
-            f"{name} points at the object on {score.mean:.0%} of the images{left}, {_means(score, edges, chance)}"
-        )
-    beside = "" if math.isnan(edges.mean) else f"edges {edges.mean:.0%}, "
+        surely = adjusted[place] <= LEVEL
+        than_edges = adjusted[len(names) + place] <= LEVEL and score.mean > hits["edges"].mean
+        means = _means(score, chance, surely, than_edges) if score.images >= FEWEST else too_few(score.images)
+        said.append(f"{name} points at the object on {score.mean:.0%} of the images{left}, {means}")
+    edges = hits["edges"].mean
+    beside = "" if math.isnan(edges) else f"edges {edges:.0%}, "
     return f"{'; '.join(said)} ({beside}a random pixel {chance:.0%})."
 
 
-def _means(hits: Score, edges: Score, chance: float) -> str:
-    if chance == 1:
-        return "no better than chance"
-    if chance**hits.images > (1 - CONFIDENCE) / 2:  # how often a random pixel hits on all of them
-        return "too few to distinguish this from chance"
-    if hits.low <= chance:
-        return "no better than chance"
-    if min(hits.images, edges.images) < FEWEST_IMAGES:
-        return "better than chance"
-    if hits.low > edges.high:
-        return "better than the edge detector"
-    return "better than chance, but no better than the edge detector"
+def _against_chance(hits: Score, chance: float) -> float:
+    """The two-sided probability that a random pixel hits so often or so rarely."""
+    count = round(hits.mean * hits.images) if hits.images else 0
+    return min(
+        1.0,
+        2 * binomial_tail(count, hits.images, chance),
+        2 * binomial_tail(hits.images - count, hits.images, 1 - chance),
+    )
+
+
+def _means(hits: Score, chance: float, surely: bool, than_edges: bool) -> str:
+    """surely: whether chance would do this at most once in 20 times; than_edges: whether edges do surely worse."""
+    if not surely:
+        return "which chance would do, too"
+    if hits.mean < chance:
+        return "far below chance: the network reads elsewhere"
+    return "better than the edge detector" if than_edges else "better than chance, but no better than the edge detector"
 
 
 # The built-in benchmark

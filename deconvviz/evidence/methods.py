@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import once
 from deconvviz.errors import InputError, did_you_mean
-from deconvviz.evidence.metrics import FieldRanges, cut, edges, heatmap, interval
+from deconvviz.evidence.metrics import FieldRanges, edges, heatmap
+from deconvviz.intervals import mean_interval, share_interval
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
@@ -127,17 +128,41 @@ class Judged:
     def box(self, image: int) -> FieldRanges:
         return tuple((first, last) for first, last in self.boxes[image].tolist())
 
+    def pictures(
+        self,
+        method: Attribution,
+        model: nn.Module | None = None,
+        x: Tensor | None = None,
+        places: Sequence[ChannelPosition] | None = None,
+    ) -> list[Tensor]:
+        """A method's signed picture (C, ...) of each image, cropped to the unit's receptive field.
+
+        Args:
+            method: The method.
+            model: Another model, as one with random weights.
+            x: Other images, on which the units are shown.
+            places: Other units, at the same positions.
+        """
+        images = self.x if x is None else x
+        pixels = method(model or self.net.model, images, self.layer, self.places if places is None else places)
+        if pixels.ndim != 4 or len(pixels) != len(images) or pixels.shape[2:] != images.shape[2:]:
+            raise InputError(
+                f"an attribution method returns pixels {tuple(images.shape)}, and this one {tuple(pixels.shape)}"
+            )
+        boxes = [tuple(slice(first, last) for first, last in self.box(n)) for n in range(len(images))]
+        return [picture[(slice(None), *box)] for picture, box in zip(pixels, boxes, strict=True)]
+
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
         """A method's heatmap of each image, cropped to the unit's receptive field."""
-        pixels = method(model or self.net.model, self.x, self.layer, self.places)
-        if pixels.ndim != 4 or len(pixels) != len(self.x) or pixels.shape[2:] != self.x.shape[2:]:
-            raise InputError(
-                f"an attribution method returns pixels {tuple(self.x.shape)}, and this one {tuple(pixels.shape)}"
-            )
-        return [cut(heat, self.box(n)) for n, heat in enumerate(heatmap(pixels))]
+        return [heatmap(picture[None])[0] for picture in self.pictures(method, model)]
 
 
 def mean_score(values: Sequence[float] | Tensor) -> Score:
-    """The mean over images with its confidence interval."""
-    known = sum(1 for value in map(float, values) if not math.isnan(value))
-    return Score(*interval(values), known)
+    """The mean over images with Student's t interval."""
+    return Score(*mean_interval(values))
+
+
+def share_score(hits: Sequence[float] | Tensor) -> Score:
+    """The share of images with a hit (1; none 0, not counted NaN), with Wilson's interval."""
+    known = [value for value in map(float, hits) if not math.isnan(value)]
+    return Score(*share_interval(round(sum(known)), len(known)))

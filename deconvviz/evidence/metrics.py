@@ -1,7 +1,8 @@
-"""Similarity of two pictures, and the confidence of a mean over images.
+"""Similarity of two pictures.
 
-Pictures of all methods are compared on one scale: a *heatmap* is the absolute attribution summed over channels, divided
-by its maximum. SSIM, rank correlation, edges and the bootstrap come from scikit-image and SciPy.
+Signed pictures are compared by their cosine, which is zero for pictures that have nothing to do with each other. Where
+pixels are ranked, a *heatmap* is the absolute attribution summed over channels, divided by its maximum. SSIM, rank
+correlation and edges come from scikit-image and SciPy.
 """
 
 from __future__ import annotations
@@ -13,19 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.errors import DependencyError
-from deconvviz.intervals import CONFIDENCE
 
 FieldRanges = tuple[
     tuple[int, int], ...
 ]  # per spatial axis first pixel and one past the last, as `Projection.receptive_fields`
-FEWEST_IMAGES = (
-    6  # images for such an interval: by chance all 5 of 5 lie above zero once in 32 times, 6 of 6 once in 64
-)
-RESAMPLES = 2000
 WINDOW = 7  # pixels of SSIM's window
 
 
@@ -50,6 +45,24 @@ def heatmap(pixels: Tensor) -> Tensor:
 def cut(heat: Tensor, box: FieldRanges | None) -> Tensor:
     """The part of a heatmap (H, W) inside a box. Outside the receptive field every picture is zero."""
     return heat if box is None else heat[tuple(slice(first, last) for first, last in box)]
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """The cosine of two signed pictures of one shape, in [-1, 1]; NaN if one of them is zero.
+
+    Example:
+        >>> cosine(torch.tensor([0.0, 1.0]), torch.tensor([0.0, -2.0])), cosine(torch.ones(2), torch.zeros(2))
+        (-1.0, nan)
+    """
+    first, second = (_unit_length(picture) for picture in (a, b))
+    return float(first @ second) if first.any() and second.any() else float("nan")
+
+
+def _unit_length(picture: Tensor) -> Tensor:
+    """A picture's numbers, of length one in float64; zeros stay zeros."""
+    flat = picture.detach().double().cpu().flatten()
+    flat = flat / flat.abs().max().clamp(min=torch.finfo(flat.dtype).tiny) if flat.numel() else flat
+    return torch.nn.functional.normalize(flat, dim=0)
 
 
 def blank(heat: Tensor) -> bool:
@@ -108,25 +121,3 @@ def enough(judged: int, asked: int) -> bool:
         (True, False, False)
     """
     return judged > 0 and 2 * judged >= asked
-
-
-def interval(values: Sequence[float] | Tensor) -> tuple[float, float, float]:
-    """The mean, and its 95 % bootstrap confidence interval over images; NaN is left out.
-
-    The percentile interval of 2,000 resamples with a fixed seed. NaN for fewer than two images.
-    """
-    known: NDArray[np.float64] = np.asarray([value for value in map(float, values) if not math.isnan(value)])
-    if len(known) == 0:
-        return float("nan"), float("nan"), float("nan")
-    mean = float(known.mean())
-    if len(known) < 2:
-        return mean, float("nan"), float("nan")
-    bootstrap = library("scipy.stats").bootstrap(
-        (known,),
-        np.mean,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return mean, float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high)

@@ -1,9 +1,12 @@
 """Random weights (Adebayo et al. 2018, arXiv 1810.03292): a picture that does not change does not show the network.
 
 Layers get new random weights from the unit's layer down to the first, each with all those above it (cascading) or alone
-(independent). The unit's picture is compared with the trained network's, inside its receptive field. The seed of
-projections is 1, because the unit may not fire with random weights. If its picture is blank nevertheless, as for a
-silent unit after a rectifier, the image is left out.
+(independent). The unit's signed picture is compared with the trained network's by its cosine, inside its receptive
+field, and the cosine with that of another unit on another image, the floor. The seed of projections is 1, because the
+unit may not fire with random weights. If its picture is blank nevertheless, as for a silent unit after a rectifier, the
+image is left out.
+
+Weights are drawn several times; a verdict says what holds for every draw.
 """
 
 from __future__ import annotations
@@ -11,27 +14,31 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, TEXT, takes
+from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, TEXT, takes, whole_from
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import KEPT, blank_pictures
+from deconvviz.evidence.floor import controls, distance_from_floor
+from deconvviz.evidence.limits import KEPT, blank_pictures, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
-from deconvviz.evidence.metrics import enough, spearman, ssim
+from deconvviz.evidence.metrics import cosine, enough, heatmap, spearman, ssim
+from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
 from deconvviz.recording.tape import Value, mapped
-from deconvviz.results.evidence import Randomisation, Score
+from deconvviz.results.evidence import Randomisation
 from deconvviz.results.words import counted
 
+SEED_STRIDE = 1000  # between the seeds of two draws, so that they share none
 
-@takes(net=NET, methods=METHODS_OR_FUNCTIONS, mode=TEXT, random_state=RANDOM_STATE, progress=FLAG)
+
+@takes(net=NET, methods=METHODS_OR_FUNCTIONS, mode=TEXT, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)
 def randomisation(
     net: DeconvNet,
     inputs: Any,
@@ -41,6 +48,7 @@ def randomisation(
     position: Position = "max",
     methods: Sequence[str] | Mapping[str, Attribution] | None = None,
     mode: str = "cascading",
+    seeds: int = 3,
     random_state: int = 0,
     progress: bool = True,
 ) -> Randomisation:
@@ -54,11 +62,12 @@ def randomisation(
         position: As for `deletion`.
         methods: As for `deletion`.
         mode: "cascading" or "independent".
-        random_state: Seed of the weights.
+        seeds: Number of times that weights are drawn.
+        random_state: Seed of the first weights.
         progress: Whether to show a progress bar.
 
     Returns:
-        A `deconvviz.results.Randomisation`.
+        A `deconvviz.results.Randomisation`. There is no verdict on fewer than 8 images.
 
     Raises:
         InputError: If an argument does not fit, or no layer has weights.
@@ -71,33 +80,54 @@ def randomisation(
     if not names:
         raise InputError(f"no layer up to {judged.layer!r} has weights that could be randomised")
     asked = chosen_methods(methods)
-    originals = {name: judged.heatmaps(method) for name, method in asked.items()}
-    shape = (len(names), len(judged.x))
-    ranks, structures = ({name: torch.empty(shape, dtype=torch.float64) for name in asked} for _ in range(2))
-    cascade = copy.deepcopy(net.model)
-    for step, name in enumerate(progress_bar(names, unit="layer", desc="randomisation", shown=progress)):
-        model = cascade if mode == "cascading" else copy.deepcopy(net.model)
-        randomise(model, [name], random_state + step)
-        for method in asked:
-            for n, heat in enumerate(judged.heatmaps(asked[method], model)):
-                ranks[method][step, n] = spearman(heat, originals[method][n])
-                structures[method][step, n] = ssim(heat, originals[method][n])
-    kept = {name: _kept(by_step, mode) for name, by_step in ranks.items()}
+    trained = {name: judged.pictures(method) for name, method in asked.items()}
+    shape = (seeds, len(names), len(judged.x))
+    found = {name: _Similarities(*(torch.empty(shape, dtype=torch.float64) for _ in range(3))) for name in asked}
+    with progress_bar(total=seeds * len(names), unit="layer", desc="randomisation", shown=progress) as bar:
+        for seed in range(seeds):
+            cascade = copy.deepcopy(net.model)
+            for step, layer_name in enumerate(names):
+                model = cascade if mode == "cascading" else copy.deepcopy(net.model)
+                randomise(model, [layer_name], random_state + SEED_STRIDE * seed + step)
+                for name, method in asked.items():
+                    found[name].measure((seed, step), judged.pictures(method, model), trained[name])
+                bar.update()
+    kept = {name: _kept(similar.cosine, mode) for name, similar in found.items()}
+    controlled = {name: controls(judged, method, trained[name]) for name, method in asked.items()}
+    floors = {name: each.both.nan_to_num() for name, each in controlled.items()}
     return Randomisation(
         units=judged.units,
         mode=mode,
         layers=tuple(names),
-        spearman=ranks,
-        ssim=structures,
-        kept=kept,
-        verdict=_verdict(kept, mode, shape[1]),
+        cosine={name: similar.cosine for name, similar in found.items()},
+        spearman={name: similar.spearman.nanmean(0) for name, similar in found.items()},
+        ssim={name: similar.ssim.nanmean(0) for name, similar in found.items()},
+        kept={name: mean_score(values.nanmean(0)) for name, values in kept.items()},
+        floors={name: each.floor() for name, each in controlled.items()},
+        verdict=_verdict(kept, floors, mode),
     )
 
 
-def _kept(ranks: Tensor, mode: str) -> Score:
-    """The rank correlation that is left with the upper half of the layers random. ranks: (layers, images)."""
-    half = -(-len(ranks) // 2)
-    return mean_score(ranks[half - 1] if mode == "cascading" else ranks[:half].nanmean(0))
+class _Similarities(NamedTuple):
+    """Similarities of one method's pictures with the trained ones, (seeds, layers, images) each."""
+
+    cosine: Tensor
+    spearman: Tensor
+    ssim: Tensor
+
+    def measure(self, row: tuple[int, int], pictures: Sequence[Tensor], trained: Sequence[Tensor]) -> None:
+        """Compare the pictures of one seed and layer with the trained ones."""
+        for n, (picture, original) in enumerate(zip(pictures, trained, strict=True)):
+            heat, before = (heatmap(each[None])[0] for each in (picture, original))
+            self.cosine[row][n] = cosine(picture, original)
+            self.spearman[row][n] = spearman(heat, before)
+            self.ssim[row][n] = ssim(heat, before)
+
+
+def _kept(cosines: Tensor, mode: str) -> Tensor:
+    """The cosine that is left with the upper half of the layers random, (seeds, images)."""
+    half = -(-cosines.shape[1] // 2)
+    return cosines[:, half - 1] if mode == "cascading" else cosines[:, :half].nanmean(1)
 
 
 def weighted_layers(net: DeconvNet, x: Tensor, layer: str) -> list[str]:
@@ -138,21 +168,34 @@ def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None
             weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 
-def _verdict(kept: Mapping[str, Score], mode: str, images: int) -> str:
+def _verdict(kept: Mapping[str, Tensor], floors: Mapping[str, Tensor], mode: str) -> str:
+    """kept: per method (seeds, images); floors: per method (images,), zero where there is no other unit or image."""
     what = "With the upper half of the layers random" if mode == "cascading" else "With one upper layer random"
+    judged = {name: values for name, values in kept.items() if enough(_scored(values), values.shape[1])}
+    above = {name: paired_difference(values.nanmean(0), floors[name]) for name, values in judged.items()}
+    sure = dict(zip(above, holm([each.p for each in above.values()]), strict=True))
     said = []
-    for name, score in kept.items():
-        if not score.images:
-            said.append(f"the {name} picture is blank")
+    for name, values in kept.items():
+        scored, images = _scored(values), values.shape[1]
+        if name not in judged:
+            said.append(blank_pictures(name, scored, images) if scored else f"the {name} picture is blank")
             continue
-        if not enough(score.images, images):
-            said.append(blank_pictures(name, score.images, images))
-            continue
-        left = (
-            ""
-            if score.images == images
-            else f" (without {counted(images - score.images, 'image')} on which it is blank)"
-        )
-        means = f"it {KEPT.said(score.mean)}"
-        said.append(f"the {name} picture keeps a rank correlation of {score} with itself: {means}{left}")
+        score, floor = mean_score(values.nanmean(0)), float(floors[name].nanmean())
+        cosines = f"the {name} picture keeps a cosine of {score} with itself ({floor:.2f} is that of another unit's on "
+        cosines += "another image)"
+        far = above[name].mean > 0 and sure[name] <= LEVEL
+        means = too_few(scored) if scored < FEWEST else f"it {_said(values, floor) if far else KEPT.words[0]}"
+        left = "" if scored == images else f" (without {counted(images - scored, 'image')} on which it is blank)"
+        said.append(f"{cosines}: {means}{left}")
     return f"{what}, {'; '.join(said)}."
+
+
+def _scored(values: Tensor) -> int:
+    """On how many images a picture is not blank. values: (seeds, images)."""
+    return int((~values.isnan()).any(0).sum())
+
+
+def _said(values: Tensor, floor: float) -> str:
+    """What the distance from the floor means, if all seeds agree. values: (seeds, images)."""
+    words = dict.fromkeys(KEPT.said(distance_from_floor(float(mean), floor)) for mean in values.nanmean(1))
+    return " or ".join(words) + (", depending on the seed of the weights" if len(words) > 1 else "")

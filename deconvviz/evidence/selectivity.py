@@ -1,6 +1,8 @@
 """Selectivity: do pictures of different units on the same image differ (Mahendran and Vedaldi, ECCV 2016)?
 
-On each image, several channels at one position are compared, so that all units see the same pixels.
+On each image, several channels at one position are compared, so that all units see the same pixels. The same units on
+another image, and other units on another image, are the controls: what a picture shows of the image is its distance
+from the last of them.
 """
 
 from __future__ import annotations
@@ -9,20 +11,26 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import ALIKE
+from deconvviz.evidence.floor import Controls, distance_from_floor
+from deconvviz.evidence.limits import ALIKE, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
-from deconvviz.evidence.metrics import enough, mean_of_known, spearman, ssim
+from deconvviz.evidence.metrics import cosine, enough, heatmap, mean_of_known, spearman, ssim
+from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import LayerName
-from deconvviz.results.evidence import Score, Selectivity
+from deconvviz.results.evidence import Floor, Selectivity
 from deconvviz.results.words import agreeing, counted
+
+NAN = math.nan
+DUPLICATE = 1e-6  # activations of two channels that are this near to one direction are the same
 
 
 @takes(net=NET, count=WHOLE, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
@@ -38,7 +46,8 @@ def selectivity(
     """How similar the pictures of different units of a layer are on the same image.
 
     On each image, the units are the most active channels at the layer's strongest position. Pairs with a blank picture,
-    as of silent units, are left out and counted. A random picture is added as a baseline.
+    as of silent units, are left out and counted, and so are pairs of duplicate channels, which have the same
+    activations everywhere. A random picture is added as a baseline.
 
     Args:
         net: The network.
@@ -49,7 +58,7 @@ def selectivity(
         progress: Whether to show a progress bar.
 
     Returns:
-        A `deconvviz.results.Selectivity`.
+        A `deconvviz.results.Selectivity`. There is no verdict on fewer than 8 images.
 
     Raises:
         InputError: If an argument does not fit.
@@ -61,22 +70,64 @@ def selectivity(
     if strongest.activations.shape[1] < 2:
         raise InputError(f"layer {strongest.layer!r} has one channel, so there are no two units to compare")
     compared = [_at_one_place(strongest, n, count) for n in range(len(strongest.x))]
-    ranks: dict[str, Score] = {}
-    structures: dict[str, Score] = {}
-    left_out: dict[str, int] = {}
-    count_of_pairs = 0
+    pairs = [_distinct_pairs(strongest.activations, judged) for judged in compared]
     asked = {**chosen_methods(methods), "random": noise}
-    for name, method in progress_bar(asked.items(), unit="method", desc="selectivity", shown=progress):
-        pairs = [list(itertools.combinations(judged.heatmaps(method), 2)) for judged in compared]
-        correlations = [[spearman(a, b) for a, b in each] for each in pairs]
-        ranks[name] = mean_score(list(map(mean_of_known, correlations)))
-        structures[name] = mean_score([mean_of_known([ssim(a, b) for a, b in each]) for each in pairs])
-        left_out[name] = sum(math.isnan(correlation) for each in correlations for correlation in each)
-        count_of_pairs = sum(map(len, correlations))
-    units = tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units)
-    verdict = _verdict(ranks, left_out, count_of_pairs)
+    found = {
+        name: [_measured(strongest, n, method, compared[n], pairs[n]) for n in range(len(compared))]
+        for name, method in progress_bar(asked.items(), unit="method", desc="selectivity", shown=progress)
+    }
+    tables = {name: Controls(*torch.tensor([each.cosines for each in rows]).T) for name, rows in found.items()}
+    left_out = {name: sum(each.blank for each in rows) for name, rows in found.items()}
+    every, distinct = (sum(len(part.places) * (len(part.places) - 1) // 2 for part in compared), sum(map(len, pairs)))
     return Selectivity(
-        units=units, spearman=ranks, ssim=structures, verdict=verdict, pairs=count_of_pairs, blank=left_out
+        units=tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units),
+        floors={name: table.floor() for name, table in tables.items()},
+        spearman={name: mean_score([each.spearman for each in rows]) for name, rows in found.items()},
+        ssim={name: mean_score([each.ssim for each in rows]) for name, rows in found.items()},
+        verdict=_verdict(tables, left_out, distinct, every - distinct),
+        pairs=distinct,
+        blank=left_out,
+        duplicates=every - distinct,
+    )
+
+
+class _OfImage(NamedTuple):
+    """Similarities of one image's pictures: cosines in the order of `Controls`, and the number of blank pairs."""
+
+    cosines: tuple[float, float, float]
+    spearman: float
+    ssim: float
+    blank: int
+
+
+def _distinct_pairs(activations: Tensor, judged: Judged) -> list[tuple[int, int]]:
+    """The pairs of an image's units whose channels differ somewhere on the images. activations: (images, C, ...)."""
+    maps = [activations[:, channel] for channel, _ in judged.places]
+    return [(a, b) for a, b in itertools.combinations(range(len(maps)), 2) if not _alike(maps[a], maps[b])]
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Whether activations differ by rounding and a positive factor at most; silent channels are no duplicates."""
+    return cosine(a, b) > 1 - DUPLICATE
+
+
+def _measured(
+    strongest: Judged, n: int, method: Attribution, judged: Judged, pairs: Sequence[tuple[int, int]]
+) -> _OfImage:
+    own = judged.pictures(method)
+    same = [cosine(own[a], own[b]) for a, b in pairs]
+    heats = [heatmap(picture[None])[0] for picture in own]
+    unit, both = NAN, NAN
+    if len(strongest.x) > 1:
+        following = strongest.x[(n + 1) % len(strongest.x)]
+        others = judged.pictures(method, x=following.expand_as(judged.x))
+        unit = mean_of_known([cosine(a, b) for a, b in zip(own, others, strict=True)])
+        both = mean_of_known([cosine(own[a], others[b]) for pair in pairs for a, b in (pair, pair[::-1])])
+    return _OfImage(
+        cosines=(mean_of_known(same), unit, both),
+        spearman=mean_of_known([spearman(heats[a], heats[b]) for a, b in pairs]),
+        ssim=mean_of_known([ssim(heats[a], heats[b]) for a, b in pairs]),
+        blank=sum(map(math.isnan, same)),
     )
 
 
@@ -106,17 +157,43 @@ def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
     return sum(known) / len(known) if enough(len(known), len(others)) else float("nan")
 
 
-def _verdict(alike: Mapping[str, Score], blank: Mapping[str, int], pairs: int) -> str:
+def _verdict(found: Mapping[str, Controls], blank: Mapping[str, int], pairs: int, duplicates: int) -> str:
+    """found: per method the cosines of each image; pairs: number of pairs of different channels."""
+    are = agreeing(duplicates, "is of a duplicate channel", "are of duplicate channels")
+    same = f"{counted(duplicates, 'pair')} of units {are}"
+    if not pairs:
+        return f"{same}, and no other pair is left."
+    names = [name for name in found if name != "random"]
+    effects = {name: [paired_difference(values, found[name].both) for values in found[name][:2]] for name in names}
+    tested = [effect for each in effects.values() for effect in each]
+    adjusted = holm([effect.p for effect in tested])
+    likely = [effect.mean > 0 and p <= LEVEL for effect, p in zip(tested, adjusted, strict=True)]
+    sure = dict(zip(names, zip(likely[::2], likely[1::2], strict=True), strict=True))
     said = []
-    for name, score in alike.items():
-        if name == "random":
-            continue
+    for name in names:
+        image, unit = sure[name]
         include = agreeing(blank[name], "includes a blank one", "include a blank one")
         left_out = f"{blank[name]} of {counted(pairs, 'pair')} of {name} pictures {include}"
         if not enough(pairs - blank[name], pairs):
             said.append(f"{left_out}, and too few are left for a verdict")
             continue
-        means = f"it {ALIKE.said(score.mean)}"
+        floor, judged = found[name].floor(), effects[name][0].size
+        means = f"it {_means(floor, image, unit)}" if judged >= FEWEST else too_few(judged)
         without = f" ({left_out} and {agreeing(blank[name], 'is', 'are')} left out)" if blank[name] else ""
-        said.append(f"{name} pictures of different units have a rank correlation of {score}: {means}{without}")
-    return f"{'; '.join(said)}."
+        said.append(
+            f"{name} pictures of different units on one image have a cosine of {floor.other_unit}, of one unit on two "
+            f"images {floor.other_image.mean:.2f}, of different units on two images {floor.both.mean:.2f}: "
+            f"{means}{without}"
+        )
+    left = f"; {same} and left out" if duplicates else ""
+    return f"{'; '.join(said)}{left}."
+
+
+def _means(floor: Floor, image: bool, unit: bool) -> str:
+    """What the cosines mean. image, unit: whether sharing it surely makes two pictures more alike."""
+    share = distance_from_floor(floor.other_unit.mean, floor.both.mean)
+    if image and share > ALIKE.limits[0]:
+        return ALIKE.said(share)
+    if unit:
+        return ALIKE.words[0]
+    return "shows hardly more of the image than chance does, and nothing of the unit that recurs"

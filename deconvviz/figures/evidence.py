@@ -93,12 +93,17 @@ def _(result: Randomisation, **options: Any) -> Figure:
     figure, panels = _figure(result, 2, f"Random weights, {result.mode}: {_where(result)}", 4.6)
     colours = _colours(list(result.spearman))
     places = range(len(result.layers))
+    measure = "cosine" if result.cosine else "rank correlation"
     for axes, curves, name in (
-        (panels[0], result.spearman, "rank correlation with the trained picture"),
+        (panels[0], result.similarity, f"{measure} with the trained picture"),
         (panels[1], result.ssim, "SSIM with the trained picture"),
     ):
         for method, values in curves.items():
             _quartile_band(axes, places, values.T, method, colours[method], marker="o", markersize=3)
+        for method, floor in result.floors.items() if axes is panels[0] else ():
+            axes.axhline(floor.both.mean, color=colours[method], linestyle=":", linewidth=1)
+        if result.floors and axes is panels[0]:
+            axes.plot([], [], ":", color="black", linewidth=1, label="other unit on another image")
         axes.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, axes.get_ylim()[0]), 1.02))
         size = max(4, min(8, 160 // len(result.layers)))
         axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
@@ -109,10 +114,23 @@ def _(result: Randomisation, **options: Any) -> Figure:
 
 @draw.register
 def _(result: Selectivity, **options: Any) -> Figure:
-    figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.2)
-    for axes, scores, name in ((panels[0], result.spearman, "rank correlation"), (panels[1], result.ssim, "SSIM")):
+    figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.6)
+    cosines = {name: floor.other_unit for name, floor in result.floors.items()}
+    for axes, scores, name in (
+        (panels[0], cosines or result.spearman, "cosine" if cosines else "rank correlation"),
+        (panels[1], result.ssim, "SSIM"),
+    ):
         _score_bars(axes, scores, name)
-        axes.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1)
+        axes.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1.02)
+    floors = list(result.floors.values())
+    for control, marker, label in (
+        ("other_image", "D", "same unit, other image"),
+        ("both", "|", "other unit, other image (floor)"),
+    ):
+        means = [getattr(floor, control).mean for floor in floors]
+        panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=7, linestyle="")
+    if floors:
+        panels[0].legend(fontsize=7)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from deconvviz.results.projections import Unit
 @kind
 @dataclass(frozen=True)
 class Score:
-    """A mean over images with its 95 % bootstrap confidence interval; NaN where there is none.
+    """A mean over images with its 95 % interval (Student's t, or Wilson's for a share); NaN where there is none.
 
     Attributes:
         mean: The mean.
@@ -37,6 +37,29 @@ class Score:
             return "none"
         spread = "" if math.isnan(self.low) else f" ({self.low:.2f} to {self.high:.2f})"
         return f"{self.mean:.2f}{spread}"
+
+
+@kind
+@dataclass(frozen=True)
+class Floor:
+    """Mean cosines of a unit's picture with those that have less in common with it (2 x 2 controls).
+
+    Attributes:
+        other_unit: With the picture of another unit on the same image.
+        other_image: With the picture of the same unit on another image.
+        both: With the picture of another unit on another image: the floor.
+    """
+
+    other_unit: Score
+    other_image: Score
+    both: Score
+
+
+CONTROLS = {
+    "other_unit": "other unit, same image",
+    "other_image": "same unit, other image",
+    "both": "other unit, other image",
+}
 
 
 class Judgement(Finding):
@@ -92,11 +115,14 @@ class Randomisation(Judgement):
         units: One unit per image.
         mode: "cascading" (each layer together with all those above it) or "independent" (each layer alone).
         layers: The layers in the order of randomisation, from the unit's layer down to the first.
-        spearman: Per method (layers, images), rank correlation with the trained network's picture; NaN if one of the
+        cosine: Per method (seeds, layers, images), cosine with the trained network's signed picture; NaN if one of the
             two is blank.
+        spearman: Per method (layers, images), rank correlation of absolute pictures, mean over seeds. It has no zero:
+            see `floors`.
         ssim: The same for SSIM.
-        kept: Per method, the mean rank correlation when the upper half of the layers is random (independent: when one
-            layer of the upper half is).
+        kept: Per method, the mean cosine when the upper half of the layers is random (independent: when one layer of
+            the upper half is).
+        floors: Per method, the cosines of controls, in the trained network.
         verdict: What the scores mean, in words.
     """
 
@@ -107,28 +133,43 @@ class Randomisation(Judgement):
     ssim: dict[str, torch.Tensor]
     kept: dict[str, Score]
     verdict: str
+    cosine: dict[str, torch.Tensor] = field(default_factory=dict)
+    floors: dict[str, Floor] = field(default_factory=dict)
+
+    @property
+    def similarity(self) -> dict[str, torch.Tensor]:
+        """Per method (layers, images), the cosine, mean over seeds; rank correlation in files of older versions."""
+        return {name: values.nanmean(0) for name, values in self.cosine.items()} or self.spearman
 
     def table(self) -> list[dict[str, Any]]:
-        ssim = {f"{name}, SSIM": values for name, values in self.ssim.items()}
-        columns = {**self.spearman, **ssim}
-        steps = [
+        ranks = {f"{name}, rank correlation": values for name, values in self.spearman.items()} if self.cosine else {}
+        others = {**ranks, **{f"{name}, SSIM": values for name, values in self.ssim.items()}}
+        columns = {**self.similarity, **others}
+        rows: list[dict[str, Any]] = [
             {"layer": layer, **{name: float(values[step].nanmean()) for name, values in columns.items()}}
             for step, layer in enumerate(self.layers)
         ]
-        return [*steps, {"layer": "upper half", **self.kept, **dict.fromkeys(ssim)}]
+        rows.append({"layer": "upper half", **self.kept, **dict.fromkeys(others)})
+        for control in fields(Floor) if self.floors else ():
+            values = {name: getattr(floor, control.name) for name, floor in self.floors.items()}
+            rows.append({"layer": CONTROLS[control.name], **values, **dict.fromkeys(others)})
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selectivity(Judgement):
-    """How similar the pictures of different units on the same image are; near 1 they show the image, not the unit.
+    """How similar the pictures of different units on the same image are, beside other units on other images.
 
     Attributes:
         units: The compared units of all images.
-        spearman: Per method, the mean rank correlation over the pairs of each image.
+        floors: Per method, the mean cosines over the pairs of each image: of different units on the same image, of one
+            unit on different images, and of different units on different images.
+        spearman: Per method, the mean rank correlation of absolute pictures on the same image. It has no zero.
         ssim: The same for SSIM.
         verdict: What the scores mean, in words.
         pairs: Number of pairs.
         blank: Per method, the number of pairs left out because one of the two pictures is blank.
+        duplicates: Number of pairs left out because the two units have the same activations everywhere.
     """
 
     units: tuple[Unit, ...]
@@ -137,11 +178,14 @@ class Selectivity(Judgement):
     verdict: str
     pairs: int = 0
     blank: dict[str, int] = field(default_factory=dict)
+    floors: dict[str, Floor] = field(default_factory=dict)
+    duplicates: int = 0
 
     def table(self) -> list[dict[str, Any]]:
         return [
             {
                 "method": name,
+                **{CONTROLS[control]: getattr(floor, control) for control, floor in self._floor(name)},
                 "rank correlation": score,
                 "SSIM": self.ssim[name],
                 "pairs": self.pairs,
@@ -149,6 +193,9 @@ class Selectivity(Judgement):
             }
             for name, score in self.spearman.items()
         ]
+
+    def _floor(self, name: str) -> list[tuple[str, Floor]]:
+        return [(control.name, self.floors[name]) for control in fields(Floor)] if self.floors else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def test_a_ranking_that_is_upside_down_is_said_to_be_worse_than_chance():
     def elsewhere(model, x, layer, places):
         return 1 - METHODS["gradient"](model, x, layer, places)
 
-    found = deletion(reads_one_patch(), images(), "0", methods={"elsewhere": elsewhere}, steps=24)
+    found = deletion(reads_one_patch(), images(8), "0", methods={"elsewhere": elsewhere}, steps=24)
     assert found.insertion_scores["elsewhere"].mean < 0.1
     assert found.gains["elsewhere"].high < 0
     assert "elsewhere ranks pixels worse than chance" in found.verdict
@@ -155,16 +155,16 @@ def test_a_picture_of_the_image_alone_is_found_out():
         return model.first.weight.flatten().detach().expand(len(x), -1).reshape(x.shape)
 
     torch.manual_seed(0)
-    net, x = dv.DeconvNet(TwoLayers()), torch.rand(3, 1, 6, 6)
+    net, x = dv.DeconvNet(TwoLayers()), torch.randn(8, 1, 6, 6)
     methods = {"image": shows_the_image, "weights": shows_the_weights}
     found = randomisation(net, x, "second", position=(0, 0), methods=methods)
     assert found.kept["image"].mean == pytest.approx(1)
-    assert found.spearman["weights"][0].tolist() == pytest.approx([1, 1, 1])  # the first layer is still the old one
+    assert found.spearman["weights"][0].tolist() == pytest.approx([1] * 8)  # the first layer is still the old one
     assert abs(float(found.spearman["weights"][1].mean())) < 0.6
-    assert (
-        "the image picture keeps a rank correlation of 1.00 (1.00 to 1.00) with itself: it depends only weakly"
-        in found.verdict
-    )
+    assert "the image picture keeps a cosine of 1.00 (1.00 to 1.00) with itself (" in found.verdict
+    assert "is that of another unit's on another image): it depends only weakly on these layers" in found.verdict
+    assert abs(found.floors["image"].both.mean) < 0.2
+    assert found.floors["image"].other_unit.mean == pytest.approx(1)
 
 
 def test_an_empty_picture_is_no_picture():
@@ -223,16 +223,35 @@ def test_units_that_see_other_things_have_other_pictures():
     model[0].weight.data[0, 0, 0:2] = 1
     model[0].weight.data[1, 0, 2:4] = 1
     model[0].weight.data[2, 0, 4:6] = 1
-    x = images(5, 6)
+    x = images(8, 6)
     found = selectivity(dv.DeconvNet(model), x, "0", count=3, methods=["deconvnet"])
     assert found.spearman["deconvnet"].mean == pytest.approx(-0.5)  # thirds that do not meet
-    model[0].weight.data[:] = model[0].weight.data[:1] * torch.tensor([1.0, 2, 3]).view(3, 1, 1, 1)
-    same = selectivity(dv.DeconvNet(model), x, "0", count=3, methods=["deconvnet"])
-    assert same.spearman["deconvnet"].mean == pytest.approx(1)
-    assert same.ssim["deconvnet"].mean == pytest.approx(1)
+    assert found.floors["deconvnet"].other_unit.mean == pytest.approx(0)
+    assert found.floors["deconvnet"].other_image.mean == pytest.approx(1)  # a linear unit's picture is its filter
+    assert "deconvnet" in found.verdict
+    assert "it is specific to the unit" in found.verdict
+    same = selectivity(dv.DeconvNet(model), x, "0", count=3, methods={"image": lambda model, x, *_: x - 1})
+    assert same.spearman["image"].mean == pytest.approx(1)
+    assert same.ssim["image"].mean == pytest.approx(1)
+    assert same.floors["image"].other_unit.mean == pytest.approx(1)
+    assert same.floors["image"].other_image == same.floors["image"].both
     assert abs(same.spearman["random"].mean) < 0.3
     assert "shows the image more than the unit" in same.verdict
-    assert [unit.sample for unit in same.units] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert [unit.sample for unit in same.units] == [n for n in range(8) for _ in range(3)]
+
+
+def test_duplicate_channels_are_not_compared():
+    """Their pictures are alike because the units are: it says nothing about pictures."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, bias=False)).double()
+    model[0].weight.data[2] = 2 * model[0].weight.data[1]
+    found = selectivity(dv.DeconvNet(model), images(8), "0", count=3, methods=["deconvnet"])
+    assert (found.pairs, found.duplicates) == (16, 8)
+    assert found.verdict.endswith("; 8 pairs of units are of duplicate channels and left out.")
+    model[0].weight.data[:] = model[0].weight.data[:1] * torch.tensor([1.0, 2, 3]).view(3, 1, 1, 1)
+    none = selectivity(dv.DeconvNet(model), images(8), "0", count=3, methods=["deconvnet"])
+    assert none.verdict == "24 pairs of units are of duplicate channels, and no other pair is left."
+    assert none.figure().axes
 
 
 class Branches(nn.Module):

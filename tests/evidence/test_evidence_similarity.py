@@ -9,7 +9,7 @@ import torch
 
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.evidence.methods import METHODS, chosen_methods
-from deconvviz.evidence.metrics import cut, edges, heatmap, interval, overlap, spearman, ssim
+from deconvviz.evidence.metrics import cosine, cut, edges, heatmap, overlap, spearman, ssim
 
 
 def test_a_heatmap_is_the_absolute_sum_over_channels_on_a_scale_to_one():
@@ -57,19 +57,13 @@ def test_a_box_is_cut_out():
     assert cut(torch.arange(12.0).view(3, 4), ((1, 3), (0, 2))).tolist() == [[4, 5], [8, 9]]
 
 
-def test_an_interval_covers_the_mean_and_is_as_wide_as_the_normal_one():
-    values = torch.randn(400, generator=torch.Generator().manual_seed(0)).double()
-    mean, low, high = interval(values)
-    assert mean == pytest.approx(float(values.mean()))
-    assert high - low == pytest.approx(2 * 1.96 * float(values.std()) / 20, rel=0.1)
-    assert interval(values) == (mean, low, high)  # the same resamples each time
-
-
-def test_an_interval_of_few_values():
-    assert interval([2.0, float("nan")])[0] == 2
-    assert math.isnan(interval([2.0])[1])
-    assert all(map(math.isnan, interval([])))
-    assert interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
+def test_a_cosine_is_signed_and_has_a_zero():
+    a = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]])
+    assert cosine(a, 5 * a) == pytest.approx(1)
+    assert cosine(a, -a) == pytest.approx(-1)
+    assert cosine(a, torch.tensor([[[2.0, 1.0], [7.0, 0.0]]])) == pytest.approx(0)
+    assert cosine(a * 1e-30, a) == pytest.approx(1)  # squares of float32 would vanish
+    assert math.isnan(cosine(a, torch.zeros_like(a)))
 
 
 def test_methods_by_name():

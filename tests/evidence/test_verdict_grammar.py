@@ -13,6 +13,7 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.data import ImageFolder
+from deconvviz.evidence.floor import Controls
 from deconvviz.evidence.limits import blank_pictures
 from deconvviz.results import Flag
 from deconvviz.results.evidence import Score
@@ -74,16 +75,17 @@ def test_a_deletion():
     assert verdict(0, 2, 0).startswith("None of the 2 units is more active on its image than on the blank one")
     assert verdict(1, 3, 1).startswith("Only 1 of 3 units is more active on its image than")
     assert verdict(2, 5, 2).startswith("Only 2 of 5 units are more active on their images than")
-    assert "; use at least 6" in verdict(1, 1, 1)
-    assert verdict(1, 1, 1).startswith("1 image is too few")
-    assert verdict(2, 2, 2).startswith("2 images are too few")
+    assert "; use at least 8" in verdict(1, 1, 1)
+    assert ": 1 image is too few to say" in verdict(1, 1, 1)
+    assert ": 2 images are too few to say" in verdict(2, 2, 2)
     assert ", without 1 image on which its picture is blank" in verdict(8, 8, 7)
     assert ", without 2 images on which its picture is blank" in verdict(8, 8, 6)
 
 
 def test_a_selectivity():
     def verdict(blank: int, pairs: int) -> str:
-        return verdict_of("evidence.selectivity")({"guided": score(pairs - blank)}, {"guided": blank}, pairs)
+        cosines = Controls(*torch.rand(3, 9, dtype=torch.float64))
+        return verdict_of("evidence.selectivity")({"guided": cosines}, {"guided": blank}, pairs, 0)
 
     assert "(1 of 3 pairs of guided pictures includes a blank one and is left out)" in verdict(1, 3)
     assert "(2 of 5 pairs of guided pictures include a blank one and are left out)" in verdict(2, 5)
@@ -91,25 +93,34 @@ def test_a_selectivity():
 
 
 def test_a_randomisation_and_a_localisation():
-    kept = verdict_of("evidence.randomisation")({"guided": score(3)}, "cascading", 4)
-    assert "(without 1 image on which it is blank)" in kept
-    assert "(without 2 images on which it is blank)" in verdict_of("evidence.randomisation")(
-        {"guided": score(2)}, "cascading", 4
-    )
-    hits = {"guided": score(0), "edges": score(1)}
-    assert verdict_of("evidence.localisation")(hits, 0.1, 1).startswith("the guided picture is blank (")
-    assert verdict_of("evidence.localisation")(hits, 0.1, 2).startswith("the guided picture is blank on 2 of 2 images")
+    def verdict(blank: int, images: int) -> str:
+        kept = torch.rand(2, images, dtype=torch.float64)
+        kept[:, :blank] = NAN
+        return verdict_of("evidence.randomisation")(
+            {"guided": kept}, {"guided": torch.zeros(images, dtype=torch.float64)}, "cascading"
+        )
+
+    assert "(without 1 image on which it is blank)" in verdict(1, 4)
+    assert "(without 2 images on which it is blank)" in verdict(2, 4)
+
+    def pointed(images: int) -> str:
+        hits = {"guided": torch.full((images,), NAN), "edges": torch.ones(images)}
+        return verdict_of("evidence.localisation")(hits, 0.1)
+
+    assert pointed(1).startswith("the guided picture is blank (")
+    assert pointed(2).startswith("the guided picture is blank on 2 of 2 images")
 
 
 def test_a_clarity():
     def verdict(constant: int, images: int) -> str:
         trained = torch.rand(2, images, dtype=torch.float64)
         trained[:, :constant] = NAN
-        return verdict_of("evidence.clarity")(["conv1", "conv2"], trained, trained)
+        return verdict_of("evidence.clarity")(["conv1", "conv2"], trained, trained[None])
 
     assert verdict(1, 1).startswith("On 1 of 1 image, the image or its reconstruction")
-    assert verdict(1, 3).endswith(" Scored on 2 of 3 images; the other has no correlation.")
-    assert verdict(2, 5).endswith(" Scored on 3 of 5 images; the others have no correlation.")
+    assert verdict(1, 9).endswith(" Scored on 8 of 9 images; the other has no correlation.")
+    assert verdict(2, 10).endswith(" Scored on 8 of 10 images; the others have no correlation.")
+    assert verdict(2, 5).endswith(": 3 images are too few to say; use at least 8.")
 
 
 def test_an_evolution():

@@ -1,0 +1,135 @@
+"""The floor of a similarity, against pictures written out by hand; claims are about the distance from it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import deconvviz as dv
+from deconvviz.data import mnist_test
+from deconvviz.evidence import clarity, randomisation, selectivity
+from deconvviz.evidence.randomisation import randomise
+from deconvviz.models import mnist_cnn
+from deconvviz.results import Randomisation, Selectivity
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 1, 10, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def network() -> dv.DeconvNet:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 4, bias=False)]
+    return dv.DeconvNet(nn.Sequential(*layers).double())
+
+
+def gradient(net: dv.DeconvNet, image: torch.Tensor, channel: int) -> torch.Tensor:
+    image = image[None].clone().requires_grad_()
+    net.model(image)[0, channel].sum().backward()
+    return image.grad.flatten()
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+
+
+def test_the_controls_are_other_units_and_other_images():
+    net, x = network(), images(9)
+    found = randomisation(net, x, "3", methods=["gradient"], progress=False)
+    scores = net.model(x)[:, :, 0, 0]
+    first, second = scores.topk(2).indices.T.tolist()
+    pairs = {"other_unit": [], "other_image": [], "both": []}
+    for n in range(9):
+        following = (n + 1) % 9
+        own = gradient(net, x[n], first[n])
+        pairs["other_unit"].append(cosine(own, gradient(net, x[n], second[n])))
+        pairs["other_image"].append(cosine(own, gradient(net, x[following], first[n])))
+        pairs["both"].append(cosine(own, gradient(net, x[following], second[n])))
+    for name, values in pairs.items():
+        assert getattr(found.floors["gradient"], name).mean == pytest.approx(sum(values) / 9, abs=1e-9), name
+    trained = [gradient(net, x[n], first[n]) for n in range(9)]
+    old = {name: value.clone() for name, value in net.model.state_dict().items()}
+    for seed in range(3):
+        randomise(net.model, ["3"], 1000 * seed)
+        kept = [cosine(gradient(net, x[n], first[n]), trained[n]) for n in range(9)]
+        assert found.cosine["gradient"][seed, 0].tolist() == pytest.approx(kept, abs=1e-9)
+        net.model.load_state_dict(old)
+
+
+def test_absolute_ranks_say_kept_where_the_signed_picture_changed_completely():
+    """A picture that marks the same pixels with other signs each time."""
+
+    def shuffled_signs(model, x, layer, places):
+        seed = int(next(model.parameters()).double().sum().abs() * 1e6) % 2**31 + int(x.double().sum().abs() * 1e6)
+        signs = torch.randint(0, 2, x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        return signs * (torch.arange(100).view(1, 1, 10, 10) + 1.0)
+
+    found = randomisation(network(), images(12), "3", methods={"signs": shuffled_signs}, progress=False)
+    # Of two layers, the unit's is random first; the method reads the weights of the other.
+    assert float(found.spearman["signs"][-1].mean()) == pytest.approx(1)
+    assert abs(float(found.cosine["signs"][:, -1].mean())) < 0.1
+    alike = selectivity(network(), images(12), "3", count=3, methods={"signs": shuffled_signs}, progress=False)
+    assert alike.spearman["signs"].mean == pytest.approx(1)
+    assert abs(alike.floors["signs"].both.mean) < 0.1
+
+
+def test_one_image_and_one_channel_have_no_floor():
+    torch.manual_seed(0)
+    net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)).double())
+    found = randomisation(net, images(1), "1", methods=["gradient"], progress=False)
+    assert str(found.floors["gradient"].both) == "none"
+    assert "1 image is too few to say; use at least 8" in found.verdict
+    assert found.figure().axes
+    many = randomisation(net, images(9), "1", methods=["gradient"], progress=False)
+    assert many.floors["gradient"].other_image.images == 9
+    assert many.floors["gradient"].other_unit.images == 0
+
+
+def test_a_verdict_says_what_all_seeds_say():
+    """The first draw leaves the picture as it is, the others replace it."""
+    calls = iter(range(100))
+
+    def by_draw(model, x, layer, places):
+        seed = next(calls)  # 0: the trained picture; 1 and 2: the layers of the first draw; ... ; 7 to 9: the controls
+        return x if seed <= 2 or seed >= 7 else torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+
+    found = randomisation(network(), images(12), "3", methods={"mine": by_draw}, progress=False)
+    assert "depending on the seed of the weights" in found.verdict
+
+
+def test_older_files_are_shown(tmp_path):
+    """Results without cosines, as versions before wrote them."""
+    net, x = dv.DeconvNet(mnist_cnn()), mnist_test()[0][:9]
+    found = randomisation(net, x, "conv2", methods=["gradient"], progress=False)
+    old = Randomisation(
+        units=found.units,
+        mode=found.mode,
+        layers=found.layers,
+        spearman=found.spearman,
+        ssim=found.ssim,
+        kept=found.kept,
+        verdict="The picture keeps a rank correlation.",
+    )
+    loaded = Randomisation.load(old.save(tmp_path / "old.safetensors"))
+    assert loaded.figure().axes
+    assert list(loaded.table()[0]) == ["layer", "gradient", "gradient, SSIM"]
+    chosen = selectivity(net, x, "conv2", methods=["gradient"], progress=False)
+    plain = Selectivity(units=chosen.units, spearman=chosen.spearman, ssim=chosen.ssim, verdict="They differ.")
+    shown = Selectivity.load(plain.save(tmp_path / "plain.safetensors"))
+    assert shown.figure().axes
+    assert list(shown.table()[0]) == ["method", "rank correlation", "SSIM", "pairs", "with a blank picture"]
+    full = Randomisation.load(found.save(tmp_path / "new.safetensors"))
+    assert full.floors == found.floors
+    assert str(full) == str(found)
+
+
+def test_an_untrained_network_shows_no_more_and_no_less_than_random_weights():
+    """One draw against five more: a verdict on this is wrong in 5 % of the cases at most."""
+    x, wrong = mnist_test()[0][:9], 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        net = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Conv2d(4, 4, 5)))
+        verdict = clarity(net, x, random_state=100 * seed, progress=False).verdict
+        wrong += "shows no more of the image" not in verdict
+    assert wrong <= 2  # 1 - binomial(12, 0.05): three or more happen in 2 % of the runs
