@@ -270,15 +270,34 @@ def displayed(x: Tensor, preprocess: Any) -> Tensor:
     images, and undone. If it has none, and the input was made of images by `to_input`, these images. Otherwise, as
     without a preprocess, the input itself.
     """
+    pixels = undone(x, preprocess)
+    pictures = pictures_behind(x, preprocess) if pixels is None else pixels
+    return x.detach().cpu() if pictures is None else pictures
+
+
+def undone(x: Tensor, preprocess: Any) -> Tensor | None:
+    """The images of inputs (N, C, ...), on the CPU, with the preprocess undone; None where it cannot be."""
     if hasattr(preprocess, "inverse"):
         pixels: Tensor = preprocess.inverse(x)
         return pixels.detach().cpu()
-    if known := _normalisation(preprocess, x):
-        return known.undone(x).detach().cpu()
+    known = _normalisation(preprocess, x)
+    return None if known is None else known.undone(x).detach().cpu()
+
+
+def pictures_behind(x: Tensor, preprocess: Any) -> Tensor | None:
+    """The images (N, C, H, W) that inputs were made of by `to_input`, if that is known and all have one shape."""
     shown = [picture_of(preprocess, image, picture) for image, picture in zip(_made_of.get(x) or (), x, strict=False)]
     pictures = [picture for picture in shown if picture is not None]
     alike = len(pictures) == len(x) == len(shown) and len({picture.shape for picture in pictures}) == 1
-    return torch.stack(pictures) if alike else x.detach().cpu()
+    return torch.stack(pictures) if alike else None
+
+
+def made_of(copy: Tensor, x: Tensor) -> bool:
+    """Whether `to_input` made an input of images; then the copy counts as made of the same ones."""
+    known = x in _made_of
+    if known:
+        _made_of[copy] = _made_of[x]
+    return known
 
 
 def _normalisation(preprocess: Any, x: Tensor) -> Normalisation | None:

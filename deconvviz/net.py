@@ -22,7 +22,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from deconvviz import images
 from deconvviz.arguments import FLAG, is_net, once, short_text, takes
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.normalisation import as_preprocess
@@ -35,6 +34,7 @@ from deconvviz.projection.model_call import Call, check_batch_axis, checked_sign
 from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
 from deconvviz.projection.sample_independence import check_alone, check_statistics
+from deconvviz.projection.shown_inputs import shown_inputs
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
 from deconvviz.projection.units import ChosenUnits, LayerActivations, Position, check_units, checked_units
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
@@ -243,7 +243,7 @@ class DeconvNet:
             (numbers, self._project_recorded(call.part(numbers, samples), own, options))
             for numbers, own in choice.by_images(samples, images_at_once(tape, self.style))
         ]
-        return choice.in_order(Projection.joined(parts, images.displayed(call.first, self.preprocess)))
+        return choice.in_order(Projection.joined(parts, self._shown(call.first)))
 
     def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
@@ -253,7 +253,7 @@ class DeconvNet:
             pixels=cast(Tensor, pixels),
             units=units,
             receptive_fields=plan.receptive_fields(),
-            images=images.displayed(plan.images, self.preprocess),
+            images=self._shown(plan.images),
             provenance=self._provenance(plan.layer, options.seed, met, settings_of(self.model, plan.images)),
         )
 
@@ -263,7 +263,7 @@ class DeconvNet:
             ([n], self._project(self._alone(trace, choice.layer, n), own, options))
             for (n,), own in choice.by_images(trace.tape.samples, 1)
         ]
-        return choice.in_order(Projection.joined(parts, images.displayed(trace.call.first, self.preprocess)))
+        return choice.in_order(Projection.joined(parts, self._shown(trace.call.first)))
 
     def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions, met: Met) -> Projection:
         value, activations = trace.layer(choice.layer).value, trace.activations_of(choice.layer)
@@ -276,7 +276,7 @@ class DeconvNet:
             pixels=pixels[0],
             units=units,
             receptive_fields=torch.from_numpy(receptive_fields(trace.tape, value, places)),
-            images=images.displayed(trace.call.first, self.preprocess),
+            images=self._shown(trace.call.first),
             provenance=self._provenance(choice.layer, options.seed, met, trace.settings),
             others=trace.others(pixels),
         )
@@ -331,10 +331,9 @@ class DeconvNet:
             sent = checked_signal(signal, sent, layer)
         pixels = reconstruct(trace.tape, self.style, value, sent, met=met)
         self._check(met)
-        shown = images.displayed(trace.call.first, self.preprocess)
         return Reconstruction(
             pixels[0],
-            shown,
+            self._shown(trace.call.first),
             self._provenance(layer, "activation" if signal is None else "given", met, trace.settings),
             trace.others(pixels),
         )
@@ -367,6 +366,10 @@ class DeconvNet:
         alone = self.trace(trace.call.part([number], trace.tape.samples), layer)
         check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
         return alone
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """The images of inputs for display, which a result makes when they are read."""
+        return cast(Tensor, shown_inputs(x, self.preprocess))
 
     def _prepared(self, inputs: Any, *, finite: bool = True) -> Call:
         return prepared(inputs, self.model, self.preprocess, finite)

@@ -331,7 +331,7 @@ def _cut(projection: Projection, row: int, top: TopActivations, layer: str) -> S
         image=int(top.images[layer][unit.channel, 0]),
         position=unit.position,
         activation=unit.activation,
-        patch=projection.images[unit.sample][window].clone(),
+        patch=projection.image(row)[window].clone(),
         pixels=projection.cut(row, field).cpu().clone(),
         field=tuple((first, end) for first, end in field),
     )

@@ -147,10 +147,12 @@ def unit_tiles(projection: Projection, scale: str, crop: bool, *, fill: float = 
     _check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
     largest = _shared_scale(map(projection.whole, range(len(projection.units))), scale)
     patches, signed, ends = [], [], []
-    shown = [as_rgb(image) for image in projection.images]
+    shown: dict[int, Tensor] = {}  # by the image's number in the batch
     whole = [(0, extent) for extent in shape[2:]]
     for row, (unit, field) in enumerate(zip(projection.units, projection.receptive_fields.tolist(), strict=True)):
         (top, bottom), (left, right) = box = field if crop else whole
+        if unit.sample not in shown:
+            shown[unit.sample] = as_rgb(projection.image(row))
         patches.append(shown[unit.sample][top:bottom, left:right])
         signed.append(signed_as_rgb(projection.cut(row, box), largest))
         ends.append((top == 0, left == 0))

@@ -143,8 +143,7 @@ def _pairs(members: Sequence[_Listed], projection: Projection) -> Iterable[tuple
 
 def _single(projection: Projection, row: int) -> Projection:
     """One unit with its image alone."""
-    only, sample = projection[row], projection.units[row].sample
-    images = projection.images[sample : sample + 1].clone()
+    only, images = projection[row], projection.image(row)[None].clone()
     return replace(only, pixels=cast(Tensor, only.held), images=images, units=(replace(only.units[0], sample=0),))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.errors import DeconvVizError, InputError
-from deconvviz.images import to_input
+from deconvviz.images import made_of, to_input
 from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement
@@ -76,7 +76,9 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
         call = Call((), dict(inputs))
     else:
         x = to_input(inputs, preprocess and placement.preprocess(preprocess))
-        call = Call((x if x is inputs else placement.typed(x),), {})
+        typed = x if x is inputs else placement.typed(x)
+        made_of(typed, x)
+        call = Call((typed,), {})
         _check_single(x)
     tensors = call.tensors()
     if not tensors:
@@ -88,6 +90,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
         if finite:
             check_finite(tensor, name)
     moved: Call = placement.moved(call)
+    made_of(moved.first, call.first)
     return moved
 
 

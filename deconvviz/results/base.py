@@ -24,6 +24,7 @@ from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
+from deconvviz.results.shown_images import ShownImages
 from deconvviz.results.summary import held, summary
 
 FORMAT = 2  # increased when older code can no longer read a saved result; files of lower formats can be read
@@ -165,6 +166,8 @@ class Finding(Tabular):
 
 
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, ShownImages):
+        value = value.all()
     if isinstance(value, torch.Tensor):
         key = key.encode("utf-8", "backslashreplace").decode("utf-8")  # names in the file are UTF-8
         while key in tensors:  # {"a": {"b": ...}, "a.b": ...}

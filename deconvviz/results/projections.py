@@ -13,6 +13,7 @@ import torch
 from deconvviz.errors import InputError
 from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, kind
 from deconvviz.results.cropped_pixels import CroppedPixels
+from deconvviz.results.shown_images import ImagesField, ShownImages, joined
 
 
 @kind
@@ -70,7 +71,8 @@ class Provenance:
 class Projection(Result):
     """What activated units, in pixels.
 
-    A projection from crops holds the crops, and makes `pixels` when they are first read.
+    A projection from crops holds the crops, and makes `pixels` when they are first read. In the same way it holds the
+    network's inputs where they lie, and makes `images` of them when they are first read.
 
     Attributes:
         pixels: (units, input shape), signed, because the last step of a deconvnet is not rectified.
@@ -120,15 +122,31 @@ class Projection(Result):
         held = self.held
         return held.shape if isinstance(held, CroppedPixels) else tuple(held.shape[1:])
 
+    def image(self, row: int) -> torch.Tensor:
+        """The image that a unit lies in, (C, ...), for display; unlike `images` it makes no other one."""
+        held = self.held_images
+        number = self.units[row].sample
+        return held.one(number) if isinstance(held, ShownImages) else held[number]
+
     def cpu(self) -> Projection:
-        """The same with its pixels on the CPU."""
+        """The same with its pixels on the CPU. Images that were not read stay where they are."""
         others = {name: pixels.cpu() for name, pixels in self.others.items()}
-        return dataclasses.replace(self, pixels=cast(torch.Tensor, self.held.cpu()), others=others)
+        return self._with(pixels=cast(torch.Tensor, self.held.cpu()), others=others)
+
+    def _with(self, **fields: Any) -> Projection:
+        """The same with other fields; `pixels` must be among them. No images are made."""
+        return dataclasses.replace(self, images=cast(torch.Tensor, self.held_images), **fields)
 
     @property
     def held(self) -> torch.Tensor | CroppedPixels:
         """The pixels as they are held in memory: whole images, or windows of them."""
         held: torch.Tensor | CroppedPixels = vars(self)["pixels"]
+        return held
+
+    @property
+    def held_images(self) -> torch.Tensor | ShownImages:
+        """The images as they are held in memory: for display, or the network's inputs that become them."""
+        held: torch.Tensor | ShownImages = vars(self)["images"]
         return held
 
     def __len__(self) -> int:
@@ -148,8 +166,7 @@ class Projection(Result):
             IndexError: If there is no such unit.
         """
         rows = self._rows(rows)
-        return dataclasses.replace(
-            self,
+        return self._with(
             pixels=cast(torch.Tensor, self.held[rows]),
             units=tuple(self.units[row] for row in rows.tolist()),
             receptive_fields=self.receptive_fields[rows],
@@ -184,19 +201,26 @@ class Projection(Result):
         parts = list(projections)
         if not parts:
             raise InputError("there is no projection to concatenate; give at least one")
-        facts = {(p.provenance.layer, p.provenance.style["name"], p.shape, tuple(p.images.shape[1:])) for p in parts}
+        facts = {
+            (p.provenance.layer, p.provenance.style["name"], p.shape, tuple(p.held_images.shape[1:])) for p in parts
+        }
         if len(facts) > 1:
             (layer, style, shape, _), (other, other_style, other_shape, _) = sorted(facts)[:2]
             raise InputError(
                 f"projections of one layer, style and shape are concatenated, not of {layer!r}, {style}, {shape} and "
                 f"{other!r}, {other_style}, {other_shape}"
             )
-        offsets = itertools.accumulate((len(part.images) for part in parts), initial=0)
-        numbered = [(range(first, first + len(part.images)), part) for first, part in zip(offsets, parts, strict=False)]
-        return cls.joined(numbered, torch.cat([part.images for part in parts]))
+        images = [part.held_images for part in parts]
+        offsets = itertools.accumulate(map(len, images), initial=0)
+        numbered = [
+            (range(first, first + len(held)), part) for first, held, part in zip(offsets, images, parts, strict=False)
+        ]
+        return cls.joined(numbered, joined(images))
 
     @classmethod
-    def joined(cls, parts: Sequence[tuple[Sequence[int], Projection]], images: torch.Tensor) -> Projection:
+    def joined(
+        cls, parts: Sequence[tuple[Sequence[int], Projection]], images: torch.Tensor | ShownImages
+    ) -> Projection:
         """Join projections of some samples each into one.
 
         Args:
@@ -215,7 +239,7 @@ class Projection(Result):
                 dataclasses.replace(unit, sample=numbers[unit.sample]) for numbers, part in parts for unit in part.units
             ),
             receptive_fields=torch.cat([part.receptive_fields for _, part in parts]),
-            images=images,
+            images=cast(torch.Tensor, images),
             provenance=first.provenance,
             others={name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
         )
@@ -238,6 +262,7 @@ class _Pixels:
 
 
 Projection.pixels = _Pixels()  # type: ignore[assignment]
+Projection.images = ImagesField()  # type: ignore[assignment]
 Projection.__annotations__["pixels"] = "torch.Tensor | CroppedPixels"  # what a saved file may hold
 
 
@@ -256,6 +281,9 @@ class Reconstruction(Result):
     images: torch.Tensor
     provenance: Provenance
     others: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+Reconstruction.images = ImagesField()  # type: ignore[assignment]
 
 
 @kind

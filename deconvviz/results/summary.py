@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from deconvviz.results.shown_images import ShownImages
+
 LONGEST = 60  # characters of a field
 
 
@@ -30,6 +32,8 @@ def held(value: Any, name: str) -> Any:
 def _field_text(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"tensor of shape {tuple(value.shape)}"
+    if isinstance(value, ShownImages):
+        return f"tensor of shape {value.shape}"
     if type(value).__name__ == "CroppedPixels":  # seen as the tensor that is made from it
         return f"tensor of shape {(len(value), *value.shape)}"
     if isinstance(value, str):
