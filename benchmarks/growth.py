@@ -121,7 +121,7 @@ def draw(found: dict[str, list[Point]], side: int, path: Path) -> None:
         panel.set_yscale("log")
         panel.set_title(title, fontsize=11)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8, frameon=False)
+        panel.legend(loc="upper left", fontsize=8, frameon=False)
     panels[0].set_ylabel("seconds, from a tensor to pixels")
     panels[0].set_xlabel("units")
     panels[1].set_xlabel("pixels")

@@ -130,7 +130,7 @@ def curves_figure(runs: Sequence[Run]) -> Figure:
         panel.grid(alpha=0.3)
     for panel in panels[len(runs) :]:
         panel.axis("off")
-    panels[0].legend()
+    panels[0].legend(loc="upper right")
     figure.supxlabel("epoch")
     figure.supylabel("loss (nats)")
     return figure

@@ -8,11 +8,13 @@ import textwrap
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Attributed, Comparison
 
@@ -30,7 +32,9 @@ def draw(result: Any, **options: Any) -> Figure:
     raise InputError(f"there is no panel for a {type(result).__name__}")
 
 
-def comparison_panels(comparison: Comparison, columns: int | None = None, title: str = "") -> Figure:
+def comparison_panels(
+    comparison: Comparison, columns: int | None = None, *, title: str = "", axes: Axes | None = None
+) -> Figure:
     """The image and every method's attribution on one scale; the reason, if a method failed.
 
     All panels are cropped to the unit's receptive field, outside which most methods are zero.
@@ -43,19 +47,19 @@ def comparison_panels(comparison: Comparison, columns: int | None = None, title:
     remarks = max(len(_small_print(method)) for method in comparison.methods)
     size = across * INCHES, rows * (INCHES * tall + 0.22 + 0.12 * remarks) + 0.8
     close = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.02, hspace=0, wspace=0)
-    figure = Figure(figsize=size, layout=close)
+    figure = canvas(size, axes, layout=close)
     grid = figure.subplots(rows, across, squeeze=False).ravel().tolist()
     shown = as_rgb(comparison.image)[top:bottom, left:right]
     _draw_picture(grid[0], shown, "image", [_seen(comparison)])
-    for axes, method in zip(grid[1:], comparison.methods, strict=False):
+    for tile, method in zip(grid[1:], comparison.methods, strict=False):
         cut = None if method.pixels is None else method.pixels[:, top:bottom, left:right]
         picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_sum_of_channels(cut))
-        _draw_picture(axes, picture, method.name, _small_print(method))
+        _draw_picture(tile, picture, method.name, _small_print(method))
         if method.pixels is None:
             reason = textwrap.fill(method.remark, 26, max_lines=9, placeholder=" ...")
-            axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", fontsize=6.5)
-    for axes in grid[count:]:
-        axes.axis("off")
+            tile.text(0.5, 0.5, reason, transform=tile.transAxes, ha="center", va="center", fontsize=6.5)
+    for tile in grid[count:]:
+        tile.axis("off")
     figure.suptitle(title or comparison.title, fontsize=11)
     figure.supxlabel("\n".join(textwrap.wrap(SCALE, across * 34)), fontsize=7.5, color="0.3")
     return figure

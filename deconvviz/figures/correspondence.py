@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
 
 IMAGES_SHOWN = 8  # images, at most
 
 
-def draw(result: Correspondence, title: str = "") -> Figure:
+def draw(result: Correspondence, title: str = "", *, axes: Axes | None = None) -> Figure:
     """The first images with their parts framed, and one panel per part.
 
     A panel shows Delta with its standard deviation over pairs of images, and for both controls the mean, the standard
@@ -23,14 +25,14 @@ def draw(result: Correspondence, title: str = "") -> Figure:
     """
     parts = list(result.differences)
     count = min(IMAGES_SHOWN, len(result.images))
-    figure = Figure(figsize=(max(7.0, 1.2 * count, 4.2 * len(parts)), 5.6), layout="constrained")
+    figure = canvas((max(7.0, 1.2 * count, 4.2 * len(parts)), 5.6), axes)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.4])[:, 0]
     colours = dict(zip(parts, matplotlib.colormaps["tab10"](range(len(parts))), strict=True))
-    for n, axes in enumerate(above.subplots(1, count, squeeze=False)[0]):
-        _draw_image(axes, result, n, colours)
+    for n, shown in enumerate(above.subplots(1, count, squeeze=False)[0]):
+        _draw_image(shown, result, n, colours)
     panels = below.subplots(1, len(parts), squeeze=False, sharey=True)[0]
-    for axes, part in zip(panels, parts, strict=True):
-        _draw_part(axes, result, part, colours[part])
+    for panel, part in zip(panels, parts, strict=True):
+        _draw_part(panel, result, part, colours[part])
     panels[0].set_ylabel("Delta: share of values whose\nchange has another sign")
     figure.suptitle(title or f"Correspondence across {len(result.images)} images: low means related", fontsize=11)
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
@@ -63,7 +65,7 @@ def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> Non
     axes.set(xticks=list(places), ylim=(0, None))
     axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=_font(result.layers))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(loc="upper right", fontsize=7)
 
 
 def _font(layers: Sequence[str]) -> float:

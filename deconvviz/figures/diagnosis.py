@@ -7,11 +7,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Diagnosis, LayerFacts
 
@@ -20,10 +22,10 @@ FILTERS_SHOWN = 96  # filters, at most
 FILTER_PIXELS = 48  # pixels that a filter is enlarged to, at least
 
 
-def draw(result: Diagnosis) -> Figure:
+def draw(result: Diagnosis, *, axes: Axes | None = None) -> Figure:
     """The first convolution's filters, framed by what is wrong with them; flags per layer; what was measured."""
     first = next(layer for layer in result.layers if layer.layer == result.first)
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
+    figure = canvas((13, 8.2), axes)
     outer = figure.add_gridspec(2, 3, height_ratios=[1.35, 1])
     filters = figure.add_subplot(outer[0, :2])
     if result.filters.ndim == 4:
@@ -32,8 +34,9 @@ def draw(result: Diagnosis) -> Figure:
         filters.axis("off")
     _flags(figure.add_subplot(outer[0, 2]), result)
     _sizes(figure.add_subplot(outer[1, 0]), result)
-    _draw_spread(figure.add_subplot(outer[1, 1]), result, [layer.correlation for layer in result.layers])
-    figure.axes[-1].set_title("correlation with the most similar channel", fontsize=9)
+    likest = figure.add_subplot(outer[1, 1])
+    _draw_spread(likest, result, [layer.correlation for layer in result.layers])
+    likest.set_title("correlation with the most similar channel", fontsize=9)
     _frequencies(figure.add_subplot(outer[1, 2]), first)
     figure.supxlabel(result.verdict, fontsize=9, wrap=True)
     return figure
@@ -72,7 +75,7 @@ def _flags(axes: Any, result: Diagnosis) -> None:
     axes.set_yticklabels([layer.layer for layer in result.layers], fontsize=max(4, min(8, 220 // len(places))))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(loc="lower right", fontsize=7)
 
 
 def _sizes(axes: Any, result: Diagnosis) -> None:
@@ -112,4 +115,4 @@ def _frequencies(axes: Any, first: LayerFacts) -> None:
         axes.bar(places, share, bottom=base, width=1.0, color=colour, label=name)
     axes.set(title=f"share of energy of the filters of {first.layer}, sorted", ylim=(0, 1), xlim=(-0.5, len(low) - 0.5))
     axes.title.set_fontsize(9)
-    axes.legend(fontsize=7, title="spatial frequencies", title_fontsize=7)
+    axes.legend(loc="upper right", fontsize=7, title="spatial frequencies", title_fontsize=7)

@@ -8,11 +8,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 
@@ -33,12 +35,14 @@ def _colours(names: Sequence[str]) -> dict[str, Any]:
     return {**{name: palette(n) for n, name in enumerate(others)}, **BASELINE_COLOURS}
 
 
-def _figure(result: Judgement, panels: int, title: str, height: float = 3.9) -> tuple[Figure, list[Any]]:
-    figure = Figure(figsize=(max(6.0, 4.6 * panels), height), layout="constrained")
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+def _figure(
+    result: Judgement, panels: int, title: str, *, height: float = 3.9, axes: Axes | None
+) -> tuple[Figure, list[Any]]:
+    figure = canvas((max(6.0, 4.6 * panels), height), axes)
+    parts = list(figure.subplots(1, panels, squeeze=False)[0])
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
-    return figure, axes
+    return figure, parts
 
 
 def _quartile_band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
@@ -71,57 +75,61 @@ def _where(result: Deletion | Randomisation | Selectivity) -> str:
 
 
 @draw.register
-def _(result: Deletion, **options: Any) -> Figure:
-    figure, panels = _figure(result, 2, f"Deletion and insertion: {_where(result)}, filled with {result.fill}")
+def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
+    figure, panels = _figure(
+        result, 2, f"Deletion and insertion: {_where(result)}, filled with {result.fill}", axes=axes
+    )
     colours = _colours(list(result.deletion))
-    for axes, curves, scores, name in (
-        (panels[0], result.deletion, result.deletion_scores, "deleted"),
-        (panels[1], result.insertion, result.insertion_scores, "inserted"),
+    for part, curves, scores, name, free in (
+        (panels[0], result.deletion, result.deletion_scores, "deleted", "upper right"),
+        (panels[1], result.insertion, result.insertion_scores, "inserted", "lower right"),
     ):
         for method, values in curves.items():
             style = "--" if method in BASELINE_COLOURS else "-"
             label = f"{method} {scores[method].mean:.2f}"
-            _quartile_band(axes, result.fractions.numpy(), values, label, colours[method], linestyle=style)
-        axes.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, title="area under the curve", title_fontsize=7)
+            _quartile_band(part, result.fractions.numpy(), values, label, colours[method], linestyle=style)
+        part.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
+        part.grid(alpha=0.3)
+        part.legend(loc=free, fontsize=7, title="area under the curve", title_fontsize=7)
     return figure
 
 
 @draw.register
-def _(result: Randomisation, **options: Any) -> Figure:
-    figure, panels = _figure(result, 2, f"Random weights, {result.mode}: {_where(result)}", 4.6)
+def _(result: Randomisation, *, axes: Axes | None = None) -> Figure:
+    figure, panels = _figure(result, 2, f"Random weights, {result.mode}: {_where(result)}", height=4.6, axes=axes)
     colours = _colours(list(result.spearman))
     places = range(len(result.layers))
     measure = "cosine" if result.cosine else "rank correlation"
-    for axes, curves, name in (
+    for part, curves, name in (
         (panels[0], result.similarity, f"{measure} with the trained picture"),
         (panels[1], result.ssim, "SSIM with the trained picture"),
     ):
         for method, values in curves.items():
-            _quartile_band(axes, places, values.T, method, colours[method], marker="o", markersize=3)
-        for method, floor in result.floors.items() if axes is panels[0] else ():
-            axes.axhline(floor.both.mean, color=colours[method], linestyle=":", linewidth=1)
-        if result.floors and axes is panels[0]:
-            axes.plot([], [], ":", color="black", linewidth=1, label="other unit on another image")
-        axes.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, axes.get_ylim()[0]), 1.02))
+            _quartile_band(part, places, values.T, method, colours[method], marker="o", markersize=3)
+        for method, floor in result.floors.items() if part is panels[0] else ():
+            part.axhline(floor.both.mean, color=colours[method], linestyle=":", linewidth=1)
+        if result.floors and part is panels[0]:
+            part.plot([], [], ":", color="black", linewidth=1, label="other unit on another image")
+        part.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, part.get_ylim()[0]), 1.02))
         size = max(4, min(8, 160 // len(result.layers)))
-        axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        part.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
+        part.grid(alpha=0.3)
+        part.legend(loc="upper right", fontsize=7)
     return figure
 
 
 @draw.register
-def _(result: Selectivity, **options: Any) -> Figure:
-    figure, panels = _figure(result, 2, f"Pictures of different units on the same image: {_where(result)}", 3.6)
+def _(result: Selectivity, *, axes: Axes | None = None) -> Figure:
+    figure, panels = _figure(
+        result, 2, f"Pictures of different units on the same image: {_where(result)}", height=3.6, axes=axes
+    )
     cosines = {name: floor.other_unit for name, floor in result.floors.items()}
-    for axes, scores, name in (
+    for part, scores, name in (
         (panels[0], cosines or result.spearman, "cosine" if cosines else "rank correlation"),
         (panels[1], result.ssim, "SSIM"),
     ):
-        _score_bars(axes, scores, name)
-        axes.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1.02)
+        _score_bars(part, scores, name)
+        part.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1.02)
     floors = list(result.floors.values())
     for control, marker, label in (
         ("other_image", "D", "same unit, other image"),
@@ -130,20 +138,20 @@ def _(result: Selectivity, **options: Any) -> Figure:
         means = [getattr(floor, control).mean for floor in floors]
         panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=7, linestyle="")
     if floors:
-        panels[0].legend(fontsize=7)
+        panels[0].legend(loc="lower right", fontsize=7)
     return figure
 
 
 @draw.register
-def _(result: Localisation, **options: Any) -> Figure:
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+def _(result: Localisation, *, axes: Axes | None = None) -> Figure:
+    figure = canvas((9, 4.6), axes)
     count = min(IMAGES_SHOWN, len(result.images))
     grid = figure.add_gridspec(2, count, height_ratios=[1.7, 1])
-    axes = figure.add_subplot(grid[0, :])
-    _score_bars(axes, result.hits, "images on which the strongest pixel lies in the object")
-    axes.axvline(result.chance, color="black", linestyle=":", label="chance")
-    axes.set_xlim(0, 1)
-    axes.legend(fontsize=7)
+    part = figure.add_subplot(grid[0, :])
+    _score_bars(part, result.hits, "images on which the strongest pixel lies in the object")
+    part.axvline(result.chance, color="black", linestyle=":", label="chance")
+    part.set_xlim(0, 1)
+    part.legend(loc="lower right", fontsize=7)
     colours = _colours(list(result.points))
     for n in range(count):
         panel = figure.add_subplot(grid[1, n])
@@ -162,14 +170,16 @@ def _(result: Localisation, **options: Any) -> Figure:
 
 
 @draw.register
-def _(result: Clarity, **options: Any) -> Figure:
-    figure, (axes,) = _figure(result, 1, f"How clearly a layer's reconstruction shows the image ({result.style})")
+def _(result: Clarity, *, axes: Axes | None = None) -> Figure:
+    figure, (part,) = _figure(
+        result, 1, f"How clearly a layer's reconstruction shows the image ({result.style})", axes=axes
+    )
     places = range(len(result.layers))
-    _quartile_band(axes, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
-    _quartile_band(axes, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
-    axes.set(ylabel="correlation with the image", xticks=list(places))
+    _quartile_band(part, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
+    _quartile_band(part, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
+    part.set(ylabel="correlation with the image", xticks=list(places))
     size = max(4, min(8, 240 // len(result.layers)))
-    axes.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    part.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    part.grid(alpha=0.3)
+    part.legend(loc="upper right", fontsize=8)
     return figure

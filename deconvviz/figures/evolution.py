@@ -8,9 +8,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from deconvviz.figures.canvas import canvas
 from deconvviz.figures.projections import same_size
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
@@ -19,7 +21,7 @@ CHECKPOINTS_SHOWN = 10  # checkpoints in a grid, at most
 TILE_PIXELS = 64  # pixels that a tile is enlarged to, at least
 
 
-def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
+def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN, *, axes: Axes | None = None) -> Figure:
     """Per layer, one row per channel and one column per checkpoint, with the last one's image patch; then curves.
 
     A tile in a grey frame shows another image than the tile before it. Layers that are not images have no grid.
@@ -28,6 +30,7 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
         result: The evolution.
         columns: Maximum number of checkpoints shown, evenly spaced from the first to the last. The curves have all of
             them.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
     shown = np.unique(np.linspace(0, len(result.times) - 1, min(columns, len(result.times))).round().astype(int))
     grids = {layer: rows for layer, rows in result.grids.items() if rows[0][0].pixels.ndim == 3}
@@ -35,7 +38,7 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN) -> Figure:
     heights = [max(map(len, list(grids.values())[n : n + across])) for n in range(0, len(grids), across)]
     inches = 12.5 / across / (len(shown) + 3)
     tall = [count * inches + 0.5 for count in heights]
-    figure = Figure(figsize=(12.5, sum(tall) + 4.0), layout="constrained")
+    figure = canvas((12.5, sum(tall) + 4.0), axes)
     outer = figure.add_gridspec(len(tall) + 1, 1, height_ratios=[*tall, 3.6])
     for n, (layer, rows) in enumerate(grids.items()):
         if n % across == 0:
@@ -99,7 +102,7 @@ def _draw_curves(figure: Figure, places: Any, result: Evolution) -> None:
     )
     moves.set(title="distance to the checkpoint before\n(dashed: as in the grids, with jumps)")
     changed.set(title="share of channels\nwhose strongest image changed", ylim=(-0.03, 1.03))
-    remaining.legend(fontsize=8)
+    remaining.legend(loc="upper right", fontsize=8)
     for axes in (remaining, moves, changed):
         axes.title.set_fontsize(9)
         axes.set_xlabel("checkpoint", fontsize=8)

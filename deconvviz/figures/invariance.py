@@ -6,14 +6,16 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb
 from deconvviz.results.invariance import Invariance
 
 
-def draw(result: Invariance, absolute: bool = False) -> Figure:
+def draw(result: Invariance, absolute: bool = False, *, axes: Axes | None = None) -> Figure:
     """Means over images with a band of one standard deviation; above, the first image after the transforms.
 
     Dotted lines are the distance between unrelated images.
@@ -21,24 +23,25 @@ def draw(result: Invariance, absolute: bool = False) -> Figure:
     Args:
         result: The invariance.
         absolute: Whether to show absolute distances instead of those divided by the norm of the features.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
     panels = 1 if result.probability is None else 2
-    figure = Figure(figsize=(5.0 * panels, 5.0), layout="constrained")
+    figure = canvas((5.0 * panels, 5.0), axes)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 3])[:, 0]
     _examples(above, result)
-    axes, *behind = below.subplots(1, panels, squeeze=False)[0]
+    curves, *behind = below.subplots(1, panels, squeeze=False)[0]
     order = np.argsort(result.values)
     for number, layer in enumerate(result.layers):
         colour = matplotlib.colormaps["tab10"](number % 10)
         values = result.distances[layer] if absolute else result.relative[layer]
-        _deviation_band(axes, result.values, values, order, name=layer, colour=colour)
+        _deviation_band(curves, result.values, values, order, name=layer, colour=colour)
         between = float(result.others[layer].nanmean())
         if not absolute and not np.isnan(between):
-            axes.axhline(between, color=colour, linestyle=":", linewidth=1.2)
-    axes.set(xlabel=result.label, ylabel="distance" if absolute else "distance / norm of the features")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, title=None if absolute else "dotted: another image", title_fontsize=7)
+            curves.axhline(between, color=colour, linestyle=":", linewidth=1.2)
+    curves.set(xlabel=result.label, ylabel="distance" if absolute else "distance / norm of the features")
+    curves.set_ylim(bottom=0)
+    curves.grid(alpha=0.3)
+    curves.legend(loc="upper left", fontsize=7, title=None if absolute else "dotted: another image", title_fontsize=7)
     if result.probability is not None:
         _deviation_band(behind[0], result.values, result.probability, order, name="mean", colour="#444444", highest=1.0)
         behind[0].set(xlabel=result.label, ylabel="probability of the class", ylim=(-0.03, 1.03))

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Occlusion
 
@@ -25,7 +27,7 @@ PANELS = (
 INCHES = 2.3  # width of a panel
 
 
-def draw(result: Occlusion, rows: int = 6, title: str = "") -> Figure:
+def draw(result: Occlusion, rows: int = 6, *, title: str = "", axes: Axes | None = None) -> Figure:
     """Per image: the patch where the class is weakest; the feature map's activation; the strongest unit's projection;
     the class probability; the most probable class.
 
@@ -35,13 +37,14 @@ def draw(result: Occlusion, rows: int = 6, title: str = "") -> Figure:
         result: The occlusion.
         rows: Maximum number of images shown.
         title: The figure's title.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
     count = min(rows, len(result.targets))
     if count < 1:
         raise InputError(f"a figure shows 1 image or more, not {rows}")
     tall = result.projection.images.shape[2] / result.projection.images.shape[3]
     size = (5 * INCHES + 2.6, count * (INCHES * min(2.0, max(0.5, tall)) + 0.45) + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = canvas(size, axes)
     grid = figure.subplots(count, 5, squeeze=False)
     for n in range(count):
         _row(figure, grid[n], result, n)

@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -33,6 +34,7 @@ from deconvviz.arguments import (
     whole_from,
 )
 from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas, panel
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
 from deconvviz.results.words import counted
@@ -115,7 +117,13 @@ def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, title=TEXT)
 def projection_grid(
-    projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, title: str = ""
+    projection: Projection,
+    columns: int | None = None,
+    *,
+    scale: str = "each",
+    crop: bool = True,
+    title: str = "",
+    axes: Axes | None = None,
 ) -> Figure:
     """Every unit of a projection next to its image patch, labelled by channel and activation.
 
@@ -125,11 +133,14 @@ def projection_grid(
         scale: "each" for one scale per picture, or "shared".
         crop: Whether to crop to the receptive field; units at the border are padded with white.
         title: The figure's title.
+        axes: Where to draw instead of in a figure of its own.
     """
     pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
     labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
     where = projection.provenance
-    return _tile_figure(pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels)
+    return _tile_figure(
+        pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels, axes=axes
+    )
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
@@ -176,8 +187,16 @@ def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]], *,
 
 
 @takes(reconstructions=list_of(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
-def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str = "") -> Figure:
-    """Images and their reconstructions from whole layers: one row per image, one column per layer."""
+def reconstruction_strip(
+    reconstructions: Sequence[Reconstruction], title: str = "", *, axes: Axes | None = None
+) -> Figure:
+    """Images and their reconstructions from whole layers: one row per image, one column per layer.
+
+    Args:
+        reconstructions: One or more, of the same images.
+        title: The figure's title.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
+    """
     if not reconstructions:
         raise InputError("there is no reconstruction to show; give at least one")
     names = [reconstruction.provenance.layer for reconstruction in reconstructions]
@@ -189,30 +208,39 @@ def reconstruction_strip(reconstructions: Sequence[Reconstruction], title: str =
     columns = [("input", [as_rgb(image) for image in reconstructions[0].images])]
     for name, reconstruction in zip(names, reconstructions, strict=True):
         columns.append((name, [signed_as_rgb(pixels) for pixels in reconstruction.pixels]))
-    return _strip(columns, title)
+    return _strip(columns, title, axes)
 
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
-def attribution_strip(image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "") -> Figure:
-    """An image (C, H, W) and its attributions by several methods, each on its own symmetric scale."""
+def attribution_strip(
+    image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "", axes: Axes | None = None
+) -> Figure:
+    """An image (C, H, W) and its attributions by several methods, each on its own symmetric scale.
+
+    Args:
+        image: The image.
+        attributions: The attributions (C, H, W) by name.
+        title: The figure's title.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
+    """
     shown = [
         (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
         for name, attribution in attributions.items()
     ]
-    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title)
+    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes)
 
 
-def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str) -> Figure:
+def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None) -> Figure:
     """Named columns of pictures (H, W, 3), one row each."""
     rows = max(len(pictures) for _, pictures in columns)
-    figure = Figure(figsize=(1.7 * len(columns), 1.7 * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, len(columns), squeeze=False)
+    figure = canvas((1.7 * len(columns), 1.7 * rows + 0.5), axes)
+    grid = figure.subplots(rows, len(columns), squeeze=False)
     for column, (name, pictures) in enumerate(columns):
-        axes[0, column].set_title(name, fontsize=9)
+        grid[0, column].set_title(name, fontsize=9)
         for row in range(rows):
-            axes[row, column].axis("off")
+            grid[row, column].axis("off")
             if row < len(pictures):
-                axes[row, column].imshow(pictures[row].numpy(), interpolation="nearest")
+                grid[row, column].imshow(pictures[row].numpy(), interpolation="nearest")
     if title:
         figure.suptitle(title)
     return figure
@@ -222,29 +250,41 @@ def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str) -> Figur
 
 
 @takes(curves=instance("LearningCurves", LearningCurves), title=TEXT)
-def learning_curves(curves: LearningCurves, title: str = "") -> Figure:
-    """Loss and accuracy on training and validation images per epoch, with the diagnosis below."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+def learning_curves(curves: LearningCurves, title: str = "", *, axes: Axes | None = None) -> Figure:
+    """Loss and accuracy on training and validation images per epoch, with the diagnosis below.
+
+    Args:
+        curves: The curves.
+        title: The figure's title.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
+    """
+    figure = canvas((9, 3.8), axes)
     left, right = figure.subplots(1, 2)
-    for axes, name, train, validation in (
+    for part, name, train, validation in (
         (left, "loss", curves.train_loss, curves.validation_loss),
         (right, "accuracy", curves.train_accuracy, curves.validation_accuracy),
     ):
-        axes.plot(curves.epochs, train, "o-", ms=3, label="training")
-        axes.plot(curves.epochs, validation, "s--", ms=3, label="validation")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
+        part.plot(curves.epochs, train, "o-", ms=3, label="training")
+        part.plot(curves.epochs, validation, "s--", ms=3, label="validation")
+        part.set(xlabel="epoch", ylabel=name)
+        part.xaxis.set_major_locator(MaxNLocator(integer=True))
+        part.grid(alpha=0.3)
+        part.legend(loc="upper right" if name == "loss" else "lower right")
     figure.supxlabel(curves.diagnosis, fontsize=9, wrap=True)
     figure.suptitle(title)
     return figure
 
 
 @takes(top=instance("a TopActivations", TopActivations), title=TEXT)
-def firing_rates(top: TopActivations, title: str = "") -> Figure:
-    """How often the channels of each layer fire, sorted; and how many are dead or fire on every image."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+def firing_rates(top: TopActivations, title: str = "", *, axes: Axes | None = None) -> Figure:
+    """How often the channels of each layer fire, sorted; and how many are dead or fire on every image.
+
+    Args:
+        top: The result of a scan.
+        title: The figure's title.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
+    """
+    figure = canvas((9, 3.8), axes)
     left, right = figure.subplots(1, 2)
     colours = matplotlib.colormaps["viridis"](torch.linspace(0, 0.9, len(top.layers)).numpy())
     for (layer, statistics), colour in zip(top.statistics.items(), colours, strict=True):
@@ -259,9 +299,9 @@ def firing_rates(top: TopActivations, title: str = "") -> Figure:
     right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
     right.set_yticklabels(top.layers, fontsize=max(4, min(8, 200 // len(top.layers))))
     right.invert_yaxis()
-    right.legend(fontsize=8)
+    right.legend(loc="upper right", fontsize=8)
     if len(top.layers) <= 8:
-        left.legend(fontsize=8)
+        left.legend(loc="upper right", fontsize=8)
     figure.suptitle(title or f"{counted(top.count, 'image')} of {top.provenance.dataset}")
     return figure
 
@@ -312,7 +352,14 @@ def tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int 
     return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap=gap), enlarge)
 
 
-def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: Sequence[str] | None = None) -> Figure:
+def _tile_figure(
+    tiles: list[Tensor],
+    columns: int | None,
+    title: str,
+    labels: Sequence[str] | None = None,
+    *,
+    axes: Axes | None = None,
+) -> Figure:
     """Tiles with a label above each: given, or its number."""
     enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
@@ -322,17 +369,14 @@ def _tile_figure(tiles: list[Tensor], columns: int | None, title: str, labels: S
     texts = labels or [str(number) for number in range(len(tiles))]
     inches = max(0.7, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
     headroom, gap = round(0.16 / inches * width), round(0.06 / inches * width)
-    figure = Figure(
-        figsize=(columns * inches * (1 + gap / width) + 0.2, rows * inches * (height + headroom + gap) / width + 0.4),
-        layout="constrained",
-    )
-    axes = figure.subplots()
+    size = columns * inches * (1 + gap / width) + 0.2, rows * inches * (height + headroom + gap) / width + 0.4
+    figure, shown = panel(size, axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
-    axes.imshow(sheet.numpy())
+    shown.imshow(sheet.numpy())
     for number, text in enumerate(texts):
         x = (number % columns) * (width + gap) + gap + width / 2
         y = (number // columns) * (height + headroom + gap) + gap + headroom - 0.01 / inches * width
-        axes.text(x, y, text, ha="center", va="bottom", fontsize=6)
-    axes.axis("off")
-    axes.set_title(title, fontsize=10)
+        shown.text(x, y, text, ha="center", va="bottom", fontsize=6)
+    shown.axis("off")
+    shown.set_title(title, fontsize=10)
     return figure

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from torch import Tensor
 
 from deconvviz.arguments import TEXT, list_of, takes
 from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, same_size, tile_image, unit_tiles
 from deconvviz.images import tiled
 from deconvviz.results import Projection, TopProjections
@@ -45,7 +49,12 @@ def top_image(
 
 @takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, title=TEXT)
 def top_grid(
-    projections: Sequence[Projection], columns: int | None = None, *, scale: str = "each", title: str = ""
+    projections: Sequence[Projection],
+    columns: int | None = None,
+    *,
+    scale: str = "each",
+    title: str = "",
+    axes: Axes | None = None,
 ) -> Figure:
     """The strongest units of channels: projections on the left, patches on the right, in order of strength.
 
@@ -54,24 +63,25 @@ def top_grid(
         columns: Channels per row; None for up to three.
         scale: "each" for one scale per picture, or "shared".
         title: The figure's title; by default the layer, the style and how the pictures are scaled.
+        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
     blocks = _blocks(projections, scale, sharp=True)
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)
     height, width = blocks[0][0].shape[:2]
-    figure = Figure(figsize=(across * (2 * SQUARE + 0.25), rows * (SQUARE * height / width + 0.35) + 0.5))
-    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
-    axes = figure.subplots(rows, 2 * across, squeeze=False)
-    for square in axes.flat:
+    size = across * (2 * SQUARE + 0.25), rows * (SQUARE * height / width + 0.35) + 0.5
+    figure = canvas(size, axes, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01))
+    squares = figure.subplots(rows, 2 * across, squeeze=False)
+    for square in squares.flat:
         square.axis("off")
     shown = [projection for projection in projections if projection.units]
     for number, (projection, pair) in enumerate(zip(shown, blocks, strict=True)):
         row, column = divmod(number, across)
         for part, block in enumerate(pair):
-            axes[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
+            squares[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
         strongest = max(unit.activation for unit in projection.units)
         label = f"channel {projection.units[0].channel}, strongest {strongest:.3g}"
-        axes[row, 2 * column].set_title(label, fontsize=9, loc="left")
+        squares[row, 2 * column].set_title(label, fontsize=9, loc="left")
     figure.suptitle(title or _words(projections[0], scale), fontsize=11)
     return figure
 
@@ -111,5 +121,5 @@ def _blocks(projections: Sequence[Projection], scale: str, sharp: bool) -> list[
 
 
 @draw.register
-def _(top: TopProjections, columns: int | None = None, scale: str = "each", title: str = "") -> Figure:
-    return top_grid([channel.projection for channel in top], columns, scale=scale, title=title)
+def _(top: TopProjections, columns: int | None = None, **options: Any) -> Figure:
+    return top_grid([channel.projection for channel in top], columns, **options)

@@ -31,6 +31,7 @@ from deconvviz.projection.half_precision import WideTape, widened
 from deconvviz.recording.detached import detaches, stopping
 from deconvviz.recording.isolation import check_threads
 from deconvviz.recording.tape import Kept, Operation, Tape, Value
+from deconvviz.results.words import agreeing
 
 WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time
 
@@ -248,9 +249,9 @@ def _step(operation: Operation, tape: Tape, samples: Tensor | None, **options: A
 
 def refuse_arrived(signal: Tensor) -> None:
     """Raise InputError for a signal that is not finite where it arrives."""
+    bad = int((~torch.isfinite(signal)).sum())
     raise InputError(
-        f"the projection at the input holds {int((~torch.isfinite(signal)).sum())} values that are NaN or "
-        f"infinite: "
+        f"the projection at the input holds {bad} {agreeing(bad, 'value that is', 'values that are')} NaN or infinite: "
         f"a derivative on the way is not finite, or a number too large for {signal.dtype}; look at a layer nearer "
         f"to the input, or give model and input in a wider type, such as model.double() makes"
     )

@@ -18,6 +18,7 @@ from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.tape import Layer, mapped, paths
+from deconvviz.results.words import agreeing
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def check_finite(tensor: Tensor, name: str = "the input") -> None:
 def refuse_not_finite(tensor: Tensor, name: str = "the input") -> None:
     """Raise InputError for a tensor that holds NaN or infinity."""
     bad = int((~torch.isfinite(tensor)).sum())
-    raise InputError(f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; none may be")
+    values = agreeing(bad, "value that is", "values that are")
+    raise InputError(f"{name} holds {bad} {values} NaN or infinite, of {tensor.numel()}; none may be")
 
 
 def check_dense(tensor: Tensor, name: str) -> None:

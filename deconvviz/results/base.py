@@ -55,19 +55,25 @@ class Result:
     def __init_subclass__(cls) -> None:
         kind(cls)  # before `dataclass`, which keeps the `__repr__` that it finds
 
-    def figure(self, **options: Any) -> Any:
-        """The result as a matplotlib Figure.
+    def figure(self, *, axes: Any = None, **options: Any) -> Any:
+        """The result as a matplotlib Figure, which a notebook shows. It is not registered with pyplot.
 
         Args:
+            axes: Axes of a figure of your own, to draw there instead. If the result has several panels, they stand
+                there together, laid out for that place, and its axis is hidden.
             **options: Options of the function in `deconvviz.figures` that draws this type of result.
+
+        Returns:
+            The new figure, or `axes`.
         """
-        figure = importlib.import_module(self.drawn_by).draw(self, **options)
-        for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are not formulas
+        drawn = importlib.import_module(self.drawn_by).draw(self, axes=axes, **options)
+        shown = axes if axes is not None and drawn is axes.figure else drawn
+        for text in shown.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are not formulas
             if text.get_wrap():  # matplotlib always measures wrapped lines as formulas
                 text.set_text(text.get_text().replace("$", r"\$"))
             else:
                 text.set_parse_math(False)
-        return figure
+        return drawn if axes is None else axes
 
     def add_to_tensorboard(self, writer: Any, tag: str = "", *, step: int | None = None, **options: Any) -> None:
         """Send the figure to a TensorBoard writer as an image.
@@ -85,11 +91,13 @@ class Result:
         writer.add_image(named, pixels.permute(2, 0, 1), step)
 
     def _png(self, **options: Any) -> bytes:
-        picture = io.BytesIO()
-        self.figure(**options).savefig(picture, format="png", bbox_inches="tight")
-        return picture.getvalue()
+        return self.figure(**options)._repr_png_()  # type: ignore[no-any-return]
 
-    def _repr_html_(self) -> str:
+    def _repr_png_(self) -> bytes | None:
+        """The figure for a notebook; None if `_repr_html_` holds it, next to tables."""
+        return None if hasattr(self, "_repr_html_") else self._png()
+
+    def _picture_element(self) -> str:
         encoded = base64.b64encode(self._png()).decode()
         return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{encoded}">'
 
@@ -162,7 +170,7 @@ class Finding(Tabular):
 
     def _repr_html_(self) -> str:
         said = html.escape(self.verdict)
-        return f"{as_html(as_rows(self.table()))}{super()._repr_html_()}<p>{said}</p>"
+        return f"{as_html(as_rows(self.table()))}{self._picture_element()}<p>{said}</p>"
 
 
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:

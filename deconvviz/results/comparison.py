@@ -107,4 +107,4 @@ class Comparison(Tabular):
 
     def _repr_html_(self) -> str:
         said = "".join(f"<p>{html.escape(line)}</p>" for line in self.settings)
-        return super()._repr_html_() + "".join(map(as_html, self._tables())) + said
+        return self._picture_element() + "".join(map(as_html, self._tables())) + said

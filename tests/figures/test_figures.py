@@ -127,7 +127,7 @@ def test_every_result_has_a_figure_and_shows_itself_in_a_notebook():
     )
     for result in (net.project(x, "output"), net.reconstruct(x, "output"), curves):
         assert len(np.unique(rendered(result.figure()))) > 10
-        assert result._repr_html_().startswith("<img alt=")
+        assert result._repr_png_().startswith(b"\x89PNG")
     guided = dv.DeconvNet(net.model, "guided")
     strip = figures.reconstruction_strip([one.reconstruct(x, "output") for one in (net, guided)])
     assert [axes.get_title() for axes in strip.axes] == ["input", "output, deconvnet", "output, guided", "", "", ""]

@@ -190,7 +190,7 @@ def test_several_inputs_by_place_and_by_name(x):
     assert torch.equal(by_place.pixels, by_name.others["[image]"])
     assert torch.equal(by_place.others["[1]"], by_name.pixels)
     assert set(net.reconstruct((x, mask), "last").others) == {"[1]"}
-    with pytest.raises(InputError, match=r"argument \[1\] holds 1 values that are NaN or infinite, of 448"):
+    with pytest.raises(InputError, match=r"argument \[1\] holds 1 value that is NaN or infinite, of 448"):
         net.project((x, torch.where(mask == mask.max(), torch.nan, mask)), "last", channel=0)
     with pytest.raises(InputError, match="no floating-point tensor among the arguments"):
         net.project((3, "a"), "last", channel=0)

@@ -109,7 +109,7 @@ BAD_CALLS = {
     "infinity": (
         lambda net, x: net.project(torch.where(x == x.max(), torch.inf, x), "stem", channel=0),
         InputError,
-        "holds 1 values that are NaN or infinite, of 1170; none may be",
+        "holds 1 value that is NaN or infinite, of 1170; none may be",
     ),
     "a number": (
         lambda net, x: net.project(3, "stem", channel=0),

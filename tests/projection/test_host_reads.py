@@ -74,7 +74,7 @@ def test_a_reconstruction_and_the_strongest_positions_take_two_reads_as_well():
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"), [("image", "the input holds 1 values that are NaN"), ("weight", "activations of layer '4'")]
+    ("broken", "message"), [("image", "the input holds 1 value that is NaN"), ("weight", "activations of layer '4'")]
 )
 def test_what_is_not_finite_is_refused_all_the_same(broken, message):
     with pretending("cuda") as device:

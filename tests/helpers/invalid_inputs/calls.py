@@ -100,7 +100,7 @@ CASES: list[Case] = [
             f"{name} among the numbers",
             whole_input(torch.where(x() == x().max(), value, x())),
             InputError,
-            "the input holds 1 values that are NaN or infinite, of 384; none may be",
+            "the input holds 1 value that is NaN or infinite, of 384; none may be",
         )
         for name, value in (("NaN", NAN), ("infinity", float("inf")), ("minus infinity", float("-inf")))
     ),
