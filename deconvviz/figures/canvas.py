@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from deconvviz.arguments import checked_as, instance, optional
 
-AXES = optional(instance("an Axes of matplotlib", Axes))
+GIVEN_AXES = optional(instance("an Axes of matplotlib", Axes))
 
 
 class ShownFigure(Figure):
@@ -52,7 +52,7 @@ def canvas(size: tuple[float, float], axes: Axes | None, *, layout: Any = "const
         axes: Axes of the caller's, or None.
         layout: The layout of the panels.
     """
-    checked_as(AXES, "axes", axes)
+    checked_as(GIVEN_AXES, "axes", axes)
     figure = ShownFigure(figsize=size, layout=layout)
     if axes is not None:
         figure.patch.set_visible(False)
@@ -63,7 +63,7 @@ def canvas(size: tuple[float, float], axes: Axes | None, *, layout: Any = "const
 
 def panel(size: tuple[float, float], axes: Axes | None) -> tuple[Figure, Axes]:
     """A figure of one panel, and the panel: a new one of a size in inches, or `axes`."""
-    checked_as(AXES, "axes", axes)
+    checked_as(GIVEN_AXES, "axes", axes)
     if axes is None:
         figure = ShownFigure(figsize=size, layout="constrained")
         return figure, figure.subplots()
