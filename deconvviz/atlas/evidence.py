@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.errors import DependencyError, InputError
-from deconvviz.evidence.deletion import UnitsInImages, gains
+from deconvviz.evidence.curves import UnitsInImages, gains
 from deconvviz.evidence.metrics import FieldRanges, heatmap, library
 from deconvviz.evidence.randomisation import randomise, weights_of
 from deconvviz.evidence.selectivity import likeness, strongest_at

@@ -24,7 +24,7 @@ from deconvviz.captum.methods import INTEGRATION_STEPS, OF_A_CLASS, OF_A_NEURON,
 from deconvviz.captum.remarks import remark_on
 from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, UnitScores
 from deconvviz.errors import InputError
-from deconvviz.evidence.methods import method_names
+from deconvviz.evidence.methods import BASELINES, method_names
 from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library, overlap, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
@@ -63,7 +63,8 @@ def compare(
         channel: Channel of the unit; None for the strongest one.
         position: Position of the unit, as for `DeconvNet.project`.
         methods: Names of some methods; None for all. For a class these are "deconvnet", "guided" and
-            `deconvviz.captum.methods.OF_A_CLASS`, for a unit the same two and `deconvviz.captum.methods.OF_A_NEURON`.
+            `deconvviz.captum.methods.OF_A_CLASS`, for a unit the same two and `deconvviz.captum.methods.OF_A_NEURON`;
+            for both also the baselines `deconvviz.evidence.BASELINES`, which know nothing about the network.
         preprocess: For a module, as `DeconvNet` takes it.
         progress: Show a bar.
 
@@ -76,7 +77,7 @@ def compare(
     net = _handle(model, preprocess)
     image = _one_image(inputs, net)
     name = _layer_of_unit(net, target, layer, channel)
-    every = [*OWN_STYLES, *(OF_A_CLASS if name == "output" else OF_A_NEURON)]
+    every = [*OWN_STYLES, *(OF_A_CLASS if name == "output" else OF_A_NEURON), *BASELINES]
     chosen = method_names(methods, every, every)
     trace = net.trace(image, name)
     unit, index = _unit(trace, name, target if layer is None else channel, position)
@@ -258,7 +259,7 @@ def _settings(image: Tensor, cam: str) -> tuple[str, ...]:
         f"input. Sensitivity (Captum's, the largest): {SHIFTS} samples within as much. Seed {SEED}.",
         "Deletion (lower is better) and insertion (higher is better) measure the unit's activation as the "
         "pixels ranked first are replaced by zeros, or inserted into zeros, within the receptive field: see "
-        "docs/evidence.md.",
+        "docs/evidence.md. Pixels are ranked by absolute attributions, by signed ones, and by attribution times image.",
         f"Baselines are zero; integrated gradients in {INTEGRATION_STEPS} steps; "
         f"occlusion by {height} x {width} pixels; "
         f"Saliency keeps its sign; Grad-CAM is that of layer {cam or '(none has positions)'}.",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deconvviz.captum.attribution import NeuronDeconvNetAttribution
 from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, Method, aimed, grad_cam, run_method
+from deconvviz.evidence.methods import BASELINES
 from deconvviz.net import DeconvNet
 from deconvviz.results import Unit
 
@@ -35,10 +36,15 @@ class ExplainedUnit:
 
     def explain(self, name: str) -> Explain:
         """A method, ready to explain the unit on any image."""
+        if name in BASELINES:
+            return lambda x: BASELINES[name](self.net.model, x, self.unit.layer, self._places(x)).to(x).expand_as(x)
         if name in OWN_STYLES:
             method = NeuronDeconvNetAttribution(self.net.model, self.unit.layer, style=name)
             return lambda x: method.attribute(x, self.index).contiguous()
         return self._by_captum({**OF_A_NEURON, **OF_A_CLASS}[name])
+
+    def _places(self, x: Tensor) -> list[tuple[int, tuple[int, ...]]]:
+        return [(self.unit.channel, self.unit.position)] * len(x)
 
     def _by_captum(self, method: Method) -> Explain:
         return partial(run_method, method, aimed(self.net.model, self.unit.layer, self.index, self.cam_layer))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor
 
 from deconvviz.captum.explained_unit import ExplainedUnit
 from deconvviz.captum.methods import aimed
-from deconvviz.evidence.deletion import areas
-from deconvviz.evidence.methods import Judged
-from deconvviz.evidence.metrics import cut, heatmap
+from deconvviz.evidence.curves import Curves, steps_of
+from deconvviz.evidence.methods import BASELINES, RANKINGS, Judged, ranked_by, rankings
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.random_state import forked
 
 SEED = 0
 NOISE = 0.1  # standard deviation of infidelity's noise and radius of sensitivity's, in standard deviations of the input
 NOISES, SHIFTS = 32, 3  # how many of them
+CURVE_STEPS = 16  # of deletion and insertion
 
 
 class UnitScores:
@@ -25,7 +28,7 @@ class UnitScores:
     def __init__(self, unit: ExplainedUnit) -> None:
         self.unit = unit
         self._noise = NOISE * float(unit.image.std())
-        self._areas: dict[str, tuple[Tensor, Tensor]] = {}
+        self._areas: dict[str, dict[str, dict[str, float]]] = {}
 
     def score(self, score: str, name: str) -> float:
         """A score, one of `SCORES`, of a method; random numbers start from the same seed for each.
@@ -66,26 +69,36 @@ class UnitScores:
         )
         return score
 
-    def deletion(self, name: str) -> Tensor:
-        """Area under the unit's activation as the pixels ranked first are deleted."""
-        return self._deletion_and_insertion(name)[0]
+    def area(self, name: str, score: str, ranking: str) -> float:
+        """Area under the unit's activation as the pixels ranked first are deleted or inserted (`score`).
 
-    def insertion(self, name: str) -> Tensor:
-        """Area under the unit's activation as the pixels ranked first are inserted."""
-        return self._deletion_and_insertion(name)[1]
-
-    def _deletion_and_insertion(self, name: str) -> tuple[Tensor, Tensor]:
+        A baseline has one ranking, the first.
+        """
+        if name in BASELINES and ranking != RANKINGS[0]:
+            return math.nan
         if name not in self._areas:
-            net, image, unit = self.unit.net, self.unit.image, self.unit.unit
-            judged = Judged(net, image, unit.layer, unit.channel, unit.position)
-            heat = cut(heatmap(self.unit.attributions(name))[0], judged.box(0))
-            self._areas[name] = areas(judged, [heat])
-        return self._areas[name]
+            net, unit = self.unit.net, self.unit.unit
+            judged = Judged(net, self.unit.image, unit.layer, unit.channel, unit.position)
+            curves = Curves(torch.zeros_like(judged.x), steps_of(CURVE_STEPS), CURVE_STEPS)
+            picture, image = (judged.cut(each[0], 0) for each in (self.unit.attributions(name), judged.x))
+            for by, heat in rankings(picture, image).items():
+                both = (torch.trapezoid(curve, curves.fractions) for curve in curves.of(judged, 0, heat))
+                self._areas.setdefault(name, {})[by] = dict(
+                    zip(("deletion", "insertion"), map(float, both), strict=True)
+                )
+        return self._areas[name][ranking][score]
 
 
-SCORES = {
+def _area_score(score: str, ranking: str) -> Callable[[UnitScores, str], float]:
+    return lambda scores, name: scores.area(name, score, ranking)
+
+
+SCORES: dict[str, Callable[[UnitScores, str], Tensor | float]] = {
     "infidelity": UnitScores.infidelity,
     "sensitivity": UnitScores.sensitivity,
-    "deletion": UnitScores.deletion,
-    "insertion": UnitScores.insertion,
+    **{
+        ranked_by(score, ranking): _area_score(score, ranking)
+        for ranking in RANKINGS
+        for score in ("deletion", "insertion")
+    },
 }

@@ -17,7 +17,7 @@ from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, W
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import blank_pictures, too_few
-from deconvviz.evidence.methods import BASELINES, Attribution, Judged, chosen_methods, share_score
+from deconvviz.evidence.methods import BASELINES, RIVALS, Attribution, Judged, chosen_methods, share_score
 from deconvviz.evidence.metrics import enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.intervals import FEWEST, LEVEL, binomial_tail, holm, paired_difference
@@ -29,6 +29,7 @@ from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
 from deconvviz.results.evidence import Localisation, Score
 from deconvviz.results.summary import summary
+from deconvviz.results.words import listing
 
 DIGIT_SIDE = 28  # pixels of a digit
 
@@ -47,7 +48,8 @@ def localisation(
 ) -> Localisation:
     """The share of images on which the pixel that a method ranks first lies in the known object.
 
-    An edge detector and a random pixel are added as baselines. Blank pictures are left out and counted.
+    The brightest pixel, the strongest edge, the centre and a random pixel are added as baselines. Blank pictures are
+    left out and counted.
 
     Args:
         net: The network.
@@ -112,21 +114,24 @@ def _verdict(found: Mapping[str, Tensor], chance: float) -> str:
     hits = {name: share_score(values) for name, values in found.items()}
     names = [name for name in found if name not in BASELINES]
     tests = [_against_chance(hits[name], chance) for name in names]
-    tests += [paired_difference(found[name], found["edges"]).p for name in names]
+    rivals = [rival for rival in RIVALS if rival in found and not math.isnan(hits[rival].mean)]
+    tests += [paired_difference(found[name], found[rival]).p for name in names for rival in rivals]
     adjusted = holm(tests)
-    said, images = [], len(found["edges"])
+    against_rivals = iter(adjusted[len(names) :])
+    said, images = [], len(found["random"])
     for place, name in enumerate(names):
+        better = [rival for rival in rivals if next(against_rivals) <= LEVEL and hits[name].mean > hits[rival].mean]
         score = hits[name]
         if not enough(score.images, images):
             said.append(blank_pictures(name, score.images, images))
             continue
         left = "" if score.images == images else f" (without {images - score.images} on which its picture is blank)"
-        surely = adjusted[place] <= LEVEL
-        than_edges = adjusted[len(names) + place] <= LEVEL and score.mean > hits["edges"].mean
-        means = _means(score, chance, surely, than_edges) if score.images >= FEWEST else too_few(score.images)
+        others = [RIVALS[rival] for rival in rivals if rival not in better]
+        means = (
+            _means(score, chance, adjusted[place] <= LEVEL, others) if score.images >= FEWEST else too_few(score.images)
+        )
         said.append(f"{name} points at the object on {score.mean:.0%} of the images{left}, {means}")
-    edges = hits["edges"].mean
-    beside = "" if math.isnan(edges) else f"edges {edges:.0%}, "
+    beside = "".join(f"{RIVALS[rival]} {hits[rival].mean:.0%}, " for rival in rivals)
     return f"{'; '.join(said)} ({beside}a random pixel {chance:.0%})."
 
 
@@ -140,13 +145,13 @@ def _against_chance(hits: Score, chance: float) -> float:
     )
 
 
-def _means(hits: Score, chance: float, surely: bool, than_edges: bool) -> str:
-    """surely: whether chance would do this at most once in 20 times; than_edges: whether edges do surely worse."""
+def _means(hits: Score, chance: float, surely: bool, others: Sequence[str]) -> str:
+    """surely: whether chance would do this at most once in 20 times; others: baselines that do not surely do worse."""
     if not surely:
         return "which chance would do, too"
     if hits.mean < chance:
         return "far below chance: the network reads elsewhere"
-    return "better than the edge detector" if than_edges else "better than chance, but no better than the edge detector"
+    return f"better than chance, but no better than {listing(others)}" if others else "better than every baseline"
 
 
 # The built-in benchmark

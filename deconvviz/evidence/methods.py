@@ -1,7 +1,8 @@
 """Attribution methods, as functions of a model, images, and one unit per image.
 
 Any function with the arguments of `Attribution` is a method. This module provides projections in the three styles, and
-two baselines that a picture should beat: noise, and an edge detector that knows nothing about the network.
+baselines that know nothing about the network and that a picture should beat: the image's own brightness, its edges, the
+centre of the receptive field, and noise.
 """
 
 from __future__ import annotations
@@ -58,12 +59,38 @@ def edge_detector(model: nn.Module, x: Tensor, layer: str, places: Sequence[Chan
     return edges(x)
 
 
+def brightness(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
+    """The image itself: the mean over its channels, above that of its darkest pixel."""
+    grey = x.detach().double().cpu().mean(1, keepdim=True)
+    return grey - grey.flatten(1).amin(1).view(-1, 1, 1, 1)
+
+
+def centre(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
+    """How near a pixel is to the centre of the unit's receptive field, from 1 to 0 at its corners."""
+    trace = DeconvNet(model).trace(x[:1], layer)
+    where = [(channel, *position) for channel, position in places]
+    boxes = torch.from_numpy(receptive_fields(trace.tape, trace.layer(layer).value, where))
+    away = torch.zeros(len(boxes), 1, *x.shape[2:], dtype=torch.float64)
+    for axis, length in enumerate(x.shape[2:]):
+        first, last = boxes[:, axis, 0, None].double(), boxes[:, axis, 1, None].double()
+        share = (torch.arange(length) + 0.5 - (first + last) / 2) / (last - first).clamp(min=1)
+        away += share.square().view(len(boxes), 1, *(length if each == axis else 1 for each in range(2)))
+    return (1 - (2 * away).sqrt()).clamp(min=0)
+
+
 METHODS: Mapping[str, Attribution] = {
     "deconvnet": Projected("deconvnet"),
     "guided": Projected("guided"),
     "gradient": Projected("gradient"),
 }
-BASELINES: Mapping[str, Attribution] = {"edges": edge_detector, "random": noise}
+BASELINES: Mapping[str, Attribution] = {
+    "brightness": brightness,
+    "edges": edge_detector,
+    "centre": centre,
+    "random": noise,
+}
+RIVALS = {"brightness": "brightness", "edges": "edges", "centre": "the centre"}  # baselines beside chance, and words
+RANKINGS = ("absolute", "signed", "times image")
 
 
 def chosen_methods(methods: Iterable[str] | Mapping[str, Attribution] | None) -> dict[str, Attribution]:
@@ -99,6 +126,8 @@ class Judged:
         places: Channel and position of each unit.
         units: The units with their activations.
         boxes: (N, spatial axes, 2), the units' receptive fields; nothing outside is compared.
+        of_channels: Whether channels were given.
+        position: The position as it was given.
     """
 
     def __init__(
@@ -115,7 +144,8 @@ class Judged:
             raise InputError(f"layer {layer!r} does not have channels behind the batch axis, as evidence needs")
         strongest = activations.flatten(2).amax(2) if activations.ndim > 2 else activations
         channels = one_each(strongest.argmax(1) if channel is None else channel, len(activations), "channel")
-        position = once(position)
+        self.of_channels, self.position = channel is not None, once(position)
+        position = self.position
         parts = [
             choose_units(LayerActivations(layer, activations[n : n + 1]), number, position).units[0]
             for n, number in enumerate(channels)
@@ -149,12 +179,46 @@ class Judged:
             raise InputError(
                 f"an attribution method returns pixels {tuple(images.shape)}, and this one {tuple(pixels.shape)}"
             )
-        boxes = [tuple(slice(first, last) for first, last in self.box(n)) for n in range(len(images))]
-        return [picture[(slice(None), *box)] for picture, box in zip(pixels, boxes, strict=True)]
+        return [self.cut(picture, n) for n, picture in enumerate(pixels)]
+
+    def cut(self, picture: Tensor, n: int) -> Tensor:
+        """The part of a picture (C, ...) inside the receptive field of image n's unit."""
+        return picture[(slice(None), *(slice(first, last) for first, last in self.box(n)))]
+
+    def again(self, model: nn.Module, rows: Sequence[int]) -> Judged:
+        """The units that the same arguments choose in another model, on some of the images."""
+        channels = [self.places[row][0] for row in rows] if self.of_channels else None
+        net = DeconvNet(model, self.net.style, preprocess=self.net.preprocess)
+        return Judged(net, self.x[list(rows)], self.layer, channels, self.position)
 
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
         """A method's heatmap of each image, cropped to the unit's receptive field."""
         return [heatmap(picture[None])[0] for picture in self.pictures(method, model)]
+
+
+def rankings(picture: Tensor, image: Tensor) -> dict[str, Tensor]:
+    """The three rankings of pixels by a signed picture (C, H, W) of an image of that shape: a heatmap for each.
+
+    Pixels come first by the absolute picture, by the signed one, or by picture times image (`RANKINGS`), each summed
+    over channels.
+
+    Example:
+        >>> ranked = rankings(torch.tensor([[[-3.0, 1.0, 2.0]]]), torch.tensor([[[-1.0, 2.0, 0.0]]]))
+        >>> {name: heat.tolist() for name, heat in ranked.items()}
+        {'absolute': [[3.0, 1.0, 2.0]], 'signed': [[-3.0, 1.0, 2.0]], 'times image': [[3.0, 2.0, 0.0]]}
+    """
+    shown, seen = picture.detach().double().cpu(), image.detach().double().cpu()
+    seen = seen if len(shown) == len(seen) else seen.mean(0, keepdim=True)  # a map without colours
+    return dict(zip(RANKINGS, (shown.abs().sum(0), shown.sum(0), (shown * seen).sum(0)), strict=True))
+
+
+def ranked_by(method: str, ranking: str) -> str:
+    """The name of a method's ranking in results: that of the method, if it is by the absolute picture.
+
+    >>> ranked_by("guided", "absolute"), ranked_by("guided", "times image")
+    ('guided', 'guided, times image')
+    """
+    return method if ranking == RANKINGS[0] else f"{method}, {ranking}"
 
 
 def mean_score(values: Sequence[float] | Tensor) -> Score:

@@ -178,7 +178,7 @@ def _verdict(found: Mapping[str, Controls], blank: Mapping[str, int], pairs: int
             said.append(f"{left_out}, and too few are left for a verdict")
             continue
         floor, judged = found[name].floor(), effects[name][0].size
-        means = f"it {_means(floor, image, unit)}" if judged >= FEWEST else too_few(judged)
+        means = f"the picture {_means(floor, image, unit)}" if judged >= FEWEST else too_few(judged)
         without = f" ({left_out} and {agreeing(blank[name], 'is', 'are')} left out)" if blank[name] else ""
         said.append(
             f"{name} pictures of different units on one image have a cosine of {floor.other_unit}, of one unit on two "

@@ -18,7 +18,7 @@ from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
 
-BASELINE_COLOURS = {"edges": "#8a6d3b", "random": "#777777"}
+BASELINE_COLOURS = {"brightness": "#d4a017", "edges": "#8a6d3b", "centre": "#b07aa1", "random": "#777777"}
 IMAGES_SHOWN = 8  # images of a benchmark, at most
 
 
@@ -59,10 +59,10 @@ def _quartile_band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **
 
 
 def _score_bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
-    colours = _colours(list(scores))
+    colours = _colours([name for name in scores if "," not in name])
     for place, (name, score) in enumerate(scores.items()):
         reach = None if np.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
-        axes.barh(place, score.mean, xerr=reach, color=colours[name], height=0.6, capsize=3)
+        axes.barh(place, score.mean, xerr=reach, color=colours[name.split(",")[0]], height=0.6, capsize=3)
     axes.set(yticks=range(len(scores)), xlabel=label)
     axes.set_yticklabels(list(scores))
     axes.invert_yaxis()
@@ -76,21 +76,22 @@ def _where(result: Deletion | Randomisation | Selectivity) -> str:
 
 @draw.register
 def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
-    figure, panels = _figure(
-        result, 2, f"Deletion and insertion: {_where(result)}, filled with {result.fill}", axes=axes
-    )
-    colours = _colours(list(result.deletion))
+    title = f"Deletion and insertion: {_where(result)}, filled with {result.fill}"
+    figure, panels = _figure(result, 3, title, height=4.6, axes=axes)
+    shown = [name for name in result.deletion if "," not in name]  # by the absolute picture, and baselines
+    colours = _colours(shown)
     for part, curves, scores, name, free in (
         (panels[0], result.deletion, result.deletion_scores, "deleted", "upper right"),
         (panels[1], result.insertion, result.insertion_scores, "inserted", "lower right"),
     ):
-        for method, values in curves.items():
-            style = "--" if method in BASELINE_COLOURS else "-"
+        for method in shown:
+            values, style = curves[method], "--" if method in BASELINE_COLOURS else "-"
             label = f"{method} {scores[method].mean:.2f}"
             _quartile_band(part, result.fractions.numpy(), values, label, colours[method], linestyle=style)
         part.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
         part.grid(alpha=0.3)
         part.legend(loc=free, fontsize=7, title="area under the curve", title_fontsize=7)
+    _score_bars(panels[2], result.insertion_scores, "insertion, by ranking (higher is better)")
     return figure
 
 

@@ -32,7 +32,9 @@ class Attributed:
 
     @property
     def by(self) -> str:
-        """The library that the method comes from."""
+        """The library that the method comes from; a baseline is no method."""
+        if self.name in ("brightness", "edges", "centre", "random"):
+            return "baseline"
         return "deconvviz" if self.name in ("deconvnet", "guided") else "Captum"
 
 

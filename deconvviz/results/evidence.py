@@ -76,12 +76,14 @@ class Deletion(Judgement):
         units: One unit per image.
         fill: What replaces a deleted pixel: a number, or "mean", "blur", "black", "grey" or "white".
         fractions: (steps,), the fraction of the pixels in the receptive field, from 0 to 1.
-        deletion: Per method (images, steps), the unit's activation: 1 on the whole image, 0 on the blank one. NaN if
-            the unit is no more active on the image than on the blank one, or if the method's picture is blank.
+        deletion: Per method and ranking ("guided" by absolute values, "guided, signed", "guided, times image") (images,
+            steps), the unit's activation: 1 on the whole image, 0 on the blank one. NaN if the unit is no more active
+            on the image than on the blank one, or if the method's picture is blank.
         insertion: The same for insertion.
         deletion_scores: Areas under the deletion curves. A random ranking scores 0.5 for a linear unit.
         insertion_scores: Areas under the insertion curves.
         gains: Insertion scores minus those of a random ranking of the same images.
+        controls: Per negative control ("untrained network", "lower layers kept", "another image"), each method's gain.
         verdict: What the scores mean, in words.
     """
 
@@ -94,6 +96,7 @@ class Deletion(Judgement):
     insertion_scores: dict[str, Score]
     gains: dict[str, Score]
     verdict: str
+    controls: dict[str, dict[str, Score]] = field(default_factory=dict)
 
     def table(self) -> list[dict[str, Any]]:
         return [
@@ -102,6 +105,7 @@ class Deletion(Judgement):
                 "deletion (lower is better)": score,
                 "insertion (higher is better)": self.insertion_scores[name],
                 "above random": self.gains[name],
+                **{control: scores.get(name) for control, scores in self.controls.items()},
             }
             for name, score in self.deletion_scores.items()
         ]

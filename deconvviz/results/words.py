@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun.
@@ -19,3 +21,12 @@ def agreeing(number: int, singular: str, plural: str) -> str:
     ('is', 'are')
     """
     return singular if number == 1 else plural
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words in a row, with "and" before the last.
+
+    >>> listing(["edges"]), listing(["edges", "brightness", "the centre"])
+    ('edges', 'edges, brightness and the centre')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -17,7 +17,7 @@ import deconvviz as dv
 from deconvviz.captum import comparison
 from deconvviz.captum.methods import OF_A_CLASS, OF_A_NEURON, aimed, run_method
 from deconvviz.errors import InputError, UnknownLayerError
-from deconvviz.evidence import deletion
+from deconvviz.evidence import BASELINES, deletion
 from tests.helpers.autograd_reference import relative_error, untouched
 from tests.helpers.comparison_networks import Functions, Modules, Reused, double, image
 from tests.helpers.small_networks import SharedReLU
@@ -42,7 +42,7 @@ def of_unit():
 
 def test_all_methods_of_a_class(of_class):
     model, x, found = of_class
-    assert [method.name for method in found.methods] == ["deconvnet", "guided", *OF_A_CLASS]
+    assert [method.name for method in found.methods] == ["deconvnet", "guided", *OF_A_CLASS, *BASELINES]
     assert all(method.pixels.shape == x.shape[1:] and method.seconds > 0 for method in found.methods)
     ours = dv.DeconvNet(model).project(x, "output", channel=2, seed="one").pixels
     assert relative_error(found["deconvnet"].pixels[None], ours) < 1e-12
@@ -59,7 +59,7 @@ def test_all_methods_of_a_class(of_class):
 
 def test_all_methods_of_a_unit(of_unit):
     model, x, found = of_unit
-    assert [method.name for method in found.methods] == ["deconvnet", "guided", *OF_A_NEURON]
+    assert [method.name for method in found.methods] == ["deconvnet", "guided", *OF_A_NEURON, *BASELINES]
     assert found.unit == dv.results.Unit(0, "second", 3, (3, 4), float(_second(model, x).detach()[0, 3, 3, 4]))
     ours = dv.DeconvNet(model).project_units(x, "second", [(0, 3, (3, 4))], seed="one")
     assert relative_error(found["deconvnet"].pixels[None], ours.pixels) < 1e-12

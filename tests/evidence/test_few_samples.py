@@ -82,7 +82,7 @@ def pointed(count: int, box: torch.Tensor) -> str:
     [
         (1, BOX, "100% of the images, 1 image is too few to say; use at least 8 ("),  # 1 of 16 pixels
         (7, BOX, "100% of the images, 7 images are too few to say; use at least 8 ("),
-        (8, BOX, "100% of the images, better than the edge detector ("),
+        (8, BOX, "100% of the images, better than every baseline ("),
         (8, torch.tensor([[3, 12], [0, 12]]), "100% of the images, which chance would do, too ("),
         (8, torch.tensor([[0, 12], [0, 12]]), "100% of the images, which chance would do, too ("),
     ],

@@ -13,10 +13,10 @@ from torch import nn
 
 import deconvviz as dv
 from deconvviz.data import ImageFolder
+from deconvviz.evidence import deletion_verdict
 from deconvviz.evidence.floor import Controls
 from deconvviz.evidence.limits import blank_pictures
 from deconvviz.results import Flag
-from deconvviz.results.evidence import Score
 from deconvviz.results.words import agreeing, counted
 
 NAN = float("nan")
@@ -25,10 +25,6 @@ NAN = float("nan")
 def verdict_of(module: str) -> Any:
     """The function that writes the verdicts of a module."""
     return importlib.import_module(f"deconvviz.{module}")._verdict
-
-
-def score(images: int, mean: float = 0.8) -> Score:
-    return Score(mean, mean - 0.1, mean + 0.1, images)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +63,9 @@ def test_a_diagnosis(problem, one, two):
 
 def test_a_deletion():
     def verdict(fires: int, images: int, scored: int) -> str:
-        return verdict_of("evidence.deletion")(
-            {"random": score(fires)}, {"guided": score(scored)}, {"guided": 0.1}, images
-        )
+        areas = {name: torch.linspace(0.5, 0.6, images, dtype=torch.float64) for name in ("random", "guided")}
+        areas["random"][fires:], areas["guided"][scored:] = NAN, NAN
+        return deletion_verdict.verdict_of(areas, {}, ["guided"])
 
     assert verdict(0, 1, 0).startswith("The unit is no more active on its image than on the blank one")
     assert verdict(0, 2, 0).startswith("None of the 2 units is more active on its image than on the blank one")
@@ -78,8 +74,8 @@ def test_a_deletion():
     assert "; use at least 8" in verdict(1, 1, 1)
     assert ": 1 image is too few to say" in verdict(1, 1, 1)
     assert ": 2 images are too few to say" in verdict(2, 2, 2)
-    assert ", without 1 image on which its picture is blank" in verdict(8, 8, 7)
-    assert ", without 2 images on which its picture is blank" in verdict(8, 8, 6)
+    assert ", without 1 image on which its picture is blank" in verdict(9, 9, 8)
+    assert ", without 2 images on which its picture is blank" in verdict(10, 10, 8)
 
 
 def test_a_selectivity():
@@ -104,7 +100,7 @@ def test_a_randomisation_and_a_localisation():
     assert "(without 2 images on which it is blank)" in verdict(2, 4)
 
     def pointed(images: int) -> str:
-        hits = {"guided": torch.full((images,), NAN), "edges": torch.ones(images)}
+        hits = {"guided": torch.full((images,), NAN), "random": torch.ones(images)}
         return verdict_of("evidence.localisation")(hits, 0.1)
 
     assert pointed(1).startswith("the guided picture is blank (")
