@@ -12,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from deconvviz.arguments import FLAG, PATH, described, listed, takes, whole
 from deconvviz.errors import ImageFileError, InputError, MissingFileError
 from deconvviz.levels import is_deep, picture_in, scaled, without_preprocess
-from deconvviz.normalisation import Normalisation, normalisation_of, picture_of
+from deconvviz.normalisation import MADE_OF, normalisation_of_inputs, pictures_behind, undone
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -25,9 +24,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # another program, Ghostscript.
 FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 LARGEST_IMAGE = 2**30  # bytes that an image may take as floating-point numbers
-
-# The images that inputs were made of, for as long as the inputs exist.
-_made_of = WeakTensorKeyDictionary()
 
 Image.init()
 _READ = [name for name in FORMATS if name in Image.OPEN]  # what this Pillow was built with
@@ -252,7 +248,7 @@ def to_input(inputs: Any, preprocess: Any) -> Tensor:
         shapes = " and ".join(sorted({str(tuple(tensor.shape)) for tensor in tensors}))
         raise InputError(f"preprocess makes inputs of different shapes, {shapes}, which cannot form one batch")
     x = torch.stack(tensors)
-    _made_of[x] = [image for image in opened if isinstance(image, Image.Image)]
+    MADE_OF[x] = [image for image in opened if isinstance(image, Image.Image)]
     return x
 
 
@@ -275,46 +271,12 @@ def displayed(x: Tensor, preprocess: Any) -> Tensor:
     return x.detach().cpu() if pictures is None else pictures
 
 
-def undone(x: Tensor, preprocess: Any) -> Tensor | None:
-    """The images of inputs (N, C, ...), on the CPU, with the preprocess undone; None where it cannot be."""
-    if hasattr(preprocess, "inverse"):
-        pixels: Tensor = preprocess.inverse(x)
-        return pixels.detach().cpu()
-    known = _normalisation(preprocess, x)
-    return None if known is None else known.undone(x).detach().cpu()
-
-
-def pictures_behind(x: Tensor, preprocess: Any) -> Tensor | None:
-    """The images (N, C, H, W) that inputs were made of by `to_input`, if that is known and all have one shape."""
-    shown = [picture_of(preprocess, image, picture) for image, picture in zip(_made_of.get(x) or (), x, strict=False)]
-    pictures = [picture for picture in shown if picture is not None]
-    alike = len(pictures) == len(x) == len(shown) and len({picture.shape for picture in pictures}) == 1
-    return torch.stack(pictures) if alike else None
-
-
-def made_of(copy: Tensor, x: Tensor) -> bool:
-    """Whether `to_input` made an input of images; then the copy counts as made of the same ones."""
-    known = x in _made_of
-    if known:
-        _made_of[copy] = _made_of[x]
-    return known
-
-
-def _normalisation(preprocess: Any, x: Tensor) -> Normalisation | None:
-    """How inputs (N, C, ...) were normalised, if that is known."""
-    known = normalisation_of(preprocess, tuple(x.shape[1:])) if callable(preprocess) and x.ndim == 4 else None
-    if known is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        black, white = (x.new_tensor(preprocess.mean), x.new_tensor(preprocess.std))
-        return Normalisation(-black / white, 1 / white) if len(black) == x.shape[1] and x.ndim == 4 else None
-    return known
-
-
 def brightness(value: float, preprocess: Any, x: Tensor) -> Tensor:
     """A network's input, per channel (C,), where the displayed image has a brightness from 0 (black) to 1 (white).
 
     x: inputs (N, C, H, W) made by `preprocess`. Raises InputError where it makes another number of channels.
     """
-    if known := _normalisation(preprocess, x):
+    if known := normalisation_of_inputs(preprocess, x):
         return known.of(value).to(x)
     plain = Image.new("L", (x.shape[3], x.shape[2]), round(255 * value))
     inputs = to_input(plain if x.shape[1] == 1 else plain.convert("RGB"), preprocess)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
@@ -27,6 +28,9 @@ from deconvviz.levels import is_deep, scaled
 LEVELS = (51, 102, 204)  # brightnesses between black and white, of 255
 COLOUR = (51, 204, 102)
 ACCURACY = 0.02  # of the difference of white and black; a step of 8 bits is 0.004
+
+# The images that inputs were made of by `images.to_input`, for as long as the inputs exist.
+MADE_OF = WeakTensorKeyDictionary()
 
 _known: weakref.WeakKeyDictionary[Any, dict[tuple[int, ...], Normalisation | None]] = weakref.WeakKeyDictionary()
 
@@ -57,6 +61,40 @@ class Normalisation:
     def of(self, brightness: float) -> Tensor:
         """The input (C,) for a grey of a brightness from 0 to 1."""
         return self.offset + brightness * self.gain
+
+
+def normalisation_of_inputs(preprocess: Any, x: Tensor) -> Normalisation | None:
+    """How inputs (N, C, ...) were normalised, if that is known."""
+    known = normalisation_of(preprocess, tuple(x.shape[1:])) if callable(preprocess) and x.ndim == 4 else None
+    if known is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
+        black, white = (x.new_tensor(preprocess.mean), x.new_tensor(preprocess.std))
+        return Normalisation(-black / white, 1 / white) if len(black) == x.shape[1] and x.ndim == 4 else None
+    return known
+
+
+def undone(x: Tensor, preprocess: Any) -> Tensor | None:
+    """The images of inputs (N, C, ...), on the CPU, with the preprocess undone; None where it cannot be."""
+    if hasattr(preprocess, "inverse"):
+        pixels: Tensor = preprocess.inverse(x)
+        return pixels.detach().cpu()
+    known = normalisation_of_inputs(preprocess, x)
+    return None if known is None else known.undone(x).detach().cpu()
+
+
+def pictures_behind(x: Tensor, preprocess: Any) -> Tensor | None:
+    """The images (N, C, H, W) that inputs were made of by `to_input`, if that is known and all have one shape."""
+    shown = [picture_of(preprocess, image, picture) for image, picture in zip(MADE_OF.get(x) or (), x, strict=False)]
+    pictures = [picture for picture in shown if picture is not None]
+    alike = len(pictures) == len(x) == len(shown) and len({picture.shape for picture in pictures}) == 1
+    return torch.stack(pictures) if alike else None
+
+
+def made_of(copy: Tensor, x: Tensor) -> bool:
+    """Whether `to_input` made an input of images; then the copy counts as made of the same ones."""
+    known = x in MADE_OF
+    if known:
+        MADE_OF[copy] = MADE_OF[x]
+    return known
 
 
 def normalisation_of(preprocess: Callable[[Any], Any], shape: tuple[int, ...]) -> Normalisation | None:

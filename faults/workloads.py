@@ -73,7 +73,9 @@ def _atlas_seen(tree: Tree) -> Tree | None:
     if f"{root}data/index.js" not in tree:
         return None
     there = tuple(f"{root}{folder}/" for folder in ("data", "sheets", "images", "assets"))
-    return {path.removeprefix(root): content for path, content in tree.items() if path.startswith(there)}
+    seen = {path.removeprefix(root): content for path, content in tree.items() if path.startswith(there)}
+    seen.pop("data/unfinished.js", None)  # loaded only where there is no index
+    return seen
 
 
 def _train(folder: Path, epochs: int) -> None:

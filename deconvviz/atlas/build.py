@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch import Tensor
 from deconvviz import images
 from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, list_of, optional, takes
 from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.atlas.encoders import sensible_encoders
 from deconvviz.atlas.evidence import Judge, of_channel
+from deconvviz.atlas.layer_writer import LayerWriter
 from deconvviz.atlas.output_folder import check_folder
 from deconvviz.atlas.projected_units import AtlasSource, LayerProjections, ListedUnit
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
@@ -61,6 +64,7 @@ def build_atlas(
     classes: Sequence[str] = (),
     progress: bool = True,
     evidence: bool = True,
+    workers: int | None = None,
 ) -> Path:
     """Write an atlas of a scan's results: a folder with a web site that opens from disk.
 
@@ -82,6 +86,7 @@ def build_atlas(
         progress: Show a progress bar.
         evidence: Also measure how far each channel's projections can be trusted, and project its units with random
             weights for comparison. This takes about twice the time, and needs ``pip install 'deconvviz[evidence]'``.
+        workers: Number of threads that encode pictures while others are projected; None for one per core, 0 for none.
 
     Returns:
         The path of the page, ``index.html``.
@@ -101,12 +106,18 @@ def build_atlas(
         judge = Judge(net) if evidence else None
         data = as_dataset(dataset)
         check_counts(batch_size=batch_size)
+        if workers is not None:
+            check_counts(least=0, workers=workers)
         names = _checked_layers(net, data, top, layers, channel)
         source = AtlasSource(net, top, DatasetPictures(net, data, classes), judge)
         units = {name: _listed_units(top, name, None if channel is None else channel.get(name)) for name in names}
         run = _first_run(source, len(data))
         _check_strongest(source, units)
-        site = Site(out, _header(source, run, title or f"{type(net.model).__name__} · {short_name(data)}"))
+        header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
+        site = Site(out, header, encoders=sensible_encoders() if workers is None else workers)
+        site.add_images(
+            sorted({unit.image for of_layer in units.values() for unit in of_layer}), source.pictures.picture
+        )
         _write_layers(site, source, run, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
 
@@ -121,15 +132,30 @@ def _write_layers(
     progress: bool,
 ) -> None:
     """Project the units of each layer and write the layer; units: those to project, by layer."""
-    total = sum(map(len, units.values()))
+    total, writer = sum(map(len, units.values())), LayerWriter(site)
     with progress_bar(total=total, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
-        for layer in _atlas_layers(source, run, list(units)):
-            bar.set_postfix_str(layer.name)
-            links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
-            with tempfile.TemporaryFile() as file:
-                projections = LayerProjections(source, layer.name, file)
-                projections.project(units[layer.name], batch_size, bar)
-                site.add_layer(layer, _channels(projections, links))
+        try:
+            for layer in _atlas_layers(source, run, list(units)):
+                bar.set_postfix_str(layer.name)
+                links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
+                with ExitStack() as unless_begun:
+                    projections = unless_begun.enter_context(closing(LayerProjections(source, layer.name)))
+                    for count in projections.project(units[layer.name], batch_size):
+                        bar.update(count)
+                        writer.check()
+                    writer.begin(partial(_write_layer, site, layer, projections, links))
+                    unless_begun.pop_all()
+            writer.wait()
+        finally:
+            writer.end()
+
+
+def _write_layer(
+    site: Site, layer: AtlasLayer, projections: LayerProjections, links: Sequence[tuple[tuple[str, int, float], ...]]
+) -> None:
+    """Write a layer whose units have been projected. This runs in another thread."""
+    with closing(projections):
+        site.add_layer(layer, _channels(projections, links))
 
 
 def _checked_layers(
@@ -184,7 +210,7 @@ def _check_strongest(source: AtlasSource, units: Mapping[str, list[ListedUnit]])
 # What the atlas says
 
 
-def _header(source: AtlasSource, run: Trace, title: str) -> AtlasHeader:
+def _header(source: AtlasSource, run: Trace, layers: Sequence[str], title: str) -> AtlasHeader:
     top, shape = source.top, tuple(run.call.first.shape[1:])
     provenance = {"weights": top.provenance.fingerprint, "batch size of the scan": str(top.provenance.batch_size)}
     if top.provenance.per_image > 1:
@@ -203,6 +229,7 @@ def _header(source: AtlasSource, run: Trace, title: str) -> AtlasHeader:
         broken=tuple((item.name, item.reason) for item in top.broken),
         provenance=provenance | top.provenance.versions,
         evidence=source.judge is not None,
+        layers=tuple(layers),
     )
 
 

@@ -27,7 +27,7 @@ _HEADER = b"deconvviz: size, SHA-256 and name of the files of an atlas that is b
 OLDER = "older"  # the copy of an older atlas while it is rebuilt
 ASSETS = tuple(sorted(path.name for path in STATIC.iterdir() if path.suffix in (".js", ".css")))
 _NAMES = {  # names that files of any atlas may have, by folder
-    "data": re.compile(r"(index|images|\d+(-\d+)?)\.js"),
+    "data": re.compile(r"(index|unfinished|images|\d+(-\d+)?)\.js"),
     "sheets": re.compile(r"\d+-[prt]?\d+\.webp"),
     "images": re.compile(r"\d+\.webp"),
     "assets": re.compile("|".join(map(re.escape, ASSETS))),

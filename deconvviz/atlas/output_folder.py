@@ -18,6 +18,7 @@ from deconvviz.io.restoring import Restored
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"
+UNFINISHED = "data/unfinished.js"  # in its place until the atlas is complete
 # How links in the page begin, for the atlas and for the older one; data.js uses the folder that it was loaded from.
 _OWN_LINKS, _OLDER_LINKS = '="assets/', f'="{OLDER}/assets/'
 
@@ -44,11 +45,11 @@ def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
     page = (out / PAGE).read_text("utf-8") if inventory.ours(PAGE) else ""
     if inventory.ours(INDEX) and _OWN_LINKS in page:
         for name in sorted(inventory.known):
-            if not name.startswith(OLDER) and name != PAGE:
+            if not name.startswith(OLDER) and name not in (PAGE, UNFINISHED):
                 inventory.write(f"{OLDER}/{name}", (out / name).read_bytes())
         page = page.replace(_OWN_LINKS, _OLDER_LINKS)
         inventory.write(PAGE, page.encode())
-    inventory.remove(MANIFEST, INDEX)
+    inventory.remove(MANIFEST, INDEX, UNFINISHED)
     if _OLDER_LINKS not in page:
         reveal(inventory, title)  # first of all, since the page marks the folder as an atlas
     written = {PAGE}

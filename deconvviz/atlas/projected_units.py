@@ -6,9 +6,10 @@ In between, the pictures lie in a temporary file, so that memory does not grow w
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +61,7 @@ class ProjectedUnit:
     Attributes:
         unit: The unit.
         image: Number of its image.
+        name: The image's name.
         label: The image's label, or "".
         box: Its receptive field.
         offset: Where its pictures begin in the file.
@@ -69,6 +71,7 @@ class ProjectedUnit:
 
     unit: Unit
     image: int
+    name: str
     label: str
     box: PixelBox
     offset: int
@@ -97,24 +100,30 @@ class _Batch(NamedTuple):
 class LayerProjections:
     """The projections of a layer's strongest units."""
 
-    def __init__(self, source: AtlasSource, layer: str, file: IO[bytes]) -> None:
+    def __init__(self, source: AtlasSource, layer: str) -> None:
         """Begin a layer.
 
         Args:
             source: What the atlas is made from.
             layer: Name of the layer.
-            file: An empty file for the pictures.
         """
-        self.source, self.layer, self._file = source, layer, file
+        self.source, self.layer = source, layer
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  the pictures, until `close`
         self._units: dict[tuple[int, int], ProjectedUnit] = {}  # by channel and rank
 
-    def project(self, units: Sequence[ListedUnit], batch_size: int, bar: Any) -> None:
+    def close(self) -> None:
+        """Remove the pictures."""
+        self._file.close()
+
+    def project(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[int]:
         """Project units.
 
         Args:
             units: The units, sorted by image.
             batch_size: Number of images that are recorded together.
-            bar: A progress bar that counts units.
+
+        Yields:
+            How many units were projected, from time to time.
 
         Raises:
             InputError: If a unit is not as strong as the scan found it.
@@ -123,7 +132,7 @@ class LayerProjections:
             for start in range(0, len(batch.units), UNITS_AT_ONCE):
                 members = batch.units[start : start + UNITS_AT_ONCE]
                 self._project(batch, members)
-                bar.update(len(members))
+                yield len(members)
 
     def _unit_batches(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[_Batch]:
         by_image = [(image, list(members)) for image, members in itertools.groupby(units, key=lambda unit: unit.image)]
@@ -161,6 +170,7 @@ class LayerProjections:
             self._units[unit.channel, unit.rank] = ProjectedUnit(
                 unit=projection.units[index],
                 image=unit.image,
+                name=self.source.pictures.name(unit.image),
                 label=batch.labels[row],
                 box=box,
                 offset=self._file.tell(),
@@ -192,7 +202,7 @@ class LayerProjections:
         return AtlasUnit(
             value=projected.unit.activation,
             image=projected.image,
-            name=self.source.pictures.name(projected.image),
+            name=projected.name,
             label=projected.label,
             box=projected.box,
             position=projected.unit.position,

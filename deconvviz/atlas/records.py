@@ -81,3 +81,4 @@ class AtlasHeader:
     broken: tuple[tuple[str, str], ...]  # files that could not be read, and why
     provenance: dict[str, str]
     evidence: bool = False  # whether channels have evidence, and units pictures from random weights
+    layers: tuple[str, ...] = ()  # names of all its layers, for the page of an atlas that is being built

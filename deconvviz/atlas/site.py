@@ -9,35 +9,44 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
     sheets/L-rB.webp   per channel of block B a row of its projections from random weights, in an atlas with evidence
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
-``data/index.js`` and then ``manifest.json`` are written last; without the first the page says that the atlas is
-incomplete. While a complete atlas is rebuilt, the page shows a copy of it in ``older``.
+``data/index.js`` and then ``manifest.json`` are written last. Before, ``data/unfinished.js`` stands in for the first:
+it has the layers that are complete, which the page shows. While a complete atlas is rebuilt, the page shows a copy of
+it in ``older``.
 """
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deconvviz.atlas.encoders import Encoders
 from deconvviz.atlas.inventory import PAGE
-from deconvviz.atlas.output_folder import INDEX, call, claim, remove_older, remove_stale, reveal, rounded, shown_name
+from deconvviz.atlas.layer_sheets import ACROSS, BlockPictures, GridCells, LayerSheets, encoded
+from deconvviz.atlas.output_folder import (
+    INDEX,
+    UNFINISHED,
+    call,
+    claim,
+    remove_older,
+    remove_stale,
+    reveal,
+    rounded,
+    shown_name,
+)
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured
-from deconvviz.atlas.tiles import GUTTER, Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
+from deconvviz.atlas.tiles import GUTTER, Fit, placed, sheet
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
 from deconvviz.mining.dataset_pictures import Picture
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
-LARGEST_SIDE = 112  # pixels, the largest side of a patch or projection; whole blocks of 16, as lossy WebP has them
-CELL = 96  # of a channel's mosaic in the grid
-PICTURE = 96  # of a full image
-ACROSS = 6  # cells in a row of a sheet of mosaics or of full images
-BLOCK_PIXELS = 1_500_000  # of a block's sheet: what a browser unpacks to show one channel
-BLOCK_CHANNELS = 16
+PICTURE = 96  # pixels, the largest side of a full image
 LIMITS = {"chance": NEAR_CHANCE, "alike": ALIKE.limits}
 COVER = 8  # channels of a layer that the overview shows
 
@@ -48,19 +57,20 @@ class Site:
     """An atlas that is being written: layers one by one, then `finish`.
 
     Until `finish` has written the last file, the page shows the older atlas in the folder, if that was complete, and
-    otherwise says that it is incomplete. Other files in the folder stay.
+    otherwise the layers that are written, and names the others. Other files in the folder stay.
 
     Attributes:
         out: The folder.
         header: What holds for the whole atlas.
     """
 
-    def __init__(self, out: str | os.PathLike[str], header: AtlasHeader) -> None:
+    def __init__(self, out: str | os.PathLike[str], header: AtlasHeader, *, encoders: int = 0) -> None:
         """Begin an atlas.
 
         Args:
             out: A new or empty folder, or an atlas of any age and state.
             header: What holds for the whole atlas.
+            encoders: Number of threads that encode pictures; 0 to do it in the thread that writes.
 
         Raises:
             InputError: If `out` is a file, or a folder with other things in it.
@@ -73,9 +83,11 @@ class Site:
         self._inventory, self._written = claim(self.out, header.title)
         self._layers: list[dict[str, Any]] = []
         self._images: set[int] = set()
+        self._shown: list[int] | None = None  # the images that were written
+        self._encoders, self._stopped = Encoders(encoders), False
 
     def add_layer(self, layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> None:
-        """Write a layer. At most a few dozen channels are in memory at a time.
+        """Write a layer. At most a few dozen channels are in memory for each thread that encodes.
 
         Args:
             layer: The layer.
@@ -86,58 +98,103 @@ class Site:
         """
         if any(described["name"] == shown_name(layer.name) for described in self._layers):
             raise InputError(f"the atlas has a layer {layer.name!r} already")
-        number, sheets = len(self._layers), _LayerSheets(self, layer)
-        statistics: dict[str, list[Any]] = {"firing": [], "mean": [], "maximum": []}
-        if self.header.evidence:
-            statistics.update(gain=[], alike=[])
-        empty: list[int] = []
-        for block, members in enumerate(_chunks(_counted(layer, channels), sheets.block)):
-            for channel in members:
-                statistics["firing"].append(_rounded_share(channel.firing))
-                statistics["mean"].append(rounded(channel.mean))
-                statistics["maximum"].append(rounded(channel.maximum))
-                if self.header.evidence:
-                    statistics["gain"].append(_measured(channel.evidence.gain))
-                    statistics["alike"].append(_measured(channel.evidence.alike))
-                if not channel.units:
-                    empty.append(channel.channel)
-                self._images.update(unit.image for unit in channel.units)
-            sheets.add(number, block, members)
-            self._script(f"{number}-{block}", [_details(channel) for channel in members])
-        sheets.end(number)
-        self._script(str(number), statistics)
-        self._layers.append(_index_entry(layer, sheets, statistics["firing"], empty))
+        number, sheets = len(self._layers), LayerSheets(self.header, layer)
+        rows = _LayerRows(self.header.evidence)
+        self._write_blocks(number, sheets, (rows.noted(one) for one in _counted(layer, channels)))
+        self._script(str(number), rows.statistics)
+        self._images |= rows.images
+        self._layers.append(_index_entry(layer, sheets, rows))
+        self._show_unfinished()
 
-    def finish(self, picture: Callable[[int], Picture]) -> Path:
-        """Write the full images and mark the atlas as complete.
+    def _write_blocks(self, number: int, sheets: LayerSheets, channels: Iterable[AtlasChannel]) -> None:
+        """Write the files of a layer's blocks and of its grid, in an order that does not depend on the threads."""
+        cells, waiting = GridCells(), deque[Callable[[], None]]()
+
+        def write_file(ending: str, content: Callable[[], bytes]) -> None:
+            self._put(f"sheets/{number}-{ending}.webp", content())
+
+        def write_block(block: int, made: Callable[[], BlockPictures], details: list[dict[str, Any]]) -> None:
+            pictures = made()
+            for ending, content in pictures.files.items():
+                self._put(f"sheets/{number}-{ending}.webp", content)
+            self._script(f"{number}-{block}", details)
+            begin_grid(cells.add(pictures))
+
+        def begin_grid(full: Iterable[tuple[str, Sequence[Any]]]) -> None:
+            for ending, mosaics in full:
+                content = self._encoders.begin(partial(sheets.of_grid, mosaics))
+                waiting.append(partial(write_file, ending, content))
+
+        for block, members in enumerate(_chunks(channels, sheets.block)):
+            made = self._encoders.begin(partial(sheets.of_block, block, members))
+            waiting.append(partial(write_block, block, made, [_details(channel) for channel in members]))
+            self._write_waiting(waiting, self._encoders.count)
+        self._write_waiting(waiting, 0)
+        begin_grid(cells.rest())
+        self._write_waiting(waiting, 0)
+
+    def _write_waiting(self, waiting: deque[Callable[[], None]], most: int) -> None:
+        """Write until at most so many are left."""
+        while len(waiting) > most:
+            if self._stopped:
+                raise Stopped
+            waiting.popleft()()
+
+    def add_images(self, numbers: Sequence[int], picture: Callable[[int], Picture]) -> None:
+        """Write full images, which the page shows beside the units in them.
 
         Args:
+            numbers: Their numbers, ascending.
             picture: Returns the full image with a number, (H, W, 3), of the height and width of the header's input
-                shape. It is called once for each image of a unit, in ascending order.
+                shape. It is called once for each image, in this order.
+        """
+        size, fit = self.header.input_shape[-2:], self._fit
+        for index, members in enumerate(_chunks(numbers, ACROSS**2)):
+            cells = [fit.scaled(placed(picture(number), (0, 0, *size), fit.field)) for number in members]
+            self._put(f"images/{index}.webp", encoded(sheet(cells, ACROSS), fit))
+        self._script("images", list(numbers))
+        self._shown = list(numbers)
+        self._show_unfinished()
+
+    def finish(self, picture: Callable[[int], Picture]) -> Path:
+        """Write the full images of all units, unless `add_images` has, and mark the atlas as complete.
+
+        Args:
+            picture: As for `add_images`.
 
         Returns:
             The path of the page.
         """
-        numbers = sorted(self._images)
-        size = self.header.input_shape[-2], self.header.input_shape[-1]
-        fit = Fit.within(size, PICTURE)
-        for index, members in enumerate(_chunks(numbers, ACROSS**2)):
-            cells = [fit.scaled(placed(picture(number), (0, 0, *size), size)) for number in members]
-            self.write_sheet(f"images/{index}.webp", sheet(cells, ACROSS), fit.lossless)
-        self._script("images", numbers)
-        described = {**self._described(), "layers": self._layers, "picture": _fit_size(fit)}
-        remove_stale(self._inventory, self._written)
+        if self._shown != sorted(self._images):
+            self.add_images(sorted(self._images), picture)
+        self.stop()
+        described = self._described()
+        self._written.discard(UNFINISHED)
+        remove_stale(self._inventory, self._written | {UNFINISHED})
         self._put(INDEX, call("index", described).encode())
         reveal(self._inventory, self.header.title)
         self._inventory.write_manifest(described, self._written)
+        self._inventory.remove(UNFINISHED)
         remove_older(self._inventory)
         self._inventory.end()
         return self.out / PAGE
 
-    def write_sheet(self, name: str, pixels: Tile, lossless: bool) -> None:
-        """Write a sheet; name: its path in the folder."""
-        write_webp(content := io.BytesIO(), pixels, lossless)
-        self._put(name, content.getvalue())
+    def stop(self) -> None:
+        """End the threads. A layer that is being written in another thread ends with `Stopped`."""
+        self._stopped = True
+        self._encoders.end()
+
+    @property
+    def _fit(self) -> Fit:
+        """How full images are scaled."""
+        return Fit.within((self.header.input_shape[-2], self.header.input_shape[-1]), PICTURE)
+
+    def _show_unfinished(self) -> None:
+        """Let the page show the layers that are written."""
+        done = [layer["name"] for layer in self._layers]
+        missing = [name for name in map(shown_name, self.header.layers) if name not in done]
+        if self._shown is not None:
+            self._script("unfinished", {**self._described(), "unfinished": missing})
 
     def _script(self, key: str, value: Any) -> None:
         self._put(f"data/{key}.js", call(key, value).encode())
@@ -150,71 +207,35 @@ class Site:
         header = self.header
         shown = {name: getattr(header, name) for name in ("title", "model", "dataset", "images", "k", "style")}
         inputs = {"input": list(header.input_shape), "broken": header.broken, "provenance": header.provenance}
-        return {**shown, **inputs, "across": ACROSS, "gutter": GUTTER, "evidence": header.evidence, "limits": LIMITS}
+        about = {"across": ACROSS, "gutter": GUTTER, "evidence": header.evidence, "limits": LIMITS}
+        return {**shown, **inputs, **about, "layers": self._layers, "picture": _fit_size(self._fit)}
 
 
-class _LayerSheets:
-    """A layer's sheets: those of a block are written at once, those of the grid as they fill up."""
+class Stopped(Exception):
+    """A layer was not written to its end, since the atlas is given up."""
 
-    def __init__(self, site: Site, layer: AtlasLayer) -> None:
-        header = site.header
-        size = header.input_shape[-2], header.input_shape[-1]
-        field = layer.receptive_field if layer.receptive_field and len(layer.receptive_field) == 2 else size
-        self.field = max(1, min(field[0], size[0])), max(1, min(field[1], size[1]))
-        self.site, self.k = site, header.k
-        self.tile = Fit.within(self.field, LARGEST_SIDE)
-        self.grid = square(header.k)
-        self.small = Fit.within(self.field, max(1, (CELL - self.grid[1] + 1) // self.grid[1]))
-        pixels = 2 * header.k * self.tile.height * self.tile.width
-        self.block = max(1, min(BLOCK_CHANNELS, BLOCK_PIXELS // pixels))
-        self._cells: tuple[list[Tile], list[Tile]] = [], []  # of patches, of projections
-        self._sheets = 0
 
-    @property
-    def cell(self) -> tuple[int, int]:
-        """Height and width of a channel's mosaic."""
-        rows, columns = self.grid
-        return rows * (self.small.height + 1) - 1, columns * (self.small.width + 1) - 1
+class _LayerRows:
+    """What a layer's grid says of its channels, gathered while they are written."""
 
-    def add(self, number: int, block: int, channels: list[AtlasChannel]) -> None:
-        """Write the sheets of a block, and those of the grid that it fills; number: that of the layer."""
-        rows = []
-        for channel in channels:
-            units = channel.units[: self.k]
-            patches = [placed(unit.patch, unit.box, self.field) for unit in units]
-            projections = [placed(unit.projection, unit.box, self.field) for unit in units]
-            for wholes, cells in zip((patches, projections), self._cells, strict=True):
-                signed = wholes is projections
-                tiles = [self.tile.scaled(whole) for whole in wholes]
-                # A reduced tile is reduced again, which looks the same and is far less work than reducing the whole.
-                small = [self.small.scaled(tile) for tile in (wholes if self.tile.factor else tiles)]
-                rows.append(strip(self._shown(tiles, self.tile, signed), self.tile, self.k))
-                cells.append(mosaic(self._shown(small, self.small, signed), self.small, self.grid))
-            if len(self._cells[0]) == ACROSS**2:
-                self.end(number)
-        self.site.write_sheet(f"sheets/{number}-{block}.webp", sheet(rows, 1), self.tile.lossless)
-        if self.site.header.evidence:
-            random = [self._random(channel) for channel in channels]
-            self.site.write_sheet(f"sheets/{number}-r{block}.webp", sheet(random, 1), self.tile.lossless)
+    def __init__(self, evidence: bool) -> None:
+        self.statistics: dict[str, list[Any]] = {"firing": [], "mean": [], "maximum": []}
+        if evidence:
+            self.statistics.update(gain=[], alike=[])
+        self.empty: list[int] = []  # channels without a unit, ascending
+        self.images: set[int] = set()
 
-    def _random(self, channel: AtlasChannel) -> Tile:
-        """A row of a channel's projections from random weights."""
-        units = [unit for unit in channel.units[: self.k] if unit.random is not None]
-        wholes = [placed(unit.random, unit.box, self.field) for unit in units if unit.random is not None]
-        return strip(self._shown([self.tile.scaled(whole) for whole in wholes], self.tile, True), self.tile, self.k)
-
-    def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
-        """The tiles; if they are reduced projections, with their contrast restored."""
-        return [stretched(tile, self.site.header.neutral) for tile in tiles] if signed and not fit.factor else tiles
-
-    def end(self, number: int) -> None:
-        """Write the grid's sheets with the remaining cells."""
-        if self._cells[0]:
-            for kind, cells in zip("pt", self._cells, strict=True):
-                name = f"sheets/{number}-{kind}{self._sheets}.webp"
-                self.site.write_sheet(name, sheet(cells, ACROSS), self.small.lossless)
-                cells.clear()
-            self._sheets += 1
+    def noted(self, channel: AtlasChannel) -> AtlasChannel:
+        """The channel, after adding its row."""
+        row: dict[str, Any] = {"firing": _rounded_share(channel.firing), "mean": rounded(channel.mean)}
+        row |= {"maximum": rounded(channel.maximum), "gain": _measured(channel.evidence.gain)}
+        row |= {"alike": _measured(channel.evidence.alike)}
+        for name, values in self.statistics.items():
+            values.append(row[name])
+        if not channel.units:
+            self.empty.append(channel.channel)
+        self.images.update(unit.image for unit in channel.units)
+        return channel
 
 
 def _counted(layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> Iterator[AtlasChannel]:
@@ -256,9 +277,9 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     return {"units": units, "histogram": bins, "inputs": inputs}
 
 
-def _index_entry(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], empty: list[int]) -> dict[str, Any]:
-    """A layer's entry in the index; empty: channels without a unit, in ascending order."""
-    without, first = set(empty), range(min(layer.channels, ACROSS**2))
+def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> dict[str, Any]:
+    """A layer's entry in the index."""
+    without, first, firing = set(rows.empty), range(min(layer.channels, ACROSS**2)), rows.statistics["firing"]
     return {
         "name": shown_name(layer.name),
         "kind": layer.kind,
@@ -271,7 +292,7 @@ def _index_entry(layer: AtlasLayer, sheets: _LayerSheets, firing: list[Any], emp
         "dead": firing.count(0),
         "always": firing.count(1),
         "cover": [channel for channel in first if channel not in without][:COVER],
-        "empty": empty,
+        "empty": rows.empty,
         "block": sheets.block,
         "tile": _fit_size(sheets.tile),
         "cell": [*sheets.cell, sheets.small.factor],

@@ -73,9 +73,10 @@ def stretched(tile: Tile, neutral: int) -> Tile:
         neutral: The grey or white that stands for zero.
     """
     away = tile[..., :3].astype(np.float32) - neutral
+    red, green, blue = np.moveaxis(np.abs(away), -1, 0)
     inside = tile[..., 3] == 255  # where a border runs through a pixel, its colour is rounding
     room = max(neutral, 255 - neutral)
-    end = float(np.quantile(np.abs(away).max(-1)[inside], 0.98)) if inside.any() else 0.0
+    end = float(np.quantile(np.maximum(np.maximum(red, green), blue)[inside], 0.98)) if inside.any() else 0.0
     if not 0 < end < room:
         return tile
     brighter = np.where(inside[..., None], np.clip(neutral + away * (room / end), 0, 255).round(), neutral)

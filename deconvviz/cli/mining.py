@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 
-def _scan_arguments(parser: argparse.ArgumentParser) -> None:
+def _scan_arguments(parser: argparse.ArgumentParser, workers: str = "") -> None:
     model_arguments(parser)
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
@@ -42,7 +42,7 @@ def _scan_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="worker processes that load images (for a folder as many as are useful, otherwise 0)",
+        help=f"worker processes that load images (for a folder as many as are useful, otherwise 0){workers}",
     )
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument(
@@ -68,7 +68,7 @@ def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
-    _scan_arguments(parser)
+    _scan_arguments(parser, workers=", and threads that encode pictures (one per core)")
     _layers_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
@@ -230,7 +230,15 @@ def _atlas(args: argparse.Namespace) -> None:
         net, data, top = _scanned(args)
         if builds:
             page = build_atlas(
-                net, data, top, out=out, layers=args.layers, classes=classes, progress=bars(), evidence=args.evidence
+                net,
+                data,
+                top,
+                out=out,
+                layers=args.layers,
+                classes=classes,
+                progress=bars(),
+                evidence=args.evidence,
+                workers=args.workers,
             )
             list_broken(top)
             print(page)

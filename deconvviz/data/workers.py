@@ -32,8 +32,8 @@ def sensible_workers(data: Any, first: Any, batch_size: int, on_the_cpu: bool) -
     if not fit or not _forks():
         return 0
     room = _shared_memory() // 2 // (BATCHES_EACH * batch_size * first.numel() * first.element_size() or 1)
-    cores = _cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1) // (2 if on_the_cpu else 1)
-    return max(0, min(MOST, cores, len(data) // IMAGES_EACH, room))
+    each = cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1) // (2 if on_the_cpu else 1)
+    return max(0, min(MOST, each, len(data) // IMAGES_EACH, room))
 
 
 def _forks() -> bool:
@@ -41,7 +41,8 @@ def _forks() -> bool:
     return method == "fork" and not multiprocessing.current_process().daemon
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.errors import DeconvVizError, InputError
-from deconvviz.images import made_of, to_input
+from deconvviz.images import to_input
+from deconvviz.normalisation import made_of
 from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement

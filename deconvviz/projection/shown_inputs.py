@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from deconvviz.images import displayed, made_of, pictures_behind, undone
+from deconvviz.images import displayed
+from deconvviz.normalisation import made_of, pictures_behind, undone
 from deconvviz.results.shown_images import ShownImages
 
 

@@ -27,7 +27,7 @@ class Photos(ImageFolder):
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
-    monkeypatch.setattr(workers, "_cores", lambda: 12)
+    monkeypatch.setattr(workers, "cores", lambda: 12)
     monkeypatch.setattr(workers, "_shared_memory", lambda: 2**34)
     monkeypatch.setattr(workers, "_forks", lambda: True)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
@@ -52,7 +52,7 @@ def test_as_many_as_are_useful(data, first, on_the_cpu, expected):
 
 
 def test_what_the_machine_allows(monkeypatch):
-    monkeypatch.setattr(workers, "_cores", lambda: 200)
+    monkeypatch.setattr(workers, "cores", lambda: 200)
     assert sensible_workers(Photos(10**6), FIRST, 64, False) == 16
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "40")
     assert sensible_workers(Photos(10**6), FIRST, 64, False) == 5
@@ -107,4 +107,4 @@ def test_on_the_cpu_a_batch_is_not_copied():
 def test_processors_are_those_that_this_process_may_use(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 6})
-    assert workers._cores() == 3
+    assert workers.cores() == 3

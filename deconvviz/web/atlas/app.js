@@ -21,6 +21,7 @@
       }
     });
     const layer = atlas.layer(name);
+    if (!layer && (atlas.index.unfinished || []).includes(name)) throw new Error(`Layer “${name}” is not built yet. Reload the page later.`);
     if (!layer) throw new Error(`There is no layer “${name}” in this atlas.`);
     if (number === undefined) return { layer, query };
     const channel = Number(number);

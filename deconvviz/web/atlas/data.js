@@ -19,7 +19,7 @@ const atlas = (() => {
         const script = document.createElement("script");
         const failed = () => {
           asked.delete(key);
-          reject(new Error(key === "index"
+          reject(new Error(key === "unfinished"
             ? "This atlas is incomplete: building it was interrupted or is still going on. Build it again to repair it."
             : `A part of this atlas is missing (data/${key}.js). Build it again to repair it.`));
         };
@@ -38,7 +38,7 @@ const atlas = (() => {
 
   /** Loads the index; everything below needs it. */
   async function open() {
-    index = await load("index");
+    index = await load("index").catch(() => load("unfinished")); // the second one while the atlas is being built
     index.layers.forEach((layer, number) => {
       layer.number = number;
       layer.empty = new Set(layer.empty);

@@ -21,12 +21,17 @@ const overview = (() => {
       h("ul", null, files.map(([name, reason]) => h("li", null, h("code", null, name), `: ${reason}`))));
   }
 
+  function unfinished(names) {
+    return names && h("p", { class: "notice", role: "status" }, `This atlas is not finished. Still to be built: ${names.join(", ") || "the last files"}. Reload the page to see what is new. If the build was stopped, the same call continues it.`);
+  }
+
   function view() {
-    const { title, model, dataset, images, k, style, input, layers, broken: files, provenance } = atlas.index;
+    const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing } = atlas.index;
     const channels = layers.reduce((sum, layer) => sum + layer.channels, 0);
     const element = h("div", { class: "overview" },
       h("h1", { tabindex: "-1" }, title),
       h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+      unfinished(missing),
       broken(files),
       h("ol", { class: "layers" }, layers.map(card)),
       h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
