@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deconvviz.captum.attribution import DeconvNetAttribution as DeconvNetAttribution
     from deconvviz.captum.attribution import NeuronDeconvNetAttribution as NeuronDeconvNetAttribution
     from deconvviz.captum.comparison import compare as compare
+    from deconvviz.explorer.serve import explore as explore
     from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
@@ -28,6 +29,7 @@ _HOMES = {
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
     "compare": "deconvviz.captum.comparison",
+    "explore": "deconvviz.explorer.serve",
     "project_top": "deconvviz.mining.project_top",
     "scan": "deconvviz.mining.scan",
 }
@@ -41,6 +43,7 @@ __all__ = [  # noqa: PLE0604
     "__version__",
     "build_atlas",
     "compare",
+    "explore",
     "project_top",
     "scan",
     *_MODULES,

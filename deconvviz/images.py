@@ -55,11 +55,16 @@ def read_image(path: str | os.PathLike[str], *, all_levels: bool = False) -> Ima
     return decode_image(path, shown, all_levels=all_levels)
 
 
-def decode_image(file: str | os.PathLike[str] | IO[bytes], shown: str, *, all_levels: bool = True) -> Image.Image:
-    """An image from an open file or a path, as `read_image` has it; shown: its name in errors."""
+def decode_image(
+    file: str | os.PathLike[str] | IO[bytes], shown: str, *, all_levels: bool = True, most_pixels: int | None = None
+) -> Image.Image:
+    """An image from an open file or a path, as `read_image` has it; shown: its name in errors.
+
+    most_pixels: an image with more is refused before it is decoded, in addition to `LARGEST_IMAGE`.
+    """
     try:
         with Image.open(file, formats=_READ) as opened:
-            _check_size(opened)
+            _check_size(opened, most_pixels)
             ImageOps.exif_transpose(opened, in_place=True)
             return with_all_levels(opened.copy()) if all_levels else _converted(opened)
     except UnidentifiedImageError as error:
@@ -70,9 +75,10 @@ def decode_image(file: str | os.PathLike[str] | IO[bytes], shown: str, *, all_le
         raise ImageFileError(f"{shown!r} cannot be read as an image: {error}") from error
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, most_pixels: int | None) -> None:
     """Raise DecompressionBombError, before any pixel is decoded, if the widest copy of the pixels is too large."""
     most = LARGEST_IMAGE // (4 if _is_grey(image) else 12)  # float32
+    most = most if most_pixels is None else min(most, most_pixels)
     if image.width * image.height > most:
         raise Image.DecompressionBombError(
             f"Image size ({image.width * image.height} pixels) exceeds limit of {most} pixels"

@@ -37,19 +37,24 @@ class DatasetPictures:
             DataError: If the item cannot be read.
             InputError: If it has another size than the first image that was loaded.
         """
-        preprocess = self._placement.preprocess(self._net.preprocess)
-        item = numbered(number, lambda: self._data[number], preprocess)
-        if isinstance(item.error, InputError):
-            raise item.error
-        if item.image is None:
-            raise DataError(f"item {self.name(number)} cannot be read: {item.error}")
-        shape = tuple(item.image.shape)
+        image, label = self.load_alone(number)
+        shape = tuple(image.shape)
         self._first = self._first or (number, shape)
         if shape != self._first[1]:
             raise InputError(
                 f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, but the pictures "
                 f"need one size; give the network a preprocess that makes them alike and scan again"
             )
+        return image, label
+
+    def load_alone(self, number: int) -> tuple[Tensor, str]:
+        """As `load`, for an image that may have another size than the others."""
+        preprocess = self._placement.preprocess(self._net.preprocess)
+        item = numbered(number, lambda: self._data[number], preprocess)
+        if isinstance(item.error, InputError):
+            raise item.error
+        if item.image is None:
+            raise DataError(f"item {self.name(number)} cannot be read: {item.error}")
         return self._placement.moved(item.image), self._label(item.label)
 
     def check_steady(self, number: int) -> None:

@@ -1,0 +1,146 @@
+"""The network in each style and with random weights, and its recorded runs, which are kept while there is room."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deconvviz import images
+from deconvviz.data.batches import is_indexed
+from deconvviz.data.datasets import as_dataset
+from deconvviz.errors import InputError
+from deconvviz.evidence.randomisation import randomise, weights_of
+from deconvviz.explorer.clients import Clients
+from deconvviz.mining.dataset_pictures import DatasetPictures
+from deconvviz.net import DeconvNet
+from deconvviz.trace import Trace
+
+KEPT_BYTES = 400 * 2**20  # of recorded runs
+STYLES_SHOWN = ("deconvnet", "guided", "gradient")
+FARTHEST = 4096  # pixels by which an image can be moved
+
+
+@dataclass(frozen=True)
+class ImageKey:
+    """Which image is meant.
+
+    Attributes:
+        name: ``data-N`` for number N of the data set, or the key of an image that the client gave.
+        shift: By how many pixels it is moved down and to the right.
+    """
+
+    name: str
+    shift: tuple[int, int] = (0, 0)
+
+
+class Networks:
+    """The network, the images it is shown, and its runs. Only the worker's thread may use it."""
+
+    def __init__(self, net: DeconvNet, dataset: Any = None) -> None:
+        """Prepare a network.
+
+        Args:
+            net: The network.
+            dataset: The data set whose images can be chosen, with items by number; None for none.
+
+        Raises:
+            InputError: If the data set has no items by number, or is empty.
+        """
+        self.given = net
+        self.data = None if dataset is None else as_dataset(dataset)
+        if self.data is not None and (not is_indexed(self.data) or not len(self.data)):
+            raise InputError(
+                "the explorer shows images by their number; give a folder, a tensor or another data set that has a "
+                "length and items by number, with one image at least"
+            )
+        self.pictures = None if self.data is None else DatasetPictures(net, self.data)
+        self.clients = Clients(net.preprocess)
+        self.styles = tuple(dict.fromkeys([net.style.name, *STYLES_SHOWN]))
+        self._nets: dict[tuple[str, bool], DeconvNet] = {(net.style.name, False): net}
+        self._traces: OrderedDict[tuple[str, ImageKey, str, bool], tuple[Trace, int]] = OrderedDict()
+
+    def net(self, style: str, random: bool = False) -> DeconvNet:
+        """The network in a style; random: with random weights in place of its own."""
+        if style not in self.styles:
+            raise InputError(f"the styles are {', '.join(self.styles)}, not {style!r}")
+        if (style, random) not in self._nets:
+            model, own = self.given.model, self.given
+            if random:
+                model = next((net.model for (_, also), net in self._nets.items() if also), None) or _random(model)
+            shown_style = own.style if style == own.style.name else style
+            self._nets[style, random] = DeconvNet(model, shown_style, preprocess=own.preprocess, strict=own.strict)
+        return self._nets[style, random]
+
+    def input(self, client: str, image: ImageKey) -> Tensor:
+        """The network's input (1, C, H, W).
+
+        Raises:
+            InputError: If there is no such image.
+        """
+        kind, _, number = image.name.partition("-")
+        if kind != "data":
+            x = self.clients.image(client, image.name).x
+        elif self.pictures is None or self.data is None:
+            raise InputError("the explorer was started without a data set; give an image of your own")
+        elif not number.isdecimal() or len(number) > 12 or int(number) >= len(self.data):
+            raise InputError(f"the data set has images 0 to {len(self.data) - 1}, not {number!r}")
+        else:
+            x = self.pictures.load_alone(int(number))[0][None]
+        return moved(x, image.shift)
+
+    def name(self, client: str, image: ImageKey) -> str:
+        """What an image is called, with its label where it has one."""
+        if not image.name.startswith("data-"):
+            return self.clients.image(client, image.name).name
+        if self.pictures is None:
+            raise InputError("the explorer was started without a data set; give an image of your own")
+        number = int(image.name.partition("-")[2])
+        label = self.pictures.load_alone(number)[1]
+        return f"{self.pictures.name(number)}{f' · {label}' if label else ''}"
+
+    def trace(self, client: str, image: ImageKey, style: str = "", random: bool = False) -> Trace:
+        """The recorded run on an image, recorded now or before."""
+        style = style or self.given.style.name
+        owner = "" if image.name.startswith("data-") else client
+        key = owner, image, style, random
+        if key not in self._traces:
+            trace = self.net(style, random).trace(self.input(client, image))
+            size = sum(value.numel() * value.element_size() for value in trace.tape.data.values())
+            self._traces[key] = trace, size
+        self._traces.move_to_end(key)
+        while len(self._traces) > 1 and sum(size for _, size in self._traces.values()) > KEPT_BYTES:
+            self._traces.popitem(last=False)
+        return self._traces[key][0]
+
+    def displayed(self, x: Tensor) -> Tensor:
+        """An input (1, C, H, W) as an image for display, (C, H, W)."""
+        return images.displayed(x, self.given.preprocess)[0]
+
+
+def moved(x: Tensor, shift: tuple[int, int]) -> Tensor:
+    """An input (1, C, H, W) with the image moved down and to the right; its border is repeated where nothing is left.
+
+    Raises:
+        InputError: If it has no two spatial axes, or is moved farther than it is large.
+    """
+    if shift == (0, 0):
+        return x
+    down, right = shift
+    if x.ndim != 4 or abs(down) >= min(x.shape[2], FARTHEST) or abs(right) >= min(x.shape[3], FARTHEST):
+        raise InputError(f"an input of shape {tuple(x.shape)} cannot be moved by {down} and {right} pixels")
+    padding = max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)
+    padded = torch.nn.functional.pad(x, padding, mode="replicate")
+    top, left = max(-down, 0), max(-right, 0)
+    return padded[:, :, top : top + x.shape[2], left : left + x.shape[3]].contiguous()
+
+
+def _random(model: torch.nn.Module) -> torch.nn.Module:
+    """A copy of a model with random weights, always the same."""
+    model = copy.deepcopy(model)
+    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
+    return model

@@ -1,0 +1,122 @@
+// The camera: the newest frame wins, one is on its way at a time.
+
+import { byId } from "../shared/elements.js";
+import { give, notice, Refused, Superseded } from "./server.js";
+
+const LARGEST_SIDE = 320; // of a frame, in pixels
+const video = document.createElement("video");
+const canvas = document.createElement("canvas");
+/** @type {MediaStream | null} */
+let stream = null;
+let frozen = false;
+let turn = 0;
+/** @type {number[]} */
+let times = [];
+
+/** @type {(image: string, live: boolean) => Promise<void>} */
+let show = async () => {};
+
+/** @param {typeof show} shown called with each frame's key; the next frame waits for it */
+export function attach(shown) {
+  show = shown;
+  video.muted = true;
+  video.playsInline = true;
+  byId("camera").addEventListener("click", () => (stream ? stop() : start()));
+  byId("freeze").addEventListener("click", freeze);
+}
+
+export const running = () => stream !== null;
+
+async function start() {
+  try {
+    if (!navigator.mediaDevices) throw new Error("this browser gives cameras only to pages of this machine or over https");
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
+  } catch (error) {
+    notice(`There is no camera to use: ${/** @type {Error} */ (error).message}.`);
+    return;
+  }
+  video.srcObject = stream;
+  await video.play();
+  frozen = false;
+  marked();
+  run();
+}
+
+/** Ends the camera; the last frame stays. */
+export function stop() {
+  if (!stream) return;
+  for (const track of stream.getTracks()) track.stop();
+  stream = null;
+  turn += 1;
+  if (!frozen) keep();
+  frozen = false;
+  marked();
+}
+
+export function freeze() {
+  if (!stream) return;
+  frozen = !frozen;
+  marked();
+  if (frozen) keep();
+  else run();
+}
+
+function marked() {
+  byId("camera").setAttribute("aria-pressed", String(stream !== null));
+  byId("camera").textContent = stream ? "Stop the camera" : "Camera";
+  byId("freeze").hidden = !stream;
+  byId("freeze").setAttribute("aria-pressed", String(frozen));
+  byId("freeze").textContent = frozen ? "Go on" : "Freeze";
+  if (!stream || frozen) byId("rate").textContent = "";
+  times = [];
+}
+
+/** @returns {Promise<Blob>} */
+function frame() {
+  const factor = Math.min(1, LARGEST_SIDE / Math.max(video.videoWidth, video.videoHeight, 1));
+  canvas.width = Math.max(1, Math.round(video.videoWidth * factor));
+  canvas.height = Math.max(1, Math.round(video.videoHeight * factor));
+  const context = canvas.getContext("2d");
+  if (context) context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((content) => (content ? resolve(content) : reject(new Error("the camera gave no frame"))), "image/jpeg", 0.9);
+  });
+}
+
+/** The last frame becomes an image like any other, which its address leads back to. */
+async function keep() {
+  try {
+    await show(await give(await frame(), "camera.jpg", false), false);
+  } catch (error) {
+    if (!(error instanceof Superseded)) notice(/** @type {Error} */ (error).message);
+  }
+}
+
+async function run() {
+  const own = ++turn;
+  while (stream && !frozen && own === turn) {
+    try {
+      const image = await give(await frame(), "camera.jpg", true);
+      if (!stream || frozen || own !== turn) return;
+      await show(image, true);
+      measured();
+    } catch (error) {
+      if (error instanceof Refused) {
+        notice(error.message);
+        stop();
+        return;
+      }
+      await new Promise((resolve) => { setTimeout(resolve, error instanceof Superseded ? 50 : 500); });
+    }
+    await new Promise((resolve) => { requestAnimationFrame(resolve); });
+  }
+}
+
+function measured() {
+  times.push(performance.now());
+  if (times.length > 12) times.shift();
+  if (times.length > 2) {
+    const rate = (1000 * (times.length - 1)) / (times[times.length - 1] - times[0]);
+    byId("rate").textContent = `${rate.toFixed(rate < 10 ? 1 : 0)} frames per second`;
+  }
+}

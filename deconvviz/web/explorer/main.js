@@ -1,0 +1,323 @@
+// From the address to what is shown, and from what is pressed to the address.
+
+import { byId, h } from "../shared/elements.js";
+import * as theme from "../shared/theme.js";
+import * as address from "./address.js";
+import * as camera from "./camera.js";
+import * as layers from "./layers.js";
+import * as maps from "./maps.js";
+import * as pins from "./pins.js";
+import { ask, give, notice, onReconnected, Refused, save, Superseded } from "./server.js";
+import * as stage from "./stage.js";
+import * as strip from "./strip.js";
+import * as unit from "./unit.js";
+
+theme.restore();
+/** @type {address.View} */
+let view = address.read();
+/** @type {any} */
+let state = null;
+/** What was asked for last, by its kind. @type {Record<string, string>} */
+let asked = {};
+let turn = 0;
+
+/**
+ * Changes what is shown.
+ * @param {Partial<address.View>} changes
+ * @param {boolean} [replaces] whether the address takes the place of the one before
+ */
+function go(changes, replaces = false) {
+  view = { ...view, ...changes };
+  address.write(view, replaces);
+  return show();
+}
+
+/** Brings the page to the view; what has not changed stays. */
+async function show() {
+  const own = ++turn;
+  try {
+    await Promise.all(parts());
+    if (own === turn) notice("");
+  } catch (error) {
+    if (error instanceof Superseded) return;
+    notice(error instanceof Refused ? error.message : String(error));
+  } finally {
+    if (own === turn) document.title = [view.layer && view.channel !== null ? `${view.layer} ${view.channel}` : view.layer, state && state.title].filter(Boolean).join(" – ");
+    document.body.dataset.shown = String(own);
+  }
+}
+
+/** @param {string} kind @param {any} what @returns whether this is not what was asked for last */
+function changed(kind, what) {
+  const key = JSON.stringify(what);
+  const before = asked[kind];
+  asked[kind] = key;
+  return before !== key;
+}
+
+/** What has to be asked for. */
+function parts() {
+  const { image, shift, layer, channel } = view;
+  const live = camera.running() && image.startsWith("live-");
+  /** @type {Promise<any>[]} */
+  const all = [];
+  strip.mark(image);
+  byId("sort").value = view.sort;
+  stage.crossAt(view.at);
+  if (!image) {
+    unit.clear();
+    return all;
+  }
+  const seen = { image, shift };
+  if (changed("image", seen)) all.push(showImage(seen));
+  if (layer && changed("maps", [seen, layer])) all.push(showMaps(seen, layer));
+  else if (layer) {
+    maps.sortBy(view.sort);
+    maps.choose(channel);
+  }
+  layers.mark(layer);
+  if (!layer) byId("maps-part").hidden = true;
+  if (layer && channel !== null) {
+    if (changed("unit", unit.fieldsOf(view))) all.push(showUnit(live));
+  } else {
+    changed("unit", null);
+    stage.frameAt(null);
+    if (view.whole && layer) all.push(showWhole(seen, layer));
+    else unit.clear();
+  }
+  if (view.at && changed("at", [seen, view.at])) all.push(showPlace(seen));
+  if (!view.at) {
+    changed("at", "");
+    layers.showPlace("", [], () => {});
+  }
+  const pinned = changed("pins", view.pins);
+  if (changed("pinned image", seen) || pinned) all.push(pins.show(view, !pinned));
+  return all;
+}
+
+/** @param {{ image: string, shift: string }} seen */
+async function showImage(seen) {
+  try {
+    const found = await ask("image", seen);
+    stage.show(found, seen.shift);
+    layers.show(found.layers, view.layer);
+    if (!view.layer) go({ layer: layers.firstLayer() }, true);
+  } catch (error) {
+    forget("image", error);
+  }
+}
+
+/** @param {{ image: string, shift: string }} seen @param {string} layer */
+async function showMaps(seen, layer) {
+  try {
+    const found = await ask("maps", { ...seen, layer });
+    maps.show(layers.layerOf(layer) || { name: layer, kind: "", field: null, stride: null, linearised: [] }, found, view.sort, view.channel);
+  } catch (error) {
+    forget("maps", error);
+  }
+}
+
+/** @param {boolean} live */
+async function showUnit(live) {
+  try {
+    stage.frameAt((await unit.show(view, live)).box);
+  } catch (error) {
+    forget("unit", error);
+  }
+}
+
+/** @param {{ image: string, shift: string }} seen */
+async function showPlace(seen) {
+  try {
+    const { layers: found } = await ask("place", { ...seen, at: view.at });
+    layers.showPlace(view.at, found, () => go({ at: "" }));
+  } catch (error) {
+    forget("at", error);
+  }
+}
+
+/** @param {{ image: string, shift: string }} seen @param {string} layer */
+async function showWhole(seen, layer) {
+  const found = await ask("reconstruction", { ...seen, layer });
+  const python = h("button", { type: "button" }, "Copy as Python");
+  python.addEventListener("click", copyPython);
+  byId("unit-title").textContent = `${layer}, all activations at once`;
+  byId("unit").replaceChildren(
+    h("figure", { class: "seen whole" }, h("img", { src: found.picture, alt: `The image reconstructed from ${layer}` }), h("figcaption", null, found.style)),
+    h("p", { class: "muted small" }, "The way back is not linear: this is not the sum of the units’ projections."),
+    h("div", { class: "row" }, python));
+}
+
+/**
+ * What could not be shown is asked for again the next time.
+ * @param {string} kind
+ * @param {unknown} error
+ */
+function forget(kind, error) {
+  delete asked[kind];
+  throw error;
+}
+
+// What is pressed
+
+async function copyPython() {
+  try {
+    const { lines } = await ask("python", unit.fieldsOf(view, { style: state.styles[0] }));
+    byId("code").textContent = lines;
+    byId("copied").textContent = "";
+    byId("lines").showModal();
+  } catch (error) {
+    if (error instanceof Refused) notice(error.message);
+  }
+}
+
+/** @param {Blob | null | undefined} content @param {string} name */
+async function giveImage(content, name) {
+  if (!content) return;
+  camera.stop();
+  try {
+    byId("status").textContent = `Reading ${name} …`;
+    await go({ image: await give(content, name, false), shift: "", at: "" });
+  } catch (error) {
+    if (error instanceof Refused) notice(error.message);
+  } finally {
+    byId("status").textContent = "";
+  }
+}
+
+/** @param {string} image */
+function chooseImage(image) {
+  if (!image) return;
+  camera.stop();
+  go({ image, shift: "", at: "" });
+}
+
+/** @param {number} down @param {number} right @param {boolean} done */
+function move(down, right, done) {
+  const shift = down || right ? `${down},${right}` : "";
+  go({ shift }, !done);
+}
+
+function pin() {
+  if (view.channel === null || !view.layer) return;
+  if (view.pins.length >= pins.MOST) {
+    notice(`${pins.MOST} units are pinned already; remove one.`);
+    return;
+  }
+  go({ pins: [...view.pins, { image: "", shift: "", layer: view.layer, channel: view.channel, position: view.position }] });
+}
+
+function attach() {
+  stage.attach({ place: (at) => go({ at }), move });
+  layers.attach((layer, channel, position) => go({ layer, channel, position, whole: false }));
+  maps.attach((channel) => go({ channel, position: "", whole: false }));
+  pins.attach({
+    remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
+    keep: (at) => go({ pins: view.pins.map((one, place) => (place === at ? { ...one, image: one.image ? "" : view.image, shift: one.image ? "" : view.shift } : one)) }),
+    open: (at) => go({ layer: view.pins[at].layer, channel: view.pins[at].channel, position: view.pins[at].position, whole: false }),
+  });
+  unit.attach(state.styles, {
+    pin,
+    python: copyPython,
+    save: (kind) => save(kind, unit.fieldsOf(view, { style: state.styles[0] })).catch((error) => notice(error.message)),
+    options: (changes) => go(changes),
+    unit: (layer, channel) => go({ layer, channel, position: "", whole: false }),
+  });
+  camera.attach((image, live) => go({ image, shift: "", at: "" }, live));
+  byId("sort").addEventListener("change", () => go({ sort: byId("sort").value }, true));
+  byId("whole").addEventListener("click", () => go({ whole: true, channel: null, position: "" }));
+  byId("unmoved").addEventListener("click", () => move(0, 0, true));
+  for (const button of document.querySelectorAll("[data-move]")) {
+    button.addEventListener("click", () => {
+      const [down, right] = (view.shift || "0,0").split(",").map(Number);
+      const [by, across] = /** @type {HTMLElement} */ (button).dataset.move.split(",").map(Number);
+      move(down + by, right + across, true);
+    });
+  }
+  byId("file").addEventListener("change", () => {
+    const [file] = byId("file").files;
+    giveImage(file, file && file.name);
+    byId("file").value = "";
+  });
+  document.addEventListener("paste", (event) => {
+    const file = event.clipboardData && [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+    if (file) giveImage(file, file.name || "pasted");
+  });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("dropping");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    const file = event.dataTransfer && event.dataTransfer.files[0];
+    if (file) giveImage(file, file.name);
+  });
+  byId("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(byId("code").textContent).catch(() => {});
+    byId("copied").textContent = "Copied.";
+  });
+  byId("keys").addEventListener("click", () => byId("help").showModal());
+  theme.attach(byId("theme"));
+  document.addEventListener("keydown", key);
+  addEventListener("popstate", back);
+  addEventListener("hashchange", back);
+}
+
+function back() {
+  const before = JSON.stringify(view);
+  const next = address.read();
+  if (JSON.stringify(next) === before) return;
+  if (!next.image.startsWith("live-")) camera.stop();
+  view = next;
+  show();
+}
+
+/** @param {KeyboardEvent} event */
+function key(event) {
+  if (event.ctrlKey || event.altKey || event.metaKey || byId("help").open || byId("lines").open) return;
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (target.matches("input:not([type=checkbox]), select, textarea")) return;
+  if (event.key === "/") byId("search").focus();
+  else if (event.key === "?") byId("help").showModal();
+  else if (event.key === " " && camera.running() && !target.matches("button, input, a, summary")) camera.freeze();
+  else if (event.key === "[" || event.key === "]") {
+    const layer = layers.beside(view.layer, event.key === "[" ? -1 : 1);
+    if (layer) go({ layer, channel: null, position: "", whole: false });
+  } else if (event.key === "," || event.key === ".") chooseImage(strip.beside(view.image, event.key === "," ? -1 : 1));
+  else if (event.key === "p") pin();
+  else if (event.key === "w" && view.channel !== null) go({ random: !view.random });
+  else return;
+  event.preventDefault();
+}
+
+/** Everything is asked for again, as after the server was away. */
+function again() {
+  asked = {};
+  show();
+}
+
+async function start() {
+  try {
+    state = await ask("state", {});
+  } catch (error) {
+    notice(error instanceof Refused ? error.message : "The explorer does not answer.");
+    onReconnected(start);
+    return;
+  }
+  onReconnected(again);
+  byId("title").textContent = state.title;
+  if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
+  attach();
+  if (state.dataset) strip.attach(state.dataset, chooseImage);
+  if (view.image.startsWith("live-")) view.image = "";
+  if (!view.image && state.dataset) view.image = "data-0";
+  if (!view.image && state.own.length) view.image = state.own[0][0];
+  address.write(view, true);
+  await Promise.all([show(), state.dataset ? strip.showAround(view.image) : null]);
+}
+
+start();

@@ -1,0 +1,213 @@
+// Questions to the server. Each has a lane and a number: a newer one of the same lane makes the older one unnecessary.
+
+import { byId } from "../shared/elements.js";
+
+const TAB = Math.random().toString(36).slice(2, 10); // two tabs of a browser do not take each other's place
+let last = Date.now();
+/** @type {Map<string, AbortController>} */
+const running = new Map();
+/** @type {Map<string, { content: Blob, name: string, live: boolean }>} */
+const given = new Map();
+/** @type {(() => void) | null} */
+let whenBack = null;
+
+/** An answer that nobody needs any more. */
+export class Superseded extends Error {}
+
+/** A sentence of the server. */
+export class Refused extends Error {}
+
+/**
+ * @param {string} lane
+ * @param {Record<string, any>} fields
+ */
+function query(lane, fields) {
+  const words = new URLSearchParams();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== null && value !== undefined && value !== "") words.set(name, String(value));
+  }
+  last += 1;
+  words.set("lane", `${TAB} ${lane}`);
+  words.set("number", String(last));
+  return words;
+}
+
+/**
+ * Asks, and throws `Superseded` where a newer question was asked meanwhile.
+ * @param {string} name
+ * @param {Record<string, any>} fields
+ * @param {string} [lane]
+ * @returns {Promise<any>}
+ */
+export async function ask(name, fields, lane = name) {
+  const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
+  return answer.json();
+}
+
+/**
+ * Asks for work that takes long; `told` hears the share that is done.
+ * @param {string} name
+ * @param {Record<string, any>} fields
+ * @param {(share: number) => void} told
+ * @param {string} [lane]
+ * @returns {Promise<any>}
+ */
+export async function watch(name, fields, told, lane = name) {
+  const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
+  if (!answer.body) throw new Refused("the server answered with nothing");
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Superseded();
+      text += value;
+      const lines = text.split("\n");
+      text = lines.pop() || "";
+      for (const line of lines.map((one) => JSON.parse(one))) {
+        if (line.superseded) throw new Superseded();
+        if (line.error) throw new Refused(line.error);
+        if ("result" in line) return line.result;
+        told(line.share);
+      }
+    }
+  } catch (error) {
+    throw isAbort(error) ? new Superseded() : error;
+  }
+}
+
+/** @param {unknown} error */
+const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
+
+/**
+ * Nobody waits for the answer of a lane any more.
+ * @param {string} lane
+ */
+export function cancel(lane) {
+  const before = running.get(lane);
+  if (before) before.abort();
+  running.delete(lane);
+}
+
+/**
+ * @param {string} lane
+ * @param {string} address
+ * @param {Record<string, any>} fields
+ */
+async function sent(lane, address, fields) {
+  cancel(lane);
+  const control = new AbortController();
+  running.set(lane, control);
+  for (let attempt = 0; ; attempt += 1) {
+    const answer = await fetched(address, { signal: control.signal });
+    if (answer.ok) return answer;
+    const { error } = await said(answer);
+    if (answer.status === 409 && attempt === 0 && running.get(lane) !== control) throw new Superseded();
+    if (answer.status === 409) throw new Superseded();
+    if (attempt === 0 && answer.status === 422 && given.has(fields.image) && error.includes("does not have this image")) {
+      const image = /** @type {{ content: Blob, name: string, live: boolean }} */ (given.get(fields.image));
+      await give(image.content, image.name, image.live); // the server was started anew, or has forgotten it
+      last += 1;
+      address = address.replace(/number=\d+$/, `number=${last}`);
+      continue;
+    }
+    throw new Refused(error);
+  }
+}
+
+/** @param {Response} answer @returns {Promise<{ error: string }>} */
+async function said(answer) {
+  const text = await answer.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return { error: text };
+  }
+}
+
+/**
+ * @param {string} address
+ * @param {RequestInit} options
+ */
+async function fetched(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    if (isAbort(error)) throw new Superseded();
+    lost();
+    throw new Superseded();
+  }
+}
+
+/**
+ * Gives the server an image and returns its key.
+ * @param {Blob} content
+ * @param {string} name
+ * @param {boolean} live
+ * @returns {Promise<string>}
+ */
+export async function give(content, name, live) {
+  const words = new URLSearchParams({ name, live: live ? "1" : "0" });
+  const answer = await fetched(`/api/images?${words}`, { method: "POST", body: content });
+  if (!answer.ok) throw new Refused((await said(answer)).error);
+  const { image } = await answer.json();
+  if (live) for (const [key, one] of given) if (one.live) given.delete(key);
+  given.set(image, { content, name, live });
+  return image;
+}
+
+/**
+ * Downloads a file.
+ * @param {string} name
+ * @param {Record<string, any>} fields
+ */
+export async function save(name, fields) {
+  const answer = await sent("save", `/save/${name}?${query("save", fields)}`, fields);
+  const file = /filename="([^"]*)"/.exec(answer.headers.get("content-disposition") || "");
+  const address = URL.createObjectURL(await answer.blob());
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = file ? file[1] : name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/**
+ * @param {string} text
+ * @param {boolean} [wrong]
+ */
+export function notice(text, wrong = true) {
+  const element = byId("notice");
+  element.textContent = text;
+  element.hidden = !text;
+  element.classList.toggle("wrong", wrong);
+}
+
+/** @param {() => void} again */
+export function onReconnected(again) {
+  whenBack = again;
+}
+
+let waiting = false;
+
+/** The server does not answer: asks again until it does. */
+function lost() {
+  if (waiting) return;
+  waiting = true;
+  notice("The explorer does not answer. This page goes on when it does.");
+  const again = async () => {
+    try {
+      const answer = await fetch(`/api/state?${query("state", {})}`);
+      waiting = false;
+      if (answer.ok) {
+        notice("");
+        if (whenBack) whenBack();
+      } else {
+        notice((await said(answer)).error);
+      }
+    } catch {
+      setTimeout(again, 1000);
+    }
+  };
+  setTimeout(again, 500);
+}

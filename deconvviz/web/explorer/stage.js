@@ -1,0 +1,116 @@
+// The image under the network: the frame of the unit, the map over it, clicks and drags.
+
+import { byId, h, percent } from "../shared/elements.js";
+import { paint, picture } from "./sprites.js";
+
+const stage = byId("stage");
+const image = h("img", { class: "image", alt: "" });
+const over = h("div", { class: "over", hidden: true, "aria-hidden": "true" });
+const frame = h("div", { class: "frame", hidden: true, "aria-hidden": "true" });
+const cross = h("div", { class: "cross", hidden: true, "aria-hidden": "true" });
+/** @type {[number, number]} */
+let size = [1, 1];
+/** @type {[number, number] | null} */
+let pressed = null;
+let dragged = false;
+let shift = [0, 0];
+
+/** @type {{ place: (at: string) => void, move: (down: number, right: number, done: boolean) => void }} */
+let heard = { place: () => {}, move: () => {} };
+
+/**
+ * The place of an event, in pixels of the network's input.
+ * @param {MouseEvent} event
+ * @returns {[number, number]} down and right
+ */
+function at(event) {
+  const box = image.getBoundingClientRect();
+  const part = (/** @type {number} */ offset, /** @type {number} */ whole, /** @type {number} */ pixels) =>
+    Math.max(0, Math.min(pixels - 1, Math.floor((offset / whole) * pixels)));
+  return [part(event.clientY - box.top, box.height, size[0]), part(event.clientX - box.left, box.width, size[1])];
+}
+
+/** @param {typeof heard} what */
+export function attach(what) {
+  heard = what;
+  stage.append(image, over, frame, cross);
+  stage.tabIndex = 0;
+  stage.setAttribute("role", "group");
+  stage.setAttribute("aria-label", "The image. Click a place to list the units that fire there; drag to move the image.");
+  stage.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    if (event.button !== 0 || !image.src) return;
+    pressed = [event.clientY, event.clientX];
+    dragged = false;
+  });
+  stage.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    if (!pressed) return;
+    const [down, right] = moved(event);
+    if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
+    dragged = true;
+    stage.setPointerCapture(event.pointerId);
+    heard.move(shift[0] + down, shift[1] + right, false);
+  });
+  stage.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
+    if (!pressed) return;
+    if (dragged) heard.move(shift[0] + moved(event)[0], shift[1] + moved(event)[1], true);
+    else heard.place(at(event).join(","));
+    pressed = null;
+  });
+  stage.addEventListener("pointercancel", () => { pressed = null; });
+}
+
+/** @param {PointerEvent} event @returns {[number, number]} */
+function moved(event) {
+  const box = image.getBoundingClientRect();
+  const from = pressed || [event.clientY, event.clientX];
+  return [
+    Math.round(((event.clientY - from[0]) / box.height) * size[0]),
+    Math.round(((event.clientX - from[1]) / box.width) * size[1]),
+  ];
+}
+
+/**
+ * Shows an image.
+ * @param {any} found what the server says of it
+ * @param {string} moves the shift, "" for none
+ */
+export function show(found, moves) {
+  size = found.size.length === 2 ? found.size : [1, found.size[0] || 1];
+  if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
+  picture(image, found.picture, found.name, size[1]);
+  stage.classList.add("filled");
+  byId("image-name").textContent = found.name;
+  byId("shift").textContent = (moves || "0,0").replace(",", ", ");
+  byId("unmoved").hidden = !moves;
+  byId("classes").replaceChildren(...found.classes.map((/** @type {any} */ one) =>
+    h("li", null, h("span", null, one.name), h("b", null, percent(one.share)))));
+}
+
+/** @param {number[][] | null} box first pixel and one past the last, down and right */
+export function frameAt(box) {
+  frame.hidden = !box || box.length !== 2;
+  if (!box || box.length !== 2) return;
+  const [[top, bottom], [left, right]] = box;
+  Object.assign(frame.style, {
+    top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
+    left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,
+  });
+}
+
+/** @param {string} place */
+export function crossAt(place) {
+  const [down, right] = place.split(",").map(Number);
+  cross.hidden = !place;
+  Object.assign(cross.style, { top: `${(100 * (down + 0.5)) / size[0]}%`, left: `${(100 * (right + 0.5)) / size[1]}%` });
+}
+
+/**
+ * Lays a map over the image.
+ * @param {import("./sprites.js").Sprite | null} sprite
+ * @param {number} cell
+ */
+export function overlay(sprite, cell) {
+  over.hidden = !sprite;
+  if (sprite) paint(over, sprite, cell);
+  over.style.aspectRatio = "auto";
+}
