@@ -148,7 +148,8 @@ def test_the_channel_that_is_shown_fires_well_in_every_run(example):
     study = example("regularisation")
 
     def run(*maxima):
-        statistics = ChannelStatistics(*[torch.tensor(maxima)] * 5)
+        names = ("fires", "mean", "maximum", "histogram", "edges")
+        statistics = ChannelStatistics(**dict.fromkeys(names, torch.tensor(maxima)))
         return study.Run("", None, None, None, None, type("Top", (), {"statistics": {"relu2": statistics}}))
 
     assert study.shared_channel([run(10.0, 5.0, 1.0), run(0.1, 0.3, 1.0)]) == 1

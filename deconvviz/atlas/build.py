@@ -255,6 +255,10 @@ def _channels(
 ) -> Iterator[AtlasChannel]:
     """Each channel of a layer as the atlas shows it, with its pictures; links: the channels that feed it most."""
     statistics = projections.source.top.statistics[projections.layer]
+    states = {
+        **dict.fromkeys(statistics.dead.tolist(), "dead"),
+        **dict.fromkeys(statistics.always_on.tolist(), "always"),
+    }
     for channel in range(len(statistics.fires)):
         units = projections.of_channel(channel)
         yield AtlasChannel(
@@ -265,6 +269,7 @@ def _channels(
             histogram=_histogram_bars(statistics, channel),
             units=tuple(map(projections.with_pictures, units)),
             inputs=tuple(links[channel]),
+            state=states.get(channel, ""),
             evidence=of_channel([unit.verdict for unit in units]),
         )
 

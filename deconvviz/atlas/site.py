@@ -219,7 +219,7 @@ class _LayerRows:
     """What a layer's grid says of its channels, gathered while they are written."""
 
     def __init__(self, evidence: bool) -> None:
-        self.statistics: dict[str, list[Any]] = {"firing": [], "mean": [], "maximum": []}
+        self.statistics: dict[str, list[Any]] = {"state": [], "firing": [], "mean": [], "maximum": []}
         if evidence:
             self.statistics.update(gain=[], alike=[])
         self.empty: list[int] = []  # channels without a unit, ascending
@@ -227,7 +227,8 @@ class _LayerRows:
 
     def noted(self, channel: AtlasChannel) -> AtlasChannel:
         """The channel, after adding its row."""
-        row: dict[str, Any] = {"firing": _rounded_share(channel.firing), "mean": rounded(channel.mean)}
+        row: dict[str, Any] = {"state": channel.state, "firing": _rounded_share(channel.firing)}
+        row["mean"] = rounded(channel.mean)
         row |= {"maximum": rounded(channel.maximum), "gain": _measured(channel.evidence.gain)}
         row |= {"alike": _measured(channel.evidence.alike)}
         for name, values in self.statistics.items():
@@ -279,7 +280,7 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
 
 def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> dict[str, Any]:
     """A layer's entry in the index."""
-    without, first, firing = set(rows.empty), range(min(layer.channels, ACROSS**2)), rows.statistics["firing"]
+    without, first, states = set(rows.empty), range(min(layer.channels, ACROSS**2)), rows.statistics["state"]
     return {
         "name": shown_name(layer.name),
         "kind": layer.kind,
@@ -289,8 +290,8 @@ def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> di
         "stride": layer.stride and [rounded(step) for step in layer.stride],
         "linearised": layer.linearised,
         "detached": layer.detached,
-        "dead": firing.count(0),
-        "always": firing.count(1),
+        "dead": states.count("dead"),
+        "always": states.count("always"),
         "cover": [channel for channel in first if channel not in without][:COVER],
         "empty": rows.empty,
         "block": sheets.block,

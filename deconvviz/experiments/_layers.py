@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deconvviz.errors import InputError
-from deconvviz.operations.normalisation import BATCH_NORMS
+from deconvviz.mining.firing import innermost_names
 from deconvviz.operations.rectifiers import RECTIFIERS
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.tape import Tape
@@ -38,37 +38,11 @@ def hidden_layers(trace: Trace) -> list[str]:
     outputs = [op.made.id for op in before if getattr(op.func, "overloadpacket", None) in RECTIFIERS]
     outputs = outputs or [op.made.id for op in before if op.label in FILTERS]
     read = [operations[filters[-1]].inputs[0].id] if filters else []
-    names = _names(trace.tape)
+    names = innermost_names(trace.tape)
     layers = [names[value] for value in dict.fromkeys(outputs + read) if value in names]
     if not layers:
         raise InputError("the model has no hidden layers: neither rectifiers nor two filters; name the layers")
     return layers
-
-
-def _names(tape: Tape) -> dict[int, str]:
-    """The layer that returns each value; of several, the innermost."""
-    names: dict[int, str] = {}
-    for layer in tape.layers.values():
-        names.setdefault(layer.value.id, layer.name)
-    return names
-
-
-def shown_at(tape: Tape, layer: str) -> tuple[str, bool]:
-    """The layer at which to measure a filter's channels, and whether it is a rectifier.
-
-    This is the layer after normalisation and rectifier, if these are layers and nothing else reads the values before
-    them.
-    """
-    names, value, place = _names(tape), tape.layers[layer].value, layer
-    while True:
-        readers = [operation for operation in tape.operations if value in operation.inputs]
-        kind = getattr(readers[0].func, "overloadpacket", None) if len(readers) == 1 else None
-        if kind not in (*RECTIFIERS, *BATCH_NORMS) or readers[0].made.id not in names:
-            return place, False
-        value = readers[0].made
-        place = names[value.id]
-        if kind in RECTIFIERS:
-            return place, True
 
 
 class ClassScoreLayer(NamedTuple):

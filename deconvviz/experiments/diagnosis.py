@@ -35,9 +35,9 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
-from deconvviz.experiments._layers import shown_at
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.firing import fires_at
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.models.filters import FILTERED, aliased_energy, bands_of_noise, filter_rms, frequency_bands
 from deconvviz.net import DeconvNet
@@ -155,7 +155,7 @@ def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched:
             kind = tape.layers[name].kind
             raise InputError(f"layer {name!r} is a {kind}; only convolutions and linear layers have filters")
     ordered = [name for name in tape.layers if name in set(asked)]
-    places = {name: shown_at(tape, name) for name in ordered}
+    places = {name: fires_at(tape, name) for name in ordered}
     scanned = ScannedLayers.of(net, [place for place, _ in places.values()], sample, batched).layers
     return [_Watched(name, called[name], *places[name], scanned[places[name][0]].channel_axis) for name in ordered]
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, NET, TEXT, list_of, takes
 from deconvviz.errors import InputError
-from deconvviz.experiments._layers import class_scores, shown_at
+from deconvviz.experiments._layers import class_scores
 from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.mining.firing import fires_at
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
@@ -203,7 +204,7 @@ def _starts(length: int, size: int, step: int) -> list[int]:
 def _last_map(tape: Tape, model: nn.Module) -> str:
     """The last convolution that ran, or the rectifier behind it."""
     last = layers_of_kind(tape, model)[-1]
-    place, rectified = shown_at(tape, last)
+    place, rectified = fires_at(tape, last)
     return place if rectified else last
 
 

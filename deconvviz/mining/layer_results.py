@@ -8,29 +8,37 @@ import torch
 from torch import Tensor
 
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.firing import Firing
 from deconvviz.mining.statistics import RunningStatistics
 from deconvviz.mining.top_k import TopK
 
 _TOP_K = ("values", "images", "positions", "dimensions")
-TENSORS = ("values", "images", "positions", "fired", "sums", "histogram", "maximum", "dimensions")  # as in the file
+_FIRING = ("dead", "always_on", "constant")
+TENSORS = (
+    *("values", "images", "positions", "fired", "sums", "histogram", "maximum", "dimensions"),
+    *_FIRING,
+)  # as in the file
 
 
 class LayerResults:
-    """The strongest units of each channel of a layer, and the statistics of the strongest unit of each image.
+    """The strongest units of each channel of a layer, the statistics of the strongest unit of each image, and firing.
 
     Attributes:
         top: The strongest units.
         statistics: The statistics.
+        firing: Which channels may be dead, or always on.
     """
 
     def __init__(self, channels: int, k: int, dimensions: int, device: torch.device | None = None) -> None:
         self.top = TopK(channels, k, dimensions, device)
         self.statistics = RunningStatistics(channels, device)
+        self.firing = Firing(channels)
 
     def merge(self, other: LayerResults) -> None:
         """Add the results of other images."""
         self.top.merge(other.top)
         self.statistics.merge(other.statistics)
+        self.firing.merge(other.firing)
 
     @property
     def device(self) -> torch.device:
@@ -89,5 +97,5 @@ class LayerResults:
             setattr(results._holder(name), name, tensors[name].clone())
         return results
 
-    def _holder(self, name: str) -> TopK | RunningStatistics:
-        return self.top if name in _TOP_K else self.statistics
+    def _holder(self, name: str) -> TopK | RunningStatistics | Firing:
+        return self.top if name in _TOP_K else self.firing if name in _FIRING else self.statistics

@@ -100,6 +100,9 @@ def _statistics_misfit(statistics: ChannelStatistics, channels: int) -> str:
     shapes = {tuple(numbers.shape) for numbers in per_channel}
     if shapes != {(channels,)} or bins < 1 or tuple(histogram.shape) != (channels, bins):
         return f"statistics of {shapes} and histograms {tuple(histogram.shape)} of {channels} channels"
+    masks = [mask for mask in (statistics.is_dead, statistics.is_always_on) if mask is not None]
+    if any(tuple(mask.shape) != (channels,) or mask.dtype != torch.bool for mask in masks):
+        return f"dead and always-on channels {[tuple(mask.shape) for mask in masks]} of {channels} channels"
     finite = bool(torch.isfinite(torch.stack([numbers.double() for numbers in per_channel])).all())
     if not finite or bool((histogram.sum(1) < 1).any()):
         return "statistics that are not finite, or of no image"

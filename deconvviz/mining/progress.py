@@ -19,7 +19,7 @@ from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, checked, manifest_of, write_tensors
 from deconvviz.mining.layer_results import TENSORS, LayerResults
 
-PROGRESS_FORMAT = 2
+PROGRESS_FORMAT = 3
 _MANIFEST = {
     "identity": dict[str, Any],
     "layers": tuple[str, ...],

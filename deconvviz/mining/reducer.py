@@ -17,6 +17,7 @@ from deconvviz.data.batches import Batch
 from deconvviz.data.sending import Sending
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.firing import Extremes, firing_of
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.maxima import flat, several, strongest
 from deconvviz.mining.scanned_layers import ScannedLayers
@@ -44,6 +45,7 @@ class Scanner:
         self._send = Sending(scanned.device)
         self._found = dict(before or {})  # on the CPU; while there are tallies, they have it
         self._tallies: dict[str, Tally] = {}  # by layer, in the order in which these run
+        self._extremes: dict[str, Extremes] = {}  # by layer
 
     def run(self, batch: Batch) -> None:
         """Enter one batch; its images come behind those of earlier batches.
@@ -65,7 +67,7 @@ class Scanner:
             refuse_misfit(model, Call(arguments, {}), error)
             raise
         numbers: list[int] = batch.numbers.tolist()
-        if missing := [name for name in self.scanned.layers if name not in reducer.seen]:
+        if missing := [name for name in reducer.wanted if name not in reducer.seen]:
             raise InputError(f"layer {missing[0]!r} did not run on images {numbers[0]} to {numbers[-1]}; leave it out")
         self._enter(reducer.maxima, numbers)
 
@@ -78,6 +80,9 @@ class Scanner:
         self.check()
         for tally in self._each_tally():
             self._found.update(tally.parts())
+        for name, firing in firing_of(self._extremes).items():
+            if name in self._found:
+                self._found[name].firing.merge(firing)
         return {name: self._found[name] for name in self._tallies or self._found}
 
     def check(self) -> None:
@@ -94,6 +99,13 @@ class Scanner:
         return list(dict.fromkeys(self._tallies.values()))
 
     # One batch
+
+    def look_at_firing(self, name: str, maps: Tensor) -> None:
+        """Note which of a layer's channels fire, from maps (N, channels, ...) of the layer at which that shows."""
+        maps = flat(maps)
+        if name not in self._extremes:
+            self._extremes[name] = Extremes(maps, self.scanned.layers[name].rectified)
+        self._extremes[name].add(maps)
 
     def reduced(self, name: str, maps: Tensor) -> Maxima:
         """The strongest units of a layer's maps, (N, channels, ...), where they wait if there is a place for them."""
@@ -195,14 +207,20 @@ class _Reducer(Observer):
     """Reduces the maps of each layer, (N, channels, ...), to their strongest units as the layer runs."""
 
     def __init__(self, scanner: Scanner, count: int) -> None:
-        super().__init__(scanner.scanned.model, scanner.scanned.layers)
+        layers = scanner.scanned.layers
+        super().__init__(scanner.scanned.model, {*layers, *(layer.fires_at for layer in layers.values())})
         self.scanner, self.count = scanner, count
         self.maxima: dict[str, Maxima] = {}
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
-            axis = self.scanner.scanned.layers[name].channel_axis
             with Restored(_disable_current_modes()):  # none of the model's operations, which are watched
-                maps = tensor.unflatten(0, (self.count, -1)).movedim(axis + 1, 1)
-                self.maxima[name] = self.scanner.reduced(name, maps.squeeze(2) if maps.shape[2] == 1 else maps)
+                for layer, scanned in self.scanner.scanned.layers.items():
+                    if name in (layer, scanned.fires_at):
+                        maps = tensor.unflatten(0, (self.count, -1)).movedim(scanned.channel_axis + 1, 1)
+                        maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
+                        if name == layer:
+                            self.maxima[layer] = self.scanner.reduced(layer, maps)
+                        if name == scanned.fires_at:
+                            self.scanner.look_at_firing(layer, maps)
         return True

@@ -289,5 +289,11 @@ def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> 
 def _statistics(results: LayerResults, count: int, edges: Tensor) -> ChannelStatistics:
     running = results.statistics
     return ChannelStatistics(
-        running.fired.double() / count, running.mean(count), running.maximum, running.histogram, edges
+        fires=running.fired.double() / count,
+        mean=running.mean(count),
+        maximum=running.maximum,
+        histogram=running.histogram,
+        edges=edges,
+        is_dead=results.firing.dead,
+        is_always_on=results.firing.always_on,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.firing import fires_at
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import sample_shape
@@ -33,10 +35,14 @@ class ScannedLayer:
         channel_axis: Axis of the layer's tensor along which the channels lie.
         distances: Per axis of a map, the distance in positions below which a stronger unit suppresses a weaker one of
             the same channel; infinite if units see the whole input.
+        fires_at: The layer at which it shows whether channels are dead or always on, after normalisation and rectifier.
+        rectified: Whether that layer is a rectifier.
     """
 
     channel_axis: int
     distances: tuple[float, ...]
+    fires_at: str
+    rectified: bool
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,15 @@ class ScannedLayers:
             check_layers(names, trace.tape.layers, net.model)
             table = net.layers(trace)
             layers = {name: _layer(trace, table[name]) for name in names}
-            maps = _run_unrecorded(net.model, names, x)
+            maps = _run_unrecorded(net.model, [*names, *(layer.fires_at for layer in layers.values())], x)
+            if missing := [name for name in names if name not in maps]:
+                raise InputError(
+                    f"layer {missing[0]!r} is seen only where a run is recorded, as what runs inside scripted code; "
+                    f"scan a module around it"
+                )
+            for name, layer in layers.items():
+                if layer.fires_at not in maps:
+                    layers[name] = dataclasses.replace(layer, fires_at=name, rectified=False)
             numbers = {name: sampled(maps[name].unflatten(0, (1 + batched, -1))[0].squeeze(0)) for name in names}
         return cls(net.model, tensors_in(first)[0].device, layers, numbers)
 
@@ -98,19 +112,14 @@ def _layer(trace: Trace, row: LayerInfo) -> ScannedLayer:
         distances = tuple(
             size / 2 / step if step else math.inf for size, step in zip(row.receptive_field, row.stride, strict=True)
         )
-    return ScannedLayer(axis, distances)
+    return ScannedLayer(axis, distances, *fires_at(trace.tape, row.name))
 
 
 def _run_unrecorded(model: nn.Module, names: Sequence[str], x: Any) -> dict[str, Tensor]:
-    """What the layers return when the model runs without being recorded."""
+    """What the layers return when the model runs without being recorded; without those that are not seen then."""
     capture = _LayerCopies(model, names)
     with Restored(capture.observing()), contextlib.suppress(AllLayersSeen):
         model(*x) if isinstance(x, tuple) else model(x)
-    if missing := [name for name in names if name not in capture.tensors]:
-        raise InputError(
-            f"layer {missing[0]!r} is seen only where a run is recorded, as what runs inside scripted code; "
-            f"scan a module around it"
-        )
     return capture.tensors
 
 

@@ -12,7 +12,7 @@ from deconvviz.results.words import counted
 
 
 @kind
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChannelStatistics:
     """Statistics of one layer's channels over a dataset, based on the strongest unit of each channel in each image.
 
@@ -22,6 +22,9 @@ class ChannelStatistics:
         maximum: (channels,), its maximum.
         histogram: (channels, bins), the number of images with a value between neighbouring `edges`.
         edges: (bins + 1,), the bin edges.
+        is_dead: (channels,), whether the channel is above zero at no position of any image, behind its rectifier;
+            without a rectifier, whether it is constant. None in files of earlier versions.
+        is_always_on: (channels,), whether it is above zero at every position of every image, behind its rectifier.
     """
 
     fires: torch.Tensor
@@ -29,16 +32,22 @@ class ChannelStatistics:
     maximum: torch.Tensor
     histogram: torch.Tensor
     edges: torch.Tensor
+    is_dead: torch.Tensor | None = None
+    is_always_on: torch.Tensor | None = None
 
     @property
     def dead(self) -> torch.Tensor:
-        """Indices of the channels that never fire, (n,)."""
-        return (self.fires == 0).nonzero().flatten()
+        """Indices of the dead channels, (n,); none where that is not known."""
+        return _indices(self.is_dead)
 
     @property
     def always_on(self) -> torch.Tensor:
-        """Indices of the channels that fire on every image, (n,)."""
-        return (self.fires == 1).nonzero().flatten()
+        """Indices of the channels that are always on, (n,); none where that is not known."""
+        return _indices(self.is_always_on)
+
+
+def _indices(mask: torch.Tensor | None) -> torch.Tensor:
+    return torch.zeros(0, dtype=torch.long) if mask is None else mask.nonzero().flatten()
 
 
 @kind
@@ -115,8 +124,8 @@ class TopActivations(Tabular):
             {
                 "layer": layer,
                 "channels": len(channels.fires),
-                "dead": len(channels.dead),
-                "always on": len(channels.always_on),
+                "dead": None if channels.is_dead is None else len(channels.dead),
+                "always on": None if channels.is_always_on is None else len(channels.always_on),
                 "median rate": float(channels.fires.median()),
                 "strongest": float(channels.maximum.max()),
             }

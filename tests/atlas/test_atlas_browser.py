@@ -109,10 +109,10 @@ def test_pixels_on_the_screen_are_those_of_the_unit(page: Any, atlas: str) -> No
 
 def test_dead_and_single_channels(page: Any, atlas: str) -> None:
     go(page, f"{atlas}#/features.3/5", "features.3 channel 5")
-    playwright.expect(page.locator(".notice")).to_contain_text("never fires")
+    playwright.expect(page.locator(".notice")).to_contain_text("dead: it is above zero at no position")
     playwright.expect(page.locator(".badge.dead")).to_be_visible()
     go(page, f"{atlas}#/features.3/3", "features.3 channel 3")
-    playwright.expect(page.locator(".badge.always")).to_have_text("Fires on every image")
+    playwright.expect(page.locator(".badge.always")).to_have_text("always on")
     go(page, f"{atlas}#/single", "single")
     assert numbers(page) == [0]
     page.keyboard.press("ArrowRight")

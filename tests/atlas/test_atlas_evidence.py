@@ -175,7 +175,7 @@ def test_without_evidence_nothing_is_left_of_it(tmp_path, monkeypatch):
     assert "gain" in small(model, tmp_path)
     assert (tmp_path / "a" / "sheets" / "0-r0.webp").exists()
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    assert set(small(model, tmp_path, evidence=False)) == {"firing", "mean", "maximum"}
+    assert set(small(model, tmp_path, evidence=False)) == {"state", "firing", "mean", "maximum"}
     assert not (tmp_path / "a" / "sheets" / "0-r0.webp").exists()
     assert read_script(tmp_path / "a" / "data" / "index.js")["evidence"] is False
 
@@ -268,7 +268,7 @@ def test_a_dead_channel_says_that_it_is_not_judged(page, atlas):
     assert firing(5) == 0
     opened(page, f"{atlas}#/features.3/5", "features.3 channel 5")
     page.locator(".evidence .badge").first.focus()
-    assert visible(page) == ["The channel never fires on these images, so there is no picture to score."]
+    assert visible(page) == ["The channel is dead on these images, so there is no picture to score."]
     assert page.locator("#weights").count() == 0
 
 

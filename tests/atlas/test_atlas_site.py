@@ -53,10 +53,11 @@ def unit(value: float, shade: int, box: tuple[int, int, int, int], image: int = 
     )
 
 
-def channel(number: int, *units: AtlasUnit, firing: float = 0.5) -> AtlasChannel:
+def channel(number: int, *units: AtlasUnit, firing: float = 0.5, state: str = "") -> AtlasChannel:
     return AtlasChannel(
         channel=number,
         firing=firing,
+        state=state,
         mean=0.1,
         maximum=2.0,
         histogram=((0.0, 1.0, 3),),
@@ -122,7 +123,11 @@ def test_the_grid_has_a_mosaic_per_channel(tmp_path: Path) -> None:
 def test_the_data_are_those_given(tmp_path: Path) -> None:
     site = Site(tmp_path, SMALL)
     units = unit(2.34567891, 1, (0, 0, 5, 5), 7, "x.png"), unit(-1.0, 1, (1, 1, 6, 6), 3)
-    given = [channel(0, *units, firing=0.9999999), channel(1, firing=0.0), channel(2, *units, firing=1.0)]
+    given = [
+        channel(0, *units, firing=0.9999999),
+        channel(1, firing=0.0, state="dead"),
+        channel(2, *units, firing=1.0, state="always"),
+    ]
     site.add_layer(layer("a", 3, (5, 5)), [*given[:2], replace(given[2], mean=float("nan"), maximum=float("inf"))])
     asked: list[int] = []
     page = site.finish(lambda number: (asked.append(number), flat(10 * number, 28, 28))[1])
@@ -132,7 +137,12 @@ def test_the_data_are_those_given(tmp_path: Path) -> None:
     assert received(tmp_path / "data/images.js") == ("images", [3, 7])
     key, statistics = received(tmp_path / "data/0.js")
     assert key == "0"
-    assert statistics == {"firing": [0.99999, 0, 1], "mean": [0.1, 0.1, None], "maximum": [2, 2, None]}
+    assert statistics == {
+        "state": ["", "dead", "always"],
+        "firing": [0.99999, 0, 1],
+        "mean": [0.1, 0.1, None],
+        "maximum": [2, 2, None],
+    }
     _, details = received(tmp_path / "data/0-0.js")
     assert details[0] == {
         "units": [[2.3457, 7, "x.png", "", [0, 0, 5, 5], [0, 0]], [-1, 3, "a", "", [1, 1, 6, 6], [0, 0]]],

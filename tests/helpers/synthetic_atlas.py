@@ -96,7 +96,7 @@ def evidence(channel: int) -> AtlasEvidence:
 
 
 def firing(channel: int) -> float:
-    """Every 13th channel from 5 on never fires, every 17th from 3 on always does."""
+    """Every 13th channel from 5 on is dead, every 17th from 3 on always on."""
     if channel % 13 == 5:
         return 0.0
     return 1.0 if channel % 17 == 3 else (channel * 37 % 100 + 1) / 150
@@ -136,6 +136,7 @@ def channels(
             histogram=histogram,
             units=strongest,
             inputs=feeding,
+            state="dead" if dead else "always" if share == 1 else "",
         )
         yield replace(one, evidence=AtlasEvidence() if dead else evidence(number)) if header.evidence else one
 

@@ -15,8 +15,8 @@ from deconvviz.mining.statistics import RunningStatistics
 
 
 def scaling(*factors):
-    """A network in float64 whose channels are the image times each factor."""
-    model = nn.Sequential(nn.Conv2d(1, len(factors), 1, bias=False)).double()
+    """A network in float64 whose channels are the image times each factor, behind a rectifier."""
+    model = nn.Sequential(nn.Conv2d(1, len(factors), 1, bias=False), nn.ReLU()).double()
     model[0].weight.data = torch.tensor(factors, dtype=torch.float64).reshape(-1, 1, 1, 1)
     return dv.DeconvNet(model)
 

@@ -2,7 +2,7 @@
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and strongest inputs.
 
 const channelPage = (() => {
-  const { h, s, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
+  const { h, s, STATES, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
 
   const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
 
@@ -92,14 +92,13 @@ const channelPage = (() => {
     const [data, details, numbers] = await Promise.all([
       atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
     const { units } = details;
-    const state = grid.state(data, channel);
+    const state = data.state[channel];
     const order = grid.neighbours(layer, data, channel);
     const at = order.indexOf(channel);
     const [before, after] = [order[at - 1], order[at + 1]];
     const step = (to, text, label) => (to === undefined
       ? h("span", { class: "step", "aria-hidden": "true" }, text)
       : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
-    const badge = { dead: "Dead: never fires", always: "Fires on every image", "": "" }[state];
     const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
     evidence.asked(query);
     const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.random ? 2 : 1);
@@ -107,7 +106,7 @@ const channelPage = (() => {
     const pictures = units.length
       ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
         h("h2", null, "In the full image"), unitList(numbers, units)]
-      : [h("p", { class: "notice" }, state === "dead" ? "This channel never fires on these images, so there is nothing to show." : "There are no pictures of this channel.")];
+      : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];
     const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.random), title: "The same units in a network with random weights (W)" }, "random weights");
     const judged = atlas.index.evidence
       ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
@@ -116,7 +115,7 @@ const channelPage = (() => {
         step(before, "←", "Previous"),
         h("div", { class: "title" },
           h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`)),
-          badge ? h("span", { class: `badge ${state}` }, badge) : null),
+          state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
         step(after, "→", "Next")),
       h("div", { class: "columns" },
         pairs(numbersList, "numbers"),

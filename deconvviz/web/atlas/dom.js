@@ -38,6 +38,12 @@ const dom = (() => {
   const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
   const by = (shape) => shape.map((side) => number(side)).join(" × ");
 
+  /** What a channel's state is called, and what that means (the same in scans, in the atlas and in `diagnose`). */
+  const STATES = {
+    dead: { name: "dead", title: "Behind its rectifier, above zero at no position of any image; without a rectifier, constant" },
+    always: { name: "always on", title: "Behind its rectifier, above zero at every position of every image" },
+  };
+
   /** A name that may go on in a new line after its dots and slashes. */
   const breakable = (name) => name.split(/(?<=[./_])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
@@ -107,5 +113,5 @@ const dom = (() => {
 
   const pairs = (list, className) => h("dl", { class: className }, list.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text))));
 
-  return { h, s, number, percent, count, plural, by, breakable, link, paint, image, mosaic, whenNear, facts, pairs };
+  return { h, s, STATES, number, percent, count, plural, by, breakable, link, paint, image, mosaic, whenNear, facts, pairs };
 })();

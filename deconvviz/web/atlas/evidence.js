@@ -8,7 +8,7 @@ const evidence = (() => {
   const plain = (value) => value.toFixed(2).replace("-", "−");
 
   const UNJUDGED = {
-    dead: "The channel never fires on these images, so there is no picture to score.",
+    dead: "The channel is dead on these images, so there is no picture to score.",
     empty: "There are no pictures of this channel to score.",
     gain: "None of its strongest units could be scored: their pictures are blank, they are no more active on their images than on an empty one, or the layer has no feature maps.",
     alike: "None of its strongest units could be scored: their pictures or those of the other channels are blank, or there is no other channel.",

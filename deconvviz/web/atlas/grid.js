@@ -2,7 +2,7 @@
 // All channels of a layer. Only the rows in view are in the document, however many channels there are.
 
 const grid = (() => {
-  const { h, count, percent, number, plural, breakable, link, paint, facts, pairs } = dom;
+  const { h, STATES, count, percent, number, plural, breakable, link, paint, facts, pairs } = dom;
   const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", gain: "least faithful", alike: "least specific" };
   const JUDGED = ["gain", "alike"]; // in atlases with evidence
   const GAP = 8;
@@ -21,7 +21,7 @@ const grid = (() => {
     const hide = (given.get("hide") || "").split(",");
     return {
       sort: sorts().includes(given.get("sort")) ? given.get("sort") : "channel",
-      hide: ["dead", "always"].filter((kind) => hide.includes(kind)),
+      hide: Object.keys(STATES).filter((kind) => hide.includes(kind)),
       show: given.get("show") === "patches" ? "patches" : "projections",
     };
   }
@@ -52,10 +52,7 @@ const grid = (() => {
 
   /** Channel numbers, filtered and sorted; those alike by number. */
   function order(data, { sort, hide }) {
-    const firing = data.firing;
-    let channels = firing.map((_, channel) => channel);
-    if (hide.includes("dead")) channels = channels.filter((channel) => firing[channel] !== 0);
-    if (hide.includes("always")) channels = channels.filter((channel) => firing[channel] !== 1);
+    const channels = data.state.map((_, channel) => channel).filter((channel) => !hide.includes(data.state[channel]));
     if (sort === "channel") return channels;
     const key = keys(data, sort);
     return channels.sort((a, b) => (key[a] === key[b] ? a - b : key[b] - key[a]));
@@ -65,10 +62,6 @@ const grid = (() => {
   function neighbours(layer, data, channel) {
     const shown = order(data, asked.get(layer.number) || options(""));
     return shown.includes(channel) ? shown : order(data, options(""));
-  }
-
-  function state(data, channel) {
-    return data.firing[channel] === 0 ? "dead" : data.firing[channel] === 1 ? "always" : "";
   }
 
   async function view(route) {
@@ -82,10 +75,10 @@ const grid = (() => {
 
     const sort = h("select", { id: "sort" }, sorts().map((value) => h("option", { value }, SORTS[value])));
     sort.value = chosen.sort;
-    const hide = ["dead", "always"].map((kind) => {
+    const hide = Object.keys(STATES).map((kind) => {
       const box = h("input", { type: "checkbox", id: `hide-${kind}`, disabled: !layer[kind] });
       box.checked = chosen.hide.includes(kind);
-      return [box, h("label", { for: box.id }, `hide ${kind === "dead" ? "dead" : "those that always fire"} (${count(layer[kind])})`)];
+      return [box, h("label", { for: box.id, title: STATES[kind].title }, `hide ${STATES[kind].name} (${count(layer[kind])})`)];
     });
     const show = h("button", { type: "button", id: "show", "aria-pressed": String(chosen.show === "patches") }, "image patches");
     const status = h("p", { class: "status", role: "status" });
@@ -98,7 +91,7 @@ const grid = (() => {
 
     tools.addEventListener("change", () => {
       chosen.sort = sort.value;
-      chosen.hide = ["dead", "always"].filter((_, at) => hide[at][0].checked);
+      chosen.hide = Object.keys(STATES).filter((_, at) => hide[at][0].checked);
       changed();
     });
     show.addEventListener("click", () => {
@@ -196,21 +189,21 @@ const grid = (() => {
     function add(place) {
       const channel = channels[place];
       const cell = spare.pop() || make();
-      const kind = state(data, channel);
+      const kind = data.state[channel];
       const firing = percent(data.firing[channel]);
       cell.item.className = kind;
       cell.item.setAttribute("aria-setsize", channels.length);
       cell.item.setAttribute("aria-posinset", place + 1);
       cell.anchor.setAttribute("href", link(layer, channel));
       cell.anchor.setAttribute("aria-label",
-        `Channel ${channel}, ${kind === "dead" ? "never fires" : kind === "always" ? "always fires" : `fires ${firing}`}, maximum ${number(data.maximum[channel])}`);
+        `Channel ${channel}, ${kind ? STATES[kind].name : `fires ${firing}`}, maximum ${number(data.maximum[channel])}`);
       cell.name.textContent = channel;
       cell.words.textContent = words(data, chosen.sort, channel);
       cell.bar.style.width = `${100 * (data.firing[channel] || 0)}%`;
       cell.mosaic.style.aspectRatio = `${layer.cell[1]} / ${layer.cell[0]}`;
       const empty = layer.empty.has(channel);
       cell.mosaic.classList.toggle("empty", empty);
-      cell.mosaic.textContent = empty ? (kind === "dead" ? "never fires" : "no picture") : "";
+      cell.mosaic.textContent = empty ? (kind === "dead" ? "dead" : "no picture") : "";
       cell.part = empty ? null : atlas.cell(layer, channel, chosen.show === "patches" ? "p" : "t");
       if (cell.painted) cell.mosaic.style.backgroundImage = "";
       cell.painted = false;
@@ -280,5 +273,5 @@ const grid = (() => {
     return { element, title: layer.name, key, arrive, leave };
   }
 
-  return { view, order, neighbours, lastQuery, state };
+  return { view, order, neighbours, lastQuery };
 })();

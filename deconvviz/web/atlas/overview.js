@@ -2,12 +2,13 @@
 // All layers, from the input up.
 
 const overview = (() => {
-  const { h, count, plural, by, breakable, link, mosaic, facts, pairs } = dom;
+  const { h, STATES, count, plural, by, breakable, link, mosaic, facts, pairs } = dom;
 
   function card(layer) {
     const badges = [];
-    if (layer.dead) badges.push(h("span", { class: "badge dead" }, `${count(layer.dead)} dead`));
-    if (layer.always) badges.push(h("span", { class: "badge always" }, `${count(layer.always)} fire on every image`));
+    for (const [kind, { name, title }] of Object.entries(STATES)) {
+      if (layer[kind]) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(layer[kind])} ${name}`));
+    }
     const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
     const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
     const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
