@@ -16,7 +16,7 @@ from deconvviz.operations.normalisation import BATCH_NORMS
 from deconvviz.operations.rectifiers import RECTIFIERS
 from deconvviz.recording.tape import Tape
 
-WAITING = 64  # batches whose extremes wait on an accelerator
+BATCHES_WAITING = 64  # batches whose extremes wait on an accelerator
 
 
 class Firing:
@@ -61,7 +61,7 @@ class Extremes:
         """Begin without images; `maps` (N, channels, positions) says how many channels there are, and where."""
         channels = maps.shape[1]
         self.rectified, self.on_the_cpu = rectified, maps.device.type == "cpu"
-        self.low = maps.new_full((1 if self.on_the_cpu else WAITING, channels), torch.inf)
+        self.low = maps.new_full((1 if self.on_the_cpu else BATCHES_WAITING, channels), torch.inf)
         self.high = torch.full_like(self.low, -torch.inf)
         self.undecided = torch.arange(channels, device=maps.device)  # on the CPU alone: to know them is to wait
         self.waiting = 0

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.mining.firing import WAITING, Extremes, Firing, firing_of
+from deconvviz.mining.firing import BATCHES_WAITING, Extremes, Firing, firing_of
 
 
 def images(count: int = 23) -> torch.Tensor:
@@ -77,7 +77,10 @@ def extremes(parts: list[torch.Tensor], rectified: bool, on_the_cpu: bool) -> Fi
     found = Extremes(parts[0], rectified)
     if not on_the_cpu:  # as where the host does not know which channels are decided
         found = Extremes(parts[0].to("meta"), rectified)
-        found.low, found.high = torch.full((WAITING, 4), torch.inf), torch.full((WAITING, 4), -torch.inf)
+        found.low, found.high = (
+            torch.full((BATCHES_WAITING, 4), torch.inf),
+            torch.full((BATCHES_WAITING, 4), -torch.inf),
+        )
     for part in parts:
         found.add(part)
     return firing_of({"a": found})["a"]
@@ -86,7 +89,7 @@ def extremes(parts: list[torch.Tensor], rectified: bool, on_the_cpu: bool) -> Fi
 @pytest.mark.parametrize("rectified", [True, False])
 @pytest.mark.parametrize("on_the_cpu", [True, False])
 def test_the_order_and_the_number_of_parts_change_nothing(rectified: bool, on_the_cpu: bool) -> None:
-    maps = torch.randn(3 * WAITING + 5, 4, 2, generator=torch.Generator().manual_seed(1))
+    maps = torch.randn(3 * BATCHES_WAITING + 5, 4, 2, generator=torch.Generator().manual_seed(1))
     maps[:, 0], maps[:, 1], maps[:, 2] = maps[:, 0].abs() + 0.1, -maps[:, 1].abs(), 7.0
     whole = extremes([maps], rectified, on_the_cpu)
     low, high = maps.amin((0, 2)), maps.amax((0, 2))
