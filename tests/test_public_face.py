@@ -109,6 +109,7 @@ CHANNEL: dict[str, Callable[[Any], Any]] = {
         dv.compare(NET, X[:1], layer="2", channel=channel, methods="guided", **QUIET).unit.channel
     },
     "deletion": lambda channel: of(evidence.deletion(NET, X, "2", channel=channel, methods="guided", steps=1, **QUIET)),
+    "leak": lambda channel: of(evidence.leak(NET, X, "2", channel=channel, **QUIET)),
     "localisation": lambda channel: (
         evidence.localisation(NET, X, BOXES, layer="2", channel=channel, methods="guided", **QUIET) is not None and {1}
     ),
@@ -163,6 +164,7 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "compare": lambda inputs: dv.compare(NET, _one_image(inputs), layer="2", methods="guided", **QUIET),
     "clarity": lambda inputs: evidence.clarity(NET, inputs, layers="2", **QUIET),
     "deletion": lambda inputs: evidence.deletion(NET, inputs, "2", methods="guided", **QUIET),
+    "leak": lambda inputs: evidence.leak(NET, inputs, "2", **QUIET),
     "localisation": lambda inputs: evidence.localisation(NET, inputs, BOXES, layer="2", methods="guided", **QUIET),
     "randomisation": lambda inputs: evidence.randomisation(NET, inputs, "2", methods="guided", **QUIET),
     "selectivity": lambda inputs: evidence.selectivity(NET, inputs, "2", methods="guided", **QUIET),
@@ -219,6 +221,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "project_top": functools.partial(dv.project_top, NET, DATA, TOP, layer="2"),
     "clarity": functools.partial(evidence.clarity, NET, X),
     "deletion": functools.partial(evidence.deletion, NET, X, "2"),
+    "leak": functools.partial(evidence.leak, NET, X, "2"),
     "localisation": functools.partial(evidence.localisation, NET, X, BOXES),
     "randomisation": functools.partial(evidence.randomisation, NET, X, "2"),
     "selectivity": functools.partial(evidence.selectivity, NET, X, "2"),

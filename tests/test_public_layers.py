@@ -128,6 +128,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     ),
     "compare": lambda layer: dv.compare(NET, X[:1], layer=layer, methods="deconvnet", **QUIET).unit.layer,
     "deletion": lambda layer: evidence.deletion(NET, X, layer, methods="deconvnet", steps=1, **QUIET).units[0].layer,
+    "leak": lambda layer: evidence.leak(NET, X, layer, **QUIET).units[0].layer,
     "localisation": lambda layer: (
         evidence.localisation(NET, X, BOXES, layer=layer, methods="deconvnet", **QUIET) is not None and "2"
     ),

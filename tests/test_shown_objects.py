@@ -42,6 +42,8 @@ def shown_objects() -> dict[str, Any]:
         "Score": deleted.gains["guided"],
         "Randomisation": evidence.randomisation(NET, X, "2", methods="guided", **QUIET),
         "Selectivity": evidence.selectivity(NET, X, "2", methods="guided", **QUIET),
+        "Floor": evidence.selectivity(NET, X, "2", methods="guided", **QUIET).floors["guided"],
+        "Leak": evidence.leak(NET, X, "2", **QUIET),
         "Localisation": evidence.localisation(NET, X, BOXES, layer="2", methods="guided", **QUIET),
         "Clarity": evidence.clarity(NET, X, **QUIET),
         "DigitBenchmark": evidence.digit_benchmark(2),

@@ -50,7 +50,7 @@ def _compare(args: argparse.Namespace) -> None:
     report(args, result, out)
 
 
-BENCHMARKS = ("deletion", "randomisation", "selectivity", "localisation", "clarity")
+BENCHMARKS = ("deletion", "randomisation", "selectivity", "leak", "localisation", "clarity")
 
 
 def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +106,7 @@ def _evidence(args: argparse.Namespace) -> None:
         "deletion": lambda: evidence.deletion(net, x, layer, **unit, progress=shown),
         "randomisation": lambda: evidence.randomisation(net, x, layer, **unit, progress=shown),
         "selectivity": lambda: evidence.selectivity(net, x, layer, progress=shown),
+        "leak": lambda: evidence.leak(net, x, layer, **unit, progress=shown),
         "localisation": benchmark,
         "clarity": lambda: evidence.clarity(net, x, progress=shown),
     }
@@ -123,7 +124,7 @@ def _evidence(args: argparse.Namespace) -> None:
 
 def _check_used(args: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Raise InputError for options that choose a unit if none of the requested measures uses them."""
-    of_a_unit = ("deletion", "randomisation")
+    of_a_unit = ("deletion", "randomisation", "leak")
     users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit}
     for name, measures in users.items():
         if getattr(args, name) is not None and not set(measures) & set(wanted):

@@ -4,6 +4,7 @@
 - `randomisation`: does the picture change when the network's weights do?
 - `selectivity`: do pictures of different units differ?
 - `localisation`: does the strongest pixel lie in the object, if its place is known (`digit_benchmark`)?
+- `leak`: what part of a deconvnet picture went through units that were off?
 - `clarity`: how much of the image do a layer's activations show, by depth?
 
 Each measure takes a `DeconvNet`, images, and methods by name or as functions (`Attribution`). It returns a result with
@@ -13,6 +14,7 @@ scores, confidence intervals over images, a figure and a verdict. The measures n
 
 from deconvviz.evidence.clarity import clarity
 from deconvviz.evidence.deletion import deletion
+from deconvviz.evidence.leak import leak
 from deconvviz.evidence.localisation import DigitBenchmark, digit_benchmark, localisation
 from deconvviz.evidence.methods import BASELINES, METHODS, Attribution
 from deconvviz.evidence.randomisation import randomisation
@@ -26,6 +28,7 @@ __all__ = [
     "clarity",
     "deletion",
     "digit_benchmark",
+    "leak",
     "localisation",
     "randomisation",
     "selectivity",

@@ -35,6 +35,15 @@ KEPT = Scale(
     (0.2, 0.5), ("depends on these layers", "depends partly on these layers", "depends only weakly on these layers")
 )
 
+DORMANT = Scale(
+    (0.1, 0.5),
+    (
+        "draw hardly any of it",
+        "draw part of it, which shows nothing that the network computes on these images",
+        "draw most of it, and it shows nothing that the network computes on these images",
+    ),
+)
+
 
 def blank_pictures(name: str, scored: int, images: int) -> str:
     """That a method's picture is blank on too many images for a verdict.

@@ -16,7 +16,7 @@ from torch import Tensor
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
 from deconvviz.images import as_rgb
-from deconvviz.results import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
+from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
 
 BASELINE_COLOURS = {"brightness": "#d4a017", "edges": "#8a6d3b", "centre": "#b07aa1", "random": "#777777"}
 IMAGES_SHOWN = 8  # images of a benchmark, at most
@@ -69,7 +69,7 @@ def _score_bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def _where(result: Deletion | Randomisation | Selectivity) -> str:
+def _where(result: Deletion | Leak | Randomisation | Selectivity) -> str:
     first, images = result.units[0], len({unit.sample for unit in result.units})
     return f"{first.layer}, {images} image{'s' if images > 1 else ''}"
 
@@ -140,6 +140,14 @@ def _(result: Selectivity, *, axes: Axes | None = None) -> Figure:
         panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=7, linestyle="")
     if floors:
         panels[0].legend(loc="lower right", fontsize=7)
+    return figure
+
+
+@draw.register
+def _(result: Leak, *, axes: Axes | None = None) -> Figure:
+    figure, (part,) = _figure(result, 1, f"Leak through silent units: {_where(result)}", height=3.2, axes=axes)
+    shares = {"off on the image": result.leak, "off on all images": result.dormant, "random weights": result.untrained}
+    _score_bars(part, shares, "share of the deconvnet picture's norm that went through units that were off")
     return figure
 
 

@@ -9,7 +9,17 @@ from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.comparison import Attributed, Comparison
 from deconvviz.results.correspondence import Correspondence
 from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
-from deconvviz.results.evidence import Clarity, Deletion, Judgement, Localisation, Randomisation, Score, Selectivity
+from deconvviz.results.evidence import (
+    Clarity,
+    Deletion,
+    Floor,
+    Judgement,
+    Leak,
+    Localisation,
+    Randomisation,
+    Score,
+    Selectivity,
+)
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
 from deconvviz.results.learning_curves import LearningCurves
@@ -33,11 +43,13 @@ __all__ = [
     "Evolution",
     "Finding",
     "Flag",
+    "Floor",
     "Invariance",
     "Judgement",
     "LayerFacts",
     "LayerInfo",
     "LayerTable",
+    "Leak",
     "LearningCurves",
     "Localisation",
     "Occlusion",

@@ -254,3 +254,31 @@ class Clarity(Judgement):
     def table(self) -> list[dict[str, Any]]:
         trained, random = self.trained_scores, self.random_scores
         return [{"layer": layer, "trained": trained[layer], "random weights": random[layer]} for layer in self.layers]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak(Judgement):
+    """What part of deconvnet pictures went through units that were off, in shares of the pictures' norms.
+
+    Attributes:
+        units: One unit per image.
+        by_image: (2, images), the leak and what went through units that are off on all images; NaN for a blank picture.
+        leak: The mean leak.
+        dormant: The mean share that went through units that are off on all images.
+        untrained: The mean leak with random weights.
+        verdict: What the scores mean, in words.
+    """
+
+    units: tuple[Unit, ...]
+    by_image: torch.Tensor
+    leak: Score
+    dormant: Score
+    untrained: Score
+    verdict: str
+
+    def table(self) -> list[dict[str, Any]]:
+        return [
+            {"through units that were": "off on the image", "share of the norm": self.leak},
+            {"through units that were": "off on all images", "share of the norm": self.dormant},
+            {"through units that were": "off on the image (random weights)", "share of the norm": self.untrained},
+        ]

@@ -246,10 +246,10 @@ def _judging() -> list[Command]:
             "there is no layer 'nope' in MnistCNN; the layers are …"
         ),
         "evidence mnist mnist:0 --measures clarity --layer nope": (
-            "--layer is for deletion, randomisation, selectivity, not for clarity; leave it out"
+            "--layer is for deletion, randomisation, leak, selectivity, not for clarity; leave it out"
         ),
         "evidence mnist mnist:0 --measures selectivity clarity --channel 1": (
-            "--channel is for deletion, randomisation, not for selectivity, clarity; leave it out"
+            "--channel is for deletion, randomisation, leak, not for selectivity, clarity; leave it out"
         ),
         "evidence mnist mnist:0 --measures deletion --channel 10": "layer 'output' has channels 0 to 9, not 10",
         "evidence mnist mnist:0 --measures deletion --position 1": (

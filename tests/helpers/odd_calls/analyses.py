@@ -140,6 +140,17 @@ ANALYSES: dict[str, Call] = {
             "methods": ("methods", ["gradient"]),
         },
     ),
+    "leak": Call(
+        evidence.leak,
+        {
+            "net": ("net", NET),
+            "inputs": ("x", X),
+            "layer": ("layer", "2"),
+            "channel": ("index", 1),
+            "seeds": ("count", 1),
+            "random_state": ("random_state", 1),
+        },
+    ),
     "localisation": Call(
         evidence.localisation,
         {
