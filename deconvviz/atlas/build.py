@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deconvviz import images
 from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, list_of, optional, takes
+from deconvviz.atlas.build_identity import build_identity
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.atlas.encoders import sensible_encoders
 from deconvviz.atlas.evidence import Judge, of_channel
@@ -114,11 +115,14 @@ def build_atlas(
         run = _first_run(source, len(data))
         _check_strongest(source, units)
         header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
-        site = Site(out, header, encoders=sensible_encoders() if workers is None else workers)
+        layers_shown = list(_atlas_layers(source, run, names))
+        options = {"batch size": batch_size, "classes": list(classes)}
+        build = build_identity(source, data, run, header=header, layers=layers_shown, units=units, options=options)
+        site = Site(out, header, encoders=sensible_encoders() if workers is None else workers, build=build)
         site.add_images(
             sorted({unit.image for of_layer in units.values() for unit in of_layer}), source.pictures.picture
         )
-        _write_layers(site, source, run, units, batch_size=batch_size, progress=progress)
+        _write_layers(site, source, run, layers_shown, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
 
 
@@ -126,6 +130,7 @@ def _write_layers(
     site: Site,
     source: AtlasSource,
     run: Trace,
+    layers: Sequence[AtlasLayer],
     units: Mapping[str, list[ListedUnit]],
     *,
     batch_size: int,
@@ -133,9 +138,10 @@ def _write_layers(
 ) -> None:
     """Project the units of each layer and write the layer; units: those to project, by layer."""
     total, writer = sum(map(len, units.values())), LayerWriter(site)
-    with progress_bar(total=total, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
+    done = sum(len(units[layer.name]) for layer in layers[: len(site.finished)])
+    with progress_bar(total=total, initial=done, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
         try:
-            for layer in _atlas_layers(source, run, list(units)):
+            for layer in layers[len(site.finished) :]:
                 bar.set_postfix_str(layer.name)
                 links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
                 with ExitStack() as unless_begun:

@@ -7,14 +7,15 @@ differs from what is listed, belongs to the user: it is never replaced or remove
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deconvviz.errors import OutputError
 from deconvviz.io.atomic import append, remove, remove_leftovers, replacing
@@ -35,7 +36,25 @@ _NAMES = {  # names that files of any atlas may have, by folder
 FOLDERS = (*_NAMES, OLDER, *(f"{OLDER}/{name}" for name in _NAMES))
 _LINE = re.compile(rb"(\d{1,15}) ([0-9a-f]{64}) ([a-z]+/[\w.-]+|older/[a-z]+/[\w.-]+|index\.html)")
 
+_RECORD = re.compile(rb"done ([0-9a-f]{64}) (\{.+\})")
+
 Content = tuple[int, str]  # bytes, and their SHA-256 in hexadecimal
+
+
+class Finished(NamedTuple):
+    """A part of an atlas that a build has finished, as its journal says.
+
+    Attributes:
+        build: Digest of what the build is made from.
+        part: Name of the part.
+        value: What the build knows of it.
+        files: Its files with their contents.
+    """
+
+    build: str
+    part: str
+    value: Any
+    files: dict[str, Content]
 
 
 class Inventory:
@@ -46,12 +65,14 @@ class Inventory:
         known: For each of the atlas's files, the contents that it may have.
         listed: Whether there is a manifest or a journal.
         journal: Whether there is a journal.
+        finished: The parts that the journal says are finished.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.known: dict[str, set[Content]] = {}
         self.listed = self.journal = False
+        self.finished: list[Finished] = []
         self._read_manifest()
         self._read_journal()
 
@@ -78,6 +99,11 @@ class Inventory:
         for line in lines:
             if match := _LINE.fullmatch(line):  # a line that a power failure has cut does not match
                 self._add(match[3].decode(), (int(match[1]), match[2].decode()))
+            elif (match := _RECORD.fullmatch(line)) and hashlib.sha256(match[2]).hexdigest() == match[1].decode():
+                with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    record = json.loads(match[2])
+                    files = {name: (size, digest) for name, (size, digest) in record["files"].items()}
+                    self.finished.append(Finished(str(record["build"]), str(record["part"]), record["value"], files))
 
     def _add(self, name: str, content: Content) -> None:
         if _may_be_written(name):
@@ -121,13 +147,29 @@ class Inventory:
             if os.path.lexists(self.out / name) and not ours:
                 yield self.out / name
 
-    def begin(self) -> None:
-        """Start a journal, with the files that exist."""
+    def begin(self, build: str) -> None:
+        """Start a journal, with the files that exist and the parts that a build with the same digest has finished.
+
+        A part counts only if all of its files hold what that build has written.
+        """
         existing = {name: contents for name, contents in self.known.items() if self.ours(name)}
         lines = [_line(name, content) for name in sorted(existing) for content in sorted(existing[name])]
-        with replacing(self.out / JOURNAL) as beside:
-            beside.write_bytes(_HEADER + b"".join(lines))
         self.known = existing
+        self.finished = [one for one in self.finished if build and one.build == build and self._holds(one.files)]
+        with replacing(self.out / JOURNAL) as beside:
+            beside.write_bytes(_HEADER + b"".join([*lines, *map(_record, self.finished)]))
+
+    def _holds(self, files: dict[str, Content]) -> bool:
+        return all(self.known.get(name) and self._content(name) == content for name, content in files.items())
+
+    def _content(self, name: str) -> Content:
+        return _size_and_digest((self.out / name).read_bytes())
+
+    def finish_part(self, build: str, part: str, value: Any, names: Iterable[str]) -> None:
+        """Note that a build has finished a part, whose files have these names."""
+        finished = Finished(build, part, value, {name: self._content(name) for name in sorted(names)})
+        append(self.out / JOURNAL, _record(finished))
+        self.finished.append(finished)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically.
@@ -147,7 +189,7 @@ class Inventory:
         """Write the manifest: the description of the atlas and the list of its files."""
         contents = {}
         for name in sorted(written):
-            size, digest = _size_and_digest((self.out / name).read_bytes())
+            size, digest = self._content(name)
             contents[name] = {"bytes": size, "sha256": digest}
         manifest = {"format": "deconvviz atlas", "version": ATLAS_FORMAT, "mark": UNSIGNED, "files": len(written) + 1}
         text = json.dumps({**manifest, **described, "written": contents}, indent=1) + "\n"
@@ -201,3 +243,8 @@ def _size_and_digest(content: bytes) -> Content:
 def _line(name: str, content: Content) -> bytes:
     # On a line of its own, whatever a power failure may have left before it.
     return f"\n{content[0]} {content[1]} {name}\n".encode()
+
+
+def _record(finished: Finished) -> bytes:
+    text = json.dumps(finished._asdict()).encode()
+    return b"\ndone " + hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"

@@ -23,7 +23,7 @@ UNFINISHED = "data/unfinished.js"  # in its place until the atlas is complete
 _OWN_LINKS, _OLDER_LINKS = '="assets/', f'="{OLDER}/assets/'
 
 
-def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
+def claim(out: Path, title: str, build: str) -> tuple[Inventory, set[str]]:
     """Make a folder an unfinished atlas: remove manifest and index, and write the page and its assets.
 
     A complete atlas in the folder is copied to a folder inside of it, which the page shows until `reveal`.
@@ -31,6 +31,8 @@ def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
     Args:
         out: The folder.
         title: Title of the page.
+        build: Digest of what the atlas is built from. What an unfinished build with the same digest has finished stays;
+            with an empty digest nothing does.
 
     Returns:
         The inventory of the folder, and the paths in it that were written.
@@ -41,7 +43,7 @@ def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
     """
     check_folder(out)
     inventory = Inventory(out)
-    inventory.begin()
+    inventory.begin(build)
     page = (out / PAGE).read_text("utf-8") if inventory.ours(PAGE) else ""
     if inventory.ours(INDEX) and _OWN_LINKS in page:
         for name in sorted(inventory.known):
@@ -49,7 +51,7 @@ def claim(out: Path, title: str) -> tuple[Inventory, set[str]]:
                 inventory.write(f"{OLDER}/{name}", (out / name).read_bytes())
         page = page.replace(_OWN_LINKS, _OLDER_LINKS)
         inventory.write(PAGE, page.encode())
-    inventory.remove(MANIFEST, INDEX, UNFINISHED)
+    inventory.remove(MANIFEST, INDEX, *(() if inventory.finished else (UNFINISHED,)))
     if _OLDER_LINKS not in page:
         reveal(inventory, title)  # first of all, since the page marks the folder as an atlas
     written = {PAGE}

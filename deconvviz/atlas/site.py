@@ -48,6 +48,7 @@ __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
 PICTURE = 96  # pixels, the largest side of a full image
 LIMITS = {"chance": NEAR_CHANCE, "alike": ALIKE.limits}
+_IMAGES = "images"  # the part of an atlas that holds full images
 COVER = 8  # channels of a layer that the overview shows
 
 T = TypeVar("T")
@@ -64,13 +65,15 @@ class Site:
         header: What holds for the whole atlas.
     """
 
-    def __init__(self, out: str | os.PathLike[str], header: AtlasHeader, *, encoders: int = 0) -> None:
-        """Begin an atlas.
+    def __init__(self, out: str | os.PathLike[str], header: AtlasHeader, *, encoders: int = 0, build: str = "") -> None:
+        """Begin an atlas, or go on with an unfinished one.
 
         Args:
             out: A new or empty folder, or an atlas of any age and state.
             header: What holds for the whole atlas.
             encoders: Number of threads that encode pictures; 0 to do it in the thread that writes.
+            build: Digest of what the atlas is built from. The first layers that an unfinished build with the same
+                digest has finished are kept, see `finished`.
 
         Raises:
             InputError: If `out` is a file, or a folder with other things in it.
@@ -80,11 +83,40 @@ class Site:
             raise InputError(f"an atlas needs k of 1 or more and images, not {header.k} and {header.input_shape}")
         self.out = Path(out)
         self.header = header
-        self._inventory, self._written = claim(self.out, header.title)
+        self._build = build
+        self._inventory, self._written = claim(self.out, header.title, build)
         self._layers: list[dict[str, Any]] = []
         self._images: set[int] = set()
         self._shown: list[int] | None = None  # the images that were written
         self._encoders, self._stopped = Encoders(encoders), False
+        self._keep_finished()
+
+    @property
+    def finished(self) -> list[str]:
+        """Names of the layers that are written, as the page shows them."""
+        return [layer["name"] for layer in self._layers]
+
+    def _keep_finished(self) -> None:
+        """Take over the images and the first layers that an earlier build has finished."""
+        parts = {finished.part: finished for finished in self._inventory.finished}
+        images = parts.get(_IMAGES)
+        if images is not None and _are_numbers(images.value):
+            self._shown = images.value
+            self._written.update(images.files)
+        for number, name in enumerate(self.header.layers):
+            layer = parts.get(f"layer {number}")
+            if layer is None or not _is_layer(layer.value, shown_name(name)):
+                break
+            self._layers.append(layer.value["entry"])
+            self._images.update(layer.value["images"])
+            self._written.update(layer.files)
+        if parts:
+            self._show_unfinished()
+
+    def _finish_part(self, part: str, value: Any, names: set[str]) -> None:
+        if self._build:
+            self._inventory.finish_part(self._build, part, value, names)
+        self._show_unfinished()
 
     def add_layer(self, layer: AtlasLayer, channels: Iterable[AtlasChannel]) -> None:
         """Write a layer. At most a few dozen channels are in memory for each thread that encodes.
@@ -96,15 +128,16 @@ class Site:
         Raises:
             InputError: If channels are missing or in another order, or the atlas has the layer already.
         """
-        if any(described["name"] == shown_name(layer.name) for described in self._layers):
+        if shown_name(layer.name) in self.finished:
             raise InputError(f"the atlas has a layer {layer.name!r} already")
-        number, sheets = len(self._layers), LayerSheets(self.header, layer)
+        number, sheets, before = len(self._layers), LayerSheets(self.header, layer), set(self._written)
         rows = _LayerRows(self.header.evidence)
         self._write_blocks(number, sheets, (rows.noted(one) for one in _counted(layer, channels)))
         self._script(str(number), rows.statistics)
         self._images |= rows.images
         self._layers.append(_index_entry(layer, sheets, rows))
-        self._show_unfinished()
+        about = {"entry": self._layers[-1], "images": sorted(rows.images)}
+        self._finish_part(f"layer {number}", about, self._written - before)
 
     def _write_blocks(self, number: int, sheets: LayerSheets, channels: Iterable[AtlasChannel]) -> None:
         """Write the files of a layer's blocks and of its grid, in an order that does not depend on the threads."""
@@ -141,20 +174,23 @@ class Site:
             waiting.popleft()()
 
     def add_images(self, numbers: Sequence[int], picture: Callable[[int], Picture]) -> None:
-        """Write full images, which the page shows beside the units in them.
+        """Write full images, which the page shows beside the units in them, unless they are written already.
 
         Args:
             numbers: Their numbers, ascending.
             picture: Returns the full image with a number, (H, W, 3), of the height and width of the header's input
                 shape. It is called once for each image, in this order.
         """
-        size, fit = self.header.input_shape[-2:], self._fit
+        if self._shown == list(numbers):
+            return
+        size, fit, names = self.header.input_shape[-2:], self._fit, {"data/images.js"}
         for index, members in enumerate(_chunks(numbers, ACROSS**2)):
             cells = [fit.scaled(placed(picture(number), (0, 0, *size), fit.field)) for number in members]
             self._put(f"images/{index}.webp", encoded(sheet(cells, ACROSS), fit))
+            names.add(f"images/{index}.webp")
         self._script("images", list(numbers))
         self._shown = list(numbers)
-        self._show_unfinished()
+        self._finish_part(_IMAGES, self._shown, names)
 
     def finish(self, picture: Callable[[int], Picture]) -> Path:
         """Write the full images of all units, unless `add_images` has, and mark the atlas as complete.
@@ -165,8 +201,7 @@ class Site:
         Returns:
             The path of the page.
         """
-        if self._shown != sorted(self._images):
-            self.add_images(sorted(self._images), picture)
+        self.add_images(sorted(self._images), picture)
         self.stop()
         described = self._described()
         self._written.discard(UNFINISHED)
@@ -191,8 +226,7 @@ class Site:
 
     def _show_unfinished(self) -> None:
         """Let the page show the layers that are written."""
-        done = [layer["name"] for layer in self._layers]
-        missing = [name for name in map(shown_name, self.header.layers) if name not in done]
+        missing = [name for name in map(shown_name, self.header.layers) if name not in self.finished]
         if self._shown is not None:
             self._script("unfinished", {**self._described(), "unfinished": missing})
 
@@ -303,3 +337,13 @@ def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> di
 def _fit_size(fit: Fit) -> list[int]:
     """Height and width of a tile, and the factor by which it is enlarged; 0 if it is reduced."""
     return [fit.height, fit.width, fit.factor]
+
+
+def _is_layer(value: Any, name: str) -> bool:
+    """Whether a journal's value is what `add_layer` has noted of the layer with this name."""
+    entry = value.get("entry") if isinstance(value, dict) else None
+    return isinstance(entry, dict) and entry.get("name") == name and _are_numbers(value.get("images"))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(number, int) for number in value)

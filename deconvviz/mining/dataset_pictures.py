@@ -27,7 +27,7 @@ class DatasetPictures:
     def __init__(self, net: DeconvNet, data: Any, classes: Sequence[str] = ()) -> None:
         self._net, self._data = net, data
         self._classes = list(classes) or classes_of(data)
-        self._placement = Placement.of(net.model)
+        self.placement = Placement.of(net.model)
         self._first: tuple[int, tuple[int, ...]] | None = None  # number and shape of the first image
 
     def load(self, number: int) -> tuple[Tensor, str]:
@@ -49,13 +49,13 @@ class DatasetPictures:
 
     def load_alone(self, number: int) -> tuple[Tensor, str]:
         """As `load`, for an image that may have another size than the others."""
-        preprocess = self._placement.preprocess(self._net.preprocess)
+        preprocess = self.placement.preprocess(self._net.preprocess)
         item = numbered(number, lambda: self._data[number], preprocess)
         if isinstance(item.error, InputError):
             raise item.error
         if item.image is None:
             raise DataError(f"item {self.name(number)} cannot be read: {item.error}")
-        return self._placement.moved(item.image), self._label(item.label)
+        return self.placement.moved(item.image), self._label(item.label)
 
     def check_steady(self, number: int) -> None:
         """Raise InputError if an image is another one each time it is read."""
@@ -65,7 +65,7 @@ class DatasetPictures:
     @property
     def dtype(self) -> torch.dtype:
         """The type in which the network computes."""
-        return self._placement.dtype or torch.float32
+        return self.placement.dtype or torch.float32
 
     def _label(self, label: int | None) -> str:
         if label is None:
