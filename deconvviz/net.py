@@ -8,6 +8,8 @@
 >>> projection = net.project(images[:2], "conv2", channel=[3, 5])
 >>> projection.pixels.shape
 torch.Size([4, 1, 28, 28])
+>>> net.activations(images[:2], "conv2").maps.shape
+torch.Size([2, 48, 14, 14])
 >>> [(unit.sample, unit.channel) for unit in projection.units]
 [(0, 3), (0, 5), (1, 3), (1, 5)]
 """
@@ -22,28 +24,29 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from deconvviz.arguments import FLAG, is_net, once, short_text, takes
-from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.arguments import FLAG, instance, is_net, once, optional, short_text, takes
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
-from deconvviz.projection.backward import Met, keep_for, project, reconstruct
+from deconvviz.projection.backward import Met, project, reconstruct
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
 from deconvviz.projection.image_batches import images_at_once, may_exceed, tape_of_one
-from deconvviz.projection.model_call import Call, check_batch_axis, checked_signal, prepared, refuse_misfit
+from deconvviz.projection.layer_filters import filters_of
+from deconvviz.projection.layer_table import layer_table
+from deconvviz.projection.model_call import Call, checked_signal, prepared
 from deconvviz.projection.provenance import provenance, settings_of
-from deconvviz.projection.receptive_field import channel_axis, layer_geometry, receptive_fields
+from deconvviz.projection.receptive_field import channel_axis, receptive_fields
+from deconvviz.projection.recorded_call import recorded
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.shown_inputs import shown_inputs
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
-from deconvviz.projection.units import ChosenUnits, LayerActivations, Position, check_units, checked_units
+from deconvviz.projection.units import ChosenUnits, LayerActivations, Position, check_units, checked_units, whole_maps
 from deconvviz.recording.isolation import on_the_cpu, unwrapped
-from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name, layer_names
+from deconvviz.recording.layer_names import LayerName, Layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
-from deconvviz.recording.recorder import record
 from deconvviz.recording.tape import Tape, Value
-from deconvviz.results import LayerInfo, LayerTable, Projection, Provenance, Reconstruction
-from deconvviz.rules import Style, opaque, rule_for, style_of
+from deconvviz.results import FeatureMaps, Filters, LayerTable, Projection, Provenance, Reconstruction
+from deconvviz.rules import Style, style_of
 from deconvviz.trace import Trace
 
 
@@ -98,26 +101,10 @@ class DeconvNet:
         Args:
             inputs: As for `trace`, or a trace.
         """
-        tape = inputs.tape if isinstance(inputs, Trace) else self._record(self._prepared(inputs), ())
-        listed: dict[str, dict[str, None]] = {}
-        for operation in tape.operations:
-            if rule_for(operation, self.style).listed and any(v.carries_signal for v in operation.outputs if v):
-                listed.setdefault(operation.where, {})[operation.label] = None
-        layers = list(tape.layers.values())
-        return LayerTable(
-            tuple(
-                LayerInfo(
-                    name=layer.name,
-                    kind=layer.kind,
-                    shape=layer.value.shape,
-                    stride=geometry.stride,
-                    offset=geometry.offset,
-                    receptive_field=geometry.receptive_field,
-                    linearised=tuple(listed.get(layer.name, ())),
-                )
-                for layer, geometry in zip(layers, layer_geometry(tape, layers), strict=True)
-            )
-        )
+        if isinstance(inputs, Trace):
+            return layer_table(inputs.tape, self.style)
+        call = prepared(inputs, self.model, self.preprocess)
+        return layer_table(recorded(self.model, self.style, call, ()), self.style)
 
     @on_the_cpu
     def trace(self, inputs: Any, layers: Layers = None) -> Trace:
@@ -135,9 +122,52 @@ class DeconvNet:
             UnknownLayerError: If a layer does not run.
             InputError: If the input is empty, not finite, or does not fit the model.
         """
-        wanted = layer_names(layers, self.model)
-        call = self._prepared(inputs)
-        return self._trace(call, wanted)
+        return self._trace(prepared(inputs, self.model, self.preprocess), layer_names(layers, self.model))
+
+    @takes(trace=optional(instance("a Trace", Trace)))
+    @on_the_cpu
+    def filters(self, layer: LayerName, *, trace: Trace | None = None) -> Filters:
+        """The filters of a layer, as it computes with them: after weight normalisation, pruning and the like.
+
+        Args:
+            layer: The layer, by name or as a module of the model.
+            trace: A trace, for what only a run shows: filters of functional calls, and those of a linear layer, which
+                get the shape of the maps that it reads.
+
+        Raises:
+            UnknownLayerError: If there is no such layer.
+            InputError: If the layer has no filters, or its filters are no pictures.
+
+        Example:
+            >>> from deconvviz.models import mnist_cnn
+            >>> filters = DeconvNet(mnist_cnn()).filters("conv1")
+            >>> filters.weight.shape, filters.grid(columns=12, enlarge=4).size
+            (torch.Size([24, 1, 7, 7]), (440, 80))
+        """
+        name = layer_name(layer, self.model)
+        weight, groups, transposed = filters_of(self.model, name, None if trace is None else trace.tape)
+        origin = provenance(self.model, None, name, seed="", met=Met(), settings=settings_of(self.model, weight))
+        return Filters(weight=weight, groups=groups, transposed=transposed, provenance=origin)
+
+    @on_the_cpu
+    def activations(self, inputs: Any, layer: LayerName) -> FeatureMaps:
+        """The feature maps of a layer: what it returns for each input.
+
+        Args:
+            inputs: As for `trace`, or a trace that has the layer's activations.
+            layer: The layer, by name or as a module of the model.
+
+        Raises:
+            UnknownLayerError: If the layer does not run.
+            InputError: If the input does not fit the model.
+        """
+        layer, met = layer_name(layer, self.model), Met()
+        trace = self._traced(inputs, layer, met)
+        apart, samples = trace.layer(layer).value.id in trace.apart, trace.tape.samples
+        traces = [trace] if apart or samples == 1 else [self._alone(trace, layer, n) for n in range(samples)]
+        maps = whole_maps([one.activations_of(layer) for one in traces], met.finite)
+        origin = provenance(self.model, None, layer, seed="", met=met, settings=trace.settings)
+        return FeatureMaps(maps=maps, images=self._shown(trace.call.first), provenance=origin)
 
     @on_the_cpu
     def project(
@@ -209,7 +239,7 @@ class DeconvNet:
         """Project units from crops of the images, or record the images and go back from there."""
         if isinstance(inputs, Trace):
             return self._project_recorded(inputs, choice, options)
-        call, tape = self._prepared(inputs, finite=False), None
+        call, tape = prepared(inputs, self.model, self.preprocess, finite=False), None
         if options.window == "auto" and not choice.depends_on_activations:
             tape = tape_of_one(self.model, self.style, call, choice.layer)
             plan = None if tape is None else CropPlan.of(tape, self.style, choice, call.first)
@@ -248,7 +278,7 @@ class DeconvNet:
     def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
         pixels, units = plan.project(options.seed, met)
-        self._check(met)
+        met.check(self.strict)
         return Projection(
             pixels=cast(Tensor, pixels),
             units=units,
@@ -271,7 +301,7 @@ class DeconvNet:
         chosen = choice.units(activations)
         pixels = self._back(trace, value, chosen, options, met)
         units, places = chosen.read(met.finite)
-        self._check(met)
+        met.check(self.strict)
         return Projection(
             pixels=pixels[0],
             units=units,
@@ -324,25 +354,20 @@ class DeconvNet:
         self, trace: Trace, layer: str, *, signal: Tensor | None = None, met: Met | None = None
     ) -> Reconstruction:
         """As `reconstruct`, for a recorded batch as a whole, even if the model mixes its samples."""
-        value, sent = trace.layer(layer).value, trace.activations[layer]
-        met = Met() if met is None else met
+        value, sent, met = trace.layer(layer).value, trace.activations[layer], met or Met()
         LayerActivations(layer, sent).watch(met.finite)
         if signal is not None:
             sent = checked_signal(signal, sent, layer)
         pixels = reconstruct(trace.tape, self.style, value, sent, met=met)
-        self._check(met)
-        return Reconstruction(
-            pixels[0],
-            self._shown(trace.call.first),
-            self._provenance(layer, "activation" if signal is None else "given", met, trace.settings),
-            trace.others(pixels),
-        )
+        met.check(self.strict)
+        origin = self._provenance(layer, "activation" if signal is None else "given", met, trace.settings)
+        return Reconstruction(pixels[0], self._shown(trace.call.first), origin, trace.others(pixels))
 
     def _traced(self, inputs: Any, layer: str, met: Met) -> Trace:
         """The inputs' run up to a layer; whether they are finite is checked with `met`."""
         if isinstance(inputs, Trace):
             return inputs
-        call = self._prepared(inputs, finite=False)
+        call = prepared(inputs, self.model, self.preprocess, finite=False)
         call.watch(met.finite)
         try:
             return self._trace(call, [layer])
@@ -351,8 +376,8 @@ class DeconvNet:
             raise
 
     def _trace(self, call: Call, wanted: Collection[str] | None) -> Trace:
-        settings = settings_of(self.model, call.first)
-        return Trace(self._record(call, wanted), self.style, call, wanted, settings=settings)
+        settings, tape = settings_of(self.model, call.first), recorded(self.model, self.style, call, wanted)
+        return Trace(tape, self.style, call, wanted, settings=settings)
 
     def check_samples(self, trace: Trace, layer: str) -> None:
         """Raise InputError if a sample has other activations in the batch than it has alone."""
@@ -370,31 +395,6 @@ class DeconvNet:
     def _shown(self, x: Tensor) -> Tensor:
         """The images of inputs for display, which a result makes when they are read."""
         return cast(Tensor, shown_inputs(x, self.preprocess))
-
-    def _prepared(self, inputs: Any, *, finite: bool = True) -> Call:
-        return prepared(inputs, self.model, self.preprocess, finite)
-
-    def _record(self, call: Call, wanted: Collection[str] | None) -> Tape:
-        keep = keep_for(self.style)
-        try:
-            tape = record(self.model, *call.args, kwargs=call.kwargs, keep=keep, layers=wanted, opaque=opaque())
-        except Exception as error:
-            refuse_misfit(self.model, call, error)
-            raise
-        check_batch_axis(call, tape.layers.values())
-        check_layers(wanted or (), tape.layers, self.model)
-        for name in wanted or ():
-            if not tape.layers[name].value.carries_signal:
-                raise InputError(f"layer {name!r} returns {tape.layers[name].value.dtype}, which has no activations")
-        return tape
-
-    def _check(self, met: Met) -> None:
-        """Raise the error of a check that failed, or of an operation that was linearised under `strict`."""
-        met.finite.settle()
-        if self.strict and met.linearised:
-            raise UnsupportedOperation(
-                f"under strict=True no operation is linearised, but {' and '.join(met.linearised)} has no mirror"
-            )
 
     def _provenance(self, layer: str, seed: str, met: Met, settings: dict[str, str]) -> Provenance:
         return provenance(self.model, self.style, layer, seed=seed, met=met, settings=settings)

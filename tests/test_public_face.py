@@ -161,6 +161,7 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "DeconvNet.project": lambda inputs: NET.project(inputs, "2", channel=1),
     "DeconvNet.project_units": lambda inputs: NET.project_units(inputs, "2", [(0, 1, (0, 0))]),
     "DeconvNet.reconstruct": lambda inputs: NET.reconstruct(inputs, "2"),
+    "DeconvNet.activations": lambda inputs: NET.activations(inputs, "2"),
     "compare": lambda inputs: dv.compare(NET, _one_image(inputs), layer="2", methods="guided", **QUIET),
     "clarity": lambda inputs: evidence.clarity(NET, inputs, layers="2", **QUIET),
     "deletion": lambda inputs: evidence.deletion(NET, inputs, "2", methods="guided", **QUIET),

@@ -123,6 +123,8 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     "DeconvNet.project": lambda layer: NET.project(X, layer, channel=1).units[0].layer,
     "DeconvNet.project_units": lambda layer: NET.project_units(X, layer, [(0, 1, (0, 0))]).units[0].layer,
     "DeconvNet.reconstruct": lambda layer: NET.reconstruct(X, layer).provenance.layer,
+    "DeconvNet.filters": lambda layer: NET.filters(layer).provenance.layer,
+    "DeconvNet.activations": lambda layer: NET.activations(X, layer).provenance.layer,
     "NeuronDeconvNetAttribution.__init__": lambda layer: (
         dv.NeuronDeconvNetAttribution(MODEL, layer).attribute(X, (0, 0, 0)) is not None and "2"
     ),

@@ -29,6 +29,8 @@ def shown_objects() -> dict[str, Any]:
         "Unit": projection.units[0],
         "Provenance": projection.provenance,
         "Reconstruction": NET.reconstruct(X, "2"),
+        "Filters": NET.filters("2"),
+        "FeatureMaps": NET.activations(X, "2"),
         "LayerTable": NET.layers(X),
         "LayerInfo": NET.layers(X)[0],
         "TopActivations": TOP,

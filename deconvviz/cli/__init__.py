@@ -18,6 +18,7 @@ from deconvviz.cli.completion import COMPLETION
 from deconvviz.cli.evidence import EVIDENCE
 from deconvviz.cli.experiments import EXPERIMENTS
 from deconvviz.cli.explore import EXPLORE
+from deconvviz.cli.layer_pictures import LAYER_PICTURES
 from deconvviz.cli.mining import MINING
 from deconvviz.cli.model_options import with_joined_numbers
 from deconvviz.cli.pictures import PICTURES
@@ -25,7 +26,7 @@ from deconvviz.cli.shared import remark
 from deconvviz.cli.training import TRAINING
 from deconvviz.errors import DeconvVizError, InputError, ModelError
 
-COMMANDS = {**PICTURES, **EXPLORE, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
+COMMANDS = {**PICTURES, **LAYER_PICTURES, **EXPLORE, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
 
 WELCOME = """See what a convolutional network sees. To start with:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
 from deconvviz.cli.shared import Command, bars, check_ending, image, json_argument, picture_name, report, say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deconvviz.net import DeconvNet
     from deconvviz.results import Projection
 
 # ruff: noqa: PLC0415
@@ -36,18 +40,53 @@ def _layers_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _layers(args: argparse.Namespace) -> None:
+    net, shape = loaded(args, takes_images=False)
+    report(args, net.layers(zeros_for(net, shape)))
+
+
+def zeros_for(net: DeconvNet, shape: Sequence[int]) -> Tensor:
+    """An input of zeros, in the type and on the device of the model."""
     import torch
 
-    net, shape = loaded(args, takes_images=False)
-    like = next(net.model.parameters(), torch.zeros(0))
-    report(args, net.layers(like.new_zeros(1, *shape)))
+    return next(net.model.parameters(), torch.zeros(0)).new_zeros(1, *shape)
+
+
+def images_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the images that a command takes one by one."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files, or mnist:INDEX for bundled test images"
+    )
+
+
+def image_files(args: argparse.Namespace, rest: str) -> list[Path]:
+    """The picture to write for each image: ``--out`` names the file or, of several images, the folder."""
+    names = [picture_name(name, rest) for name in args.images]
+    if len(set(names)) < len(names):  # images of one name from different folders
+        names = [Path(f"{number}-{name}") for number, name in enumerate(names, 1)]
+    files = [place(args, ".") / name for name in names] if len(names) > 1 else [place(args, names[0])]
+    for file in files:
+        check_ending(file)
+    return files
+
+
+def print_each(args: argparse.Namespace, found: Iterable[tuple[str, Sequence[str], dict[str, Any]]]) -> None:
+    """Print what is found for each image as soon as it is: its name if there are several, lines, and facts in JSON."""
+    from deconvviz.results.base import printable
+
+    facts = []
+    for name, lines, one in found:
+        facts.append({"image": name, **one})
+        if len(args.images) == 1:
+            say(args, "\n".join(lines), one)
+        elif not args.json:
+            print("\n".join(map(printable, (name, *lines))), flush=True)
+    if len(args.images) > 1 and args.json:
+        say(args, "", {"images": facts})
 
 
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or mnist:INDEX for bundled test images"
-    )
+    images_argument(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: the nine most active)")
     parser.add_argument(
@@ -60,30 +99,19 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(args: argparse.Namespace) -> None:
-    from deconvviz.results.base import printable
-
-    names = [picture_name(name, args.layer) for name in args.images]
-    if len(set(names)) < len(names):  # images of one name from different folders
-        names = [Path(f"{number}-{name}") for number, name in enumerate(names, 1)]
-    several = len(names) > 1
-    files = [place(args, ".") / name for name in names] if several else [place(args, names[0])]
-    for file in files:
-        check_ending(file)
+    files = image_files(args, args.layer)
     outputs = Outputs(args, *files)
     net, _ = loaded(args)
-    found = []
-    for name, file in zip(args.images, files, strict=True):
+
+    def drawn(name: str, file: Path) -> tuple[str, list[str], dict[str, Any]]:
         trace = net.trace(image(name), args.layer)
         channels = args.channel or _strongest(trace.activations[args.layer], 9)
         position = "max" if args.position is None else args.position
         projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
         outputs.write_figure(projection.figure(crop=not args.whole), file)
-        lines, facts = _described(projection, file)
-        found.append({"image": name, **facts})
-        if several and not args.json:
-            print("\n".join([printable(name), *lines]), flush=True)
-    if not several or args.json:
-        say(args, "\n".join(lines), {"images": found} if several else facts)
+        return (name, *_described(projection, file))
+
+    print_each(args, map(drawn, args.images, files))
 
 
 def _described(projection: Projection, file: Path) -> tuple[list[str], dict[str, Any]]:

@@ -5,13 +5,11 @@
 (69, 48)
 """
 
+from deconvviz.figures.feature_maps import activation_grid, activation_image
+from deconvviz.figures.filters import filter_grid, filter_image
 from deconvviz.figures.projections import (
-    activation_grid,
-    activation_image,
     attribution_strip,
     draw,
-    filter_grid,
-    filter_image,
     firing_rates,
     learning_curves,
     projection_grid,

@@ -1,4 +1,4 @@
-"""Grids of filters, feature maps and projections, and curves.
+"""Grids of projections, strips of reconstructions, and curves.
 
 Signed maps have zero in the middle of a symmetric scale, because the last step of a deconvnet is not rectified. Each
 picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,22 +20,10 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
-from deconvviz.arguments import (
-    FLAG,
-    MAPPING,
-    TENSOR,
-    TEXT,
-    checked_as,
-    described,
-    instance,
-    known,
-    list_of,
-    optional,
-    takes,
-    whole_from,
-)
+from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instance, list_of, optional, takes, whole_from
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
+from deconvviz.figures.layer_tiles import check_scale
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
 from deconvviz.results.words import counted
@@ -51,65 +40,6 @@ TILE_PIXELS = 96  # pixels that a figure's tile is enlarged to, at least
 def draw(result: Any, **options: Any) -> Figure:
     """The figure of a result, by its type."""
     raise InputError(f"there is no figure for a {type(result).__name__}")
-
-
-# Grids of tiles
-
-
-@takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, title=TEXT)
-def filter_grid(weight: Tensor, columns: int | None = None, *, scale: str = "each", title: str = "") -> Figure:
-    """Filters (out, in, H, W) as a grid, numbered by output channel.
-
-    Filters with one or three input channels are one picture each; others are a block with one square per input channel.
-    """
-    tiles = _filter_tiles(weight, scale)
-    return _tile_figure(tiles, columns, title or f"{len(tiles)} filters, {_by(weight.shape[2:])} pixels")
-
-
-@takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
-def filter_image(weight: Tensor, columns: int | None = None, *, scale: str = "each", enlarge: int = 3) -> Image.Image:
-    """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
-    return tile_image(_filter_tiles(weight, scale), columns, enlarge)
-
-
-def _filter_tiles(weight: Tensor, scale: str) -> list[Tensor]:
-    _check_dimensions("filters", weight.shape, 4, "(out, in, H, W)")
-    largest = _shared_scale(weight, scale)
-    if weight.shape[1] in (1, 3):
-        return [signed_as_rgb(filters, largest) for filters in weight]
-    across = math.ceil(math.sqrt(weight.shape[1]))
-    blocks = []
-    for filters in weight:
-        own = display_scale(filters) if largest is None else largest
-        blocks.append(tiled([signed_as_rgb(part[None], own) for part in filters], across))
-    return blocks
-
-
-@takes(maps=TENSOR, columns=COLUMNS, title=TEXT)
-def activation_grid(maps: Tensor, columns: int | None = None, *, title: str = "") -> Figure:
-    """The feature maps (C, H, W) of one image as a grid, numbered by channel, on one scale with a colour bar.
-
-    Maps without negative values go from dark (zero) to bright; others are shown as signed maps.
-    """
-    tiles, mappable = _activation_tiles(maps)
-    figure = _tile_figure(tiles, columns, title or f"{len(tiles)} feature maps, {_by(maps.shape[1:])}")
-    figure.colorbar(mappable, ax=figure.axes[0], shrink=0.7, pad=0.02, label="activation")
-    return figure
-
-
-@takes(maps=TENSOR, columns=COLUMNS, enlarge=ENLARGE)
-def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int = 2) -> Image.Image:
-    """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
-    return tile_image(_activation_tiles(maps)[0], columns, enlarge)
-
-
-def _activation_tiles(maps: Tensor) -> tuple[list[Tensor], Any]:
-    _check_dimensions("feature maps", maps.shape, 3, "(C, H, W)")
-    maps = maps.detach().float().cpu()
-    signed, largest = float(maps.min()) < 0, float(maps.abs().max()) or 1.0
-    norm = matplotlib.colors.Normalize(-largest if signed else 0, largest)
-    mappable = matplotlib.cm.ScalarMappable(norm, "RdBu_r" if signed else "viridis")
-    return [torch.from_numpy(mappable.to_rgba(channel.numpy())[..., :3]).float() for channel in maps], mappable
 
 
 # Projections
@@ -138,7 +68,7 @@ def projection_grid(
     pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
     labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
     where = projection.provenance
-    return _tile_figure(
+    return tile_figure(
         pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels, axes=axes
     )
 
@@ -155,7 +85,7 @@ def projection_image(
 def unit_tiles(projection: Projection, scale: str, crop: bool, *, fill: float = 1.0) -> list[tuple[Tensor, Tensor]]:
     """Per unit its patch and its projection, (H, W, 3), all of one size; `fill` fills up smaller ones."""
     shape = (len(projection.units), *projection.shape)
-    _check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
+    check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
     largest = _shared_scale(map(projection.whole, range(len(projection.units))), scale)
     patches, signed, ends = [], [], []
     shown: dict[int, Tensor] = {}  # by the image's number in the batch
@@ -322,22 +252,22 @@ def _(result: Reconstruction, **options: Any) -> Figure:
 def _check_picture(what: str, value: Any) -> Tensor:
     """Check an image or attributions (C, H, W). Raises InputError for anything else."""
     picture: Tensor = checked_as(TENSOR, what, value)
-    _check_dimensions(what, picture.shape, 3, "(C, H, W)")
+    check_dimensions(what, picture.shape, 3, "(C, H, W)")
     return picture
 
 
-def _check_dimensions(what: str, shape: Sequence[int], dimensions: int, wanted: str) -> None:
+def check_dimensions(what: str, shape: Sequence[int], dimensions: int, wanted: str) -> None:
     if len(shape) != dimensions or 0 in shape:
         raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(shape)}")
 
 
 def _shared_scale(pictures: Iterable[Tensor], scale: str) -> float | None:
-    if not known(scale, ("each", "shared")):
-        raise InputError(f"the scale is 'each' or 'shared', not {described(scale)}")
+    check_scale(scale)
     return max(map(display_scale, pictures)) if scale == "shared" else None
 
 
-def _by(shape: Sequence[int]) -> str:
+def by(shape: Sequence[int]) -> str:
+    """A size in words: 3 x 3."""
     return " x ".join(map(str, shape))
 
 
@@ -352,22 +282,23 @@ def tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int 
     return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap=gap), enlarge)
 
 
-def _tile_figure(
+def tile_figure(
     tiles: list[Tensor],
     columns: int | None,
     title: str,
     labels: Sequence[str] | None = None,
     *,
     axes: Axes | None = None,
+    least: float = 0.7,
 ) -> Figure:
-    """Tiles with a label above each: given, or its number."""
+    """Tiles, at least `least` inches wide, with a label above each: given, or its number."""
     enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
     columns = _columns(len(tiles), columns, tiles[0])
     rows = -(-len(tiles) // columns)
     texts = labels or [str(number) for number in range(len(tiles))]
-    inches = max(0.7, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
+    inches = max(least, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
     headroom, gap = round(0.16 / inches * width), round(0.06 / inches * width)
     size = columns * inches * (1 + gap / width) + 0.2, rows * inches * (height + headroom + gap) / width + 0.4
     figure, shown = panel(size, axes)
@@ -378,5 +309,6 @@ def _tile_figure(
         y = (number // columns) * (height + headroom + gap) + gap + headroom - 0.01 / inches * width
         shown.text(x, y, text, ha="center", va="bottom", fontsize=6)
     shown.axis("off")
-    shown.set_title(title, fontsize=10)
+    characters = max(20, int(12 * size[0]))
+    shown.set_title("\n".join(textwrap.fill(line, characters) for line in title.split("\n")), fontsize=10)
     return figure

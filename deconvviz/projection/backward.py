@@ -52,6 +52,14 @@ class Met:
     detached: dict[str, None] = field(default_factory=dict)
     finite: FiniteChecks = field(default_factory=FiniteChecks)
 
+    def check(self, strict: bool) -> None:
+        """Raise the error of a check that failed or, if `strict`, of an operation that was linearised."""
+        self.finite.settle()
+        if strict and self.linearised:
+            raise UnsupportedOperation(
+                f"under strict=True no operation is linearised, but {' and '.join(self.linearised)} has no mirror"
+            )
+
 
 @dataclass(frozen=True)
 class Seeds:

@@ -11,6 +11,7 @@ from deconvviz import __version__
 from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.untrained import untrained
 from deconvviz.results import Provenance
 
 
@@ -38,15 +39,15 @@ def settings_of(model: nn.Module, x: Tensor) -> dict[str, str]:
 
 
 def provenance(
-    model: nn.Module, style: Style, layer: str, *, seed: str, met: Met, settings: dict[str, str]
+    model: nn.Module, style: Style | None, layer: str, *, seed: str, met: Met, settings: dict[str, str]
 ) -> Provenance:
-    """The provenance of what was sent back from a layer.
+    """The provenance of what was sent back from a layer or, without a style, of the layer itself.
 
     Args:
         model: The model.
-        style: The style.
+        style: The style, or None.
         layer: Name of the layer.
-        seed: "activation", "one" or "given".
+        seed: "activation", "one" or "given"; "" without a style.
         met: What was met on the way back.
         settings: As `settings_of` returns them, when the model ran.
     """
@@ -54,13 +55,14 @@ def provenance(
         model=type(model).__name__,
         fingerprint=fingerprint(model),
         layer=layer,
-        style={"name": style.name, **style.choices},
+        style={"name": style.name, **style.choices} if style else {},
         seed=seed,
         linearised=tuple(met.linearised),
         stopped=tuple(met.stopped),
         versions={"deconvviz": __version__, "torch": str(torch.__version__)},
         detached=tuple(met.detached),
         settings=settings,
+        random=tuple(untrained(model)),
     )
 
 

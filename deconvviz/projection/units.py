@@ -145,6 +145,18 @@ class ChosenUnits:
         return units, self.activations.places(self.channels, positions)
 
 
+def whole_maps(parts: Sequence[LayerActivations], finite: FiniteChecks) -> Tensor:
+    """Every map of a layer, (samples, channels, size of a map), from the batches of samples in which it ran.
+
+    Raises InputError if the activations are not all finite.
+    """
+    for part in parts:
+        part.watch(finite)
+    finite.settle()
+    maps = [part.maps(list(range(part.channels))).reshape(part.samples, part.channels, *part.dims) for part in parts]
+    return torch.cat(maps)
+
+
 def one_each(asked_for: Any, count: int, what: str, there: Sequence[int] | None = None) -> list[int]:
     """One index for each of `count` images. A user may give one for all of them, or one for each.
 

@@ -22,6 +22,7 @@ from deconvviz.results.evidence import (
 )
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
+from deconvviz.results.layer_pictures import FeatureMaps, Filters
 from deconvviz.results.learning_curves import LearningCurves
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
@@ -41,6 +42,8 @@ __all__ = [
     "Deletion",
     "Diagnosis",
     "Evolution",
+    "FeatureMaps",
+    "Filters",
     "Finding",
     "Flag",
     "Floor",

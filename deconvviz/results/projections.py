@@ -53,6 +53,7 @@ class Provenance:
         detached: Detaches that were ignored, where autograd would have stopped.
         settings: How torch computed when the model ran: device, dtype, layout of the filters, autocast and, on CUDA,
             TF32. Empty in files of format 1.
+        random: Modules whose weights were random, since the file that was loaded has none that fit.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Provenance:
     versions: dict[str, str]
     detached: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
+    random: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,21 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--style": ["guided"], "--size": ["28"], "--weights": ["w.safetensors"], "--json": []},
         },
     ),
+    "filters": (
+        {"MODEL": ["mnist"]},
+        {
+            **{"--layer": ["conv2"], "--channel": ["0"], "--planes": ["2"], "--scale": ["each"], "--order": ["number"]},
+            **{"--most": ["3"], "--weights": ["w.safetensors"], "--out": ["f.png"], "--json": []},
+        },
+    ),
+    "activations": (
+        {"MODEL": ["mnist"], "IMAGE": ["x.png"]},
+        {"--layer": ["conv2"], "--channel": ["0"], "--scale": ["each"], "--out": ["f.png"], "--json": []},
+    ),
+    "reconstruct": (
+        {"MODEL": ["mnist"], "IMAGE": ["x.png"]},
+        {"--layers": ["conv1"], "--style": ["guided"], "--out": ["f.png"], "--json": []},
+    ),
     "scan": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {

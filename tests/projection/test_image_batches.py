@@ -9,6 +9,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.errors import InputError
 from deconvviz.projection import crop_cost, image_batches
+from deconvviz.projection.model_call import prepared
 from tests.helpers.forced_windows import cpu_costs
 
 UNITS = [(6, 1, (2, 3)), (0, 3, (0, 0)), (6, 0, (5, 1)), (3, 2, (4, 4)), (1, 1, (1, 5)), (0, 0, (2, 2))]
@@ -81,7 +82,7 @@ def test_in_batches_as_at_once(name, window, monkeypatch):
 def test_the_estimate_is_what_the_run_keeps(monkeypatch):
     model, x = network()
     net = dv.DeconvNet(model)
-    tape = image_batches.tape_of_one(model, net.style, net._prepared(x, finite=False), "3")
+    tape = image_batches.tape_of_one(model, net.style, prepared(x, model, None, finite=False), "3")
     for images in (1, 3, 5):
         small_memory(monkeypatch, images)
         assert image_batches.images_at_once(tape, net.style) == images

@@ -156,6 +156,26 @@ def _pictures() -> list[Command]:
         "project mnist photo.png --layer conv1 --out photo.png": (
             "'photo.png' is read by this command; name another file to write"
         ),
+        "filters mnist --layer relu1": "layer 'relu1' has no filters; the nearest layer that has some is 'conv1'",
+        "filters mnist --layer fc2": (
+            "layer 'fc2' is linear and reads 128 numbers that are no maps, so its filters are no pictures; project its "
+            "channels instead"
+        ),
+        "filters mnist --layer conv1 --channel 24": "layer 'conv1' has channels 0 to 23, not 24",
+        "filters mnist --layer conv1 --most 0": "most is a whole number from 1, not 0",
+        "filters mnist --layer conv1 --out photo.png": (
+            "'photo.png' was not written by deconvviz, was changed since, or has a format without a mark; give another "
+            "path with --out, or replace it with --force"
+        ),
+        "activations mnist no.png --layer conv1": "there is no image file 'no.png'",
+        "activations mnist mnist:0 --layer conv1 --out a.doc": f"a picture cannot be written as 'a.doc'; {ENDINGS}",
+        "activations mnist mnist:0 --layer nope": (
+            "there is no layer 'nope' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
+        ),
+        "reconstruct mnist no.png --layers conv1": "there is no image file 'no.png'",
+        "reconstruct mnist mnist:0 --layers conv1 nope": (
+            "there is no layer 'nope' in MnistCNN; the layers are 'conv1', 'relu1', 'pool1', 'conv2', 'relu2', ..."
+        ),
         "demo --out text.txt": "'text.txt' is a file; name a folder to write the demonstration to",
         "demo --out text.txt/x": f"'text.txt/x/index.html' {IN_THE_WAY}",
         "demo --out /proc/x": f"'/proc/x/index.html' {SEALED}",

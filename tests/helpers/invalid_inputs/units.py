@@ -15,7 +15,35 @@ from tests.helpers.invalid_inputs.case import Case, Returns, gives, net, plain, 
 
 HAS = "layer '3' has channels 0 to 4, not "
 MAPS = "layer '3' has maps of size (4, 4); "
+NEAREST = "has no filters; the nearest layer that has some is"
 WANTED = "a position is 'max', 'all', 2 integers, or an integer tensor (2, 2), not "
+
+LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.Linear(4, 2))
+
+
+class MakesItsFilters(nn.Conv2d):
+    """A convolution of its input with itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, x)
+
+
+class Unfolded(nn.Module):
+    """Its maps have four dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.again = nn.Conv2d(3, 2, 1), nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(self.conv(x).unflatten(2, (2, 4)).unflatten(4, (2, 4)))
+
+
+def infinite() -> nn.Module:
+    layer = nn.Conv2d(1, 1, 3)
+    layer.weight.data.fill_(float("inf"))
+    return layer
+
 
 CASES: list[Case] = [
     *(
@@ -130,6 +158,80 @@ CASES: list[Case] = [
             f"{MAPS}the position {position!r} lies outside",
         )
         for position in ((-1, 0), (4, 0), (2**62, 0))
+    ),
+    *(
+        refused(f"filters of {name}", how, InputError, said)
+        for name, how, said in (
+            ("a pooling layer", lambda _: net().filters("2"), f"layer '2' {NEAREST} '0'"),
+            (
+                "a model without any",
+                lambda _: dv.DeconvNet(nn.Sequential(nn.BatchNorm2d(3))).filters("0"),
+                "layer '0' has no filters, and no other layer has any",
+            ),
+            (
+                "a linear layer",
+                lambda _: dv.DeconvNet(LINEAR).filters("2"),
+                "layer '2' is linear, and its filters are pictures only where it reads maps, which a run shows; give "
+                "trace=net.trace(x)",
+            ),
+            (
+                "a linear layer after a linear layer",
+                lambda _: dv.DeconvNet(LINEAR).filters("2", trace=dv.DeconvNet(LINEAR).trace(x())),
+                "layer '2' is linear and reads 4 numbers that are no maps, so its filters are no pictures; project its "
+                "channels instead",
+            ),
+            (
+                "a linear layer on single pixels",
+                lambda _: dv.DeconvNet(LINEAR).filters("1", trace=dv.DeconvNet(LINEAR).trace(x()[..., :1, :1])),
+                "layer '1' is linear and reads maps of one pixel, so its filters are no pictures; project its channels "
+                "instead",
+            ),
+            (
+                "a convolution with filters made of its input",
+                lambda _: dv.DeconvNet(nn.Sequential(MakesItsFilters(1, 1, 3))).filters("0"),
+                "layer '0' has no filters of its own: it makes them of its input",
+            ),
+            (
+                "a layer with infinite weights",
+                lambda _: dv.DeconvNet(nn.Sequential(infinite())).filters("0"),
+                "the filters of layer '0' are not all finite",
+            ),
+            (
+                "a layer on the device meta",
+                lambda _: dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1, 3, device="meta"))).filters("0"),
+                "the filters of layer '0' are on the device meta, which has no values",
+            ),
+        )
+    ),
+    *(
+        refused(f"a figure of {name}", how, InputError, said)
+        for name, how, said in (
+            (
+                "no channel",
+                lambda _: net().filters("3").figure(channel=[]),
+                "there is nothing to show; layer '3' has channels 0 to 4",
+            ),
+            (
+                "no such input channel",
+                lambda _: net().filters("3").figure(planes=[4]),
+                "layer '3' has input channels 0 to 3, not 4",
+            ),
+            (
+                "no such image",
+                lambda _: net().activations(x(), "3").figure(sample=2),
+                "there is no image 2; give one from 0 to 1",
+            ),
+            (
+                "maps without places",
+                lambda _: net().activations(x(), "4").grid(),
+                "layer '4' returns one number for each channel, which is no map; figure() draws them",
+            ),
+            (
+                "maps of four dimensions",
+                lambda _: dv.DeconvNet(Unfolded()).activations(x(), "again").figure(),
+                "maps of 1 to 3 dimensions are drawn, not the 4 of layer 'again'",
+            ),
+        )
     ),
     refused(
         "a model where its net is wanted",

@@ -51,6 +51,10 @@ ANALYSES: dict[str, Call] = {
             "seed": ("choice", "one"),
         },
     ),
+    "filters": Call(
+        NET.filters, {"layer": ("layer", "2"), "trace": ("one", NET.trace(X))}, fitting={"trace": ("None",)}
+    ),
+    "activations": Call(NET.activations, {"inputs": ("x", X), "layer": ("layer", "2")}),
     "reconstruct": Call(
         NET.reconstruct,
         {"inputs": ("x", X), "layer": ("layer", "2"), "signal": ("one", torch.ones(2, 3, 4, 4))},

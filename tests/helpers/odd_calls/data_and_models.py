@@ -11,6 +11,8 @@ from tests.helpers.odd_calls.kinds import Call
 from tests.helpers.odd_calls.subjects import (
     CURVES,
     DATA,
+    FEATURE_MAPS,
+    FILTERS,
     LABELS,
     MAPS,
     MODEL,
@@ -118,6 +120,26 @@ DATA_AND_MODELS: dict[str, Call] = {
         },
     ),
     "filter_grid": Call(figures.filter_grid, {"title": ("text", "t")}, {"weight": MAPS}),
+    "Filters.figure": Call(
+        FILTERS.figure,
+        {
+            "channel": ("index", 1),
+            "planes": ("index", 2),
+            "scale": ("choice", "each"),
+            "order": ("choice", "strength"),
+            "most": ("count", 2),
+            "title": ("text", "t"),
+        },
+        {"columns": 2},
+    ),
+    "Filters.grid": Call(FILTERS.grid, {"columns": ("index", 1), "enlarge": ("count", 2)}),
+    "FeatureMaps.figure": Call(
+        FEATURE_MAPS.figure,
+        {"sample": ("count", 1), "channel": ("index", 1), "scale": ("choice", "each"), "order": ("choice", "number")},
+        {"most": 2, "title": "t"},
+        {"sample": ("True",)},
+    ),
+    "FeatureMaps.grid": Call(FEATURE_MAPS.grid, {"columns": ("index", 1), "enlarge": ("count", 2)}),
     "reconstruction_strip": Call(
         figures.reconstruction_strip, {"reconstructions": ("several", [RECONSTRUCTION]), "title": ("text", "t")}
     ),

@@ -18,6 +18,7 @@ X = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1] * 3)
 TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
 PROJECTION, RECONSTRUCTION = NET.project(X, "2", channel=[0, 1]), NET.reconstruct(X, "2")
+FILTERS, FEATURE_MAPS = NET.filters("2"), NET.activations(X, "2")
 WEIGHTS = dict(MODEL.state_dict())
 CURVES = results.LearningCurves(
     epochs=(1, 2),
