@@ -22,7 +22,7 @@ from deconvviz.figures.canvas import panel
 from deconvviz.figures.layer_tiles import (
     CHANNEL_ORDER,
     HOW_MANY,
-    LINES,
+    LINE_TILE,
     MOST_CHANNELS,
     VOLUME_INCHES,
     check_scale,
@@ -211,7 +211,7 @@ def _input_tile(result: FeatureMaps, sample: int, tile: Tensor) -> Tensor | None
 
 def _fitted(picture: Tensor, tile: Tensor) -> Tensor:
     """A picture (H, W, 3) in the size of a tile."""
-    if picture.shape == tile.shape or tile.shape[:2] == LINES:
+    if picture.shape == tile.shape or tile.shape[:2] == LINE_TILE:
         return picture
     sized = F.interpolate(picture.permute(2, 0, 1)[None], tuple(tile.shape[:2]), mode="bilinear", antialias=True)
     return sized[0].permute(1, 2, 0).clamp(0, 1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from deconvviz.arguments import described, known, listed, one_of, whole, whole_from
 from deconvviz.errors import InputError
 
-LINES = (72, 120)  # height and width of a tile of lines
+LINE_TILE = (72, 120)  # height and width of a tile of lines
 LINE_SHARPNESS = 4  # lines are drawn so many times as large, and reduced
 CHANNEL_ORDER = one_of("number", "strength")
 HOW_MANY = whole_from(1)
@@ -100,7 +100,7 @@ def flat_pictures(values: Tensor, layer: str) -> Tensor:
 
 def line_tile(curves: Tensor, low: float, high: float) -> Tensor:
     """Curves (lines, length) in one tile (H, W, 3), between `low` and `high`, with a grey line at zero."""
-    height, width = (LINE_SHARPNESS * extent for extent in LINES)
+    height, width = (LINE_SHARPNESS * extent for extent in LINE_TILE)
     sheet = Image.new("RGB", (width, height), "white")
     pen, span = ImageDraw.Draw(sheet), (high - low) or 1.0
 
@@ -115,6 +115,6 @@ def line_tile(curves: Tensor, low: float, high: float) -> Tensor:
     for number in reversed(range(len(curves))):  # the first on top
         colour = tuple(round(255 * part) for part in colours[number % len(colours)])
         pen.line(place(curves[number]), fill=colour, width=LINE_SHARPNESS + 2)
-    sheet = sheet.resize((LINES[1], LINES[0]), Image.Resampling.LANCZOS)
-    pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(*LINES, 3)
+    sheet = sheet.resize((LINE_TILE[1], LINE_TILE[0]), Image.Resampling.LANCZOS)
+    pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(*LINE_TILE, 3)
     return pixels.float() / 255

@@ -149,7 +149,7 @@ def test_one_dimensional_maps_are_lines() -> None:
     values = torch.zeros(1, 2, 50)
     values[0, 1, 25] = 3.0
     flat, peak = (tile.float() for tile in torch.tensor(pixels(maps(values).grid(columns=2, enlarge=1))).split(124, 1))
-    height, width = layer_tiles.LINES
+    height, width = layer_tiles.LINE_TILE
     blue = peak[GAP : GAP + height, :width, 0] < 150
     assert int(blue.float().sum(1).nonzero()[0]) < height // 8, "the peak is at the top"
     assert abs(float(blue[: height // 2].float().sum(0).argmax()) - width / 2) < 3, "and in the middle"
