@@ -46,6 +46,7 @@ class Application:
         ]
         errors: Mapping[Any, Any] = {HTTPException: _not_found, Exception: _failed}
         self.asgi = Starlette(routes=routes, exception_handlers=errors)
+        self.asgi.router.redirect_slashes = False
 
     async def _page(self, request: Request) -> Response:
         return _static(PAGE_FILE, self._files[PAGE_FILE])

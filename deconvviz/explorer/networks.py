@@ -22,6 +22,7 @@ from deconvviz.trace import Trace
 
 KEPT_BYTES = 400 * 2**20  # of recorded runs
 STYLES_SHOWN = ("deconvnet", "guided", "gradient")
+OF_THE_DATASET = "data-"  # how the names of its images begin
 FARTHEST = 4096  # pixels by which an image can be moved
 
 
@@ -36,6 +37,10 @@ class ImageKey:
 
     name: str
     shift: tuple[int, int] = (0, 0)
+
+    @property
+    def of_the_dataset(self) -> bool:
+        return self.name.startswith(OF_THE_DATASET)
 
 
 class Networks:
@@ -82,31 +87,29 @@ class Networks:
         Raises:
             InputError: If there is no such image.
         """
-        kind, _, number = image.name.partition("-")
-        if kind != "data":
-            x = self.clients.image(client, image.name).x
-        elif self.pictures is None or self.data is None:
+        return moved(self._loaded(client, image)[0], image.shift)
+
+    def _loaded(self, client: str, image: ImageKey) -> tuple[Tensor, str]:
+        """An image as the network's input, before it is moved, and its name."""
+        if not image.of_the_dataset:
+            given = self.clients.image(client, image.name)
+            return given.x, given.name
+        if self.pictures is None or self.data is None:
             raise InputError("the explorer was started without a data set; give an image of your own")
-        elif not number.isdecimal() or len(number) > 12 or int(number) >= len(self.data):
+        number = image.name.removeprefix(OF_THE_DATASET)
+        if not (number.isdecimal() and number.isascii()) or len(number) > 12 or int(number) >= len(self.data):
             raise InputError(f"the data set has images 0 to {len(self.data) - 1}, not {number!r}")
-        else:
-            x = self.pictures.load_alone(int(number))[0][None]
-        return moved(x, image.shift)
+        x, label = self.pictures.load_alone(int(number))
+        return x[None], f"{self.pictures.name(int(number))}{f' · {label}' if label else ''}"
 
     def name(self, client: str, image: ImageKey) -> str:
         """What an image is called, with its label where it has one."""
-        if not image.name.startswith("data-"):
-            return self.clients.image(client, image.name).name
-        if self.pictures is None:
-            raise InputError("the explorer was started without a data set; give an image of your own")
-        number = int(image.name.partition("-")[2])
-        label = self.pictures.load_alone(number)[1]
-        return f"{self.pictures.name(number)}{f' · {label}' if label else ''}"
+        return self._loaded(client, image)[1]
 
     def trace(self, client: str, image: ImageKey, style: str = "", random: bool = False) -> Trace:
         """The recorded run on an image, recorded now or before."""
         style = style or self.given.style.name
-        owner = "" if image.name.startswith("data-") else client
+        owner = "" if image.of_the_dataset else client
         key = owner, image, style, random
         if key not in self._traces:
             trace = self.net(style, random).trace(self.input(client, image))

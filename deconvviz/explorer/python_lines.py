@@ -39,7 +39,7 @@ class PythonLines:
         return self._lines(image, name, options, f"whole = net.reconstruct(x, {layer!r})", "whole")
 
     def _lines(self, image: ImageKey, name: str, options: dict[str, Any], made: str, result: str) -> str:
-        own = not image.name.startswith("data-")
+        own = not image.of_the_dataset
         lines = ["import deconvviz as dv"]
         lines += [*self.network, *(() if own else self.dataset)]
         if options["random"]:

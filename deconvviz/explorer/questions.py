@@ -13,6 +13,8 @@ from deconvviz.errors import DataError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.encoding import thumbnails
 from deconvviz.explorer.files import projection_file, projection_picture
+from deconvviz.explorer.judged import Judged
+from deconvviz.explorer.known import Known
 from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.worker import Steps, at_once
@@ -88,9 +90,9 @@ class Questions:
         files: Answered with a name and the content of a file.
     """
 
-    def __init__(self, answers: Answers, lines: PythonLines, title: str) -> None:
+    def __init__(self, answers: Answers, known: Known, lines: PythonLines, title: str) -> None:
         self._answers, self._networks, self._lines, self._title = answers, answers.networks, lines, title
-        ask = _simple
+        self._known, judged, ask = known, Judged(answers), _simple
         self.quick: dict[str, Callable[[Question], Steps[Any]]] = {
             "state": ask(self._state),
             "dataset": self._dataset,
@@ -102,8 +104,14 @@ class Questions:
                 lambda q: answers.reconstructed(q.client, q.image, q.text("layer"), q.text("style", ""))
             ),
             "python": ask(self._python),
+            "known": ask(self._values),
         }
-        self.long: dict[str, Callable[[Question], Steps[Any]]] = {}
+        self.long: dict[str, Callable[[Question], Steps[Any]]] = {
+            "strongest": lambda q: known.strongest(q.text("layer"), q.number("channel")),
+            "evidence": lambda q: judged.badges(
+                q.client, q.image, q.text("layer"), q.number("channel"), q.numbers("position")
+            ),
+        }
         self.files: dict[str, Callable[[Question], Steps[Any]]] = {
             "picture": ask(lambda q: projection_picture(self._projection(q))),
             "result": ask(lambda q: projection_file(self._projection(q))),
@@ -121,6 +129,12 @@ class Questions:
             else {"name": networks.pictures.dataset, "count": len(data)},
             "own": networks.clients.names(question.client),
         }
+
+    def _values(self, question: Question) -> dict[str, Any]:
+        """What is known of a channel: its values over the data set, and the channels that feed it."""
+        layer, channel = question.text("layer"), question.number("channel")
+        inputs = self._known.inputs(question.client, question.image, layer, channel)
+        return {**self._known.values(layer, channel), "inputs": inputs}
 
     def _dataset(self, question: Question) -> Steps[dict[str, Any]]:
         """Small pictures of some images of the data set, with their names and labels."""

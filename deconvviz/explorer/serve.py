@@ -17,6 +17,7 @@ from deconvviz.data.naming import classes_of
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.guard import is_loopback
+from deconvviz.explorer.known import Known
 from deconvviz.explorer.networks import Networks
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.worker import Worker
@@ -116,13 +117,15 @@ class Explorer:
         host: str,
         port: int,
         token: str | None,
+        scans: bool = True,
     ) -> None:
         self._worker = Worker()
         self._ended = threading.Event()
         try:
             self._listener = listener(host, port)
+            known = Known(networks, top)
             token = token or secrets.token_urlsafe(24)
-            app = _application(networks, classes, lines, self._worker, token=token, host=host)
+            app = _application(Answers(networks, classes), known, lines, self._worker, token=token, host=host)
             self._server = _server(app)
             shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
             shown = f"[{shown}]" if ":" in shown else shown
@@ -132,6 +135,8 @@ class Explorer:
             raise
         self._thread = threading.Thread(target=self._run, name="deconvviz explorer's server", daemon=True)
         self._thread.start()
+        if scans:
+            self._worker.ask("", "scan", 1, known.scanning(), behind=True)
 
     def __repr__(self) -> str:
         return f"Explorer({self.url.partition('?')[0]!r}{', closed' if self._ended.is_set() else ''})"
@@ -167,17 +172,16 @@ class Explorer:
             self._ended.set()
 
 
-def _application(
-    networks: Networks, classes: list[str], lines: PythonLines, worker: Worker, *, token: str, host: str
-) -> Any:
+def _application(answers: Answers, known: Known, lines: PythonLines, worker: Worker, *, token: str, host: str) -> Any:
     from deconvviz.explorer.app import Application  # noqa: PLC0415  needs Starlette
     from deconvviz.explorer.guard import Guard  # noqa: PLC0415
     from deconvviz.explorer.questions import Questions  # noqa: PLC0415
 
+    networks = answers.networks
     title = type(networks.given.model).__name__
     if networks.pictures is not None:
         title += f" · {networks.pictures.dataset}"
-    questions = Questions(Answers(networks, classes), lines, title)
+    questions = Questions(answers, known, lines, title)
     return Guard(Application(questions, networks.clients, worker).asgi, token, host)
 
 

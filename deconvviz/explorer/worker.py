@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator
@@ -29,6 +30,8 @@ T = TypeVar("T")
 Steps = Generator[float, None, T]  # yields shares of the work, returns the result
 
 MOST_WAITING = 256  # pieces of work of all clients
+QUIET_SECONDS = 0.3  # without work in front, before work behind goes on
+MOST_QUIET_SECONDS = 1.0  # between two steps of work behind, if there is always work in front
 MOST_LANES = 4096  # whose latest numbers are known
 
 
@@ -89,6 +92,7 @@ class Worker:
         self._turns = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
+        self._quiet_from = self._behind_from = 0.0  # when work behind may go on, at the earlier of these
         self._thread = threading.Thread(target=self._run, name="deconvviz explorer", daemon=True)
         self._thread.start()
 
@@ -124,11 +128,6 @@ class Worker:
             self._changed.notify_all()
         return job
 
-    @property
-    def idle(self) -> bool:
-        """Whether no work in front waits."""
-        return not any(not job.behind and not job.cancelled for job in self._waiting)
-
     def close(self) -> None:
         """End the thread; work that waits fails."""
         with self._changed:
@@ -140,9 +139,14 @@ class Worker:
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
-            if job.advance():
-                with self._changed:
+            more = job.advance()
+            with self._changed:
+                if more:
                     self._waiting.append(job)
+                if job.behind:
+                    self._behind_from = time.monotonic() + MOST_QUIET_SECONDS
+                else:
+                    self._quiet_from = time.monotonic() + QUIET_SECONDS
 
     def _next(self) -> QueuedWork | None:
         """The next piece of work: in front before behind, then that of the client who has waited longest."""
@@ -151,6 +155,9 @@ class Worker:
                 self._waiting = [job for job in self._waiting if not job.cancelled]
                 if self._waiting:
                     job = min(self._waiting, key=lambda job: (job.behind, self._served.get(job.client, -1), job.turn))
+                    if job.behind and (left := min(self._quiet_from, self._behind_from) - time.monotonic()) > 0:
+                        self._changed.wait(left)
+                        continue
                     self._waiting.remove(job)
                     self._served[job.client] = next(self._turns)
                     if len(self._served) > MOST_LANES:

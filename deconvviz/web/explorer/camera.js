@@ -39,6 +39,7 @@ async function start() {
   await video.play();
   frozen = false;
   marked();
+  byId("freeze").focus(); // so that the space bar freezes
   run();
 }
 

@@ -207,10 +207,21 @@ function pin() {
   go({ pins: [...view.pins, { image: "", shift: "", layer: view.layer, channel: view.channel, position: view.position }] });
 }
 
+/** In one column the unit lies below everything else. */
+function toUnit() {
+  if (matchMedia("(max-width: 44rem)").matches) byId("unit-title").parentElement.scrollIntoView({ block: "start" });
+}
+
 function attach() {
   stage.attach({ place: (at) => go({ at }), move });
-  layers.attach((layer, channel, position) => go({ layer, channel, position, whole: false }));
-  maps.attach((channel) => go({ channel, position: "", whole: false }));
+  layers.attach((layer, channel, position) => {
+    go({ layer, channel, position, whole: false });
+    if (channel !== null) toUnit();
+  });
+  maps.attach((channel) => {
+    go({ channel, position: "", whole: false });
+    toUnit();
+  });
   pins.attach({
     remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
     keep: (at) => go({ pins: view.pins.map((one, place) => (place === at ? { ...one, image: one.image ? "" : view.image, shift: one.image ? "" : view.shift } : one)) }),
@@ -222,6 +233,7 @@ function attach() {
     save: (kind) => save(kind, unit.fieldsOf(view, { style: state.styles[0] })).catch((error) => notice(error.message)),
     options: (changes) => go(changes),
     unit: (layer, channel) => go({ layer, channel, position: "", whole: false }),
+    place: (image, position) => go({ image, shift: "", position, at: "" }),
   });
   camera.attach((image, live) => go({ image, shift: "", at: "" }, live));
   byId("sort").addEventListener("change", () => go({ sort: byId("sort").value }, true));
@@ -256,6 +268,7 @@ function attach() {
     const file = event.dataTransfer && event.dataTransfer.files[0];
     if (file) giveImage(file, file.name);
   });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(); });
   byId("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(byId("code").textContent).catch(() => {});
     byId("copied").textContent = "Copied.";

@@ -30,7 +30,7 @@ export function attach(choose) {
   for (const kind of ["pointerover", "focusin"]) {
     list.addEventListener(kind, (/** @type {Event} */ event) => {
       const button = cellOf(event);
-      if (button) stage.overlay(sprite, Number(button.dataset.channel));
+      if (button && (kind === "pointerover" || button.matches(":focus-visible"))) stage.overlay(sprite, Number(button.dataset.channel));
     });
   }
   for (const kind of ["pointerleave", "focusout"]) list.addEventListener(kind, () => stage.overlay(null, 0));

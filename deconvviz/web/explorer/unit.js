@@ -1,12 +1,13 @@
 // One unit: what it saw, its projections in the styles, and what is known of it.
 
 import { breakable, by, byId, h, number, pairs } from "../shared/elements.js";
+import * as known from "./known.js";
 import { ask, Refused, Superseded } from "./server.js";
 import { picture } from "./sprites.js";
 
 /** @type {string[]} */
 let styles = [];
-/** @type {{ pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
+/** @type {{ place: (image: string, position: string) => void, pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
 let heard;
 let shownKey = "";
 
@@ -32,6 +33,7 @@ export const fieldsOf = (view, more = {}) => ({
 /** Shows nothing. */
 export function clear() {
   shownKey = "";
+  known.stop();
   byId("unit-title").textContent = "Unit";
   byId("unit").replaceChildren(h("p", { class: "muted" }, "Choose a layer and one of its feature maps, or a place in the image."));
 }
@@ -49,7 +51,9 @@ export async function show(view, live) {
   const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
   drawFacts(view, found);
   draw(first, found);
-  if (!live) {
+  if (live) known.stop();
+  else {
+    known.show(view, fieldsOf(view), found, { unit: heard.unit, place: heard.place });
     for (const style of others) {
       later(style, ask("unit", fieldsOf(view, { style }), `unit ${style}`));
     }
@@ -96,7 +100,7 @@ function build(view) {
       h("span", { class: "check" }, seed, h("label", { for: "seed" }, "seed 1 in place of the activation"))),
     h("div", { class: "row" }, button("Pin", heard.pin, { id: "pin" }), button("Copy as Python", heard.python),
       button("Save the picture", () => heard.save("picture")), button("Save the result", () => heard.save("result"))),
-    h("div", { id: "known" }),
+    ...known.parts(),
   );
 }
 

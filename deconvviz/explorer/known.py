@@ -1,0 +1,197 @@
+"""What is known of a channel over the data set: its values, its strongest units, and the channels that feed it.
+
+Without a scan, the beginning of the data set is scanned behind, a batch at a time, while the worker has nothing else to
+do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from torch.utils.data import Subset
+
+from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.errors import InputError
+from deconvviz.explorer.encoding import shown_image, shown_signed
+from deconvviz.explorer.networks import ImageKey, Networks
+from deconvviz.explorer.worker import Steps
+from deconvviz.mining.project_top import project_top
+from deconvviz.mining.scan import scan
+from deconvviz.results import ChannelTop, TopActivations
+
+SCANNED = 1000  # images that are scanned behind, at most
+BATCH_PIXELS = 100_000  # numbers in a batch of that scan: a step has to be short
+MOST_BARS = 40  # of a histogram
+KEPT_CHANNELS = 64  # whose strongest units are kept
+
+
+class Known:
+    """What a scan says of channels. Only the worker's thread may use it."""
+
+    def __init__(self, networks: Networks, top: TopActivations | None) -> None:
+        self._networks, self._data = networks, networks.data
+        self.top = top
+        self.share = 1.0 if top is not None else 0.0  # of the scan behind
+        self._tops: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
+        self._inputs: dict[str, list[tuple[tuple[str, int, float], ...]]] = {}
+        self._failed = ""
+
+    def scanning(self) -> Steps[None]:
+        """Scan the beginning of the data set, a batch in each step."""
+        if self._data is None or self.top is not None:
+            return
+        self._data = Subset(self._data, range(min(SCANNED, len(self._data))))
+        scanned = _Scan(self._networks, self._data)
+        try:
+            for self.share in scanned.steps():
+                yield self.share
+            self.top, self._failed = scanned.top, scanned.failed
+        finally:
+            scanned.stop()
+            self.share = 1.0
+
+    def values(self, layer: str, channel: int) -> dict[str, Any]:
+        """The histogram of a channel's strongest value in each image; the reason if there is none."""
+        if self.top is None:
+            if self._data is None:
+                return {"why": "Start the explorer with a data set to see this channel's values over it."}
+            return {"why": self._failed} if self._failed else {"scanning": self.share}
+        if layer not in self.top.values:
+            return {"why": f"The scan has no values of {layer}; those of convolutions and linear layers are known."}
+        statistics = self.top.statistics[layer]
+        if not 0 <= channel < len(statistics.fires):
+            raise InputError(f"layer {layer!r} has channels 0 to {len(statistics.fires) - 1}, not {channel}")
+        counts, edges = statistics.histogram[channel].tolist(), statistics.edges.tolist()
+        return {
+            "images": self.top.count,
+            "fires": float(statistics.fires[channel]),
+            "mean": float(statistics.mean[channel]),
+            "maximum": float(statistics.maximum[channel]),
+            "bars": bars_of(counts, edges),
+        }
+
+    def strongest(self, layer: str, channel: int) -> Steps[dict[str, Any]]:
+        """The channel's strongest units over the data set, projected."""
+        if self.top is None or layer not in self.top.values:
+            return {"units": []}
+        key = layer, channel
+        if key not in self._tops:
+            yield 0.05
+            projected = project_top(
+                self._networks.given, self._data, self.top, layer=layer, channel=[channel], progress=False
+            )
+            self._tops[key] = {"units": _shown(projected[0]) if len(projected) else []}
+            while len(self._tops) > KEPT_CHANNELS:
+                self._tops.popitem(last=False)
+        return self._tops[key]
+
+    def inputs(self, client: str, image: ImageKey, layer: str, channel: int) -> list[dict[str, Any]]:
+        """The channels of earlier layers that feed a channel most."""
+        trace = self._networks.trace(client, image)
+        if layer not in trace.tape.layers:
+            return []
+        if layer not in self._inputs:
+            model, modules = self._networks.given.model, dict(self._networks.given.model.named_modules())
+            names = [
+                name for name in trace.activations if name != layer and hasattr(modules.get(name), "weight")
+            ]  # of convolutions and linear layers
+            weighted = [name for name in names if getattr(modules[name].weight, "ndim", 0) > 1]
+            self._inputs[layer] = inputs_of(model, trace.tape, layer, weighted)
+        rows = self._inputs[layer]
+        found = rows[channel] if 0 <= channel < len(rows) else ()
+        return [{"layer": name, "channel": number, "weight": weight} for name, number, weight in found]
+
+
+class _Scan:
+    """A scan in a thread of its own that runs only during a step: the model has one user at a time."""
+
+    def __init__(self, networks: Networks, data: Any) -> None:
+        x = networks.input("", ImageKey("data-0"))
+        self._size = max(1, min(64, BATCH_PIXELS // max(1, x.numel())))
+        self._networks, self._data = networks, data
+        self._go, self._reached = threading.Semaphore(0), threading.Semaphore(0)
+        self._at, self._ended, self._stopped = 0, False, False
+        self.top: TopActivations | None = None
+        self.failed = ""
+
+    def steps(self) -> Steps[None]:
+        thread = threading.Thread(target=self._run, name="deconvviz explorer's scan", daemon=True)
+        thread.start()
+        while not self._ended:
+            self._go.release()
+            self._reached.acquire()
+            yield self._at / len(self._data)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._go.release()
+
+    def _run(self) -> None:
+        try:
+            self.top = scan(
+                self._networks.given, _Gated(self, self._data), batch_size=self._size, workers=0, progress=False
+            )
+        except Exception as error:  # shown where the values would be
+            self.failed = f"The data set could not be scanned: {error}"
+        finally:
+            self._ended = True
+            self._reached.release()
+
+    def before(self, number: int) -> None:
+        """Called before an item is read: waits for the next step at the beginning of a batch."""
+        if self._stopped:
+            raise InputError("the explorer has ended")
+        if number % self._size == 0:
+            self._at = number
+            if number:
+                self._reached.release()
+            self._go.acquire()
+
+
+class _Gated:
+    """A data set that waits for its turn."""
+
+    def __init__(self, gate: _Scan, data: Any) -> None:
+        self._gate, self._data = gate, data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, number: int) -> Any:
+        self._gate.before(number)
+        return self._data[number]
+
+
+def bars_of(counts: list[int], edges: list[float]) -> list[tuple[float, float, int]]:
+    """The occupied bins of a histogram as (low, high, count), several in one bar where there are many."""
+    occupied = [number for number, count in enumerate(counts) if count]
+    if not occupied:
+        return []
+    edges = [2 * edges[1], *edges[1:-1], 2 * edges[-2]]  # the outermost ones are infinite
+    first, last = occupied[0], occupied[-1] + 1
+    step = -(-(last - first) // MOST_BARS)
+    starts = range(first, last, step)
+    return [(edges[a], edges[min(a + step, last)], sum(counts[a : min(a + step, last)])) for a in starts]
+
+
+def _shown(top: ChannelTop) -> list[dict[str, Any]]:
+    """A channel's strongest units as the page shows them."""
+    found = []
+    for row, unit in enumerate(top.projection.units):
+        box = top.projection.receptive_fields[row].tolist()
+        places: tuple[Any, ...] = (..., *(slice(first, last) for first, last in box))
+        found.append(
+            {
+                "image": f"data-{top.images[row]}",
+                "name": top.names[row],
+                "label": top.labels[row],
+                "value": unit.activation,
+                "position": list(unit.position),
+                "patch": shown_image(top.projection.images[unit.sample][places]),
+                "projection": shown_signed(top.projection.cut(row, box)),
+                "pixels": [last - first for first, last in box],
+            }
+        )
+    return found

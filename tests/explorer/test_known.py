@@ -1,0 +1,113 @@
+"""What the explorer knows of a channel over the data set: the scan behind, its strongest units, inputs, evidence."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import deconvviz as dv
+from deconvviz.errors import InputError
+from deconvviz.explorer.known import bars_of
+from tests.helpers.explorer_client import TOKEN, Client, small_images, small_net
+
+pytest.importorskip("starlette", reason="needs deconvviz[explore]")
+pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+
+NET, IMAGES = small_net(), small_images(20)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with dv.explore(NET, IMAGES, token=TOKEN, open_browser=False) as explorer:
+        yield Client(explorer)
+
+
+def known(client: Client, **fields: object) -> Any:
+    for _ in range(300):
+        found = client.ask("known", **{"image": "data-1", **fields}).json
+        if "scanning" not in found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("the scan does not end")
+
+
+def lines(client: Client, question: str, **fields: object) -> list[Any]:
+    return [json.loads(line) for line in client.ask(question, **fields).body.splitlines()]
+
+
+def test_values_over_the_data_set_without_a_scan_of_ones_own(client: Client) -> None:
+    found = known(client, layer="3", channel=2)
+    with torch.no_grad():
+        largest = NET.model[:4](IMAGES)[:, 2].flatten(1).amax(1)
+    assert found["images"] == 20
+    assert found["maximum"] == pytest.approx(float(largest.max()), rel=1e-5)
+    assert found["mean"] == pytest.approx(float(largest.double().mean()), rel=1e-5)
+    assert found["fires"] == pytest.approx(float((largest > 0).double().mean()))
+    assert sum(count for _, _, count in found["bars"]) == 20
+    for low, high, count in found["bars"]:
+        assert count == int(((largest >= low) & (largest < high)).sum())
+
+
+def test_a_scan_that_was_given_is_used() -> None:
+    top = dv.scan(NET, IMAGES, layers=["3"], k=3, progress=False)
+    with dv.explore(NET, IMAGES, top=top, token=TOKEN, open_browser=False) as explorer:
+        client = Client(explorer)
+        (result,) = lines(client, "strongest", layer="3", channel=2)[-1:]
+        units = result["result"]["units"]
+        assert [unit["image"] for unit in units] == [f"data-{n}" for n in top.images["3"][2].tolist()]
+        assert [unit["value"] for unit in units] == pytest.approx(top.values["3"][2].tolist(), rel=1e-4)
+        assert "why" in client.ask("known", image="data-1", layer="1", channel=2).json
+    with pytest.raises(InputError, match="the scan is of 20 items, and the dataset has 8; scan again"):
+        dv.explore(NET, IMAGES[:8], top=top, open_browser=False)
+
+
+def test_strongest_inputs(client: Client) -> None:
+    weight = NET.model[3].weight[2].flatten(1).norm(dim=1)
+    inputs = known(client, layer="3", channel=2)["inputs"]
+    assert [one["channel"] for one in inputs] == weight.argsort(descending=True).tolist()
+    assert [abs(one["weight"]) for one in inputs] == pytest.approx(sorted(weight.tolist(), reverse=True), rel=1e-5)
+    assert known(client, layer="0", channel=2)["inputs"] == []
+
+
+def test_evidence_is_a_badge_and_a_sentence(client: Client) -> None:
+    pytest.importorskip("scipy", reason="needs deconvviz[evidence]")
+    (result,) = lines(client, "evidence", image="data-1", layer="3", channel=2)[-1:]
+    faithful, specific = result["result"]["badges"]
+    assert faithful[0] in ("good", "weak", "bad")
+    assert "random" in faithful[1]
+    assert "similar to other channels" in specific[1]
+    assert faithful[2].endswith(".")
+    (result,) = lines(client, "evidence", image="data-1", layer="9", channel=2)[-1:]
+    assert "9" in result["error"]
+
+
+def test_a_data_set_that_cannot_be_scanned_says_why() -> None:
+    images = IMAGES.clone()
+    with dv.explore(NET, [image[:, : 12 - n] for n, image in enumerate(images[:3])], open_browser=False) as explorer:
+        found = known(Client(explorer), image="data-0", layer="0", channel=0)
+        assert found["why"].startswith("The data set could not be scanned: ")
+
+
+def test_without_a_data_set() -> None:
+    with dv.explore(NET, open_browser=False) as explorer:
+        client = Client(explorer)
+        assert client.ask("state").json["dataset"] is None
+        assert client.ask("dataset", start=0, count=1).status == 422
+        assert "without a data set" in client.ask("image", image="data-0").json["error"]
+
+
+def test_bars_of_a_histogram() -> None:
+    infinity = float("inf")
+    assert bars_of([0, 2, 0, 1, 0], [-infinity, -1.0, 0.0, 1.0, 2.0, infinity]) == [
+        (-1.0, 0.0, 2),
+        (0.0, 1.0, 0),
+        (1.0, 2.0, 1),
+    ]
+    assert bars_of([1, 0, 3], [-infinity, -1.0, 1.0, infinity]) == [(-2.0, -1.0, 1), (-1.0, 1.0, 0), (1.0, 2.0, 3)]
+    assert bars_of([0, 0], [-infinity, 0.0, infinity]) == []
+    assert len(bars_of([1] * 100, [float(n) for n in range(101)])) <= 40
