@@ -13,7 +13,7 @@ from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.worker import Steps
 
 
-class Judged:
+class UnitBadges:
     """Judges units of the image that is shown. Only the worker's thread may use it."""
 
     def __init__(self, answers: Answers) -> None:

@@ -23,11 +23,11 @@ from deconvviz.results import ChannelTop, TopActivations
 
 SCANNED = 1000  # images that are scanned behind, at most
 BATCH_PIXELS = 100_000  # numbers in a batch of that scan: a step has to be short
-MOST_BARS = 40  # of a histogram
+BARS_SHOWN = 40  # of a histogram
 KEPT_CHANNELS = 64  # whose strongest units are kept
 
 
-class Known:
+class KnownChannels:
     """What a scan says of channels. Only the worker's thread may use it."""
 
     def __init__(self, networks: Networks, top: TopActivations | None) -> None:
@@ -171,7 +171,7 @@ def bars_of(counts: list[int], edges: list[float]) -> list[tuple[float, float, i
         return []
     edges = [2 * edges[1], *edges[1:-1], 2 * edges[-2]]  # the outermost ones are infinite
     first, last = occupied[0], occupied[-1] + 1
-    step = -(-(last - first) // MOST_BARS)
+    step = -(-(last - first) // BARS_SHOWN)
     starts = range(first, last, step)
     return [(edges[a], edges[min(a + step, last)], sum(counts[a : min(a + step, last)])) for a in starts]
 

@@ -13,8 +13,8 @@ from deconvviz.errors import DataError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.encoding import thumbnails
 from deconvviz.explorer.files import projection_file, projection_picture
-from deconvviz.explorer.judged import Judged
-from deconvviz.explorer.known import Known
+from deconvviz.explorer.judged import UnitBadges
+from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.worker import Steps, at_once
@@ -90,9 +90,9 @@ class Questions:
         files: Answered with a name and the content of a file.
     """
 
-    def __init__(self, answers: Answers, known: Known, lines: PythonLines, title: str) -> None:
+    def __init__(self, answers: Answers, known: KnownChannels, lines: PythonLines, title: str) -> None:
         self._answers, self._networks, self._lines, self._title = answers, answers.networks, lines, title
-        self._known, judged, ask = known, Judged(answers), _simple
+        self._known, judged, ask = known, UnitBadges(answers), _simple
         self.quick: dict[str, Callable[[Question], Steps[Any]]] = {
             "state": ask(self._state),
             "dataset": self._dataset,

@@ -17,7 +17,7 @@ from deconvviz.data.naming import classes_of
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.guard import is_loopback
-from deconvviz.explorer.known import Known
+from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import Networks
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.worker import Worker
@@ -123,7 +123,7 @@ class Explorer:
         self._ended = threading.Event()
         try:
             self._listener = listener(host, port)
-            known = Known(networks, top)
+            known = KnownChannels(networks, top)
             token = token or secrets.token_urlsafe(24)
             app = _application(Answers(networks, classes), known, lines, self._worker, token=token, host=host)
             self._server = _server(app)
@@ -172,7 +172,9 @@ class Explorer:
             self._ended.set()
 
 
-def _application(answers: Answers, known: Known, lines: PythonLines, worker: Worker, *, token: str, host: str) -> Any:
+def _application(
+    answers: Answers, known: KnownChannels, lines: PythonLines, worker: Worker, *, token: str, host: str
+) -> Any:
     from deconvviz.explorer.app import Application  # noqa: PLC0415  needs Starlette
     from deconvviz.explorer.guard import Guard  # noqa: PLC0415
     from deconvviz.explorer.questions import Questions  # noqa: PLC0415
