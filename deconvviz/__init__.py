@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
+    from deconvviz.reading.reading import reading_test as reading_test
     from deconvviz.rules import Style as Style
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "deconvviz.captum.comparison",
     "explore": "deconvviz.explorer.serve",
     "project_top": "deconvviz.mining.project_top",
+    "reading_test": "deconvviz.reading.reading",
     "scan": "deconvviz.mining.scan",
 }
 _MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
@@ -45,6 +47,7 @@ __all__ = [  # noqa: PLE0604
     "compare",
     "explore",
     "project_top",
+    "reading_test",
     "scan",
     *_MODULES,
 ]

@@ -129,6 +129,14 @@ CHANNEL: dict[str, Callable[[Any], Any]] = {
 }
 
 
+CHANNEL["reading_test"] = lambda channel: read_channels(channel=channel)
+
+
+def read_channels(**options: Any) -> set[int]:
+    found = dv.reading_test(NET, DATA, "2", references=1, questions=1, **options, **QUIET)
+    return {*found.channels, *found.untested}
+
+
 def of(found: Any) -> set[int]:
     return {unit.channel for unit in found.units}
 
@@ -220,6 +228,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "build_atlas": functools.partial(dv.build_atlas, NET, DATA, TOP, out="unused"),
     "compare": functools.partial(dv.compare, NET, X[:1]),
     "project_top": functools.partial(dv.project_top, NET, DATA, TOP, layer="2"),
+    "reading_test": functools.partial(dv.reading_test, NET, DATA, "2"),
     "clarity": functools.partial(evidence.clarity, NET, X),
     "deletion": functools.partial(evidence.deletion, NET, X, "2"),
     "leak": functools.partial(evidence.leak, NET, X, "2"),

@@ -38,6 +38,8 @@ def shown_objects() -> dict[str, Any]:
         "ScanProvenance": TOP.provenance,
         "TopProjections": (strongest := dv.project_top(NET, DATA, TOP, layer="2", **QUIET)),
         "ChannelTop": strongest[0],
+        "ReadingTest": (read := dv.reading_test(NET, DATA, "0", references=1, questions=1, **QUIET)),
+        "ReadingQuestion": read.examples[0],
         "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),
         "Attributed": compared.methods[0],
         "Deletion": (deleted := evidence.deletion(NET, X, "2", methods="guided", steps=1, **QUIET)),

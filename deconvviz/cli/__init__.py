@@ -22,11 +22,22 @@ from deconvviz.cli.layer_pictures import LAYER_PICTURES
 from deconvviz.cli.mining import MINING
 from deconvviz.cli.model_options import with_joined_numbers
 from deconvviz.cli.pictures import PICTURES
+from deconvviz.cli.reading import READING
 from deconvviz.cli.shared import remark
 from deconvviz.cli.training import TRAINING
 from deconvviz.errors import DeconvVizError, InputError, ModelError
 
-COMMANDS = {**PICTURES, **LAYER_PICTURES, **EXPLORE, **MINING, **EXPERIMENTS, **EVIDENCE, **TRAINING, **COMPLETION}
+COMMANDS = {
+    **PICTURES,
+    **LAYER_PICTURES,
+    **EXPLORE,
+    **MINING,
+    **EXPERIMENTS,
+    **EVIDENCE,
+    **READING,
+    **TRAINING,
+    **COMPLETION,
+}
 
 WELCOME = """See what a convolutional network sees. To start with:
 

@@ -27,6 +27,7 @@ from deconvviz.results.learning_curves import LearningCurves
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
 from deconvviz.results.projections import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results.reading import ReadingQuestion, ReadingTest
 from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.top_projections import ChannelTop, TopProjections
 
@@ -60,6 +61,8 @@ __all__ = [
     "Projection",
     "Provenance",
     "Randomisation",
+    "ReadingQuestion",
+    "ReadingTest",
     "Reconstruction",
     "Result",
     "ScanProvenance",

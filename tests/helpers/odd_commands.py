@@ -117,6 +117,19 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--out": ["c.png"], "--json": []},
         },
     ),
+    "read": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--layer": ["conv1"], "--channel": ["0"], "--questions": ["1"], "--pictures": ["patches"]},
+            **{
+                "--observers": ["template"],
+                "--batch-size": ["4"],
+                "--page": ["q.html"],
+                "--out": ["r.png"],
+                "--json": [],
+            },
+        },
+    ),
     "train": (
         {},
         {

@@ -292,6 +292,14 @@ def _judging() -> list[Command]:
         "compare mnist mnist:0 --out a.doc": f"a picture cannot be written as 'a.doc'; {ENDINGS}",
         "compare mnist mnist:0 --out text.txt/a.png": f"'text.txt/a.png' {IN_THE_WAY}",
         "compare mnist mnist:0 --out /proc/a.png": f"'/proc/a.png' {SEALED}",
+        "read mnist mnist --layer conv1 --pictures patch": "there are no pictures 'patch'; there are …",
+        "read mnist mnist --layer conv1 --observers hogg": "there is no observer 'hogg'; there are …",
+        "read mnist images --layer conv1 --questions 99": (
+            "99 questions about a channel need at least 198 held-out images, and there are …"
+        ),
+        "read mnist images --layer conv1 --page text.txt": (
+            "a page cannot be written as 'text.txt'; its ending must be .html"
+        ),
         "train --root no --out o": "there is no folder 'no' to read MNIST from",
         "train --root text.txt --out o": "there is no folder 'text.txt' to read MNIST from",
         "train --root empty --out o": NO_IDX,
@@ -393,6 +401,7 @@ UNPARSED = [
     "evidence mnist",
     "evidence mnist mnist:0 --measures nope",
     "compare mnist mnist:0 --target cat",
+    "read mnist mnist",
     "train --out o",
     "demo --out",
     "occlusion mnist",

@@ -75,6 +75,22 @@ ANALYSES: dict[str, Call] = {
         {"dataset": DATA, **QUIET},
         {"batch_size": (), "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break")},
     ),
+    "reading_test": Call(
+        dv.reading_test,
+        {
+            "net": ("net", NET),
+            "layer": ("layer", "2"),
+            "channel": ("index", 1),
+            "conditions": ("several", ["patches"]),
+            "observers": ("several", ["template"]),
+            "references": ("count", 1),
+            "questions": ("count", 1),
+            "batch_size": ("count", 4),
+            "random_state": ("random_state", 1),
+        },
+        {"dataset": DATA, **QUIET},
+        {"conditions": ("None",), "observers": ("None",)},
+    ),
     "compare": Call(
         dv.compare,
         {

@@ -1,0 +1,67 @@
+"""The command read: do a channel's pictures tell what fires it?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deconvviz.cli.model_options import loaded, model_arguments
+from deconvviz.cli.outputs import Outputs, out_argument, place
+from deconvviz.cli.shared import DATA_HELP, Command, bars, check_ending, json_argument, picture_name, report
+from deconvviz.errors import InputError
+
+# ruff: noqa: PLC0415
+
+
+def _read_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
+    parser.add_argument(
+        "--pictures", nargs="+", metavar="NAME", help="what stands for a channel, by the names in the table (all)"
+    )
+    parser.add_argument("--observers", nargs="+", metavar="NAME", help="template, hog (both)")
+    parser.add_argument("--questions", type=int, metavar="N", help="questions about a channel (10)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
+    parser.add_argument("--page", metavar="FILE", help="also write a page on which you answer 20 of the questions")
+    out_argument(parser, "picture to write", "read-LAYER.png", "FILE")
+    json_argument(parser)
+
+
+def _read(args: argparse.Namespace) -> None:
+    from deconvviz.data.by_name import load_data
+    from deconvviz.reading.reading import reading_test
+
+    out = place(args, picture_name("read", args.layer))
+    check_ending(out)
+    outputs = Outputs(args, out)
+    pages = [Path(args.page)] if args.page else []
+    if pages and pages[0].suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"a page cannot be written as {pages[0].name!r}; its ending must be .html")
+    page_outputs = Outputs(args, *pages, named=True)
+    net, _ = loaded(args)
+    options = {"questions": args.questions, "batch_size": args.batch_size}
+    result = reading_test(
+        net,
+        load_data(args.data, args.root),
+        args.layer,
+        channel=args.channel,
+        conditions=args.pictures,
+        observers=args.observers,
+        **{name: value for name, value in options.items() if value is not None},
+        progress=bars(),
+    )
+    outputs.write_figure(result.figure(), out)
+    for page in pages:
+        page_outputs.check(page)
+        result.write_page(page, condition=result.main)
+    report(args, result, out, *pages)
+
+
+READING = {
+    "read": Command(
+        "test whether a channel's pictures tell which of two unseen images fires it", _read_arguments, _read
+    )
+}

@@ -1,0 +1,295 @@
+"""`reading_test`: do the pictures of a channel tell which of two unseen images fires it?
+
+A blind observer gets nine pictures of a channel and two pieces of held-out images, one of which fires the channel. It
+picks the piece that is more like the pictures. The share of right picks is the score; chance is 0.5.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from deconvviz import images
+from deconvviz.arguments import FLAG, METHOD_NAMES, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, check_counts, once, takes
+from deconvviz.data.batches import is_indexed
+from deconvviz.data.datasets import as_dataset
+from deconvviz.errors import InputError
+from deconvviz.io.progress_bar import progress_bar
+from deconvviz.mining.dataset_pictures import DatasetPictures
+from deconvviz.mining.scan import scan
+from deconvviz.net import DeconvNet
+from deconvviz.projection.units import channels_of
+from deconvviz.reading.conditions import PictureSource, References, chosen_conditions
+from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
+from deconvviz.reading.pieces import UnitWindows, brightness_range
+from deconvviz.reading.questions import AskedQuestion, QuestionSource
+from deconvviz.recording.isolation import on_the_cpu
+from deconvviz.recording.layer_names import LayerName, layer_name
+from deconvviz.results.reading import ReadingQuestion, ReadingTest
+
+CHANNELS_AT_ONCE = 16
+IMAGES_KEPT = 128  # images that are held in memory, so that they are not read again for the next channel
+EXAMPLE_QUESTIONS = 20  # questions that a result shows
+SAMPLED = 16  # images by which the range of brightness is known
+
+
+@takes(net=NET, conditions=METHOD_NAMES, observers=METHODS_OR_FUNCTIONS, random_state=RANDOM_STATE, progress=FLAG)
+@on_the_cpu
+def reading_test(
+    net: DeconvNet,
+    dataset: Any,
+    layer: LayerName,
+    *,
+    channel: int | Iterable[int] | None = None,
+    held_out: Any = None,
+    conditions: Sequence[str] | None = None,
+    observers: Sequence[str] | Mapping[str, Embedding] | None = None,
+    references: int = 9,
+    questions: int = 10,
+    batch_size: int = 64,
+    random_state: int = 0,
+    progress: bool = True,
+) -> ReadingTest:
+    """Do the pictures of a channel tell which of two unseen images fires it?
+
+    A channel's pictures are those of its strongest units among one half of the images. A question is a pair of pieces
+    of the other half: the place that fires the channel in one of its strongest 1 % of images (at least as many images
+    as there are questions), and the strongest place in an image of the lower half. The second is the one of like
+    contrast among eight per question, and then both are given the same contrast, because contrast alone would tell most
+    pairs apart. An observer that knows only the pictures picks one of the two. All conditions answer the same
+    questions.
+
+    Args:
+        net: The network. Its style is the one of which the verdict speaks.
+        dataset: Images, as for `scan`, with items by number.
+        layer: The layer.
+        channel: One channel, several, or None for all. Channels that fire on fewer than `references` images are left
+            out and listed.
+        held_out: Images for the questions; None to split `dataset` at random into halves. Near duplicates, as in the
+            frames of a video, must not lie in both.
+        conditions: What stands for a channel, by name: "patches", "deconvnet", "guided", "gradient" and the network's
+            style (projections), "masked patches" (the half of a patch with most of the projection's energy),
+            "edge-masked patches" (with most edges instead), "another channel" (its patches), "random images". None for
+            all.
+        observers: "template", "hog", or a mapping from names to embeddings, functions from images (N, 3, H, W) in
+            [0, 1] to vectors (N, D) (`deconvviz.reading.observers`). None for both.
+        references: Number of pictures of a channel.
+        questions: Number of questions about a channel. Fewer than eight get no verdict.
+        batch_size: Number of images in a batch.
+        random_state: Seed of the random numbers.
+        progress: Show progress bars.
+
+    Returns:
+        A `deconvviz.results.ReadingTest`. `write_page` writes a page on which a person answers 20 of the questions.
+
+    Raises:
+        InputError: If an argument does not fit, or there are too few images.
+        UnknownLayerError: If the layer does not run.
+
+    Example:
+        >>> import deconvviz as dv
+        >>> from deconvviz.data import mnist_test
+        >>> from deconvviz.models import mnist_cnn
+        >>> net, images = dv.DeconvNet(mnist_cnn()), mnist_test()[0][:400]
+        >>> test = dv.reading_test(net, images, "conv2", channel=range(8), observers=["template"], progress=False)
+        >>> test.score("template", "deconvnet").mean > 0.8
+        True
+    """
+    check_counts(references=references, questions=questions, batch_size=batch_size)
+    name = layer_name(layer, net.model)
+    wanted, seeing = chosen_conditions(conditions, net.style), chosen_observers(observers)
+    generator = torch.Generator().manual_seed(random_state)
+    mining, asking = _halves(as_dataset(dataset), held_out, generator)
+    if len(asking) < 2 * questions:
+        raise InputError(
+            f"{questions} questions about a channel need at least {2 * questions} held-out images, and there are "
+            f"{len(asking)}; give more images or fewer questions"
+        )
+    top = scan(net, mining, layers=[name], k=references, batch_size=batch_size, progress=progress)
+    found = scan(net, asking, layers=[name], k=len(asking), batch_size=batch_size, progress=progress)
+    strongest = max(-(-found.count // 100), questions)
+    if found.count < 2 * questions:
+        raise InputError(f"{found.count} held-out images can be read, too few for {questions} questions")
+    first = DatasetPictures(net, mining).load(int(top.images[name][0, 0]))[0]
+    row = net.layers(first[None])[name]
+    windows, dims = UnitWindows.of(row, first.shape), row.shape[2:]
+    brightness = _brightness(net, mining)
+    firing = (top.values[name][:, -1] > 0).nonzero().flatten().tolist()
+    pictures = PictureSource(
+        net=net,
+        data=mining,
+        top=top,
+        layer=name,
+        dims=dims,
+        windows=windows,
+        picture=_viewer(net, mining, brightness),
+        names=wanted,
+        firing=firing,
+    )
+    source = QuestionSource(
+        found=found,
+        layer=name,
+        dims=dims,
+        windows=windows,
+        picture=_viewer(net, asking, brightness),
+        count=questions,
+        strongest=strongest,
+    )
+    given = channels_of(once(channel), len(top.values[name]), name)
+    job = _ReadingJob(pictures, source, seeing, generator, batch_size)
+    job.run([number for number in given if number in set(firing)], progress)
+    return job.result(given, len(mining), asking)
+
+
+def _halves(data: Any, held_out: Any, generator: torch.Generator) -> tuple[Any, Any]:
+    """The images for the pictures, and those for the questions."""
+    if not is_indexed(data):
+        raise InputError(f"reading needs a dataset with a length and items by number, not a {type(data).__name__}")
+    if held_out is None:
+        numbers = torch.randperm(len(data), generator=generator).tolist()
+        halves = numbers[: len(data) // 2], numbers[len(data) // 2 :]
+        return Subset(data, sorted(halves[0])), Subset(data, sorted(halves[1]))
+    asking = as_dataset(held_out)
+    if not is_indexed(asking):
+        raise InputError(f"held_out needs a length and items by number, and is a {type(asking).__name__}")
+    if held_out is data:
+        raise InputError("held_out is the dataset itself; give other images, or held_out=None to split the dataset")
+    return data, asking
+
+
+def _brightness(net: DeconvNet, data: Any) -> tuple[float, float]:
+    pictures = DatasetPictures(net, data)
+    numbers = range(0, len(data), -(-len(data) // SAMPLED))
+    return brightness_range([_displayed(net, pictures, number) for number in numbers])
+
+
+def _displayed(net: DeconvNet, pictures: DatasetPictures, number: int) -> Tensor:
+    return images.displayed(pictures.load(number)[0][None], net.preprocess)[0].float()
+
+
+def _viewer(net: DeconvNet, data: Any, brightness: tuple[float, float]) -> Callable[[int], Tensor]:
+    """A function from an image's number to the image as people see it, (C, H, W) in [0, 1]."""
+    pictures, (low, high) = DatasetPictures(net, data), brightness
+
+    @functools.lru_cache(IMAGES_KEPT)
+    def picture(number: int) -> Tensor:
+        return ((_displayed(net, pictures, number) - low) / (high - low)).clamp(0, 1)
+
+    return picture
+
+
+@dataclass
+class _Asked:
+    """The questions about a channel, and per observer and condition what was answered, (questions,)."""
+
+    channel: int
+    questions: list[AskedQuestion]
+    right: dict[str, dict[str, Tensor]]
+
+
+class _ReadingJob:
+    """A test of reading at work."""
+
+    def __init__(
+        self,
+        pictures: PictureSource,
+        source: QuestionSource,
+        observers: Mapping[str, Likeness],
+        generator: torch.Generator,
+        batch_size: int,
+    ) -> None:
+        self.pictures, self.source, self.observers = pictures, source, observers
+        self.generator, self.batch_size = generator, batch_size
+        self.asked: list[_Asked] = []
+        self.examples: list[tuple[int, int, dict[str, References]]] = []  # channel's place, question, its pictures
+        self.signed: set[str] = set()
+
+    def run(self, channels: Sequence[int], progress: bool) -> None:
+        """Ask about channels, some at a time."""
+        order = [channels[place] for place in torch.randperm(len(channels), generator=self.generator).tolist()]
+        shown = {number: len(range(place, EXAMPLE_QUESTIONS, len(order))) for place, number in enumerate(order)}
+        blocks = [channels[start : start + CHANNELS_AT_ONCE] for start in range(0, len(channels), CHANNELS_AT_ONCE)]
+        with progress_bar(total=len(channels), unit="channel", desc="reading", shown=progress) as bar:
+            for block in blocks:
+                asked = {number: self.source.questions(number, self.generator) for number in block}
+                able = [number for number in block if asked[number]]
+                references = self.pictures.references(able, self.generator, self.batch_size) if able else {}
+                for number in able:
+                    self._ask(number, asked[number], references[number])
+                    chosen = range(min(shown[number], len(asked[number])))
+                    self.examples += [(len(self.asked) - 1, row, references[number]) for row in chosen]
+                bar.update(len(asked))
+
+    def _ask(self, channel: int, questions: list[AskedQuestion], references: Mapping[str, References]) -> None:
+        pieces = torch.cat([question.shown for question in questions])
+        right: dict[str, dict[str, Tensor]] = {}
+        for name, observe in self.observers.items():
+            right[name] = {}
+            for condition, held in references.items():
+                likeness = observe(held.pictures, pieces).view(-1, 2)
+                right[name][condition] = 0.5 + 0.5 * (likeness[:, 0] - likeness[:, 1]).sign()
+        self.signed |= {name for name, held in references.items() if held.signed}
+        self.asked.append(_Asked(channel, questions, right))
+
+    def result(self, given: Sequence[int], mining: int, asking: Any) -> ReadingTest:
+        channels, count = tuple(one.channel for one in self.asked), self.source.count
+        conditions = tuple(self.pictures.names)
+        right = {
+            name: torch.full((len(conditions), len(channels), count), torch.nan, device="cpu")
+            for name in self.observers
+        }
+        numbers = torch.full((len(channels), count, 2), -1, dtype=torch.long)
+        activations, contrasts = torch.full((2, len(channels), count, 2), torch.nan)
+        for row, one in enumerate(self.asked):
+            for name, answers in one.right.items():
+                for condition, picked in answers.items():
+                    right[name][conditions.index(condition), row, : len(picked)] = picked
+            for place, question in enumerate(one.questions):
+                numbers[row, place] = torch.tensor([piece.image for piece in question.pieces])
+                activations[row, place] = torch.tensor([piece.activation for piece in question.pieces])
+                contrasts[row, place] = torch.tensor(question.contrasts)
+        return ReadingTest(
+            layer=self.pictures.layer,
+            style=self.pictures.net.style.name,
+            channels=channels,
+            untested=tuple(number for number in given if number not in channels),
+            conditions=conditions,
+            signed=tuple(name for name in conditions if name in self.signed),
+            right=right,
+            images=numbers,
+            activations=activations,
+            contrasts=contrasts,
+            mining=mining,
+            held_out=self.source.found.count,
+            strongest=self.source.strongest,
+            examples=tuple(self._example(*one, asking) for one in self.examples),
+        )
+
+    def _example(self, row: int, place: int, references: Mapping[str, References], asking: Any) -> ReadingQuestion:
+        asked, answer = self.asked[row], int(torch.randint(2, (1,), generator=self.generator))
+        question = asked.questions[place]
+        order = [answer, 1 - answer]  # where each piece stands; of two, the order is its own inverse
+        first, second = (question.pieces[number] for number in order)
+        names = DatasetPictures(self.pictures.net, asking)
+        return ReadingQuestion(
+            channel=asked.channel,
+            pictures={name: _bytes(held.pictures) for name, held in references.items()},
+            choices=_bytes(question.shown[order]),
+            answer=answer,
+            names=(names.name(first.image), names.name(second.image)),
+            activations=(first.activation, second.activation),
+            right={
+                name: {condition: float(picked[place]) for condition, picked in answers.items()}
+                for name, answers in asked.right.items()
+            },
+        )
+
+
+def _bytes(pictures: Tensor) -> Tensor:
+    return (pictures.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
