@@ -48,22 +48,31 @@ def main() -> None:
     parser.add_argument("--out", default="out/evolution", metavar="DIR", help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=LOOKS[-1], help="of 64 images (%(default)s)")
     parser.add_argument("--images", type=int, default=2000, help="test images to look through (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="training runs, each with other weights and order (%(default)s)"
+    )
     given = parser.parse_args()
     out = Path(given.out)
     out.mkdir(parents=True, exist_ok=True)
     images, labels = load_mnist(given.root)
     digits = mnist_test()[0][: given.images]
-    model = initialised(given.seed)
     looks = [step for step in LOOKS if step <= given.steps]
-    found = evolution(
-        dv.DeconvNet(model), trained(model, images, labels, looks, given.seed), digits, layers=list(LAYERS)
-    )
+    runs = []
+    for seed in range(given.seeds):
+        model = initialised(seed)
+        runs.append([(name, copied(state)) for name, state in trained(model, images, labels, looks, seed)])
+    found = evolution(dv.DeconvNet(model), runs[0], digits, layers=list(LAYERS), runs=runs[1:])
     print(f"{found}\ntest accuracy in the end {evaluate(model, *mnist_test()).accuracy:.2%}")
+    for layer, halves in found.half_times.items():
+        print(layer, "alone and in lock-step, per run:", halves.tolist())
     for layer in found.layers:
         print(layer, " ".join(f"{value:.2f}" for value in found.remaining[layer].mean(0).tolist()))
     write_figure(found.figure(), out / "evolution.png")
     found.save(out / "evolution.safetensors")
+
+
+def copied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in state.items()}
 
 
 def trained(

@@ -230,6 +230,13 @@ def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="channels of each layer (default: the six most active at the end)",
     )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="DIR",
+        default=(),
+        help="checkpoints of further training runs; the order of layers has a verdict from three runs in all",
+    )
 
 
 def _evolve(args: argparse.Namespace) -> None:
@@ -244,7 +251,7 @@ def _evolve(args: argparse.Namespace) -> None:
     args.weights = args.weights or files[-1]  # for `mnist`, their metadata describes the architecture
     net, _ = loaded(args)
     data = load_data(args.data, args.root)
-    options = {name: getattr(args, name) for name in ("layers", "channel", "batch_size")}
+    options = {name: getattr(args, name) for name in ("layers", "channel", "runs", "batch_size")}
     result = evolution(net, args.checkpoints, data, progress=bars(), **options)
     _write(args, result, outputs)
 

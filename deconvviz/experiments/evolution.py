@@ -10,7 +10,8 @@ pictures.
 projected from one fixed image and position: those where it is strongest at the last checkpoint. The seed is 1, so that
 channels that do not fire yet have a picture, too. The mean distance over channels to the final picture falls to zero at
 the last checkpoint. A layer has *settled* at the first checkpoint after which at most half of the initial distance ever
-remains.
+remains. A projection passes through all lower layers, so that an upper layer cannot settle before them, whatever the
+training does: `deconvviz.experiments._settling` therefore varies each layer alone, and has a control.
 
 The distance between two projections a and b, over all pixels of the image, is
 
@@ -23,33 +24,27 @@ ones. A projection depends on the weights of its layer and of all lower layers, 
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
 import itertools
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deconvviz.arguments import FLAG, NET, described, once, takes
+from deconvviz.arguments import FLAG, NET, once, takes
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.items import prepared_image
 from deconvviz.data.steadiness import check_steady
-from deconvviz.errors import CheckpointError, InputError
+from deconvviz.errors import InputError
+from deconvviz.experiments._run_checkpoints import RunCheckpoint, checkpoints_of, times_of, weights_kept
+from deconvviz.experiments._settling import Settling, distance, settling_of, verdict_of
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.scan import scan
-from deconvviz.models.checkpoints import checkpoint_files, checkpoint_name
-from deconvviz.models.matching import Weights
-from deconvviz.models.weights import copy_weights, read_weights
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.recording.layer_names import Layers
@@ -72,6 +67,7 @@ def evolution(
     *,
     layers: Layers = None,
     channel: Iterable[int] | Mapping[str, Iterable[int]] | None = None,
+    runs: Iterable[Any] = (),
     batch_size: int = 64,
     progress: bool = True,
 ) -> Evolution:
@@ -90,6 +86,8 @@ def evolution(
         channel: Channels to show, for all layers or per layer; None for the six with the highest activations at the
             last checkpoint. Shares refer to all channels of a layer. Distances are measured for the given channels;
             without them, for all channels, or for 48 evenly spaced ones if there are more.
+        runs: The checkpoints of further training runs with other seeds, each as `checkpoints`. The order in which
+            layers settle has a verdict from three runs in all.
         batch_size: Images per forward pass.
         progress: Whether to show a progress bar.
 
@@ -109,84 +107,21 @@ def evolution(
         raise InputError(
             "evolution goes through the data once for each checkpoint; give a dataset with items by number"
         )
-    loaded = _checkpoints(checkpoints)
-    with Restored(_weights_kept(net.model)):
-        for checkpoint in loaded:  # before hours of work
+    loaded = checkpoints_of(checkpoints)
+    channel = once(channel)  # each run and layer reads them
+    others = [checkpoints_of(run) for run in runs]
+    with Restored(weights_kept(net.model)):
+        for checkpoint in (*itertools.chain(*others), *loaded):  # before hours of work
             checkpoint.load_into(net.model)
         study = _Study(net, dataset, batch_size, layers, channel)
         steps = progress_bar(loaded[:-1], desc="evolution", unit="checkpoint", shown=progress)
         seen = [*(study.look(checkpoint) for checkpoint in steps), study.last]
-    return study.result([checkpoint.name for checkpoint in loaded], seen)
-
-
-# Checkpoints, from files or from memory
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    name: str
-    described: str  # in errors
-    read: Callable[[], Weights]
-
-    def load_into(self, model: nn.Module) -> None:
-        weights = self.read()
-        for name, value in weights.items():
-            if not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{self.described} holds values that are NaN or infinite, in {name}")
-        copy_weights(model, weights, self.described)
-
-
-def _checkpoints(source: Any) -> list[_Checkpoint]:
-    if isinstance(source, (str, os.PathLike)):
-        where = f"the folder {os.fspath(source)!r}"
-        checkpoints = [
-            _Checkpoint(checkpoint_name(path), repr(os.fspath(path)), functools.partial(_weights_in, path))
-            for path in checkpoint_files(source)
-        ]
-    else:
-        where = "what was given"
-        if not isinstance(source, Iterable) or isinstance(source, (bytes, Tensor, Projection, io.IOBase)):
-            raise InputError(f"checkpoints are a folder, or state dicts in their order, not {described(source)}")
-        items = source.items() if isinstance(source, Mapping) else source
-        checkpoints = [_in_memory(number, item) for number, item in enumerate(items)]
-    if len(checkpoints) < 2:
-        held = f"there is only {checkpoints[0].name!r}" if checkpoints else "there is none"
-        raise InputError(f"evolution compares checkpoints, and in {where} {held}; give two or more")
-    return checkpoints
-
-
-def _weights_in(path: Path) -> Weights:
-    return read_weights(path)[0]
-
-
-def _in_memory(number: int, item: Any) -> _Checkpoint:
-    name, weights = item if isinstance(item, tuple) and len(item) == 2 else (number, item)
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise InputError(
-            f"checkpoint {name!r} is a {type(weights).__name__}; it must be a state dict (names and tensors), or "
-            f"a pair of a name and a state dict"
-        )
-    copied = {str(key): value.detach().cpu().clone() for key, value in weights.items()}
-    return _Checkpoint(str(name), f"checkpoint {str(name)!r}", lambda: copied)
-
-
-@contextlib.contextmanager
-def _weights_kept(model: nn.Module) -> Iterator[None]:
-    kept = [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, content in kept:
-                tensor.copy_(content)
-
-
-def _times(names: Sequence[str]) -> tuple[float, ...]:
-    """The last number in each name, where these rise; otherwise 0, 1, 2 and on."""
-    numbers = [re.findall(r"\d+(?:\.\d+)?", name) for name in names]
-    times = tuple(float(digits[-1]) if digits else 0.0 for digits in numbers)
-    rising = all(digits for digits in numbers) and all(a < b for a, b in itertools.pairwise(times))
-    return times if rising else tuple(map(float, range(len(names))))
+        settling = [settling_of(net.model, loaded, study.layers, study.drawn)]
+        for run in others:
+            run[-1].load_into(net.model)
+            other = _Study(net, dataset, batch_size, study.layers, channel)
+            settling.append(settling_of(net.model, run, study.layers, other.drawn))
+    return study.result([checkpoint.name for checkpoint in loaded], seen, settling)
 
 
 # Looking at one checkpoint after the other
@@ -219,7 +154,6 @@ class _Study:
 
     def __init__(self, net: DeconvNet, dataset: Any, batch_size: int, layers: Any, channels: Any) -> None:
         self.net, self.dataset, self.batch_size = net, dataset, batch_size
-        channels = once(channels)  # each layer reads them
         self.final = self._scanned(layers)
         self.layers = list(self.final.layers) if layers is not None else _thinned(self.final)
         self.shown: dict[str, list[int]] = {}
@@ -232,7 +166,7 @@ class _Study:
         check_steady(dataset, [int(self.final.images[name][0, 0]) for name in self.layers], net)
         self.last = self._seen(self.final)
 
-    def look(self, checkpoint: _Checkpoint) -> _Seen:
+    def look(self, checkpoint: RunCheckpoint) -> _Seen:
         checkpoint.load_into(self.net.model)
         try:
             return self._seen(self._scanned(self.layers))
@@ -250,9 +184,13 @@ class _Study:
             places = {channel: row for row, channel in enumerate(union)}
             rows[layer] = [_cut(own, places[channel], top, layer) for channel in self.shown[layer]]
             strongest[layer] = _unit_length(own.pixels[[places[channel] for channel in self.measured[layer]]])
-            fixed[layer] = _unit_length(self._projected(self.final, layer, self.measured[layer], "one").pixels)
+            fixed[layer] = self.drawn(layer)
         images = {layer: top.images[layer][:, 0] for layer in self.layers}
         return _Seen(images, {layer: top.values[layer][:, 0] > 0 for layer in self.layers}, rows, strongest, fixed)
+
+    def drawn(self, layer: str) -> Tensor:
+        """(measured, pixels), the units that are strongest at the last checkpoint, with the model's present weights."""
+        return _unit_length(self._projected(self.final, layer, self.measured[layer], "one").pixels)
 
     def _projected(self, top: TopActivations, layer: str, channels: Sequence[int], seed: str) -> Projection:
         """Project the strongest units of some channels, as `top` lists them, with the model's present weights."""
@@ -272,8 +210,8 @@ class _Study:
         ]
         return self.net.project_units(x, layer, units, seed=seed)
 
-    def result(self, names: Sequence[str], seen: Sequence[_Seen]) -> Evolution:
-        times = _times(names)
+    def result(self, names: Sequence[str], seen: Sequence[_Seen], settling: Sequence[Settling]) -> Evolution:
+        times = times_of(names)
         changed, jumps, moves, remaining, settled = {}, {}, {}, {}, {}
         pairs = list(itertools.pairwise(seen))
         for layer in self.layers:
@@ -299,7 +237,10 @@ class _Study:
             settled=settled,
             count=self.final.count,
             broken=self.final.broken,
-            verdict=_verdict(settled),
+            alone=settling[0].alone,
+            lockstep=settling[0].lockstep,
+            half_times={layer: torch.stack([run.half_times(layer) for run in settling]) for layer in settling[0].alone},
+            verdict=verdict_of(settled, settling),
         )
 
 
@@ -348,18 +289,6 @@ def _unit_length(pixels: Tensor) -> Tensor:
     return torch.nn.functional.normalize(flat)
 
 
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """The distance between rows of `a` and `b` (units, pixels), of unit length or empty: (units,) in float64.
-
-    Example:
-        >>> distance(torch.eye(3), torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 0, 0]])).tolist()
-        [0.0, 1.0, 1.0]
-    """
-    apart: Tensor = (a.double() - b.double()).norm(dim=1) / 2**0.5
-    apart[a.any(1) != b.any(1)] = 1.0
-    return apart
-
-
 def _share_changed(a: _Seen, b: _Seen, layer: str) -> Tensor:
     fires = a.fires[layer] | b.fires[layer]
     share: Tensor = (a.images[layer] != b.images[layer])[fires].double().mean()
@@ -370,30 +299,3 @@ def _settled(remaining: Tensor) -> int:
     """The first index from which (T,) stays at or below half of its first value."""
     above = (remaining > remaining[0] / 2).nonzero()
     return int(above[-1]) + 1 if len(above) else 0
-
-
-def _verdict(settled: Mapping[str, float]) -> str:
-    blank = [layer for layer, time in settled.items() if math.isnan(time)]
-    settled = {layer: time for layer, time in settled.items() if layer not in blank}
-    empty = f"the pictures of {', '.join(blank)} are blank at every checkpoint"
-    if not settled:
-        return f"Nothing was measured: {empty}."
-    listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
-    who, when = ("One layer settles", "this time") if len(settled) == 1 else ("Layers settle", "these times")
-    said = f"{who}, with at most half of the initial distance left, at {when}: {listed}"
-    said += f"; {empty}" if blank else ""
-    pairs = list(itertools.combinations(settled.values(), 2))
-    first, later = sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
-    if not pairs:
-        return f"{said}."
-    if first == later == 0:
-        return f"{said}; at this spacing of checkpoints no layer settles before another."
-    if not later:
-        return f"{said}; lower layers settle before upper ones, as Zeiler and Fergus saw."
-    if len(pairs) == 1:
-        return f"{said}; the upper one settles first, not the order that Zeiler and Fergus saw."
-    how = "mostly the order" if first > later else "not the order"
-    return (
-        f"{said}; of {len(pairs)} pairs of layers the lower one settles first in {first} and the upper one in {later}, "
-        f"{how} that Zeiler and Fergus saw."
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -53,6 +53,10 @@ class Evolution(Finding):
         remaining: Per layer (measured, T), the distance from these to the last one.
         settled: Per layer, the first time after which the mean of `remaining` is at most half of its initial value;
             NaN if all pictures of the layer are blank at every checkpoint.
+        alone: Per layer (measured, T), the distance to the final pictures with only this layer's weights from each
+            checkpoint; layers without weights of their own are missing.
+        lockstep: The same with weights that all layers change at one common rate, as the control.
+        half_times: Per layer (runs, 2), when half of the distance is left: alone, and in lock-step.
         count: Number of images read.
         broken: Items that could not be read.
         verdict: What the numbers mean, in one sentence.
@@ -73,6 +77,9 @@ class Evolution(Finding):
     count: int
     broken: tuple[Broken, ...]
     verdict: str
+    alone: dict[str, torch.Tensor] = field(default_factory=dict)
+    lockstep: dict[str, torch.Tensor] = field(default_factory=dict)
+    half_times: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -91,6 +98,12 @@ class Evolution(Finding):
                 "move, last": float(self.moves[layer][:, -1].mean()),
                 "remaining, first": float(self.remaining[layer][:, 0].mean()),
                 "settled at": int(at) if (at := self.settled[layer]).is_integer() else at,
+                "half left, alone": self._half_time(layer, 0),
+                "half left, lock-step": self._half_time(layer, 1),
             }
             for layer in self.layers
         ]
+
+    def _half_time(self, layer: str, which: int) -> float | None:
+        """The mean over runs; None for a layer without weights of its own."""
+        return float(self.half_times[layer][:, which].mean()) if layer in self.half_times else None

@@ -16,6 +16,7 @@ from deconvviz.data import ImageFolder
 from deconvviz.evidence import deletion_verdict
 from deconvviz.evidence.floor import Controls
 from deconvviz.evidence.limits import blank_pictures
+from deconvviz.experiments import _settling
 from deconvviz.results import Flag
 from deconvviz.results.words import agreeing, counted
 
@@ -120,12 +121,18 @@ def test_a_clarity():
 
 
 def test_an_evolution():
-    assert verdict_of("experiments.evolution")({"conv1": 3.0}).startswith("One layer settles, with at most half")
-    assert verdict_of("experiments.evolution")({"conv1": 3.0}).endswith("at this time: conv1 at 3.")
-    verdict = verdict_of("experiments.evolution")({"conv1": 3.0, "conv2": 2.0})
-    assert verdict.endswith(
-        "at these times: conv1 at 3, conv2 at 2; the upper one settles first, not the order that Zeiler and Fergus saw."
-    )
+    def verdict(settled: dict[str, float], runs: int) -> str:
+        times, still = (0.0, 1.0, 2.0), torch.zeros(1, 3)
+        run = _settling.Settling(times, dict.fromkeys(settled, still), dict.fromkeys(settled, still))
+        return _settling.verdict_of(settled, [run] * runs)
+
+    assert verdict({"conv1": 3.0}, 1).startswith("One layer settles, with at most half")
+    assert verdict({"conv1": 3.0}, 1).endswith("at this time: conv1 at 3.")
+    two = {"conv1": 3.0, "conv2": 2.0}
+    assert "at these times: conv1 at 3, conv2 at 2. Alone in the final network" in verdict(two, 1)
+    assert "; 1 training run is too few to say which layers settle first; use at least 3." in verdict(two, 1)
+    assert "; 2 training runs are too few to say" in verdict(two, 2)
+    assert verdict(two, 3).endswith("beyond lock-step, 3 training runs show no order in which layers settle.")
 
 
 def test_an_invariance():

@@ -17,7 +17,6 @@ from deconvviz import cli
 from deconvviz.data import mnist_test
 from deconvviz.errors import CheckpointError, DataError, InputError, MissingFileError, UnknownLayerError
 from deconvviz.experiments import evolution
-from deconvviz.experiments.evolution import _verdict
 from deconvviz.models import MnistCNN, TrainingSettings, initialised, mnist_cnn, train_mnist
 from deconvviz.models.checkpoints import HiddenCheckpointsWarning, checkpoint_files, snapshot
 from deconvviz.results import Evolution
@@ -69,7 +68,7 @@ def test_equal_checkpoints_do_not_drift():
         assert len({(row[0].image, row[0].position) for row in found.grids[layer]} | {None}) > 1
         for row in found.grids[layer]:
             assert all(torch.equal(unit.pixels, row[0].pixels) for unit in row)
-    assert "no layer settles before another" in found.verdict
+    assert "1 training run is too few to say which layers settle first" in found.verdict
 
 
 def test_a_filter_that_switches_makes_its_strongest_image_change_there():
@@ -102,7 +101,7 @@ def test_what_changes_above_does_not_move_what_lies_below():
     assert found.changed["2"].tolist() == [1]
     assert found.moves["2"].tolist() == [[pytest.approx(math.sqrt(2 / 3))]] * 2
     assert found.settled == {"0": 0, "2": 1}
-    assert "lower layers settle before upper ones" in found.verdict
+    assert "lower layers settle" not in found.verdict  # of one run
 
 
 def test_a_layer_is_settled_once_half_of_the_first_distance_is_left_for_good():
@@ -335,16 +334,3 @@ def test_mistakes_on_the_command_line(arguments, said, training, tmp_path, capsy
     printed = capsys.readouterr().err.strip().splitlines()
     assert said in printed[-1]
     assert all(line.startswith(("deconvviz: ", "note: ")) for line in printed)
-
-
-@pytest.mark.parametrize(
-    ("settled", "said"),
-    [
-        ((1, 2, 2), "lower layers settle before upper ones, as Zeiler and Fergus saw."),
-        ((3, 3), "no layer settles before another."),
-        ((1, 3, 2), "of 3 pairs of layers the lower one settles first in 2 and the upper one in 1, mostly the order"),
-        ((3, 2), "the upper one settles first, not the order"),
-    ],
-)
-def test_the_verdict_says_in_which_order_layers_settle(settled, said):
-    assert said in _verdict({f"conv{n}": float(time) for n, time in enumerate(settled)})
