@@ -28,6 +28,7 @@ from deconvviz.arguments import FLAG, instance, is_net, once, optional, short_te
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, project, reconstruct
+from deconvviz.projection.call_inputs import CallInputs
 from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
 from deconvviz.projection.image_batches import images_at_once, may_exceed, tape_of_one
@@ -35,7 +36,7 @@ from deconvviz.projection.layer_filters import filters_of
 from deconvviz.projection.layer_table import layer_table
 from deconvviz.projection.model_call import Call, checked_signal, prepared
 from deconvviz.projection.provenance import provenance, settings_of
-from deconvviz.projection.receptive_field import channel_axis, receptive_fields
+from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.recorded_call import recorded
 from deconvviz.projection.sample_independence import check_alone, check_statistics
 from deconvviz.projection.shown_inputs import shown_inputs
@@ -167,7 +168,8 @@ class DeconvNet:
         traces = [trace] if apart or samples == 1 else [self._alone(trace, layer, n) for n in range(samples)]
         maps = whole_maps([one.activations_of(layer) for one in traces], met.finite)
         origin = provenance(self.model, None, layer, seed="", met=met, settings=trace.settings)
-        return FeatureMaps(maps=maps, images=self._shown(trace.call.first), provenance=origin)
+        shown = cast(Tensor, shown_inputs(trace.call.first, self.preprocess))
+        return FeatureMaps(maps=maps, images=shown, provenance=origin)
 
     @on_the_cpu
     def project(
@@ -273,7 +275,7 @@ class DeconvNet:
             (numbers, self._project_recorded(call.part(numbers, samples), own, options))
             for numbers, own in choice.by_images(samples, images_at_once(tape, self.style))
         ]
-        return choice.in_order(Projection.joined(parts, self._shown(call.first)))
+        return choice.in_order(self._joined(parts, call, samples))
 
     def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
@@ -283,7 +285,7 @@ class DeconvNet:
             pixels=cast(Tensor, pixels),
             units=units,
             receptive_fields=plan.receptive_fields(),
-            images=self._shown(plan.images),
+            images=cast(Tensor, shown_inputs(plan.images, self.preprocess)),
             provenance=self._provenance(plan.layer, options.seed, met, settings_of(self.model, plan.images)),
         )
 
@@ -293,7 +295,7 @@ class DeconvNet:
             ([n], self._project(self._alone(trace, choice.layer, n), own, options))
             for (n,), own in choice.by_images(trace.tape.samples, 1)
         ]
-        return choice.in_order(Projection.joined(parts, self._shown(trace.call.first)))
+        return choice.in_order(self._joined(parts, trace.call, trace.tape.samples))
 
     def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions, met: Met) -> Projection:
         value, activations = trace.layer(choice.layer).value, trace.activations_of(choice.layer)
@@ -302,14 +304,18 @@ class DeconvNet:
         pixels = self._back(trace, value, chosen, options, met)
         units, places = chosen.read(met.finite)
         met.check(self.strict)
+        inputs = CallInputs(trace.call, trace.tape.samples, self.preprocess)
         return Projection(
-            pixels=pixels[0],
             units=units,
-            receptive_fields=torch.from_numpy(receptive_fields(trace.tape, value, places)),
-            images=self._shown(trace.call.first),
             provenance=self._provenance(choice.layer, options.seed, met, trace.settings),
-            others=trace.others(pixels),
+            **inputs.of_units(pixels),
+            **inputs.fields(trace.tape, value, places),
         )
+
+    def _joined(self, parts: Sequence[tuple[Sequence[int], Projection]], call: Call, samples: int) -> Projection:
+        """One projection of those of parts of a batch."""
+        others = CallInputs(call, samples, self.preprocess).other_images()
+        return Projection.joined(parts, shown_inputs(call.first, self.preprocess), others)
 
     def _back(
         self, trace: Trace, value: Value, chosen: ChosenUnits, options: ProjectionOptions, met: Met
@@ -361,7 +367,8 @@ class DeconvNet:
         pixels = reconstruct(trace.tape, self.style, value, sent, met=met)
         met.check(self.strict)
         origin = self._provenance(layer, "activation" if signal is None else "given", met, trace.settings)
-        return Reconstruction(pixels[0], self._shown(trace.call.first), origin, trace.others(pixels))
+        inputs = CallInputs(trace.call, trace.tape.samples, self.preprocess)
+        return Reconstruction(provenance=origin, **inputs.of_samples(pixels))
 
     def _traced(self, inputs: Any, layer: str, met: Met) -> Trace:
         """The inputs' run up to a layer; whether they are finite is checked with `met`."""
@@ -391,10 +398,6 @@ class DeconvNet:
         alone = self.trace(trace.call.part([number], trace.tape.samples), layer)
         check_alone(trace.tape, layer, trace.activations[layer], alone.activations[layer], number)
         return alone
-
-    def _shown(self, x: Tensor) -> Tensor:
-        """The images of inputs for display, which a result makes when they are read."""
-        return cast(Tensor, shown_inputs(x, self.preprocess))
 
     def _provenance(self, layer: str, seed: str, met: Met, settings: dict[str, str]) -> Provenance:
         return provenance(self.model, self.style, layer, seed=seed, met=met, settings=settings)

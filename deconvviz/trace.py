@@ -54,10 +54,6 @@ class Trace:
     def __reduce__(self) -> NoReturn:
         raise InputError("a trace cannot be copied, saved or sent to another process; send the input and trace there")
 
-    def others(self, pixels: list[Tensor]) -> dict[str, Tensor]:
-        """The pixels of all inputs but the first, by their path among the arguments."""
-        return dict(zip(list(self.call.tensors())[1:], pixels[1:], strict=True))
-
     def activations_of(self, name: str) -> LayerActivations:
         """A layer's activations, with the axes that hold samples and channels."""
         axis = channel_axis(self.tape, self.layer(name).value)

@@ -7,6 +7,7 @@
 
 from deconvviz.figures.feature_maps import activation_grid, activation_image
 from deconvviz.figures.filters import filter_grid, filter_image
+from deconvviz.figures.overlays import overlay_grid, overlay_image
 from deconvviz.figures.projections import (
     attribution_strip,
     draw,
@@ -27,6 +28,8 @@ __all__ = [
     "filter_image",
     "firing_rates",
     "learning_curves",
+    "overlay_grid",
+    "overlay_image",
     "projection_grid",
     "projection_image",
     "reconstruction_strip",

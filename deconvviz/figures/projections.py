@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -23,8 +23,10 @@ from torch import Tensor
 from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instance, list_of, optional, takes, whole_from
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
-from deconvviz.figures.layer_tiles import check_scale
-from deconvviz.images import as_rgb, display_scale, signed_as_rgb, tiled, to_pil
+from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs
+from deconvviz.figures.tiles import label, note, picture, signed_picture, unit_tiles, unit_views
+from deconvviz.figures.views import View, views_of_sample
+from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
 from deconvviz.results.words import counted
 
@@ -52,25 +54,35 @@ def projection_grid(
     *,
     scale: str = "each",
     crop: bool = True,
+    rate: float | None = None,
     title: str = "",
     axes: Axes | None = None,
 ) -> Figure:
     """Every unit of a projection next to its image patch, labelled by channel and activation.
+
+    Signals are drawn as lines, with the projection under the signal. Of a volume, three slices through the strongest
+    place of the projection are shown. Of several inputs all are shown but numbers, each with its own window.
 
     Args:
         projection: The projection.
         columns: Pairs per row; None for an automatic choice.
         scale: "each" for one scale per picture, or "shared".
         crop: Whether to crop to the receptive field; units at the border are padded with white.
+        rate: Of signals, the samples per second, for an axis of time.
         title: The figure's title.
         axes: Where to draw instead of in a figure of its own.
     """
-    pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
-    labels = [f"channel {u.channel}: {u.activation:.3g}" for u in projection.units]
+    views = shown_views(projection, crop)
+    labels = [label(unit) for unit in projection.units]
     where = projection.provenance
-    return tile_figure(
-        pairs, columns, title or f"{where.layer}, {where.style['name']}: image and projection", labels, axes=axes
-    )
+    if has_signals(views):
+        end = common_scale(views, scale)
+        cells = [(said, pairs(of_unit, end)) for said, of_unit in zip(labels, views, strict=True)]
+        title = title or f"{where.layer}, {where.style['name']}: signal and projection"
+        return cells_figure(cells, columns=columns, rate=rate, title=title, axes=axes)
+    tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
+    title = title or f"{where.layer}, {where.style['name']}: image and projection"
+    return tile_figure(tiles, columns, title, labels, said=note(views), least=inches_of(tiles), axes=axes)
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
@@ -78,39 +90,18 @@ def projection_image(
     projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, enlarge: int = 2
 ) -> Image.Image:
     """The grid of `projection_grid` without labels, each pixel `enlarge` times as large."""
-    pairs = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(projection, scale, crop)]
-    return tile_image(pairs, columns, enlarge)
+    views = shown_views(projection, crop)
+    if has_signals(views):
+        raise InputError("signals are drawn as lines, not as tiles; use projection_grid")
+    tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
+    return tile_image(tiles, columns, enlarge)
 
 
-def unit_tiles(projection: Projection, scale: str, crop: bool, *, fill: float = 1.0) -> list[tuple[Tensor, Tensor]]:
-    """Per unit its patch and its projection, (H, W, 3), all of one size; `fill` fills up smaller ones."""
-    shape = (len(projection.units), *projection.shape)
-    check_dimensions("projections", shape, 4, "(units, C, H, W); plot other shapes by hand")
-    largest = _shared_scale(map(projection.whole, range(len(projection.units))), scale)
-    patches, signed, ends = [], [], []
-    shown: dict[int, Tensor] = {}  # by the image's number in the batch
-    whole = [(0, extent) for extent in shape[2:]]
-    for row, (unit, field) in enumerate(zip(projection.units, projection.receptive_fields.tolist(), strict=True)):
-        (top, bottom), (left, right) = box = field if crop else whole
-        if unit.sample not in shown:
-            shown[unit.sample] = as_rgb(projection.image(row))
-        patches.append(shown[unit.sample][top:bottom, left:right])
-        signed.append(signed_as_rgb(projection.cut(row, box), largest))
-        ends.append((top == 0, left == 0))
-    return list(zip(*(same_size(tiles, ends, fill=fill) for tiles in (patches, signed)), strict=True))
-
-
-def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]], *, fill: float = 1.0) -> list[Tensor]:
-    """Tiles filled up to the largest, at the top or left where they touch the start of the image; `fill` is a grey."""
-    height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
-    filled = []
-    for tile, (at_top, at_left) in zip(tiles, at_start, strict=True):
-        missing = height - tile.shape[0], width - tile.shape[1]
-        top, left = missing[0] if at_top else 0, missing[1] if at_left else 0
-        whole = torch.full((height, width, 3), fill)
-        whole[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-        filled.append(whole)
-    return filled
+def shown_views(projection: Projection, crop: bool) -> list[list[View]]:
+    """Per unit, its inputs that are drawn. Raises InputError without units."""
+    if not projection.units:
+        raise InputError("the projection has no units to show")
+    return unit_views(projection, crop)
 
 
 # Strips: one row of pictures per image
@@ -118,13 +109,16 @@ def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]], *,
 
 @takes(reconstructions=list_of(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
 def reconstruction_strip(
-    reconstructions: Sequence[Reconstruction], title: str = "", *, axes: Axes | None = None
+    reconstructions: Sequence[Reconstruction], title: str = "", *, rate: float | None = None, axes: Axes | None = None
 ) -> Figure:
     """Images and their reconstructions from whole layers: one row per image, one column per layer.
+
+    Signals are drawn as lines, one below the other.
 
     Args:
         reconstructions: One or more, of the same images.
         title: The figure's title.
+        rate: Of signals, the samples per second, for an axis of time.
         axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
     if not reconstructions:
@@ -135,10 +129,22 @@ def reconstruction_strip(
             f"{reconstruction.provenance.layer}, {reconstruction.provenance.style['name']}"
             for reconstruction in reconstructions
         ]
-    columns = [("input", [as_rgb(image) for image in reconstructions[0].images])]
-    for name, reconstruction in zip(names, reconstructions, strict=True):
-        columns.append((name, [signed_as_rgb(pixels) for pixels in reconstruction.pixels]))
-    return _strip(columns, title, axes)
+    views = [
+        [views_of_sample(reconstruction, sample) for sample in range(len(reconstruction.pixels))]
+        for reconstruction in reconstructions
+    ]
+    if any(map(has_signals, views)):
+        cells = [
+            (f"input {sample}", [panel for of_input in zip(*of_sample, strict=True) for panel in below(of_input)])
+            for sample, of_sample in enumerate(zip(*views, strict=True))
+        ]
+        title = title or f"signal, and reconstructions from {', '.join(names)}"
+        return cells_figure(cells, columns=None, rate=rate, title=title, axes=axes)
+    inputs = [one for of_sample in views[0] for one in of_sample]
+    columns = [("input", [picture(one) for one in inputs])]
+    for name, of_layer in zip(names, views, strict=True):
+        columns.append((name, [signed_picture(one) for of_sample in of_layer for one in of_sample]))
+    return _strip(columns, title, axes, note(views[0]))
 
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
@@ -157,10 +163,10 @@ def attribution_strip(
         (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
         for name, attribution in attributions.items()
     ]
-    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes)
+    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes, "")
 
 
-def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None) -> Figure:
+def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None, said: str) -> Figure:
     """Named columns of pictures (H, W, 3), one row each."""
     rows = max(len(pictures) for _, pictures in columns)
     figure = canvas((1.7 * len(columns), 1.7 * rows + 0.5), axes)
@@ -173,6 +179,8 @@ def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Ax
                 grid[row, column].imshow(pictures[row].numpy(), interpolation="nearest")
     if title:
         figure.suptitle(title)
+    if said:
+        figure.supxlabel(said, fontsize=7, color="0.3", wrap=True)
     return figure
 
 
@@ -261,11 +269,6 @@ def check_dimensions(what: str, shape: Sequence[int], dimensions: int, wanted: s
         raise InputError(f"{what} are shown from a tensor {wanted}, not from one of shape {tuple(shape)}")
 
 
-def _shared_scale(pictures: Iterable[Tensor], scale: str) -> float | None:
-    check_scale(scale)
-    return max(map(display_scale, pictures)) if scale == "shared" else None
-
-
 def by(shape: Sequence[int]) -> str:
     """A size in words: 3 x 3."""
     return " x ".join(map(str, shape))
@@ -282,16 +285,26 @@ def tile_image(tiles: list[Tensor], columns: int | None, enlarge: int, gap: int 
     return to_pil(tiled(tiles, _columns(len(tiles), columns, tiles[0]), gap=gap), enlarge)
 
 
+def inches_of(tiles: Sequence[Tensor]) -> float:
+    """How wide a tile has to be for the pictures that stand in it side by side."""
+    height, width, _ = tiles[0].shape
+    return max(0.7, min(4.0, 0.55 * width / height))
+
+
 def tile_figure(
     tiles: list[Tensor],
     columns: int | None,
     title: str,
     labels: Sequence[str] | None = None,
     *,
-    axes: Axes | None = None,
+    said: str = "",
     least: float = 0.7,
+    axes: Axes | None = None,
 ) -> Figure:
-    """Tiles, at least `least` inches wide, with a label above each: given, or its number."""
+    """Tiles, at least `least` inches wide, with a label above each: given, or its number.
+
+    said: what stands below, small.
+    """
     enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
@@ -299,9 +312,10 @@ def tile_figure(
     rows = -(-len(tiles) // columns)
     texts = labels or [str(number) for number in range(len(tiles))]
     inches = max(least, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
-    headroom, gap = round(0.16 / inches * width), round(0.06 / inches * width)
+    headroom, gap = round(0.2 / inches * width), round(0.06 / inches * width)
     size = columns * inches * (1 + gap / width) + 0.2, rows * inches * (height + headroom + gap) / width + 0.4
-    figure, shown = panel(size, axes)
+    lines = textwrap.wrap(said, max(30, round(17 * size[0])))
+    figure, shown = panel((size[0], size[1] + 0.12 * len(lines)), axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
     shown.imshow(sheet.numpy())
     for number, text in enumerate(texts):
@@ -311,4 +325,7 @@ def tile_figure(
     shown.axis("off")
     characters = max(20, int(12 * size[0]))
     shown.set_title("\n".join(textwrap.fill(line, characters) for line in title.split("\n")), fontsize=10)
+    if said:
+        small = dict[str, Any](fontsize=6.5, color="0.3", ha="center", va="top", transform=shown.transAxes)
+        shown.text(0.5, -0.01, "\n".join(lines), **small)
     return figure

@@ -97,7 +97,7 @@ def project_top(
         tuple(
             ChannelTop(
                 channel=number,
-                projection=_joined([projected[number, unit.rank][0] for unit in listed]),
+                projection=Projection.concatenate([projected[number, unit.rank][0] for unit in listed]),
                 images=tuple(unit.image for unit in listed),
                 names=tuple(pictures.name(unit.image) for unit in listed),
                 labels=tuple(projected[number, unit.rank][1] for unit in listed),
@@ -143,9 +143,11 @@ def _pairs(members: Sequence[_Listed], projection: Projection) -> Iterable[tuple
 
 def _single(projection: Projection, row: int) -> Projection:
     """One unit with its image alone."""
-    only, images = projection[row], projection.image(row)[None].clone()
-    return replace(only, pixels=cast(Tensor, only.held), images=images, units=(replace(only.units[0], sample=0),))
-
-
-def _joined(units: Sequence[Projection]) -> Projection:
-    return Projection.joined([((n,), unit) for n, unit in enumerate(units)], torch.cat([unit.images for unit in units]))
+    only, images, sample = projection[row], projection.image(row)[None].clone(), projection.units[row].sample
+    return replace(
+        only,
+        pixels=cast(Tensor, only.held),
+        images=images,
+        units=(replace(only.units[0], sample=0),),
+        other_images={name: shown[sample : sample + 1].clone() for name, shown in only.other_images.items()},
+    )

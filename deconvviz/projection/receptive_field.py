@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,17 +112,35 @@ def receptive_fields(
     Returns:
         (units, spatial axes, 2): the first pixel and one past the last, clipped to the input.
     """
+    return fields_of_inputs(tape, layer, positions)[0]
+
+
+def fields_of_inputs(
+    tape: Tape,
+    layer: Value,
+    positions: Sequence[Sequence[int | None]] | NDArray[np.int64],
+    without_batch: Collection[int] = (),
+) -> list[NDArray[np.int64]]:
+    """The pixels of every input that carries a signal, as `receptive_fields` returns those of the first.
+
+    without_batch: Numbers of the inputs, among those that carry a signal, that have no batch axis although their first
+        axis is as long as one.
+    """
     rows = everything_seen(len(positions), len(layer.shape))
     indices = np.array(positions, np.float64).reshape(len(positions), -1)  # NaN for None
     axes, everywhere = slice(1, 1 + indices.shape[1]), np.isnan(indices)
     rows[:, axes, 0] = np.where(everywhere, 0, indices)
     rows[:, axes, 1] = np.where(everywhere, np.array(layer.shape[axes]) - 1, indices)
-    image, spatial = _image_input(tape)
-    seen = windows_at_inputs(tape, {layer.id: rows})[image.id][:, spatial:]
-    clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, np.array(image.shape[spatial:])[:, None] - 1)
-    clipped[..., 1] += 1
-    clipped[seen[..., 0] > seen[..., 1]] = 0
-    return clipped.astype(np.int64)
+    windows, fields = windows_at_inputs(tape, {layer.id: rows}), []
+    for number, image in enumerate(value for value in tape.inputs if value.carries_signal):
+        spatial = 1 if number in without_batch else _first_spatial(tape, image)
+        seen = windows[image.id][:, spatial:]
+        lasts = np.array(image.shape[spatial:])[:, None] - 1
+        clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, lasts)
+        clipped[..., 1] += 1
+        clipped[seen[..., 0] > seen[..., 1]] = 0
+        fields.append(clipped.astype(np.int64))
+    return fields
 
 
 def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
@@ -185,7 +203,11 @@ def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int
 def _image_input(tape: Tape) -> tuple[Value, int]:
     """The first input that carries a signal, and its first spatial axis, after batch (if it has one) and channels."""
     image = next(value for value in tape.inputs if value.carries_signal)
-    return image, 2 if image.shape[0] == tape.samples else 1
+    return image, _first_spatial(tape, image)
+
+
+def _first_spatial(tape: Tape, image: Value) -> int:
+    return 2 if image.shape[:1] == (tape.samples,) else 1
 
 
 def _probes(shape: tuple[int, ...], channel: int) -> list[tuple[int | None, ...]]:

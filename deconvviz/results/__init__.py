@@ -23,10 +23,11 @@ from deconvviz.results.evidence import (
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
 from deconvviz.results.layer_pictures import FeatureMaps, Filters
+from deconvviz.results.layer_table import LayerInfo, LayerTable
 from deconvviz.results.learning_curves import LearningCurves
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
-from deconvviz.results.projections import LayerInfo, LayerTable, Projection, Provenance, Reconstruction, Unit
+from deconvviz.results.projections import Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.reading import ReadingQuestion, ReadingTest
 from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.top_projections import ChannelTop, TopProjections

@@ -11,12 +11,13 @@ import json
 import math
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
 
@@ -66,7 +67,11 @@ class Result:
         Returns:
             The new figure, or `axes`.
         """
-        drawn = importlib.import_module(self.drawn_by).draw(self, axes=axes, **options)
+        return self.drawn(importlib.import_module(self.drawn_by).draw, axes=axes, **options)
+
+    def drawn(self, draw: Callable[..., Any], *, axes: Any = None, **options: Any) -> Any:
+        """What a function draws of the result, with all names as they are; the new figure, or `axes`."""
+        drawn = draw(self, axes=axes, **options)
         shown = axes if axes is not None and drawn is axes.figure else drawn
         for text in shown.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are not formulas
             if text.get_wrap():  # matplotlib always measures wrapped lines as formulas
@@ -204,6 +209,13 @@ def _decode(value: Any, stored: Any) -> Any:
     instance = KINDS[value["kind"]](**{k: _decode(v, stored) for k, v in value["fields"].items()})
     check_fields(instance)
     return instance
+
+
+def array_of(values: torch.Tensor) -> NDArray[Any]:
+    """A tensor as an array; numbers of a type that NumPy does not have become float32."""
+    values = values.detach().cpu()
+    known = values.dtype in (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+    return np.asarray((values if known else values.float()).numpy())
 
 
 def plain(value: Any) -> Any:

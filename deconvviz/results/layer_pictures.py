@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deconvviz.results.base import Tabular
+from deconvviz.results.base import Tabular, array_of
 from deconvviz.results.projections import Provenance
 from deconvviz.results.shown_images import ImagesField
 from deconvviz.results.summary import summary
@@ -64,7 +64,7 @@ class Filters(LayerPictures):
 
     def numpy(self) -> NDArray[Any]:
         """`weight` as an array."""
-        return as_array(self.weight)
+        return array_of(self.weight)
 
     def table(self) -> list[dict[str, Any]]:
         """One row per filter; its strength is its Euclidean norm."""
@@ -102,7 +102,7 @@ class FeatureMaps(LayerPictures):
 
     def numpy(self) -> NDArray[Any]:
         """`maps` as an array."""
-        return as_array(self.maps)
+        return array_of(self.maps)
 
     def table(self) -> list[dict[str, Any]]:
         """One row per image and channel, with the maximum of the map and its first place."""
@@ -129,9 +129,3 @@ def magnitudes(values: torch.Tensor) -> torch.Tensor:
     """Real numbers on the CPU in double precision: of complex ones their absolute values."""
     values = values.detach().cpu()
     return (values.abs() if values.is_complex() else values).double()
-
-
-def as_array(values: torch.Tensor) -> NDArray[Any]:
-    """A tensor as an array; numbers of a type that NumPy does not have become float32."""
-    values = values.detach().cpu()
-    return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())

@@ -1,18 +1,21 @@
-"""Units, their projections, and tables of layers."""
+"""Units, and their projections and reconstructions."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 
 from deconvviz.errors import InputError
-from deconvviz.results.base import Result, Tabular, as_html, as_rows, as_text, kind
+from deconvviz.results.base import Result, array_of, kind
 from deconvviz.results.cropped_pixels import CroppedPixels
+from deconvviz.results.energy import channel_axis, checked_sigma, energy, usual_sigma
 from deconvviz.results.shown_images import ImagesField, ShownImages, joined
 
 
@@ -83,6 +86,8 @@ class Projection(Result):
         images: (samples, input shape), the network's inputs, for display.
         provenance: Model, layer, style and linearised operations.
         others: The same as `pixels` for further inputs of the model, by their place among its arguments.
+        other_images: The same as `images` for these inputs.
+        other_fields: The same as `receptive_fields` for these inputs.
     """
 
     pixels: torch.Tensor
@@ -91,6 +96,8 @@ class Projection(Result):
     images: torch.Tensor
     provenance: Provenance
     others: dict[str, torch.Tensor] = field(default_factory=dict)
+    other_images: dict[str, torch.Tensor] = field(default_factory=dict)
+    other_fields: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def crops(self) -> list[torch.Tensor]:
@@ -129,6 +136,48 @@ class Projection(Result):
         held = self.held_images
         number = self.units[row].sample
         return held.one(number) if isinstance(held, ShownImages) else held[number]
+
+    def numpy(self) -> NDArray[Any]:
+        """`pixels` as an array, in float32 where NumPy has no such type."""
+        return array_of(self.pixels)
+
+    def heatmap(self, *, sigma: float | None = None) -> torch.Tensor:
+        """Where the energy of each unit's projection lies in the first input.
+
+        It is the sum over channels of the squares of the pixels, smoothed by a Gaussian, divided by its maximum.
+
+        Args:
+            sigma: The standard deviation of the smoothing in pixels, 0 for none; None for a twentieth of the longest
+                side of the unit's receptive field.
+
+        Returns:
+            A tensor (units, spatial dimensions) on the CPU, from 0 to 1; all zero for a unit without pixels.
+
+        Example:
+            >>> import deconvviz as dv
+            >>> from deconvviz.data import mnist_test
+            >>> from deconvviz.models import mnist_cnn
+            >>> p = dv.DeconvNet(mnist_cnn()).project(mnist_test()[0][:1], "conv2", channel=[3, 5])
+            >>> p.heatmap().shape, float(p.heatmap(sigma=0).max())
+            (torch.Size([2, 28, 28]), 1.0)
+        """
+        given, axis = checked_sigma(sigma), channel_axis(self.shape)
+        fields = self.receptive_fields.tolist()
+        sigmas = [usual_sigma(field) if given is None else given for field in fields]
+        maps = [energy(self.whole(row).movedim(axis, 0).cpu(), own) for row, own in enumerate(sigmas)]
+        return torch.stack(maps) if maps else torch.zeros(0, *self.shape[:axis], *self.shape[axis + 1 :])
+
+    def overlay(self, alpha: float = 0.6, **options: Any) -> Any:
+        """The energy of `heatmap` laid over each unit's image, as a figure that says what it is.
+
+        Args:
+            alpha: The opacity of the colour where the energy is highest, from 0 to 1.
+            **options: Other options of `deconvviz.figures.overlay_grid`, such as `sigma` and `axes`.
+
+        Returns:
+            The new figure, or the given `axes`.
+        """
+        return self.drawn(importlib.import_module(self.drawn_by).overlay_grid, alpha=alpha, **options)
 
     def cpu(self) -> Projection:
         """The same with its pixels on the CPU. Images that were not read stay where they are."""
@@ -173,6 +222,7 @@ class Projection(Result):
             units=tuple(self.units[row] for row in rows.tolist()),
             receptive_fields=self.receptive_fields[rows],
             others={name: pixels[rows] for name, pixels in self.others.items()},
+            other_fields={name: fields[rows] for name, fields in self.other_fields.items()},
         )
 
     def _rows(self, rows: Any) -> torch.Tensor:
@@ -217,17 +267,26 @@ class Projection(Result):
         numbered = [
             (range(first, first + len(held)), part) for first, held, part in zip(offsets, images, parts, strict=False)
         ]
-        return cls.joined(numbered, joined(images))
+        others = {
+            name: torch.cat([part.other_images[name] for part in parts])
+            for name in parts[0].other_images
+            if len({part.other_images[name].shape[1:] for part in parts}) == 1
+        }
+        return cls.joined(numbered, joined(images), others)
 
     @classmethod
     def joined(
-        cls, parts: Sequence[tuple[Sequence[int], Projection]], images: torch.Tensor | ShownImages
+        cls,
+        parts: Sequence[tuple[Sequence[int], Projection]],
+        images: torch.Tensor | ShownImages,
+        other_images: dict[str, torch.Tensor],
     ) -> Projection:
         """Join projections of some samples each into one.
 
         Args:
             parts: Pairs of the samples' numbers in the whole batch and their projection.
             images: The images of all samples.
+            other_images: The further inputs of all samples.
         """
         first = parts[0][1]
         held = [part.held for _, part in parts]
@@ -244,6 +303,10 @@ class Projection(Result):
             images=cast(torch.Tensor, images),
             provenance=first.provenance,
             others={name: torch.cat([part.others[name] for _, part in parts]) for name in first.others},
+            other_images=other_images,
+            other_fields={
+                name: torch.cat([part.other_fields[name] for _, part in parts]) for name in first.other_fields
+            },
         )
 
 
@@ -257,9 +320,9 @@ class _Pixels:
         pixels: torch.Tensor | CroppedPixels = vars(projection)["pixels"]
         if isinstance(pixels, torch.Tensor):
             return pixels
-        if "whole" not in vars(projection):
-            vars(projection)["whole"] = pixels.whole()
-        whole: torch.Tensor = vars(projection)["whole"]
+        if "made_pixels" not in vars(projection):
+            vars(projection)["made_pixels"] = pixels.whole()
+        whole: torch.Tensor = vars(projection)["made_pixels"]
         return whole
 
 
@@ -277,83 +340,18 @@ class Reconstruction(Result):
         images: (samples, input shape), the network's inputs, for display.
         provenance: Model, layer, style and linearised operations.
         others: The same as `pixels` for further inputs of the model, by their place among its arguments.
+        other_images: The same as `images` for these inputs.
     """
 
     pixels: torch.Tensor
     images: torch.Tensor
     provenance: Provenance
     others: dict[str, torch.Tensor] = field(default_factory=dict)
+    other_images: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def numpy(self) -> NDArray[Any]:
+        """`pixels` as an array, in float32 where NumPy has no such type."""
+        return array_of(self.pixels)
 
 
 Reconstruction.images = ImagesField()  # type: ignore[assignment]
-
-
-@kind
-@dataclass(frozen=True, kw_only=True)
-class LayerInfo:
-    """One row of a network's layer table.
-
-    Per spatial dimension, the unit at position p sees `receptive_field` input pixels, starting at p * stride + offset.
-    Stride, offset and receptive field are None if the layer sees the whole input (after a linear layer, global pooling
-    or another operation that is not local).
-
-    Attributes:
-        name: The layer's name.
-        kind: The module's class, or the function's name.
-        shape: Shape of the output.
-        stride: Distance between neighbouring units in input pixels.
-        offset: First input pixel of the unit at position 0.
-        receptive_field: Size of the receptive field in input pixels.
-        linearised: Operations in this layer that the style would linearise.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    stride: tuple[float, ...] | None
-    offset: tuple[int, ...] | None
-    receptive_field: tuple[int, ...] | None
-    linearised: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LayerTable(Tabular):
-    """The layers of one recorded run, in the order in which they finished. It prints as a table.
-
-    Attributes:
-        layers: One entry per layer.
-    """
-
-    layers: tuple[LayerInfo, ...]
-
-    def __iter__(self) -> Any:
-        return iter(self.layers)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __getitem__(self, name: str | int) -> LayerInfo:
-        return self.layers[name] if isinstance(name, int) else {layer.name: layer for layer in self.layers}[name]
-
-    def table(self) -> list[dict[str, Any]]:
-        """One row per layer; stride and receptive field are None if the layer sees the whole input."""
-        return [
-            {
-                "layer": layer.name,
-                "kind": layer.kind,
-                "shape": layer.shape,
-                "stride": layer.stride,
-                "receptive field": layer.receptive_field,
-                "linearised": layer.linearised,
-            }
-            for layer in self.layers
-        ]
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        return as_rows([{**row, "receptive field": row["receptive field"] or "whole input"} for row in self.table()])
-
-    def __str__(self) -> str:
-        return as_text(self._rows())
-
-    def _repr_html_(self) -> str:
-        return as_html(self._rows())

@@ -41,6 +41,7 @@ _FILES = "data/test_dataset_files.py::"
 _STREAMS = "data/test_hugging_face_and_videos.py::"
 _LEVELS = "images/test_all_levels.py::"
 _SEVERAL = "mining/test_several_inputs.py::"
+_SEEN = "figures/test_other_inputs.py::"
 
 SITUATIONS = [
     Situation(
@@ -174,6 +175,54 @@ SITUATIONS = [
         "a network of two images, or of an image and a number",
         "a scan finds what plain calls find, and units are projected to every input",
         _SEVERAL + "test_pairs_of_images",
+        "",
+    ),
+    Situation(
+        "signals, such as an ECG or audio",
+        "lines of the signal and of its projection on one axis of time, as autograd has them",
+        _SEEN + "test_lines_of_a_signal_and_its_projection_are_on_one_axis_of_time",
+        "",
+    ),
+    Situation(
+        "volumes, such as of computed tomography",
+        "three slices through the strongest place, as autograd has them",
+        _SEEN + "test_three_slices_through_the_strongest_place",
+        "",
+    ),
+    Situation(
+        "pictures with the channels last, (N, H, W, C)",
+        "the figure of the same network of (N, C, H, W)",
+        _SEEN + "test_channels_last_is_drawn_as_channels_first",
+        "",
+    ),
+    Situation(
+        "a detector's list of pictures of different sizes, without a batch axis",
+        "each picture with its gradient, as autograd has it",
+        _SEEN + "test_a_list_of_pictures_is_drawn_picture_by_picture",
+        "",
+    ),
+    Situation(
+        "several pictures at once, and numbers",
+        "each picture with its own window, which is where autograd's gradient is not zero",
+        _SEEN + "test_each_of_several_inputs_has_its_own_window",
+        "",
+    ),
+    Situation(
+        "a heat map over the image",
+        "the energy of the projection, smoothed and blended as plain loops do it; the figure says so",
+        "figures/test_overlays.py::test_heat_is_smoothed_energy",
+        "",
+    ),
+    Situation(
+        "a notebook without `%matplotlib inline`, and figures in a loop",
+        "each cell has its picture, and none is held by pyplot",
+        "figures/test_notebooks.py::test_a_cell_shows_a_picture",
+        "",
+    ),
+    Situation(
+        "a figure of one's own with axes for each result",
+        "results are drawn within their axes",
+        "figures/test_own_axes.py::test_every_result_is_drawn_in_its_place",
         "",
     ),
 ]

@@ -110,6 +110,18 @@ DATA_AND_MODELS: dict[str, Call] = {
         },
         fitting={"projection": ("a projection",)},
     ),
+    "overlay_image": Call(
+        figures.overlay_image,
+        {
+            "projection": ("one", PROJECTION),
+            "columns": ("index", 1),
+            "alpha": ("share", 0.5),
+            "sigma": ("share", 1.0),
+            "crop": ("flag", True),
+            "enlarge": ("count", 1),
+        },
+        fitting={"projection": ("a projection",), "sigma": ("None", "1.5", "a numpy number")},
+    ),
     "top_image": Call(
         figures.top_image,
         {

@@ -1,0 +1,164 @@
+"""Signals: lines of the signal and of its projection on one axis, of time where a rate is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deconvviz.arguments import NUMBER, checked_as, optional
+from deconvviz.errors import InputError
+from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import picture, shared_scale, signed_picture
+from deconvviz.figures.views import View
+from deconvviz.images import signed_as_rgb
+
+MANY = 12  # channels; of more, a picture is drawn instead of lines
+RED, BLUE = "#b2052a", "#053094"
+INCHES = 1.05  # height of a panel
+
+Panel = tuple[Callable[[Any, View, float], None], View]  # how an input is drawn, and the input
+Cell = tuple[str, Sequence[Panel]]  # a label, and what stands under it
+
+
+def checked_rate(rate: float | None) -> float | None:
+    """A sampling rate in hertz, or None. Raises InputError for anything else."""
+    hertz: float | None = checked_as(optional(NUMBER), "rate", rate)
+    if hertz is not None and hertz <= 0:
+        raise InputError(f"the rate is a number of samples per second above 0, not {hertz:g}")
+    return hertz
+
+
+def has_signals(views: Sequence[Sequence[View]]) -> bool:
+    """Whether any input of any unit is a signal."""
+    return any(one.is_signal for of_unit in views for one in of_unit)
+
+
+def cells_figure(
+    cells: Sequence[Cell], *, columns: int | None, rate: float | None, title: str, axes: Axes | None
+) -> Figure:
+    """Cells side by side, each with its panels below one another.
+
+    Args:
+        cells: What to draw.
+        columns: Cells per row; None for up to two.
+        rate: The sampling rate of signals in hertz, or None.
+        title: The figure's title.
+        axes: Where to draw instead of in a figure of its own.
+    """
+    hertz = checked_rate(rate)
+    across = max(1, min(len(cells), columns or (1 if len(cells) < 4 else 2)))
+    down, lines = math.ceil(len(cells) / across), max(len(panels) for _, panels in cells)
+    size = across * (6.4 if across < 3 else 4.2) + 0.3, down * (lines * INCHES + 0.45) + 0.6
+    figure = canvas(size, axes)
+    parts = figure.subfigures(down, across, squeeze=False)
+    for part, (said, panels) in zip(parts.flat, cells, strict=False):
+        if not panels:
+            continue
+        part.suptitle(said, fontsize=8)
+        grid = part.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for number, (drawn, (draw, one)) in enumerate(zip(grid, panels, strict=True)):
+            draw(drawn, one, hertz or 1.0)
+            if one.is_signal:
+                is_last = number + 1 == len(panels) or panels[number + 1][1].field != one.field
+                _time_axis(drawn, one, hertz, is_last)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def pairs(views: Sequence[View], scale: float | None = None) -> list[Panel]:
+    """Each input, and under it what arrived there."""
+    return [panel for one in views for panel in ((draw_input, one), (partial(draw_pixels, scale=scale), one))]
+
+
+def below(views: Sequence[View]) -> list[Panel]:
+    """An input, and under it what arrived there from each of several layers."""
+    return [(draw_input, views[0]), *((draw_pixels, one) for one in views)]
+
+
+def common_scale(views: Sequence[Sequence[View]], scale: str) -> float | None:
+    """The end of the scale of all pixels, or None for one of its own for each unit."""
+    found = shared_scale((one.pixels[None] for of_unit in views for one in of_unit if one.is_signal), scale)
+    return None if found is None else max(float(one.pixels.abs().max()) for of_unit in views for one in of_unit)
+
+
+def draw_input(axes: Any, one: View, rate: float) -> None:
+    """A signal as lines, or a picture."""
+    if not one.is_signal:
+        axes.imshow(picture(one).numpy(), interpolation="nearest")
+        axes.axis("off")
+    elif len(one.image) > MANY:
+        low, high = float(one.image.min()), float(one.image.max())
+        scaled = (one.image - low) / (high - low) if high > low else torch.zeros_like(one.image)
+        axes.imshow(scaled.numpy(), extent=_extent(one, len(one.image), rate), aspect="auto", cmap="gray")
+        axes.set_ylabel("channel", fontsize=7)
+    else:
+        _lines(axes, one, one.image.numpy(), rate)
+        _shade(axes, one, rate)
+
+
+def draw_pixels(axes: Any, one: View, rate: float, scale: float | None = None) -> None:
+    """What arrived at a signal as lines, red above zero and blue below; or as a signed picture."""
+    if not one.is_signal:
+        axes.imshow(signed_picture(one).numpy(), interpolation="nearest")
+        axes.axis("off")
+    elif len(one.pixels) > MANY:
+        shown = signed_as_rgb(one.pixels[None], scale or float(one.pixels.abs().max()))
+        axes.imshow(shown.numpy(), extent=_extent(one, len(one.pixels), rate), aspect="auto", interpolation="nearest")
+        axes.set_ylabel("channel", fontsize=7)
+    else:
+        _lines(axes, one, one.pixels.numpy(), rate, filled=True, end=scale)
+        _shade(axes, one, rate)
+
+
+def _lines(axes: Any, one: View, values: Any, rate: float, *, filled: bool = False, end: float | None = None) -> None:
+    """One line per channel, the first at the top, with one scale for all."""
+    count, length = values.shape
+    x = (one.start[0] + np.arange(length)) / rate
+    low, high = float(values.min()), float(values.max())
+    if filled:
+        high = float(np.abs(values).max()) if end is None else end
+        low = -high
+    step = 1.1 * (high - low) or 1.0
+    offsets = [(count - 1 - channel) * step for channel in range(count)]
+    style = {"marker": "o", "markersize": 2.5} if length <= 40 else {}
+    for offset, line in zip(offsets, values, strict=True):
+        if filled:
+            for colour, where in ((RED, line >= 0), (BLUE, line <= 0)):
+                axes.fill_between(
+                    x, offset, offset + line, where=where, interpolate=True, color=colour, alpha=0.55, linewidth=0
+                )
+            axes.axhline(offset, color="0.8", linewidth=0.5, zorder=0)
+        axes.plot(x, offset + line, color="0.25", linewidth=0.7, **style)
+    margin = 0.05 * step
+    axes.set_ylim(low - margin, high + margin + (count - 1) * step)
+    if count > 1:
+        axes.set_yticks(offsets if filled else [offset + (low + high) / 2 for offset in offsets], range(count))
+        axes.set_ylabel("channel", fontsize=7)
+
+
+def _shade(axes: Any, one: View, rate: float) -> None:
+    """A grey ground where the unit sees, if more than that is shown."""
+    first, last = one.field[0]
+    if (first, last) != (one.start[0], one.start[0] + one.pixels.shape[1]):
+        axes.axvspan((first - 0.5) / rate, (last - 0.5) / rate, color="0.9", zorder=-1, linewidth=0)
+
+
+def _extent(one: View, channels: int, rate: float) -> tuple[float, float, float, float]:
+    first, length = one.start[0], one.pixels.shape[1]
+    return (first - 0.5) / rate, (first + length - 0.5) / rate, channels - 0.5, -0.5
+
+
+def _time_axis(axes: Any, one: View, rate: float | None, is_last: bool) -> None:
+    axes.set_xlim(*_extent(one, 1, rate or 1.0)[:2])
+    axes.tick_params(labelsize=7, labelbottom=is_last)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if is_last:
+        axes.set_xlabel("seconds" if rate else "sample", fontsize=7)

@@ -1,0 +1,212 @@
+"""Figures of signals, volumes, pictures with the channels last, lists of pictures, several inputs, videos and numbers.
+
+What is drawn is compared with gradients by autograd, or with the figure of the same network of plain pictures.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from PIL import Image
+
+import deconvviz as dv
+from deconvviz import figures
+from deconvviz.errors import InputError
+from deconvviz.images import as_rgb, display_scale, signed_as_rgb
+from deconvviz.results import Projection
+from tests.helpers.other_inputs import ChannelsLast, OfLists, OfPairs, OfPictures, OfSignals, OfVolumes, cases
+
+SAMPLE, CHANNEL = 1, 2
+KINDS = list(cases())
+
+
+def drawn(figure):
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=50)
+    return np.asarray(Image.open(picture).convert("RGB"))
+
+
+def panels(figure):
+    return figure.findobj(Axes)
+
+
+def gradients(model, place, *inputs):
+    """The gradient of one unit of the model's output with respect to each input."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    model(*leaves)[place].backward()
+    return [leaf.grad for leaf in leaves]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_figure_is_drawn(kind, tmp_path):
+    model, inputs, layer = cases()[kind]
+    net = dv.DeconvNet(model)
+    p = net.project(inputs, layer, channel=[0, 1])
+    assert len(np.unique(drawn(p.figure()).reshape(-1, 3), axis=0)) > 10
+    for figure in (p[0].overlay(), p[1].figure(crop=False, scale="shared"), net.reconstruct(inputs, layer).figure()):
+        assert figure.axes or figure.subfigs
+    loaded = Projection.load(p.save(tmp_path / "p.safetensors"))
+    for held in ("others", "other_images", "other_fields"):
+        assert [*getattr(loaded, held)] == [*getattr(p, held)]
+    assert len(str(p).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["signals", "volumes", "numbers"])
+def test_the_strongest_of_a_dataset_are_drawn(kind):
+    model, inputs, layer = cases()[kind]
+    net = dv.DeconvNet(model)
+    top = dv.scan(net, inputs, layers=[layer], progress=False)
+    found = dv.project_top(net, inputs, top, channel=[0, 1, 2], progress=False)
+    figure = found.figure()
+    assert len(np.unique(drawn(figure).reshape(-1, 3), axis=0)) > 10
+
+
+# Signals
+
+
+def test_lines_of_a_signal_and_its_projection_are_on_one_axis_of_time():
+    model, x = OfSignals(), torch.rand(2, 2, 40)
+    p = dv.DeconvNet(model, "gradient").project(x, "3", channel=CHANNEL, position=(7,), seed="one")[SAMPLE]
+    (gradient,) = gradients(model, (SAMPLE, CHANNEL, 7), x)
+    seen = gradient[SAMPLE].abs().sum(0).nonzero().flatten()
+    first, last = int(seen[0]), int(seen[-1]) + 1
+    above, below = panels(p.figure(rate=50))
+    assert np.allclose(above.lines[0].get_xdata(), np.arange(first, last) / 50)
+    assert (above.get_xlim(), below.get_xlabel()) == (below.get_xlim(), "seconds")
+    for axes, expected in ((above, x[SAMPLE]), (below, gradient[SAMPLE])):
+        curves = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == last - first]
+        shifts = [
+            float(np.mean(curve - values.numpy()))
+            for curve, values in zip(curves, expected[:, first:last], strict=True)
+        ]
+        assert shifts[0] > 0  # above the second
+        for curve, values, shift in zip(curves, expected[:, first:last], shifts, strict=True):
+            assert np.allclose(curve - shift, values.numpy(), atol=1e-6)
+    assert panels(p.figure())[1].get_xlabel() == "sample"
+    whole = panels(p.figure(crop=False))[0]
+    assert whole.get_xlim() == (-0.5, 39.5)
+
+
+def test_a_signal_with_its_channels_last_is_drawn_as_one_with_them_first():
+    class Turned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = OfSignals()
+
+        def forward(self, x):
+            return self.inner(x.transpose(1, 2))
+
+    model, x = Turned(), torch.rand(1, 2, 40)
+    last = dv.DeconvNet(model).project(x.transpose(1, 2), "inner.3", channel=0)
+    first = dv.DeconvNet(model.inner).project(x, "3", channel=0)
+    curves = [[line.get_ydata() for axes in panels(p.figure(crop=False)) for line in axes.lines] for p in (last, first)]
+    assert len(curves[0]) == len(curves[1]) > 3
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(*curves, strict=True))
+
+
+@pytest.mark.parametrize("rate", [0, -3, "fast", True, float("nan")])
+def test_rates_that_are_none(rate):
+    p = dv.DeconvNet(OfSignals()).project(torch.rand(1, 2, 40), "3", channel=0)
+    with pytest.raises(InputError, match="rate is "):
+        p.figure(rate=rate)
+    for image in (figures.projection_image, figures.overlay_image, lambda p: figures.top_image([p])):
+        with pytest.raises(InputError, match=r"^signals are drawn as lines, not as tiles; use "):
+            image(p)
+
+
+# Volumes
+
+
+def test_three_slices_through_the_strongest_place():
+    model, x = OfVolumes(), torch.rand(1, 1, 12, 14, 16) * 2
+    p = dv.DeconvNet(model, "gradient").project(x, "3", channel=CHANNEL, position=(1, 2, 3), seed="one")
+    (gradient,) = gradients(model, (0, CHANNEL, 1, 2, 3), x)
+    volume = gradient[0, 0]
+    place = np.unravel_index(int(volume.abs().argmax()), volume.shape)
+    end = float(np.partition(volume.abs().flatten().numpy(), -1)[int(0.995 * (volume.numel() - 1))]) or None
+    shown = np.asarray(figures.projection_image(p, crop=False, enlarge=1)) / 255
+    grey = (x[0, 0] - x.min()) / (x.max() - x.min())
+    left = 2 + 1
+    for axis, at in enumerate(place):
+        picture = grey.select(axis, int(at)).numpy()
+        height, width = picture.shape
+        assert np.allclose(shown[3 : 3 + height, left : left + width, 0], picture, atol=0.003)
+        left += width + 1
+    for axis, at in enumerate(place):
+        expected = signed_as_rgb(volume.select(axis, int(at))[None], end or float(volume.abs().max())).numpy()
+        height, width, _ = expected.shape
+        assert np.allclose(shown[3 : 3 + height, left : left + width], expected, atol=0.003)
+        left += width + 1
+
+
+# Pictures
+
+
+def test_channels_last_is_drawn_as_channels_first():
+    inner, x = OfPictures(), torch.rand(2, 3, 20, 24)
+    first = dv.DeconvNet(inner).project(x, "second", channel=[0, 1])
+    last = dv.DeconvNet(ChannelsLast(inner)).project(x.permute(0, 2, 3, 1), "inner.second", channel=[0, 1])
+    for crop in (False, True):
+        images = [np.asarray(figures.projection_image(p, crop=crop)) for p in (first, last)]
+        assert np.array_equal(*images)
+    assert torch.equal(first.heatmap(), last.heatmap())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_list_of_pictures_is_drawn_picture_by_picture(channels):
+    torch.manual_seed(1)
+    model, pictures = OfLists(channels), [torch.rand(channels, 20, 24), torch.rand(channels, 16, 18)]
+    p = dv.DeconvNet(model, "gradient").project((pictures,), "inner.second", channel=CHANNEL, seed="one")
+    leaves = [picture.clone().requires_grad_() for picture in pictures]
+    place = p.units[0].position  # the picture, and where in it
+    model(leaves)[place[0], CHANNEL, place[1], place[2]].backward()
+    assert p.images.shape == (1, channels, 20, 24)
+    assert torch.equal(p.images[0], pictures[0])
+    assert torch.equal(p.other_images["[0][1]"][0], pictures[1])
+    arrived = [p.pixels[0], p.others["[0][1]"][0]]
+    for pixels, leaf in zip(arrived, leaves, strict=True):
+        assert torch.allclose(pixels, torch.zeros_like(leaf) if leaf.grad is None else leaf.grad, atol=1e-6)
+    shown = np.asarray(figures.projection_image(p, crop=False, enlarge=1)) / 255
+    left = 3
+    for one in pictures:
+        assert np.allclose(shown[3 : 3 + one.shape[1], left : left + one.shape[2]], as_rgb(one), atol=0.003)
+        left += one.shape[2] + 1
+    for one in arrived:
+        expected = signed_as_rgb(one, display_scale(one)).numpy()
+        assert np.allclose(shown[3 : 3 + one.shape[1], left : left + one.shape[2]], expected, atol=0.003)
+        left += one.shape[2] + 1
+    sent = dv.DeconvNet(model).reconstruct((pictures,), "inner.second")
+    assert (sent.pixels.shape, sent.others["[0][1]"].shape) == ((1, channels, 20, 24), (1, channels, 16, 18))
+
+
+def test_each_of_several_inputs_has_its_own_window():
+    torch.manual_seed(2)
+    model, inputs = OfPairs(), (torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2))
+    p = dv.DeconvNet(model, "gradient").project(inputs, "both", channel=[0, CHANNEL], position=(9, 4), seed="one")
+    unit = p[-1]
+    assert (unit.units[0].sample, unit.units[0].channel) == (1, CHANNEL)
+    found = gradients(model, (1, CHANNEL, 9, 4), *inputs)
+    fields = [unit.receptive_fields[0], unit.other_fields["[1]"][0]]
+    for field, gradient in zip(fields, found[:2], strict=True):
+        (top, bottom), (left, right) = field.tolist()
+        seen = gradient[1].abs().sum(0) > 0
+        assert seen[top:bottom, left:right].all()
+        assert int(seen.sum()) == (bottom - top) * (right - left)
+    assert [int(field.diff().max()) for field in fields] == [3, 7]
+    assert torch.equal(p.other_images["[1]"], inputs[1])
+    shown = np.asarray(figures.projection_image(unit, enlarge=1)) / 255
+    (top, bottom), (left, right) = fields[1].tolist()
+    assert np.allclose(shown[3:10, 3 + 4 : 3 + 4 + 7], as_rgb(inputs[1][1])[top:bottom, left:right], atol=0.003)
+    both = Projection.concatenate([p[:1], unit])
+    assert len(both.other_images["[1]"]) == 4
+    assert np.array_equal(np.asarray(figures.projection_image(both[1], enlarge=1)), (shown * 255).round())
+
+
+def test_a_projection_without_units():
+    p = dv.DeconvNet(OfPictures()).project(torch.rand(1, 3, 9, 9), "second", channel=0)[:0]
+    with pytest.raises(InputError, match=r"^the projection has no units to show$"):
+        p.figure()
