@@ -24,7 +24,8 @@ from deconvviz.results import Comparison, LayerTable, Localisation, Projection, 
 from deconvviz.results.base import Result, printable
 from deconvviz.results.comparison import Attributed
 from deconvviz.results.evidence import Score
-from deconvviz.results.projections import LayerInfo, Provenance, Unit
+from deconvviz.results.layer_table import LayerInfo
+from deconvviz.results.projections import Provenance, Unit
 from tests.helpers.chromium import CHROMIUM, until
 from tests.helpers.untrusted_content import TEXTS, Page
 
