@@ -275,7 +275,7 @@ class DeconvNet:
             (numbers, self._project_recorded(call.part(numbers, samples), own, options))
             for numbers, own in choice.by_images(samples, images_at_once(tape, self.style))
         ]
-        return choice.in_order(self._joined(parts, call, samples))
+        return choice.in_order(CallInputs(call, samples, self.preprocess).joined(parts))
 
     def _project_crops(self, plan: CropPlan, options: ProjectionOptions) -> Projection:
         met = Met()
@@ -295,7 +295,8 @@ class DeconvNet:
             ([n], self._project(self._alone(trace, choice.layer, n), own, options))
             for (n,), own in choice.by_images(trace.tape.samples, 1)
         ]
-        return choice.in_order(self._joined(parts, trace.call, trace.tape.samples))
+        inputs = CallInputs(trace.call, trace.tape.samples, self.preprocess)
+        return choice.in_order(inputs.joined(parts))
 
     def _project_trace(self, trace: Trace, choice: UnitChoice, options: ProjectionOptions, met: Met) -> Projection:
         value, activations = trace.layer(choice.layer).value, trace.activations_of(choice.layer)
@@ -311,11 +312,6 @@ class DeconvNet:
             **inputs.of_units(pixels),
             **inputs.fields(trace.tape, value, places),
         )
-
-    def _joined(self, parts: Sequence[tuple[Sequence[int], Projection]], call: Call, samples: int) -> Projection:
-        """One projection of those of parts of a batch."""
-        others = CallInputs(call, samples, self.preprocess).other_images()
-        return Projection.joined(parts, shown_inputs(call.first, self.preprocess), others)
 
     def _back(
         self, trace: Trace, value: Value, chosen: ChosenUnits, options: ProjectionOptions, met: Met

@@ -15,6 +15,7 @@ from deconvviz.projection.model_call import Call
 from deconvviz.projection.receptive_field import fields_of_inputs
 from deconvviz.projection.shown_inputs import shown_inputs
 from deconvviz.recording.tape import Tape, Value
+from deconvviz.results import Projection
 
 
 class CallInputs:
@@ -67,6 +68,10 @@ class CallInputs:
         """The fields of a result that say what units at some places of a layer see of each input."""
         first, *rest = map(torch.from_numpy, fields_of_inputs(tape, layer, places, self._grey))
         return {"receptive_fields": first, "other_fields": dict(zip(self._names[1:], rest, strict=True))}
+
+    def joined(self, parts: Sequence[tuple[Sequence[int], Projection]]) -> Projection:
+        """One projection of those of parts of the batch, each with the numbers of its samples."""
+        return Projection.joined(parts, shown_inputs(self._batch(0), self._preprocess), self.other_images())
 
     def other_images(self) -> dict[str, Tensor]:
         """All inputs but the first, for display: with the preprocess undone where they have as many channels."""
