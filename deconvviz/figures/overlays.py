@@ -27,7 +27,7 @@ from deconvviz.figures.views import View
 from deconvviz.results import Projection
 from deconvviz.results.energy import OF_THE_FIELD, checked_sigma, energy, usual_sigma
 
-COLOURS = matplotlib.colormaps["turbo"]
+HEAT_COLOURS = matplotlib.colormaps["turbo"]
 LEAST = 1.6  # inches of a picture
 
 
@@ -109,7 +109,7 @@ def _tiles(views: Sequence[Sequence[View]], alpha: float, sigma: float | None) -
 
 def _blended(alpha: float, number: int, part: View) -> Tensor:
     heat = part.pixels[0]
-    colour = torch.from_numpy(COLOURS(heat.numpy())[..., :3]).float()
+    colour = torch.from_numpy(HEAT_COLOURS(heat.numpy())[..., :3]).float()
     share = alpha * heat[..., None]
     return (1 - share) * part.image.movedim(0, -1) + share * colour
 
@@ -122,7 +122,9 @@ def _draw_behind(axes: Any, one: View, rate: float, *, alpha: float, sigma: floa
         return
     draw_input(axes, one, rate)
     heat = _heat(one, sigma)
-    ground = (1 - alpha * heat[..., None]) + alpha * heat[..., None] * torch.from_numpy(COLOURS(heat.numpy())[:, :3])
+    ground = (1 - alpha * heat[..., None]) + alpha * heat[..., None] * torch.from_numpy(
+        HEAT_COLOURS(heat.numpy())[:, :3]
+    )
     left, right = (one.start[0] - 0.5) / rate, (one.start[0] + len(heat) - 0.5) / rate
     low, high = axes.get_ylim()
     axes.imshow(ground[None].numpy(), extent=(left, right, low, high), aspect="auto", zorder=-0.5)

@@ -18,7 +18,7 @@ from deconvviz.results import Projection, Unit
 
 STRETCHED = "Images are stretched from their lowest number (black) to their highest (white)."
 
-Tile = tuple[Tensor, tuple[bool, bool]]  # a picture (H, W, 3), and whether it begins where the image does
+EdgeTile = tuple[Tensor, tuple[bool, bool]]  # a picture (H, W, 3), and whether it begins where the image does
 
 
 def shared_scale(pictures: Iterable[Tensor], scale: str) -> float | None:
@@ -47,14 +47,14 @@ def _signed(ends: Sequence[float], number: int, part: View) -> Tensor:
     return signed_as_rgb(part.pixels, ends[number])
 
 
-def columns_of(views: Sequence[View], draw: Callable[[int, View], Tensor]) -> list[list[Tile]]:
+def columns_of(views: Sequence[View], draw: Callable[[int, View], Tensor]) -> list[list[EdgeTile]]:
     """The pictures of one input of several units: one column or, of volumes, three.
 
     Args:
         views: The input, for each unit.
         draw: Draws a picture as (H, W, 3), given the number of the unit and the picture.
     """
-    columns: list[list[Tile]] = []
+    columns: list[list[EdgeTile]] = []
     for number, one in enumerate(views):
         for place, part in enumerate(one.slices()):
             if place == len(columns):
@@ -63,7 +63,7 @@ def columns_of(views: Sequence[View], draw: Callable[[int, View], Tensor]) -> li
     return columns
 
 
-def joined_columns(columns: Sequence[Sequence[Tile]], fill: float) -> list[Tensor]:
+def joined_columns(columns: Sequence[Sequence[EdgeTile]], fill: float) -> list[Tensor]:
     """One picture per unit of those in all columns, each column filled up to one size."""
     alike = [same_size([tile for tile, _ in column], [ends for _, ends in column], fill=fill) for column in columns]
     return [side_by_side(row, fill) for row in zip(*alike, strict=True)]

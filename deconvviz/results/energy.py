@@ -11,7 +11,7 @@ from torch import Tensor
 from deconvviz.arguments import NUMBER, checked_as, optional
 from deconvviz.errors import InputError
 
-COLOURS = (1, 3, 4)  # numbers of channels of a picture
+PICTURE_COLOURS = (1, 3, 4)  # numbers of channels of a picture
 LONGER = 8  # times as many samples as channels, from which a signal is taken to have its channels last
 VOLUME = 4  # axes of a volume with its channels
 LARGEST_SIGMA = 10_000
@@ -29,11 +29,11 @@ def channel_axis(shape: tuple[int, ...]) -> int:
     """
     if len(shape) == 2:
         return 1 if shape[0] >= LONGER * shape[1] else 0
-    if len(shape) < 2 or shape[0] in COLOURS:
+    if len(shape) < 2 or shape[0] in PICTURE_COLOURS:
         return 0
-    if shape[-1] in COLOURS:
+    if shape[-1] in PICTURE_COLOURS:
         return len(shape) - 1
-    return 1 if len(shape) == VOLUME and shape[1] in COLOURS else 0
+    return 1 if len(shape) == VOLUME and shape[1] in PICTURE_COLOURS else 0
 
 
 def energy(pixels: Tensor, sigma: float) -> Tensor:
