@@ -208,8 +208,8 @@ class Site:
         remove_stale(self._inventory, self._written | {UNFINISHED})
         self._put(INDEX, call("index", described).encode())
         reveal(self._inventory, self.header.title)
-        self._inventory.write_manifest(described, self._written)
         self._inventory.remove(UNFINISHED)
+        self._inventory.write_manifest(described, self._written)
         remove_older(self._inventory)
         self._inventory.end()
         return self.out / PAGE
