@@ -18,9 +18,11 @@ from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, li
 from deconvviz.atlas.build_identity import build_identity
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.atlas.encoders import sensible_encoders
+from deconvviz.atlas.estimate import estimate
 from deconvviz.atlas.evidence import Judge, of_channel
 from deconvviz.atlas.layer_writer import LayerWriter
 from deconvviz.atlas.output_folder import check_folder
+from deconvviz.atlas.progress import BuildProgress, duration, file_size, tell
 from deconvviz.atlas.projected_units import AtlasSource, LayerProjections, ListedUnit
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.site import Site
@@ -29,7 +31,6 @@ from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import short_name
 from deconvviz.errors import InputError
 from deconvviz.io.locks import alone
-from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.mining.matching import check_channels, check_recomputed, check_scan, check_scanned
@@ -60,6 +61,7 @@ def build_atlas(
     out: str | os.PathLike[str] = "atlas",
     layers: Layers = None,
     channel: Mapping[str, int | Iterable[int]] | None = None,
+    limit: int | None = None,
     batch_size: int = 16,
     title: str | None = None,
     classes: Sequence[str] = (),
@@ -79,12 +81,13 @@ def build_atlas(
         top: What the scan found. Each unit must be as strong as it says, within rounding.
         out: The folder.
         layers: Names of some of the layers that were scanned; None for all.
-        channels: Per layer, the channels to project; layers that are not named have all. Other channels are shown
+        channel: Per layer, the channels to project; layers that are not named have all. Other channels are shown
             without pictures.
+        limit: Of layers that `channel` does not name, project only so many channels, the first that fire; None for all.
         batch_size: Number of images that are recorded together.
         title: Title of the page.
         classes: Class names, for datasets that have none or other ones.
-        progress: Show a progress bar.
+        progress: Say how long the build will take and how far it is: by a bar on a terminal, otherwise in lines.
         evidence: Also measure how far each channel's projections can be trusted, and project its units with random
             weights for comparison. This takes about twice the time, and needs ``pip install 'deconvviz[evidence]'``.
         workers: Number of threads that encode pictures while others are projected; None for one per core, 0 for none.
@@ -109,21 +112,42 @@ def build_atlas(
         check_counts(batch_size=batch_size)
         if workers is not None:
             check_counts(least=0, workers=workers)
+        if limit is not None:
+            check_counts(limit=limit)
         names = _checked_layers(net, data, top, layers, channel)
         source = AtlasSource(net, top, DatasetPictures(net, data, classes), judge)
-        units = {name: _listed_units(top, name, None if channel is None else channel.get(name)) for name in names}
+        units = {name: _listed_units(top, name, (channel or {}).get(name), limit) for name in names}
         run = _first_run(source, len(data))
         _check_strongest(source, units)
         header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
-        layers_shown = list(_atlas_layers(source, run, names))
+        rows = list(_atlas_layers(source, run, names))
         options = {"batch size": batch_size, "classes": list(classes)}
-        build = build_identity(source, data, run, header=header, layers=layers_shown, units=units, options=options)
-        site = Site(out, header, encoders=sensible_encoders() if workers is None else workers, build=build)
-        site.add_images(
-            sorted({unit.image for of_layer in units.values() for unit in of_layer}), source.pictures.picture
-        )
-        _write_layers(site, source, run, layers_shown, units, batch_size=batch_size, progress=progress)
+        build = build_identity(source, data, run, header=header, layers=rows, units=units, options=options)
+        encoders = sensible_encoders() if workers is None else workers
+        site = Site(out, header, encoders=encoders, build=build)
+        if progress:
+            _tell_estimate(source, header, rows[len(site.finished) :], units, encoders)
+        shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
+        site.add_images(shown, source.pictures.picture)
+        _write_layers(site, source, run, rows, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
+
+
+def _tell_estimate(
+    source: AtlasSource,
+    header: AtlasHeader,
+    layers: Sequence[AtlasLayer],
+    units: Mapping[str, list[ListedUnit]],
+    encoders: int,
+) -> None:
+    """Say how long the layers will take and how large they will be, unless they are few."""
+    expected = estimate(source, header, layers, units, encoders)
+    if expected is not None:
+        channels = sum(len({unit.channel for unit in units[layer.name]}) for layer in layers)
+        tell(
+            f"{len(layers)} layers, {channels:,} channels with pictures: about {duration(expected.seconds)} and "
+            f"{file_size(expected.size)}, measured on some units"
+        )
 
 
 def _write_layers(
@@ -137,18 +161,21 @@ def _write_layers(
     progress: bool,
 ) -> None:
     """Project the units of each layer and write the layer; units: those to project, by layer."""
-    total, writer = sum(map(len, units.values())), LayerWriter(site)
-    done = sum(len(units[layer.name]) for layer in layers[: len(site.finished)])
-    with progress_bar(total=total, initial=done, unit="unit", desc="atlas", shown=progress, smoothing=0.05) as bar:
+    total, kept = sum(map(len, units.values())), len(site.finished)
+    done, writer = sum(len(units[layer.name]) for layer in layers[:kept]), LayerWriter(site)
+    with BuildProgress(total, done, len(layers), shown=progress) as said:
+        if kept:
+            said.tell(f"{kept} of {len(layers)} layers of an earlier build are kept")
         try:
-            for layer in layers[len(site.finished) :]:
-                bar.set_postfix_str(layer.name)
+            for number, layer in enumerate(layers[kept:], kept):
+                said.begin_layer(number, layer.name)
                 links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
                 with ExitStack() as unless_begun:
                     projections = unless_begun.enter_context(closing(LayerProjections(source, layer.name)))
                     for count in projections.project(units[layer.name], batch_size):
-                        bar.update(count)
+                        said.add(count)
                         writer.check()
+                    said.say()
                     writer.begin(partial(_write_layer, site, layer, projections, links))
                     unless_begun.pop_all()
             writer.wait()
@@ -185,13 +212,17 @@ def _first_run(source: AtlasSource, count: int) -> Trace:
     return source.net.trace(x)
 
 
-def _listed_units(top: TopActivations, layer: str, channels: int | Iterable[int] | None) -> list[ListedUnit]:
-    """The units of a layer that fire, sorted by image."""
+def _listed_units(
+    top: TopActivations, layer: str, channels: int | Iterable[int] | None, limit: int | None
+) -> list[ListedUnit]:
+    """The units of a layer that fire, sorted by image; without `channels`, of the first `limit` channels with any."""
     values, numbers, positions = top.values[layer], top.images[layer], top.positions[layer]
     asked = channels
     if isinstance(channels, Iterable) and not isinstance(channels, (Tensor, np.ndarray)):
         asked = list(channels)
     chosen = [] if asked == [] else sorted(set(channels_of(asked, len(values), layer)))
+    if channels is None:
+        chosen = [number for number in chosen if bool((values[number] > 0).any())][:limit]
     return sorted(
         ListedUnit(int(numbers[channel, rank]), channel, rank, tuple(positions[channel, rank].tolist()))
         for channel in chosen

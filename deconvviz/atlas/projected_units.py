@@ -79,7 +79,7 @@ class ProjectedUnit:
     verdict: Verdict
 
 
-class _Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """Images that were recorded together, and the units in them.
 
     Attributes:
@@ -128,20 +128,21 @@ class LayerProjections:
         Raises:
             InputError: If a unit is not as strong as the scan found it.
         """
-        for batch in self._unit_batches(units, batch_size):
+        for batch in self.batches(units, batch_size):
             for start in range(0, len(batch.units), UNITS_AT_ONCE):
                 members = batch.units[start : start + UNITS_AT_ONCE]
-                self._project(batch, members)
+                self.project_batch(batch, members)
                 yield len(members)
 
-    def _unit_batches(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[_Batch]:
+    def batches(self, units: Sequence[ListedUnit], batch_size: int) -> Iterator[ImageBatch]:
+        """Images that are recorded together, with the units in them; units: sorted by image."""
         by_image = [(image, list(members)) for image, members in itertools.groupby(units, key=lambda unit: unit.image)]
         pictures = self.source.pictures
         for start in range(0, len(by_image), batch_size):
             members = by_image[start : start + batch_size]
             loaded = [pictures.load(image) for image, _ in members]
             x = torch.stack([image for image, _ in loaded])
-            yield _Batch(
+            yield ImageBatch(
                 x,
                 self.source.net.trace(x, self.layer),
                 pictures.pictures(x),
@@ -149,7 +150,7 @@ class LayerProjections:
                 [(row, unit) for row, (_, of_image) in enumerate(members) for unit in of_image],
             )
 
-    def _project(self, batch: _Batch, members: Sequence[tuple[int, ListedUnit]]) -> None:
+    def project_batch(self, batch: ImageBatch, members: Sequence[tuple[int, ListedUnit]]) -> None:
         """Project some units of a batch and write their pictures."""
         places = [(row, unit.channel, unit.position) for row, unit in members]
         projection = self.source.net.project_units(batch.trace, self.layer, places).cpu()

@@ -71,7 +71,13 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser, workers=", and threads that encode pictures (one per core)")
     _layers_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
+    parser.add_argument("--title", metavar="TEXT", help="title of the page (model and dataset)")
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels of each layer to project (all)")
+    some.add_argument(
+        "--limit", type=int, metavar="N", help="project only the first N channels of each layer that fire"
+    )
     _top_argument(parser)
     parser.add_argument(
         "--evidence",
@@ -235,8 +241,10 @@ def _atlas(args: argparse.Namespace) -> None:
                 top,
                 out=out,
                 layers=args.layers,
+                channel=None if args.channel is None else dict.fromkeys(args.layers or top.layers, args.channel),
+                limit=args.limit,
+                title=args.title,
                 classes=classes,
-                progress=bars(),
                 evidence=args.evidence,
                 workers=args.workers,
             )

@@ -81,9 +81,9 @@ def first_few(names: Sequence[str]) -> str:
 
 def bars() -> bool:
     """Whether to show progress bars: only on a terminal, because they would fill a log."""
-    with contextlib.suppress(ValueError):  # it is closed
-        return sys.stderr.isatty()
-    return False
+    from deconvviz.io.progress_bar import on_a_terminal
+
+    return on_a_terminal()
 
 
 def image(argument: str) -> Any:

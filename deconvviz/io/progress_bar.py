@@ -31,6 +31,13 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: 
     return tqdm(items, file=_Stream(stream), disable=not shown, ncols=_width(stream), **options)
 
 
+def on_a_terminal() -> bool:
+    """Whether standard error is a terminal, where a bar can be drawn; in a log it would fill pages."""
+    with contextlib.suppress(Exception):  # it is missing or closed
+        return sys.stderr.isatty()
+    return False
+
+
 def _width(stream: Any) -> int | None:
     """The number of columns of the terminal that a stream writes to, if any; tqdm only asks the real standard error."""
     with contextlib.suppress(Exception):

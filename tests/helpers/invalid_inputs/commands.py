@@ -195,6 +195,8 @@ def _mining() -> list[Command]:
         ),
         "scan mnist images --out ''": "--out is empty; name a file or folder, or leave it out",
         "scan mnist images --state ''": "--state is empty; name a file or folder, or leave it out",
+        "atlas mnist images --layers conv1 --limit 0": "limit must be a whole number of at least 1, not 0",
+        "atlas mnist images --layers conv1 --channel 99": "layer 'conv1' has channels 0 to 23, not 99",
         "atlas mnist images --top found.safetensors --k -1": (
             "--k is -1, and the scan in 'found.safetensors' has 2; leave it out"
         ),

@@ -116,6 +116,8 @@ ANALYSES: dict[str, Call] = {
             "batch_size": ("count", 2),
             "title": ("one", "t"),
             "classes": ("several", ["a", "b"]),
+            "limit": ("count", 1),
+            "workers": ("count", 0),
         },
         {"dataset": DATA, "evidence": False, **QUIET},
         {
