@@ -126,22 +126,22 @@ def build_atlas(
         encoders = sensible_encoders() if workers is None else workers
         site = Site(out, header, encoders=encoders, build=build)
         if progress:
-            _tell_estimate(source, header, rows[len(site.finished) :], units, encoders)
+            _tell_what_comes(source, site, rows, units, encoders)
         shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
         site.add_images(shown, source.pictures.picture)
         _write_layers(site, source, run, rows, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
 
 
-def _tell_estimate(
-    source: AtlasSource,
-    header: AtlasHeader,
-    layers: Sequence[AtlasLayer],
-    units: Mapping[str, list[ListedUnit]],
-    encoders: int,
+def _tell_what_comes(
+    source: AtlasSource, site: Site, layers: Sequence[AtlasLayer], units: Mapping[str, list[ListedUnit]], encoders: int
 ) -> None:
-    """Say how long the layers will take and how large they will be, unless they are few."""
-    expected = estimate(source, header, layers, units, encoders)
+    """Say what is kept, and how long the other layers will take and how large they will be, unless they are few."""
+    kept, total = len(site.finished), len(layers)
+    if kept:
+        tell(f"kept from an earlier build: {kept} of {total} layers")
+    layers = layers[kept:]
+    expected = estimate(source, site.header, layers, units, encoders)
     if expected is not None:
         channels = sum(len({unit.channel for unit in units[layer.name]}) for layer in layers)
         tell(
@@ -164,8 +164,6 @@ def _write_layers(
     total, kept = sum(map(len, units.values())), len(site.finished)
     done, writer = sum(len(units[layer.name]) for layer in layers[:kept]), LayerWriter(site)
     with BuildProgress(total, done, len(layers), shown=progress) as said:
-        if kept:
-            said.tell(f"{kept} of {len(layers)} layers of an earlier build are kept")
         try:
             for number, layer in enumerate(layers[kept:], kept):
                 said.begin_layer(number, layer.name)

@@ -80,7 +80,7 @@ def test_a_build_that_goes_on_says_what_is_kept(
     capsys.readouterr()
     assert cli.main(asked) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "1 of 2 layers of an earlier build are kept"
+    assert lines[0] == "kept from an earlier build: 1 of 2 layers"
     assert lines[1].startswith("conv2 (2 of 2): 12 of 12 units")
 
 

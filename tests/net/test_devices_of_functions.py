@@ -78,7 +78,7 @@ class Given:
 
 def atlas(given: Given) -> dict[str, bytes]:
     dv.build_atlas(given.net, given.labelled, given.top, out=given.folder / "atlas", **QUIET)
-    return {path.name: path.read_bytes() for path in sorted((given.folder / "atlas").rglob("*.png"))}
+    return {path.name: path.read_bytes() for path in sorted((given.folder / "atlas").rglob("*.webp"))}
 
 
 def attribution(given: Given) -> Any:
