@@ -115,6 +115,7 @@ def situation(model: nn.Module) -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in restoring.INTERRUPTS],
         "open blocks": (len(restoring._Interrupts.holders), len(restoring._Interrupts.waiting)),
         "turn": _free(isolation._Process.turn),
+        "search for unreachable objects": gc.get_threshold(),
         "warnings": list(warnings.filters),
         "threads": threading.active_count(),
     }

@@ -34,7 +34,7 @@ from deconvviz.operations.step import Signals
 from deconvviz.operations.styles import STYLES, Style
 from deconvviz.operations.vector_jacobian import PER_CHANNEL, linearised
 from deconvviz.operations.windows import Evenness, WindowRule
-from deconvviz.recording.tape import Kept, Operation, Value, name_of
+from deconvviz.recording.tape import NOTHING_KEPT, Kept, Operation, Value, name_of
 
 if TYPE_CHECKING:
     from deconvviz.projection.crops import Crops
@@ -134,7 +134,7 @@ def _argument_of(operation: Operation, name: str) -> Any:
 
 def no_numbers(operation: Operation) -> Kept:
     """The rule reads no recorded numbers (constants are always there)."""
-    return Kept()
+    return NOTHING_KEPT
 
 
 def all_inputs(operation: Operation) -> Kept:
@@ -213,16 +213,38 @@ LINEARISED = Mirror(linearised, None, always, all_inputs, batchwise_by_schema, l
 
 def rule_for(operation: Operation, style: Style) -> Mirror:
     """The mirror that serves an operation under a style; `LINEARISED` if there is none."""
+    return _where_it_applies(_registered(operation, style), operation)
+
+
+def rules_under(style: Style) -> Callable[[Operation], Mirror]:
+    """As `rule_for`, for many operations under one style: an operator of torch is looked up once."""
+    known: dict[Any, Mirror] = {}
+
+    def rule(operation: Operation) -> Mirror:
+        func = operation.func
+        if not isinstance(func, torch._ops.OpOverload):
+            return rule_for(operation, style)
+        if (registered := known.get(func)) is None:
+            registered = known[func] = _registered(operation, style)
+        return _where_it_applies(registered, operation)
+
+    return rule
+
+
+def _registered(operation: Operation, style: Style) -> Mirror:
+    """The mirror that is registered for an operation under a style, whether or not it applies."""
     for key in _lookup_keys(operation):
-        if (record := _RULES.get(key)) is None:
-            continue
-        for rule in record.mirrors:
-            if rule.when is None or style.choices.get(rule.when[0]) == rule.when[1]:
-                if rule.applies(operation):
+        if (record := _RULES.get(key)) is not None:
+            for rule in record.mirrors:
+                if rule.when is None or style.choices.get(rule.when[0]) == rule.when[1]:
                     return rule
-                apart = batchwise_by_schema if rule.batchwise is always else rule.batchwise
-                return LINEARISED._replace(batchwise=apart)
     return LINEARISED
+
+
+def _where_it_applies(rule: Mirror, operation: Operation) -> Mirror:
+    if rule.applies is always or rule.applies(operation):
+        return rule
+    return LINEARISED._replace(batchwise=batchwise_by_schema if rule.batchwise is always else rule.batchwise)
 
 
 def opaque() -> list[Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError, UnsupportedOperation
 from deconvviz.io.restoring import Restored
-from deconvviz.operations.registry import Mirror, rule_for
+from deconvviz.operations.registry import Mirror, rule_for, rules_under
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.styles import Style
 from deconvviz.operations.vector_jacobian import adjoint, linearised
@@ -30,7 +30,7 @@ from deconvviz.projection.finite_checks import FiniteChecks
 from deconvviz.projection.half_precision import WideTape, widened
 from deconvviz.recording.detached import detaches, stopping
 from deconvviz.recording.isolation import check_threads
-from deconvviz.recording.tape import Kept, Operation, Tape, Value
+from deconvviz.recording.tape import NOTHING_KEPT, Kept, Operation, Tape, Value
 from deconvviz.results.words import agreeing
 
 WORTH_FOLDING = 4  # from so many units in a batch, folding batch norms into filters saves time
@@ -79,10 +79,16 @@ class Seeds:
 def keep_for(style: Style) -> Callable[[Operation], Kept]:
     """For `record`: which numbers the style's rules will read on the way back."""
 
+    rule = rules_under(style)
+
     def keep(operation: Operation) -> Kept:
-        if operation.outputs and not any(value.carries_signal for value in operation.outputs if value):
-            return Kept()
-        return rule_for(operation, style).keeps(operation)
+        for value in operation.outputs:
+            if value is not None and value.carries_signal:
+                break
+        else:
+            if operation.outputs:
+                return NOTHING_KEPT
+        return rule(operation).keeps(operation)
 
     return keep
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deconvviz.operations.registry import rule_for
+from deconvviz.operations.registry import rules_under
 from deconvviz.operations.styles import Style
 from deconvviz.projection.receptive_field import layer_geometry
 from deconvviz.recording.tape import Tape
@@ -12,8 +12,9 @@ from deconvviz.results import LayerInfo, LayerTable
 def layer_table(tape: Tape, style: Style) -> LayerTable:
     """The layers of a tape in the order in which they finished, with what the style would linearise in each."""
     listed: dict[str, dict[str, None]] = {}
+    rule = rules_under(style)
     for operation in tape.operations:
-        if rule_for(operation, style).listed and any(v.carries_signal for v in operation.outputs if v):
+        if rule(operation).listed and any(v.carries_signal for v in operation.outputs if v):
             listed.setdefault(operation.where, {})[operation.label] = None
     layers = list(tape.layers.values())
     return LayerTable(

@@ -11,6 +11,7 @@ once, however many layers come after it. If lines of different slopes meet, or a
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -50,17 +51,22 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
     for identity, fixed in wanted:
         asked.setdefault(identity, {})[fixed] = None
     steps: list[tuple[Key, list[tuple[Key, Lines] | None]]] = []
-    passages_known: dict[Hashable, tuple[Fixed, Lines] | None] = {}
+    signatures: dict[Hashable, int] = {}  # each with a number, which is quicker to look up
+    known: dict[tuple[int, Fixed], tuple[Fixed, Lines] | None] = {}
     for operation in reversed(tape.operations):
         for output in operation.outputs:
-            for fixed in asked.get(output.id, ()) if output is not None else ():
-                assert output is not None
+            if output is None or output.id not in asked:
+                continue
+            numbered = [
+                (value, signatures.setdefault(_signature(operation, value, output), len(signatures)))
+                for value in dict.fromkeys(operation.inputs)
+            ]
+            for fixed in asked[output.id]:
                 passages: list[tuple[Key, Lines] | None] = []
-                for value in dict.fromkeys(operation.inputs):
-                    signature = _signature(operation, value, output, fixed)
-                    if signature not in passages_known:
-                        passages_known[signature] = _passage(operation, value, output, fixed)
-                    through = passages_known[signature]
+                for value, number in numbered:
+                    if (number, fixed) not in known:
+                        known[number, fixed] = _passage(operation, value, output, fixed)
+                    through = known[number, fixed]
                     if through is None:
                         passages.append(None)
                     elif NOTHING not in through[1]:
@@ -83,26 +89,29 @@ def lines_to(tape: Tape, image: Value, wanted: Iterable[Key]) -> dict[Key, Lines
     return lines
 
 
-def _signature(operation: Operation, value: Value, output: Value, fixed: Fixed) -> Hashable:
-    """All that a window rule can read: operations of one signature have the same passage."""
-
-    def read(item: Any) -> Hashable:
-        if isinstance(item, Value):
-            return item.shape, item is value
-        if isinstance(item, (list, tuple)):
-            return tuple(map(read, item))
-        if isinstance(item, Mapping):
-            return tuple((name, read(part)) for name, part in item.items())
-        return item if isinstance(item, Hashable) else id(item)
-
+def _signature(operation: Operation, value: Value, output: Value) -> Hashable:
+    """All that a window rule can read: operations of one signature have the same passages."""
     return (
         operation.func,
-        read(operation.args),
-        read(operation.kwargs),
+        _readable(operation.args, value),
+        _readable(operation.kwargs, value) if operation.kwargs else (),
         operation.outputs.index(output),
         output.shape,
-        fixed,
     )
+
+
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+
+
+def _readable(item: Any, value: Value) -> Hashable:
+    """What a window rule can read of an argument, on the way to `value`."""
+    if isinstance(item, (list, tuple)):
+        return tuple([part if type(part) in _PLAIN else _readable(part, value) for part in item])
+    if isinstance(item, Value):
+        return item.shape, item is value
+    if isinstance(item, Mapping):
+        return tuple((name, _readable(part, value)) for name, part in item.items())
+    return item if isinstance(item, Hashable) else id(item)
 
 
 def _passage(operation: Operation, value: Value, output: Value, fixed: Fixed) -> tuple[Fixed, Lines] | None:
@@ -114,7 +123,7 @@ def _passage(operation: Operation, value: Value, output: Value, fixed: Fixed) ->
         return None
     rule = window_for(operation, value)
     if rule.backward is windows.same and value.shape == output.shape:
-        return fixed, tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(len(fixed)))
+        return fixed, _unchanged(len(fixed))
     moving = [axis for axis, window in enumerate(fixed) if window is None]
     if not rule.is_even(operation, value, output, moving):
         return None
@@ -138,8 +147,16 @@ def _passage(operation: Operation, value: Value, output: Value, fixed: Fixed) ->
     return tuple((line.ahead, line.behind) if line.axis < 0 else None for line in lines), tuple(lines)
 
 
+@functools.cache
+def _unchanged(axes: int) -> Lines:
+    """The lines through an operation at whose input the windows are those at its output."""
+    return tuple(Line(axis, 1.0, 0.0, 0.0) for axis in range(axes))
+
+
 def _composed(before: Lines, passage: Lines) -> Lines:
     """What is seen through an operation, from what its input sees and the lines to that input."""
+    if passage is _unchanged(len(passage)):
+        return before
     return tuple(
         line
         if line.axis < 0
@@ -157,6 +174,8 @@ def _hull_of_paths(first: Lines | None, second: Lines | None) -> Lines | None:
     """The bounding box of what is seen on two paths."""
     if first is None or second is None:
         return None
+    if first == second or first.count(NOTHING) == len(first):
+        return second
     hulls = [_hull(a, b) for a, b in zip(first, second, strict=True)]
     return None if None in hulls else tuple(hull for hull in hulls if hull is not None)
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deconvviz.operations.registry import channels_for, window_for
+from deconvviz.operations.registry import ChannelRule, channels_for, window_for
 from deconvviz.operations.windows import Windows, bounding, everything_seen, nothing_seen
 from deconvviz.projection.layer_windows import Key, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
@@ -50,19 +50,21 @@ def channel_axis(
     """
     makers = tape.makers() if makers is None else makers
     known = {} if known is None else known
-    way, value = [layer], layer
-    while value.id not in known and (source := _source(makers.get(value.id), value)) is not None:
-        value = source
-        way.append(value)
-    axis = known.get(value.id)
-    for value in reversed(way if axis is None else way[:-1]):
-        axis = known[value.id] = _axis_through(makers.get(value.id), value, axis)
+    way: list[tuple[Value, Operation | None, ChannelRule | None]] = []
+    value: Value | None = layer
+    while value is not None and value.id not in known:
+        operation = makers.get(value.id)
+        rule = None if operation is None else channels_for(operation)
+        way.append((value, operation, rule))
+        value = _source(operation, rule, value)
+    axis = None if value is None else known[value.id]
+    for value, operation, rule in reversed(way):
+        axis = known[value.id] = _axis_through(operation, rule, value, axis)
     return known[layer.id] or min(1, len(layer.shape) - 1)  # along axis 0 lie the samples
 
 
-def _source(operation: Operation | None, value: Value) -> Value | None:
+def _source(operation: Operation | None, rule: ChannelRule | None, value: Value) -> Value | None:
     """The value whose channel axis tells that of `value`; None if the operation itself tells."""
-    rule = None if operation is None else channels_for(operation)
     if operation is None or (rule is not None and rule.axis is not None):
         return None
     source = operation.inputs[0]
@@ -70,10 +72,9 @@ def _source(operation: Operation | None, value: Value) -> Value | None:
     return source if moves or len(source.shape) == len(value.shape) else None
 
 
-def _axis_through(operation: Operation | None, value: Value, before: int | None) -> int:
+def _axis_through(operation: Operation | None, rule: ChannelRule | None, value: Value, before: int | None) -> int:
     """The channel axis of what an operation made, from that of its source if it has one."""
     rank = len(value.shape)
-    rule = None if operation is None else channels_for(operation)
     if rule is not None and rule.axis is not None:
         return min(rule.axis, rank - 1) if rule.axis >= 0 else rank + rule.axis
     if operation is None or before is None:

@@ -46,7 +46,7 @@ class StorageLayout(NamedTuple):
     @classmethod
     def of(cls, tensor: Tensor) -> StorageLayout:
         place = int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(), tensor.dtype
-        return cls(*place, tensor.is_conj(), tensor.is_neg())
+        return tuple.__new__(cls, (*place, tensor.is_conj(), tensor.is_neg()))  # in half the time of `cls(...)`
 
     @classmethod
     def whole(cls, tensor: Tensor) -> StorageLayout:
@@ -290,12 +290,15 @@ class StorageState(Generic[V]):
         values: For each layout, the version in which its value was defined, and the value.
     """
 
-    def __init__(self, tensor: Tensor, root: V, layout: StorageLayout | None = None) -> None:
-        self.reference = StorageWeakRef(tensor.untyped_storage())
-        self.address = tensor.untyped_storage().data_ptr()
+    __slots__ = ("address", "reference", "root", "values", "version")
+
+    def __init__(self, tensor: Tensor, root: V, layout: StorageLayout) -> None:
+        storage = tensor.untyped_storage()
+        self.reference = StorageWeakRef(storage)
+        self.address = storage.data_ptr()
         self.version = 0
-        self.root: tuple[StorageLayout, V] | None = (layout or StorageLayout.of(tensor), root)
-        self.values: dict[StorageLayout, tuple[int, V]] = {self.root[0]: (0, root)}
+        self.root: tuple[StorageLayout, V] | None = (layout, root)
+        self.values: dict[StorageLayout, tuple[int, V]] = {layout: (0, root)}
 
     def is_memory_of(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in this memory, even if it came by a way that torch does not see, such as DLPack."""

@@ -6,7 +6,6 @@ their branches for inference, it is called as `model.eval()` would call it.
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import storage_of
+from deconvviz.recording.model_parts import ModelParts
 from deconvviz.recording.tape import written_by
 
 _MISSING = object()
@@ -29,24 +29,38 @@ class EvalMode(Restored):
 
     Attributes:
         model: The model.
-        written: Parameters and buffers that were written inside, each with its old content.
+        parts: What the model consists of in eval mode.
+        writes: Keeps the content of what is written inside.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, observed: bool = False) -> None:
+        """Prepare to enter.
+
+        Args:
+            model: The model.
+            observed: Whether whoever runs the model sees its operations, and gives to `writes.note` what they write.
+        """
         super().__init__()
-        self.model = model
-        self.written: list[tuple[Tensor, Tensor]] = []
+        self.model, self.observed = model, observed
+
+    def look(self) -> None:
+        """Go through the model."""
+        self.parts = ModelParts.of(self.model)
 
     def set_up(self) -> None:
-        modules = list(self.model.modules())
+        self.look()
+        self.enter_eval_mode()
+
+    def enter_eval_mode(self) -> None:
+        """Put the model into eval mode; on leaving it is as it is now."""
+        modules, tensors = self.parts.modules, self.parts.tensors
         modes = [
             (module, module.training) for module in modules if hasattr(module, "training")
         ]  # frozen scripts have none
         scripted = torch.jit.ScriptModule
         states = [_ModuleState(module) for module in modules if not isinstance(module, scripted)]
-        tensors = [_TensorState(tensor) for tensor in itertools.chain(self.model.parameters(), self.model.buffers())]
-        self.callback(self._put_back, modes, states, tensors)
-        writes = _Writes({storage_of(state.tensor): state.tensor for state in tensors}, self.written)
+        self.writes = writes = _Writes({storage_of(tensor): tensor for tensor in tensors})
+        self.callback(self._put_back, modes, states, [_TensorState(tensor) for tensor in tensors])
         if any(training for _, training in modes):
             for module, training in reversed(modes):
                 if training and has_its_own_train(module):
@@ -54,8 +68,10 @@ class EvalMode(Restored):
             if any(map(has_its_own_train, modules)):
                 with writes:
                     self.model.eval()
+                self.look()
             _set_modes((module, False) for module, _ in modes)
-        self.enter_context(writes)
+        if not self.observed:
+            self.enter_context(writes)
 
     def _put_back(
         self, modes: list[tuple[nn.Module, bool]], modules: list[_ModuleState], tensors: list[_TensorState]
@@ -66,7 +82,7 @@ class EvalMode(Restored):
         for tensor in tensors:
             tensor.put_back()
         with torch.inference_mode(False), torch.no_grad():
-            for own, content in reversed(self.written):
+            for own, content in reversed(self.writes.written):
                 own.copy_(content)
 
 
@@ -82,26 +98,40 @@ def _switch_modes(module: nn.Module, writes: _Writes) -> None:
 
 def _set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
     for module, training in modes:
-        if module.training != training:  # setting an attribute of a module takes much longer than reading it
-            module.training = training
+        if module.training != training:
+            own = vars(module)
+            if "training" in own and type(module).__setattr__ is nn.Module.__setattr__:
+                own["training"] = training  # what that would do, in a tenth of the time
+            else:
+                module.training = training
 
 
 class _Writes(TorchDispatchMode):
-    """Keeps the content of a model's parameters and buffers before something writes them."""
+    """Keeps the content of a model's parameters and buffers before something writes them.
+
+    Attributes:
+        own: By their storage, those that have not been written.
+        written: Those that have been written, each with its old content.
+    """
 
     supports_higher_order_operators = True  # such as `torch.cond`, which write nothing
 
-    def __init__(self, own: dict[int, Tensor], written: list[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, own: dict[int, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.own, self.written = own, written
+        self.own = own
+        self.written: list[tuple[Tensor, Tensor]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        higher = isinstance(func, torch._ops.HigherOrderOperator)
-        for tensor in () if higher else written_by(func, args, kwargs or {}):
+        if not isinstance(func, torch._ops.HigherOrderOperator):
+            self.note(written_by(func, args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def note(self, tensors: Iterable[Tensor]) -> None:
+        """Note that tensors are about to be written."""
+        for tensor in tensors:
             whole = self.own.pop(storage_of(tensor), None)
             if whole is not None:
                 self.written.append((whole, whole.detach().clone()))
-        return func(*args, **(kwargs or {}))
 
 
 class _ModuleState:
@@ -109,25 +139,29 @@ class _ModuleState:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.attributes = {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
-        inner = (module._parameters, module._buffers, module._modules)
+        self.attributes = dict(vars(module))
+        inner: tuple[Any, ...] = (module._parameters, module._buffers, module._modules)
         self.containers = [(part, dict(part)) for part in inner]
-        self.containers += [(value, _members(value)) for value in self.attributes.values() if _is_container(value)]
+        self.containers += [
+            (value, _members(value))
+            for name, value in self.attributes.items()
+            if name not in _OF_EVERY_MODULE and isinstance(value, _CONTAINERS)
+        ]
 
     def put_back(self) -> None:
         now = vars(self.module)
-        for name in [name for name in now if name not in _OF_EVERY_MODULE and name not in self.attributes]:
-            del now[name]
-        for name, value in self.attributes.items():
-            if now.get(name, _MISSING) is not value:
-                now[name] = value
+        if not _unchanged(now, self.attributes):
+            for name in [name for name in now if name not in _OF_EVERY_MODULE and name not in self.attributes]:
+                del now[name]
+            for name, value in self.attributes.items():
+                if name not in _OF_EVERY_MODULE and now.get(name, _MISSING) is not value:
+                    now[name] = value
         for container, content in self.containers:
-            if not _unchanged(container, content):
+            if (container or content) and not _unchanged(container, content):
                 _refill(container, content)
 
 
-def _is_container(value: Any) -> bool:
-    return isinstance(value, (list, dict, set, deque))
+_CONTAINERS = (list, dict, set, deque)
 
 
 def _members(container: Any) -> Any:

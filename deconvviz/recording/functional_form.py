@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -30,6 +31,16 @@ def functional_form(func: Any, where: str) -> Any:
     Raises:
         UnsupportedOperation: If the operation has no such overload.
     """
+    if (functional := _functional_form(func)) is not None:
+        return functional
+    raise UnsupportedOperation(
+        f"{name_of(func)} in {where} writes into its arguments and has no form that does not; "
+        f"use an operation that returns its result"
+    )
+
+
+@functools.cache
+def _functional_form(func: Any) -> Any:
     name = func.overloadpacket._qualified_op_name.split("::")[1]
     namespace = getattr(torch.ops, func.namespace)
     packet = getattr(namespace, _FUNCTIONAL_NAMES.get(name, name.removesuffix("_")), func.overloadpacket)
@@ -41,25 +52,24 @@ def functional_form(func: Any, where: str) -> Any:
         writes = in_place or any(argument.is_out for argument in arguments)
         if not writes and [(argument.name, str(argument.type)) for argument in arguments] == expected:
             return candidate
-    raise UnsupportedOperation(
-        f"{name_of(func)} in {where} writes into its arguments and has no form that does not; "
-        f"use an operation that returns its result"
-    )
+    return None
 
 
-def one_number_per_axis(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, with ``stride=(2,)`` and the like written out for every axis; torch passes them on as given."""
-    if not isinstance(func, torch._ops.OpOverload):
-        return args
+def one_number_per_axis(per_axis: Iterable[tuple[int, int | None]], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, with ``stride=(2,)`` and the like written out for every axis; torch passes them on as given.
+
+    Args:
+        per_axis: What `arguments_per_axis` says of the operation.
+        args: Its arguments.
+    """
     full = list(args)
-    for position, axes in _arguments_per_axis(func):
+    for position, axes in per_axis:
         if position < len(args) and isinstance(args[position], (list, tuple)) and len(args[position]) == 1:
             full[position] = list(args[position]) * (axes or len(args[1].shape) - 2)
     return tuple(full)
 
 
-@functools.cache
-def _arguments_per_axis(func: Any) -> tuple[tuple[int, int | None], ...]:
+def arguments_per_axis(func: Any) -> tuple[tuple[int, int | None], ...]:
     """Positions of the arguments that hold one number per axis, with the number of axes.
 
     The number of axes is None for a convolution, whose weight determines it.

@@ -142,10 +142,11 @@ class as_it_was(EvalMode):
         while not turn.acquire(timeout=0.1):
             self.hear_signals()
         self.callback(turn.release)
-        self.enter_context(forked({parameter.device for parameter in self.model.parameters()}))
+        self.look()
+        self.enter_context(forked({parameter.device for parameter in self.parts.parameters}))
         self.enter_context(torch.compiler.set_stance("force_eager"))
         if _default.device is not None:
             self.enter_context(_default.device)
         self.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
-        super().set_up()
+        self.enter_eval_mode()

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deconvviz.levels import without_preprocess
+from deconvviz.recording.model_parts import ModelParts
 from deconvviz.recording.tape import mapped, tensors_in
 
 _CALCULATED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -37,10 +38,10 @@ class Placement:
 
     @classmethod
     def of(cls, model: nn.Module) -> Placement:
-        parameters, buffers = list(model.parameters()), list(model.buffers())
-        dtypes = (tensor.dtype for tensor in (*parameters, *buffers) if tensor.dtype in _CALCULATED)
-        channels = (module.in_channels for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d)))
-        devices = tuple(dict.fromkeys(tensor.device for tensor in parameters or buffers))
+        parts = ModelParts.of(model)
+        dtypes = (tensor.dtype for tensor in parts.tensors if tensor.dtype in _CALCULATED)
+        channels = (module.in_channels for module in parts.modules if isinstance(module, (nn.Conv2d, nn.Conv3d)))
+        devices = tuple(dict.fromkeys(tensor.device for tensor in parts.parameters or parts.buffers))
         return cls(devices, next(dtypes, None), next(channels, None))
 
     @property

@@ -43,23 +43,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deconvviz.errors import ModelError, UnsupportedOperation
+from deconvviz.io.garbage import only_young_searched
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import storage_of
+from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.interception import functions_applied, gradients_switched
 from deconvviz.recording.isolation import as_it_was, unwrapped
 from deconvviz.recording.observer import AllLayersSeen, Observer
-from deconvviz.recording.random_state import RandomState, generators_in, may_draw
+from deconvviz.recording.random_state import RandomState, generators_in
+from deconvviz.recording.recordable import kind_of
 from deconvviz.recording.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
 from deconvviz.recording.tape_builder import PendingOperation, TapeBuilder
-
-# Operations that also write running statistics or noise into an argument: how many of the written arguments, from the
-# first, belong to the result.
-_WRITTEN_RESULTS = {
-    torch.ops.aten.native_batch_norm: 0,
-    torch.ops.aten._native_batch_norm_legit: 0,
-    torch.ops.aten.rrelu_with_noise: 0,
-    torch.ops.aten.rrelu_with_noise_: 1,
-}
 
 
 def record(
@@ -91,32 +85,28 @@ def record(
     return run(functools.partial(Recorder, keep=keep, layers=layers, opaque=opaque), model, args, kwargs or {})
 
 
-def run(
-    make_recorder: Callable[[nn.Module, list[tuple[Tensor, Tensor]]], Recorder],
-    model: nn.Module,
-    args: Any,
-    kwargs: Mapping[str, Any],
-) -> Tape:
+def run(make_recorder: Callable[[EvalMode], Recorder], model: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> Tape:
     """Run a model under a recorder, as `record` does.
 
     Args:
-        make_recorder: Returns the recorder; called with the model and with `EvalMode.written`.
+        make_recorder: Returns the recorder; called with the block in which the model runs.
         model: The model, which may be wrapped.
         args: Its arguments.
         kwargs: Its keyword arguments.
     """
     model = unwrapped(model)
-    with as_it_was(model) as running:
+    with as_it_was(model, observed=True) as running:
         running.enter_context(torch.inference_mode(False))
         running.enter_context(torch.no_grad())
-        recorder = make_recorder(model, running.written)
+        recorder = make_recorder(running)
         builder = recorder.builder
         args, copied_kwargs = builder.take_inputs(args, kwargs)
         running.callback(recorder.restore_generators)
         if not any(value.carries_signal for value in builder.tape.inputs):
             raise ModelError("the model was given no floating-point tensor, so there is nothing to project to")
         functions, gradients = functions_applied(recorder.apply_function), gradients_switched(recorder.switch_gradients)
-        with Restored(recorder.observing(), functions, gradients, _OperationMode(recorder)):
+        contexts = recorder.observing(), functions, gradients, _OperationMode(recorder)
+        with Restored(only_young_searched(), *contexts):
             try:
                 model(*args, **copied_kwargs)
             except AllLayersSeen:
@@ -150,8 +140,7 @@ class Recorder(Observer):
 
     def __init__(
         self,
-        model: nn.Module,
-        written: list[tuple[Tensor, Tensor]],
+        running: EvalMode,
         *,
         layers: Collection[str] | None,
         opaque: Collection[Any],
@@ -160,15 +149,14 @@ class Recorder(Observer):
         """Prepare to record.
 
         Args:
-            model: The model that will be run.
-            written: Receives parameters and buffers that the run writes, with their old content.
+            running: The block in which the model runs.
             layers: As for `record`.
             opaque: As for `record`.
             keep: As for `record`.
         """
-        super().__init__(model, layers)
-        own = [*model.parameters(), *model.buffers()]
-        self.builder = TapeBuilder(keep, lambda: self.current_layer, own, written)
+        super().__init__(running.model, layers)
+        self.builder = TapeBuilder(keep, lambda: self.current_layer, running.parts.tensors, running.writes.written)
+        self._writes = running.writes
         self.module_in_other_thread: str | None = None
         self._keep_all = layers is None
         self._opaque_modules = tuple(item for item in opaque if isinstance(item, type) and issubclass(item, nn.Module))
@@ -184,12 +172,11 @@ class Recorder(Observer):
 
     def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run and record an ATen operation."""
-        written = written_by(func, args, kwargs)
-        followed = written[: _WRITTEN_RESULTS.get(func.overloadpacket)]
-        pending = None if self._suspended else self.builder.begin(func, args, kwargs, followed)
+        kind, written = kind_of(func), written_by(func, args, kwargs)
+        pending = None if self._suspended else self.builder.begin(func, args, kwargs, written[: kind.own_results])
         for tensor in written:
             self.builder.before_write(tensor)
-        if may_draw(func):
+        if kind.draws:
             result = self._result_with_random_state(pending, func, args, kwargs, written)
         else:
             result = self.result(func, args, kwargs, written)
@@ -208,6 +195,8 @@ class Recorder(Observer):
 
     def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
         """What an ATen operation returns."""
+        if written:
+            self._writes.note(written)
         return func(*args, **kwargs)
 
     def opaque_result(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -244,14 +233,15 @@ class Recorder(Observer):
         if isinstance(func, torch._ops.HigherOrderOperator):
             return _run_control_flow(func, self.current_layer, args, kwargs)
         pending = self.builder.begin(func, args, kwargs, []) if func in self._opaque_functions else None
+        if pending is None:
+            return func(*args, **kwargs)
         enclosing = self._enclosing
-        self._suspended, self._enclosing = pending is not None, pending or enclosing
+        self._suspended, self._enclosing = True, pending
         try:
-            result = func(*args, **kwargs) if pending is None else self.opaque_result(func, args, kwargs)
+            result = self.opaque_result(func, args, kwargs)
         finally:
             self._suspended, self._enclosing = False, enclosing
-        if pending is not None:
-            self.builder.end(pending, result)
+        self.builder.end(pending, result)
         return result
 
     def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from deconvviz.recording.random_state import RandomState
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)  # not frozen, which makes creating one four times as long
 class Value:
-    """One version of one tensor's content, which an operation reads or returns.
+    """One version of one tensor's content, which an operation reads or returns. It is never changed.
 
     Attributes:
         id: Its number on the tape.
@@ -123,9 +123,9 @@ def name_of(func: Any) -> str:
     return f"{home}.{named.__qualname__}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Layer:
-    """A named value: what a module call or a functional call returned.
+    """A named value: what a module call or a functional call returned. It is never changed.
 
     Attributes:
         name: Its name, as in torchvision's feature extraction.
@@ -148,6 +148,9 @@ class Kept(NamedTuple):
 
     inputs: Iterable[Value] = ()
     outputs: Iterable[int] = ()
+
+
+NOTHING_KEPT = Kept()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -184,15 +187,15 @@ def mapped(item: Any, replace: Callable[[Any], Any], kind: type | tuple[type, ..
     """`item` with each instance of `kind` in it (in lists, tuples, mappings, dataclasses) replaced."""
     if isinstance(item, kind):
         return replace(item)
-    if isinstance(item, _UNTENSORED):
+    if type(item) in _SCALARS or isinstance(item, _UNTENSORED):
         return item
-    if isinstance(item, Mapping):
-        return {key: mapped(part, replace, kind) for key, part in item.items()}
     if isinstance(item, (list, tuple)):
-        parts = [mapped(part, replace, kind) for part in item]
+        parts = [part if type(part) in _SCALARS else mapped(part, replace, kind) for part in item]
         if hasattr(item, "_fields"):  # a named tuple
             return type(item)(*parts)
         return tuple(parts) if isinstance(item, tuple) else parts
+    if isinstance(item, Mapping):
+        return {key: mapped(part, replace, kind) for key, part in item.items()}
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         changed = copy.copy(item)
         for field_ in dataclasses.fields(item):
@@ -223,7 +226,13 @@ def tensors_in(item: Any) -> list[Tensor]:
     if isinstance(item, Tensor):
         return [item]
     if isinstance(item, (list, tuple)):
-        return [tensor for part in item if not isinstance(part, _UNTENSORED) for tensor in tensors_in(part)]
+        found: list[Tensor] = []
+        for part in item:
+            if isinstance(part, Tensor):
+                found.append(part)
+            elif type(part) not in _SCALARS:
+                found.extend(tensors_in(part))
+        return found
     return [] if isinstance(item, _UNTENSORED) else [tensor for _, tensor in paths(item)]
 
 
@@ -232,12 +241,23 @@ _UNTENSORED = (int, float, str, type(None))  # most arguments that are no tensor
 
 def written_by(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     """The arguments whose content an ATen operation changes, according to its schema."""
-    if func is torch.ops.aten.native_batch_norm.default:  # its schema does not say so
-        return [tensor for tensor in args[3:5] if args[5] and tensor is not None]
-    if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
-        return []
     written: list[Tensor] = []
-    for index, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            written.extend(tensors_in(args[index] if index < len(args) else kwargs.get(argument.name)))
+    for index, name in _written_arguments(func):
+        written.extend(tensors_in(args[index] if index < len(args) else kwargs.get(name)))
+    if written and func is _NATIVE_BATCH_NORM and not args[5]:
+        return []
     return written
+
+
+_NATIVE_BATCH_NORM: Any = torch.ops.aten.native_batch_norm.default
+
+
+@functools.cache
+def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
+    """Place and name of each argument that an ATen operation can write."""
+    if func is _NATIVE_BATCH_NORM:  # its schema does not say so
+        return (3, "running_mean"), (4, "running_var")
+    if not func._schema.is_mutable or torch.Tag.inplace_view in func.tags:
+        return ()
+    aliases = [(place, argument.name, argument.alias_info) for place, argument in enumerate(func._schema.arguments)]
+    return tuple((place, name) for place, name, alias in aliases if alias is not None and alias.is_write)

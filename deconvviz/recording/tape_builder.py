@@ -15,10 +15,11 @@ from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import StorageLayout, StorageState, overwritten, reread, separated, storage_of
 from deconvviz.recording.detached_storages import DetachedStorages
 from deconvviz.recording.functional_form import functional_form, one_number_per_axis
-from deconvviz.recording.recordable import NOT_RECORDED, check_can_be_followed, is_view
+from deconvviz.recording.recordable import OperationKind, check_can_be_followed, kind_of
 from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, tensors_in
 
 aten: Any = torch.ops.aten
+_DETACH = aten.detach.default
 
 
 class PendingOperation(NamedTuple):
@@ -26,12 +27,14 @@ class PendingOperation(NamedTuple):
 
     Attributes:
         operation: The operation, as it will stand on the tape.
+        kind: What is known about the operation that runs.
         tensors: The tensors among its arguments.
         values: The value that each of them holds.
         written: Those of the tensors that the operation writes.
     """
 
     operation: Operation
+    kind: OperationKind
     tensors: list[Tensor]
     values: list[Value]
     written: list[Tensor]
@@ -100,23 +103,33 @@ class TapeBuilder:
 
     def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> PendingOperation | None:
         """The operation that is about to run, or None if nothing it reads depends on the input."""
-        tensors = tensors_in((args, kwargs))
-        if func in NOT_RECORDED or not any(storage_of(tensor) in self.storages for tensor in tensors):
+        kind = kind_of(func)
+        tensors = kind.tensors_among(args)
+        if kwargs:
+            tensors += tensors_in(kwargs)
+        storages = [storage_of(tensor) for tensor in tensors]
+        if not kind.recorded or self.storages.keys().isdisjoint(storages):
             return None
-        if is_view(func) and self.gradients and self._is_outdated(tensors[0]):
+        if kind.is_view and self.gradients and self._is_outdated(tensors[0]):
             return None  # what it shows is read when it is used
-        values = [self.value_of(tensor) or self.constant(tensor) for tensor in tensors]
+        where = self._where()
+        values = [
+            self._held(tensor, storage) if storage in self.storages else self._constant(tensor, storage, where)
+            for tensor, storage in zip(tensors, storages, strict=True)
+        ]
         replacements = iter(values)
-        new_args = one_number_per_axis(func, mapped(args, lambda tensor: next(replacements)))
-        new_kwargs = mapped(kwargs, lambda tensor: next(replacements))
-        if written or torch.Tag.inplace_view in getattr(func, "tags", ()):
+        new_args = kind.with_tensors_replaced(args, lambda _: next(replacements))
+        new_kwargs = mapped(kwargs, lambda _: next(replacements)) if kwargs else {}
+        if kind.per_axis:
+            new_args = one_number_per_axis(kind.per_axis, new_args)
+        if written or kind.changes_tensor:
             for argument in func._schema.arguments:
                 if argument.is_out:
                     new_kwargs.pop(argument.name, None)
-            func = functional_form(func, self._where())
-        inputs = tuple(value for value in values if value.tracked)
-        operation = Operation(func, new_args, new_kwargs, inputs, (), where=self._where())
-        pending = PendingOperation(operation, tensors, values, written)
+            func = functional_form(func, where)
+        inputs = tuple([value for value in values if value.tracked])
+        operation = Operation(func, new_args, new_kwargs, inputs, (), where=where)
+        pending = PendingOperation(operation, kind, tensors, values, written)
         if written:  # before the operation overwrites them
             self.keep_inputs(pending, self.keep(operation))
         return pending
@@ -130,14 +143,14 @@ class TapeBuilder:
         """
         operation = pending.operation
         returned = list(result) if isinstance(result, (list, tuple)) else [result]
-        if not all(any(tensor is item for item in returned) for tensor in pending.written):
+        if pending.written and not all(any(tensor is item for item in returned) for tensor in pending.written):
             raise UnsupportedOperation(
                 f"{operation} writes into its arguments without returning them, which cannot be followed; "
                 f"use an operation that returns its result"
             )
-        check_can_be_followed(operation, returned)
+        check_can_be_followed(pending.kind, operation, returned)
         operation.outputs = tuple(
-            self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in returned
+            [self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in returned]
         )
         kept = self.keep(operation)
         if not pending.written:
@@ -154,13 +167,14 @@ class TapeBuilder:
     def _returned(self, pending: PendingOperation, tensor: Tensor, value: Value) -> None:
         """A tensor that the operation returned, new or written in place, holds `value`."""
         written = any(tensor is argument for argument in pending.written)
-        arguments = zip(pending.tensors, pending.values, strict=True)
-        self._note_gradients(value, [old for argument, old in arguments if written and argument is tensor])
+        if not self.gradients:
+            arguments = zip(pending.tensors, pending.values, strict=True)
+            self._note_gradients(value, [old for argument, old in arguments if written and argument is tensor])
         self._define(tensor, value, written)
 
     def keep_inputs(self, pending: PendingOperation, kept: Kept) -> None:
         """Keep the numbers of the inputs that the operation's rule will read."""
-        if not (wanted := {value.id for value in kept.inputs}):
+        if not kept.inputs or not (wanted := {value.id for value in kept.inputs}):
             return
         for tensor, value in zip(pending.tensors, pending.values, strict=True):
             if value.id in wanted:
@@ -210,10 +224,12 @@ class TapeBuilder:
         Raises:
             UnsupportedOperation: If the storage was written in a way that cannot be followed.
         """
-        state = self.storages.get(storage_of(tensor))
-        if state is None:
-            return None
-        layout = StorageLayout.of(tensor)
+        storage = storage_of(tensor)
+        return self._held(tensor, storage) if storage in self.storages else None
+
+    def _held(self, tensor: Tensor, storage: int) -> Value:
+        """As `value_of`, for a tensor in one of `storages`."""
+        state, layout = self.storages[storage], StorageLayout.of(tensor)
         if (value := state.current(layout)) is not None:
             if (seen := self._seen_with_gradients(value)) is not value:
                 state.define(layout, seen)
@@ -241,7 +257,7 @@ class TapeBuilder:
         key, layout = storage_of(tensor), StorageLayout.of(tensor)
         state = self.storages.get(key)
         if state is None and not written:
-            self.storages[key] = StorageState(tensor, value)
+            self.storages[key] = StorageState(tensor, value, layout)
             return
         if state is None:  # a constant receives something that depends on the input
             flat = StorageLayout.whole(tensor)
@@ -268,13 +284,16 @@ class TapeBuilder:
 
     def constant(self, tensor: Tensor) -> Value:
         """A value for a tensor that does not depend on the input; its numbers are kept."""
+        return self._constant(tensor, storage_of(tensor), self._where())
+
+    def _constant(self, tensor: Tensor, storage: int, where: str) -> Value:
         value = self._new_value(tensor, tracked=False)
-        if self._own.get(id(tensor), storage_of(tensor)) != storage_of(tensor):
+        if self._own.get(id(tensor), storage) != storage:
             self.keep_data(value, tensor.detach())  # the model has given it other memory for this run
             return value
         version = 0 if tensor.is_inference() else tensor._version
-        self.tape.constants[value.id] = (tensor, version, self._where())
-        self.keep_data(value, tensor)
+        self.tape.constants[value.id] = (tensor, version, where)
+        self._keep(value, tensor, storage)
         return value
 
     def _new_value(self, tensor: Tensor, tracked: bool) -> Value:
@@ -302,6 +321,8 @@ class TapeBuilder:
 
         Autograd does not see a write without gradients: it goes on from what was there before.
         """
+        if not self._without_gradients:
+            return value
         record = self._without_gradients.get(value.id)
         if record is None or not self.gradients or not value.carries_signal:
             return value
@@ -316,9 +337,9 @@ class TapeBuilder:
     def detaches(self, pending: PendingOperation) -> bool:
         """Whether the operation's result is detached from its arguments, and may be the same memory."""
         func = pending.operation.func
-        if func is aten.detach.default or isinstance(func, type):
+        if func is _DETACH or isinstance(func, type):
             return True
-        if pending.written or torch.Tag.inplace_view in getattr(func, "tags", ()) or self.gradients:
+        if self.gradients or pending.written:
             return False
         return any(value.id not in self._without_gradients for value in pending.operation.inputs)
 
@@ -359,11 +380,15 @@ class TapeBuilder:
 
     def keep_data(self, value: Value, tensor: Tensor) -> None:
         """Keep a value's numbers on the tape."""
+        self._keep(value, tensor, storage_of(tensor))
+
+    def _keep(self, value: Value, tensor: Tensor, storage: int) -> None:
         if tensor.is_inference():  # autograd refuses tensors made under torch.inference_mode
             with Restored(torch.inference_mode(False)):
                 tensor = tensor.clone()
+            storage = storage_of(tensor)
         self.tape.data[value.id] = tensor
-        self._kept_in[storage_of(tensor)].add(value.id)
+        self._kept_in[storage].add(value.id)
 
     def before_write(self, tensor: Tensor) -> None:
         """Copy the kept numbers that share the tensor's memory, before it is written."""

@@ -15,7 +15,7 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from torch.nn.modules import module as every_module
 
 from deconvviz.recording.aliasing import storage_of
 from deconvviz.recording.blank_tensors import blank_result
+from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.random_state import may_draw
 from deconvviz.recording.recorder import Recorder, run
 from deconvviz.recording.tape import Tape, tensors_in
@@ -59,8 +60,8 @@ def template(model: nn.Module, x: Tensor, layer: str, opaque: Collection[Any] = 
     """
     recorders: list[_TemplateRecorder] = []
 
-    def make_recorder(model: nn.Module, written: list[tuple[Tensor, Tensor]]) -> _TemplateRecorder:
-        recorders.append(_TemplateRecorder(model, written, layers=[layer], opaque=opaque))
+    def make_recorder(running: EvalMode) -> _TemplateRecorder:
+        recorders.append(_TemplateRecorder(running, layers=[layer], opaque=opaque))
         return recorders[0]
 
     try:
@@ -75,10 +76,10 @@ def template(model: nn.Module, x: Tensor, layer: str, opaque: Collection[Any] = 
 class _TemplateRecorder(Recorder):
     """Records a run without carrying out the operations that depend on the image."""
 
-    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        super().__init__(model, *args, **kwargs)
+    def __init__(self, running: EvalMode, **kwargs: Any) -> None:
+        super().__init__(running, **kwargs)
         self.depends_on_image = False
-        self.carries_out = hooked(model)  # hooks of the user's are shown real activations
+        self.carries_out = hooked(running.parts.modules)  # hooks of the user's are shown real activations
 
     def function_called(self, func: Any, args: Any, kwargs: Any) -> Any:
         if func in _LEAVING_TORCH and self._reads_image((args, kwargs)):
@@ -96,11 +97,11 @@ class _TemplateRecorder(Recorder):
         if not self._reads_image((args, kwargs)) and not self._suspended:
             if self._reads_memory_of_image((args, kwargs)):
                 self._give_up()
-            return func(*args, **kwargs)
+            return super().result(func, args, kwargs, written)
         if _is_data_dependent(func, args) or func.namespace not in ("aten", "prims", "prim"):
             self._give_up()
         if self.carries_out or self._suspended or self._in_function or _must_be_carried_out(func, written):
-            return func(*args, **kwargs)
+            return super().result(func, args, kwargs, written)
         if written:
             return written[0] if len(written) == 1 else tuple(written)
         return blank_result(func, args, kwargs)
@@ -136,10 +137,10 @@ def _must_be_carried_out(func: Any, written: list[Tensor]) -> bool:
     return any(alias is not None for alias in aliases)
 
 
-def hooked(model: nn.Module) -> bool:
-    """Whether a module has a forward hook that is not torch's own."""
+def hooked(modules: Iterable[nn.Module]) -> bool:
+    """Whether one of the modules has a forward hook that is not torch's own."""
     hooks = [every_module._global_forward_hooks, every_module._global_forward_pre_hooks]
-    for module in model.modules():
+    for module in modules:
         hooks += [registered for registered in (module._forward_hooks, module._forward_pre_hooks) if registered]
     every = (hook for group in hooks for hook in group.values())
     return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in every)
