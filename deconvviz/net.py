@@ -25,8 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, instance, is_net, once, optional, short_text, takes
-from deconvviz.io.garbage import only_young_searched
-from deconvviz.io.restoring import Restored
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, project, reconstruct
@@ -106,9 +104,8 @@ class DeconvNet:
         """
         if isinstance(inputs, Trace):
             return layer_table(inputs.tape, self.style)
-        with Restored(only_young_searched()):  # for a deep model thousands of objects are created, all of which stay
-            call = prepared(inputs, self.model, self.preprocess)
-            return layer_table(recorded(self.model, self.style, call, ()), self.style)
+        call = prepared(inputs, self.model, self.preprocess)
+        return layer_table(recorded(self.model, self.style, call, ()), self.style)
 
     @on_the_cpu
     def trace(self, inputs: Any, layers: Layers = None) -> Trace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deconvviz.io.garbage import only_young_searched
+from deconvviz.io.restoring import Restored
 from deconvviz.operations.registry import rules_under
 from deconvviz.operations.styles import Style
 from deconvviz.projection.receptive_field import layer_geometry
@@ -17,6 +19,8 @@ def layer_table(tape: Tape, style: Style) -> LayerTable:
         if rule(operation).listed and any(v.carries_signal for v in operation.outputs if v):
             listed.setdefault(operation.where, {})[operation.label] = None
     layers = list(tape.layers.values())
+    with Restored(only_young_searched()):  # for a deep model thousands of objects are created, all of which stay
+        geometries = layer_geometry(tape, layers)
     return LayerTable(
         tuple(
             LayerInfo(
@@ -28,6 +32,6 @@ def layer_table(tape: Tape, style: Style) -> LayerTable:
                 receptive_field=geometry.receptive_field,
                 linearised=tuple(listed.get(layer.name, ())),
             )
-            for layer, geometry in zip(layers, layer_geometry(tape, layers), strict=True)
+            for layer, geometry in zip(layers, geometries, strict=True)
         )
     )

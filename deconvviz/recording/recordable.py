@@ -13,7 +13,7 @@ from torch import Tensor
 from deconvviz.errors import UnsupportedOperation
 from deconvviz.recording.functional_form import arguments_per_axis
 from deconvviz.recording.random_state import may_draw
-from deconvviz.recording.tape import Operation, mapped, tensors_in
+from deconvviz.recording.tape import Operation, Value, mapped, tensors_in
 
 # Not recorded: a factory's result depends only on the shape of its argument, and what a raw view shows is read from
 # the storage when it is used.
@@ -124,15 +124,34 @@ def _kind_of_operator(func: torch._ops.OpOverload) -> OperationKind:
 _HOLDS_NO_TENSOR = re.compile(r"((Optional|List)\[)*(int|float|bool|number|complex|str|Device|Generator)\]*")
 
 
-def check_can_be_followed(kind: OperationKind, operation: Operation, returned: list[Any]) -> None:
+class PendingOperation(NamedTuple):
+    """An operation that is about to run.
+
+    Attributes:
+        operation: The operation, as it will stand on the tape.
+        kind: What is known about the operation that runs.
+        tensors: The tensors among its arguments.
+        values: The value that each of them holds.
+        written: Those of the tensors that the operation writes.
+    """
+
+    operation: Operation
+    kind: OperationKind
+    tensors: list[Tensor]
+    values: list[Value]
+    written: list[Tensor]
+
+
+def check_can_be_followed(pending: PendingOperation, returned: list[Any]) -> None:
     """Raise UnsupportedOperation if the operation returns a tensor that is nested, sparse or quantised."""
+    operation, quantised = pending.operation, pending.kind.quantised
     for item in returned:
         if isinstance(item, Tensor) and (item.is_nested or item.layout is not torch.strided):
             which = "nested" if item.is_nested else f"{str(item.layout).removeprefix('torch.').removeprefix('_')}"
             raise UnsupportedOperation(
                 f"{operation} makes a {which} tensor, which cannot be followed; give the model dense, padded tensors"
             )
-        if kind.quantised or (isinstance(item, Tensor) and item.is_quantized):
+        if quantised or (isinstance(item, Tensor) and item.is_quantized):
             raise UnsupportedOperation(
                 f"{operation} works on quantised numbers, which have no mirror; project the floating-point model "
                 f"that was quantised"

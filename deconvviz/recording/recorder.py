@@ -51,9 +51,9 @@ from deconvviz.recording.interception import functions_applied, gradients_switch
 from deconvviz.recording.isolation import as_it_was, unwrapped
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.random_state import RandomState, generators_in
-from deconvviz.recording.recordable import kind_of
+from deconvviz.recording.recordable import PendingOperation, kind_of
 from deconvviz.recording.tape import Kept, Layer, Operation, Tape, tensors_in, written_by
-from deconvviz.recording.tape_builder import PendingOperation, TapeBuilder
+from deconvviz.recording.tape_builder import TapeBuilder
 
 
 def record(

@@ -15,29 +15,11 @@ from deconvviz.io.restoring import Restored
 from deconvviz.recording.aliasing import StorageLayout, StorageState, overwritten, reread, separated, storage_of
 from deconvviz.recording.detached_storages import DetachedStorages
 from deconvviz.recording.functional_form import functional_form, one_number_per_axis
-from deconvviz.recording.recordable import OperationKind, check_can_be_followed, kind_of
+from deconvviz.recording.recordable import PendingOperation, check_can_be_followed, kind_of
 from deconvviz.recording.tape import Kept, Operation, Tape, Value, mapped, tensors_in
 
 aten: Any = torch.ops.aten
 _DETACH = aten.detach.default
-
-
-class PendingOperation(NamedTuple):
-    """An operation that is about to run.
-
-    Attributes:
-        operation: The operation, as it will stand on the tape.
-        kind: What is known about the operation that runs.
-        tensors: The tensors among its arguments.
-        values: The value that each of them holds.
-        written: Those of the tensors that the operation writes.
-    """
-
-    operation: Operation
-    kind: OperationKind
-    tensors: list[Tensor]
-    values: list[Value]
-    written: list[Tensor]
 
 
 class _MadeWithoutGradients(NamedTuple):
@@ -148,7 +130,7 @@ class TapeBuilder:
                 f"{operation} writes into its arguments without returning them, which cannot be followed; "
                 f"use an operation that returns its result"
             )
-        check_can_be_followed(pending.kind, operation, returned)
+        check_can_be_followed(pending, returned)
         operation.outputs = tuple(
             [self._new_value(item, tracked=True) if isinstance(item, Tensor) else None for item in returned]
         )
