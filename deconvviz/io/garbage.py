@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-NEVER = 2**31 - 1
+NO_SEARCH = 2**31 - 1
 
 
 class _Pause:
@@ -25,7 +25,7 @@ class _Pause:
 
 
 def _end() -> None:
-    if gc.get_threshold() == (*_Pause.before[:2], NEVER):  # otherwise somebody else has set them meanwhile
+    if gc.get_threshold() == (*_Pause.before[:2], NO_SEARCH):  # otherwise somebody else has set them meanwhile
         gc.set_threshold(*_Pause.before)
 
 
@@ -49,7 +49,7 @@ def only_young_searched() -> Iterator[None]:
     with _Pause.lock:
         if not _Pause.open:
             _Pause.before = gc.get_threshold()
-            gc.set_threshold(*_Pause.before[:2], NEVER)
+            gc.set_threshold(*_Pause.before[:2], NO_SEARCH)
         _Pause.open += 1
     try:
         yield

@@ -100,13 +100,13 @@ def _signature(operation: Operation, value: Value, output: Value) -> Hashable:
     )
 
 
-_PLAIN = frozenset({int, float, bool, str, type(None)})
+_WITHOUT_VALUES = frozenset({int, float, bool, str, type(None)})
 
 
 def _readable(item: Any, value: Value) -> Hashable:
     """What a window rule can read of an argument, on the way to `value`."""
     if isinstance(item, (list, tuple)):
-        return tuple([part if type(part) in _PLAIN else _readable(part, value) for part in item])
+        return tuple([part if type(part) in _WITHOUT_VALUES else _readable(part, value) for part in item])
     if isinstance(item, Value):
         return item.shape, item is value
     if isinstance(item, Mapping):
