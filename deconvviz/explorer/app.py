@@ -131,7 +131,7 @@ async def _body(request: Request) -> bytes:
 
 async def _awaited(request: Request, job: QueuedWork) -> Any:
     """The result of a job, which is cancelled when the client goes."""
-    result = asyncio.wrap_future(job.result)
+    result = _future_of(job)
     gone = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,13 +142,20 @@ async def _awaited(request: Request, job: QueuedWork) -> Any:
         gone.cancel()
 
 
+def _future_of(job: QueuedWork) -> asyncio.Future[Any]:
+    """The result of a job, whose error is nobody's loss if the client has gone."""
+    result: asyncio.Future[Any] = asyncio.wrap_future(job.result)
+    result.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return result
+
+
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 async def _lines(job: QueuedWork) -> AsyncIterator[str]:
-    result = asyncio.wrap_future(job.result)
+    result = _future_of(job)
     try:
         while True:
             done, _ = await asyncio.wait({result}, timeout=SHARES_EVERY)

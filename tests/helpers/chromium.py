@@ -10,6 +10,7 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+ARGUMENTS += " --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 
 
 def until(page: Any, expression: str) -> None:

@@ -1,0 +1,256 @@
+"""The explorer's page in Chromium: each thing one can do there, on a desktop and on a phone.
+
+Skipped without Playwright or a Chromium.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deconvviz as dv
+from deconvviz.results import Projection
+from tests.helpers.chromium import CHROMIUM, Watched, until
+from tests.helpers.explorer_client import TOKEN, png, small_images, small_net
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+
+
+def shows(page: Any, selector: str, text: str) -> None:
+    playwright.expect(page.locator(selector).first).to_contain_text(text)
+
+
+def until_address(page: Any, part: str) -> None:
+    until(page, f"decodeURIComponent(location.hash).includes({part!r})")
+
+
+def projected(page: Any) -> None:
+    """Wait until all three styles are shown."""
+    until(page, "[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3")
+
+
+def test_from_a_map_to_its_unit_and_back(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    assert page.locator("#maps button").count() == 6
+    page.locator("#maps button[data-channel='2']").click()
+    shows(page, "#unit-title", "3 channel 2")
+    projected(page)
+    until_address(page, "channel=2")
+    assert "token" not in page.url
+    expected = small_net().project(small_images(30)[3:4], "3", channel=2)
+    shows(page, "#facts", f"{expected.units[0].activation:.3g}")
+    row, column = expected.units[0].position
+    shows(page, "#facts", f"row {row}, column {column}")
+    box = page.locator(".frame").evaluate("one => [one.style.top, one.style.left].map(parseFloat)")
+    (top, _), (left, _) = expected.receptive_fields[0].tolist()
+    assert box == pytest.approx([100 * top / 12, 100 * left / 12], abs=0.01)
+    page.reload()
+    shows(page, "#unit-title", "3 channel 2")
+    page.locator("#maps button[data-channel='1']").click()
+    shows(page, "#unit-title", "3 channel 1")
+    page.go_back()
+    shows(page, "#unit-title", "3 channel 2")
+    page.go_forward()
+    shows(page, "#unit-title", "3 channel 1")
+
+
+def test_what_is_known_of_a_unit(seen: Watched) -> None:
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    shows(page, "#values", "30 images")
+    assert page.locator(".histogram rect").count() > 2
+    shows(page, "#strongest", "What fires it most")
+    assert page.locator("#strongest img").count() == 18
+    shows(page, "#badges", "Can you trust it?")
+    shows(page, "#inputs", "Strongest input channels")
+    page.locator("#inputs button").first.click()
+    shows(page, "#unit-title", "0 channel")
+
+
+def test_a_place_lists_the_units_that_fire_there(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelector('.stage.filled img').naturalWidth === 12")
+    side = page.locator("#stage").bounding_box()["width"]
+    page.locator("#stage").click(position={"x": side * 8.5 / 12, "y": side * 5.5 / 12})
+    shows(page, "#at", "Firing at row 5, column 8")
+    until_address(page, "at=5,8")
+    page.locator("#at .chip").first.click()
+    until_address(page, "position=5,8")
+    shows(page, "#unit-title", "0 channel")
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("#at").is_hidden()
+
+
+def test_search_order_and_keys(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    page.locator("#layer-name").focus()
+    page.keyboard.press("/")
+    page.keyboard.type("0 3")
+    shows(page, "#found", "0 channel 3")
+    page.keyboard.press("Enter")
+    shows(page, "#unit-title", "0 channel 3")
+    page.locator("#sort").select_option("number")
+    first = page.locator("#maps button").first
+    assert first.get_attribute("data-channel") == "0"
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    shows(page, "#unit-title", "0 channel 1")
+    page.keyboard.press("]")
+    shows(page, "#layer-name", "1")
+    page.keyboard.press(".")
+    until_address(page, "image=data-4")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+
+
+def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
+    page = seen.page
+    (tmp_path / "mine.png").write_bytes(png(seed=1))
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+    shows(page, "#image-name", "mine.png")
+    until_address(page, "image=own-")
+    for kind, name in (("drop", "dropped.png"), ("paste", "pasted.png")):
+        content = base64.b64encode(png(seed=len(name))).decode()
+        page.evaluate(
+            """([kind, name, content]) => {
+              const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
+              const data = new DataTransfer();
+              data.items.add(new File([bytes], name, {type: "image/png"}));
+              const event = kind === "drop"
+                ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
+              document.body.dispatchEvent(event);
+            }""",
+            [kind, name, content],
+        )
+        shows(page, "#image-name", name)
+    (tmp_path / "text.png").write_text("no image")
+    seen.expected.append("422")  # type: ignore[attr-defined]
+    page.locator("#file").set_input_files(tmp_path / "text.png")
+    shows(page, "#notice", "'text.png' is not an image file that Pillow can read")
+
+
+def test_the_image_moves_under_the_network(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelector('.stage.filled img').naturalWidth === 12")
+    page.get_by_role("button", name="Move down").click()
+    page.get_by_role("button", name="Move right").click()
+    shows(page, "#shift", "1, 1")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50 - box["width"] * 2 / 12, box["y"] + 50, steps=3)
+    page.mouse.up()
+    shows(page, "#shift", "1, -1")
+    page.get_by_role("button", name="Put back").click()
+    shows(page, "#shift", "0, 0")
+
+
+def test_camera(seen: Watched) -> None:
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    projected(page)
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    until_address(page, "image=live-")
+    page.keyboard.press("Space")
+    until_address(page, "image=own-")
+    shows(page, "#freeze", "Go on")
+    page.keyboard.press("Space")
+    until_address(page, "image=live-")
+    page.locator("#camera").click()
+    until_address(page, "image=own-")
+    page.reload()
+    shows(page, "#image-name", "camera.jpg")
+
+
+def test_pins(seen: Watched) -> None:
+    page = seen.page
+    for channel in range(4):
+        page.locator(f"#maps button[data-channel='{channel}']").click()
+        shows(page, "#unit-title", f"3 channel {channel}")
+        page.get_by_role("button", name="Pin", exact=True).click()
+        until(page, f"document.querySelectorAll('.pin').length === {channel + 1}")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    shows(page, "#notice", "4 units are pinned already")
+    page.get_by_label("keep this image").first.check()
+    until_address(page, '"data-3"')
+    kept, followed = (page.locator(".pin").nth(n).locator(".said") for n in (0, 1))
+    before = kept.text_content(), followed.text_content()
+    page.locator("#strip button").nth(5).click()
+    until_address(page, "image=data-5")
+    until(page, f"document.querySelectorAll('.pin .said')[1].textContent !== {before[1]!r}")
+    assert kept.text_content() == before[0]
+    page.get_by_role("button", name="Remove 3 channel 0").click()
+    until(page, "document.querySelectorAll('.pin').length === 3")
+
+
+def test_copy_and_save(seen: Watched, tmp_path: Path) -> None:
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    projected(page)
+    page.get_by_role("button", name="Copy as Python").click()
+    shows(page, "#code", "projection = net.project(x, '3', channel=2)")
+    page.get_by_role("button", name="Close").last.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the result").click()
+    download.value.save_as(tmp_path / "a.safetensors")
+    assert Projection.load(tmp_path / "a.safetensors").units[0].channel == 2
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the picture").click()
+    assert download.value.suggested_filename == "deconvviz-3-2.png"
+
+
+def test_random_weights_and_the_whole_layer(seen: Watched) -> None:
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    projected(page)
+    page.get_by_label("random weights").check()
+    shows(page, ".banner", "Random weights")
+    until_address(page, "random=1")
+    page.get_by_role("button", name="Reconstruct from the whole layer").click()
+    shows(page, "#unit-title", "3, all activations at once")
+    until(page, "document.querySelector('.whole img').naturalWidth === 12")
+
+
+def test_nothing_is_inaccessible(seen: Watched) -> None:
+    """axe-core finds no violation of WCAG A and AA, with everything open."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    shows(page, "#badges", "Can you trust it?")
+    shows(page, "#strongest", "What fires it most")
+    page.keyboard.press("p")
+    page.locator("#stage").click()
+    shows(page, "#at", "Firing at")
+    for _ in ("light or dark", "the other one"):
+        found = axe.run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in found] == []
+        page.locator("#theme").click()
+
+
+def test_a_server_that_was_away(browser: Any) -> None:
+    images, watched = small_images(8), Watched(browser.new_context().new_page())
+    page = watched.page
+    with dv.explore(small_net(), images, token=TOKEN, open_browser=False) as explorer:
+        port = int(explorer.url.split(":")[2].partition("/")[0])
+        page.goto(f"{explorer.url}#layer=3&channel=2")
+        shows(page, "#unit-title", "3 channel 2")
+        page.locator("#file").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(seed=1)})
+        shows(page, "#image-name", "mine.png")
+    page.locator("#maps button[data-channel='1']").click()
+    shows(page, "#notice", "The explorer does not answer.")
+    with dv.explore(small_net(), images, token=TOKEN, port=port, open_browser=False):
+        until(page, "document.getElementById('notice').hidden")
+        shows(page, "#unit-title", "3 channel 1")
+        shows(page, "#image-name", "mine.png")  # it was given again
+    page.context.close()
