@@ -75,7 +75,7 @@ def test_what_is_known_of_a_unit(seen: Watched) -> None:
 
 def test_a_place_lists_the_units_that_fire_there(seen: Watched) -> None:
     page = seen.page
-    until(page, "document.querySelector('.stage.filled img').naturalWidth === 12")
+    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
     side = page.locator("#stage").bounding_box()["width"]
     page.locator("#stage").click(position={"x": side * 8.5 / 12, "y": side * 5.5 / 12})
     shows(page, "#at", "Firing at row 5, column 8")
@@ -141,7 +141,7 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
 
 def test_the_image_moves_under_the_network(seen: Watched) -> None:
     page = seen.page
-    until(page, "document.querySelector('.stage.filled img').naturalWidth === 12")
+    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
     page.get_by_role("button", name="Move down").click()
     page.get_by_role("button", name="Move right").click()
     shows(page, "#shift", "1, 1")
@@ -219,7 +219,7 @@ def test_random_weights_and_the_whole_layer(seen: Watched) -> None:
     until_address(page, "random=1")
     page.get_by_role("button", name="Reconstruct from the whole layer").click()
     shows(page, "#unit-title", "3, all activations at once")
-    until(page, "document.querySelector('.whole img').naturalWidth === 12")
+    until(page, "document.querySelector('.whole img')?.naturalWidth === 12")
 
 
 def test_nothing_is_inaccessible(seen: Watched) -> None:
