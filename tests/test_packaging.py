@@ -66,7 +66,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         sizes = {item.filename: item.file_size for item in archive.infolist()}
     own = {name.removeprefix("deconvviz/") for name in sizes if name.startswith("deconvviz/")}
     sources = {p.relative_to(ROOT / "deconvviz").as_posix() for p in (ROOT / "deconvviz").rglob("*.py")}
-    static = {f"web/atlas/{path.name}" for path in (ROOT / "deconvviz/web/atlas").iterdir()}
+    pages = ("atlas", "explorer", "shared")
+    static = {f"web/{page}/{path.name}" for page in pages for path in (ROOT / "deconvviz/web" / page).iterdir()}
     assert own == sources | static | DATA
     assert {name.split("/")[0] for name in sizes} == {"deconvviz", f"deconvviz-{deconvviz.__version__}.dist-info"}
     assert max(sizes.values()) < 2e6

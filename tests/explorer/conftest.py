@@ -24,10 +24,21 @@ def shown_explorer() -> Iterator[Any]:
         yield explorer
 
 
-@pytest.fixture(params=LAYOUTS)
+@pytest.fixture(params=["desktop", pytest.param("phone", marks=pytest.mark.slow)])
 def seen(request: pytest.FixtureRequest, browser: Any, shown_explorer: Any) -> Iterator[Watched]:
+    """A page on a desktop and on a phone."""
+    yield from opened(browser, shown_explorer, request.param)
+
+
+@pytest.fixture
+def phone(browser: Any, shown_explorer: Any) -> Iterator[Watched]:
+    """A page on a phone."""
+    yield from opened(browser, shown_explorer, "phone")
+
+
+def opened(browser: Any, shown_explorer: Any, layout: str) -> Iterator[Watched]:
     """A page that reports no errors and asks nobody but the explorer; errors that a test expects go into `expected`."""
-    context = browser.new_context(**LAYOUTS[request.param])
+    context = browser.new_context(**LAYOUTS[layout])
     context.set_default_timeout(20_000)
     watched = Watched(context.new_page())
     watched.expected = []  # type: ignore[attr-defined]

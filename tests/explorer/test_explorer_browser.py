@@ -222,10 +222,20 @@ def test_random_weights_and_the_whole_layer(seen: Watched) -> None:
     until(page, "document.querySelector('.whole img')?.naturalWidth === 12")
 
 
+def test_on_a_phone(phone: Watched) -> None:
+    """One column, in the dark, which no part makes wider; a map that is touched brings its unit into view."""
+    violations(phone.page)
+    phone.page.locator("#maps button[data-channel='2']").tap()
+    until(phone.page, "Math.abs(document.getElementById('unit-title').getBoundingClientRect().top) < 100")
+
+
 def test_nothing_is_inaccessible(seen: Watched) -> None:
-    """axe-core finds no violation of WCAG A and AA, with everything open."""
+    violations(seen.page)
+
+
+def violations(page: Any) -> None:
+    """axe-core finds no violation of WCAG A and AA, with everything open, in the light and in the dark."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
-    page = seen.page
     page.locator("#maps button[data-channel='2']").click()
     shows(page, "#badges", "Can you trust it?")
     shows(page, "#strongest", "What fires it most")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tests.helpers.invalid_inputs.exploring import EXPLORE
+
 
 class Command(NamedTuple):
     arguments: str
@@ -386,6 +388,7 @@ CASES = [
     *_mining(),
     *_judging(),
     *_experiments(),
+    *(Command(arguments, sentence) for arguments, sentence in EXPLORE.items()),
     Command("layers nets.py:Stops", "interrupted", 130),
 ]
 
