@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +74,9 @@ def normalisation_of_inputs(preprocess: Any, x: Tensor) -> Normalisation | None:
 
 def undone(x: Tensor, preprocess: Any) -> Tensor | None:
     """The images of inputs (N, C, ...), on the CPU, with the preprocess undone; None where it cannot be."""
+    mean = getattr(preprocess, "mean", None)
+    if isinstance(mean, Sequence) and (x.ndim < 4 or x.shape[-3] != len(mean)):
+        return None  # a signal, or whatever else the preprocess has not made
     if hasattr(preprocess, "inverse"):
         pixels: Tensor = preprocess.inverse(x)
         return pixels.detach().cpu()

@@ -92,7 +92,7 @@ def _evidence(args: argparse.Namespace) -> None:
     out = place(args, "evidence")
     outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(args)
-    x = batch(args.images, net.preprocess)
+    x = batch(args.images, net)
     layer, shown = args.layer or "output", bars()
     unit: dict[str, Any] = {"channel": args.channel, "position": "max" if args.position is None else args.position}
 

@@ -108,7 +108,7 @@ def _occlusion(args: argparse.Namespace) -> None:
     patch, stride = (size[0] if size and len(size) == 1 else size for size in (args.patch, args.stride))
     result = occlusion(
         net,
-        batch(args.images, net.preprocess),
+        batch(args.images, net),
         target=args.target,
         layer=args.layer,
         channel=args.channel,
@@ -160,7 +160,7 @@ def _invariance(args: argparse.Namespace) -> None:
 
     outputs = _outputs(args, "invariance")
     net, _ = loaded(args)
-    x = batch(args.images, net.preprocess)
+    x = batch(args.images, net)
     target = args.target[0] if args.target and len(args.target) == 1 else args.target
     options = {name: getattr(args, name) for name in ("layers", "transform", "values", "batch_size")}
     result = invariance(net, x, target=target, fill=_fill(args), progress=bars(), **options)
@@ -203,7 +203,7 @@ def _correspond(args: argparse.Namespace) -> None:
     size = args.part_size[0] if args.part_size and len(args.part_size) == 1 else args.part_size
     result = correspondence(
         net,
-        batch(names, net.preprocess),
+        batch(names, net),
         parts,
         layers=args.layers,
         size=size,

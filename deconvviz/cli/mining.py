@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
+from deconvviz.cli.pictures import rate_argument
 from deconvviz.cli.shared import (
     DATA_HELP,
     Command,
@@ -97,6 +98,7 @@ def _top_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale", choices=("each", "shared"), default="each", help="scale of the pictures (%(default)s)"
     )
     _top_argument(parser)
+    rate_argument(parser)
     out_argument(parser, "picture to write, PNG or PDF", "top-LAYER.png", "FILE")
     json_argument(parser)
 
@@ -196,7 +198,7 @@ def _top(args: argparse.Namespace) -> None:
         list_broken(top)
         channels = args.channel or _first_that_fire(top, args.layer, 9)
         projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
-        outputs.write_figure(projections.figure(scale=args.scale), out)
+        outputs.write_figure(projections.figure(scale=args.scale, rate=args.rate), out)
         report(args, projections, out)
 
 

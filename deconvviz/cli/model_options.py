@@ -34,7 +34,12 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
     parser.add_argument(
         "--pretrained", action="store_true", help="download the trained weights from torchvision or timm"
     )
-    parser.add_argument("--size", type=_whole_numbers, metavar="H [W]", help="height and width of the input in pixels")
+    parser.add_argument(
+        "--size",
+        type=_whole_numbers,
+        metavar="H [W]",
+        help="height and width of the input in pixels; length of a signal; depth, height and width of a volume",
+    )
     parser.add_argument(
         "--mean", type=_numbers, metavar="M [M ...]", help="mean of pixels in 0 to 1, of each channel or of all"
     )

@@ -54,7 +54,10 @@ def zeros_for(net: DeconvNet, shape: Sequence[int]) -> Tensor:
 def images_argument(parser: argparse.ArgumentParser) -> None:
     """Add the images that a command takes one by one."""
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or mnist:INDEX for bundled test images"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files, .npy files of an input, or mnist:INDEX for bundled test images",
     )
 
 
@@ -84,6 +87,11 @@ def print_each(args: argparse.Namespace, found: Iterable[tuple[str, Sequence[str
         say(args, "", {"images": facts})
 
 
+def rate_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--rate`` to a command that draws signals."""
+    parser.add_argument("--rate", type=float, metavar="HZ", help="samples per second of signals, for an axis of time")
+
+
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     images_argument(parser)
@@ -94,6 +102,7 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images instead of receptive fields")
+    rate_argument(parser)
     out_argument(parser, "picture to write, or a folder if there are several images", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
@@ -108,7 +117,7 @@ def _project(args: argparse.Namespace) -> None:
         channels = args.channel or _strongest(trace.activations[args.layer], 9)
         position = "max" if args.position is None else args.position
         projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
-        outputs.write_figure(projection.figure(crop=not args.whole), file)
+        outputs.write_figure(projection.figure(crop=not args.whole, rate=args.rate), file)
         return (name, *_described(projection, file))
 
     print_each(args, map(drawn, args.images, files))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
+    from deconvviz.net import DeconvNet
     from deconvviz.results import Tabular
 
 # ruff: noqa: PLC0415
@@ -111,13 +112,13 @@ def image_names(arguments: Sequence[str]) -> list[str]:
     ]
 
 
-def batch(arguments: Sequence[str], preprocess: Any) -> Any:
-    """The images that `image_names` lists, as one tensor (N, C, H, W)."""
+def batch(arguments: Sequence[str], net: DeconvNet) -> Any:
+    """The images that `image_names` lists, as one tensor (N, C, H, W), as the network gets it."""
     import torch
 
-    from deconvviz.images import to_input
+    from deconvviz.projection.model_call import prepared
 
-    parts = [to_input(image(name), preprocess) for name in image_names(arguments)]
+    parts = [prepared(image(name), net.model, net.preprocess).first for name in image_names(arguments)]
     if len({part.shape[1:] for part in parts}) > 1:
         raise InputError("the images are of different sizes or types; give only photographs or only bundled digits")
     return torch.cat(parts)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import zipfile
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deconvviz.data.arrays import Arrays
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
+
+T = TypeVar("T")
 
 IMAGE_ARRAYS = ("images", "image", "x", "x_test", "x_train", "data", "arr_0")
 LABEL_ARRAYS = ("labels", "label", "y", "y_test", "y_train", "targets", "arr_1")
@@ -25,17 +29,7 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
         DataError: If it cannot be read, holds Python objects, or too much, or no array of images.
     """
     shown = os.fspath(path)
-    if not os.path.isfile(path) or may_hang(path):
-        raise MissingFileError(f"there is no file {shown!r} of arrays")
-    try:
-        if shown.lower().endswith(".npy"):
-            arrays = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-        else:
-            arrays = _of_npz(shown)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{shown!r} cannot be read as arrays of NumPy: {error}") from error
+    arrays = {"images": load_array(path)} if shown.lower().endswith(".npy") else _read(path, _of_npz)
     images = next((arrays[name] for name in IMAGE_ARRAYS if name in arrays), None)
     if images is None and len(arrays) == 1:
         images = next(iter(arrays.values()))
@@ -46,6 +40,23 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
         )
     labels = next((arrays[name] for name in LABEL_ARRAYS if name in arrays), None)
     return Arrays(images, labels if labels is not None and labels.shape[:1] == images.shape[:1] else None)
+
+
+def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of an ``.npy`` file, which stays on the disk. Raises as `load_arrays`."""
+    return _read(path, lambda shown: np.load(shown, mmap_mode="r", allow_pickle=False))
+
+
+def _read(path: str | os.PathLike[str], reader: Callable[[str], T]) -> T:
+    shown = os.fspath(path)
+    if not os.path.isfile(path) or may_hang(path):
+        raise MissingFileError(f"there is no file {shown!r} of arrays")
+    try:
+        return reader(shown)
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise DataError(f"{shown!r} cannot be read as arrays of NumPy: {error}") from error
 
 
 def _of_npz(path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,35 @@ from torch.utils.data import Dataset
 
 from deconvviz.levels import PICTURE_CHANNELS, picture_in
 
+CHANNELS_LAST = "(N, H, W, C)"
+
+
+class ArrayLayoutWarning(UserWarning):
+    """An array was taken for pictures with their channels along the last axis."""
+
 
 class Arrays(Dataset[Any]):
     """Images (N, ...), and labels (N,) if there are any; at least one of the two is an array.
 
     Arrays of 8-bit numbers of the shape (N, H, W), (N, H, W, C) or (N, C, H, W), with 1, 3 or 4 channels, are pictures,
-    and come as PIL images, as files would. If both the second and the last axis could be channels, the last one is. All
-    other arrays come as they are.
+    and come as PIL images, as files would. If both the second and the last axis could be channels, the last one is; a
+    warning says that it was. All other arrays come as they are.
 
     Attributes:
         name: What the arrays were taken for.
 
     Example:
-        >>> pictures = Arrays(np.zeros((5, 8, 6, 3), np.uint8))
+        >>> pictures = Arrays(np.zeros((5, 3, 8, 6), np.uint8))
         >>> pictures[0].size, pictures.name
-        ((6, 8), 'array of 5 pictures (N, H, W, C)')
+        ((6, 8), 'array of 5 pictures (N, C, H, W)')
     """
 
     def __init__(self, images: Any, labels: Any = None) -> None:
         self.images, self.labels = images, labels
         self.layout = _layout_of_pictures(images)
+        if self.layout == CHANNELS_LAST:
+            message = f"the array of bytes of shape {images.shape} is taken for {len(images)} pictures {self.layout}"
+            warnings.warn(message, ArrayLayoutWarning, stacklevel=2)
         self.name = f"array of {len(images)} {f'pictures {self.layout}' if self.layout else 'inputs'}"
 
     def __len__(self) -> int:
@@ -50,7 +60,7 @@ def _layout_of_pictures(images: Any) -> str:
     if images.ndim != 4:
         return ""
     return (
-        "(N, H, W, C)"
+        CHANNELS_LAST
         if images.shape[3] in PICTURE_CHANNELS
         else "(N, C, H, W)"
         if images.shape[1] in PICTURE_CHANNELS

@@ -21,7 +21,7 @@ from torch import Tensor
 from deconvviz.arguments import FLAG, NUMBER, TEXT, checked_as, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, inches_of, shown_views, tile_figure, tile_image
-from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals
+from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals, refuse_rate
 from deconvviz.figures.tiles import columns_of, joined_columns, label, note
 from deconvviz.figures.views import View
 from deconvviz.results import Projection
@@ -67,6 +67,7 @@ def overlay_grid(
             (said, [(behind, one) for one in of_unit]) for said, of_unit in zip(labels, views, strict=True)
         ]
         return cells_figure(cells, columns=columns, rate=rate, title=f"{title}\n{_words(sigma)}", axes=axes)
+    refuse_rate(rate)
     said = " ".join(filter(None, (_words(sigma), note(views))))
     title = title or f"{origin} over the image"
     tiles = _tiles(views, alpha, sigma)

@@ -23,7 +23,7 @@ from torch import Tensor
 from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instance, list_of, optional, takes, whole_from
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
-from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs
+from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate
 from deconvviz.figures.tiles import label, note, picture, signed_picture, unit_tiles, unit_views
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
@@ -80,6 +80,7 @@ def projection_grid(
         cells = [(said, pairs(of_unit, end)) for said, of_unit in zip(labels, views, strict=True)]
         title = title or f"{where.layer}, {where.style['name']}: signal and projection"
         return cells_figure(cells, columns=columns, rate=rate, title=title, axes=axes)
+    refuse_rate(rate)
     tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
     title = title or f"{where.layer}, {where.style['name']}: image and projection"
     return tile_figure(tiles, columns, title, labels, said=note(views), least=inches_of(tiles), axes=axes)
@@ -140,6 +141,7 @@ def reconstruction_strip(
         ]
         title = title or f"signal, and reconstructions from {', '.join(names)}"
         return cells_figure(cells, columns=None, rate=rate, title=title, axes=axes)
+    refuse_rate(rate)
     inputs = [one for of_sample in views[0] for one in of_sample]
     columns = [("input", [picture(one) for one in inputs])]
     for name, of_layer in zip(names, views, strict=True):

@@ -35,6 +35,12 @@ def checked_rate(rate: float | None) -> float | None:
     return hertz
 
 
+def refuse_rate(rate: float | None) -> None:
+    """Raise InputError for a rate where there are no signals."""
+    if rate is not None:
+        raise InputError("a rate is for signals, and no input is one; leave it out")
+
+
 def has_signals(views: Sequence[Sequence[View]]) -> bool:
     """Whether any input of any unit is a signal."""
     return any(one.is_signal for of_unit in views for one in of_unit)

@@ -21,7 +21,7 @@ from deconvviz.arguments import TEXT, list_of, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
-from deconvviz.figures.signals import Cell, cells_figure, common_scale, has_signals, pairs
+from deconvviz.figures.signals import Cell, cells_figure, common_scale, has_signals, pairs, refuse_rate
 from deconvviz.figures.tiles import label, note, same_size, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
@@ -81,6 +81,7 @@ def top_grid(
         cells = _cells(shown, views, scale, columns or 3)
         title = title or f"{_words(projections[0], scale)}, below each signal"
         return cells_figure(cells, columns=columns or 3, rate=rate, title=title, axes=axes)
+    refuse_rate(rate)
     blocks = _blocks(views, scale, sharp=True)
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.data.steadiness import changed, changes
 from deconvviz.errors import DataError, InputError
 from deconvviz.net import DeconvNet
-from deconvviz.recording.placement import Placement
+from deconvviz.recording.placement import Placement, required_arguments
+from deconvviz.recording.tape import tensors_in
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 
@@ -28,7 +29,7 @@ class DatasetPictures:
         self._net, self._data = net, data
         self._classes = list(classes) or classes_of(data)
         self.placement = Placement.of(net.model)
-        self._first: tuple[int, tuple[int, ...]] | None = None  # number and shape of the first image
+        self._first: tuple[int, tuple[Any, ...]] | None = None  # number and shape of the first image
 
     def load(self, number: int) -> tuple[Tensor, str]:
         """An image as the network's input, (C, H, W), and its label, "" if there is none.
@@ -38,18 +39,31 @@ class DatasetPictures:
             InputError: If it has another size than the first image that was loaded.
         """
         image, label = self.load_alone(number)
-        shape = tuple(image.shape)
+        self._check_size(number, tuple(image.shape))
+        return image, label
+
+    def inputs(self, number: int) -> tuple[Any, str]:
+        """As `load`, with all inputs of the network in a tuple if it takes several."""
+        inputs, label = self._loaded(number, required_arguments(self._net.model))
+        shapes = [tuple(part.shape) for part in tensors_in(inputs)]
+        self._check_size(number, tuple(shapes) if len(shapes) > 1 else shapes[0])
+        return inputs, label
+
+    def _check_size(self, number: int, shape: tuple[Any, ...]) -> None:
         self._first = self._first or (number, shape)
         if shape != self._first[1]:
             raise InputError(
                 f"images {self._first[0]} and {number} have shapes {self._first[1]} and {shape}, but the pictures "
                 f"need one size; give the network a preprocess that makes them alike and scan again"
             )
-        return image, label
 
     def load_alone(self, number: int) -> tuple[Tensor, str]:
         """As `load`, for an image that may have another size than the others."""
-        preprocess = self.placement.preprocess(self._net.preprocess)
+        image, label = self._loaded(number)
+        return cast(Tensor, image), label
+
+    def _loaded(self, number: int, arguments: tuple[str, ...] = ()) -> tuple[Any, str]:
+        preprocess = self.placement.preprocess(self._net.preprocess, arguments)
         item = numbered(number, lambda: self._data[number], preprocess)
         if isinstance(item.error, InputError):
             raise item.error
@@ -59,7 +73,7 @@ class DatasetPictures:
 
     def check_steady(self, number: int) -> None:
         """Raise InputError if an image is another one each time it is read."""
-        if changes(lambda: self.load(number)[0]):
+        if changes(lambda: tensors_in(self.inputs(number)[0])[0]):
             raise changed(self.name(number))
 
     @property

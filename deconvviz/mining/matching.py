@@ -16,14 +16,17 @@ from deconvviz.recording.rounding import share_of
 from deconvviz.results import ChannelStatistics, TopActivations
 
 
-def check_scan(net: DeconvNet, data: Any, top: TopActivations) -> None:
-    """Raise InputError unless these can be the results of a scan of this network over this dataset."""
+def check_scan(net: DeconvNet, data: Any, top: TopActivations, *, several_inputs: bool = False) -> None:
+    """Raise InputError unless these can be the results of a scan of this network over this dataset.
+
+    several_inputs: whether the caller can show those of a network of several inputs.
+    """
     if not is_indexed(data):
         raise InputError(
             f"the strongest units are shown from a dataset with a length and items by number, not a "
             f"{type(data).__name__}"
         )
-    if len(taken := required_arguments(net.model)) > 1:
+    if not several_inputs and len(taken := required_arguments(net.model)) > 1:
         raise InputError(
             f"the strongest units are shown for networks of one input, and this one takes {', '.join(taken)}; project "
             f"the units that the scan found with `project_units`"

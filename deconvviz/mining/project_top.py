@@ -74,7 +74,7 @@ def project_top(
     """
     check_counts(batch_size=batch_size)
     data = as_dataset(dataset)
-    check_scan(net, data, top)
+    check_scan(net, data, top, several_inputs=True)
     name = _layer(net, top, layer)
     check_scanned(top, [name])
     pictures = DatasetPictures(net, data)
@@ -83,9 +83,9 @@ def project_top(
     projected: dict[tuple[int, int], tuple[Projection, str]] = {}  # by channel and rank, with the image's label
     for members in progress_bar(batches, unit="batch", desc="projections", shown=progress):
         numbers = list(dict.fromkeys(unit.image for unit in members))
-        loaded = [pictures.load(number) for number in numbers]
+        loaded = [pictures.inputs(number) for number in numbers]
         places = [(numbers.index(unit.image), unit.channel, unit.position) for unit in members]
-        projection = net.project_units(torch.stack([image for image, _ in loaded]), name, places).cpu()
+        projection = net.project_units(_stacked([inputs for inputs, _ in loaded]), name, places).cpu()
         recomputed = [(u.image, u.channel, u.rank, p.activation) for u, p in _pairs(members, projection)]
         check_recomputed(top, name, pictures.dtype, recomputed, pictures.check_steady)
         for row, unit in enumerate(members):
@@ -105,6 +105,13 @@ def project_top(
             for number, listed in of_channels
         ),
     )
+
+
+def _stacked(inputs: Sequence[Any]) -> Any:
+    """A batch of inputs, or a tuple of batches if the network takes several."""
+    if isinstance(inputs[0], tuple):
+        return tuple(map(torch.stack, zip(*inputs, strict=True)))
+    return torch.stack(list(inputs))
 
 
 def _batches(units: Mapping[int, Sequence[_Listed]], size: int) -> list[list[_Listed]]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from deconvviz.errors import InputError
 from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from deconvviz.levels import without_preprocess
 from deconvviz.normalisation import as_preprocess
+from deconvviz.results.words import counted
+
+USUAL_SIDES = {1: 1000, 3: 32}  # of signals and of volumes, where nothing tells
 
 # The presets of torchvision that make an input of one image.
 PRESETS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
@@ -22,7 +28,8 @@ class InputWishes:
     """What the caller asks of the input; None leaves the choice to the model.
 
     Attributes:
-        size: Height and width, or one number for both.
+        size: Height and width, or one number for both. Of a model of signals their length, of one of volumes depth,
+            height and width.
         mean: Mean of each channel, or one number for all.
         std: Standard deviation of each channel, or one number for all.
         channels: Number of channels.
@@ -37,7 +44,7 @@ class InputWishes:
 
     def __post_init__(self) -> None:
         sides = [self.size] if isinstance(self.size, int) else list(self.size or ())
-        if self.size is not None and (len(sides) not in (1, 2) or not all(_is_whole(side) for side in sides)):
+        if self.size is not None and (len(sides) not in (1, 2, 3) or not all(_is_whole(side) for side in sides)):
             shown = sides[0] if len(sides) == 1 else self.size
             raise InputError(f"the size of the input is a whole number from 1, not {shown!r}")
         if (self.mean is None) != (self.std is None):
@@ -84,7 +91,11 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
 
     Raises InputError if the wishes contradict one another, or change only a part of what the model brings.
     """
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    first = next((module for module in model.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
+    if isinstance(first, (nn.Conv1d, nn.Conv3d)):
+        return _of_arrays(first, wishes, brought)
+    if isinstance(wishes.size, Sequence) and len(wishes.size) > 2:
+        raise InputError(f"the size of a picture is its height and width, not {tuple(wishes.size)}")
     channels = wishes.channels or (first.in_channels if first else max(3, len(wishes.mean or ())))
     own: Any = wishes.preprocess or (None if wishes.mean else brought or _of_timm(model))
     height, width = wishes.sides(_side_of(own) or _usual_side(model))
@@ -115,6 +126,23 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
         f"If it was trained otherwise, say so with --size, --mean and --std, or --preprocess"
     )
     return ModelInput(Preprocess(_size(height, width), mean, std), shape, assumed)
+
+
+def _of_arrays(first: nn.Conv1d | nn.Conv3d, wishes: InputWishes, brought: Callable[[Any], Any] | None) -> ModelInput:
+    """The input of a model of signals or volumes, which are given as arrays."""
+    rank = len(first.kernel_size)
+    sides = [wishes.size] if isinstance(wishes.size, int) else list(wishes.size or [USUAL_SIDES[rank]])
+    if len(sides) not in (1, rank):
+        raise InputError(f"the size of the input is {counted(rank, 'number')}, or one for all, not {tuple(sides)}")
+    shape = (wishes.channels or first.in_channels, *(sides * rank)[:rank])
+    kind = "signals (N, C, L)" if rank == 1 else "volumes (N, C, D, H, W)"
+    return ModelInput(wishes.preprocess or brought or partial(_array_alone, kind), tuple(shape))
+
+
+def _array_alone(kind: str, given: Any) -> Any:
+    if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+        return without_preprocess(given)
+    raise InputError(f"the model takes {kind}, not pictures; give them as floating-point numbers in an .npy file")
 
 
 def preset_of(name: str, pretrained: bool) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.images import to_input
 from deconvviz.normalisation import made_of
+from deconvviz.projection.array_inputs import of_file
 from deconvviz.projection.finite_checks import FiniteChecks, is_finite
 from deconvviz.projection.half_precision import wide
 from deconvviz.recording.placement import Placement
@@ -63,8 +64,8 @@ class Call:
 def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True) -> Call:
     """A call of a model from what a user gives, placed as `Placement` says.
 
-    inputs: a tensor (N, C, ...), an image, a path, or a list of images or paths; a tuple of arguments; or a mapping
-        of keyword arguments.
+    inputs: a tensor (N, C, ...), an image, a path, or a list of images or paths; a path of an .npy file; a tuple of
+        arguments; or a mapping of keyword arguments.
     finite: whether to look at every number now; otherwise the caller does, of what is read.
 
     Raises InputError where a tensor is empty, not finite, or of a type or shape that no network takes.
@@ -77,7 +78,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
     elif isinstance(inputs, Mapping):
         call = Call((), dict(inputs))
     else:
-        x = to_input(inputs, preprocess and placement.preprocess(preprocess))
+        x = to_input(of_file(inputs, model), preprocess and placement.preprocess(preprocess))
         typed = x if x is inputs else placement.typed(x)
         made_of(typed, x)
         call = Call((typed,), {})
@@ -154,6 +155,7 @@ def _check_single(x: Tensor) -> None:
 # What to say when a model does not take its input
 
 CONVOLUTION_AXES = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
+LAST = "end the preprocess with .movedim(-1, 0)"
 AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
 
 
@@ -202,7 +204,9 @@ def misfit(model: nn.Module, x: Tensor, error: Exception) -> str:
         if rank := CONVOLUTION_AXES.get(type(module).__name__):
             wanted = f"(N, {AXES[rank].replace('C', str(module.in_channels))})"
             if x.ndim != rank + 2 or shape[1] != module.in_channels:
-                return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}"
+                last = x.ndim == rank + 2 and shape[-1] == module.in_channels
+                cure = f"; its channels seem to be last, so give x.movedim(-1, 1), or {LAST}" if last else ""
+                return f"the input has shape {shape}; the first convolution, {name!r}, takes {wanted}{cure}"
             break
         if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
             return f"the input has shape {shape}; the first linear layer, {name!r}, takes (N, {module.in_features})"

@@ -30,6 +30,8 @@ from deconvviz.images import Preprocess
 COUNT = 13
 PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 6, 3), dtype=np.uint8)
 
+pytestmark = pytest.mark.filterwarnings("ignore::deconvviz.data.arrays.ArrayLayoutWarning")
+
 
 def strongest(model, x):
     """The strongest value of each channel of the first layer, and its image, from one plain call of the model."""

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from PIL import Image
 
 import deconvviz as dv
 from deconvviz import figures
+from deconvviz.data.arrays import ArrayLayoutWarning
 from deconvviz.errors import InputError
 from deconvviz.images import as_rgb, display_scale, signed_as_rgb
 from deconvviz.results import Projection
@@ -210,3 +212,46 @@ def test_a_projection_without_units():
     p = dv.DeconvNet(OfPictures()).project(torch.rand(1, 3, 9, 9), "second", channel=0)[:0]
     with pytest.raises(InputError, match=r"^the projection has no units to show$"):
         p.figure()
+
+
+@pytest.mark.parametrize("form", ["tuples", "mappings"])
+def test_the_strongest_pairs_of_a_dataset(form):
+    torch.manual_seed(4)
+    model, left, right, ages = OfPairs(), torch.rand(6, 3, 16, 16), torch.rand(6, 3, 16, 16), torch.rand(6)
+    items = [(left[n], right[n], float(ages[n])) for n in range(6)]
+    if form == "mappings":
+        items = [dict(zip(("left", "right", "age"), item, strict=True)) for item in items]
+    net = dv.DeconvNet(model)
+    top = dv.scan(net, items, layers=["both"], k=2, progress=False)
+    found = dv.project_top(net, items, top, channel=CHANNEL, progress=False)
+    strongest = model(left, right, ages)[:, CHANNEL].amax((1, 2)).topk(2)
+    assert found[0].images == tuple(strongest.indices.tolist())
+    shown = found[0].projection
+    assert torch.equal(shown.other_images["[1]"], right[strongest.indices])
+    assert [unit.activation for unit in shown.units] == pytest.approx(strongest.values.tolist(), abs=1e-5)
+    assert figures.top_image([shown], enlarge=1).width > 2 * 2 * (3 + 7)
+
+
+def test_images_that_are_stretched_are_said_to_be():
+    """Of a network without preprocess it is not known how its inputs were normalised."""
+    model, x = OfPictures(), torch.randn(1, 3, 12, 12)
+    preprocess = dv.images.Preprocess(12)
+    for net, said in (
+        (dv.DeconvNet(model), True),
+        (dv.DeconvNet(model, preprocess=preprocess), False),
+        (dv.DeconvNet(model, preprocess=lambda image: preprocess(image)), False),
+    ):
+        p = net.project(x, "second", channel=[0])
+        for figure in (p.figure(), p.overlay(), figures.top_grid([p]), net.reconstruct(x, "second").figure()):
+            texts = [text.get_text().replace("\n", " ") for text in figure.findobj(Text)]
+            assert any("Images are stretched from their lowest number" in text for text in texts) is said
+        if not said:
+            assert torch.allclose(p.images, preprocess.inverse(x), atol=0.006)
+
+
+def test_bytes_with_their_channels_last_are_said_to_be_taken_so():
+    pictures = np.zeros((5, 8, 6, 3), np.uint8)
+    net = dv.DeconvNet(OfPictures(), preprocess=dv.images.Preprocess(None))
+    said = r"^the array of bytes of shape \(5, 8, 6, 3\) is taken for 5 pictures \(N, H, W, C\)$"
+    with pytest.warns(ArrayLayoutWarning, match=said):
+        dv.scan(net, pictures, layers=["second"], progress=False)

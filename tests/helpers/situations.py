@@ -42,6 +42,7 @@ _STREAMS = "data/test_hugging_face_and_videos.py::"
 _LEVELS = "images/test_all_levels.py::"
 _SEVERAL = "mining/test_several_inputs.py::"
 _SEEN = "figures/test_other_inputs.py::"
+_ARRAYS_GIVEN = "cli/test_arrays_given.py::"
 
 SITUATIONS = [
     Situation(
@@ -181,13 +182,13 @@ SITUATIONS = [
         "signals, such as an ECG or audio",
         "lines of the signal and of its projection on one axis of time, as autograd has them",
         _SEEN + "test_lines_of_a_signal_and_its_projection_are_on_one_axis_of_time",
-        "",
+        _ARRAYS_GIVEN + "test_units_of_an_array",
     ),
     Situation(
         "volumes, such as of computed tomography",
         "three slices through the strongest place, as autograd has them",
         _SEEN + "test_three_slices_through_the_strongest_place",
-        "",
+        _ARRAYS_GIVEN + "test_units_of_an_array",
     ),
     Situation(
         "pictures with the channels last, (N, H, W, C)",
@@ -206,6 +207,30 @@ SITUATIONS = [
         "each picture with its own window, which is where autograd's gradient is not zero",
         _SEEN + "test_each_of_several_inputs_has_its_own_window",
         "",
+    ),
+    Situation(
+        "a dataset of signals",
+        "the strongest of each channel, as plain calls have them, drawn as lines",
+        _SEEN + "test_the_strongest_of_a_dataset_are_drawn",
+        _ARRAYS_GIVEN + "test_a_data_set_of_signals",
+    ),
+    Situation(
+        "a dataset of pairs of pictures",
+        "the strongest of each channel with both pictures",
+        _SEEN + "test_the_strongest_pairs_of_a_dataset",
+        "",
+    ),
+    Situation(
+        "tensors whose normalisation is known, or not",
+        "pictures show the image before it was normalised, or the caption says that it is stretched",
+        _SEEN + "test_images_that_are_stretched_are_said_to_be",
+        "",
+    ),
+    Situation(
+        "evidence, experiments and the atlas for signals",
+        "they work, or say in a sentence that they are for pictures",
+        "",
+        _ARRAYS_GIVEN + "test_what_is_for_pictures_says_so",
     ),
     Situation(
         "a heat map over the image",

@@ -20,6 +20,7 @@ from tests.helpers.invalid_inputs import calls as bad_calls
 from tests.helpers.invalid_inputs import checkpoints as bad_checkpoints
 from tests.helpers.invalid_inputs import commands as bad_commands
 from tests.helpers.invalid_inputs import datasets as bad_data
+from tests.helpers.invalid_inputs import figures as bad_figures
 from tests.helpers.invalid_inputs import files as bad_files
 from tests.helpers.invalid_inputs import images as bad_images
 from tests.helpers.invalid_inputs import models as bad_models
@@ -33,7 +34,7 @@ CASES: list[Case] = [
     case
     for table in (
         *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
-        *(bad_checkpoints, bad_reading),
+        *(bad_checkpoints, bad_reading, bad_figures),
     )
     for case in table.CASES
 ]

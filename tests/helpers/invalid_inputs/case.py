@@ -142,6 +142,9 @@ FACTORIES = """
         def forward(self, x):
             return None
 
+    def signals():
+        return nn.Conv1d(1, 2, 3)
+
     def odd_names():
         torch.manual_seed(0)
         model = nn.Sequential()
@@ -179,5 +182,6 @@ def workshop(folder: Path) -> None:
     (folder / "images" / "cats" / "bad.png").write_text("no image")
     picture().save(folder / "photo.png")
     (folder / "text.txt").write_text("some text")
+    np.save(folder / "whole.npy", np.arange(20, dtype=np.int16))
     (folder / "zero.safetensors").touch()
     (folder / "found.safetensors").write_bytes(_scanned())

@@ -109,6 +109,16 @@ def _pictures() -> list[Command]:
         f"project mnist mnist:{'9' * 5000} --layer conv1": "the bundled test images are mnist:0 to mnist:9999, not '…'",
         "project mnist mnist:-1 --layer conv1": "there is no image file 'mnist:-1'",
         "project mnist no.png --layer conv1": "there is no image file 'no.png'",
+        "project nets.py:signals no.npy --layer output": "there is no file 'no.npy' of arrays",
+        "project nets.py:signals whole.npy --layer output": (
+            "'whole.npy' holds int16; save floating-point numbers, scaled as the model expects, or pictures of 8 bits"
+        ),
+        "project nets.py:signals photo.png --layer output": (
+            "the model takes signals (N, C, L), not pictures; give them as floating-point numbers in an .npy file"
+        ),
+        "layers nets.py:signals --size 20 30": "the size of the input is 1 number, or one for all, not (20, 30)",
+        f"layers {TINY} --size 8 8 8": "the size of a picture is its height and width, not (8, 8, 8)",
+        f"{digit} --rate 100": "a rate is for signals, and no input is one; leave it out",
         f"project mnist {'x' * 5000} --layer conv1 --out a.png": f"there is no image file '{'x' * 5000}'",
         "project mnist images --layer conv1": "'images' is a folder, not an image file",
         "project mnist text.txt --layer conv1": "'text.txt' is not an image file that Pillow can read",
