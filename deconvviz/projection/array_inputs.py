@@ -11,7 +11,7 @@ from torch import nn
 from deconvviz.data.array_files import load_array
 from deconvviz.errors import InputError
 
-CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}  # spatial axes
+SPATIAL_AXES = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}  # spatial axes
 
 
 def of_file(given: Any, model: nn.Module) -> Any:
@@ -44,7 +44,7 @@ def of_file(given: Any, model: nn.Module) -> Any:
 def axes_of_input(model: nn.Module) -> tuple[int, int | None]:
     """How many axes the first convolution or linear layer takes, and how many channels; 0 and None without one."""
     for module in model.modules():
-        for kind, axes in CONVOLUTIONS.items():
+        for kind, axes in SPATIAL_AXES.items():
             if isinstance(module, kind):
                 return axes + 2, module.in_channels
         if isinstance(module, nn.Linear):
