@@ -224,7 +224,7 @@ def test_the_strongest_pairs_of_a_dataset(form):
     net = dv.DeconvNet(model)
     top = dv.scan(net, items, layers=["both"], k=2, progress=False)
     found = dv.project_top(net, items, top, channel=CHANNEL, progress=False)
-    strongest = model(left, right, ages)[:, CHANNEL].amax((1, 2)).topk(2)
+    strongest = model(left, right, torch.zeros(6))[:, CHANNEL].amax((1, 2)).topk(2)  # before the number is added
     assert found[0].images == tuple(strongest.indices.tolist())
     shown = found[0].projection
     assert torch.equal(shown.other_images["[1]"], right[strongest.indices])
