@@ -40,6 +40,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from deconvviz.arguments import FUNCTION, NUMBER, TENSOR, described, known, takes
 from deconvviz.errors import RuleError
@@ -139,7 +140,7 @@ def check(
         with Restored(torch.no_grad()):
             linear = activations - function(torch.zeros_like(inputs))
         left, right = (linear * signal).sum(), (inputs * arrived).sum()
-        error = float((left - right).abs() / (linear.norm() * signal.norm()))
+        error = float((left - right).abs() / (vector_norm(linear) * vector_norm(signal)))
     else:
         expected = against(inputs, signal) if callable(against) else _autograd(function, inputs, signal)
         error = _relative(arrived, expected)
@@ -203,7 +204,8 @@ def _batch_error(tape: Tape, style: Style, layer: Value, signal: Tensor) -> floa
 def _relative(arrived: Tensor, expected: Tensor) -> float:
     if arrived.shape != expected.shape:
         raise RuleError(f"a signal of shape {tuple(arrived.shape)} arrived at x, not of {tuple(expected.shape)}")
-    return float((arrived - expected).norm() / expected.norm()) if expected.norm() else float(arrived.norm())
+    size = vector_norm(expected)
+    return float(vector_norm(arrived - expected) / (size if size else 1))
 
 
 def _load_entry_points() -> None:

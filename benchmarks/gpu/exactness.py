@@ -23,9 +23,10 @@ def exactness(run: Run) -> list[Row]:
     columns = ("network", "float64: whole maps", "crops", "reconstruction", "float32: median", "units that differ")
     timing.heading("The card beside the CPU: relative differences", columns)
     worst = 0.0
+    side = run.count(SIDE, 32)
     for name in NETWORKS[: run.count(len(NETWORKS), 1)]:
         model = build(name)
-        x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+        x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
         layers = _some_layers(model, x)
         double = _differences(run, model, x, layers, torch.float64)
         single = _differences(run, model, x, layers, torch.float32)["crops"]

@@ -67,7 +67,7 @@ class Run:
     @property
     def side(self) -> int:
         """Of the images."""
-        return 64 if self.smoke else 224
+        return 32 if self.smoke else 224
 
     def count(self, full: int, small: int = 4) -> int:
         """How many units or images: `full`, or `small` in a smoke test."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from deconvviz.captum.explained_unit import ExplainedUnit
 
@@ -50,4 +51,4 @@ def remark_on(unit: ExplainedUnit, name: str) -> str:
 
 def _difference(a: Tensor, b: Tensor) -> float:
     """||a - b|| / ||b||."""
-    return float((a - b).norm() / b.norm().clamp(min=torch.finfo(b.dtype).tiny))
+    return float(vector_norm(a - b) / vector_norm(b).clamp(min=torch.finfo(b.dtype).tiny))

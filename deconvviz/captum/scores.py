@@ -14,7 +14,7 @@ from deconvviz.captum.methods import aimed
 from deconvviz.evidence.curves import Curves, steps_of
 from deconvviz.evidence.methods import BASELINES, RANKINGS, Judged, ranked_by, rankings
 from deconvviz.io.restoring import Restored
-from deconvviz.recording.random_state import forked
+from deconvviz.recording.random_state import forked, seed
 
 SEED = 0
 NOISE = 0.1  # standard deviation of infidelity's noise and radius of sensitivity's, in standard deviations of the input
@@ -38,7 +38,7 @@ class UnitScores:
         """
         image = self.unit.image
         with Restored(forked([image.device])):
-            torch.manual_seed(SEED)
+            seed(image.device, SEED)
             return float(SCORES[score](self, name))
 
     def infidelity(self, name: str) -> Tensor:

@@ -54,7 +54,9 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
     )
     parser.add_argument("--dtype", choices=DTYPES, help="type in which the model computes (as it is)")
     parser.add_argument(
-        "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun, cuda is each rank's own GPU (%(default)s)"
+        "--device",
+        default="cpu",
+        help="cpu, cuda, cuda:N, xpu, xpu:N or mps; under torchrun, cuda is each rank's own GPU (%(default)s)",
     )
     if style:
         parser.add_argument("--style", default="deconvnet", help="deconvnet, guided or gradient (%(default)s)")
@@ -80,7 +82,7 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
     for text in (loaded.remark, loaded.assumed if takes_images else ""):
         if text:
             remark(f"note: {text}")
-    model = loaded.model.to(device, getattr(torch, args.dtype) if args.dtype else None)
+    model = _on_the_device(loaded.model, device, args.dtype)
     return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=loaded.preprocess), loaded.shape
 
 
@@ -88,14 +90,30 @@ def _device(name: str) -> str:
     """The device of this process. Raises InputError if there is none of this name."""
     import torch
 
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise InputError(f"--device is cpu, cuda or cuda:N, not {name!r}")
-    device = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
-    if device != "cpu" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: torch finds no CUDA device on this machine")
-    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: the last CUDA device is cuda:{torch.cuda.device_count() - 1}")
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
+        raise InputError(f"--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not {name!r}")
+    kind = name.partition(":")[0]
+    if kind == "cpu":
+        return name
+    module = torch.get_device_module(kind)
+    if not module.is_available():
+        raise InputError(f"--device {name}: torch finds no device of this kind on this machine; --device cpu would do")
+    device = f"{kind}:{os.environ['LOCAL_RANK']}" if name in ("cuda", "xpu") and "LOCAL_RANK" in os.environ else name
+    if ":" in device and int(device.partition(":")[2]) >= module.device_count():
+        raise InputError(f"--device {name}: the last device of this kind is {kind}:{module.device_count() - 1}")
     return device
+
+
+def _on_the_device(model: Any, device: str, dtype: str | None) -> Any:
+    """A model moved to a device, and to a type if one is given. Raises InputError for a type that MPS does not have."""
+    import torch
+
+    try:
+        return model.to(device, getattr(torch, dtype) if dtype else None)
+    except TypeError as error:
+        if device != "mps":
+            raise
+        raise InputError("--device mps computes in no float64; give --dtype float32 with it") from error
 
 
 def with_joined_numbers(arguments: Sequence[str]) -> list[str]:

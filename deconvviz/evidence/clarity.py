@@ -98,7 +98,7 @@ def _correlation(pixels: Tensor, images: Tensor) -> Tensor:
 
 def _centred(values: Tensor) -> Tensor:
     """Each sample's values without their mean, the largest of them 1; zero where they differ by rounding alone."""
-    flat = values.flatten(1).double().cpu()
+    flat = values.flatten(1).cpu().double()
     centred = flat - flat.mean(1, keepdim=True)
     centred[centred.abs().amax(1) <= 1e-6 * flat.abs().amax(1)] = 0
     return centred / centred.abs().amax(1, keepdim=True)  # so that squares of small numbers do not vanish

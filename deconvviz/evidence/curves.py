@@ -169,7 +169,7 @@ def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelP
         maps = trace.activations[layer]
         units = [(channel, *position) for channel, position in places[start : start + batch_size]]
         flat = torch.tensor([_flat(unit, maps.shape[1:]) for unit in units], device=maps.device)
-        parts.append(maps.flatten(1).gather(1, flat[:, None])[:, 0].double().cpu())
+        parts.append(maps.flatten(1).gather(1, flat[:, None])[:, 0].cpu().double())
     return torch.cat(parts)
 
 

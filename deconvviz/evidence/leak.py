@@ -108,7 +108,7 @@ def _relative(pictures: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     """||a - b|| / ||a|| of each image; NaN for a blank picture."""
     shares = []
     for picture, other in zip(pictures, others, strict=True):
-        a, b = picture.detach().double().cpu(), other.detach().double().cpu()
+        a, b = picture.detach().cpu().double(), other.detach().cpu().double()
         shares.append((a - b).norm() / a.norm())
     return torch.stack(shares)
 

@@ -61,7 +61,7 @@ def edge_detector(model: nn.Module, x: Tensor, layer: str, places: Sequence[Chan
 
 def brightness(model: nn.Module, x: Tensor, layer: str, places: Sequence[ChannelPosition]) -> Tensor:
     """The image itself: the mean over its channels, above that of its darkest pixel."""
-    grey = x.detach().double().cpu().mean(1, keepdim=True)
+    grey = x.detach().cpu().double().mean(1, keepdim=True)
     return grey - grey.flatten(1).amin(1).view(-1, 1, 1, 1)
 
 
@@ -207,7 +207,7 @@ def rankings(picture: Tensor, image: Tensor) -> dict[str, Tensor]:
         >>> {name: heat.tolist() for name, heat in ranked.items()}
         {'absolute': [[3.0, 1.0, 2.0]], 'signed': [[-3.0, 1.0, 2.0]], 'times image': [[3.0, 2.0, 0.0]]}
     """
-    shown, seen = picture.detach().double().cpu(), image.detach().double().cpu()
+    shown, seen = picture.detach().cpu().double(), image.detach().cpu().double()
     seen = seen if len(shown) == len(seen) else seen.mean(0, keepdim=True)  # a map without colours
     return dict(zip(RANKINGS, (shown.abs().sum(0), shown.sum(0), (shown * seen).sum(0)), strict=True))
 

@@ -37,7 +37,7 @@ def library(name: str) -> Any:
 
 def heatmap(pixels: Tensor) -> Tensor:
     """Heatmaps (N, H, W) in [0, 1] of attributions (N, C, H, W): absolute sums over channels, over their maximum."""
-    strength = pixels.detach().double().cpu().abs().sum(1)
+    strength = pixels.detach().cpu().double().abs().sum(1)
     largest = strength.flatten(1).amax(1).view(-1, *[1] * (strength.ndim - 1))
     return strength / largest.clamp(min=torch.finfo(torch.float64).tiny)
 
@@ -60,7 +60,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def _unit_length(picture: Tensor) -> Tensor:
     """A picture's numbers, of length one in float64; zeros stay zeros."""
-    flat = picture.detach().double().cpu().flatten()
+    flat = picture.detach().cpu().double().flatten()
     flat = flat / flat.abs().max().clamp(min=torch.finfo(flat.dtype).tiny) if flat.numel() else flat
     return torch.nn.functional.normalize(flat, dim=0)
 
@@ -103,7 +103,7 @@ def overlap(a: Tensor, b: Tensor, share: float = 0.1) -> float:
 def edges(images: Tensor) -> Tensor:
     """The edge-detector baseline: Sobel magnitude of the mean over channels, (N, 1, H, W)."""
     sobel = library("skimage.filters").sobel
-    grey = images.detach().double().cpu().mean(1).numpy()
+    grey = images.detach().cpu().double().mean(1).numpy()
     return torch.from_numpy(np.stack([sobel(image) for image in grey]))[:, None]
 
 

@@ -161,7 +161,7 @@ def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None
     mean.
     """
     with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
-        torch.manual_seed(random_state)
+        torch.default_generator.manual_seed(random_state)
         for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
             spread = weight.float().std(correction=0)
             mean = weight.float().mean() if weight.ndim < 2 else torch.zeros(())

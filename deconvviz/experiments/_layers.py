@@ -12,6 +12,7 @@ from deconvviz.errors import InputError
 from deconvviz.mining.firing import innermost_names
 from deconvviz.operations.rectifiers import RECTIFIERS
 from deconvviz.projection.receptive_field import channel_axis
+from deconvviz.recording.placement import where_double
 from deconvviz.recording.tape import Tape
 from deconvviz.trace import Trace
 
@@ -53,7 +54,7 @@ class ClassScoreLayer(NamedTuple):
 
     def softmax(self, output: Tensor) -> Tensor:
         """Probabilities (N, classes), in float64."""
-        scores = output.flatten(1).double()
+        scores = where_double(output).flatten(1).double()
         return scores if self.probabilities else scores.softmax(1)
 
 

@@ -20,6 +20,7 @@ from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.units import check_finite_activations
 from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
+from deconvviz.recording.placement import where_double
 from deconvviz.results import Correspondence
 from deconvviz.results.correspondence import chance
 from deconvviz.results.words import agreeing, counted
@@ -156,7 +157,7 @@ class _Changes:
         differences = torch.empty(len(self.whole), len(places), len(pairs), dtype=torch.float64)
         changed = torch.empty(len(self.whole), len(places), dtype=torch.float64)
         for number, boxes in enumerate(places):
-            for layer, signs in enumerate(self._signs(boxes, bar).values()):
+            for layer, signs in enumerate(map(where_double, self._signs(boxes, bar).values())):
                 differences[layer, number] = torch.stack([(signs[i] != signs[j]).double().mean() for i, j in pairs])
                 changed[layer, number] = (signs != 0).double().mean()
         return differences, changed.mean(1)

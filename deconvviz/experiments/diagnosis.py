@@ -222,11 +222,11 @@ class _Watched:
                 self.middle = values.mean(1, keepdim=True)
             self.count += values.shape[1]
             self.above += (values > 0).sum(1).cpu()
-            self.low = torch.minimum(self.low, values.amin(1).double().cpu())
-            self.high = torch.maximum(self.high, values.amax(1).double().cpu())
+            self.low = torch.minimum(self.low, values.amin(1).cpu().double())
+            self.high = torch.maximum(self.high, values.amax(1).cpu().double())
             values = values - self.middle
-            self.sums += values.sum(1).double().cpu()
-            self.products += (values @ values.T).double().cpu()
+            self.sums += values.sum(1).cpu().double()
+            self.products += (values @ values.T).cpu().double()
 
     def respond(self, x: Tensor) -> None:
         """Add the layer's response to input (N, C, ...) without its stride."""
@@ -270,7 +270,7 @@ class _Watched:
 
     def cosines(self) -> Tensor:
         """Between filters, (channels, channels); NaN between groups, on the diagonal and for filters of zeros."""
-        flat = self.weight.flatten(1).double().cpu()
+        flat = self.weight.flatten(1).cpu().double()
         flat = flat / flat.norm(dim=1, keepdim=True)
         group = torch.arange(len(flat)) // (len(flat) // getattr(self.module, "groups", 1))
         cosines = torch.where(group[:, None] == group, flat @ flat.T, torch.nan)
@@ -291,7 +291,7 @@ class _Watched:
             active=self.above.double() / self.count,
             correlation=_largest(self.correlations()),
             cosine=_largest(self.cosines()),
-            rms=filter_rms(self.weight).double().cpu(),
+            rms=filter_rms(self.weight).cpu().double(),
             bands=self.bands(),
             aliasing=self.aliased / self.energy if self.strided else torch.full_like(self.energy, torch.nan),
         )

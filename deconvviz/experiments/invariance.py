@@ -29,6 +29,7 @@ from deconvviz.projection.fill import Fill
 from deconvviz.projection.model_call import check_finite, prepared
 from deconvviz.projection.units import one_each
 from deconvviz.recording.layer_names import Layers, layer_names
+from deconvviz.recording.placement import where_double
 from deconvviz.results.invariance import Invariance, mean_and_deviation
 from deconvviz.results.words import counted
 
@@ -141,7 +142,7 @@ class _Measure:
     def _read(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Features by layer (N, features) in float64, and probabilities (N, classes)."""
         trace = self.net.trace(images, [*self.layers, *([self.output] if self.output else [])])
-        layer_features = {name: features(trace, name).double() for name in self.layers}
+        layer_features = {name: where_double(features(trace, name)).double() for name in self.layers}
         for name, values in layer_features.items():
             check_finite(values, f"layer {name!r}")
         if not (self.scores and self.output):

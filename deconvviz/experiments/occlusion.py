@@ -21,6 +21,7 @@ from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.units import check_finite_activations, one_each
 from deconvviz.recording.layer_names import LayerName, layer_name, layers_of_kind
+from deconvviz.recording.placement import where_double
 from deconvviz.recording.tape import Tape
 from deconvviz.results import Occlusion
 from deconvviz.results.words import counted
@@ -122,7 +123,7 @@ class _Followed:
     def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
         """Choose channel and class; the defaults are those that are strongest on the whole image."""
         check_finite_activations(self.layer, self.maps)
-        self.channels = _each(channel, _sums(self.maps), "channel")
+        self.channels = _each(channel, _sums(self.maps), "channel").to(self.maps.device)
         self.targets = _each(target, self.scores, "class")
         self.followed = self.maps[torch.arange(len(self.maps)), self.channels]  # (N, ...)
 
@@ -150,7 +151,7 @@ class _Followed:
 
     def unoccluded(self) -> tuple[Tensor, Tensor, Tensor]:
         """Activation, probability and most probable class of the images as they are, (N,)."""
-        probability = self.shares(self.scores).gather(1, self.targets[:, None])[:, 0]
+        probability = _of_targets(self.shares(self.scores), self.targets)
         return _sums(self.followed[:, None])[:, 0].cpu(), probability.cpu(), self.scores.argmax(1).cpu()
 
     def units(self) -> list[tuple[int, int, Sequence[int]]]:
@@ -167,7 +168,7 @@ class _Followed:
         boxes = [(top, left, top + size[0], left + size[1]) for top in tops for left in lefts]
         jobs = [(n, box) for n in range(len(self.maps)) for box in boxes]
         owners = torch.arange(len(self.maps), device=self.maps.device).repeat_interleave(len(boxes))
-        activation = torch.empty(len(jobs), dtype=torch.float64, device=self.maps.device)
+        activation = where_double(torch.empty(len(jobs), device=self.maps.device)).double()
         probability, predicted = torch.empty_like(activation), torch.empty_like(owners)
 
         def seen(name: str, rows: slice, maps: Tensor) -> None:
@@ -176,7 +177,7 @@ class _Followed:
                 numbers = torch.arange(len(own), device=maps.device)
                 activation[rows] = _sums(maps[numbers, self.channels[own]][:, None])[:, 0]
             if name == self.output:
-                probability[rows] = self.shares(maps).gather(1, self.targets[own][:, None])[:, 0]
+                probability[rows] = _of_targets(self.shares(maps), self.targets[own])
                 predicted[rows] = maps.flatten(1).argmax(1)
 
         with progress_bar(total=len(jobs), unit="image", desc="occlusion", shown=progress) as bar:
@@ -210,7 +211,13 @@ def _last_map(tape: Tape, model: nn.Module) -> str:
 
 def _sums(maps: Tensor) -> Tensor:
     """(N, channels): the activation summed over each map, in float64."""
+    maps = where_double(maps)
     return maps.flatten(2).sum(2, dtype=torch.float64) if maps.ndim > 2 else maps.double()
+
+
+def _of_targets(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """(N,): of probabilities (N, classes), those of each image's class."""
+    return probabilities.gather(1, targets.to(probabilities.device)[:, None])[:, 0]
 
 
 def _each(choice: int | Sequence[int] | None, strengths: Tensor, what: str) -> Tensor:

@@ -15,6 +15,7 @@ from deconvviz.io.restoring import Restored
 from deconvviz.models.randomness import seed_global
 from deconvviz.models.samples import as_input, checked_samples, first_parameter
 from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.placement import where_double
 from deconvviz.recording.random_state import forked
 from deconvviz.results.summary import summary
 
@@ -86,7 +87,7 @@ def measured(
     with Restored(EvalMode(model), torch.no_grad()):
         steps = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
         for some, wanted in progress_bar(steps, unit="batch", desc="evaluate", shown=progress):
-            logits = model(as_input(some, model))
+            logits = where_double(model(as_input(some, model)))
             wanted = wanted.to(logits.device)  # noqa: PLW2901
             total += cross_entropy(logits.double(), wanted, reduction="sum").item()
             right.append((logits.argmax(1) == wanted).cpu())
@@ -138,7 +139,7 @@ def mc_dropout_predict(
         seed_global(device, random_state, "Monte-Carlo dropout")
         for some in progress_bar(torch.split(inputs, batch_size), unit="batch", desc="dropout", shown=progress):
             batch = as_input(some, model)
-            draws = torch.stack([model(batch).double().softmax(1).cpu() for _ in range(samples)])
+            draws = torch.stack([where_double(model(batch)).double().softmax(1).cpu() for _ in range(samples)])
             means.append(draws.mean(0))
             deviations.append(draws.std(0, correction=0))
     mean = torch.cat(means)

@@ -17,6 +17,7 @@ from deconvviz.arguments import MODULE, NUMBER, takes
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.layer_names import Layers, check_layers, layer_names
+from deconvviz.recording.placement import where_double
 
 BANDS = (0.15, 0.35)  # cycles per pixel: below is low, above is high; 0.5 is the highest there is
 FILTERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -84,8 +85,10 @@ def frequency_bands(weight: Tensor) -> Tensor:
     channels, at the frequency sqrt(sum f_i²) in cycles per pixel: low below 0.15, high above 0.35. By Parseval's
     theorem the shares sum to one; NaN for a zero filter.
     """
-    energy = torch.fft.fftn(weight.detach().double(), dim=tuple(range(2, weight.ndim))).abs().square().sum(1)
-    band = _frequency_band(weight.shape[2:]).to(weight.device)
+    energy = (
+        torch.fft.fftn(where_double(weight.detach()).double(), dim=tuple(range(2, weight.ndim))).abs().square().sum(1)
+    )
+    band = _frequency_band(weight.shape[2:]).to(energy.device)
     shares = torch.stack([(energy * (band == number)).flatten(1).sum(1) for number in range(3)], 1)
     return shares / shares.sum(1, keepdim=True)
 
@@ -122,5 +125,5 @@ def aliased_energy(maps: Tensor, stride: Sequence[int]) -> tuple[Tensor, Tensor]
         window = window * torch.hann_window(length, device=maps.device).view(along)
         above = above | (torch.fft.fftfreq(length, device=maps.device).abs() > 0.5 / step).view(along)
     energy = torch.fft.fftn((maps.float() - maps.float().mean(axes, keepdim=True)) * window, dim=axes).abs().square()
-    energy = energy.double().sum(0)
-    return (energy * above).flatten(1).sum(1), energy.flatten(1).sum(1)
+    energy = where_double(energy).double().sum(0)
+    return (energy * above.to(energy.device)).flatten(1).sum(1), energy.flatten(1).sum(1)

@@ -10,7 +10,7 @@ import hashlib
 
 import torch
 
-from deconvviz.io.restoring import Restored
+from deconvviz.recording import random_state
 
 
 def derived_seed(seed: int, *use: str | int) -> int:
@@ -30,10 +30,4 @@ def generator(seed: int, *use: str | int) -> torch.Generator:
 
 def seed_global(device: torch.device, seed: int, *use: str | int) -> None:
     """Seed the global generators of the CPU and of `device`, from which layers such as dropout draw."""
-    number = derived_seed(seed, *use)
-    torch.default_generator.manual_seed(number)  # torch.manual_seed would seed every GPU of the machine
-    if device.type == "cuda":
-        with Restored(torch.cuda.device(device)):
-            torch.cuda.manual_seed(number)
-    elif device.type != "cpu":
-        torch.get_device_module(device).manual_seed(number)
+    random_state.seed(device, derived_seed(seed, *use))

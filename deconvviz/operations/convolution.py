@@ -50,10 +50,20 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
     layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
-    # Only the shape of the input is read. In another layout than that of the filters it would be copied.
-    shape_only = torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
+    shape_only = _shape_only(shape, signal, layout)
     back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
     return back
+
+
+def _shape_only(shape: Sequence[int], signal: Tensor, layout: torch.memory_format) -> Tensor:
+    """A tensor whose numbers nobody reads: in the memory of the signal if that is large enough.
+
+    A map of its own would take memory on an accelerator. In another layout than that of the filters it would be copied.
+    """
+    if signal.untyped_storage().nbytes() < torch.Size(shape).numel() * signal.itemsize:
+        return torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
+    strides = torch.empty(shape, device="meta", memory_format=layout).stride()
+    return signal.as_strided(shape, strides, 0)
 
 
 def _signal_bounds(op: Step, signal: Tensor, weight: Tensor) -> tuple[Tensor, list[int]] | None:

@@ -147,8 +147,8 @@ def project(
 
     def send_back(batch: slice) -> None:
         part = seeds[batch]
-        planted = _planted(layer, tape.samples, part).contiguous(memory_format=layout)
-        arrived = walk(tape, style, layer, planted, part.samples if apart else None, met=met)
+        samples = part.samples if apart else None
+        arrived = walk(tape, style, layer, _planted(layer, tape.samples, part, layout), samples, met=met)
         for image, value in zip(pixels, inputs, strict=True):
             if value.id in arrived:
                 image[batch] = arrived[value.id].reshape(len(part), *image.shape[1:])
@@ -214,6 +214,7 @@ def walk(
     """
     with undisturbed(layer.device):
         signals = {layer.id: signal}
+        del signal  # it would be kept in memory while others travel
         if samples is not None:  # sent once, and not at all where each sample has its one unit
             in_order = torch.equal(samples, torch.arange(tape.samples, device=samples.device))
             samples = None if in_order else samples.to(layer.device)
@@ -314,13 +315,13 @@ def _only(carriers: list[Value], operation: Operation) -> Value:
     return carriers[0]
 
 
-def _planted(layer: Value, samples: int, seeds: Seeds) -> Tensor:
+def _planted(layer: Value, samples: int, seeds: Seeds, layout: torch.memory_format) -> Tensor:
     """One map per unit, zero but for the seed at the unit."""
     rows = layer.shape[0] // samples if layer.shape else 1
     per_sample = (rows, *layer.shape[1:])
     signal = torch.zeros((len(seeds), torch.Size(per_sample).numel()), dtype=layer.dtype, device=layer.device)
     signal.scatter_(1, seeds.indices.to(layer.device)[:, None], seeds.values.to(signal)[:, None])
-    return signal.view((len(seeds) * rows, *layer.shape[1:]) if layer.shape else ())
+    return signal.view((len(seeds) * rows, *layer.shape[1:]) if layer.shape else ()).contiguous(memory_format=layout)
 
 
 def _bytes_per_unit(tape: Tape, layer: Value) -> int:

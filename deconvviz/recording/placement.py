@@ -122,6 +122,11 @@ def pins(device: torch.device | None) -> bool:
     return device is not None and device.type not in ("cpu", "mps", "meta")
 
 
+def where_double(tensor: Tensor) -> Tensor:
+    """The tensor, on a device that has float64: on the CPU if it lies on MPS."""
+    return tensor.cpu() if tensor.device.type == "mps" else tensor
+
+
 def read_back(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The tensors on the CPU. What lies on another device is read in one copy per device."""
     copies = list(tensors)

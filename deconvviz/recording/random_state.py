@@ -38,6 +38,15 @@ def forked(devices: Iterable[torch.device]) -> contextlib.AbstractContextManager
     return torch.random.fork_rng([device for device in others if device.type == kind], device_type=kind)
 
 
+def seed(device: torch.device, number: int) -> None:
+    """Seed torch's global generators of the CPU and of `device`; `torch.manual_seed` would seed those of every card."""
+    torch.default_generator.manual_seed(number)
+    if device.type not in ("cpu", "meta"):
+        module: Any = torch.get_device_module(device)
+        with Restored(*[module.device(device)] if hasattr(module, "device") else []):  # torch.mps has one device
+            module.manual_seed(number)
+
+
 class RandomState:
     """The present states of the generators that an operation can draw from: torch's own, and those it is given."""
 

@@ -223,4 +223,4 @@ def test_every_command_that_runs_a_model_has_a_device(folder: Path, capsys: pyte
         options = known[name]._option_string_actions
         assert ("--device" in options) == ("--weights" in options), (name, command)
     assert cli.main(["project", "nets.py:trained", "cat.png", "--layer", "3", "--device", "tpu"]) == 2
-    assert "--device is cpu, cuda or cuda:N, not 'tpu'" in capsys.readouterr().err
+    assert "--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not 'tpu'" in capsys.readouterr().err

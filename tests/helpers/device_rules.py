@@ -58,6 +58,12 @@ def is_launch(func: Any) -> bool:
     return not (aliases and all(alias is not None and not alias.is_write for alias in aliases))
 
 
+@functools.cache
+def is_composite(func: Any) -> bool:
+    """Whether an operation is a composition of others on every device."""
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+
+
 def is_copy(func: Any) -> bool:
     """Whether an operation copies from one device to another."""
     return func.overloadpacket in _COPIES

@@ -21,6 +21,8 @@ What is counted, while `counted` is open (see `Counts`):
 - an *upload* is a copy from the CPU to the device: `to`, `copy_`, `torch.tensor(..., device=...)`, and each CPU index
   tensor that indexes a tensor on the device.
 
+`torch.cuda.max_memory_allocated` and its like answer from the tensors that lie there (see `device_memory`).
+
 Limits:
 
 - The kernels are the CPU's: layout, rounding, dtypes and which operations exist are not those of a card. Operations
@@ -40,7 +42,7 @@ import functools
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -50,12 +52,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.dlpack import from_dlpack
 
+from tests.helpers import device_module
 from tests.helpers import device_rules as rules
 from tests.helpers.device_counts import Counts
+from tests.helpers.device_memory import Memory
 
 CPU = torch.device("cpu")
 DOUBLE = (torch.float64, torch.complex128)  # which mps does not have
-FREE_MEMORY, ALL_MEMORY = 4 * 2**30, 8 * 2**30
 _REAL = Tensor.device.__get__
 _ORIGINAL = {name: getattr(Tensor, name) for name in ("to", "numpy", "tolist", "pin_memory", "new_tensor", "is_pinned")}
 
@@ -79,9 +82,12 @@ def _lies_on(tensor: Tensor) -> str:
     return str(device_of(tensor))
 
 
-def _mark(tensor: Tensor, device: torch.device) -> Tensor:
+def _mark(tensor: Tensor, device: torch.device, memory: Memory | None = None) -> Tensor:
+    """Let a tensor claim a device, and count its storage, which `memory` is None for if it has been counted."""
     storage = _storage(tensor)
     if storage is not None and device.type != "cpu" and storage.device.type == "cpu":
+        if memory is not None and not hasattr(storage, "pretended"):
+            memory.enter(storage)
         storage.pretended = device
     return tensor
 
@@ -93,6 +99,7 @@ class PretendDevice(TorchDispatchMode):
         super().__init__()
         self.device, self.name = device, str(device)
         self.counting: list[Counts] = []
+        self.memory = Memory()
         self.moving = threading.local()
 
     @contextlib.contextmanager
@@ -114,8 +121,18 @@ class PretendDevice(TorchDispatchMode):
         device = torch.device(device)
         return torch.device(device.type, 0) if device.type == self.device.type and device.index is None else device
 
+    def refuse_double(self, place: torch.device, result: Any) -> None:
+        """Raise what MPS raises for types that it does not have."""
+        if place.type == "mps" and any(one.dtype in DOUBLE for one in rules.tensors_of(result)):
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if torch.is_inference_mode_enabled() and rules.is_composite(func):  # torch leaves it whole in that mode alone
+            with self:
+                return func.decompose(*args, **kwargs)
         rules.check_meeting(func, args, kwargs, _lies_on)
         places = [device_of(tensor) for tensor in rules.tensors_of(args, kwargs)]
         there = next((place for place in places if place.type not in ("cpu", "meta")), None)
@@ -127,13 +144,10 @@ class PretendDevice(TorchDispatchMode):
         if generator is not None and generator.device.type == "cpu" and target.type != "cpu":
             raise RuntimeError(f"Expected a '{target.type}' device type for generator but found 'cpu'")
         result = func(*args, **kwargs)
-        if target.type == "mps" and any(one.dtype in DOUBLE for one in rules.tensors_of(result)):
-            raise TypeError(
-                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
-            )
+        self.refuse_double(target, result)
         if target.type not in ("cpu", "meta") and not rules.is_copy(func):
             for tensor in rules.tensors_of(result):
-                _mark(tensor, target)
+                _mark(tensor, target, self.memory)
         if rules.is_copy(func):
             self._copied(func, args, result, target)
         elif there is not None or target.type not in ("cpu", "meta"):
@@ -158,7 +172,7 @@ class PretendDevice(TorchDispatchMode):
     def _copied(self, func: Any, args: Any, result: Any, target: torch.device) -> None:
         if func.overloadpacket is rules.aten._to_copy:
             source = device_of(args[0])
-            _mark(result, target)
+            _mark(result, target, self.memory)
         else:
             target, source = device_of(args[0]), device_of(args[1])
         if source.type == "cpu" and target.type != "cpu":
@@ -225,7 +239,8 @@ def _methods(pretend: PretendDevice) -> dict[str, Any]:
         made = _ORIGINAL["new_tensor"](self, data, **kwargs)
         if place.type != "cpu":
             pretend.note("send", "new_tensor")
-        return _mark(made, place)
+        pretend.refuse_double(place, made)
+        return _mark(made, place, pretend.memory)
 
     methods: dict[str, Any] = {
         "to": lambda self, *args, **kwargs: pretend.move(self, *args, **kwargs),
@@ -247,69 +262,6 @@ def _methods(pretend: PretendDevice) -> dict[str, Any]:
     return methods
 
 
-class _Stream:
-    """A stream or event, which orders nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.device = args[0] if args else None
-
-    def __enter__(self) -> _Stream:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        return None
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name in ("wait_stream", "wait_event", "record", "record_event", "wait", "record_stream"):
-            return lambda *args, **kwargs: _Stream()
-        if name == "is_capturing":
-            return lambda: False
-        if name == "query":
-            return lambda: True
-        raise AttributeError(name)
-
-
-def _module(pretend: PretendDevice) -> dict[str, Any]:
-    """Functions of `torch.cuda`, `torch.xpu` or `torch.mps`, and of `torch.accelerator`."""
-
-    def synchronize(*args: Any) -> None:
-        pretend.note("read", "synchronize")
-
-    class Stream(_Stream):
-        def synchronize(self) -> None:
-            synchronize()
-
-    return {
-        "is_available": lambda: True,
-        "is_initialized": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "current_device_index": lambda: 0,
-        "current_accelerator": lambda *args, **kwargs: torch.device(pretend.device.type),
-        "synchronize": synchronize,
-        "mem_get_info": lambda *args: (FREE_MEMORY, ALL_MEMORY),
-        "get_memory_info": lambda *args: (FREE_MEMORY, ALL_MEMORY),
-        "recommended_max_memory": lambda: ALL_MEMORY,
-        "driver_allocated_memory": lambda: ALL_MEMORY - FREE_MEMORY,
-        "memory_allocated": lambda *args: 0,
-        "memory_reserved": lambda *args: 0,
-        "current_allocated_memory": lambda: 0,
-        "empty_cache": lambda: None,
-        "get_rng_state": lambda *args: torch.get_rng_state(),
-        "get_rng_state_all": lambda: [torch.get_rng_state()],
-        "set_rng_state": lambda state, *args: torch.set_rng_state(state),
-        "manual_seed": lambda seed: torch.default_generator.manual_seed(seed) and None,
-        "manual_seed_all": lambda seed: torch.default_generator.manual_seed(seed) and None,
-        "device": _Stream,
-        "stream": lambda stream: _Stream(),
-        "Stream": Stream,
-        "Event": Stream,
-        "current_stream": lambda *args: Stream(),
-        "default_stream": lambda *args: Stream(),
-        "_lazy_init": lambda: None,
-    }
-
-
 def _functions(pretend: PretendDevice) -> Iterator[tuple[Any, str, Any]]:
     """What else is patched: module or class, name, replacement."""
     as_tensor, clone = torch.as_tensor, torch.UntypedStorage.clone
@@ -324,7 +276,9 @@ def _functions(pretend: PretendDevice) -> Iterator[tuple[Any, str, Any]]:
             return function(data, **kwargs)
         place = pretend.asked(kwargs.pop("device"))
         pretend.note("send", function.__name__)
-        return _mark(function(data, **kwargs), place)
+        tensor = function(data, **kwargs)
+        pretend.refuse_double(place, tensor)
+        return _mark(tensor, place, pretend.memory)
 
     def cloned(self: Any) -> Any:
         if not hasattr(self, "pretended"):
@@ -373,7 +327,7 @@ def pretending(kind: str = "cuda") -> Iterator[PretendDevice]:
         for name, method in _methods(pretend).items():
             stack.enter_context(mock.patch.object(Tensor, name, method))
         for module in (getattr(torch, kind), torch.accelerator):
-            for name, function in _module(pretend).items():
+            for name, function in device_module.functions(pretend).items():
                 if hasattr(module, name):
                     stack.enter_context(mock.patch.object(module, name, function))
         for owner, name, function in _functions(pretend):

@@ -9,20 +9,21 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.projection import cropped
 from deconvviz.projection.device_costs import ACCELERATOR, CPU, MEMORY_SHARE, costs_of, crop_bytes
+from tests.helpers import device_memory
 from tests.helpers.forced_windows import cpu_costs
-from tests.helpers.pretend_device import FREE_MEMORY, pretending
+from tests.helpers.pretend_device import pretending
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
 def test_a_batch_takes_a_part_of_what_an_accelerator_has_free(kind, monkeypatch):
     with pretending(kind) as device:
         assert costs_of(device.device) is ACCELERATOR
-        assert crop_bytes(device.device) == FREE_MEMORY // MEMORY_SHARE < ACCELERATOR.crop_bytes
+        assert crop_bytes(device.device) == device_memory.FREE // MEMORY_SHARE < ACCELERATOR.crop_bytes
         module = getattr(torch, kind)
         if kind == "mps":
             monkeypatch.setattr(module, "driver_allocated_memory", lambda: module.recommended_max_memory())
         else:
-            monkeypatch.setattr(module, "mem_get_info", lambda *_: (0, FREE_MEMORY))
+            monkeypatch.setattr(module, "mem_get_info", lambda *_: (0, device_memory.FREE))
         assert crop_bytes(device.device) == 1  # one unit at a time
 
 

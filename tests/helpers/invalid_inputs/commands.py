@@ -221,8 +221,8 @@ def _mining() -> list[Command]:
         "scan mnist images --batch-size 0": "batch_size must be a whole number of at least 1, not 0",
         "scan mnist images --per-image 0": "per_image must be a whole number of at least 1, not 0",
         "scan mnist images --workers -1": "workers must be a whole number of at least 0, not -1",
-        "scan mnist images --device banana": "--device is cpu, cuda or cuda:N, not 'banana'",
-        "scan mnist images --device cuda:": "--device is cpu, cuda or cuda:N, not 'cuda:'",
+        "scan mnist images --device banana": "--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not 'banana'",
+        "scan mnist images --device cuda:": "--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not 'cuda:'",
         "scan mnist images --device cuda:99": "--device cuda:99: …",
         "scan mnist images --layers nope": "there is no layer 'nope' in MnistCNN; the layers are …",
         "scan mnist images --on-error raise": (
