@@ -19,14 +19,19 @@ from torch import Tensor, nn
 from torchvision.models.googlenet import BasicConv2d
 
 Place = tuple[int, tuple[int, int]]  # channel, (row, column)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": False},
+    "inception_v3": {"aux_logits": False, "init_weights": False},
+    "fcn_resnet50": {"weights_backbone": None},
+}
 CAPTUM = {"deconvolution": NeuronDeconvolution, "guided": NeuronGuidedBackprop}
 
 
 def build(name: str, device: str = "cpu") -> nn.Module:
     """A torchvision model with random weights and random statistics in its norms."""
     torch.manual_seed(0)
-    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    model = getattr(torchvision.models, name)(weights=None, **options)
+    maker = getattr(torchvision.models, name, None) or getattr(torchvision.models.segmentation, name)
+    model = maker(weights=None, **OPTIONS.get(name, {}))
     _fill_statistics(model)
     return model.eval().to(device)
 

@@ -12,6 +12,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.vgg import VGG, make_layers
 
 from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import exactness
 from tests.helpers.pretend_device import pretending
 
 WIDTHS = [4, 4, "M", 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M", 128, 128, 128, "M"]
@@ -65,3 +66,10 @@ def test_a_part_runs_on_the_device(results, part):
     assert bool(found["parts"][part]["goals"]) == (part != "counts")  # which are counted where there is no card
     assert found["circumstances"]["device"] == "pretended cuda"
     assert "| what | goal | measured |" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", exactness.NETWORKS)
+def test_each_network_can_be_built_and_its_layers_named(name):
+    layers = exactness.some_layers(exactness.network(name), torch.zeros(2, 3, exactness.SIDE, exactness.SIDE))
+    assert len(set(layers)) == 4

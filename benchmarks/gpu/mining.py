@@ -30,10 +30,11 @@ def scans(run: Run) -> list[Row]:
     timing.heading("scan", ("model", "arithmetic", "batch", "bare, images/s", "scan, images/s", "overhead", "goal", ""))
     goals = []
     for name, batch, count, goal in MODELS:
+        images = torch.randn(run.count(count, 8), 3, run.side, run.side, generator=torch.Generator().manual_seed(1))
         for arithmetic, autocast in ((TF32, False), (TF32_LAST, False), (TF32_LAST, True)):
             with arithmetic.switched(), _autocast(run, autocast):
                 label = AUTOCAST if autocast else arithmetic.name
-                goals.append(_scan(run, name, run.count(batch), run.count(count, 8), goal, arithmetic, label))
+                goals.append(_scan(run, name, images, run.count(batch), goal, arithmetic, label))
             run.free()
     return goals
 
@@ -44,11 +45,11 @@ def _autocast(run: Run, on: bool) -> Iterator[None]:
         yield
 
 
-def _scan(run: Run, name: str, batch: int, count: int, goal: float, arithmetic: Arithmetic, label: str) -> Row:
+def _scan(run: Run, name: str, images: Tensor, batch: int, goal: float, arithmetic: Arithmetic, label: str) -> Row:
     model = arithmetic.applied(build(name, run.device))
     net = dv.DeconvNet(model)
     layers = [each for each, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    images = torch.randn(count, 3, run.side, run.side, generator=torch.Generator().manual_seed(1))
+    count = len(images)
     found = run.measure(
         {
             "bare": Contender(lambda: bare(run, model, images, batch), count),

@@ -15,9 +15,10 @@ from benchmarks.gpu import limits
 from benchmarks.gpu.settings import BFLOAT16_LAST, FLOAT32, TF32_LAST, Arithmetic, Row, Run, at_least, at_most
 from benchmarks.projection import CONVOLUTIONS, random_places, spread
 from benchmarks.rivals import Bare, Captum, Place, Zennit, build, with_modules
-from benchmarks.timing import Contender
+from benchmarks.timing import Contender, Timing
 
 OURS, CAPTUM, ZENNIT, LIMIT = "deconvviz", "Captum, one by one", "zennit, batch", "autograd"
+RIVALS = (f"{CAPTUM} / {OURS}", f"{ZENNIT} / {OURS}")
 WINDOWS = {"features.2": 8, "features.7": 20, "features.14": 120}  # microseconds per unit
 ONE_IMAGE = (("vgg16", "features.28", 5), ("resnet50", "layer2.3", 15), ("resnet50", "layer4.2", 15))
 ONE_IMAGE += (("googlenet", "inception4a", 20),)  # times faster than Captum
@@ -50,9 +51,7 @@ def _windows(run: Run, layer: str, goal: float) -> Row:
         CAPTUM: Contender(lambda: captum.units(x[:few].split(1), places[:few]), few),
         LIMIT: Contender(lambda: plain(crops), len(x)),
     }
-    if find_spec("zennit"):
-        zennit = Zennit(model, layer)
-        contenders[ZENNIT] = Contender(lambda: zennit.together(x[:few], places[:few]), few)
+    contenders |= _zennit(model, layer, x[:few], places[:few])
     measured = {name: 1e6 * found.median for name, found in run.measure(contenders).items()}
     reached = run.verdict(measured[OURS], goal, at_most=True)
     others = [timing.number(measured[name]) if name in measured else "-" for name in (CAPTUM, ZENNIT, LIMIT)]
@@ -60,9 +59,24 @@ def _windows(run: Run, layer: str, goal: float) -> Row:
     return at_most(f"{layer}: microseconds per unit", goal, measured[OURS])
 
 
+def _zennit(model: nn.Module, layer: str, x: Tensor, places: list[Place]) -> dict[str, Contender]:
+    """zennit with one unit of each image in one call; none where it is not installed."""
+    if not find_spec("zennit"):
+        return {}
+    zennit = Zennit(model, layer)
+    return {ZENNIT: Contender(lambda: zennit.together(x, places), len(x))}
+
+
+def _rivals(found: dict[str, Timing]) -> list[str]:
+    """How many times our time the rivals take, as cells of a table."""
+    return [
+        timing.number(timing.ratio(found[name], found[OURS])[1]) if name in found else "-" for name in (CAPTUM, ZENNIT)
+    ]
+
+
 def whole_maps(run: Run) -> list[Row]:
     """One unit per image in layers whose units see most of it."""
-    columns = ("layer", "arithmetic", "units", "ms per unit", f"{OURS} / {LIMIT}", "goal", "", f"{CAPTUM} / {OURS}")
+    columns = ("layer", "arithmetic", "units", "ms per unit", f"{OURS} / {LIMIT}", "goal", "", *RIVALS)
     timing.heading("Whole maps: VGG16, one image per unit", columns)
     goals = []
     for layer in ("features.21", "features.28"):
@@ -84,6 +98,7 @@ def _whole_maps(run: Run, layer: str, arithmetic: Arithmetic, faster: float | No
             OURS: Contender(lambda: net.project_units(x, layer, listed(places)), len(x)),
             LIMIT: Contender(lambda: plain(x, places), len(x)),
             CAPTUM: Contender(lambda: captum.units(x[:few].split(1), places[:few]), few),
+            **_zennit(model, layer, x[:few], places[:few]),
         }
     )
     beside, rival = timing.ratio(found[OURS], found[LIMIT])[1], timing.ratio(found[CAPTUM], found[OURS])[1]
@@ -92,14 +107,14 @@ def _whole_maps(run: Run, layer: str, arithmetic: Arithmetic, faster: float | No
         goals.append(at_least(f"{layer}, {arithmetic.name}: Captum's time / ours", faster, rival))
     milliseconds = timing.number(1e3 * found[OURS].median)
     verdict = run.verdict(beside, 1.3, at_most=True)
-    cells = [milliseconds, timing.number(beside), "1.3", verdict, timing.number(rival)]
+    cells = [milliseconds, timing.number(beside), "1.3", verdict, *_rivals(found)]
     timing.line([layer, arithmetic.name, str(len(x)), *cells])
     return goals
 
 
 def one_image(run: Run) -> list[Row]:
     """The strongest units of 64 channels in one image."""
-    columns = ("model", "layer", "units", "ms per unit", f"{CAPTUM} / {OURS}", "goal", "")
+    columns = ("model", "layer", "units", "ms per unit", *RIVALS, "goal", "")
     timing.heading("64 units of one image", columns)
     return [_one_image(run, *wanted) for wanted in ONE_IMAGE]
 
@@ -110,15 +125,17 @@ def _one_image(run: Run, name: str, layer: str, goal: float) -> Row:
     output = Bare(model, layer)(x)[0]
     channels = spread(len(output), run.count(64, 8))
     places: list[Place] = [(c, divmod(int(output[c].argmax()), output.shape[2])) for c in channels]
-    captum, few = Captum(with_modules(model), layer), RIVAL_UNITS
+    seen, few = with_modules(model), RIVAL_UNITS
+    captum = Captum(seen, layer)
     found = run.measure(
         {
             OURS: Contender(lambda: net.project(x, layer, channel=channels), len(channels)),
             CAPTUM: Contender(lambda: captum.units([x] * few, places[:few]), few),
+            **_zennit(seen, layer, torch.cat([x] * few), places[:few]),
         }
     )
     rival = timing.ratio(found[CAPTUM], found[OURS])[1]
-    cells = [timing.number(1e3 * found[OURS].median), timing.number(rival), str(goal), run.verdict(rival, goal)]
+    cells = [timing.number(1e3 * found[OURS].median), *_rivals(found), str(goal), run.verdict(rival, goal)]
     timing.line([name, layer, str(len(channels)), *cells])
     return at_least(f"{name} {layer}, 64 units of one image: Captum's time / ours", goal, rival)
 
