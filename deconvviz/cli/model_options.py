@@ -113,7 +113,7 @@ def _on_the_device(model: Any, device: str, dtype: str | None) -> Any:
     except TypeError as error:
         if device != "mps":
             raise
-        raise InputError("--device mps computes in no float64; give --dtype float32 with it") from error
+        raise InputError("--device mps: MPS computes in no float64; give --dtype float32 with it") from error
 
 
 def with_joined_numbers(arguments: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ def test_one_that_is_not_there_is_named(name, capsys):
     ("kind", "options", "sentence"),
     [
         ("xpu", ["--device", "xpu:3"], "--device xpu:3: the last device of this kind is xpu:0"),
-        ("mps", ["--device", "mps", "--dtype", "float64"], "--device mps computes in no float64"),
+        ("mps", ["--device", "mps", "--dtype", "float64"], "--device mps: MPS computes in no float64"),
         ("mps", ["--device", "mps:1"], "--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not 'mps:1'"),
     ],
 )
