@@ -17,6 +17,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cpu")
 
 
+@pytest.mark.filterwarnings("ignore:at..frobenius_norm")  # by Captum
 @pytest.mark.parametrize("name", NAMES)
 def test_results_are_those_of_the_cpu(name: str, folder: Path, tmp_path: Path) -> None:
     expected = on_the_cpu(name, "tensors here", folder)
