@@ -110,7 +110,7 @@ def _common_way(kept: Mapping[str, Sequence[Sequence[Tensor]]], count: int) -> l
     """What share of their way from the first weights to the last layers have gone, (T,): the mean over layers."""
     shares = []
     for states in kept.values():
-        flat = [torch.cat([value.double().flatten() for value in state]) for state in states]
+        flat = [torch.cat([value.cpu().double().flatten() for value in state]) for state in states]
         whole = float((flat[0] - flat[-1]).norm())
         if whole > 0:
             shares.append([1 - float((state - flat[-1]).norm()) / whole for state in flat])

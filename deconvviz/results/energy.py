@@ -37,7 +37,7 @@ def channel_axis(shape: tuple[int, ...]) -> int:
 
 
 def energy(pixels: Tensor, sigma: float) -> Tensor:
-    """Squares summed over channels, smoothed by a Gaussian, divided by the maximum.
+    """Squares summed over channels, smoothed by a Gaussian, divided by the maximum; on the CPU.
 
     Args:
         pixels: (C, *size). Outside of them the energy is zero.
@@ -46,11 +46,11 @@ def energy(pixels: Tensor, sigma: float) -> Tensor:
     Returns:
         (*size), from 0 to 1; all zero if the pixels are.
     """
-    values = pixels.detach().abs().double().square().sum(0)
+    values = pixels.detach().cpu().abs().double().square().sum(0)
     radius = math.ceil(4 * sigma)
     if radius:
         kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.double, device="cpu") / sigma) ** 2)
-        kernel = (kernel / kernel.sum()).to(values.device)[None, None]
+        kernel = (kernel / kernel.sum())[None, None]
         for axis in range(values.ndim):
             lines = values.movedim(axis, -1)
             smoothed = torch.nn.functional.conv1d(lines.reshape(-1, 1, lines.shape[-1]), kernel, padding=radius)
