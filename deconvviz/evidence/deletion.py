@@ -78,7 +78,7 @@ def deletion(
         inputs: Images (N, C, H, W), as for `DeconvNet.trace`; one unit is measured on each.
         layer: The unit's layer.
         channel: One channel for all images, one per image, or None for each image's strongest.
-        position: As for `DeconvNet.project`.
+        position: As for `DeconvNet.project`; positions (N, axes), one per image, are what `scan` returns of a channel.
         methods: Names or functions (`deconvviz.evidence.methods`); None for the three styles.
         fill: What replaces a deleted pixel: a number in the units of the network's input (0 is often the mean colour of
             the training images), "mean" or "blur" of the image, "black", "grey" or "white"

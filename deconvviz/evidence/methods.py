@@ -145,15 +145,21 @@ class Judged:
         strongest = activations.flatten(2).amax(2) if activations.ndim > 2 else activations
         channels = one_each(strongest.argmax(1) if channel is None else channel, len(activations), "channel")
         self.of_channels, self.position = channel is not None, once(position)
-        position = self.position
         parts = [
-            choose_units(LayerActivations(layer, activations[n : n + 1]), number, position).units[0]
-            for n, number in enumerate(channels)
+            choose_units(LayerActivations(layer, activations[n : n + 1]), number, place).units[0]
+            for n, (number, place) in enumerate(zip(channels, self._positions(len(channels)), strict=True))
         ]
         self.units = tuple(replace(unit, sample=n) for n, unit in enumerate(parts))
         self.places: list[ChannelPosition] = [(unit.channel, unit.position) for unit in self.units]
         where = [(unit.channel, *unit.position) for unit in self.units]
         self.boxes = torch.from_numpy(receptive_fields(trace.tape, trace.layer(layer).value, where))
+
+    def _positions(self, count: int) -> list[Position]:
+        """The position on each image: the same on all, or the rows of a tensor with one for each, as `scan` returns."""
+        given = self.position
+        if isinstance(given, Tensor) and given.ndim == 2 and len(given) == count:
+            return list(given.split(1))
+        return [given] * count
 
     def box(self, image: int) -> FieldRanges:
         return tuple((first, last) for first, last in self.boxes[image].tolist())
@@ -189,7 +195,9 @@ class Judged:
         """The units that the same arguments choose in another model, on some of the images."""
         channels = [self.places[row][0] for row in rows] if self.of_channels else None
         net = DeconvNet(model, self.net.style, preprocess=self.net.preprocess)
-        return Judged(net, self.x[list(rows)], self.layer, channels, self.position)
+        own = isinstance(self.position, Tensor) and self.position.ndim == 2
+        position = self.position[list(rows)] if own and len(self.position) == len(self.x) else self.position
+        return Judged(net, self.x[list(rows)], self.layer, channels, position)
 
     def heatmaps(self, method: Attribution, model: nn.Module | None = None) -> list[Tensor]:
         """A method's heatmap of each image, cropped to the unit's receptive field."""

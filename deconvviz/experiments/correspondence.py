@@ -22,10 +22,11 @@ from deconvviz.projection.units import check_finite_activations
 from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
 from deconvviz.recording.placement import where_double
 from deconvviz.results import Correspondence
-from deconvviz.results.correspondence import chance
+from deconvviz.results.correspondence import chance, power
 from deconvviz.results.words import agreeing, counted
 
 SURE = 0.05  # a Delta counts as low if its probability by chance is at most this
+EFFECT = 0.2  # the share by which a Delta is lower whose chance to be found is told
 FEWEST_DRAWS = 19  # draws of a control from which a probability is that low: (1 + 0) / (1 + 19)
 
 
@@ -264,5 +265,21 @@ def _verdict(result: Correspondence) -> str:
         elif chance(-random, -delta) <= SURE:
             means = "less consistently than random places do"
         said.append(f"covering {part} changes the images {means} ({numbers})")
+    said[-1] += _power_said(result, said[-1])
     more = f" Use at least {FEWEST_DRAWS} draws." if any("too few to say" in sentence for sentence in said) else ""
     return f"In {result.layers[-1]}, {'; '.join(said)}.{more}"
+
+
+def _power_said(result: Correspondence, last: str) -> str:
+    """How often a Delta that is lower by `EFFECT` than that of random places would be found, the least over parts."""
+    tested = [
+        part
+        for part in result.differences
+        if float(result.changed[part][-1]) or float(result.control_changed[part][-1])
+    ]
+    draws = [result.average(result.control, part)[-1] for part in tested]
+    if not draws or len(draws[0]) < FEWEST_DRAWS or "too few" in last:
+        return ""
+    least = min(power(each, EFFECT, SURE) for each in draws)
+    given = f"{counted(len(result.images), 'image')} and {counted(len(draws[0]), 'draw')}"
+    return f"; with {given}, a Delta lower by {EFFECT:.0%} would be found {least:.0%} of the time"

@@ -18,6 +18,8 @@ def diagnose_fit(
     validation_loss: Sequence[float],
     train_accuracy: Sequence[float],
     validation_accuracy: Sequence[float],
+    *,
+    attainable: float = 1.0,
 ) -> str:
     """Underfitting, good fit or overfitting, from curves with one value per epoch.
 
@@ -25,11 +27,25 @@ def diagnose_fit(
 
     - overfitting: the accuracy gap (training minus validation) exceeds `WIDE_GAP`, or the validation loss exceeds
       `RISE` times its minimum and is more than `LOSS_GAP` above the training loss;
-    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY`;
+    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY` of what the training labels allow, and the
+      validation accuracy is below `LOW_ACCURACY`, too;
     - otherwise good fit.
 
-    The thresholds are rules of thumb for problems that can be solved almost perfectly, such as MNIST. Raises InputError
-    if curves are empty, differ in length or contain NaN.
+    Wrong training labels cannot be predicted without memorising them: with 30 % of them, a training accuracy of 70 % is
+    perfect. Where validation labels are right, the validation accuracy shows it; where they are as wrong as the others,
+    only `attainable` can.
+
+    Args:
+        train_loss: Per epoch.
+        validation_loss: Per epoch.
+        train_accuracy: Per epoch.
+        validation_accuracy: Per epoch.
+        attainable: The largest training accuracy that the labels allow without memorising them, above 0 and up to 1.
+
+    The thresholds are rules of thumb for problems that can be solved almost perfectly, such as MNIST.
+
+    Raises:
+        InputError: If curves are empty, differ in length or contain NaN, or `attainable` is out of range.
 
     Example:
         >>> diagnose_fit([0.9, 0.30], [0.9, 0.31], [0.7, 0.91], [0.7, 0.905])
@@ -43,6 +59,8 @@ def diagnose_fit(
         )
     if any(math.isnan(value) for curve in curves for value in curve):
         raise InputError("curves with NaN cannot be judged")
+    if not 0 < attainable <= 1:
+        raise InputError(f"attainable is an accuracy above 0 and up to 1, not {attainable!r}")
     last = len(train_loss)
     best = min(range(last), key=lambda epoch: validation_loss[epoch])
     lowest, loss, train = validation_loss[best], validation_loss[-1], train_loss[-1]
@@ -57,6 +75,14 @@ def diagnose_fit(
     state = f"at epoch {last} training and validation have accuracies of {accuracies} and {losses}"
     if gap > WIDE_GAP:
         return f"overfitting: {state}; the accuracies are {100 * gap:.1f} points apart"
-    if train_accuracy[-1] < LOW_ACCURACY:
-        return f"underfitting: {state}; the training accuracy is below {100 * LOW_ACCURACY:.0f} %"
-    return f"good fit: {state}"
+    if train_accuracy[-1] > attainable + WIDE_GAP:
+        return f"overfitting: {state}; the labels allow {100 * attainable:.0f} % without memorising wrong ones"
+    if train_accuracy[-1] >= LOW_ACCURACY * attainable:
+        allowed = "" if attainable == 1 else f"; the labels allow {100 * attainable:.0f} %"
+        return f"good fit: {state}{allowed}"
+    if validation_accuracy[-1] >= LOW_ACCURACY:
+        return f"good fit: {state}; what is missing on the training labels is right on the others, as with wrong labels"
+    below = f"{100 * LOW_ACCURACY:.0f} %" + (
+        "" if attainable == 1 else f" of the {100 * attainable:.0f} % that the labels allow"
+    )
+    return f"underfitting: {state}; the training accuracy is below {below}"

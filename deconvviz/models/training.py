@@ -265,7 +265,9 @@ def _exhausted(done: TrainingProgress, settings: TrainingSettings) -> bool:
 
 def _training_result(done: TrainingProgress, settings: TrainingSettings) -> TrainingResult:
     curves = {name: tuple(curve) for name, curve in done.curves.items()}
-    diagnosis = diagnose_fit(**curves)
+    diagnosis = diagnose_fit(
+        curves["train_loss"], curves["validation_loss"], curves["train_accuracy"], curves["validation_accuracy"]
+    )
     return TrainingResult(
         curves=LearningCurves(
             epochs=tuple(range(1, done.epoch + 1)), diagnosis=diagnosis, settings=settings.as_dict(), **curves

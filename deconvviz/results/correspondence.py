@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,34 @@ class Correspondence(Finding):
                     }
                 )
         return rows
+
+
+def power(draws: torch.Tensor, effect: float, level: float = 0.05) -> float:
+    """How often a Delta that is lower than the control's mean by a share `effect` would be found, with these draws.
+
+    The Delta of a part and those of random places are taken to be normal with the standard deviation of the draws.
+
+    Args:
+        draws: Delta of each draw of a control.
+        effect: The share.
+        level: The largest probability by `chance` that counts.
+
+    Example:
+        >>> values = torch.linspace(0.9, 1.1, 20)
+        >>> power(values, 0.0) < 0.05 < power(values, 0.1) < power(values, 0.3)
+        True
+    """
+    count, spread, mean = len(draws), float(draws.std()), float(draws.mean())
+    most = math.floor(level * (1 + count)) - 1  # draws that may lie as low
+    if most < 0 or count < 2:
+        return 0.0
+    if spread == 0:
+        return float(effect * mean > 0)
+    x = torch.linspace(-9, 9, 3601, dtype=torch.float64)  # in standard deviations from the part's own mean
+    below = torch.special.ndtr(x - effect * mean / spread)  # how likely one draw lies as low
+    found = sum(math.comb(count, k) * below**k * (1 - below) ** (count - k) for k in range(most + 1))
+    density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
+    return float(torch.trapezoid(density * found, x))
 
 
 def _standard_deviation(values: torch.Tensor) -> float:
