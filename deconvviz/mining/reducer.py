@@ -207,20 +207,24 @@ class _Reducer(Observer):
     """Reduces the maps of each layer, (N, channels, ...), to their strongest units as the layer runs."""
 
     def __init__(self, scanner: Scanner, count: int) -> None:
-        layers = scanner.scanned.layers
-        super().__init__(scanner.scanned.model, {*layers, *(layer.fires_at for layer in layers.values())})
+        self.seen_at: dict[str, list[str]] = {name: [name] for name in scanner.scanned.layers}  # layers, by place
+        for name, layer in scanner.scanned.layers.items():
+            self.seen_at.setdefault(layer.fires_at, [])
+            if layer.fires_at != name:
+                self.seen_at[layer.fires_at].append(name)
+        super().__init__(scanner.scanned.model, self.seen_at)
         self.scanner, self.count = scanner, count
         self.maxima: dict[str, Maxima] = {}
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
             with Restored(_disable_current_modes()):  # none of the model's operations, which are watched
-                for layer, scanned in self.scanner.scanned.layers.items():
-                    if name in (layer, scanned.fires_at):
-                        maps = tensor.unflatten(0, (self.count, -1)).movedim(scanned.channel_axis + 1, 1)
-                        maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
-                        if name == layer:
-                            self.maxima[layer] = self.scanner.reduced(layer, maps)
-                        if name == scanned.fires_at:
-                            self.scanner.look_at_firing(layer, maps)
+                for layer in self.seen_at[name]:
+                    scanned = self.scanner.scanned.layers[layer]
+                    maps = tensor.unflatten(0, (self.count, -1)).movedim(scanned.channel_axis + 1, 1)
+                    maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
+                    if name == layer:
+                        self.maxima[layer] = self.scanner.reduced(layer, maps)
+                    if name == scanned.fires_at:
+                        self.scanner.look_at_firing(layer, maps)
         return True
