@@ -22,6 +22,7 @@ from deconvviz.cli.shared import (
     picture_name,
     remark,
     report,
+    sigma_argument,
 )
 from deconvviz.errors import InputError
 
@@ -97,6 +98,7 @@ def _top_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", choices=("each", "shared"), default="each", help="scale of the pictures (%(default)s)"
     )
+    sigma_argument(parser)
     _top_argument(parser)
     rate_argument(parser)
     out_argument(parser, "picture to write, PNG or PDF", "top-LAYER.png", "FILE")
@@ -198,7 +200,7 @@ def _top(args: argparse.Namespace) -> None:
         list_broken(top)
         channels = args.channel or _first_that_fire(top, args.layer, 9)
         projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
-        outputs.write_figure(projections.figure(scale=args.scale, rate=args.rate), out)
+        outputs.write_figure(projections.figure(scale=args.scale, sigma=args.sigma, rate=args.rate), out)
         report(args, projections, out)
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
-from deconvviz.cli.shared import Command, bars, check_ending, image, json_argument, picture_name, report, say
+from deconvviz.cli.shared import (
+    Command,
+    bars,
+    check_ending,
+    image,
+    json_argument,
+    picture_name,
+    report,
+    say,
+    sigma_argument,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,6 +113,7 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images instead of receptive fields")
     rate_argument(parser)
+    sigma_argument(parser)
     out_argument(parser, "picture to write, or a folder if there are several images", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
@@ -117,7 +128,7 @@ def _project(args: argparse.Namespace) -> None:
         channels = args.channel or _strongest(trace.activations[args.layer], 9)
         position = "max" if args.position is None else args.position
         projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
-        outputs.write_figure(projection.figure(crop=not args.whole, rate=args.rate), file)
+        outputs.write_figure(projection.figure(crop=not args.whole, sigma=args.sigma, rate=args.rate), file)
         return (name, *_described(projection, file))
 
     print_each(args, map(drawn, args.images, files))

@@ -40,6 +40,17 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print unrounded JSON instead of a table")
 
 
+def sigma_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--sigma`` to a command that draws projections."""
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        default=0.0,
+        metavar="PIXELS",
+        help="smooth the projections by a Gaussian of this deviation; the title says so (default: no smoothing)",
+    )
+
+
 def say(args: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
     """Print the text or, with ``--json``, only the facts."""
     from deconvviz.results.base import plain, printable

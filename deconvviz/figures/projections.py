@@ -24,7 +24,7 @@ from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instanc
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
 from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate
-from deconvviz.figures.tiles import label, note, picture, signed_picture, unit_tiles, unit_views
+from deconvviz.figures.tiles import label, note, picture, signed_picture, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
@@ -54,6 +54,7 @@ def projection_grid(
     *,
     scale: str = "each",
     crop: bool = True,
+    sigma: float = 0.0,
     rate: float | None = None,
     title: str = "",
     axes: Axes | None = None,
@@ -68,41 +69,49 @@ def projection_grid(
         columns: Pairs per row; None for an automatic choice.
         scale: "each" for one scale per picture, or "shared".
         crop: Whether to crop to the receptive field; units at the border are padded with white.
+        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says.
+            What is left of the fine grain of a deep layer can be seen better at 1.
         rate: Of signals, the samples per second, for an axis of time.
         title: The figure's title.
         axes: Where to draw instead of in a figure of its own.
     """
-    views = shown_views(projection, crop)
+    views = shown_views(projection, crop, sigma)
     labels = [label(unit) for unit in projection.units]
     where = projection.provenance
     if has_signals(views):
         end = common_scale(views, scale)
         cells = [(said, pairs(of_unit, end)) for said, of_unit in zip(labels, views, strict=True)]
-        title = title or f"{where.layer}, {where.style['name']}: signal and projection"
+        title = title or f"{where.layer}, {where.style['name']}: signal and projection{smoothing(sigma)}"
         return cells_figure(cells, columns=columns, rate=rate, title=title, axes=axes)
     refuse_rate(rate)
     tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
-    title = title or f"{where.layer}, {where.style['name']}: image and projection"
+    title = title or f"{where.layer}, {where.style['name']}: image and projection{smoothing(sigma)}"
     return tile_figure(tiles, columns, title, labels, said=note(views), least=inches_of(tiles), axes=axes)
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
 def projection_image(
-    projection: Projection, columns: int | None = None, *, scale: str = "each", crop: bool = True, enlarge: int = 2
+    projection: Projection,
+    columns: int | None = None,
+    *,
+    scale: str = "each",
+    crop: bool = True,
+    sigma: float = 0.0,
+    enlarge: int = 2,
 ) -> Image.Image:
     """The grid of `projection_grid` without labels, each pixel `enlarge` times as large."""
-    views = shown_views(projection, crop)
+    views = shown_views(projection, crop, sigma)
     if has_signals(views):
         raise InputError("signals are drawn as lines, not as tiles; use projection_grid")
     tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
     return tile_image(tiles, columns, enlarge)
 
 
-def shown_views(projection: Projection, crop: bool) -> list[list[View]]:
+def shown_views(projection: Projection, crop: bool, sigma: float = 0.0) -> list[list[View]]:
     """Per unit, its inputs that are drawn. Raises InputError without units."""
     if not projection.units:
         raise InputError("the projection has no units to show")
-    return unit_views(projection, crop)
+    return unit_views(projection, crop, sigma)
 
 
 # Strips: one row of pictures per image

@@ -15,6 +15,7 @@ from deconvviz.figures.layer_tiles import check_scale
 from deconvviz.figures.views import View, views_of_unit
 from deconvviz.images import display_scale, signed_as_rgb
 from deconvviz.results import Projection, Unit
+from deconvviz.results.energy import checked_sigma, smoothed
 
 STRETCHED = "Images are stretched from their lowest number (black) to their highest (white)."
 
@@ -27,9 +28,21 @@ def shared_scale(pictures: Iterable[Tensor], scale: str) -> float | None:
     return max(map(display_scale, pictures)) if scale == "shared" else None
 
 
-def unit_views(projection: Projection, crop: bool) -> list[list[View]]:
-    """Per unit, its inputs that are drawn."""
-    return [views_of_unit(projection, row, crop) for row in range(len(projection.units))]
+def unit_views(projection: Projection, crop: bool, sigma: float = 0.0) -> list[list[View]]:
+    """Per unit, its inputs that are drawn; what arrived there is smoothed by a Gaussian of `sigma` pixels."""
+    deviation = checked_sigma(sigma) or 0.0
+    views = [views_of_unit(projection, row, crop) for row in range(len(projection.units))]
+    return [[_smoothed(one, deviation) for one in of_unit] for of_unit in views] if deviation else views
+
+
+def _smoothed(one: View, sigma: float) -> View:
+    channels = [smoothed(channel, sigma) for channel in one.pixels.double()]
+    return one._replace(pixels=torch.stack(channels).float() if channels else one.pixels)
+
+
+def smoothing(sigma: float) -> str:
+    """What a title says of the smoothing."""
+    return f", smoothed by a Gaussian of {sigma:g} {'pixel' if sigma == 1 else 'pixels'}" if sigma else ""
 
 
 def unit_tiles(views: Sequence[Sequence[View]], scale: str, *, fill: float = 1.0) -> list[tuple[Tensor, Tensor]]:

@@ -22,7 +22,7 @@ from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
 from deconvviz.figures.signals import Cell, cells_figure, common_scale, has_signals, pairs, refuse_rate
-from deconvviz.figures.tiles import label, note, same_size, unit_tiles, unit_views
+from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
 from deconvviz.results import Projection, TopProjections
@@ -36,7 +36,12 @@ PROJECTIONS = list_of(PROJECTION, "projections")
 
 @takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def top_image(
-    projections: Sequence[Projection], columns: int | None = 4, *, scale: str = "each", enlarge: int = 2
+    projections: Sequence[Projection],
+    columns: int | None = 4,
+    *,
+    scale: str = "each",
+    sigma: float = 0.0,
+    enlarge: int = 2,
 ) -> Image.Image:
     """The grid of `top_grid` without labels, each pixel `enlarge` times as large.
 
@@ -44,9 +49,10 @@ def top_image(
         projections: One projection per channel, usually of its nine strongest images.
         columns: Channels per row.
         scale: "each" for one scale per picture, or "shared".
+        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels.
         enlarge: How many times to enlarge each pixel.
     """
-    views = _channels(projections)
+    views = _channels(projections, sigma)
     if any(map(has_signals, views)):
         raise InputError("signals are drawn as lines, not as tiles; use top_grid")
     blocks = [torch.cat(pair, 1) for pair in _blocks(views, scale, sharp=False)]
@@ -59,6 +65,7 @@ def top_grid(
     columns: int | None = None,
     *,
     scale: str = "each",
+    sigma: float = 0.0,
     rate: float | None = None,
     title: str = "",
     axes: Axes | None = None,
@@ -71,15 +78,16 @@ def top_grid(
         projections: One projection per channel, usually of its nine strongest images.
         columns: Channels per row; None for up to three. Of signals, units per row.
         scale: "each" for one scale per picture, or "shared".
+        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says.
         rate: Of signals, the samples per second, for an axis of time.
         title: The figure's title; by default the layer, the style and how the pictures are scaled.
         axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
-    views = _channels(projections)
+    views = _channels(projections, sigma)
     shown = [projection for projection in projections if projection.units]
     if any(map(has_signals, views)):
         cells = _cells(shown, views, scale, columns or 3)
-        title = title or f"{_words(projections[0], scale)}, below each signal"
+        title = title or f"{_words(projections[0], scale, sigma)}, below each signal"
         return cells_figure(cells, columns=columns or 3, rate=rate, title=title, axes=axes)
     refuse_rate(rate)
     blocks = _blocks(views, scale, sharp=True)
@@ -98,22 +106,22 @@ def top_grid(
         strongest = max(unit.activation for unit in projection.units)
         said = f"channel {projection.units[0].channel}, strongest {strongest:.3g}"
         squares[row, 2 * column].set_title(said, fontsize=9, loc="left")
-    figure.suptitle(title or f"{_words(projections[0], scale)} and patches", fontsize=11)
+    figure.suptitle(title or f"{_words(projections[0], scale, sigma)} and patches", fontsize=11)
     if said := note(of_unit for channel in views for of_unit in channel):
         figure.supxlabel(said, fontsize=7, color="0.3", wrap=True)
     return figure
 
 
-def _words(projection: Projection, scale: str) -> str:
+def _words(projection: Projection, scale: str, sigma: float) -> str:
     where, scaled = projection.provenance, "each on its own scale" if scale == "each" else "all on one scale"
-    return f"{where.layer}, {where.style['name']}: projections ({scaled})"
+    return f"{where.layer}, {where.style['name']}: projections ({scaled}{smoothing(sigma)})"
 
 
-def _channels(projections: Sequence[Projection]) -> list[list[list[View]]]:
+def _channels(projections: Sequence[Projection], sigma: float) -> list[list[list[View]]]:
     """Per channel and unit, the inputs that are drawn."""
     if not projections:
         raise InputError("there is no projection to show; give at least one")
-    channels = [unit_views(projection, crop=True) for projection in projections if projection.units]
+    channels = [unit_views(projection, True, sigma) for projection in projections if projection.units]
     if not channels:
         raise InputError("the projections have no units; give channels that fire")
     return channels

@@ -46,17 +46,28 @@ def energy(pixels: Tensor, sigma: float) -> Tensor:
     Returns:
         (*size), from 0 to 1; all zero if the pixels are.
     """
-    values = pixels.detach().cpu().abs().double().square().sum(0)
-    radius = math.ceil(4 * sigma)
-    if radius:
-        kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.double, device="cpu") / sigma) ** 2)
-        kernel = (kernel / kernel.sum())[None, None]
-        for axis in range(values.ndim):
-            lines = values.movedim(axis, -1)
-            smoothed = torch.nn.functional.conv1d(lines.reshape(-1, 1, lines.shape[-1]), kernel, padding=radius)
-            values = smoothed.reshape(lines.shape).movedim(-1, axis)
+    values = smoothed(pixels.detach().cpu().abs().double().square().sum(0), sigma)
     largest = float(values.max()) if values.numel() else 0.0
     return (values / largest if largest > 0 else values).float()
+
+
+def smoothed(values: Tensor, sigma: float) -> Tensor:
+    """Values (*size), float64, smoothed along each axis by a Gaussian, which is cut off at four deviations.
+
+    Args:
+        values: The values; outside of them there is zero.
+        sigma: The Gaussian's standard deviation in pixels; 0 for no smoothing.
+    """
+    radius = math.ceil(4 * sigma)
+    if not radius or not values.numel():
+        return values
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.double, device="cpu") / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(values.device)[None, None]
+    for axis in range(values.ndim):
+        lines = values.movedim(axis, -1)
+        along = torch.nn.functional.conv1d(lines.reshape(-1, 1, lines.shape[-1]), kernel, padding=radius)
+        values = along.reshape(lines.shape).movedim(-1, axis)
+    return values
 
 
 def usual_sigma(field: Sequence[Sequence[int]]) -> float:

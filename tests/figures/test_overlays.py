@@ -23,6 +23,23 @@ def projection():
     return dv.DeconvNet(OfPictures()).project(x, "second", channel=[1, 2])
 
 
+def test_projections_can_be_smoothed_and_the_title_says_so(projection):
+    crop = projection.cut(0, projection.receptive_fields[0].tolist()).numpy()
+    views = figures.tiles.unit_views(projection, True, 1.5)
+    expected = np.stack([smoothed(channel.astype(float), 1.5) for channel in crop])
+    np.testing.assert_allclose(views[0][0].pixels.numpy(), expected, atol=1e-6 * np.abs(expected).max())
+    assert np.abs(expected).max() < 0.9 * np.abs(crop).max()
+    titles = [projection.figure(sigma=sigma).axes[0].get_title() for sigma in (0, 1.5)]
+    titles.append(figures.top_grid([projection], sigma=1).get_suptitle())
+    assert ["smoothed" in title for title in titles] == [False, True, True]
+    assert " ".join(titles[1].split()).endswith("smoothed by a Gaussian of 1.5 pixels")
+    plain, smooth = (np.asarray(figures.projection_image(projection, sigma=sigma)) for sigma in (0, 1.5))
+    assert plain.shape == smooth.shape
+    assert (plain != smooth).any()
+    with pytest.raises(InputError, match="sigma is a number of pixels from 0"):
+        projection.figure(sigma=-1)
+
+
 def smoothed(values, sigma):
     """A Gaussian blur, pixel by pixel."""
     reach = math.ceil(4 * sigma)
