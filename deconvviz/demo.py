@@ -30,7 +30,7 @@ from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
-from deconvviz.models import MnistCNN, mnist_cnn
+from deconvviz.models import mnist_cnn
 from deconvviz.net import DeconvNet
 from deconvviz.results import TopActivations
 
@@ -83,7 +83,7 @@ def _built(folder: Path, progress: bool) -> Path:
     net = DeconvNet(model)
     top = scan(net, data, k=TOP_IMAGES, batch_size=500, progress=progress)
     steps: list[Callable[[], list[Section]]] = [
-        lambda: _filter_sections(model),
+        lambda: _filter_sections(net),
         lambda: _activations(net, images),
         lambda: _top_activations(net, top, images),
         lambda: _reconstructions(net, images),
@@ -124,22 +124,23 @@ def _built(folder: Path, progress: bool) -> Path:
     return folder / "index.html"
 
 
-def _filter_sections(model: MnistCNN) -> list[Section]:
-    first, second = (model.get_parameter(f"{layer}.weight").detach() for layer in DEMO_LAYERS)
+def _filter_sections(net: DeconvNet) -> list[Section]:
+    first, second = (net.filters(layer) for layer in DEMO_LAYERS)
+    size = first.weight.shape[2:]
     return [
         Section(
             "filters-conv1",
             "Filters of the first convolution",
-            f"Each of the {len(first)} squares is one filter of {first.shape[2]} by {first.shape[3]} pixels. They "
+            f"Each of the {len(first)} squares is one filter of {size[0]} by {size[1]} pixels. They "
             "detect strokes and edges in different directions, with a bright side (red) and a dark one (blue).",
-            figures.filter_grid(first, columns=8),
+            first.figure(columns=8),
         ),
         Section(
             "filters-conv2",
             "Filters of the second convolution",
-            f"Each block is one filter, with one small square for each of its {second.shape[1]} input channels. "
+            f"Each block is one filter, with one small square for each of its {second.weight.shape[1]} input channels. "
             "The weights alone say little: what such a filter detects depends on what its input channels detect.",
-            figures.filter_grid(second, columns=8),
+            second.figure(columns=8, planes=range(second.weight.shape[1])),
         ),
     ]
 
@@ -151,7 +152,7 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
             f"activations-{layer}",
             f"Activation maps after the {order} convolution",
             words,
-            figures.activation_grid(trace.activations[layer][0], columns=8),
+            net.activations(trace, layer).figure(columns=9),
         )
         for layer, order, words in (
             ("conv1", "first", "The same 7 after every filter: each map shows where its kind of edge is."),

@@ -175,6 +175,8 @@ def _shown(result: Filters, scale: str, enlarge: int, *, planes: Any, **choice: 
 def _planes(result: Filters, weight: Tensor, planes: Any) -> tuple[list[list[int]], str]:
     """Per filter the input channels that are shown, as they are numbered within its group, and what a title says."""
     inputs, layer = result.weight.shape[1], result.provenance.layer
+    if planes is not None and listed(planes) == list(range(inputs)):
+        planes = None
     if planes is None:
         return [list(range(inputs))] * len(weight), "" if inputs == 1 else f"{inputs} input channels each"
     if listed(planes) is not None:
