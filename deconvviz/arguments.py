@@ -277,3 +277,4 @@ METHOD_NAMES = Kind(
 )
 METHODS_OR_FUNCTIONS = Kind("None, a list of names of methods, or a mapping from names to functions", _methods)
 FUNCTION = Kind("a function", lambda value: (value,) if callable(value) else None)
+CLASS_NAMES = list_of(TEXT, "names")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import images
-from deconvviz.arguments import FLAG, MAPPING, NET, PATH, TEXT, check_counts, list_of, optional, takes
+from deconvviz.arguments import CLASS_NAMES, FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
 from deconvviz.atlas.build_identity import build_identity
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.atlas.encoders import sensible_encoders
@@ -49,7 +49,7 @@ MOST_BARS = 48  # bars of a histogram, at most
     out=PATH,
     channel=optional(MAPPING),
     title=optional(TEXT),
-    classes=list_of(TEXT, "names"),
+    classes=CLASS_NAMES,
     evidence=FLAG,
     progress=FLAG,
 )
@@ -115,6 +115,7 @@ def build_atlas(
         if limit is not None:
             check_counts(limit=limit)
         names = _checked_layers(net, data, top, layers, channel)
+        classes = classes or top.classes
         source = AtlasSource(net, top, DatasetPictures(net, data, classes), judge)
         units = {name: _listed_units(top, name, (channel or {}).get(name), limit) for name in names}
         run = _first_run(source, len(data))

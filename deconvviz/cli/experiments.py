@@ -314,6 +314,7 @@ def _probe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=0, metavar="N", help="worker processes that load images (%(default)s)"
     )
+    parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
     out_argument(parser, "folder for the figure and the result", "probe")
     json_argument(parser)
 
@@ -326,6 +327,7 @@ def _probe(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
+    options["classes"] = lines_of(args.classes) if args.classes else ()
     result = probe(net, load_data(args.data, args.root), pool=args.pool or None, progress=bars(), **options)
     list_broken(result)
     _write(args, result, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ def _scan_arguments(parser: argparse.ArgumentParser, workers: str = "") -> None:
         help=f"worker processes that load images (for a folder as many as are useful, otherwise 0){workers}",
     )
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
+    parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
     parser.add_argument(
         "--on-error", choices=("skip", "raise"), help="skip items that cannot be read, or stop at the first one (skip)"
     )
@@ -74,7 +76,6 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
     _layers_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
     parser.add_argument("--title", metavar="TEXT", help="title of the page (model and dataset)")
-    parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels of each layer to project (all)")
     some.add_argument(
@@ -154,6 +155,7 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     if saved := getattr(args, "top", None):
         top = TopActivations.load(saved)
         _check_scan(args, top)
+        top = dataclasses.replace(top, classes=tuple(_classes(args)) or top.classes)
         return net, data, top
     _join()
     top = scan(net, data, layers=args.layers, **_of_the_scan(args), progress=bars())
@@ -163,7 +165,12 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
 def _of_the_scan(args: argparse.Namespace) -> dict[str, Any]:
     """The given options that concern the scan alone; the others keep the defaults of `scan`."""
     names = ("k", "batch_size", "state", "per_image", "workers", "on_error")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return given | {"classes": _classes(args)}
+
+
+def _classes(args: argparse.Namespace) -> list[str]:
+    return lines_of(args.classes) if args.classes else []
 
 
 def _check_scan(args: argparse.Namespace, top: TopActivations) -> None:
@@ -224,7 +231,7 @@ def _atlas(args: argparse.Namespace) -> None:
 
     if args.evidence:
         check_installed()
-    classes = lines_of(args.classes) if args.classes else ()
+    classes = _classes(args)
     builds = _rank() == 0
     if args.top and not builds:  # nothing to scan, and only rank 0 writes
         return

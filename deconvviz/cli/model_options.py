@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-OF_NUMBERS = ("--size", "--mean", "--std")  # options of one number or several
+OF_NUMBERS = ("--size", "--mean", "--std", "--bands")  # options of one number or several
 
 
 def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
@@ -48,6 +48,9 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
         "--channels", type=int, metavar="N", help="1 for grey images, 3 for colours (as the model takes)"
     )
     parser.add_argument(
+        "--bands", type=_whole_numbers, metavar="R G B", help="channels shown as red, green and blue (the mean of all)"
+    )
+    parser.add_argument(
         "--preprocess",
         metavar="FILE.py:FACTORY",
         help="function that makes a preprocess, from a PIL image to a tensor; the code in the file is run",
@@ -75,7 +78,7 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
 
     device = _device(args.device)
     own = load_preprocess(args.preprocess) if args.preprocess else None
-    wishes = InputWishes(args.size, args.mean, args.std, args.channels, own)
+    wishes = InputWishes(args.size, args.mean, args.std, args.channels, own, args.bands)
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
     loaded = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, takes, whole_from
+from deconvviz.arguments import CLASS_NAMES, FLAG, NET, RANDOM_STATE, check_counts, takes, whole_from
 from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import classes_of, name_of_item
@@ -43,7 +43,7 @@ PENALTY = 1e-4
 READ = 2**22  # numbers read at once
 
 
-@takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), progress=FLAG)
+@takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), classes=CLASS_NAMES, progress=FLAG)
 def probe(
     net: DeconvNet,
     dataset: Any,
@@ -55,6 +55,7 @@ def probe(
     random_state: int = 0,
     batch_size: int = 32,
     workers: int = 0,
+    classes: Sequence[str] = (),
     progress: bool = True,
 ) -> Probe:
     """Measure how well linear classifiers on the features of each layer predict the classes of a dataset.
@@ -75,6 +76,7 @@ def probe(
         random_state: Seed of the folds and of the order of training.
         batch_size: Images per forward pass.
         workers: Number of processes that load images.
+        classes: Class names, for datasets that have none or other ones.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -101,7 +103,7 @@ def probe(
     named = layer_names(layers, net.model)
     _sklearn("sklearn.model_selection")  # raises before the work
     with tempfile.TemporaryDirectory(prefix="deconvviz-probe-") as folder:
-        store = _Store(net, Path(folder), named, pool)
+        store = _Store(net, Path(folder), named, pool, list(classes))
         store.fill(as_dataset(dataset), batch_size, workers, progress)
         return _probed(store, folds=folds, epochs=epochs, random_state=random_state, progress=progress)
 
@@ -135,17 +137,19 @@ def _probed(store: _Store, *, folds: int, epochs: int, random_state: int, progre
 class _Store:
     """The features of layers in files, a row of float32 for each image, and the images' labels."""
 
-    def __init__(self, net: DeconvNet, folder: Path, layers: list[str] | None, pool: int | None) -> None:
+    def __init__(
+        self, net: DeconvNet, folder: Path, layers: list[str] | None, pool: int | None, names: list[str]
+    ) -> None:
         self.net, self.folder, self.pool = net, folder, pool
         self.layers = layers or []
         self.labels: list[int] = []
         self.sizes: dict[str, int] = {}
         self.broken: list[Broken] = []
-        self.names: list[str] = []
+        self.names = names
 
     def fill(self, data: Any, batch_size: int, workers: int, progress: bool) -> None:
         """Run the network over a dataset once."""
-        self.names = classes_of(data)
+        self.names = self.names or classes_of(data)
         placement = Placement.of(self.net.model)
         total = len(data) if is_indexed(data) else None
         with contextlib.ExitStack() as stack, Restored() as settings:

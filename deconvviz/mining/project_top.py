@@ -77,7 +77,7 @@ def project_top(
     check_scan(net, data, top, several_inputs=True)
     name = _layer(net, top, layer)
     check_scanned(top, [name])
-    pictures = DatasetPictures(net, data)
+    pictures = DatasetPictures(net, data, top.classes)
     units = {number: _listed(top, name, number) for number in channels_of(once(channel), len(top.values[name]), name)}
     batches = _batches(units, batch_size)
     projected: dict[tuple[int, int], tuple[Projection, str]] = {}  # by channel and rank, with the image's label

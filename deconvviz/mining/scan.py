@@ -20,6 +20,7 @@ as that of one uninterrupted process with the same batch size. Ties go to the lo
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,12 @@ import torch
 from torch import Tensor
 
 from deconvviz import __version__
-from deconvviz.arguments import FLAG, NET, PATH, check_counts, one_of, optional, takes
+from deconvviz.arguments import CLASS_NAMES, FLAG, NET, PATH, check_counts, one_of, optional, takes
 from deconvviz.data.batches import Batch, batches, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.identity import difference, identity_of
-from deconvviz.data.naming import name_of_item, short_name
+from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.data.source import Source, content_of
 from deconvviz.data.workers import sensible_workers
 from deconvviz.errors import DataError, InputError
@@ -55,7 +56,7 @@ from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 
-@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), progress=FLAG)
+@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), classes=CLASS_NAMES, progress=FLAG)
 @on_the_cpu
 def scan(
     net: DeconvNet,
@@ -68,6 +69,7 @@ def scan(
     per_image: int = 1,
     workers: int | None = None,
     on_error: str = "skip",
+    classes: Sequence[str] = (),
     progress: bool = True,
 ) -> TopActivations:
     """Find the k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
@@ -90,6 +92,7 @@ def scan(
         workers: Number of processes that load images; 0 loads them in this one. None: for a folder of images as many as
             are useful (`deconvviz.data.workers`), and 0 for other datasets.
         on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
+        classes: Class names, for datasets that have none or other ones. Figures and the atlas show them.
         progress: Show a bar with the rate and the time left.
 
     Raises:
@@ -112,7 +115,7 @@ def scan(
         job.begin(state, lock)
         job.run(None if workers is None else int(workers), progress)
         total = job.finish()
-    return _scan_result(total, source.data, job.provenance())
+    return _scan_result(total, source.data, job.provenance(), classes)
 
 
 @dataclass(frozen=True)
@@ -268,7 +271,7 @@ class _Job:
         )
 
 
-def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> TopActivations:
+def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance, classes: Sequence[str]) -> TopActivations:
     broken = tuple(
         Broken(number, name_of_item(data, number), reason) for number, reason in sorted(total.broken.items())
     )
@@ -283,6 +286,7 @@ def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance) -> 
         count=total.count,
         broken=broken,
         provenance=provenance,
+        classes=tuple(classes or classes_of(data)),
     )
 
 

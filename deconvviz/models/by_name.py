@@ -22,7 +22,7 @@ from deconvviz.errors import DependencyError, InputError, ModelError, did_you_me
 from deconvviz.images import Preprocess
 from deconvviz.io.factories import Purpose, factory_of
 from deconvviz.models.inputs import InputWishes, input_of, preset_of
-from deconvviz.models.mnist import mnist_cnn
+from deconvviz.models.mnist import mnist_cnn, mnist_cnn_from
 from deconvviz.models.torch_files import kind_of_file
 from deconvviz.models.weights import States, best_match, load_states, read_states
 from deconvviz.models.zfnet import ZFNet
@@ -90,8 +90,9 @@ def load_model(
         height, width = wishes.sides(28)
         if (height, width) != (28, 28):
             raise InputError(f"the model mnist takes 28 x 28 pixels, not {height} x {width}")
-        brought = wishes.preprocess or Preprocess(28, (0.0,), (1.0,))
-        return LoadedModel(mnist_cnn(weights=weights), brought, (1, 28, 28))
+        brought = wishes.preprocess or Preprocess(28, (0.0,), (1.0,), wishes.bands)
+        reference, said = (mnist_cnn(), "") if weights is None else mnist_cnn_from(weights)
+        return LoadedModel(reference, brought, (1, 28, 28), said)
     make = _maker(spec, pretrained and weights is None)
     model, own = _made(spec, make())
     said = ""

@@ -34,6 +34,7 @@ class InputWishes:
         std: Standard deviation of each channel, or one number for all.
         channels: Number of channels.
         preprocess: A function from an image to a tensor, which leaves nothing else to say.
+        bands: Three channels that are shown as red, green and blue.
     """
 
     size: int | Sequence[int] | None = None
@@ -41,6 +42,7 @@ class InputWishes:
     std: Sequence[float] | None = None
     channels: int | None = None
     preprocess: Callable[[Any], Any] | None = None
+    bands: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         sides = [self.size] if isinstance(self.size, int) else list(self.size or ())
@@ -60,7 +62,7 @@ class InputWishes:
     @property
     def others(self) -> list[str]:
         """The wishes that are given, by name, but for the preprocess."""
-        names = ("size", "mean", "std", "channels")
+        names = ("size", "mean", "std", "channels", "bands")
         return [name for name in names if getattr(self, name) is not None]
 
     def sides(self, usual: int) -> tuple[int, int]:
@@ -118,14 +120,14 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
             raise InputError(
                 f"there are {channels} channels, and {len(mean)} means and {len(std)} deviations; give one for each"
             )
-        return ModelInput(Preprocess(_size(height, width), mean, std), shape)
+        return ModelInput(Preprocess(_size(height, width), mean, std, wishes.bands), shape)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.0,) * channels, (1.0,) * channels)
     numbers = "normalised with ImageNet's mean and standard deviation" if channels == 3 else "scaled to 0 to 1"
     assumed = (
         f"the model brings no preprocessing; images are resized to {height} x {width} and {numbers}. "
         f"If it was trained otherwise, say so with --size, --mean and --std, or --preprocess"
     )
-    return ModelInput(Preprocess(_size(height, width), mean, std), shape, assumed)
+    return ModelInput(Preprocess(_size(height, width), mean, std, wishes.bands), shape, assumed)
 
 
 def _of_arrays(first: nn.Conv1d | nn.Conv3d, wishes: InputWishes, brought: Callable[[Any], Any] | None) -> ModelInput:

@@ -13,7 +13,7 @@ from torch import nn
 from deconvviz.arguments import FLAG, NUMBER, PATH, WHOLE, described, optional, takes
 from deconvviz.errors import CheckpointError, InputError
 from deconvviz.io.restoring import Restored
-from deconvviz.models.weights import check_fit, copy_weights, read_weights
+from deconvviz.models.weights import best_match, check_fit, load_states, read_states
 
 BUNDLED = "mnist_cnn.safetensors"  # beside this file
 FILTER_SPREAD = 0.02  # standard deviation of the initial weights of the convolutions
@@ -122,11 +122,11 @@ def mnist_cnn(pretrained: bool = True, weights: str | os.PathLike[str] | None = 
         (torch.Size([24, 1, 7, 7]), False)
     """
     if weights is not None:
-        return _model_from_file(weights)
+        return mnist_cnn_from(weights)[0]
     if not pretrained:
         return MnistCNN().eval()
     with resources.as_file(resources.files("deconvviz.models") / BUNDLED) as path:
-        return _model_from_file(path)
+        return mnist_cnn_from(path)[0]
 
 
 def architecture_metadata(model: nn.Module) -> dict[str, str]:
@@ -134,8 +134,10 @@ def architecture_metadata(model: nn.Module) -> dict[str, str]:
     return {ARCHITECTURE: json.dumps(model.architecture)} if isinstance(model, MnistCNN) else {}
 
 
-def _model_from_file(path: str | os.PathLike[str]) -> MnistCNN:
-    weights, metadata = read_weights(path)
+def mnist_cnn_from(path: str | os.PathLike[str]) -> tuple[MnistCNN, str]:
+    """The network of a weights file, and in a line what was renamed or not used, or ""; raises as `mnist_cnn`."""
+    states = read_states(path)
+    metadata = states.metadata
     try:
         options = json.loads(metadata.get(ARCHITECTURE, "{}"))
         with Restored(torch.device("meta")):  # without memory, until the file is seen to have so many weights
@@ -144,7 +146,8 @@ def _model_from_file(path: str | os.PathLike[str]) -> MnistCNN:
         raise CheckpointError(
             f"{os.fspath(path)!r} describes no MnistCNN: {metadata[ARCHITECTURE][:200]!r} ({error})"
         ) from error
-    check_fit(outline, weights, name=repr(os.fspath(path)))
+    entry, _ = best_match(outline, states)
+    check_fit(outline, states.entries[entry], name=repr(os.fspath(path)))
     model = MnistCNN(**options)
-    copy_weights(model, weights, name=repr(os.fspath(path)))
-    return model.eval()
+    said = str(load_states(model, states))
+    return model.eval(), said

@@ -100,6 +100,7 @@ class TopActivations(Tabular):
         count: Number of images read.
         broken: Items that could not be read.
         provenance: Model, dataset and settings.
+        classes: The names of the dataset's labels, by number; empty if it has none.
     """
 
     values: dict[str, torch.Tensor]
@@ -109,6 +110,7 @@ class TopActivations(Tabular):
     count: int
     broken: tuple[Broken, ...]
     provenance: ScanProvenance
+    classes: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -40,6 +40,9 @@ _GIVEN = "data/test_given_datasets.py::"
 _FILES = "data/test_dataset_files.py::"
 _STREAMS = "data/test_hugging_face_and_videos.py::"
 _LEVELS = "images/test_all_levels.py::"
+_BY_COMMAND = "cli/test_situations.py::"
+_OF_FILES = "images/test_inputs_of_files.py::"
+_LAYERS = "net/test_filters.py::"
 _SEVERAL = "mining/test_several_inputs.py::"
 _SEEN = "figures/test_other_inputs.py::"
 _ARRAYS_GIVEN = "cli/test_arrays_given.py::"
@@ -61,18 +64,18 @@ SITUATIONS = [
         "NumPy numbers, paths and settings beside the weights",
         "the weights are read, and nothing beside them is run",
         _CHECKPOINTS + "test_settings_beside_the_weights_are_not_made",
-        "",
+        _BY_COMMAND + "test_settings_beside_the_weights",
     ),
     Situation(
         "TorchScript, a pickled model, an HDF5 file or a Git LFS pointer as weights",
         "one sentence says what the file is and what to do",
         _CHECKPOINTS + "test_other_files_are_named_and_answered",
-        "",
+        _BY_COMMAND + "test_files_that_are_no_weights",
     ),
     Situation(
         "a network trained with other means and deviations than ImageNet's",
         "the unit at the place and with the activation that torch alone finds; what is assumed is said",
-        "",
+        _OF_FILES + "test_a_network_trained_with_other_means_and_deviations",
         _INPUTS + "test_the_input_is_made_as_the_model_was_trained",
     ),
     Situation(
@@ -85,7 +88,7 @@ SITUATIONS = [
         "each image standardised by itself",
         "pictures show the image that was given, not a stretched one",
         _SHOWN + "test_what_cannot_be_inverted_is_shown_by_the_picture_itself",
-        "",
+        _BY_COMMAND + "test_an_image_that_is_standardised_by_itself_is_shown_as_it_was",
     ),
     Situation(
         "a scripted, traced or exported model",
@@ -97,19 +100,19 @@ SITUATIONS = [
         "an object that holds a model, such as a YOLO of ultralytics",
         "one sentence says which attribute to pass",
         _EXPORTED + "test_what_holds_a_model_is_answered_with_its_attribute",
-        "",
+        _BY_COMMAND + "test_a_holder_of_a_model",
     ),
     Situation(
         "several images of different sizes",
         "each is projected as it is alone",
-        "",
+        _OF_FILES + "test_images_of_different_sizes_are_each_as_alone",
         _INPUTS + "test_several_images_are_projected_one_after_the_other",
     ),
     Situation(
         "a DataLoader, of any sampler and collate_fn",
         "every item counts once, whatever the batch size",
         _GIVEN + "test_a_loader_is_read_item_by_item",
-        _FILES + "test_a_file_is_a_dataset_on_the_command_line",
+        _BY_COMMAND + "test_a_data_loader",
     ),
     Situation(
         "bytes in a NumPy array, (N, H, W, C) or (N, C, H, W)",
@@ -121,19 +124,19 @@ SITUATIONS = [
         "a list of paths",
         "the images in the order of the list, with their names",
         _GIVEN + "test_a_list_of_paths_is_a_dataset",
-        "",
+        _BY_COMMAND + "test_a_list_of_paths",
     ),
     Situation(
         "a `Subset`, a `random_split` or a `ConcatDataset`",
         "names and classes are those of the datasets they are made of",
         _GIVEN + "test_names_and_classes_come_through_parts_of_datasets",
-        "",
+        _BY_COMMAND + "test_names_and_classes_of_a_part",
     ),
     Situation(
         "labels that are values to be predicted, such as 34.7",
         "they are not shown as classes",
         _GIVEN + "test_values_to_predict_are_no_classes",
-        "",
+        _BY_COMMAND + "test_values_to_predict_are_no_classes",
     ),
     Situation(
         "images listed in CSV or JSON, in `.npy`, `.npz`, zip or tar files, or shards of WebDataset",
@@ -147,36 +150,56 @@ SITUATIONS = [
         _STREAMS + "test_datasets_of_hugging_face",
         _STREAMS + "test_datasets_of_hugging_face_by_name",
     ),
-    Situation("a video", "its frames, each with its time", _STREAMS + "test_videos_by_frame", ""),
+    Situation(
+        "a video", "its frames, each with its time", _STREAMS + "test_videos_by_frame", _BY_COMMAND + "test_a_video"
+    ),
     Situation(
         "images of 16 bits with few levels, as of computed tomography",
         "a preprocess of one's own gets all of them, the library's rounds none",
         _LEVELS + "test_a_preprocess_of_ones_own_gets_every_level",
-        "",
+        _BY_COMMAND + "test_images_of_16_bits_reach_a_preprocess_with_all_levels",
     ),
     Situation(
         "grey files, palettes and opacity for a network that takes colours",
         "the same as from torchvision's loader",
         _LEVELS + "test_a_colour_network_gets_colours_as_from_torchvisions_loader",
-        "",
+        _BY_COMMAND + "test_grey_files_for_a_network_of_colours",
     ),
     Situation(
         "satellite images of 13 channels",
         "three chosen channels are shown",
         _LEVELS + "test_the_bands_that_are_shown_can_be_chosen",
-        "",
+        _BY_COMMAND + "test_three_bands_are_shown",
     ),
     Situation(
         "a dataset that crops at random",
         "an atlas of it is refused, and the cause named",
         "data/test_random_datasets.py::test_an_atlas_of_random_images_names_the_cause",
-        "",
+        _BY_COMMAND + "test_random_crops",
     ),
     Situation(
         "a network of two images, or of an image and a number",
         "a scan finds what plain calls find, and units are projected to every input",
         _SEVERAL + "test_pairs_of_images",
-        "",
+        _BY_COMMAND + "test_several_inputs",
+    ),
+    Situation(
+        "the filters of a layer: normalised, pruned, grouped, transposed, or of a linear layer",
+        "the weights that take effect, as single pixels sent through the layer show them",
+        _LAYERS + "test_filters_are_those_that_take_effect",
+        "cli/test_layer_pictures.py::test_filters",
+    ),
+    Situation(
+        "the feature maps of a layer",
+        "what a hook sees",
+        "net/test_activations.py::test_maps_are_what_the_layer_returns",
+        "cli/test_layer_pictures.py::test_activations",
+    ),
+    Situation(
+        "class names that the dataset does not have",
+        "they are kept with the scan, and shown by figures and the atlas",
+        _GIVEN + "test_classes_can_be_named",
+        _BY_COMMAND + "test_class_names_are_kept_with_a_scan",
     ),
     Situation(
         "signals, such as an ECG or audio",

@@ -11,6 +11,7 @@ from tests.helpers.odd_calls.odd_values import anything
 from tests.helpers.odd_calls.subjects import DATA, LABELS, MODEL, NET, TOP, WEIGHTS, X
 
 QUIET = {"progress": False}
+NAMES_OF_CLASSES = ("a tuple", "an empty array", "an array of text", "an empty tensor")
 ANALYSES: dict[str, Call] = {
     "DeconvNet": Call(
         dv.DeconvNet,
@@ -71,9 +72,14 @@ ANALYSES: dict[str, Call] = {
             "workers": ("count", 0),
             "state": ("one", None),
             "on_error": ("choice", "skip"),
+            "classes": ("several", ["a", "b"]),
         },
         {"dataset": DATA, **QUIET},
-        {"batch_size": (), "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break")},
+        {
+            "classes": NAMES_OF_CLASSES,
+            "batch_size": (),
+            "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break"),
+        },
     ),
     "reading_test": Call(
         dv.reading_test,
@@ -125,7 +131,7 @@ ANALYSES: dict[str, Call] = {
             "channel": ("None",),
             "title": ("None", "no text", "a text", "a Chinese text with a line break"),
             "top": ("a scan",),
-            "classes": ("a tuple", "an empty array", "an array of text", "an empty tensor"),
+            "classes": NAMES_OF_CLASSES,
         },
     ),
     "deletion": Call(
