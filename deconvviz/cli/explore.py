@@ -81,10 +81,10 @@ def _lines(args: argparse.Namespace, data: str | None) -> Any:
     network = ["from deconvviz.models.by_name import load_model"]
     if any(value is not None for value in (args.size, args.mean, args.std, args.channels, args.preprocess, args.bands)):
         network.append("from deconvviz.models.inputs import InputWishes")
-        wishes = f"{args.size!r}, {args.mean!r}, {args.std!r}, {args.channels!r}"
+        wishes = f"size={args.size!r}, mean={args.mean!r}, std={args.std!r}, channels={args.channels!r}"
         if args.preprocess:
             network.append("from deconvviz.models.by_name import load_preprocess")
-            wishes += f", load_preprocess({args.preprocess!r})"
+            wishes += f", preprocess=load_preprocess({args.preprocess!r})"
         wishes += f", bands={args.bands!r}" if args.bands else ""
         options.append(f"wishes=InputWishes({wishes})")
     network += ["import torch", "torch.manual_seed(0)  # for weights that are random"]

@@ -78,7 +78,9 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
 
     device = _device(args.device)
     own = load_preprocess(args.preprocess) if args.preprocess else None
-    wishes = InputWishes(args.size, args.mean, args.std, args.channels, own, args.bands)
+    wishes = InputWishes(
+        size=args.size, mean=args.mean, std=args.std, channels=args.channels, preprocess=own, bands=args.bands
+    )
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
     loaded = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)

@@ -23,7 +23,7 @@ USUAL_SIDES = {1: 1000, 3: 32}  # of signals and of volumes, where nothing tells
 PRESETS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputWishes:
     """What the caller asks of the input; None leaves the choice to the model.
 
