@@ -31,6 +31,13 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def _sampled(tensor: Tensor) -> Tensor:
-    """At most 64 elements of a tensor, evenly spaced."""
-    flat = tensor.flatten()
-    return flat[:: max(1, len(flat) // 64)][:64]
+    """At most 64 elements of a tensor, evenly spaced in the order of its axes, whatever its layout in memory."""
+    count = tensor.numel()
+    step = max(1, count // 64)
+    length = min(64, -(-count // step))
+    if type(tensor) is Tensor and tensor.layout == torch.strided and not tensor.is_quantized:
+        if tensor.is_contiguous():  # read where they lie
+            return tensor.as_strided((length,), (step,))
+        if count > 64:  # without a copy of all
+            return torch.take(tensor, torch.arange(0, length * step, step, device=tensor.device))
+    return tensor.flatten()[::step][:64]

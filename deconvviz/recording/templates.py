@@ -15,6 +15,7 @@ True
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch.nn.modules import module as every_module
 from deconvviz.recording.aliasing import storage_of
 from deconvviz.recording.blank_tensors import blank_result
 from deconvviz.recording.eval_mode import EvalMode
-from deconvviz.recording.random_state import may_draw
+from deconvviz.recording.recordable import kind_of
 from deconvviz.recording.recorder import Recorder, run
 from deconvviz.recording.tape import Tape, tensors_in
 
@@ -92,7 +93,7 @@ class _TemplateRecorder(Recorder):
         return blank_result(func, args, kwargs)
 
     def result(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> Any:
-        if may_draw(func):  # for a batch it would draw other numbers than for one image
+        if kind_of(func).draws:  # for a batch it would draw other numbers than for one image
             self._give_up()
         if not self._reads_image((args, kwargs)) and not self._suspended:
             if self._reads_memory_of_image((args, kwargs)):
@@ -124,17 +125,29 @@ def _is_data_dependent(func: Any, args: Any) -> bool:
     """Whether what an operation returns, or its shape, depends on numbers in a way that the tape does not show."""
     if func in _MASKABLE:
         return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1]))
+    return _is_tagged_data_dependent(func)
+
+
+@functools.cache
+def _is_tagged_data_dependent(func: Any) -> bool:
     return any(tag in func.tags for tag in _DATA_DEPENDENT)
 
 
 def _must_be_carried_out(func: Any, written: list[Tensor]) -> bool:
     """Whether an operation runs on the blank tensors: views, which compute nothing, and writes of unusual kinds."""
-    if any(argument.is_out for argument in func._schema.arguments) or torch.Tag.inplace_view in func.tags:
-        return True
-    aliases = [item.alias_info for item in func._schema.returns]
+    is_unusual, returned_written, returns_views = _aliases(func)
     if written:
-        return [alias is not None and alias.is_write for alias in aliases] != [True] * len(written)
-    return any(alias is not None for alias in aliases)
+        return is_unusual or returned_written != (True,) * len(written)
+    return is_unusual or returns_views
+
+
+@functools.cache
+def _aliases(func: Any) -> tuple[bool, tuple[bool, ...], bool]:
+    """Whether an operation takes ``out=`` or changes a view; which results it writes; whether one can be a view."""
+    is_unusual = any(argument.is_out for argument in func._schema.arguments) or torch.Tag.inplace_view in func.tags
+    aliases = [item.alias_info for item in func._schema.returns]
+    written = tuple(alias is not None and alias.is_write for alias in aliases)
+    return is_unusual, written, any(alias is not None for alias in aliases)
 
 
 def hooked(modules: Iterable[nn.Module]) -> bool:
