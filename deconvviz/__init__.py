@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
+    from deconvviz.reading.mixed import mixed_channels as mixed_channels
     from deconvviz.reading.reading import reading_test as reading_test
     from deconvviz.rules import Style as Style
 
@@ -31,6 +32,7 @@ _HOMES = {
     "build_atlas": "deconvviz.atlas.build",
     "compare": "deconvviz.captum.comparison",
     "explore": "deconvviz.explorer.serve",
+    "mixed_channels": "deconvviz.reading.mixed",
     "project_top": "deconvviz.mining.project_top",
     "reading_test": "deconvviz.reading.reading",
     "scan": "deconvviz.mining.scan",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: PLE0604
     "build_atlas",
     "compare",
     "explore",
+    "mixed_channels",
     "project_top",
     "reading_test",
     "scan",

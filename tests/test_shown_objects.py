@@ -38,6 +38,8 @@ def shown_objects() -> dict[str, Any]:
         "ScanProvenance": TOP.provenance,
         "TopProjections": (strongest := dv.project_top(NET, DATA, TOP, layer="2", **QUIET)),
         "ChannelTop": strongest[0],
+        "MixedChannels": (mixed := dv.mixed_channels(NET, DATA.repeat(2, 1, 1, 1), "0", units=8, **QUIET)),
+        "PictureGroups": mixed.examples[0],
         "ReadingTest": (read := dv.reading_test(NET, DATA, "0", references=1, questions=1, **QUIET)),
         "ReadingQuestion": read.examples[0],
         "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),

@@ -1,4 +1,4 @@
-"""The command read: do a channel's pictures tell what fires it?"""
+"""The commands read and mixed: do a channel's pictures tell what fires it, and is that one thing?"""
 
 from __future__ import annotations
 
@@ -60,8 +60,36 @@ def _read(args: argparse.Namespace) -> None:
     report(args, result, out, *pages)
 
 
+def _mixed_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
+    parser.add_argument("--units", type=int, metavar="N", help="strongest units of a channel (40)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
+    out_argument(parser, "picture to write", "mixed-LAYER.png", "FILE")
+    json_argument(parser)
+
+
+def _mixed(args: argparse.Namespace) -> None:
+    from deconvviz.data.by_name import load_data
+    from deconvviz.reading.mixed import mixed_channels
+
+    out = place(args, picture_name("mixed", args.layer))
+    check_ending(out)
+    outputs = Outputs(args, out)
+    net, _ = loaded(args)
+    options = {name: value for name in ("units", "batch_size") if (value := getattr(args, name)) is not None}
+    data = load_data(args.data, args.root)
+    result = mixed_channels(net, data, args.layer, channel=args.channel, **options, progress=bars())
+    outputs.write_figure(result.figure(), out)
+    report(args, result, out)
+
+
 READING = {
+    "mixed": Command("find channels that respond to two things, with the pictures of both", _mixed_arguments, _mixed),
     "read": Command(
         "test whether a channel's pictures tell which of two unseen images fires it", _read_arguments, _read
-    )
+    ),
 }

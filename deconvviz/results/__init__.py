@@ -25,6 +25,7 @@ from deconvviz.results.invariance import Invariance
 from deconvviz.results.layer_pictures import FeatureMaps, Filters
 from deconvviz.results.layer_table import LayerInfo, LayerTable
 from deconvviz.results.learning_curves import LearningCurves
+from deconvviz.results.mixed import MixedChannels, PictureGroups
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
 from deconvviz.results.projections import Projection, Provenance, Reconstruction, Unit
@@ -57,7 +58,9 @@ __all__ = [
     "Leak",
     "LearningCurves",
     "Localisation",
+    "MixedChannels",
     "Occlusion",
+    "PictureGroups",
     "Probe",
     "Projection",
     "Provenance",

@@ -117,6 +117,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--out": ["c.png"], "--json": []},
         },
     ),
+    "mixed": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--layer": ["conv1"], "--channel": ["0"], "--units": ["8"], "--batch-size": ["4"]},
+            **{"--out": ["m.png"], "--json": []},
+        },
+    ),
     "read": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {

@@ -306,6 +306,7 @@ def _judging() -> list[Command]:
         "compare mnist mnist:0 --out a.doc": f"a picture cannot be written as 'a.doc'; {ENDINGS}",
         "compare mnist mnist:0 --out text.txt/a.png": f"'text.txt/a.png' {IN_THE_WAY}",
         "compare mnist mnist:0 --out /proc/a.png": f"'/proc/a.png' {SEALED}",
+        "mixed mnist mnist --layer conv1 --units 7": "units must be a whole number of at least 8, not 7",
         "read mnist mnist --layer conv1 --pictures patch": "there are no pictures 'patch'; there are …",
         "read mnist mnist --layer conv1 --observers hogg": "there is no observer 'hogg'; there are …",
         "read mnist images --layer conv1 --questions 99": (
@@ -416,6 +417,7 @@ UNPARSED = [
     "evidence mnist",
     "evidence mnist mnist:0 --measures nope",
     "compare mnist mnist:0 --target cat",
+    "mixed mnist mnist",
     "read mnist mnist",
     "train --out o",
     "demo --out",

@@ -81,6 +81,17 @@ ANALYSES: dict[str, Call] = {
             "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break"),
         },
     ),
+    "mixed_channels": Call(
+        dv.mixed_channels,
+        {
+            "net": ("net", NET),
+            "layer": ("layer", "2"),
+            "channel": ("index", 1),
+            "batch_size": ("count", 4),
+            "random_state": ("random_state", 1),
+        },
+        {"dataset": DATA.repeat(2, 1, 1, 1), "units": 8, **QUIET},
+    ),
     "reading_test": Call(
         dv.reading_test,
         {

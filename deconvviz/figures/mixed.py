@@ -1,0 +1,45 @@
+"""The figure of channels that respond to two things: both groups of pictures, beside the patches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from deconvviz.figures.canvas import canvas
+from deconvviz.figures.reading import rgb
+from deconvviz.images import tiled
+from deconvviz.results import MixedChannels
+
+
+def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) -> Figure:
+    """One row per channel: the pictures and patches of its larger group, then those of the other one."""
+    rows = max(1, len(result.examples))
+    figure = canvas((9.0, 2.35 * rows + 0.9), axes)
+    panels = figure.subplots(rows, 4, squeeze=False)
+    for panel in panels.flat:
+        panel.axis("off")
+    for row, shown in zip(panels, result.examples, strict=False):
+        place = result.channels.index(shown.channel)
+        share = float(result.groups[place].float().mean())
+        for group in (0, 1):
+            _draw_tiles(row[2 * group], shown.pictures[group], True)
+            _draw_tiles(row[2 * group + 1], shown.patches[group], False)
+        clear = f"silhouette {result.silhouettes[place]:.2f} ({result.expected[place]:.2f} without groups)"
+        row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
+        row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
+    figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)
+    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    return figure
+
+
+def _draw_tiles(panel: Any, pictures: Tensor, signed: bool) -> None:
+    tiles = rgb(pictures, signed)
+    across = 3
+    blank = [torch.ones_like(tiles[0])] * (across * across - len(tiles)) if tiles else []
+    if tiles:
+        panel.imshow(tiled([*tiles, *blank], max(across, math.isqrt(len(tiles))), gap=1, background=0.6).numpy())

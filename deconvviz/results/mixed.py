@@ -1,0 +1,87 @@
+"""Channels that respond to two things: how clearly the pictures of their strongest units fall into two groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from deconvviz.intervals import LEVEL
+from deconvviz.results.base import Finding, kind
+from deconvviz.results.words import counted
+
+
+@kind
+@dataclass(frozen=True, kw_only=True)
+class PictureGroups:
+    """The two groups of one channel, strongest units first.
+
+    Attributes:
+        channel: The channel.
+        pictures: Per group (units, C, h, w), guided projections, bytes with zero at 128.
+        patches: Per group (units, C, h, w), the patches, bytes.
+        names: Per group, the names of the images.
+    """
+
+    channel: int
+    pictures: tuple[torch.Tensor, torch.Tensor]
+    patches: tuple[torch.Tensor, torch.Tensor]
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedChannels(Finding):
+    """How clearly the guided pictures of each channel's strongest units fall into two groups.
+
+    Attributes:
+        layer: The layer's name.
+        channels: The channels that were tested.
+        untested: Channels that fire on too few images.
+        silhouettes: (channels,), the mean silhouette of two groups, by cosine distance: 0 for none, 1 for two points.
+        expected: (channels,), the mean of the same for pictures without groups that vary as much in each direction.
+        p: (channels,), how likely pictures without groups are to have so clear ones, by Holm over the channels.
+        groups: (channels, units), 0 for the larger group and 1 for the other one.
+        examples: The channels with the clearest groups, clearest first, with their pictures.
+    """
+
+    drawn_by = "deconvviz.figures.mixed"
+
+    layer: str
+    channels: tuple[int, ...]
+    untested: tuple[int, ...]
+    silhouettes: torch.Tensor
+    expected: torch.Tensor
+    p: torch.Tensor
+    groups: torch.Tensor
+    examples: tuple[PictureGroups, ...]
+
+    @property
+    def mixed(self) -> tuple[int, ...]:
+        """The channels whose groups are clearer than chance makes them, at 5 % over all channels."""
+        return tuple(channel for channel, p in zip(self.channels, self.p.tolist(), strict=True) if p <= LEVEL)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per channel, clearest groups first."""
+        rows = [
+            {
+                "channel": channel,
+                "silhouette": float(self.silhouettes[row]),
+                "without groups": float(self.expected[row]),
+                "p": float(self.p[row]),
+                "smaller group": float(self.groups[row].float().mean()),
+            }
+            for row, channel in enumerate(self.channels)
+        ]
+        return sorted(rows, key=lambda row: (row["p"], -row["silhouette"]))
+
+    @property
+    def verdict(self) -> str:  # type: ignore[override]
+        """What was found, in words."""
+        if not self.channels:
+            return f"No channel of {self.layer} fires on enough images."
+        found, tested = self.mixed, counted(len(self.channels), "channel")
+        if not found:
+            return f"None of {tested} of {self.layer} is shown to respond to two things."
+        listed = ", ".join(map(str, found[:20])) + (" and others" if len(found) > 20 else "")
+        return f"{len(found)} of {tested} of {self.layer} respond to two things: {listed}."
