@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from deconvviz.errors import InputError
@@ -66,10 +66,20 @@ class Normalisation:
 def normalisation_of_inputs(preprocess: Any, x: Tensor) -> Normalisation | None:
     """How inputs (N, C, ...) were normalised, if that is known."""
     known = normalisation_of(preprocess, tuple(x.shape[1:])) if callable(preprocess) and x.ndim == 4 else None
-    if known is None and hasattr(preprocess, "mean") and hasattr(preprocess, "std"):
-        black, white = (x.new_tensor(preprocess.mean), x.new_tensor(preprocess.std))
-        return Normalisation(-black / white, 1 / white) if len(black) == x.shape[1] and x.ndim == 4 else None
+    if known is None:
+        steps = [step for step in _flat(preprocess) if hasattr(step, "mean") and hasattr(step, "std")]
+        return _of_numbers(steps[0].mean, steps[0].std, x) if len(steps) == 1 and x.ndim == 4 else None
     return known
+
+
+def _of_numbers(mean: Any, std: Any, x: Tensor) -> Normalisation | None:
+    """The normalisation by a mean and a deviation of each channel; None for any other ones."""
+    try:
+        black, white = (torch.as_tensor(numbers, dtype=torch.double).cpu().flatten() for numbers in (mean, std))
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    fits = len(black) == len(white) == x.shape[1] and bool((white > 0).all())
+    return Normalisation(-black / white, 1 / white) if fits else None
 
 
 def undone(x: Tensor, preprocess: Any) -> Tensor | None:
@@ -241,7 +251,7 @@ def _steps(preprocess: Any, image: Image.Image) -> Iterator[Any]:
 
 
 def _flat(transform: Any) -> Iterator[Any]:
-    steps = getattr(transform, "transforms", None)
+    steps = list(transform) if isinstance(transform, nn.Sequential) else getattr(transform, "transforms", None)
     if isinstance(steps, (list, tuple)):
         for step in steps:
             yield from _flat(step)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Attributed, Comparison
 
@@ -61,7 +62,9 @@ def comparison_panels(
     for tile in grid[count:]:
         tile.axis("off")
     figure.suptitle(title or comparison.title, fontsize=11)
-    figure.supxlabel("\n".join(textwrap.wrap(SCALE, across * 34)), fontsize=7.5, color="0.3")
+    figure.supxlabel(
+        "\n".join(textwrap.wrap(with_note(SCALE, [comparison.image]), across * 34)), fontsize=7.5, color="0.3"
+    )
     return figure
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
 
@@ -35,7 +36,7 @@ def draw(result: Correspondence, title: str = "", *, axes: Axes | None = None) -
         _draw_part(panel, result, part, colours[part])
     panels[0].set_ylabel("Delta: share of values whose\nchange has another sign")
     figure.suptitle(title or f"Correspondence across {len(result.images)} images: low means related", fontsize=11)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=8, wrap=True)
     return figure
 
 

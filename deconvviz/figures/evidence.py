@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
 
@@ -174,7 +175,7 @@ def _(result: Localisation, *, axes: Axes | None = None) -> Figure:
                 continue  # a blank picture points nowhere
             panel.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
         panel.axis("off")
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=8, wrap=True)
     return figure
 
 

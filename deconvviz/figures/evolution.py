@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.tiles import same_size
+from deconvviz.figures.tiles import same_size, with_note
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
 
@@ -45,7 +45,8 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN, *, axes: Axes | No
             inner = outer[n // across].subgridspec(1, across)
         _grid(figure.add_subplot(inner[n % across]), result, layer, rows, shown.tolist())
     _draw_curves(figure, outer[len(tall)].subgridspec(1, 3), result)
-    figure.supxlabel(result.verdict, fontsize=9, wrap=True)
+    patches = [row[-1].patch for rows in grids.values() for row in rows]
+    figure.supxlabel(with_note(result.verdict, patches), fontsize=9, wrap=True)
     return figure
 
 

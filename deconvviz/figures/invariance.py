@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results.invariance import Invariance
 
@@ -48,7 +49,8 @@ def draw(result: Invariance, absolute: bool = False, *, axes: Axes | None = None
         behind[0].grid(alpha=0.3)
     images = next(iter(result.distances.values())).shape[1]
     above.suptitle(f"Invariance to {result.transform}: {images} image{'s' if images > 1 else ''}", fontsize=11)
-    below.supxlabel(result.verdict, fontsize=8, wrap=True)
+    examples = result.examples if result.examples.ndim == 4 else ()
+    below.supxlabel(with_note(result.verdict, examples), fontsize=8, wrap=True)
     return figure
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Occlusion
 
@@ -52,7 +53,7 @@ def draw(result: Occlusion, rows: int = 6, *, title: str = "", axes: Axes | None
     places = f"{len(result.tops)} x {len(result.lefts)} places"
     said = f"Occlusion by {result.patch[0]} x {result.patch[1]} pixels at {places}, {layer}\n{PANELS}"
     figure.suptitle(title or said, fontsize=10)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.projection.images[:count]), fontsize=8, wrap=True)
     return figure
 
 

@@ -24,7 +24,7 @@ from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instanc
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
 from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate
-from deconvviz.figures.tiles import label, note, picture, signed_picture, smoothing, unit_tiles, unit_views
+from deconvviz.figures.tiles import label, note, picture, signed_picture, smoothing, unit_tiles, unit_views, with_note
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
@@ -174,7 +174,7 @@ def attribution_strip(
         (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
         for name, attribution in attributions.items()
     ]
-    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes, "")
+    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes, with_note("", [image]))
 
 
 def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None, said: str) -> Figure:

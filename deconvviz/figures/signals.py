@@ -22,6 +22,7 @@ from deconvviz.images import signed_as_rgb
 MANY = 12  # channels; of more, a picture is drawn instead of lines
 RED, BLUE = "#b2052a", "#053094"
 INCHES = 1.05  # height of a panel
+MOST_CELLS = 100  # in one figure, whose height is limited
 
 Panel = tuple[Callable[[Any, View, float], None], View]  # how an input is drawn, and the input
 Cell = tuple[str, Sequence[Panel]]  # a label, and what stands under it
@@ -52,13 +53,15 @@ def cells_figure(
     """Cells side by side, each with its panels below one another.
 
     Args:
-        cells: What to draw.
+        cells: What to draw; of very many, the first ones.
         columns: Cells per row; None for up to two.
         rate: The sampling rate of signals in hertz, or None.
         title: The figure's title.
         axes: Where to draw instead of in a figure of its own.
     """
     hertz = checked_rate(rate)
+    if len(cells) > MOST_CELLS:
+        cells, title = cells[:MOST_CELLS], f"{title} (the first {MOST_CELLS} of {len(cells)})"
     across = max(1, min(len(cells), columns or (1 if len(cells) < 4 else 2)))
     down, lines = math.ceil(len(cells) / across), max(len(panels) for _, panels in cells)
     size = across * (6.4 if across < 3 else 4.2) + 0.3, down * (lines * INCHES + 0.45) + 0.6

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.figures.layer_tiles import check_scale
-from deconvviz.figures.views import View, views_of_unit
+from deconvviz.figures.views import View, is_stretched, views_of_unit
 from deconvviz.images import display_scale, signed_as_rgb
 from deconvviz.results import Projection, Unit
 from deconvviz.results.energy import checked_sigma, smoothed
@@ -124,3 +124,8 @@ def label(unit: Unit) -> str:
 def note(views: Iterable[Sequence[View]]) -> str:
     """What is to be said of the images, or ""."""
     return STRETCHED if any(one.stretched for of_unit in views for one in of_unit) else ""
+
+
+def with_note(text: str, images: Iterable[Tensor]) -> str:
+    """A caption, and after it that images (C, H, W) are stretched if one of them is."""
+    return " ".join(filter(None, (text, STRETCHED if any(map(is_stretched, images)) else "")))

@@ -110,13 +110,18 @@ def view(image: Tensor, pixels: Tensor, field: Field, *, crop: bool) -> View:
         image, pixels, box = image[:, place], pixels[:, place], box[1:]
     stretched = False
     if pixels.ndim > 2:
-        stretched = bool(image.numel()) and (float(image.min()) < 0 or float(image.max()) > 1)
+        stretched = is_stretched(image)
         image = as_rgb(image.flatten(1, -2)).movedim(-1, 0).reshape(3, *image.shape[1:])
     start = [0] * len(box)
     if crop and all(first < last for first, last in box):  # a unit may see nothing but padding
         places: tuple[Any, ...] = (slice(None), *(slice(first, last) for first, last in box))
         image, pixels, start = image[places].clone(), pixels[places].clone(), [first for first, _ in box]
     return View(image, pixels, start, box, stretched)
+
+
+def is_stretched(image: Tensor) -> bool:
+    """Whether `as_rgb` has to scale an image, whose numbers are not from 0 to 1."""
+    return bool(image.numel()) and (float(image.min()) < 0 or float(image.max()) > 1)
 
 
 def _real(part: Tensor) -> Tensor:

@@ -255,3 +255,61 @@ def test_bytes_with_their_channels_last_are_said_to_be_taken_so():
     said = r"^the array of bytes of shape \(5, 8, 6, 3\) is taken for 5 pictures \(N, H, W, C\)$"
     with pytest.warns(ArrayLayoutWarning, match=said):
         dv.scan(net, pictures, layers=["second"], progress=False)
+
+
+class OfTensors:
+    """A step of a transform that takes no PIL image, as torchvision's own for tensors."""
+
+    def __init__(self, mean=None, std=None):
+        if mean is not None:
+            self.mean, self.std = mean, std
+
+    def __call__(self, x):
+        if not isinstance(x, torch.Tensor):
+            raise TypeError("it is no tensor")
+        return x
+
+
+class Composed(OfTensors):
+    def __init__(self, *steps):
+        super().__init__()
+        self.transforms = list(steps)
+
+
+def test_the_normalisation_of_a_transform_of_tensors_is_undone():
+    x, mean, std = torch.randn(1, 3, 12, 12), (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    step = OfTensors(mean, std)
+    expected = (x * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]).clamp(0, 1)
+    for preprocess in (step, Composed(OfTensors(), Composed(step))):
+        p = dv.DeconvNet(OfPictures(), preprocess=preprocess).project(x, "second", channel=0)
+        assert torch.allclose(p.images, expected, atol=1e-6)
+    for unknown in (Composed(step, step), Composed(OfTensors((0.5,), (0.5,))), OfTensors("a", "b")):
+        p = dv.DeconvNet(OfPictures(), preprocess=unknown).project(x, "second", channel=0)
+        assert torch.equal(p.images, x)
+
+
+@pytest.mark.parametrize("call", ["project", "scan"])
+def test_a_preprocess_that_gives_its_channels_last(call):
+    net = dv.DeconvNet(OfPictures(), preprocess=lambda image: torch.from_numpy(np.array(image) / 255).float())
+    picture = Image.new("RGB", (12, 10), "red")
+    calls = {
+        "project": lambda: net.project(picture, "second", channel=0),
+        "scan": lambda: dv.scan(net, [picture], layers=["second"], progress=False),
+    }
+    said = r"^the input has shape \(1, 10, 12, 3\); .* end the preprocess with \.movedim"
+    with pytest.raises(InputError, match=said):
+        calls[call]()
+
+
+def test_very_many_signals_are_cut_off():
+    p = dv.DeconvNet(OfSignals()).project(torch.rand(60, 2, 40), "3", channel=[0, 1])
+    figure = p.figure()
+    assert len(panels(figure)) == 2 * 100
+    assert figure.get_suptitle() == "3, deconvnet: signal and projection (the first 100 of 120)"
+
+
+def test_other_figures_say_that_images_are_stretched():
+    image = torch.randn(3, 9, 9)
+    for shown, said in ((image, True), (image.sigmoid(), False)):
+        figure = figures.attribution_strip(shown, {"none": torch.zeros(3, 9, 9)})
+        assert ("Images are stretched" in figure.get_supxlabel()) is said
