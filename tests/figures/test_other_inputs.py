@@ -296,7 +296,7 @@ def test_a_preprocess_that_gives_its_channels_last(call):
         "project": lambda: net.project(picture, "second", channel=0),
         "scan": lambda: dv.scan(net, [picture], layers=["second"], progress=False),
     }
-    said = r"^the input has shape \(1, 10, 12, 3\); .* end the preprocess with \.movedim"
+    said = r"^the input has shape \([12], 10, 12, 3\); .* end the preprocess with \.movedim"
     with pytest.raises(InputError, match=said):
         calls[call]()
 
