@@ -77,5 +77,6 @@ def test_mistakes_on_the_command_line(arguments, said, tmp_path, capsys, monkeyp
 def test_images_of_a_folder_are_judged_in_the_order_of_their_names(tmp_path):
     for n, name in enumerate(("b.png", "a.png")):
         Image.fromarray((mnist_test()[0][n, 0] * 255).round().byte().numpy()).save(tmp_path / name)
-    found = batch([str(tmp_path), "mnist:5"], Preprocess(28, (0.0,), (1.0,)))
+    net = dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,)))
+    found = batch([str(tmp_path), "mnist:5"], net)
     assert torch.allclose(found, mnist_test()[0][[1, 0, 5]], atol=1 / 255)
