@@ -109,10 +109,14 @@ class Judge:
     ) -> Iterator[float]:
         """How similar each unit's projection is to those of other channels at the same position."""
         layer = projection.units[0].layer
-        others = []
-        for unit in (projection.units[row] for row in rows):
-            strongest = strongest_at(trace.activations[layer][unit.sample], unit.position, COMPARED_CHANNELS + 1)
-            others.append([channel for channel in strongest if channel != unit.channel][:COMPARED_CHANNELS])
+        units = [projection.units[row] for row in rows]
+        at = [(unit.sample, unit.position) for unit in units]
+        others = [
+            [channel for channel in strongest if channel != unit.channel][:COMPARED_CHANNELS]
+            for unit, strongest in zip(
+                units, strongest_at(trace.activations[layer], at, COMPARED_CHANNELS + 1), strict=True
+            )
+        ]
         places = [
             (projection.units[row].sample, channel, projection.units[row].position)
             for row, channels in zip(rows, others, strict=True)

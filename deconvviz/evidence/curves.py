@@ -99,26 +99,28 @@ def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, bat
     results: list[float] = []
     for rows in torch.arange(len(units.x)).split(max(1, batch_size // (2 * steps))):
         numbers = rows.tolist()
-        batch = torch.cat([_inserted_by_both(units, n, heats[n], fractions) for n in numbers])
+        masks = torch.stack([_masks_of_both(units, n, heats[n], fractions) for n in numbers]).to(units.x.device)
+        images = units.x[numbers[0] : numbers[-1] + 1, None]
+        batch = _inserted(images, torch.zeros_like(images), masks, masks[:, steps, None]).flatten(0, 1)
         places = [units.places[n] for n in numbers for _ in range(2 * steps)]
         values = activations(units.net, batch, units.layer, places, batch_size).split(2 * steps)
         results += [_gain(heats[n], risen, fractions) for n, risen in zip(numbers, values, strict=True)]
     return results
 
 
-def _inserted_by_both(units: UnitsInImages, n: int, heat: Tensor, fractions: Tensor) -> Tensor:
+def _masks_of_both(units: UnitsInImages, n: int, heat: Tensor, fractions: Tensor) -> Tensor:
     """Pixels of image n inserted by a heatmap, (steps + 1, ...), and then by a random ranking, (steps - 1, ...).
 
-    Both begin with nothing and end with the whole receptive field.
+    Both begin with nothing and end with the whole receptive field. What is returned lies on the CPU.
     """
     image, place, box = units.x[n], units.places[n], units.boxes[n]
     random = cut(heatmap(noise(units.net.model, image[None], units.layer, [place]))[0], box)
-    by_heat, by_lot = (_first(image, box, _ranked(each), fractions) for each in (heat, random))
-    return _inserted(image, torch.zeros_like(image), torch.cat([by_heat, by_lot[1:-1]]), by_heat[-1])
+    by_heat, by_lot = (_first_pixels(image.shape[1:], box, _ranked(each), fractions) for each in (heat, random))
+    return torch.cat([by_heat, by_lot[1:-1]])
 
 
 def _gain(heat: Tensor, risen: Tensor, fractions: Tensor) -> float:
-    """The area gained over the random ranking. risen: the unit's activations for what `_inserted_by_both` returns."""
+    """The area gained over the random ranking. risen: the unit's activations for what `_masks_of_both` inserts."""
     steps = len(fractions) - 1
     if not heat.any():
         return math.nan
@@ -140,12 +142,16 @@ def _ranked(heat: Tensor) -> Tensor:
 
 
 def _first(image: Tensor, box: FieldRanges, ranks: Tensor, fractions: Tensor) -> Tensor:
-    """Where the pixels lie that are ranked first, (steps + 1, 1, H, W)."""
+    """Where the pixels lie that are ranked first, (steps + 1, 1, H, W), on the image's device."""
+    return _first_pixels(image.shape[1:], box, ranks, fractions).to(image.device)
+
+
+def _first_pixels(size: Sequence[int], box: FieldRanges, ranks: Tensor, fractions: Tensor) -> Tensor:
     counts = (fractions * ranks.numel()).round().long()
     (top, bottom), (left, right) = box
-    first = torch.zeros(len(counts), *image.shape[1:], dtype=torch.bool)
+    first = torch.zeros(len(counts), *size, dtype=torch.bool)
     first[:, top:bottom, left:right] = ranks < counts[:, None, None]
-    return first[:, None].to(image.device)
+    return first[:, None]
 
 
 def _inserted(image: Tensor, blank: Tensor, mask: Tensor, field: Tensor) -> Tensor:

@@ -134,7 +134,7 @@ def _measured(
 def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
     """The most active channels at image n's strongest position."""
     _, position = strongest.places[n]
-    channels = strongest_at(strongest.activations[n], position, count)
+    (channels,) = strongest_at(strongest.activations, [(n, position)], count)
     x = strongest.x[n : n + 1].expand(len(channels), -1, -1, -1)
     judged = Judged(strongest.net, x, strongest.layer, channels, position)
     # Behind joined branches channels see windows of different sizes; all are compared on what any of them sees.
@@ -142,10 +142,21 @@ def _at_one_place(strongest: Judged, n: int, count: int) -> Judged:
     return judged
 
 
-def strongest_at(activations: Tensor, position: Sequence[int], count: int) -> list[int]:
-    """The most active channels at one position of one image's activations (C, *positions)."""
-    values = activations.movedim(0, -1)[tuple(position)]
-    return [int(channel) for channel in values.topk(min(count, len(values))).indices]
+def strongest_at(activations: Tensor, places: Sequence[tuple[int, Sequence[int]]], count: int) -> list[list[int]]:
+    """The most active channels at some positions.
+
+    Args:
+        activations: (N, C, *positions).
+        places: Pairs of a sample and a position.
+        count: How many channels, at most.
+
+    Returns:
+        Per place the channels, the most active first.
+    """
+    index = torch.tensor([(sample, *position) for sample, position in places], device=activations.device)
+    values = activations.movedim(1, -1)[tuple(index.unbind(1))]
+    channels: list[list[int]] = values.topk(min(count, values.shape[1]), dim=1).indices.tolist()
+    return channels
 
 
 def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
