@@ -163,8 +163,9 @@ def test_nothing_is_kept_of_a_build_from_something_else(what: str, tmp_path: Pat
     projected.clear()
     build(tmp_path / "at", **OTHERS[what])
     assert sorted(projected) == NAMES
-    build(tmp_path / "new", **OTHERS[what])
-    assert contents(tmp_path / "at") == contents(tmp_path / "new")
+    if what in ("k", "channels"):  # with more files, and with fewer
+        build(tmp_path / "new", **OTHERS[what])
+        assert contents(tmp_path / "at") == contents(tmp_path / "new")
 
 
 def test_a_layer_without_one_of_its_files_is_built_again(
