@@ -21,7 +21,7 @@ from torch import Tensor
 import deconvviz as dv
 from benchmarks.timing import circumstances
 from deconvviz.data import mnist_test
-from deconvviz.evidence import clarity, deletion, digit_benchmark, localisation, randomisation, selectivity
+from deconvviz.evidence import clarity, deletion, digit_benchmark, leak, localisation, randomisation, selectivity
 from deconvviz.images import to_input
 from deconvviz.models.by_name import load_model
 from deconvviz.models.mnist import mnist_cnn
@@ -65,6 +65,8 @@ def reference_network(count: int) -> dict[str, Question]:
         "mnist-selectivity-conv2": lambda: selectivity(net, x, "conv2"),
         "mnist-selectivity-relu2": lambda: selectivity(net, x, "relu2"),
         "mnist-selectivity-fc2": lambda: selectivity(net, x, "fc2"),
+        "mnist-leak-conv2": lambda: leak(net, x, "conv2"),
+        "mnist-leak-fc2": lambda: leak(net, x, "fc2"),
         "mnist-localisation": lambda: localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist()),
         "mnist-clarity": lambda: clarity(
             net, x, layers=["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]

@@ -40,6 +40,7 @@ SECTIONS = (
     *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
     *("reconstructions", "captum"),
 )
+SILENT_AMONG = 200  # test images among which one is looked for on which a unit is silent
 DIGITS = (0, 1, 2, 3)  # indices of test images for reconstructions: a 7, a 2, a 1 and a 0
 
 
@@ -175,13 +176,41 @@ def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> lis
                 + (
                     "Each channel detects one kind of stroke, at one angle."
                     if layer == "conv1"
-                    else "The patches differ but the projections agree: they show the same bend, crossing or stroke "
-                    "end in each."
+                    else "The patches differ, and the projections look alike: the same bend, crossing or stroke end in "
+                    "each. In part that is the channel's own filters: where the same unit is silent, its projection "
+                    f"has a cosine of {silent_control(net, top, images, layer):.2f} with that of the strongest image "
+                    "(1: the same picture)."
                 ),
                 found.figure(columns=4),
             )
         )
     return sections
+
+
+def silent_control(net: DeconvNet, top: TopActivations, images: Tensor, layer: str) -> float:
+    """How alike projections of a unit are where it is strongest and where it is silent: the mean cosine over channels.
+
+    The unit is the same in both: the channel at the position of its strongest activation. It is silent on the first
+    image, of `SILENT_AMONG`, on which it is not above zero there; channels that are never silent are left out.
+
+    Args:
+        net: The network.
+        top: A scan of the images.
+        images: The images.
+        layer: A layer of maps with two axes.
+    """
+    maps = net.trace(images[:SILENT_AMONG], layer).activations[layer]
+    strong: list[tuple[int, int, tuple[int, int]]] = []
+    silent: list[tuple[int, int, tuple[int, int]]] = []
+    for channel, ((row, column), *_) in enumerate(top.positions[layer].tolist()):
+        off = (maps[:, channel, row, column] <= 0).nonzero().flatten().tolist()
+        if off and float(top.values[layer][channel, 0]) > 0:
+            strong.append((len(strong), channel, (row, column)))
+            silent.append((off[0], channel, (row, column)))
+    strongest = images[[int(top.images[layer][channel, 0]) for _, channel, _ in strong]]
+    projected = net.project_units(strongest, layer, strong, seed="one").pixels.flatten(1)
+    control = net.project_units(images[:SILENT_AMONG], layer, silent, seed="one").pixels.flatten(1)
+    return float(torch.nn.functional.cosine_similarity(projected, control).mean())
 
 
 def _reconstructions(net: DeconvNet, images: Tensor) -> list[Section]:
