@@ -10,6 +10,7 @@ LayerGeometry(channel_axis=1, stride=(4.0, 4.0), offset=(0, 0), receptive_field=
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Collection, Sequence
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from deconvviz.operations.registry import ChannelRule, channels_for, window_for
 from deconvviz.operations.windows import Windows, bounding, everything_seen, nothing_seen
-from deconvviz.projection.layer_windows import Key, lines_to, seen
+from deconvviz.projection.layer_windows import Fixed, Key, lines_to, seen
 from deconvviz.recording.tape import Layer, Operation, Tape, Value
 
 LAYERS_AT_ONCE = 64  # layers whose windows are carried back together, if they cannot be composed
@@ -158,7 +159,7 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
     composed: dict[Any, list[int]] = {}  # by shape and channel axis
     walked: list[int] = []
     for number, (layer, channel, pair) in enumerate(zip(layers, channels, keys, strict=True)):
-        composes = all(lines[key] is not None for key in pair)
+        composes = lines[pair[0]] is not None and lines[pair[1]] is not None
         (composed.setdefault((layer.value.shape, channel), []) if composes else walked).append(number)
     geometry: dict[int, LayerGeometry] = {}
     for (shape, channel), numbers in composed.items():
@@ -176,13 +177,18 @@ def layer_geometry(tape: Tape, layers: Sequence[Layer]) -> list[LayerGeometry]:
 
 def _probe_keys(layer: Value, channel: int) -> tuple[Key, Key]:
     """What to ask `lines_to`: windows that move along all axes but batch and channels, of one channel and of all."""
+    single_channel, whole = _probe_windows(len(layer.shape), channel)
+    return (layer.id, single_channel), (layer.id, whole)
+
+
+@functools.cache
+def _probe_windows(rank: int, channel: int) -> tuple[Fixed, Fixed]:
     everything = (-math.inf, math.inf)
-    axes = range(len(layer.shape))
     single_channel, whole = (
-        tuple(everything if axis == 0 else window if axis == channel else None for axis in axes)
+        tuple(everything if axis == 0 else window if axis == channel else None for axis in range(rank))
         for window in ((0.0, 0.0), everything)
     )
-    return (layer.id, single_channel), (layer.id, whole)
+    return single_channel, whole
 
 
 def _walked(tape: Tape, layers: Sequence[Value], probes: Sequence[list[tuple[int | None, ...]]]) -> list[Windows]:
