@@ -15,7 +15,7 @@ from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import exactness
 from tests.helpers.pretend_device import pretending
 
-WIDTHS = [4, 4, "M", 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M", 128, 128, 128, "M"]
+WIDTHS = [8, 8, "M", 8, 8, "M", 8, 8, 8, "M", 8, 8, 8, "M", 128, 128, 128, "M"]
 
 
 def narrow_vgg16(weights=None):

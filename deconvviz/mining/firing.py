@@ -55,47 +55,62 @@ class Firing:
 
 
 class Extremes:
-    """The least and the greatest value of each channel, as far as they decide whether it is dead or always on."""
+    """The least and the greatest value of each channel, as far as they decide whether it is dead or always on.
+
+    Most channels are decided by the first batch, and are not read again once the host knows: on a CPU at once, on an
+    accelerator whenever `firing_of` has read what waits there.
+    """
 
     def __init__(self, maps: Tensor, rectified: bool) -> None:
         """Begin without images; `maps` (N, channels, positions) says how many channels there are, and where."""
         channels = maps.shape[1]
         self.rectified, self.on_the_cpu = rectified, maps.device.type == "cpu"
-        self.low = maps.new_full((1 if self.on_the_cpu else BATCHES_WAITING, channels), torch.inf)
+        self.ends = torch.tensor([[torch.inf], [-torch.inf]], dtype=maps.dtype, device="cpu").repeat(1, channels)
+        self.open = torch.arange(channels, device="cpu")  # channels that may still be dead or always on
+        self._wait_for(maps)
+
+    def _wait_for(self, like: Tensor) -> None:
+        """Make room for the extremes of open channels on an accelerator; the first row has those gathered so far."""
+        rows = 1 if self.on_the_cpu else BATCHES_WAITING
+        self.low = like.new_full((rows, len(self.open)), torch.inf)
         self.high = torch.full_like(self.low, -torch.inf)
-        self.undecided = torch.arange(channels, device=maps.device)  # on the CPU alone: to know them is to wait
-        self.waiting = 0
-
-    def add(self, maps: Tensor) -> None:
-        """Add images, (N, channels, positions); on an accelerator by two operations, and without a read by the host."""
-        if self.on_the_cpu:
-            self._add_undecided(maps)
-            return
-        if self.waiting == len(self.low):
-            self._gather()
-        torch.amin(maps, (0, 2), out=self.low[self.waiting])
-        torch.amax(maps, (0, 2), out=self.high[self.waiting])
-        self.waiting += 1
-
-    def _add_undecided(self, maps: Tensor) -> None:
-        """Most channels are decided by the first batch and need not be read again."""
-        if not len(self.undecided):
-            return
-        channels = self.undecided
-        part = maps if len(channels) == maps.shape[1] else maps[:, channels]
-        low = torch.minimum(self.low[0, channels], part.amin((0, 2)))
-        high = torch.maximum(self.high[0, channels], part.amax((0, 2)))
-        self.low[0, channels], self.high[0, channels] = low, high
-        self.undecided = channels[(low > 0) | (high <= 0) if self.rectified else low == high]
-
-    def _gather(self) -> None:
-        self.low[0], self.high[0] = self.low[: self.waiting].amin(0), self.high[: self.waiting].amax(0)
+        self.there = self.open.to(like.device)
         self.waiting = 1
 
+    def add(self, maps: Tensor) -> None:
+        """Add images, (N, channels, positions); on an accelerator maps are read once, without a read by the host."""
+        if not len(self.open):
+            return
+        every = len(self.open) == maps.shape[1]
+        if self.on_the_cpu:
+            part = maps if every else maps[:, self.open]
+            self.enter(part.amin((0, 2)), part.amax((0, 2)))
+            return
+        if self.waiting == len(self.low):
+            self.low[0], self.high[0] = self.both()
+            self.waiting = 1
+        row = self.low[self.waiting], self.high[self.waiting]
+        if every:
+            low, high = torch.aminmax(maps, dim=2)
+            torch.amin(low, 0, out=row[0])
+            torch.amax(high, 0, out=row[1])
+        else:
+            torch.aminmax(maps.transpose(0, 1).index_select(0, self.there).flatten(1), dim=1, out=row)
+        self.waiting += 1
+
     def both(self) -> Tensor:
-        """The least and the greatest value of each channel, (2, channels)."""
-        rows = slice(None if self.on_the_cpu else self.waiting)
-        return torch.stack([self.low[rows].amin(0), self.high[rows].amax(0)])
+        """What waits: the least and the greatest value of each open channel, (2, open channels)."""
+        return torch.stack([self.low[: self.waiting].amin(0), self.high[: self.waiting].amax(0)])
+
+    def enter(self, low: Tensor, high: Tensor) -> None:
+        """Enter extremes of the open channels, which are on the CPU, and leave those that are decided by them."""
+        self.ends[0, self.open] = torch.minimum(self.ends[0, self.open], low)
+        self.ends[1, self.open] = torch.maximum(self.ends[1, self.open], high)
+        low, high = self.ends[:, self.open]
+        before = len(self.open)
+        self.open = self.open[(low > 0) | (high <= 0) if self.rectified else low == high]
+        if len(self.open) < before:
+            self._wait_for(self.low)
 
 
 def firing_of(extremes: Mapping[str, Extremes]) -> dict[str, Firing]:
@@ -103,10 +118,11 @@ def firing_of(extremes: Mapping[str, Extremes]) -> dict[str, Firing]:
     firing: dict[str, Firing] = {}
     for device in {of.low.device for of in extremes.values()}:
         layers = {name: of for name, of in extremes.items() if of.low.device == device}
-        ends = torch.cat([of.both() for of in layers.values()], 1).cpu()
-        parts = ends.split([of.low.shape[1] for of in layers.values()], 1)
+        waiting = torch.cat([of.both() for of in layers.values()], 1).cpu()
+        parts = waiting.split([len(of.open) for of in layers.values()], 1)
         for (name, of), (low, high) in zip(layers.items(), parts, strict=True):
-            firing[name] = Firing.of(low, high, of.rectified)
+            of.enter(low, high)
+            firing[name] = Firing.of(*of.ends, of.rectified)
     return firing
 
 

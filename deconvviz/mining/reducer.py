@@ -46,6 +46,7 @@ class Scanner:
         self._found = dict(before or {})  # on the CPU; while there are tallies, they have it
         self._tallies: dict[str, Tally] = {}  # by layer, in the order in which these run
         self._extremes: dict[str, Extremes] = {}  # by layer
+        self._looked = False  # whether the first batch has been looked at for what it decides
 
     def run(self, batch: Batch) -> None:
         """Enter one batch; its images come behind those of earlier batches.
@@ -70,9 +71,12 @@ class Scanner:
         if missing := [name for name in reducer.wanted if name not in reducer.seen]:
             raise InputError(f"layer {missing[0]!r} did not run on images {numbers[0]} to {numbers[-1]}; leave it out")
         self._enter(reducer.maxima, numbers)
+        if not self._looked:
+            firing_of(self._extremes)  # to see, by one read, which channels are decided and need not be read again
+            self._looked = True
 
     def results(self) -> dict[str, LayerResults]:
-        """What was found, by layer, on the CPU. The only time at which the host reads something, but for `check`.
+        """What was found, by layer, on the CPU. The host reads something here, in `check`, and after the first batch.
 
         Raises:
             InputError: If activations are not finite.

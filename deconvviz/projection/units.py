@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -257,11 +258,11 @@ def units_at(activations: LayerActivations, places: Sequence[UnitPlace]) -> Chos
 
 def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     """Units as whole numbers (sample, channel, position). Raises InputError for anything else."""
-    checked = []
-    for unit in [] if units is None else _items(units):
-        if _is_plain(unit):
-            checked.append(unit)
-            continue
+    checked: list[tuple[int, int, tuple[int, ...]]] = []
+    items = [] if units is None else _items(units)
+    if _are_plain(items):
+        return list(items)
+    for unit in items:
         parts = listed(unit)
         place = listed(parts[2]) if parts and len(parts) == 3 else None
         numbers = [whole(number) for number in (*parts[:2], *place)] if parts and place is not None else [None]
@@ -272,11 +273,14 @@ def checked_units(units: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     return checked
 
 
-def _is_plain(unit: Any) -> bool:
-    """Whether a unit is made of tuples and whole numbers of Python, as most are."""
-    if type(unit) is not tuple or len(unit) != 3 or type(unit[2]) is not tuple:
+def _are_plain(units: Sequence[Any]) -> bool:
+    """Whether units are made of tuples and whole numbers of Python, as most are. There may be very many."""
+    if set(map(type, units)) != {tuple} or set(map(len, units)) != {3}:
         return False
-    return type(unit[0]) is int and type(unit[1]) is int and all(type(index) is int for index in unit[2])
+    samples, channels, positions = zip(*units, strict=True)
+    if set(map(type, positions)) != {tuple}:
+        return False
+    return set(map(type, itertools.chain(samples, channels, *positions))) == {int}
 
 
 def _items(units: Any) -> list[Any]:
@@ -292,6 +296,8 @@ def _no_units() -> NoReturn:
 
 def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence[UnitPlace]) -> None:
     """Raise InputError if there is no unit at one of the places. shape: of one sample, (1, channels, *positions)."""
+    if _all_fit((samples, *shape[1:]), places):
+        return
     for sample, channel, position in places:
         place = (channel, *position)
         fits = len(place) == len(shape) - 1 and all(0 <= at < size for at, size in zip(place, shape[1:], strict=True))
@@ -300,6 +306,15 @@ def check_units(layer: str, shape: Sequence[int], samples: int, places: Sequence
                 f"layer {layer!r} has {samples} samples, {shape[1]} channels of size {tuple(shape[2:])}; "
                 f"there is no unit (sample, channel, position) = {(sample, channel, tuple(position))!r}"
             )
+
+
+def _all_fit(limits: Sequence[int], places: Sequence[UnitPlace]) -> bool:
+    """Whether all places lie within the limits of sample, channel and position."""
+    try:
+        table = np.array([(sample, channel, *position) for sample, channel, position in places], np.int64)
+    except (ValueError, OverflowError):  # positions of different lengths, or numbers that no index can be
+        return False
+    return table.shape == (len(places), len(limits)) and bool(((table >= 0) & (table < np.array(limits))).all())
 
 
 def check_finite_activations(layer: str, activations: Tensor) -> None:
