@@ -122,7 +122,7 @@ def firing_of(extremes: Mapping[str, Extremes]) -> dict[str, Firing]:
         parts = waiting.split([len(of.open) for of in layers.values()], 1)
         for (name, of), (low, high) in zip(layers.items(), parts, strict=True):
             of.enter(low, high)
-            firing[name] = Firing.of(*of.ends, of.rectified)
+            firing[name] = Firing.of(of.ends[0], of.ends[1], of.rectified)
     return firing
 
 
