@@ -40,6 +40,7 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.scan
 	$(RUN) -m benchmarks.occlusion
 	$(RUN) -m benchmarks.atlas
+	$(RUN) -m benchmarks.explore
 
 # The README and the tutorial followed step by step in a new clone and an empty environment: see docs/newcomer.py.
 newcomer: $(INSTALLED)

@@ -115,10 +115,11 @@ class _Scan:
         self._at, self._ended, self._stopped = 0, False, False
         self.top: TopActivations | None = None
         self.failed = ""
+        self._thread: threading.Thread | None = None
 
     def steps(self) -> Steps[None]:
-        thread = threading.Thread(target=self._run, name="deconvviz explorer's scan", daemon=True)
-        thread.start()
+        self._thread = threading.Thread(target=self._run, name="deconvviz explorer's scan", daemon=True)
+        self._thread.start()
         while not self._ended:
             self._go.release()
             self._reached.acquire()
@@ -127,6 +128,8 @@ class _Scan:
     def stop(self) -> None:
         self._stopped = True
         self._go.release()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
 
     def _run(self) -> None:
         try:

@@ -147,6 +147,8 @@ class Worker:
                     self._behind_from = time.monotonic() + MOST_QUIET_SECONDS
                 else:
                     self._quiet_from = time.monotonic() + QUIET_SECONDS
+        for job in self._waiting:
+            job.steps.close()
 
     def _next(self) -> QueuedWork | None:
         """The next piece of work: in front before behind, then that of the client who has waited longest."""

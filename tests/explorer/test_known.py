@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -111,3 +112,13 @@ def test_bars_of_a_histogram() -> None:
     assert bars_of([1, 0, 3], [-infinity, -1.0, 1.0, infinity]) == [(-2.0, -1.0, 1), (-1.0, 1.0, 0), (1.0, 2.0, 3)]
     assert bars_of([0, 0], [-infinity, 0.0, infinity]) == []
     assert len(bars_of([1] * 100, [float(n) for n in range(101)])) <= 40
+
+
+def test_the_scan_behind_ends_with_the_explorer() -> None:
+    before = set(threading.enumerate())
+    with dv.explore(NET, small_images(400), open_browser=False):
+        for _ in range(200):
+            if any("scan" in thread.name for thread in {*threading.enumerate()} - before):
+                break
+            time.sleep(0.05)
+    assert not [thread.name for thread in {*threading.enumerate()} - before if "explorer" in thread.name]

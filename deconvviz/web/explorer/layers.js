@@ -113,7 +113,13 @@ export function mark(layer) {
   for (const item of byId("layers").children) {
     const own = item.dataset.layer === layer;
     item.firstElementChild.toggleAttribute("aria-current", own);
-    if (own && !item.classList.contains("own")) item.scrollIntoView({ block: "nearest" });
+    if (own && !item.classList.contains("own")) {
+      const list = byId("layers"); // alone: scrolling into view would move the panel, too
+      const top = item.offsetTop - list.offsetTop;
+      if (top < list.scrollTop || top + item.offsetHeight > list.scrollTop + list.clientHeight) {
+        list.scrollTop = top - list.clientHeight / 2 + item.offsetHeight / 2;
+      }
+    }
     item.classList.toggle("own", own);
   }
 }

@@ -108,7 +108,7 @@ function build(view) {
 function drawFacts(view, found) {
   const at = found.position.length ? `row ${found.position.join(", column ")}` : "the whole input";
   /** @type {[string, any][]} */
-  const facts = [["activation", number(found.value)], ["among the channels here", `${found.rank} of ${found.channels}`], ["position", found.position.length === 2 ? at : found.position.length ? found.position.join(", ") : at]];
+  const facts = [["activation", number(found.value)], ["rank at this place", `${found.rank} of ${found.channels}`], ["position", found.position.length === 2 ? at : found.position.length ? found.position.join(", ") : at]];
   if (found.classes && found.classes !== String(view.channel)) facts.unshift(["class", found.classes]);
   byId("facts").replaceChildren(pairs(facts, "numbers"));
   if (found.linearised.length) byId("facts").append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));

@@ -1,0 +1,126 @@
+"""How long the explorer takes from a click to the picture, in a browser, and whether its memory grows.
+
+python -m benchmarks.explore [--clicks 40] [--requests 10000] [--weights squeezenet1_1.safetensors]
+
+The times are measured in the page, from the click to the first frame with the new picture: of a unit's projection, of
+another image's feature maps, and of frames of a camera with one pinned unit (Chromium's pretended one).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+from typing import Any
+
+import torch
+from torchvision.models import squeezenet1_1
+
+import deconvviz as dv
+from deconvviz.data.mnist import MnistTest
+from deconvviz.images import Preprocess
+from deconvviz.models import load_weights
+from deconvviz.models.mnist import mnist_cnn
+from tests.helpers.chromium import ARGUMENTS, CHROMIUM
+from tests.helpers.explorer_client import Client
+
+UNIT, MAPS = "figure[data-style] img", "#maps .mosaic"
+CLICK = """([button, picture]) => new Promise(resolve => {
+  const shown = () => {
+    const one = document.querySelector(picture);
+    return one && (one.src || one.style.backgroundImage);
+  };
+  const before = shown();
+  const start = performance.now();
+  const look = () => {
+    const one = document.querySelector(picture);
+    if (shown() && shown() !== before && one.complete !== false) resolve(performance.now() - start);
+    else requestAnimationFrame(look);
+  };
+  document.querySelector(button).click();
+  look();
+})"""
+
+
+def shown(name: str, times: list[float], limit: float) -> None:
+    times = sorted(times)
+    median, late = statistics.median(times), times[min(len(times) - 1, int(0.95 * len(times)))]
+    print(f"{name:45} {median:7.0f} ms {late:7.0f} ms   (at most {limit:.0f} ms)")
+
+
+def measure(page: Any, url: str, layer: str, name: str, *, clicks: int, limits: tuple[float, float, float]) -> None:
+    page.goto(f"{url}#image=data-0&layer={layer}&channel=0&sort=number")
+    for part in ("#strip li:nth-child(17)", "#maps li:nth-child(16)", UNIT):
+        page.locator(part).first.wait_for(timeout=120_000)
+    times = [
+        page.evaluate(CLICK, [f"#maps button[data-channel='{1 + n % 15}']", UNIT])
+        for n in range(clicks)
+        if settled(page)
+    ]
+    shown(f"{name}: unit to projection", times, limits[0])
+    times = [
+        page.evaluate(CLICK, [f"#strip li:nth-child({2 + n % 15}) button", MAPS])
+        for n in range(clicks)
+        if settled(page)
+    ]
+    shown(f"{name}: image to feature maps of {layer}", times, limits[1])
+    page.keyboard.press("p")
+    page.locator("#camera").click()
+    page.wait_for_timeout(10_000)
+    print(f"{name}: camera, one unit pinned{'':16} {page.locator('#rate').text_content()}   (at least {limits[2]:.0f})")
+    page.locator("#camera").click()
+
+
+def settled(page: Any) -> bool:
+    """Wait until nothing is asked for any more, as a person does who looks."""
+    page.wait_for_timeout(600)
+    return True
+
+
+def memory(explorer: Any, requests: int) -> None:
+    """Ask about other units and images again and again, and give images."""
+    client = Client(explorer)
+    before = 0
+    for number in range(requests):
+        client.ask("unit", image=f"data-{number % 100}", layer="conv2", channel=number % 48)
+        if number == requests // 10:
+            before = resident()
+    grown = (resident() - before) / 2**20
+    print(f"memory after {requests:,} requests: {grown:+.1f} MiB since request {requests // 10:,}")
+
+
+def resident() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  not among the dependencies
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clicks", type=int, default=40)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--weights", metavar="FILE", help="of SqueezeNet 1.1 (random)")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    squeezenet = squeezenet1_1()
+    if args.weights:
+        load_weights(squeezenet, args.weights)
+    photos = torch.randint(0, 256, (40, 256, 256, 3), dtype=torch.uint8).numpy()
+    load = f"load {os.getloadavg()[0]:.1f}"
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {load}; median, 95th percentile")
+    with sync_playwright() as play:
+        page = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split()).new_page()
+        net = dv.DeconvNet(squeezenet, preprocess=Preprocess(224))
+        with dv.explore(net, photos, open_browser=False) as explorer:
+            measure(page, explorer.url, "features.6.expand3x3", "SqueezeNet", clicks=args.clicks, limits=(150, 250, 4))
+        with dv.explore(
+            dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,))), MnistTest(), open_browser=False
+        ) as explorer:
+            measure(page, explorer.url, "conv2", "reference network", clicks=args.clicks, limits=(30, 30, 15))
+            memory(explorer, args.requests)
+
+
+if __name__ == "__main__":
+    main()
