@@ -19,6 +19,7 @@ def _explore_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
     parser.add_argument("--top", metavar="FILE", help="result of `deconvviz scan`, for values over the dataset")
+    parser.add_argument("--atlas", metavar="DIR", help="atlas of this network and dataset, in place of --top")
     parser.add_argument("--classes", metavar="FILE", help="text file with one class name per line")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; any but this machine's needs --token"
@@ -33,6 +34,7 @@ def _explore(args: argparse.Namespace) -> None:
 
     from deconvviz.data.by_name import load_data
     from deconvviz.data.naming import classes_of
+    from deconvviz.explorer.atlas_values import AtlasValues
     from deconvviz.explorer.networks import Networks
     from deconvviz.explorer.serve import Explorer, check_reach, check_server_installed
     from deconvviz.mining.matching import check_scan
@@ -57,6 +59,7 @@ def _explore(args: argparse.Namespace) -> None:
         host=args.host,
         port=args.port,
         token=args.token,
+        atlas=AtlasValues(args.atlas, net) if args.atlas else None,
     )
     with explorer:
         print(explorer.url, flush=True)

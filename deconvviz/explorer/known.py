@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 
 from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.errors import InputError
+from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.encoding import shown_image, shown_signed
 from deconvviz.explorer.networks import ImageKey, Networks
 from deconvviz.explorer.worker import Steps
@@ -30,8 +31,8 @@ KEPT_CHANNELS = 64  # whose strongest units are kept
 class KnownChannels:
     """What a scan says of channels. Only the worker's thread may use it."""
 
-    def __init__(self, networks: Networks, top: TopActivations | None) -> None:
-        self._networks, self._data = networks, networks.data
+    def __init__(self, networks: Networks, top: TopActivations | None, atlas: AtlasValues | None = None) -> None:
+        self._networks, self._data, self._atlas = networks, networks.data, atlas
         self.top = top
         self.share = 1.0 if top is not None else 0.0  # of the scan behind
         self._tops: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
@@ -40,7 +41,7 @@ class KnownChannels:
 
     def scanning(self) -> Steps[None]:
         """Scan the beginning of the data set, a batch in each step."""
-        if self._data is None or self.top is not None:
+        if self._data is None or self.top is not None or self._atlas is not None:
             return
         self._data = Subset(self._data, range(min(SCANNED, len(self._data))))
         scanned = _Scan(self._networks, self._data)
@@ -54,6 +55,10 @@ class KnownChannels:
 
     def values(self, layer: str, channel: int) -> dict[str, Any]:
         """The histogram of a channel's strongest value in each image; the reason if there is none."""
+        if self._atlas is not None:
+            if (found := self._atlas.channel(layer, channel)) is None:
+                return {"why": f"The atlas has no values of {layer}."}
+            return {"images": self._atlas.images, **{key: found[key] for key in ("fires", "mean", "maximum", "bars")}}
         if self.top is None:
             if self._data is None:
                 return {"why": "Start the explorer with a data set to see this channel's values over it."}
@@ -74,6 +79,8 @@ class KnownChannels:
 
     def strongest(self, layer: str, channel: int) -> Steps[dict[str, Any]]:
         """The channel's strongest units over the data set, projected."""
+        if self._atlas is not None:
+            return (yield from self._of_the_atlas(layer, channel))
         if self.top is None or layer not in self.top.values:
             return {"units": []}
         key = layer, channel
@@ -86,6 +93,22 @@ class KnownChannels:
             while len(self._tops) > KEPT_CHANNELS:
                 self._tops.popitem(last=False)
         return self._tops[key]
+
+    def _of_the_atlas(self, layer: str, channel: int) -> Steps[dict[str, Any]]:
+        """The channel's strongest units in the atlas, projected one by one."""
+        found = self._atlas.channel(layer, channel) if self._atlas is not None else None
+        pictures, units = self._networks.pictures, []
+        if found is None or pictures is None:
+            return {"units": []}
+        for image, number, position in found["units"]:
+            x, label = pictures.load_alone(image)
+            projection = self._networks.given.project_units(x[None], layer, [(0, number, position)]).cpu()
+            top = ChannelTop(
+                channel=channel, projection=projection, images=(image,), names=(pictures.name(image),), labels=(label,)
+            )
+            units += _shown(top)
+            yield len(units) / len(found["units"])
+        return {"units": units}
 
     def inputs(self, client: str, image: ImageKey, layer: str, channel: int) -> list[dict[str, Any]]:
         """The channels of earlier layers that feed a channel most."""

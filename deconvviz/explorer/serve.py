@@ -16,6 +16,7 @@ from deconvviz.arguments import FLAG, NET, TEXT, instance, list_of, optional, ta
 from deconvviz.data.naming import classes_of
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.explorer.answers import Answers
+from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.guard import is_loopback
 from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import Networks
@@ -117,13 +118,13 @@ class Explorer:
         host: str,
         port: int,
         token: str | None,
-        scans: bool = True,
+        atlas: AtlasValues | None = None,
     ) -> None:
         self._worker = Worker()
         self._ended = threading.Event()
         try:
             self._listener = listener(host, port)
-            known = KnownChannels(networks, top)
+            known = KnownChannels(networks, top, atlas)
             token = token or secrets.token_urlsafe(24)
             app = _application(Answers(networks, classes), known, lines, self._worker, token=token, host=host)
             self._server = _server(app)
@@ -135,8 +136,7 @@ class Explorer:
             raise
         self._thread = threading.Thread(target=self._run, name="deconvviz explorer's server", daemon=True)
         self._thread.start()
-        if scans:
-            self._worker.ask("", "scan", 1, known.scanning(), behind=True)
+        self._worker.ask("", "scan", 1, known.scanning(), behind=True)
 
     def __repr__(self) -> str:
         return f"Explorer({self.url.partition('?')[0]!r}{', closed' if self._ended.is_set() else ''})"

@@ -6,14 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import deconvviz as dv
-from deconvviz.errors import InputError
-from deconvviz.explorer.known import bars_of
+from deconvviz.errors import InputError, MissingFileError
+from deconvviz.explorer.atlas_values import AtlasValues
+from deconvviz.explorer.known import KnownChannels, bars_of
+from deconvviz.explorer.networks import Networks
+from deconvviz.explorer.worker import Worker
 from tests.helpers.explorer_client import TOKEN, Client, small_images, small_net
 
 pytest.importorskip("starlette", reason="needs deconvviz[explore]")
@@ -122,3 +126,27 @@ def test_the_scan_behind_ends_with_the_explorer() -> None:
                 break
             time.sleep(0.05)
     assert not [thread.name for thread in {*threading.enumerate()} - before if "explorer" in thread.name]
+
+
+def test_values_of_an_atlas(tmp_path: Path) -> None:
+    top = dv.scan(NET, IMAGES, layers=["3"], k=3, progress=False)
+    page = dv.build_atlas(NET, IMAGES, top, out=tmp_path / "atlas", evidence=False, progress=False)
+    atlas = AtlasValues(page.parent, NET)
+    known = KnownChannels(Networks(NET, IMAGES), None, atlas)
+    assert list(known.scanning()) == []
+    values = known.values("3", 2)
+    assert values["images"] == 20
+    assert values["maximum"] == pytest.approx(float(top.statistics["3"].maximum[2]), rel=1e-4)
+    assert sum(count for _, _, count in values["bars"]) == 20
+    assert "why" in known.values("0", 2)
+    worker = Worker()
+    units = worker.ask("", "", 1, known.strongest("3", 2)).result.result(timeout=60)["units"]
+    worker.close()
+    assert [unit["image"] for unit in units] == [f"data-{n}" for n in top.images["3"][2].tolist()]
+    assert [unit["value"] for unit in units] == pytest.approx(top.values["3"][2].tolist(), rel=1e-4)
+    torch.manual_seed(1)
+    other = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3)))
+    with pytest.raises(InputError, match="other weights"):
+        AtlasValues(page.parent, other)
+    with pytest.raises(MissingFileError, match="holds no complete atlas"):
+        AtlasValues(tmp_path, NET)

@@ -12,6 +12,7 @@ EXPLORE = {
     "explore mnist --host no.such.host.invalid --token 0123456789abcdef": (
         "the explorer cannot listen on host 'no.such.host.invalid', port 0 (…); give another port, or 0 for a free one"
     ),
+    "explore mnist --atlas no": "the folder 'no' holds no complete atlas",
     "explore mnist no": "there is no folder 'no' of images",
     "explore mnist --classes no.txt": "'no.txt' cannot be read as text: No such file or directory",
 }

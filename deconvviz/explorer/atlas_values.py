@@ -1,0 +1,67 @@
+"""What an atlas says of the channels of its layers: their values over the data set, and their strongest units."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from deconvviz.atlas.inventory import MANIFEST
+from deconvviz.atlas.output_folder import INDEX
+from deconvviz.errors import DataError, InputError, MissingFileError
+from deconvviz.net import DeconvNet
+from deconvviz.recording.fingerprint import fingerprint
+
+
+class AtlasValues:
+    """An atlas in a folder, whose data are read when they are asked for."""
+
+    def __init__(self, folder: str | os.PathLike[str], net: DeconvNet) -> None:
+        """Open a complete atlas.
+
+        Raises:
+            MissingFileError: If the folder holds none.
+            DataError: If its files are damaged.
+            InputError: If it is of other weights.
+        """
+        self._folder = Path(folder)
+        if not (self._folder / MANIFEST).is_file():
+            raise MissingFileError(f"the folder {os.fspath(folder)!r} holds no complete atlas")
+        index = self._read(INDEX)
+        try:
+            weights = index["provenance"]["weights"]
+            self.images = int(index["images"])
+            self._layers = {one["name"]: (number, one["block"]) for number, one in enumerate(index["layers"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(INDEX) from error
+        if weights != fingerprint(net.model):
+            raise InputError(f"the atlas in {os.fspath(folder)!r} is of a network with other weights; build it again")
+
+    def channel(self, layer: str, channel: int) -> dict[str, Any] | None:
+        """A channel's histogram, units and statistics; None if the atlas lacks the layer or the channel."""
+        if layer not in self._layers:
+            return None
+        number, block = self._layers[layer]
+        statistics = self._read(f"data/{number}.js")
+        if not 0 <= channel < len(statistics["firing"]):
+            return None
+        found = self._read(f"data/{number}-{channel // block}.js")[channel % block]
+        return {
+            "fires": statistics["firing"][channel],
+            "mean": statistics["mean"][channel],
+            "maximum": statistics["maximum"][channel],
+            "bars": found["histogram"],
+            "units": [(unit[1], channel, tuple(unit[5])) for unit in found["units"]],
+        }
+
+    def _read(self, name: str) -> Any:
+        """The value in a file of data, which is a call of a function of the page."""
+        try:
+            text = (self._folder / name).read_text("utf-8")
+            return json.loads(text[text.index(",") + 1 : text.rindex(")")])
+        except (OSError, ValueError) as error:
+            raise self._damaged(name) from error
+
+    def _damaged(self, name: str) -> DataError:
+        return DataError(f"{str(self._folder / name)!r} is missing or damaged; build the atlas again")
