@@ -7,7 +7,7 @@ import * as camera from "./camera.js";
 import * as layers from "./layers.js";
 import * as maps from "./maps.js";
 import * as pins from "./pins.js";
-import { ask, give, notice, onReconnected, Refused, save, Superseded } from "./server.js";
+import { ask, clearNotice, give, notice, onReconnected, Refused, save, Superseded } from "./server.js";
 import * as stage from "./stage.js";
 import * as strip from "./strip.js";
 import * as unit from "./unit.js";
@@ -35,9 +35,9 @@ function go(changes, replaces = false) {
 /** Brings the page to the view; what has not changed stays. */
 async function show() {
   const own = ++turn;
+  clearNotice();
   try {
     await Promise.all(parts());
-    if (own === turn) notice("");
   } catch (error) {
     if (error instanceof Superseded) return;
     notice(error instanceof Refused ? error.message : String(error));

@@ -190,6 +190,11 @@ export function onReconnected(again) {
 
 let waiting = false;
 
+/** What was said of something that was done before is over; that the server is away is not. */
+export function clearNotice() {
+  if (!waiting) notice("");
+}
+
 /** The server does not answer: asks again until it does. */
 function lost() {
   if (waiting) return;
