@@ -109,7 +109,8 @@ class Scanner:
         maps = flat(maps)
         if name not in self._extremes:
             self._extremes[name] = Extremes(maps, self.scanned.layers[name].rectified)
-        self._extremes[name].add(maps)
+        if maps.shape[1] == self._extremes[name].low.shape[1]:  # other numbers are refused at the end of the batch
+            self._extremes[name].add(maps)
 
     def reduced(self, name: str, maps: Tensor) -> Maxima:
         """The strongest units of a layer's maps, (N, channels, ...), where they wait if there is a place for them."""
