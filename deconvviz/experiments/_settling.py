@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from deconvviz.experiments._run_checkpoints import RunCheckpoint, times_of
 from deconvviz.intervals import LEVEL, paired_difference
+from deconvviz.io.restoring import Restored
 from deconvviz.recording.layer_names import module_called
 from deconvviz.results.words import agreeing, counted
 
@@ -90,7 +91,7 @@ def _weights(module: nn.Module | None) -> list[Tensor]:
 
 
 def _copy(weights: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    with torch.no_grad():
+    with Restored(torch.no_grad()):
         for weight, value in zip(weights, values, strict=True):
             weight.copy_(value)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 from deconvviz.errors import InputError, did_you_mean
+from deconvviz.io.restoring import Restored
 
 Embedding = Callable[[Tensor], Tensor]  # images (N, 3, H, W) in [0, 1] to vectors (N, D)
 Likeness = Callable[[Tensor, Tensor], Tensor]  # references (k, C, H, W) and pieces (N, C, H, W) to likeness (N,)
@@ -106,7 +107,7 @@ def comparing(embedding: Embedding, name: str) -> Likeness:
 
 def _embedded(embedding: Embedding, pictures: Tensor, name: str) -> Tensor:
     images = pictures if pictures.shape[1] == 3 else pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    with torch.no_grad():
+    with Restored(torch.no_grad()):
         vectors: Any = embedding(images)
     good = isinstance(vectors, Tensor) and vectors.ndim == 2 and len(vectors) == len(images)
     if not good or not bool(torch.isfinite(vectors).all()):

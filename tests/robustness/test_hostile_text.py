@@ -298,7 +298,7 @@ def test_the_atlas_of_a_folder_with_hostile_names(tmp_path, capsys, monkeypatch)
     assert said.out == "site/index.html\n"
     assert "left out: \\udcff\\x1b[31m.png: ImageFileError: " in said.err
     assert said.err.startswith("note: of the folder 'data' were left out: ")
-    assert [line.split(" ")[0] for line in said.err.splitlines()] == ["note:", "conv1", "left"]  # the second: it is done
+    assert [line.split(" ")[0] for line in said.err.splitlines()] == ["note:", "conv1", "left"]
     index = json.loads(re.search(r", (.*)\);\n", (tmp_path / "site/data/index.js").read_text())[1])
     assert index["images"] == len(names) + 1  # one is hidden
 

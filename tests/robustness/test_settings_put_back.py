@@ -27,7 +27,7 @@ SETS = {
     *(
         "_disable_current_modes",
         "_hooked",
-        "_weights_kept",
+        "weights_kept",
         "_threads",
         "_gradients_untouched",
         "functions_applied",
@@ -37,7 +37,7 @@ SETS = {
 # Entered while a `Restored` is entered or left, or by a context that is.
 INSIDE = {
     ("recording/eval_mode.py", "_put_back"),
-    ("experiments/evolution.py", "_weights_kept"),
+    ("experiments/_run_checkpoints.py", "weights_kept"),
     ("models/randomness.py", "forked"),
     ("data/batches.py", "batches"),
     ("cli/__init__.py", "main"),  # which imports no torch; the program ends with it
