@@ -329,8 +329,8 @@ def tile_figure(
         rows * inches * (height + headroom + gap) / width + 0.4,
     )
     across = max(3.0, width_inches)  # for a title
-    said = "\n".join(textwrap.fill(line, int(12 * across)) for line in title.split("\n"))
-    size = across, height_inches + 0.18 * said.count("\n")
+    heading = "\n".join(textwrap.fill(line, int(12 * across)) for line in title.split("\n"))
+    size = across, height_inches + 0.18 * heading.count("\n")
     lines = textwrap.wrap(said, max(30, round(17 * size[0])))
     figure, shown = panel((size[0], size[1] + 0.12 * len(lines)), axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
@@ -340,7 +340,7 @@ def tile_figure(
         y = (number // columns) * (height + headroom + gap) + gap + headroom - 0.01 / inches * width
         shown.text(x, y, text, ha="center", va="bottom", fontsize=6)
     shown.axis("off")
-    shown.set_title(said, fontsize=10)
+    shown.set_title(heading, fontsize=10)
     if said:
         small = dict[str, Any](fontsize=6.5, color="0.3", ha="center", va="top", transform=shown.transAxes)
         shown.text(0.5, -0.01, "\n".join(lines), **small)
