@@ -134,7 +134,7 @@ CHANGED = {
         images=lambda i: i.repeat(2, 1),
         positions=lambda p: p.repeat(2, 1, 1),
         statistics=lambda s: type(s)(
-            *(torch.cat([one] * 2) for one in vars(s).values() if one is not s.edges), s.edges
+            **{name: one if name == "edges" else torch.cat([one] * 2) for name, one in vars(s).items()}
         ),
     ),
     "a layer that is not there": lambda top: dataclasses.replace(

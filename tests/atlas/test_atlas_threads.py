@@ -36,8 +36,17 @@ def network() -> tuple[dv.DeconvNet, torch.Tensor, TopActivations]:
     return net, data, dv.scan(net, data, k=1, progress=False)
 
 
+OLDER: set[threading.Thread] = set()  # of sites that other tests have begun and not ended
+
+
+@pytest.fixture(autouse=True)
+def _older() -> None:
+    OLDER.update(threading.enumerate())
+
+
 def alive() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("deconvviz-atlas")]
+    threads = set(threading.enumerate()) - OLDER
+    return [thread.name for thread in threads if thread.name.startswith("deconvviz-atlas")]
 
 
 def build(out: Path, **options: Any) -> dict[str, bytes]:
