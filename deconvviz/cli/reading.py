@@ -53,10 +53,10 @@ def _read(args: argparse.Namespace) -> None:
         **{name: value for name, value in options.items() if value is not None},
         progress=bars(),
     )
-    outputs.write_figure(result.figure(), out)
-    for page in pages:
+    for page in pages:  # first, since a test without questions has none
         page_outputs.check(page)
         result.write_page(page, condition=result.main)
+    outputs.write_figure(result.figure(), out)
     report(args, result, out, *pages)
 
 

@@ -63,7 +63,7 @@ class Extremes:
 
     def __init__(self, maps: Tensor, rectified: bool) -> None:
         """Begin without images; `maps` (N, channels, positions) says how many channels there are, and where."""
-        channels = maps.shape[1]
+        self.channels = channels = maps.shape[1]
         self.rectified, self.on_the_cpu = rectified, maps.device.type == "cpu"
         self.ends = torch.tensor([[torch.inf], [-torch.inf]], dtype=maps.dtype, device="cpu").repeat(1, channels)
         self.open = torch.arange(channels, device="cpu")  # channels that may still be dead or always on
@@ -104,6 +104,7 @@ class Extremes:
 
     def enter(self, low: Tensor, high: Tensor) -> None:
         """Enter extremes of the open channels, which are on the CPU, and leave those that are decided by them."""
+        low, high = low.to(self.ends.dtype), high.to(self.ends.dtype)  # layers of several types are read together
         self.ends[0, self.open] = torch.minimum(self.ends[0, self.open], low)
         self.ends[1, self.open] = torch.maximum(self.ends[1, self.open], high)
         low, high = self.ends[:, self.open]

@@ -109,7 +109,7 @@ class Scanner:
         maps = flat(maps)
         if name not in self._extremes:
             self._extremes[name] = Extremes(maps, self.scanned.layers[name].rectified)
-        if maps.shape[1] == self._extremes[name].low.shape[1]:  # other numbers are refused at the end of the batch
+        if maps.shape[1] == self._extremes[name].channels:  # other numbers are refused at the end of the batch
             self._extremes[name].add(maps)
 
     def reduced(self, name: str, maps: Tensor) -> Maxima:

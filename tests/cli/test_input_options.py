@@ -168,7 +168,7 @@ def test_timms_own_transform_is_used():
         ("--std 0.5", "the std is given and the mean is not; give both"),
         ("--mean 0.5 0.5 --std 1", "there are 3 channels, and 2 means and 3 deviations; give one for each"),
         ("--size 0", "the size of the input is a whole number from 1, not 0"),
-        ("--size 3 4 5", r"the size of the input is a whole number from 1, not \(3, 4, 5\)"),
+        ("--size 3 4 5", r"the size of a picture is its height and width, not \(3, 4, 5\)"),
         ("--channels 0", "channels must be a whole number of at least 1, not 0"),
         ("--preprocess nets.py:preprocess --size 3", "a preprocess makes the whole input, so there is no size to give"),
         ("--preprocess nets.py:number", "'nets.py:number' made a int, not a function from a PIL image to a tensor"),

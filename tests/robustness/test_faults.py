@@ -75,7 +75,7 @@ WRITERS = {
     "imwrite",
 }
 OTHERS = {  # to memory, and to a temporary folder that goes when the work ends
-    ("results/base.py", "savefig"),
+    ("figures/canvas.py", "savefig"),
     ("io/ownership.py", "savefig"),
     ("experiments/probe.py", "open"),
 }

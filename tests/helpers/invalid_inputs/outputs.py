@@ -101,7 +101,7 @@ def kept(write: Callable[[str], Any], name: str, full: Callable[[], Any] = full_
 def cut_off(folder: Path) -> Any:
     """An atlas on a disk that fills up: no page that says it is complete."""
     try:
-        with mock.patch("deconvviz.atlas.site.write_webp", no_space):
+        with mock.patch("deconvviz.atlas.layer_sheets.write_webp", no_space):
             return atlas("site")
     finally:
         assert Path("site/index.html").is_file()
@@ -110,7 +110,7 @@ def cut_off(folder: Path) -> Any:
 
 def started_again(folder: Path) -> Any:
     """Over an atlas that was cut off, a whole one."""
-    with contextlib.suppress(OSError), mock.patch("deconvviz.atlas.site.write_webp", no_space):
+    with contextlib.suppress(OSError), mock.patch("deconvviz.atlas.layer_sheets.write_webp", no_space):
         atlas("site")
     atlas("site")
     return Path("site/manifest.json").is_file(), Path("site/data/index.js").is_file()

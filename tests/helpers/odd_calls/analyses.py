@@ -143,6 +143,7 @@ ANALYSES: dict[str, Call] = {
             "title": ("None", "no text", "a text", "a Chinese text with a line break"),
             "top": ("a scan",),
             "classes": NAMES_OF_CLASSES,
+            "limit": ("None",),
         },
     ),
     "deletion": Call(
