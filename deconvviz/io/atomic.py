@@ -91,8 +91,8 @@ def _temporary(target: Path, folder: Path) -> Iterator[str]:
             yield name
             return
         try:
-            hold(handle)
-            if os.path.lexists(name):  # nobody removed it, as a dead writer's, before it was held
+            # Nobody removed it, or is about to, as a dead writer's before it was held.
+            if hold(handle) is not False and os.path.lexists(name):
                 yield name
                 return
         finally:

@@ -27,8 +27,9 @@ def diagnose_fit(
 
     - overfitting: the accuracy gap (training minus validation) exceeds `WIDE_GAP`, or the validation loss exceeds
       `RISE` times its minimum and is more than `LOSS_GAP` above the training loss;
-    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY` of what the training labels allow, and the
-      validation accuracy is below `LOW_ACCURACY`, too;
+    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY` of what the training labels allow, unless the
+      validation accuracy is not and the training loss is more than `RISE` times the validation loss, as with wrong
+      training labels;
     - otherwise good fit.
 
     Wrong training labels cannot be predicted without memorising them: with 30 % of them, a training accuracy of 70 % is
@@ -80,7 +81,7 @@ def diagnose_fit(
     if train_accuracy[-1] >= LOW_ACCURACY * attainable:
         allowed = "" if attainable == 1 else f"; the labels allow {100 * attainable:.0f} %"
         return f"good fit: {state}{allowed}"
-    if validation_accuracy[-1] >= LOW_ACCURACY:
+    if validation_accuracy[-1] >= LOW_ACCURACY and train > RISE * loss:
         return f"good fit: {state}; what is missing on the training labels is right on the others, as with wrong labels"
     below = f"{100 * LOW_ACCURACY:.0f} %" + (
         "" if attainable == 1 else f" of the {100 * attainable:.0f} % that the labels allow"

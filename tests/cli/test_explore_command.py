@@ -55,7 +55,15 @@ def test_mnist_works_with_nothing_else_and_its_lines_run(
 def test_the_lines_load_the_model_as_the_options_do() -> None:
     from deconvviz.cli.explore import _lines
 
-    options = {"weights": None, "pretrained": False, "mean": [0.5], "std": [0.25], "channels": 3, "preprocess": None, "bands": None}
+    options = {
+        "weights": None,
+        "pretrained": False,
+        "mean": [0.5],
+        "std": [0.25],
+        "channels": 3,
+        "preprocess": None,
+        "bands": None,
+    }
     options |= {"size": (32, 32), "device": "cpu", "dtype": "float64", "style": "deconvnet", "root": None}
     args = SimpleNamespace(model="torchvision:squeezenet1_1", **options)
     names: dict[str, Any] = {}

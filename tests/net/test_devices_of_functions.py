@@ -97,6 +97,8 @@ def trained(given: Given) -> Any:
 
 FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "DeconvNet.layers": lambda given: given.net.layers(given.first),
+    "DeconvNet.filters": lambda given: given.net.filters("0"),
+    "DeconvNet.activations": lambda given: given.net.activations(given.first, "4"),
     "DeconvNet.trace": lambda given: dict(given.net.trace(given.first).activations),
     "DeconvNet.project": lambda given: given.net.project(given.first, "4"),
     "DeconvNet.project_units": lambda given: given.net.project_units(
@@ -109,6 +111,7 @@ FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "compare": lambda given: dv.compare(given.net, given.images[:1], layer="4", channel=1, **QUIET),
     "clarity": lambda given: evidence.clarity(given.net, given.images, **QUIET),
     "deletion": lambda given: evidence.deletion(given.net, given.first, "4", steps=2, **QUIET),
+    "leak": lambda given: evidence.leak(given.net, given.first, "4", **QUIET),
     "localisation": lambda given: evidence.localisation(given.net, given.first, BOXES, layer="4", **QUIET),
     "randomisation": lambda given: evidence.randomisation(given.net, given.first, "4", **QUIET),
     "selectivity": lambda given: evidence.selectivity(given.net, given.first, "4", **QUIET),
@@ -118,6 +121,8 @@ FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "invariance": lambda given: experiments.invariance(given.net, given.first, values=[0, 2], **QUIET),
     "occlusion": lambda given: experiments.occlusion(given.net, given.first, patch=6, stride=3, **QUIET),
     "probe": lambda given: experiments.probe(given.net, given.labelled, folds=3, epochs=2, **QUIET),
+    "mixed_channels": lambda given: dv.mixed_channels(given.net, given.labelled, "4", units=8, **QUIET),
+    "reading_test": lambda given: dv.reading_test(given.net, given.labelled, "4", questions=1, references=2, **QUIET),
 }
 OF_TENSORS = {
     **{"DeconvNetAttribution.attribute": attribution, "NeuronDeconvNetAttribution.attribute": neuron},
@@ -130,7 +135,7 @@ OF_TENSORS = {
 def test_every_function_is_here() -> None:
     listed = [(module, name) for module in (dv, evidence, experiments) for name in module.__all__]
     public = {name for module, name in listed if inspect.isfunction(getattr(module, name))}
-    assert public - {"digit_benchmark"} <= FUNCTIONS.keys()  # which makes images
+    assert public - {"digit_benchmark", "explore"} <= FUNCTIONS.keys()  # one makes images, the other serves pages
     methods = {name for name, method in vars(dv.DeconvNet).items() if not name.startswith("_") and callable(method)}
     assert methods - {"sent_back", "check_samples"} == {
         name[10:] for name in FUNCTIONS if name.startswith("DeconvNet.")

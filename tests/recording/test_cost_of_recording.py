@@ -129,7 +129,7 @@ def test_rules_looked_up_once_are_those_looked_up_for_each_operation(style):
     assert len(tape.operations) > 9
 
 
-def test_a_rule_registered_later_serves_the_next_call():
+def test_a_rule_registered_later_serves_the_next_call(registry):
     model, x = nn.Sequential(nn.Conv2d(1, 1, 1), Atan()), torch.rand(1, 1, 4, 4)
     net = dv.DeconvNet(model, "gradient")
     assert [name for layer in net.layers(x) for name in layer.linearised] == ["aten.atan"]
