@@ -33,7 +33,7 @@ from deconvviz.projection.crop_plan import CropPlan
 from deconvviz.projection.cropped import project_trace
 from deconvviz.projection.image_batches import images_at_once, may_exceed, tape_of_one
 from deconvviz.projection.layer_filters import filters_of
-from deconvviz.projection.layer_table import layer_table
+from deconvviz.projection.layer_table import table_of_run
 from deconvviz.projection.model_call import Call, checked_signal, prepared
 from deconvviz.projection.provenance import provenance, settings_of
 from deconvviz.projection.receptive_field import channel_axis
@@ -103,9 +103,9 @@ class DeconvNet:
             inputs: As for `trace`, or a trace.
         """
         if isinstance(inputs, Trace):
-            return layer_table(inputs.tape, self.style)
+            return table_of_run(lambda: inputs.tape, self.style)
         call = prepared(inputs, self.model, self.preprocess)
-        return layer_table(recorded(self.model, self.style, call, ()), self.style)
+        return table_of_run(lambda: recorded(self.model, self.style, call, ()), self.style)
 
     @on_the_cpu
     def trace(self, inputs: Any, layers: Layers = None) -> Trace:

@@ -62,11 +62,11 @@ def _explore(args: argparse.Namespace) -> None:
         atlas=AtlasValues(args.atlas, net) if args.atlas else None,
     )
     with explorer:
-        print(explorer.url, flush=True)
-        remark("Ctrl-C ends the explorer")
-        if not args.no_browser:
-            webbrowser.open(explorer.url)
         try:
+            print(explorer.url, flush=True)
+            remark("Ctrl-C ends the explorer")
+            if not args.no_browser:
+                webbrowser.open(explorer.url)
             explorer.wait()
         except KeyboardInterrupt:  # the usual end
             remark("the explorer has ended")

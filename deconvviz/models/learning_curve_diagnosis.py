@@ -27,9 +27,9 @@ def diagnose_fit(
 
     - overfitting: the accuracy gap (training minus validation) exceeds `WIDE_GAP`, or the validation loss exceeds
       `RISE` times its minimum and is more than `LOSS_GAP` above the training loss;
-    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY` of what the training labels allow, unless the
-      validation accuracy is not and the training loss is more than `RISE` times the validation loss, as with wrong
-      training labels;
+    - otherwise underfitting: the training accuracy is below `LOW_ACCURACY` of what the training labels allow, unless
+      the validation accuracy is not below it and the training loss is more than `RISE` times the validation loss, as
+      with wrong training labels;
     - otherwise good fit.
 
     Wrong training labels cannot be predicted without memorising them: with 30 % of them, a training accuracy of 70 % is

@@ -144,8 +144,8 @@ class _ModuleState:
         self.containers = [(part, dict(part)) for part in inner]
         self.containers += [
             (value, _members(value))
-            for name, value in self.attributes.items()
-            if name not in _OF_EVERY_MODULE and isinstance(value, _CONTAINERS)
+            for name in self.attributes.keys() - _OF_EVERY_MODULE
+            if isinstance(value := self.attributes[name], _CONTAINERS)
         ]
 
     def put_back(self) -> None:

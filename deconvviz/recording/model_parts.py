@@ -28,7 +28,7 @@ class ModelParts(NamedTuple):
         >>> len(parts.modules), len(parts.parameters), len(parts.buffers)
         (3, 4, 3)
         """
-        modules = list(model.modules())
+        modules = _modules(model)
         parameters: dict[int, Tensor] = {}
         buffers: dict[int, Tensor] = {}
         for module in modules:
@@ -42,3 +42,15 @@ class ModelParts(NamedTuple):
     def tensors(self) -> list[Tensor]:
         """Parameters, then buffers."""
         return [*self.parameters, *self.buffers]
+
+
+def _modules(model: nn.Module) -> list[nn.Module]:
+    """As `model.modules()`, whose nested generators take several times as long."""
+    found: dict[nn.Module, None] = {}
+    left: list[nn.Module | None] = [model]
+    while left:
+        module = left.pop()
+        if module is not None and module not in found:
+            found[module] = None
+            left += list(module._modules.values())[::-1]
+    return list(found)

@@ -227,4 +227,4 @@ class _FunctionMode(TorchFunctionMode):
 
 def _without_wrappers(name: str) -> str:
     """A module's qualified name, without the names that `torch.compile` adds."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    return ".".join(part for part in name.split(".") if part != "_orig_mod") if "_orig_mod" in name else name

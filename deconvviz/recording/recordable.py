@@ -90,8 +90,8 @@ class OperationKind(NamedTuple):
             return replaced
         changed = list(args)
         for place in self.tensors_at:
-            if place < len(args) and args[place] is not None:
-                changed[place] = mapped(args[place], replace)
+            if place < len(args) and (item := args[place]) is not None:
+                changed[place] = replace(item) if isinstance(item, Tensor) else mapped(item, replace)
         return tuple(changed)
 
 

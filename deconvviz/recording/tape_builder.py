@@ -80,11 +80,13 @@ class TapeBuilder:
         self._without_gradients: dict[int, _MadeWithoutGradients] = {}  # by the value's id
         self._seen_as: dict[int, Value] = {}  # by the id of such a value: the one that stands for it with gradients
         self._detached = DetachedStorages()
+        self._newest: tuple[Tensor, Value] | None = None  # what the last operation returned, until the next one runs
 
     # Operations
 
     def begin(self, func: Any, args: Any, kwargs: Any, written: list[Tensor]) -> PendingOperation | None:
         """The operation that is about to run, or None if nothing it reads depends on the input."""
+        self._newest = None
         kind = kind_of(func)
         tensors = kind.tensors_among(args)
         if kwargs:
@@ -144,6 +146,8 @@ class TapeBuilder:
         for index in kept.outputs:
             if (value := operation.outputs[index]) is not None:
                 self.keep_data(value, returned[index])
+        if len(returned) == 1 and (value := operation.outputs[0]) is not None and not self._without_gradients:
+            self._newest = returned[0], value
         return operation
 
     def _returned(self, pending: PendingOperation, tensor: Tensor, value: Value) -> None:
@@ -206,6 +210,8 @@ class TapeBuilder:
         Raises:
             UnsupportedOperation: If the storage was written in a way that cannot be followed.
         """
+        if self._newest is not None and self._newest[0] is tensor:  # as for a layer that returns it
+            return self._newest[1]
         storage = storage_of(tensor)
         return self._held(tensor, storage) if storage in self.storages else None
 
@@ -381,12 +387,14 @@ class TapeBuilder:
 
     def invalidate(self, tensor: Tensor) -> None:
         """Forget what the tensor's memory holds, since something that is not recorded has written it."""
+        self._newest = None
         for storage in self._detached.over_memory_of(storage_of(tensor)):
             if state := self.storages.get(storage):
                 state.invalidate()
 
     def finished(self) -> Tape:
         """The tape of the run, which has ended."""
+        self._newest = None
         for tensor, _ in self._written:  # it gets its old content back
             self.before_write(tensor)
         return self.tape

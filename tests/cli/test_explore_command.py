@@ -64,7 +64,14 @@ def test_the_lines_load_the_model_as_the_options_do() -> None:
         "preprocess": None,
         "bands": None,
     }
-    options |= {"size": (32, 32), "device": "cpu", "dtype": "float64", "style": "deconvnet", "root": None}
+    options |= {
+        "bands": None,
+        "size": (32, 32),
+        "device": "cpu",
+        "dtype": "float64",
+        "style": "deconvnet",
+        "root": None,
+    }
     args = SimpleNamespace(model="torchvision:squeezenet1_1", **options)
     names: dict[str, Any] = {}
     exec("\n".join(["import deconvviz as dv", *_lines(args, None).network]), names)

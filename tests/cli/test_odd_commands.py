@@ -66,10 +66,7 @@ def sampled(command: str, count: int) -> list[list[str]]:
 
 
 SILENT = [
-    (
-        ("evidence", "--measures", ["clarity"]),
-        "--layer is for deletion, randomisation, leak, selectivity, not for clarity",
-    ),
+    (("evidence", "--measures", ["clarity"]), "--layer is for deletion, randomisation, leak, selectivity, not for"),
     (("scan", "--out", [""]), "--out is empty"),
     (("scan", "--layers", ["conv1", "--root", "images"]), "--root is the folder of a dataset torchvision:NAME"),
     (("atlas", "--layers", ["conv1", "--k", "-1"]), "--k is -1, and the scan in 'top.safetensors' has 1; leave it out"),
