@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/tutorial.md")
-NEEDS_MORE = ("MNIST_FOLDER", "--pretrained")  # in a command: the reader's own data, or a download
+NEEDS_MORE = ("MNIST_FOLDER", "--pretrained", "deconvviz explore")  # data, a download, somebody who ends it
 PHOTOS = """
 from pathlib import Path
 from PIL import Image
