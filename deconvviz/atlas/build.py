@@ -16,7 +16,6 @@ from torch import Tensor
 from deconvviz import images
 from deconvviz.arguments import CLASS_NAMES, FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
 from deconvviz.atlas.build_identity import build_identity
-from deconvviz.atlas.channel_inputs import inputs_of
 from deconvviz.atlas.encoders import sensible_encoders
 from deconvviz.atlas.estimate import estimate
 from deconvviz.atlas.evidence import Judge, of_channel
@@ -130,7 +129,7 @@ def build_atlas(
             _tell_what_comes(source, site, rows, units, encoders)
         shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
         site.add_images(shown, source.pictures.picture)
-        _write_layers(site, source, run, rows, units, batch_size=batch_size, progress=progress)
+        _write_layers(site, source, rows, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
 
 
@@ -154,7 +153,6 @@ def _tell_what_comes(
 def _write_layers(
     site: Site,
     source: AtlasSource,
-    run: Trace,
     layers: Sequence[AtlasLayer],
     units: Mapping[str, list[ListedUnit]],
     *,
@@ -168,26 +166,23 @@ def _write_layers(
         try:
             for number, layer in enumerate(layers[kept:], kept):
                 said.begin_layer(number, layer.name)
-                links = inputs_of(source.net.model, run.tape, layer.name, units) or [()] * layer.channels
                 with ExitStack() as unless_begun:
                     projections = unless_begun.enter_context(closing(LayerProjections(source, layer.name)))
                     for count in projections.project(units[layer.name], batch_size):
                         said.add(count)
                         writer.check()
                     said.say()
-                    writer.begin(partial(_write_layer, site, layer, projections, links))
+                    writer.begin(partial(_write_layer, site, layer, projections))
                     unless_begun.pop_all()
             writer.wait()
         finally:
             writer.end()
 
 
-def _write_layer(
-    site: Site, layer: AtlasLayer, projections: LayerProjections, links: Sequence[tuple[tuple[str, int, float], ...]]
-) -> None:
+def _write_layer(site: Site, layer: AtlasLayer, projections: LayerProjections) -> None:
     """Write a layer whose units have been projected. This runs in another thread."""
     with closing(projections):
-        site.add_layer(layer, _channels(projections, links))
+        site.add_layer(layer, _channels(projections))
 
 
 def _checked_layers(
@@ -286,10 +281,8 @@ def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iter
         )
 
 
-def _channels(
-    projections: LayerProjections, links: Sequence[tuple[tuple[str, int, float], ...]]
-) -> Iterator[AtlasChannel]:
-    """Each channel of a layer as the atlas shows it, with its pictures; links: the channels that feed it most."""
+def _channels(projections: LayerProjections) -> Iterator[AtlasChannel]:
+    """Each channel of a layer as the atlas shows it, with its pictures."""
     statistics = projections.source.top.statistics[projections.layer]
     states = {
         **dict.fromkeys(statistics.dead.tolist(), "dead"),
@@ -304,7 +297,7 @@ def _channels(
             maximum=float(statistics.maximum[channel]),
             histogram=_histogram_bars(statistics, channel),
             units=tuple(map(projections.with_pictures, units)),
-            inputs=tuple(links[channel]),
+            inputs=projections.inputs.of_channel(channel),
             state=states.get(channel, ""),
             evidence=of_channel([unit.verdict for unit in units]),
         )

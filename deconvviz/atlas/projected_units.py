@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import images
+from deconvviz.atlas.channel_inputs import UNITS, ChannelInputs
 from deconvviz.atlas.evidence import Judge, Verdict
 from deconvviz.atlas.records import AtlasUnit
 from deconvviz.mining.dataset_pictures import DatasetPictures, Picture, as_bytes
@@ -108,6 +109,7 @@ class LayerProjections:
             layer: Name of the layer.
         """
         self.source, self.layer = source, layer
+        self.inputs = ChannelInputs(source.net, layer, source.top.layers)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  the pictures, until `close`
         self._units: dict[tuple[int, int], ProjectedUnit] = {}  # by channel and rank
 
@@ -155,6 +157,9 @@ class LayerProjections:
         places = [(row, unit.channel, unit.position) for row, unit in members]
         projection = self.source.net.project_units(batch.trace, self.layer, places).cpu()
         self._check(members, projection)
+        strongest = [place for place, (_, unit) in zip(places, members, strict=True) if unit.rank < UNITS]
+        if strongest:
+            self.inputs.add(batch.x, batch.trace, strongest)
         shown: list[Projection | None] = [projection]
         verdicts = [Verdict()] * len(members)
         if judge := self.source.judge:

@@ -48,7 +48,7 @@ class AtlasChannel:
     maximum: float
     histogram: tuple[tuple[float, float, int], ...]  # (low, high, count), ascending
     units: tuple[AtlasUnit, ...]  # strongest first; none for a dead channel
-    inputs: tuple[tuple[str, int, float], ...]  # (layer of this atlas, channel, weight), strongest first
+    inputs: tuple[tuple[str, int, float], ...]  # (layer, channel, share of the activation), strongest first
     state: str = ""  # "dead" or "always" (on), as the scan found it, or neither
     evidence: AtlasEvidence = AtlasEvidence()
 

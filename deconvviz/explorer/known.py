@@ -10,9 +10,10 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Subset
 
-from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.circuits.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.errors import InputError
 from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.encoding import shown_image, shown_signed
@@ -25,6 +26,7 @@ from deconvviz.results import ChannelTop, TopActivations
 SCANNED = 1000  # images that are scanned behind, at most
 BATCH_PIXELS = 100_000  # numbers in a batch of that scan: a step has to be short
 BARS_SHOWN = 40  # of a histogram
+INPUTS_SHOWN = 8
 KEPT_CHANNELS = 64  # whose strongest units are kept
 
 
@@ -36,7 +38,6 @@ class KnownChannels:
         self.top = top
         self.share = 1.0 if top is not None else 0.0  # of the scan behind
         self._tops: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
-        self._inputs: dict[str, list[tuple[tuple[str, int, float], ...]]] = {}
         self._failed = ""
 
     def scanning(self) -> Steps[None]:
@@ -111,20 +112,21 @@ class KnownChannels:
         return {"units": units}
 
     def inputs(self, client: str, image: ImageKey, layer: str, channel: int) -> list[dict[str, Any]]:
-        """The channels of earlier layers that feed a channel most."""
+        """The channels that add most to a channel's strongest unit in an image, or take most from it."""
         trace = self._networks.trace(client, image)
-        if layer not in trace.tape.layers:
+        if layer not in trace.activations:
             return []
-        if layer not in self._inputs:
-            model, modules = self._networks.given.model, dict(self._networks.given.model.named_modules())
-            names = [
-                name for name in trace.activations if name != layer and hasattr(modules.get(name), "weight")
-            ]  # of convolutions and linear layers
-            weighted = [name for name in names if getattr(modules[name].weight, "ndim", 0) > 1]
-            self._inputs[layer] = inputs_of(model, trace.tape, layer, weighted)
-        rows = self._inputs[layer]
-        found = rows[channel] if 0 <= channel < len(rows) else ()
-        return [{"layer": name, "channel": number, "weight": weight} for name, number, weight in found]
+        activations, given = trace.activations_of(layer), self._networks.given
+        if not 0 <= channel < activations.channels:
+            return []
+        strongest = int(activations.maps([channel]).flatten().argmax())
+        position = np.unravel_index(strongest, activations.dims) if activations.dims else ()
+        names = nearest(trace, layer, sources_of(trace, given, None))
+        search = FeederSearch(given, layer, names)
+        fed = search.units(self._networks.input(client, image), [(0, channel, tuple(map(int, position)))])
+        added = [(name, n, value) for name in names for n, value in enumerate(fed.added[name][0].tolist()) if value]
+        added.sort(key=lambda one: -abs(one[2]))
+        return [{"layer": name, "channel": n, "added": value} for name, n, value in added[:INPUTS_SHOWN]]
 
 
 class _Scan:

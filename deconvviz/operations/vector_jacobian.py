@@ -59,7 +59,7 @@ def _pulled_back(op: Step, signals: tuple[Tensor | None, ...], point: Callable[[
     drawn = op.operation.drawn
     with Restored(torch.enable_grad(), drawn.again() if drawn else nullcontext()):
         args, kwargs = mapped(op.operation.args, numbers, Value), mapped(op.operation.kwargs, numbers, Value)
-        result = _rerun(op.operation.func, args, kwargs)
+        result = run_again(op.operation.func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]
     pairs = [
         (r, s) for r, s in zip(results, signals, strict=True) if s is not None and getattr(r, "requires_grad", False)
@@ -88,7 +88,7 @@ def _gradients_untouched(op: Step) -> Iterator[None]:
             tensor.grad = gradient
 
 
-def _rerun(func: Any, args: Any, kwargs: Any) -> Any:
+def run_again(func: Any, args: Any, kwargs: Any) -> Any:
     """Run a recorded operation again: an operator, a function, a module in eval mode or an autograd function."""
     if isinstance(func, type):
         return func.apply(*args, **kwargs)  # type: ignore[attr-defined]

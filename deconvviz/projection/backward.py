@@ -138,6 +138,32 @@ def project(
         torch.zeros((len(seeds), *shape), dtype=v.dtype, device=v.device)
         for v, shape in zip(inputs, shapes, strict=True)
     ]
+
+    def arrive(batch: slice, arrived: dict[int, Tensor]) -> None:
+        for image, value in zip(pixels, inputs, strict=True):
+            if value.id in arrived:
+                image[batch] = arrived[value.id].reshape(batch.stop - batch.start, *image.shape[1:])
+                met.finite.watch(arrived[value.id], refuse_arrived, kept=image[batch])
+
+    send_back(tape, style, layer, seeds, apart, arrive, met=met, budget=budget)
+    return pixels
+
+
+def send_back(
+    tape: Tape,
+    style: Style,
+    layer: Value,
+    seeds: Seeds,
+    apart: bool,
+    arrive: Callable[[slice, dict[int, Tensor]], None],
+    *,
+    met: Met,
+    budget: int | None = None,
+) -> None:
+    """Send units back in batches, as many together as `project` does; see there for the other arguments.
+
+    arrive: Called with each batch of units and the signals where the tape begins, by the value's id.
+    """
     budget = signal_bytes(layer.device) if budget is None else budget
     chunk = max(1, budget // _bytes_per_unit(tape, layer)) if apart else 1
     layout = torch.contiguous_format
@@ -145,17 +171,12 @@ def project(
         layout = signal_layout(tape, layer)
         tape = folded(tape, style, layer, layout)
 
-    def send_back(batch: slice) -> None:
+    def run(batch: slice) -> None:
         part = seeds[batch]
         samples = part.samples if apart else None
-        arrived = walk(tape, style, layer, _planted(layer, tape.samples, part, layout), samples, met=met)
-        for image, value in zip(pixels, inputs, strict=True):
-            if value.id in arrived:
-                image[batch] = arrived[value.id].reshape(len(part), *image.shape[1:])
-                met.finite.watch(arrived[value.id], refuse_arrived, kept=image[batch])
+        arrive(batch, walk(tape, style, layer, _planted(layer, tape.samples, part, layout), samples, met=met))
 
-    in_batches(len(seeds), chunk, send_back)
-    return pixels
+    in_batches(len(seeds), chunk, run)
 
 
 def in_batches(count: int, size: int, run: Callable[[slice], None]) -> int:

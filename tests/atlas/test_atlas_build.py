@@ -14,12 +14,11 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import cli
 from deconvviz.atlas.build import _histogram_bars
-from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.atlas.channel_inputs import ChannelInputs
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.images import Preprocess, as_rgb, signed_as_rgb
 from deconvviz.models import mnist_cnn
-from deconvviz.recording.recorder import record
 from tests.helpers.synthetic_atlas import read_script
 
 
@@ -63,17 +62,32 @@ def test_every_unit_has_its_own_patch_and_projection(built):
                 assert np.abs(tile / 255 - picture.numpy()).mean() < (0.02 if factor < 7 else 0.003)
 
 
+def shares_of_conv1(model, data, top, channel):
+    """What each channel of conv1 adds to the three strongest units of a channel of conv2, over their activations."""
+    shares = []
+    for rank in range(3):
+        row, column = top.positions["conv2"][channel, rank].tolist()
+        with torch.no_grad():
+            read = F.pad(
+                F.max_pool2d(F.relu(model.conv1(data[int(top.images["conv2"][channel, rank])][0][None])), 2), [2] * 4
+            )
+        window = read[0, :, row : row + 5, column : column + 5]
+        added = (window * model.conv2.weight[channel].detach()).sum((1, 2))
+        shares.append(added / top.values["conv2"][channel, rank])
+    return torch.stack(shares).mean(0)
+
+
 def test_statistics_and_links_of_a_channel(built):
-    net, _, top, out = built
+    net, data, top, out = built
     found = read_script(out / "data" / "1.js")
     assert np.allclose(found["maximum"], top.statistics["conv2"].maximum, rtol=1e-3)
     assert np.allclose(found["firing"], top.statistics["conv2"].fires, atol=1e-4)
     details = read_script(out / "data" / "1-0.js")[3]
-    kernel = net.model.conv2.weight[3].detach()
-    norms = kernel.flatten(1).norm(dim=1)
-    assert [one[1] for one in details["inputs"]] == norms.argsort(descending=True)[:8].tolist()
+    shares = shares_of_conv1(net.model, data, top, 3)
+    order = shares.abs().argsort(descending=True)[:8].tolist()
+    assert [one[1] for one in details["inputs"]] == order
     assert {one[0] for one in details["inputs"]} == {"conv1"}
-    assert [abs(one[2]) for one in details["inputs"]] == pytest.approx(norms.sort(descending=True).values[:8], rel=1e-3)
+    assert [one[2] for one in details["inputs"]] == pytest.approx(shares[order].tolist(), rel=2e-3)
     assert sum(count for _, _, count in details["histogram"]) == 300
     assert read_script(out / "data" / "0-0.js")[0]["inputs"] == []  # the image itself
 
@@ -152,32 +166,33 @@ class Branches(nn.Module):
 
 def test_inputs_are_followed_through_rectifiers_pools_sums_and_concatenations():
     torch.manual_seed(0)
-    model = Branches().eval()
-    tape = record(model, torch.randn(1, 1, 12, 12))
+    model, x = Branches().eval(), torch.randn(4, 1, 12, 12)
     layers = ["first", "left", "right", "after", "grouped", "up", "last"]
+    trace = dv.DeconvNet(model).trace(x)
 
-    def strongest(layer):
-        return inputs_of(model, tape, layer, layers)
+    def found(layer, channel, names=layers):
+        maps = trace.activations[layer][:, channel].reshape(4, -1)
+        places = [
+            (n, channel, np.unravel_index(int(maps[n].argmax()), trace.activations[layer].shape[2:])) for n in (1, 3)
+        ]
+        inputs = ChannelInputs(dv.DeconvNet(model), layer, names)
+        inputs.add(x, trace, places)
+        shares = inputs.of_channel(channel)
+        assert [abs(one[2]) for one in shares] == sorted((abs(one[2]) for one in shares), reverse=True)
+        return shares, [float(maps[n].max()) for n in (1, 3)]
 
-    assert strongest("first") == []
-    weight = model.after.weight.detach()
-    norms = weight.flatten(2).norm(dim=2)
-    for channel, row in enumerate(strongest("after")):
-        assert {one[:2] for one in row} == {("left", 0), ("left", 1), ("right", 0), ("right", 1), ("right", 2)}
-        for name, index, strength in row:
-            column = index + (2 if name == "right" else 0)
-            assert abs(strength) == pytest.approx(float(norms[channel, column]), rel=1e-5)
-            assert (strength < 0) == bool(weight[channel, column].sum() < 0)
-        assert [abs(one[2]) for one in row] == sorted((abs(one[2]) for one in row), reverse=True)
-    grouped = strongest("grouped")  # of a sum of two layers, and each group sees half of the channels
-    assert {one[:2] for one in grouped[0][:4]} == {(name, index) for name in ("first", "after") for index in (0, 1)}
-    assert {one[:2] for one in grouped[3][:4]} == {(name, index) for name in ("first", "after") for index in (2, 3)}
-    up = model.up.weight.detach().transpose(0, 1).flatten(2).norm(dim=2)
-    assert strongest("up")[5][0][1] == int(up[5].argmax())
-    last = model.last.weight.detach().view(3, 6, 25).norm(dim=2)
-    assert [one[1] for one in strongest("last")[2]] == last[2].argsort(descending=True).tolist()
-    assert {one[0] for one in strongest("last")[2]} == {"up"}
-    assert inputs_of(model, tape, "after", ["first", "after"]) == []  # its inputs are not in this atlas
+    assert found("first", 0)[0] == ()
+    for channel in range(4):
+        shares, values = found("after", channel)
+        assert {one[0] for one in shares} == {"left", "right"}
+        bias = float(model.after.bias[channel].detach())
+        assert sum(one[2] for one in shares) == pytest.approx(1 - sum(bias / value for value in values) / 2, rel=1e-3)
+    below = [{one[:2] for one in found("grouped", channel)[0]} for channel in (0, 3)]
+    assert below[0] <= {(name, index) for name in ("first", "after") for index in (0, 1)}  # of a sum of two layers,
+    assert below[1] <= {(name, index) for name in ("first", "after") for index in (2, 3)}  # half for each group
+    assert {one[0] for one in found("up", 5)[0]} == {"grouped"}
+    assert {one[0] for one in found("last", 2)[0]} == {"up"}
+    assert {one[0] for one in found("after", 0, ["first", "after"])[0]} == {"first"}  # through layers not in the atlas
 
 
 # The command line

@@ -68,7 +68,7 @@ def test_what_is_known_of_a_unit(seen: Watched) -> None:
     shows(page, "#strongest", "What fires it most")
     assert page.locator("#strongest img").count() == 18
     shows(page, "#badges", "Can you trust it?")
-    shows(page, "#inputs", "Strongest input channels")
+    shows(page, "#inputs", "What feeds it here")
     page.locator("#inputs button").first.click()
     shows(page, "#unit-title", "0 channel")
 

@@ -71,11 +71,17 @@ def test_a_scan_that_was_given_is_used() -> None:
         dv.explore(NET, IMAGES[:8], top=top, open_browser=False)
 
 
-def test_strongest_inputs(client: Client) -> None:
-    weight = NET.model[3].weight[2].flatten(1).norm(dim=1)
-    inputs = known(client, layer="3", channel=2)["inputs"]
-    assert [one["channel"] for one in inputs] == weight.argsort(descending=True).tolist()
-    assert [abs(one["weight"]) for one in inputs] == pytest.approx(sorted(weight.tolist(), reverse=True), rel=1e-5)
+def test_what_feeds_the_strongest_unit_of_the_image(client: Client) -> None:
+    with torch.no_grad():
+        read = NET.model[:3](IMAGES[1][None])
+        maps = NET.model[3](read)[0, 2]
+        row, column = divmod(int(maps.argmax()), maps.shape[1])
+        added = (read[0, :, row : row + 3, column : column + 3] * NET.model[3].weight[2]).sum((1, 2))
+    inputs = known(client, image="data-1", layer="3", channel=2)["inputs"]
+    order = [n for n in added.abs().argsort(descending=True).tolist() if added[n]]
+    assert [one["channel"] for one in inputs] == order
+    assert {one["layer"] for one in inputs} == {"0"}
+    assert [one["added"] for one in inputs] == pytest.approx(added[order].tolist(), rel=1e-4)
     assert known(client, layer="0", channel=2)["inputs"] == []
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.atlas.channel_inputs import inputs_of
+from deconvviz.circuits.fed_units import FeederSearch
 from deconvviz.projection import layer_windows, receptive_field
 from deconvviz.recording.recorder import record
 from tests.helpers.random_networks.network import random_network
@@ -154,12 +154,9 @@ class Doubling(nn.Module):
 
 
 def test_what_feeds_a_channel_is_found_through_a_thousand_sums():
-    model = Doubling()
-    tape = record(model, torch.zeros(1, 1, 2, 2))
-    found = inputs_of(model, tape, "last", ["first", "last"])
-    weights = model.last.weight.detach()[:, :, 0, 0]
-    for channel, row in enumerate(found):
-        assert {(layer, at): weight for layer, at, weight in row} == {
-            ("first", at): pytest.approx(float(weights[channel, at])) for at in (0, 1)
-        }
-        assert len(row) == 2
+    model, x = Doubling().double(), torch.randn(1, 1, 2, 2, dtype=torch.float64)
+    found = FeederSearch(dv.DeconvNet(model), "last", ["first"]).units(x, [(0, n, (1, 0)) for n in range(3)])
+    with torch.no_grad():
+        read = model.first(x)[0, :, 1, 0]
+    doubled = torch.where(read > 0, read, read * 0.5**600)
+    assert torch.allclose(found.added["first"], model.last.weight.detach()[:, :, 0, 0] * doubled)

@@ -1,5 +1,5 @@
 "use strict";
-// One channel: its strongest patches and projections, their place in the full image, firing statistics and strongest inputs.
+// One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
 const channelPage = (() => {
   const { h, s, STATES, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
@@ -77,12 +77,12 @@ const channelPage = (() => {
   function inputs(list) {
     if (!list.length) return null;
     const most = Math.max(...list.map((one) => Math.abs(one[2])), 1e-30);
-    return h("section", { class: "inputs" }, h("h2", null, "Strongest inputs"), h("ul", null, list.map(([name, channel, weight]) => {
+    return h("section", { class: "inputs" }, h("h2", null, "What feeds it"), h("ul", null, list.map(([name, channel, share]) => {
       const layer = atlas.layer(name);
-      const bar = h("i", { class: weight < 0 ? "weight negative" : "weight" });
-      bar.style.width = `${(100 * Math.abs(weight)) / most}%`;
+      const bar = h("i", { class: share < 0 ? "weight negative" : "weight" });
+      bar.style.width = `${(100 * Math.abs(share)) / most}%`;
       const text = h("span", { class: "input-text" }, h("span", { class: "input-name" }, `${name} · ${channel}`),
-        h("span", { class: "muted" }, `weight ${number(weight)}`), h("span", { class: "rate" }, bar));
+        h("span", { class: "muted" }, `${share < 0 ? "takes" : "adds"} ${percent(Math.abs(share))}`), h("span", { class: "rate" }, bar));
       if (!layer || channel >= layer.channels) return h("li", null, text);
       return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, "t"), text));
     })));

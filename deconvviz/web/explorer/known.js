@@ -117,9 +117,9 @@ function showInputs(inputs, open) {
     byId("inputs").replaceChildren();
     return;
   }
-  byId("inputs").replaceChildren(h("h3", null, "Strongest input channels"), h("div", { class: "row" }, ...inputs.map((one) => {
-    const button = h("button", { type: "button", class: "chip", "aria-label": `${one.layer} channel ${one.channel}, weight ${number(one.weight)}` },
-      ...breakable(one.layer), h("b", null, ` ${one.channel}`), ` ${one.weight < 0 ? "" : "+"}${number(one.weight)}`);
+  byId("inputs").replaceChildren(h("h3", null, "What feeds it here"), h("div", { class: "row" }, ...inputs.map((one) => {
+    const button = h("button", { type: "button", class: "chip", "aria-label": `${one.layer} channel ${one.channel}, ${one.added < 0 ? "takes" : "adds"} ${number(Math.abs(one.added))}` },
+      ...breakable(one.layer), h("b", null, ` ${one.channel}`), ` ${one.added < 0 ? "" : "+"}${number(one.added)}`);
     button.addEventListener("click", () => open(one.layer, one.channel));
     return button;
   })));
