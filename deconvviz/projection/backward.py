@@ -145,7 +145,7 @@ def project(
                 image[batch] = arrived[value.id].reshape(batch.stop - batch.start, *image.shape[1:])
                 met.finite.watch(arrived[value.id], refuse_arrived, kept=image[batch])
 
-    send_back(tape, style, layer, seeds, apart, arrive, met=met, budget=budget)
+    send_back(tape, style, layer, seeds, apart=apart, arrive=arrive, met=met, budget=budget)
     return pixels
 
 
@@ -154,9 +154,9 @@ def send_back(
     style: Style,
     layer: Value,
     seeds: Seeds,
+    *,
     apart: bool,
     arrive: Callable[[slice, dict[int, Tensor]], None],
-    *,
     met: Met,
     budget: int | None = None,
 ) -> None:

@@ -76,7 +76,7 @@ def contributions(part: PartialTape, whole: Tape, seeds: Seeds, apart: bool) -> 
             other = [axis for axis in range(1, by_unit.ndim) if axis != axes[name] + 1]
             found[name].append((by_unit.sum(other) if other else by_unit).cpu())
 
-    send_back(tape, STYLE, layer, units, apart, arrive, met=Met())
+    send_back(tape, STYLE, layer, units, apart=apart, arrive=arrive, met=Met())
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
