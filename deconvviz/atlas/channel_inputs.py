@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deconvviz.circuits.fed_units import FeederSearch, in_parts, nearest
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import UnitPlace
+from deconvviz.reading.fed_units import FeederSearch, in_parts, nearest
 from deconvviz.trace import Trace
 
 STRONGEST = 8  # channels that are shown

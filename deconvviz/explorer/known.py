@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from deconvviz.circuits.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.errors import InputError
 from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.encoding import shown_image, shown_signed
@@ -21,6 +20,7 @@ from deconvviz.explorer.networks import ImageKey, Networks
 from deconvviz.explorer.worker import Steps
 from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
+from deconvviz.reading.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.results import ChannelTop, TopActivations
 
 SCANNED = 1000  # images that are scanned behind, at most

@@ -1,1 +1,1 @@
-"""What the pictures of a channel tell: the test of reading, and channels that respond to two things."""
+"""What a channel does: the test of reading its pictures, channels that respond to two things, what feeds a channel."""

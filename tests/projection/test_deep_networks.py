@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.circuits.fed_units import FeederSearch
 from deconvviz.projection import layer_windows, receptive_field
+from deconvviz.reading.fed_units import FeederSearch
 from deconvviz.recording.recorder import record
 from tests.helpers.random_networks.network import random_network
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.circuits.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.models import mnist_cnn
+from deconvviz.reading.fed_units import FeederSearch, nearest, sources_of
 
 torch.manual_seed(0)
 PLACES = [(0, 1, (2, 1)), (1, 0, (0, 0)), (2, 3, (1, 2)), (2, 3, (0, 1))]

@@ -27,7 +27,7 @@ from deconvviz.trace import Trace
 SourceChannel = tuple[str, int]  # name of a layer or input, and channel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FedUnits:
     """Units of a layer on recorded images, with what feeds them.
 
@@ -63,7 +63,14 @@ class FedUnits:
         part = PartialTape.of(trace.tape, value, names, tensors_in((trace.call.args, trace.call.kwargs)))
         seeds = units_at(trace.activations_of(layer), places).seeds
         added = contributions(part, trace.tape, seeds, apart)
-        return cls(part, trace.tape, seeds.samples, seeds.indices, seeds.values.cpu(), added)
+        return cls(
+            part=part,
+            tape=trace.tape,
+            samples=seeds.samples,
+            indices=seeds.indices,
+            values=seeds.values.cpu(),
+            added=added,
+        )
 
     def without(self, removed: Collection[SourceChannel]) -> Tensor:
         """The units' activations, (units,), if some channels of the sources are zero everywhere."""
