@@ -88,8 +88,8 @@ def undone(x: Tensor, preprocess: Any) -> Tensor | None:
     if isinstance(mean, Sequence) and (x.ndim < 4 or x.shape[-3] != len(mean)):
         return None  # a signal, or whatever else the preprocess has not made
     if hasattr(preprocess, "inverse"):
-        pixels: Tensor = preprocess.inverse(x)
-        return pixels.detach().cpu()
+        pixels: Tensor | None = preprocess.inverse(x)
+        return None if pixels is None else pixels.detach().cpu()
     known = normalisation_of_inputs(preprocess, x)
     return None if known is None else known.undone(x).detach().cpu()
 

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deconvviz.cli.given_images import calls, image_files, images_argument, print_each
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.pictures import image_files, images_argument, print_each, zeros_for
-from deconvviz.cli.shared import Command, check_ending, image, json_argument, picture_name, say
+from deconvviz.cli.pictures import zeros_for
+from deconvviz.cli.shared import Command, check_ending, json_argument, picture_name, say
 from deconvviz.errors import InputError, UnknownLayerError
 
 if TYPE_CHECKING:
@@ -81,14 +82,15 @@ def _activations(args: argparse.Namespace) -> None:
     outputs = Outputs(args, *files)
     net, _ = loaded(args)
 
-    def drawn(name: str, file: Path) -> ImageReport:
-        maps = net.activations(image(name), args.layer)
+    def drawn(call: tuple[str, Any], file: Path) -> ImageReport:
+        name, inputs = call
+        maps = net.activations(inputs, args.layer)
         figure = maps.figure(**_figure_options(args))
         outputs.write_figure(figure, file)
         said = figure.axes[0].get_title().partition("\n")[0]
         return name, [said, str(file)], {**maps.as_json(), "files": [file]}
 
-    print_each(args, map(drawn, args.images, files))
+    print_each(args, map(drawn, calls(args, net), files))
 
 
 def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,15 +110,16 @@ def _reconstruct(args: argparse.Namespace) -> None:
     outputs = Outputs(args, *files)
     net, _ = loaded(args)
 
-    def drawn(name: str, file: Path) -> ImageReport:
-        trace = net.trace(image(name), args.layers)
+    def drawn(call: tuple[str, Any], file: Path) -> ImageReport:
+        name, inputs = call
+        trace = net.trace(inputs, args.layers)
         results = [net.reconstruct(trace, layer) for layer in dict.fromkeys(args.layers)]
         outputs.write_figure(reconstruction_strip(results), file)
         linearised = {one.provenance.layer: one.provenance.linearised for one in results}
         lines = [f"{layer}: linearised: {', '.join(names)}" for layer, names in linearised.items() if names]
         return name, [*lines, str(file)], {"linearised": linearised, "files": [file]}
 
-    print_each(args, map(drawn, args.images, files))
+    print_each(args, map(drawn, calls(args, net), files))
 
 
 LAYER_PICTURES = {

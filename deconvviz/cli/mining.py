@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
-from deconvviz.cli.pictures import rate_argument
 from deconvviz.cli.shared import (
     DATA_HELP,
     Command,
     bars,
     check_ending,
+    drawing_arguments,
     first_few,
     json_argument,
     lines_of,
@@ -23,7 +23,6 @@ from deconvviz.cli.shared import (
     picture_name,
     remark,
     report,
-    sigma_argument,
 )
 from deconvviz.errors import InputError
 
@@ -99,9 +98,8 @@ def _top_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", choices=("each", "shared"), default="each", help="scale of the pictures (%(default)s)"
     )
-    sigma_argument(parser)
+    drawing_arguments(parser, "the patches")
     _top_argument(parser)
-    rate_argument(parser)
     out_argument(parser, "picture to write, PNG or PDF", "top-LAYER.png", "FILE")
     json_argument(parser)
 
@@ -207,7 +205,8 @@ def _top(args: argparse.Namespace) -> None:
         list_broken(top)
         channels = args.channel or _first_that_fire(top, args.layer, 9)
         projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
-        outputs.write_figure(projections.figure(scale=args.scale, sigma=args.sigma, rate=args.rate), out)
+        drawn = {"scale": args.scale, "overlay": args.overlay, "sigma": args.sigma, "rate": args.rate}
+        outputs.write_figure(projections.figure(**drawn), out)
         report(args, projections, out)
 
 

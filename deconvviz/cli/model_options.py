@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 OF_NUMBERS = ("--size", "--mean", "--std", "--bands")  # options of one number or several
+USUAL_NUMBERS = {"--overlay": "0.6"}  # options of one number, and what they are without it
 
 
 def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
@@ -51,6 +52,9 @@ def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None
         "--bands", type=_whole_numbers, metavar="R G B", help="channels shown as red, green and blue (the mean of all)"
     )
     parser.add_argument(
+        "--channels-last", action="store_true", help="the model takes pictures with their channels last, (N, H, W, C)"
+    )
+    parser.add_argument(
         "--preprocess",
         metavar="FILE.py:FACTORY",
         help="function that makes a preprocess, from a PIL image to a tensor; the code in the file is run",
@@ -79,16 +83,34 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
     device = _device(args.device)
     own = load_preprocess(args.preprocess) if args.preprocess else None
     wishes = InputWishes(
-        size=args.size, mean=args.mean, std=args.std, channels=args.channels, preprocess=own, bands=args.bands
+        size=args.size,
+        mean=args.mean,
+        std=args.std,
+        channels=args.channels,
+        preprocess=own,
+        bands=args.bands,
+        channels_last=args.channels_last,
     )
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
     loaded = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)
-    for text in (loaded.remark, loaded.assumed if takes_images else ""):
+    as_numbers = _are_numbers([*getattr(args, "images", ()), getattr(args, "data", "")])
+    for text in (loaded.remark, loaded.assumed if takes_images and not as_numbers else ""):
         if text:
             remark(f"note: {text}")
     model = _on_the_device(loaded.model, device, args.dtype)
-    return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=loaded.preprocess), loaded.shape
+    # How numbers were normalised is not assumed: without a preprocess, pictures say that they are stretched.
+    unknown = as_numbers and loaded.assumed and not args.bands
+    preprocess = None if unknown else loaded.preprocess
+    return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=preprocess), loaded.shape
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Whether all inputs are floating-point numbers in files of NumPy, which a model gets as they are."""
+    from deconvviz.data.array_files import holds_inputs
+
+    given = [name for name in names if name]
+    return bool(given) and all(map(holds_inputs, given))
 
 
 def _device(name: str) -> str:
@@ -124,16 +146,21 @@ def _on_the_device(model: Any, device: str, dtype: str | None) -> Any:
 def with_joined_numbers(arguments: Sequence[str]) -> list[str]:
     """The arguments with the numbers after an option of `OF_NUMBERS` joined to it, which argparse cannot end in time.
 
-    >>> with_joined_numbers(["--size", "32", "48", "photo.png"])
-    ['--size=32,48', 'photo.png']
+    An option of `USUAL_NUMBERS` takes one number, or its own.
+
+    >>> with_joined_numbers(["--size", "32", "48", "photo.png", "--overlay"])
+    ['--size=32,48', 'photo.png', '--overlay=0.6']
     """
     joined: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
-        numbers = []
-        while word in OF_NUMBERS and rest and _is_number(rest[0]):
+        numbers: list[str] = []
+        most = len(rest) if word in OF_NUMBERS else word in USUAL_NUMBERS
+        while len(numbers) < most and rest and _is_number(rest[0]):
             numbers.append(rest.pop(0))
+        if word in USUAL_NUMBERS and not numbers:
+            numbers = [USUAL_NUMBERS[word]]
         joined.append(f"{word}={','.join(numbers)}" if numbers else word)
     return joined
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deconvviz.cli.given_images import calls, image_files, images_argument, print_each
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
-from deconvviz.cli.shared import (
-    Command,
-    bars,
-    check_ending,
-    image,
-    json_argument,
-    picture_name,
-    report,
-    say,
-    sigma_argument,
-)
+from deconvviz.cli.shared import Command, bars, drawing_arguments, json_argument, report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,47 +52,6 @@ def zeros_for(net: DeconvNet, shape: Sequence[int]) -> Tensor:
     return next(net.model.parameters(), torch.zeros(0)).new_zeros(1, *shape)
 
 
-def images_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the images that a command takes one by one."""
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="image files, .npy files of an input, or mnist:INDEX for bundled test images",
-    )
-
-
-def image_files(args: argparse.Namespace, rest: str) -> list[Path]:
-    """The picture to write for each image: ``--out`` names the file or, of several images, the folder."""
-    names = [picture_name(name, rest) for name in args.images]
-    if len(set(names)) < len(names):  # images of one name from different folders
-        names = [Path(f"{number}-{name}") for number, name in enumerate(names, 1)]
-    files = [place(args, ".") / name for name in names] if len(names) > 1 else [place(args, names[0])]
-    for file in files:
-        check_ending(file)
-    return files
-
-
-def print_each(args: argparse.Namespace, found: Iterable[tuple[str, Sequence[str], dict[str, Any]]]) -> None:
-    """Print what is found for each image as soon as it is: its name if there are several, lines, and facts in JSON."""
-    from deconvviz.results.base import printable
-
-    facts = []
-    for name, lines, one in found:
-        facts.append({"image": name, **one})
-        if len(args.images) == 1:
-            say(args, "\n".join(lines), one)
-        elif not args.json:
-            print("\n".join(map(printable, (name, *lines))), flush=True)
-    if len(args.images) > 1 and args.json:
-        say(args, "", {"images": facts})
-
-
-def rate_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--rate`` to a command that draws signals."""
-    parser.add_argument("--rate", type=float, metavar="HZ", help="samples per second of signals, for an axis of time")
-
-
 def _project_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     images_argument(parser)
@@ -112,8 +62,7 @@ def _project_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", default="activation", help="activation or one (%(default)s)")
     parser.add_argument("--whole", action="store_true", help="show whole images instead of receptive fields")
-    rate_argument(parser)
-    sigma_argument(parser)
+    drawing_arguments(parser, "whole images")
     out_argument(parser, "picture to write, or a folder if there are several images", "IMAGE-LAYER.png", "FILE")
     json_argument(parser)
 
@@ -123,15 +72,22 @@ def _project(args: argparse.Namespace) -> None:
     outputs = Outputs(args, *files)
     net, _ = loaded(args)
 
-    def drawn(name: str, file: Path) -> tuple[str, list[str], dict[str, Any]]:
-        trace = net.trace(image(name), args.layer)
+    def drawn(call: tuple[str, Any], file: Path) -> tuple[str, list[str], dict[str, Any]]:
+        name, inputs = call
+        trace = net.trace(inputs, args.layer)
         channels = args.channel or _strongest(trace.activations[args.layer], 9)
         position = "max" if args.position is None else args.position
         projection = net.project(trace, args.layer, channel=channels, position=position, seed=args.seed)
-        outputs.write_figure(projection.figure(crop=not args.whole, sigma=args.sigma, rate=args.rate), file)
+        outputs.write_figure(_figure(projection, args), file)
         return (name, *_described(projection, file))
 
-    print_each(args, map(drawn, args.images, files))
+    print_each(args, map(drawn, calls(args, net), files))
+
+
+def _figure(projection: Projection, args: argparse.Namespace) -> Any:
+    if args.overlay is None:
+        return projection.figure(crop=not args.whole, sigma=args.sigma or 0.0, rate=args.rate)
+    return projection.overlay(args.overlay, sigma=args.sigma, rate=args.rate)
 
 
 def _described(projection: Projection, file: Path) -> tuple[list[str], dict[str, Any]]:
@@ -145,7 +101,8 @@ def _described(projection: Projection, file: Path) -> tuple[list[str], dict[str,
 
 
 def _strongest(activations: Any, count: int) -> list[int]:
-    strongest = activations[0].flatten(1).amax(1) if activations.ndim > 2 else activations[0]
+    """The channels, along axis 1, whose maximum over everything else is highest."""
+    strongest = activations.movedim(1, 0).flatten(1).amax(1)
     return sorted(strongest.topk(min(count, len(strongest))).indices.tolist())
 
 

@@ -40,15 +40,25 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print unrounded JSON instead of a table")
 
 
-def sigma_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--sigma`` to a command that draws projections."""
+def drawing_arguments(parser: argparse.ArgumentParser, where: str) -> None:
+    """Add ``--overlay``, ``--sigma`` and ``--rate`` to a command that draws projections.
+
+    where: what the energy is laid over.
+    """
+    parser.add_argument(
+        "--overlay",
+        type=float,
+        metavar="[ALPHA]",
+        help=f"show the energy of the projections laid over {where}, of at most this opacity (0.6 without a number)",
+    )
     parser.add_argument(
         "--sigma",
         type=float,
-        default=0.0,
         metavar="PIXELS",
-        help="smooth the projections by a Gaussian of this deviation; the title says so (default: no smoothing)",
+        help="smooth the projections by a Gaussian of this deviation; the title says so (default: no smoothing; of "
+        "--overlay, a twentieth of the receptive field)",
     )
+    parser.add_argument("--rate", type=float, metavar="HZ", help="samples per second of signals, for an axis of time")
 
 
 def say(args: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:

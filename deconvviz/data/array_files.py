@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deconvviz.data.arrays import Arrays
+from deconvviz.data.arrays import Arrays, Rows
 from deconvviz.errors import DataError, MissingFileError
 from deconvviz.io.atomic import may_hang
 
@@ -21,8 +21,11 @@ LABEL_ARRAYS = ("labels", "label", "y", "y_test", "y_train", "targets", "arr_1")
 LARGEST_ARRAYS = 2**34  # bytes that the arrays of an .npz file may take in memory
 
 
-def load_arrays(path: str | os.PathLike[str]) -> Arrays:
+def load_arrays(path: str | os.PathLike[str]) -> Arrays | Rows:
     """The images of a file of NumPy, and the labels if an ``.npz`` file has them; an ``.npy`` file stays on the disk.
+
+    Several arrays of one length, none of them under a name of images, are the inputs of a network by their names: an
+    item is a mapping with one row of each.
 
     Raises:
         MissingFileError: If the file does not exist.
@@ -31,8 +34,11 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
     shown = os.fspath(path)
     arrays = {"images": load_array(path)} if shown.lower().endswith(".npy") else _read(path, _of_npz)
     images = next((arrays[name] for name in IMAGE_ARRAYS if name in arrays), None)
-    if images is None and len(arrays) == 1:
-        images = next(iter(arrays.values()))
+    others = [array for name, array in arrays.items() if name not in LABEL_ARRAYS]
+    if images is None and len(others) == 1:
+        images = others[0]
+    if images is None and len(others) > 1 and len({array.shape[:1] for array in arrays.values()} - {(0,)}) == 1:
+        return Rows(arrays)
     if images is None or images.ndim < 2 or not len(images):
         held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DataError(
@@ -45,6 +51,32 @@ def load_arrays(path: str | os.PathLike[str]) -> Arrays:
 def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array of an ``.npy`` file, which stays on the disk. Raises as `load_arrays`."""
     return _read(path, lambda shown: np.load(shown, mmap_mode="r", allow_pickle=False))
+
+
+def holds_inputs(path: str) -> bool:
+    """Whether a path is of a file of NumPy with floating-point numbers in place of pictures, from its head."""
+    if not path.lower().endswith((".npy", ".npz")) or not os.path.isfile(path) or may_hang(path):
+        return False
+    try:
+        if path.lower().endswith(".npy"):
+            return bool(np.load(path, mmap_mode="r", allow_pickle=False).dtype.kind == "f")
+        with zipfile.ZipFile(path) as archive:
+            types = [_type_of(archive, name) for name in archive.namelist() if _is_of_images(name)]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return False  # which is said when the file is read
+    return bool(types) and all(kind == "f" for kind in types)
+
+
+def _is_of_images(name: str) -> bool:
+    return name.removesuffix(".npy") not in LABEL_ARRAYS
+
+
+def _type_of(archive: zipfile.ZipFile, name: str) -> str:
+    """The kind of number of an array in an ``.npz`` file."""
+    with archive.open(name) as array:
+        version = np.lib.format.read_magic(array)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(array)[2].kind
 
 
 def _read(path: str | os.PathLike[str], reader: Callable[[str], T]) -> T:
@@ -63,7 +95,8 @@ def _of_npz(path: str) -> dict[str, Any]:
     """The arrays of images and labels by name. Raises DataError if they would take too much memory."""
     with zipfile.ZipFile(path) as archive:
         sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
-    wanted = [name for name in sizes if name in (*IMAGE_ARRAYS, *LABEL_ARRAYS)] or list(sizes)[:1]
+    known = [name for name in sizes if name in (*IMAGE_ARRAYS, *LABEL_ARRAYS)]
+    wanted = known if any(name in IMAGE_ARRAYS for name in known) else list(sizes)
     if sum(sizes[name] for name in wanted) > LARGEST_ARRAYS:
         raise DataError(f"{path!r} would unpack to more than {LARGEST_ARRAYS} bytes; save the images as an .npy file")
     with np.load(path, allow_pickle=False) as arrays:

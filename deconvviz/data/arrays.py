@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from deconvviz.levels import PICTURE_CHANNELS, picture_in
@@ -49,6 +51,27 @@ class Arrays(Dataset[Any]):
         if self.layout:
             image = picture_in(image)
         return image if self.labels is None else (image, self.labels[index])
+
+
+class Rows(Dataset[Any]):
+    """Inputs of a network that takes several: an item is a mapping with one row of each array.
+
+    Example:
+        >>> Rows({"left": np.zeros((5, 3, 8, 8)), "age": np.arange(5.0)})[2]["age"]
+        2.0
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.arrays = dict(arrays)
+        self.name = f"arrays of {', '.join(self.arrays)}"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index >= len(self):
+            raise IndexError(f"there is no item {index}; there are {len(self)}")
+        return {name: array[index] for name, array in self.arrays.items()}
 
 
 def _layout_of_pictures(images: Any) -> str:

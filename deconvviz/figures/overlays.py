@@ -62,15 +62,15 @@ def overlay_grid(
     origin = f"{where.layer}, {where.style['name']}: energy of the projection"
     if has_signals(views):
         title = title or f"{origin} behind the signal"
-        behind = partial(_draw_behind, alpha=alpha, sigma=sigma)
+        behind = partial(draw_behind, alpha=alpha, sigma=sigma)
         cells: list[Cell] = [
             (said, [(behind, one) for one in of_unit]) for said, of_unit in zip(labels, views, strict=True)
         ]
-        return cells_figure(cells, columns=columns, rate=rate, title=f"{title}\n{_words(sigma)}", axes=axes)
+        return cells_figure(cells, columns=columns, rate=rate, title=f"{title}\n{energy_words(sigma)}", axes=axes)
     refuse_rate(rate)
-    said = " ".join(filter(None, (_words(sigma), note(views))))
+    said = " ".join(filter(None, (energy_words(sigma), note(views))))
     title = title or f"{origin} over the image"
-    tiles = _tiles(views, alpha, sigma)
+    tiles = heated_tiles(views, alpha, sigma)
     return tile_figure(tiles, columns, title, labels, said=said, least=max(LEAST, inches_of(tiles)), axes=axes)
 
 
@@ -89,7 +89,7 @@ def overlay_image(
     views = shown_views(projection, crop)
     if has_signals(views):
         raise InputError("signals are drawn as lines, not as tiles; use overlay_grid")
-    return tile_image(_tiles(views, alpha, sigma), columns, enlarge)
+    return tile_image(heated_tiles(views, alpha, sigma), columns, enlarge)
 
 
 def checked_alpha(alpha: float) -> float:
@@ -100,12 +100,15 @@ def checked_alpha(alpha: float) -> float:
     return number
 
 
-def _tiles(views: Sequence[Sequence[View]], alpha: float, sigma: float | None) -> list[Tensor]:
+def heated_tiles(
+    views: Sequence[Sequence[View]], alpha: float, sigma: float | None, *, fill: float = 1.0
+) -> list[Tensor]:
+    """Per unit its image with the energy laid over it, (H, W, 3), all of one size; `fill` fills up smaller ones."""
     columns = []
     for of_input in zip(*views, strict=True):
         heated = [one._replace(pixels=_heat(one, sigma)[None]) for one in of_input]
         columns += columns_of(heated, partial(_blended, alpha))
-    return joined_columns(columns, 1.0)
+    return joined_columns(columns, fill)
 
 
 def _blended(alpha: float, number: int, part: View) -> Tensor:
@@ -115,10 +118,10 @@ def _blended(alpha: float, number: int, part: View) -> Tensor:
     return (1 - share) * part.image.movedim(0, -1) + share * colour
 
 
-def _draw_behind(axes: Any, one: View, rate: float, *, alpha: float, sigma: float | None) -> None:
-    """A signal as lines, with the energy as the colour of the ground; or a picture with the energy over it."""
+def draw_behind(axes: Any, one: View, rate: float, *, alpha: float, sigma: float | None) -> None:
+    """Draw a signal as lines, with the energy as the colour of the ground; or a picture with the energy over it."""
     if not one.is_signal:
-        axes.imshow(_tiles([[one]], alpha, sigma)[0].numpy(), interpolation="nearest")
+        axes.imshow(heated_tiles([[one]], alpha, sigma)[0].numpy(), interpolation="nearest")
         axes.axis("off")
         return
     draw_input(axes, one, rate)
@@ -136,7 +139,8 @@ def _heat(one: View, sigma: float | None) -> Tensor:
     return energy(one.pixels, usual_sigma(one.field) if sigma is None else sigma)
 
 
-def _words(sigma: float | None) -> str:
+def energy_words(sigma: float | None) -> str:
+    """What the energy is, in a sentence."""
     size = f"{OF_THE_FIELD:.0%} of the receptive field's longest side" if sigma is None else f"{sigma:g} pixels"
     smoothed = "" if sigma == 0 else f", smoothed by a Gaussian of {size}"
     return f"Energy: squares summed over channels{smoothed}, divided by the maximum."

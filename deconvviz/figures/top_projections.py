@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -20,12 +21,14 @@ from torch import Tensor
 from deconvviz.arguments import TEXT, list_of, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.overlays import checked_alpha, draw_behind, energy_words, heated_tiles
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
-from deconvviz.figures.signals import Cell, cells_figure, common_scale, has_signals, pairs, refuse_rate
+from deconvviz.figures.signals import Cell, Panel, cells_figure, common_scale, has_signals, pairs, refuse_rate
 from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
 from deconvviz.results import Projection, TopProjections
+from deconvviz.results.energy import checked_sigma
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
 SQUARE = 1.75  # inches of a square of tiles
@@ -34,13 +37,31 @@ SHARPEST = 100  # pixels that a tile of a figure is wide, at least
 PROJECTIONS = list_of(PROJECTION, "projections")
 
 
+class Heat(NamedTuple):
+    """How the energy of projections is laid over the images.
+
+    Attributes:
+        alpha: The opacity where it is highest.
+        sigma: The deviation of its smoothing in pixels, or None for the usual one.
+    """
+
+    alpha: float
+    sigma: float | None
+
+    def panels(self, views: Sequence[View]) -> list[Panel]:
+        """What is drawn of the inputs of a unit, where some are signals."""
+        behind = partial(draw_behind, alpha=self.alpha, sigma=self.sigma)
+        return [(behind, one) for one in views]
+
+
 @takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
 def top_image(
     projections: Sequence[Projection],
     columns: int | None = 4,
     *,
     scale: str = "each",
-    sigma: float = 0.0,
+    overlay: float | None = None,
+    sigma: float | None = None,
     enlarge: int = 2,
 ) -> Image.Image:
     """The grid of `top_grid` without labels, each pixel `enlarge` times as large.
@@ -49,13 +70,15 @@ def top_image(
         projections: One projection per channel, usually of its nine strongest images.
         columns: Channels per row.
         scale: "each" for one scale per picture, or "shared".
-        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels.
+        overlay: An opacity: show the energy of the projections over the patches in place of the projections.
+        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels; None for no smoothing, or of
+            the energy, for a twentieth of the receptive field.
         enlarge: How many times to enlarge each pixel.
     """
-    views = _channels(projections, sigma)
+    views, heat = _channels(projections, overlay, sigma)
     if any(map(has_signals, views)):
         raise InputError("signals are drawn as lines, not as tiles; use top_grid")
-    blocks = [torch.cat(pair, 1) for pair in _blocks(views, scale, sharp=False)]
+    blocks = [torch.cat(pair, 1) for pair in _blocks(views, scale, heat, sharp=False)]
     return tile_image(blocks, columns, enlarge, gap=6)
 
 
@@ -65,7 +88,8 @@ def top_grid(
     columns: int | None = None,
     *,
     scale: str = "each",
-    sigma: float = 0.0,
+    overlay: float | None = None,
+    sigma: float | None = None,
     rate: float | None = None,
     title: str = "",
     axes: Axes | None = None,
@@ -78,19 +102,23 @@ def top_grid(
         projections: One projection per channel, usually of its nine strongest images.
         columns: Channels per row; None for up to three. Of signals, units per row.
         scale: "each" for one scale per picture, or "shared".
-        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says.
+        overlay: An opacity from 0 to 1: show the energy of the projections laid over the patches, as
+            `Projection.overlay` does, in place of the projections.
+        sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says;
+            None for no smoothing, or of the energy, for a twentieth of the receptive field.
         rate: Of signals, the samples per second, for an axis of time.
         title: The figure's title; by default the layer, the style and how the pictures are scaled.
         axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
-    views = _channels(projections, sigma)
+    views, heat = _channels(projections, overlay, sigma)
     shown = [projection for projection in projections if projection.units]
     if any(map(has_signals, views)):
-        cells = _cells(shown, views, scale, columns or 3)
-        title = title or f"{_words(projections[0], scale, sigma)}, below each signal"
+        cells = _cells(shown, views, scale, columns or 3, heat)
+        where = "behind each signal" if heat else "below each signal"
+        title = title or f"{_words(projections[0], scale, sigma, heat)}, {where}"
         return cells_figure(cells, columns=columns or 3, rate=rate, title=title, axes=axes)
     refuse_rate(rate)
-    blocks = _blocks(views, scale, sharp=True)
+    blocks = _blocks(views, scale, heat, sharp=True)
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)
     height, width = blocks[0][0].shape[:2]
@@ -106,29 +134,36 @@ def top_grid(
         strongest = max(unit.activation for unit in projection.units)
         said = f"channel {projection.units[0].channel}, strongest {strongest:.3g}"
         squares[row, 2 * column].set_title(said, fontsize=9, loc="left")
-    figure.suptitle(title or f"{_words(projections[0], scale, sigma)} and patches", fontsize=11)
-    if said := note(of_unit for channel in views for of_unit in channel):
-        figure.supxlabel(said, fontsize=7, color="0.3", wrap=True)
+    beside = " over the patches, and the patches alone" if heat else " and patches"
+    figure.suptitle(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", fontsize=11)
+    captions = energy_words(sigma) if heat else "", note(of_unit for channel in views for of_unit in channel)
+    if any(captions):
+        figure.supxlabel(" ".join(filter(None, captions)), fontsize=7, color="0.3", wrap=True)
     return figure
 
 
-def _words(projection: Projection, scale: str, sigma: float) -> str:
+def _words(projection: Projection, scale: str, sigma: float | None, heat: Heat | None) -> str:
     where, scaled = projection.provenance, "each on its own scale" if scale == "each" else "all on one scale"
-    return f"{where.layer}, {where.style['name']}: projections ({scaled}{smoothing(sigma)})"
+    shown = "energy of the projections" if heat else f"projections ({scaled}{smoothing(sigma or 0.0)})"
+    return f"{where.layer}, {where.style['name']}: {shown}"
 
 
-def _channels(projections: Sequence[Projection], sigma: float) -> list[list[list[View]]]:
-    """Per channel and unit, the inputs that are drawn."""
+def _channels(
+    projections: Sequence[Projection], overlay: float | None, sigma: float | None
+) -> tuple[list[list[list[View]]], Heat | None]:
+    """Per channel and unit, the inputs that are drawn; and how the energy is laid over them, if it is."""
     if not projections:
         raise InputError("there is no projection to show; give at least one")
-    channels = [unit_views(projection, True, sigma) for projection in projections if projection.units]
+    heat = None if overlay is None else Heat(checked_alpha(overlay), checked_sigma(sigma))
+    smooth = 0.0 if heat or sigma is None else sigma
+    channels = [unit_views(projection, True, smooth) for projection in projections if projection.units]
     if not channels:
         raise InputError("the projections have no units; give channels that fire")
-    return channels
+    return channels, heat
 
 
 def _cells(
-    projections: Sequence[Projection], channels: Sequence[list[list[View]]], scale: str, columns: int
+    projections: Sequence[Projection], channels: Sequence[list[list[View]]], scale: str, columns: int, heat: Heat | None
 ) -> list[Cell]:
     """Units of signals; each channel begins a row."""
     cells: list[Cell] = []
@@ -136,18 +171,26 @@ def _cells(
         end = common_scale(views, scale)
         cells += [("", [])] * (-len(cells) % columns)
         cells += [
-            (f"{label(unit)}, number {rank}", pairs(of_unit, end))
+            (f"{label(unit)}, number {rank}", heat.panels(of_unit) if heat else pairs(of_unit, end))
             for rank, (unit, of_unit) in enumerate(zip(projection.units, views, strict=True), 1)
         ]
     return cells
 
 
-def _blocks(views: Sequence[Sequence[Sequence[View]]], scale: str, sharp: bool) -> list[tuple[Tensor, Tensor]]:
-    """Per channel the squares of its projections and of its patches, all of one size.
+def _blocks(
+    views: Sequence[Sequence[Sequence[View]]], scale: str, heat: Heat | None, *, sharp: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Per channel the squares of its projections, or of their energy, and of its patches, all of one size.
 
     If `sharp`, each pixel is enlarged to a square of several, so that none is blurred or left out where it is drawn.
     """
     channels = [unit_tiles(channel, scale, fill=GREY) for channel in views]
+    if heat:
+        heated = [heated_tiles(channel, heat.alpha, heat.sigma, fill=GREY) for channel in views]
+        channels = [
+            [(patch, tile) for (patch, _), tile in zip(units, tiles, strict=True)]
+            for units, tiles in zip(channels, heated, strict=True)
+        ]
     flat = [tile for units in channels for pair in units for tile in pair]
     flat = same_size(flat, [(True, True)] * len(flat), fill=GREY)
     enlarge = max(1, math.ceil(SHARPEST / flat[0].shape[1])) if sharp else 1

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from deconvviz.errors import InputError
 from deconvviz.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from deconvviz.levels import without_preprocess
-from deconvviz.normalisation import as_preprocess
+from deconvviz.normalisation import as_preprocess, undone
 from deconvviz.results.words import counted
 
 USUAL_SIDES = {1: 1000, 3: 32}  # of signals and of volumes, where nothing tells
@@ -35,6 +35,7 @@ class InputWishes:
         channels: Number of channels.
         preprocess: A function from an image to a tensor, which leaves nothing else to say.
         bands: Three channels that are shown as red, green and blue.
+        channels_last: Whether the model takes pictures (N, H, W, C).
     """
 
     size: int | Sequence[int] | None = None
@@ -43,6 +44,7 @@ class InputWishes:
     channels: int | None = None
     preprocess: Callable[[Any], Any] | None = None
     bands: Sequence[int] | None = None
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         sides = [self.size] if isinstance(self.size, int) else list(self.size or ())
@@ -86,6 +88,25 @@ class ModelInput:
     assumed: str = ""
 
 
+@dataclass(frozen=True)
+class ChannelsLast:
+    """A preprocess for a model of pictures (N, H, W, C).
+
+    Attributes:
+        made_by: A preprocess that makes (C, H, W).
+    """
+
+    made_by: Callable[[Any], Any]
+
+    def __call__(self, image: Any) -> Any:
+        return self.made_by(image).movedim(0, -1)
+
+    def inverse(self, x: Tensor) -> Tensor | None:
+        """Pixels in [0, 1], (N, H, W, C), from inputs; None where they are not known."""
+        pixels = undone(x.movedim(-1, 1), self.made_by) if x.ndim == 4 else None
+        return None if pixels is None else pixels.movedim(1, -1)
+
+
 def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any] | None = None) -> ModelInput:
     """How the input of a model is made.
 
@@ -93,6 +114,17 @@ def input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any
 
     Raises InputError if the wishes contradict one another, or change only a part of what the model brings.
     """
+    made = _input_of(model, wishes, brought)
+    if not wishes.channels_last:
+        return made
+    if len(made.shape) != 3:
+        raise InputError("the model takes no pictures, so --channels-last does not apply; give arrays as it takes them")
+    shape = (*made.shape[1:], made.shape[0])
+    return ModelInput(ChannelsLast(made.preprocess), shape, made.assumed)
+
+
+def _input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], Any] | None) -> ModelInput:
+    """As `input_of`, with the channels first."""
     first = next((module for module in model.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
     if isinstance(first, (nn.Conv1d, nn.Conv3d)):
         return _of_arrays(first, wishes, brought)

@@ -35,6 +35,8 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
                 "--channel": ["0"],
                 "--position": ["3", "3"],
                 "--seed": ["one"],
+                "--overlay": ["0.5"],
+                "--sigma": ["1"],
                 "--out": ["p.png"],
             },
             **{"--style": ["guided"], "--size": ["28"], "--weights": ["w.safetensors"], "--json": []},

@@ -24,12 +24,16 @@ values that are calculated without deconvviz.
 
 
 class Situation(NamedTuple):
-    """A row: the tests are ``file::function`` under tests/, or "" where there is nothing to do in that way."""
+    """A row: the tests are ``file::function`` under tests/, or "" where there is nothing to do in that way.
+
+    nearest: what the test on the command line shows, where a command cannot do the same.
+    """
 
     name: str
     right: str
     python: str
     command_line: str
+    nearest: str = ""
 
 
 _CHECKPOINTS = "models/test_checkpoints_from_trainers.py::"
@@ -45,6 +49,7 @@ _OF_FILES = "images/test_inputs_of_files.py::"
 _LAYERS = "net/test_filters.py::"
 _SEVERAL = "mining/test_several_inputs.py::"
 _SEEN = "figures/test_other_inputs.py::"
+_SEEN_BY_COMMAND = "cli/test_situations_of_seeing.py::"
 _ARRAYS_GIVEN = "cli/test_arrays_given.py::"
 
 SITUATIONS = [
@@ -217,19 +222,19 @@ SITUATIONS = [
         "pictures with the channels last, (N, H, W, C)",
         "the figure of the same network of (N, C, H, W)",
         _SEEN + "test_channels_last_is_drawn_as_channels_first",
-        "",
+        _SEEN_BY_COMMAND + "test_pictures_with_the_channels_last",
     ),
     Situation(
         "a detector's list of pictures of different sizes, without a batch axis",
         "each picture with its gradient, as autograd has it",
         _SEEN + "test_a_list_of_pictures_is_drawn_picture_by_picture",
-        "",
+        _SEEN_BY_COMMAND + "test_a_list_of_pictures",
     ),
     Situation(
         "several pictures at once, and numbers",
         "each picture with its own window, which is where autograd's gradient is not zero",
         _SEEN + "test_each_of_several_inputs_has_its_own_window",
-        "",
+        _SEEN_BY_COMMAND + "test_several_pictures_and_a_number",
     ),
     Situation(
         "a dataset of signals",
@@ -241,13 +246,13 @@ SITUATIONS = [
         "a dataset of pairs of pictures",
         "the strongest of each channel with both pictures",
         _SEEN + "test_the_strongest_pairs_of_a_dataset",
-        "",
+        _SEEN_BY_COMMAND + "test_a_dataset_of_pairs",
     ),
     Situation(
         "tensors whose normalisation is known, or not",
         "pictures show the image before it was normalised, or the caption says that it is stretched",
         _SEEN + "test_images_that_are_stretched_are_said_to_be",
-        "",
+        _SEEN_BY_COMMAND + "test_tensors_whose_normalisation_is_known_or_not",
     ),
     Situation(
         "evidence, experiments and the atlas for signals",
@@ -259,19 +264,21 @@ SITUATIONS = [
         "a heat map over the image",
         "the energy of the projection, smoothed and blended as plain loops do it; the figure says so",
         "figures/test_overlays.py::test_heat_is_smoothed_energy",
-        "",
+        _SEEN_BY_COMMAND + "test_a_heat_map_over_the_image",
     ),
     Situation(
         "a notebook without `%matplotlib inline`, and figures in a loop",
         "each cell has its picture, and none is held by pyplot",
         "figures/test_notebooks.py::test_a_cell_shows_a_picture",
-        "",
+        _SEEN_BY_COMMAND + "test_files_of_many_images_and_no_figure_that_stays",
+        "none: a command writes files and holds no figure",
     ),
     Situation(
         "a figure of one's own with axes for each result",
         "results are drawn within their axes",
         "figures/test_own_axes.py::test_every_result_is_drawn_in_its_place",
-        "",
+        _SEEN_BY_COMMAND + "test_a_file_for_each_image_to_place_in_a_figure_of_ones_own",
+        "none: a command writes a file for each image",
     ),
 ]
 
@@ -279,10 +286,14 @@ SITUATIONS = [
 def page() -> str:
     """The expected content of the page."""
     rows = [
-        f"| {row.name} | {row.right} | {_shown(row.python)} | {_shown(row.command_line)} |"
+        f"| {row.name} | {row.right} | {_shown(row.python)} | {_on_the_command_line(row)} |"
         for row in sorted(SITUATIONS, key=lambda row: row.name.removeprefix("a ").lower())
     ]
     return START + "\n".join(rows) + "\n"
+
+
+def _on_the_command_line(row: Situation) -> str:
+    return "; ".join(filter(None, (row.nearest, _shown(row.command_line))))
 
 
 def _shown(test: str) -> str:

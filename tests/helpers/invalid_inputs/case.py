@@ -106,6 +106,14 @@ FACTORIES = """
     def two():
         return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
 
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, left, right):
+            return self.conv(left) + self.conv(right)
+
     def nothing():
         return None
 
@@ -183,5 +191,6 @@ def workshop(folder: Path) -> None:
     picture().save(folder / "photo.png")
     (folder / "text.txt").write_text("some text")
     np.save(folder / "whole.npy", np.arange(20, dtype=np.int16))
+    np.save(folder / "words.npy", np.array(["a"]))
     (folder / "zero.safetensors").touch()
     (folder / "found.safetensors").write_bytes(_scanned())

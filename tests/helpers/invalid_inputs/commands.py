@@ -93,6 +93,17 @@ def _pictures() -> list[Command]:
         ),
         "layers nets.py:signals --size 20 30": "the size of the input is 1 number, or one for all, not (20, 30)",
         f"layers {TINY} --size 8 8 8": "the size of a picture is its height and width, not (8, 8, 8)",
+        "layers nets.py:signals --channels-last": (
+            "the model takes no pictures, so --channels-last does not apply; give arrays as it takes them"
+        ),
+        "project nets.py:Pair photo.png photo.png --layer conv": (
+            "the model takes left, right; give --together with a file or a number for each of them"
+        ),
+        "project nets.py:Pair photo.png --together --layer conv": (
+            "the model takes left, right, and 1 input came; give a file or a number for each of them"
+        ),
+        "project nets.py:Pair photo.png words.npy --together --layer conv": "'words.npy' holds <U1, not numbers",
+        f"{digit} --overlay 2": "alpha is a number from 0 to 1, not 2",
         f"{digit} --rate 100": "a rate is for signals, and no input is one; leave it out",
         f"project mnist {'x' * 5000} --layer conv1 --out a.png": f"there is no image file '{'x' * 5000}'",
         "project mnist images --layer conv1": "'images' is a folder, not an image file",
