@@ -70,7 +70,8 @@ class Restored(contextlib.ExitStack):
 
     def enter_context(self, cm: contextlib.AbstractContextManager[T, Any]) -> T:
         entered = super().enter_context(cm)
-        self.inside = _Modes()
+        if self.inside is not None:  # entering as a whole is noted at its end
+            self.inside = _Modes()
         _Interrupts.deliver()  # now that it is on the stack
         return entered
 

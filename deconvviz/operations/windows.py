@@ -48,11 +48,17 @@ def never_even(operation: Operation, value: Value, output: Value, moving: Sequen
 
 
 def everything_seen(rows: int, axes: int) -> Windows:
-    return np.tile(np.array([-math.inf, math.inf]), (rows, axes, 1))
+    return _filled(rows, axes, -math.inf, math.inf)
 
 
 def nothing_seen(rows: int, axes: int) -> Windows:
-    return np.tile(np.array([math.inf, -math.inf]), (rows, axes, 1))
+    return _filled(rows, axes, math.inf, -math.inf)
+
+
+def _filled(rows: int, axes: int, first: float, last: float) -> Windows:
+    windows = np.empty((rows, axes, 2))
+    windows[..., 0], windows[..., 1] = first, last
+    return windows
 
 
 def bounding(first: Windows, second: Windows) -> Windows:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
-from deconvviz.projection.crops import phases, regions, seen_operations
+from deconvviz.projection.crops import SeenRegions, phases, regions, seen_operations
 from deconvviz.projection.device_costs import DeviceCosts, costs_of
 from deconvviz.recording.tape import Operation, Tape, Value
 
@@ -41,7 +41,7 @@ class UnitCrops:
     layer: Value
     samples: Tensor
     channels: Tensor
-    seen: dict[int, Region]
+    seen: SeenRegions
     filters: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -58,6 +58,11 @@ class UnitCrops:
         except NotLocal:
             return None
         return cls(tape=tape, style=style, layer=layer, samples=samples, channels=channels, seen=seen)
+
+    @property
+    def positions(self) -> Starts:
+        """(units, spatial axes), where they lie in the layer."""
+        return self.seen[self.layer.id].start
 
     @cached_property
     def operations(self) -> list[tuple[Operation, Value]]:
@@ -141,7 +146,7 @@ class UnitCrops:
             if self.cost <= self.costs.large:
                 yield group, _parts(self.seen, group)
                 continue
-            seen = regions(self.tape, self.style, self.layer, self.seen[self.layer.id].start[group])
+            seen = regions(self.tape, self.style, self.layer, self.positions[group])
             for alike in _alike(phases(self.tape, seen)):  # what is cut off may move a window within what it needs
                 yield group[alike], _parts(seen, alike)
 

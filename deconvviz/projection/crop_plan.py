@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,5 +86,7 @@ class CropPlan:
 
     def receptive_fields(self) -> Tensor:
         """The units' receptive fields, (units, spatial dimensions, 2)."""
-        places = [(channel, *position) for _, channel, position in self.places]
+        assert self.crops is not None
+        positions = self.crops.positions
+        places = np.concatenate([self.crops.channels.numpy()[:, None], positions], 1)
         return torch.from_numpy(receptive_fields(self.tape, self.tape.layers[self.layer].value, places))

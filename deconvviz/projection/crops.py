@@ -32,13 +32,25 @@ aten: Any = torch.ops.aten
 # Which windows
 
 
-def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> dict[int, Region]:
-    """The windows that units of a layer see, at every value on the way, by the value's id.
+class SeenRegions(dict[int, Region]):
+    """The windows that units see, by the id of the value.
+
+    Attributes:
+        needed: What each operation needs of each input, by the operation and the id of the input.
+    """
+
+    def __init__(self, layer: Value, region: Region) -> None:
+        super().__init__({layer.id: region})
+        self.needed: dict[tuple[Operation, int], Region] = {}
+
+
+def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> SeenRegions:
+    """The windows that units of a layer see, at every value on the way.
 
     positions: (units, spatial axes). Raises NotLocal if an operation on the way, or its mirror, needs whole maps.
     """
     rank = positions.shape[1]
-    seen = {layer.id: Region(positions, (1,) * rank)}
+    seen = SeenRegions(layer, Region(positions, (1,) * rank))
     for operation in reversed(tape.operations):
         if not any(operation.outputs):
             raise NotLocal("a decision that depends on the image")
@@ -54,7 +66,7 @@ def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> dict[i
         seen.update({value.id: region for value in operation.outputs if value is not None})
         _check_local(operation, style, tape.samples, rank)
         for value in dict.fromkeys(operation.inputs):
-            needed = region_needed(operation, value, region)
+            seen.needed[operation, value.id] = needed = region_needed(operation, value, region)
             seen[value.id] = seen[value.id].bounding(needed) if value.id in seen else needed
     image = tape.inputs[0]
     if len(tape.inputs) != 1 or image.id not in seen:
@@ -82,7 +94,7 @@ def seen_operations(tape: Tape, seen: dict[int, Region]) -> Iterator[tuple[Opera
             yield operation, output
 
 
-def phases(tape: Tape, seen: dict[int, Region]) -> Starts:
+def phases(tape: Tape, seen: SeenRegions) -> Starts:
     """(units, n): offsets of the region that each operation needs within its input's crop, and of what it makes.
 
     Units can share a tape if all of these agree.
@@ -90,7 +102,7 @@ def phases(tape: Tape, seen: dict[int, Region]) -> Starts:
     columns: list[NDArray[np.int64]] = []
     for operation, output in seen_operations(tape, seen):
         for value in dict.fromkeys(operation.inputs):
-            needed = region_needed(operation, value, seen[output.id])
+            needed = seen.needed[operation, value.id]
             columns.append(needed.start - seen[value.id].start)
             columns.append(crop_for(operation).phase(operation, seen[output.id], needed))
     varying = [column for column in columns if (column != column[:1]).any()]

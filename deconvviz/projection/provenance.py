@@ -11,6 +11,7 @@ from deconvviz import __version__
 from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.model_parts import ModelParts
 from deconvviz.recording.untrained import untrained
 from deconvviz.results import Provenance
 
@@ -30,7 +31,7 @@ def settings_of(model: nn.Module, x: Tensor) -> dict[str, str]:
     settings = {
         "device": kind,
         "dtype": _named(x.dtype),
-        "layout": "channels_last" if any(map(_is_channels_last, model.parameters())) else "channels_first",
+        "layout": "channels_last" if any(map(_is_channels_last, ModelParts.of(model).parameters)) else "channels_first",
         "autocast": _named(torch.get_autocast_dtype(kind)) if cast else "off",
     }
     if kind == "cuda":

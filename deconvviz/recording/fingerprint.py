@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,15 @@ def fingerprint(model: nn.Module) -> str:
     """
     digest, state = hashlib.sha256(), model.state_dict()
     sampled = read_back([_sampled(tensor.detach()) for tensor in state.values()])
-    wide: dict[int, bytes] = {}  # what was sampled, by its number
+    wide: dict[int, bytes | memoryview] = {}  # what was sampled, by its number
     for dtype in {numbers.dtype for numbers in sampled}:
         group = [number for number, numbers in enumerate(sampled) if numbers.dtype == dtype]
-        lengths = [len(sampled[number]) for number in group]
         together = torch.cat([sampled[number] for number in group])
-        together = together.to(torch.complex128 if dtype.is_complex else torch.float64)
-        wide.update(zip(group, (part.numpy().tobytes() for part in together.split(lengths)), strict=True))
+        content = together.to(torch.complex128 if dtype.is_complex else torch.float64).numpy().data.cast("B")
+        size = 16 if dtype.is_complex else 8
+        ends = list(itertools.accumulate(size * len(sampled[number]) for number in group))
+        for number, start, end in zip(group, [0, *ends], ends, strict=False):
+            wide[number] = content[start:end]
     for number, (name, tensor) in enumerate(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(wide[number])

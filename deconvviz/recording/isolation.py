@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +15,7 @@ from deconvviz.arguments import is_net
 from deconvviz.errors import InputError, ModelError
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.eval_mode import EvalMode
+from deconvviz.recording.model_checks import check_whole
 from deconvviz.recording.programs import as_modules
 from deconvviz.recording.random_state import forked
 
@@ -95,7 +95,6 @@ def unwrapped(model: Any) -> nn.Module:
         elif is_net(model):
             model = model.model
         elif isinstance(model := as_modules(model), nn.Module):
-            _check_whole(model)
             if type(model).__call__ is not nn.Module.__call__ and hasattr(model, "predict") and part_of(model):
                 raise ModelError(
                     f"the model {type(model).__name__} is called for predictions, not as a module{part_of(model)}"
@@ -114,20 +113,6 @@ def part_of(holder: Any) -> str:
     return f"; its attribute {' or '.join(map(repr, found[:3]))} is one" if found else ""
 
 
-def _check_whole(model: nn.Module) -> None:
-    """Raise ModelError for a model whose weights are sharded over several processes."""
-    distributed = sys.modules.get("torch.distributed.tensor")  # if it is not loaded, nothing is sharded
-    if distributed is None:
-        return
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, distributed.DTensor):
-            raise ModelError(
-                f"the weights of {type(model).__name__} are sharded over several processes ({name!r} is a "
-                f"DTensor, as of "
-                f"fully_shard); give a model with complete weights, as full_tensor() of each makes"
-            )
-
-
 class as_it_was(EvalMode):
     """A context in which a model is in eval mode, and after which it and the random state are as before.
 
@@ -143,6 +128,7 @@ class as_it_was(EvalMode):
             self.hear_signals()
         self.callback(turn.release)
         self.look()
+        check_whole(self.model, self.parts.parameters)
         self.enter_context(forked({parameter.device for parameter in self.parts.parameters}))
         self.enter_context(torch.compiler.set_stance("force_eager"))
         if _default.device is not None:

@@ -11,12 +11,12 @@ class ModelParts(NamedTuple):
     """What a model consists of, each part once.
 
     Attributes:
-        modules: Its modules, itself first.
+        names: Its modules, itself first, with their qualified names.
         parameters: Their parameters.
         buffers: Their buffers.
     """
 
-    modules: list[nn.Module]
+    names: dict[nn.Module, str]
     parameters: list[Tensor]
     buffers: list[Tensor]
 
@@ -28,15 +28,20 @@ class ModelParts(NamedTuple):
         >>> len(parts.modules), len(parts.parameters), len(parts.buffers)
         (3, 4, 3)
         """
-        modules = _modules(model)
+        names = module_names(model)
         parameters: dict[int, Tensor] = {}
         buffers: dict[int, Tensor] = {}
-        for module in modules:
+        for module in names:
             for own, found in ((module._parameters, parameters), (module._buffers, buffers)):
                 for tensor in own.values() if own else ():
                     if tensor is not None:
                         found.setdefault(id(tensor), tensor)
-        return cls(modules, list(parameters.values()), list(buffers.values()))
+        return cls(names, list(parameters.values()), list(buffers.values()))
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The modules, the model first."""
+        return list(self.names)
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -44,13 +49,17 @@ class ModelParts(NamedTuple):
         return [*self.parameters, *self.buffers]
 
 
-def _modules(model: nn.Module) -> list[nn.Module]:
-    """As `model.modules()`, whose nested generators take several times as long."""
-    found: dict[nn.Module, None] = {}
-    left: list[nn.Module | None] = [model]
+def module_names(model: nn.Module) -> dict[nn.Module, str]:
+    """The modules with their qualified names, the first of several, as `model.named_modules()` gives them.
+
+    The nested generators of that take several times as long.
+    """
+    found: dict[nn.Module, str] = {}
+    left: list[tuple[str, nn.Module | None]] = [("", model)]
     while left:
-        module = left.pop()
+        name, module = left.pop()
         if module is not None and module not in found:
-            found[module] = None
-            left += list(module._modules.values())[::-1]
-    return list(found)
+            found[module] = name
+            ahead = f"{name}." if name else ""
+            left += [(ahead + own, inner) for own, inner in module._modules.items()][::-1]
+    return found

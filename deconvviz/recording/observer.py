@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from threading import get_ident
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from deconvviz.recording.model_parts import module_names
 from deconvviz.recording.tape import paths
 
 
@@ -40,18 +41,22 @@ class Observer:
         module_calls: Number of module calls so far.
     """
 
-    def __init__(self, model: nn.Module, wanted: Collection[str] | None) -> None:
+    def __init__(
+        self, model: nn.Module, wanted: Collection[str] | None, names: Mapping[nn.Module, str] | None = None
+    ) -> None:
         """Prepare to observe.
 
         Args:
             model: The model that will be run.
             wanted: Names of layers; the run is ended by `AllLayersSeen` once all have run. None or empty: it is not.
+            names: Names of its modules, if they are known; as `module_names` returns them.
         """
         self.wanted = frozenset(wanted or ())
         self.seen: set[str] = set()
-        named = [(_without_wrappers(name), module) for name, module in model.named_modules(remove_duplicate=False)]
-        # What torch.compile wraps is named, not the wrapper; if a module has several names, the first counts.
-        self.names = {module: name for name, module in reversed(named) if not hasattr(module, "_orig_mod")}
+        named = (
+            module_names(model) if names is None else names
+        ).items()  # what torch.compile wraps is named, not the wrapper
+        self.names = {module: _without_wrappers(name) for module, name in named if "_orig_mod" not in module._modules}
         self.module_calls = 0
         self._running: list[tuple[nn.Module | None, str]] = []  # modules and functions, with their layer names
         self._calls: dict[str, int] = defaultdict(int)  # by name, without suffix

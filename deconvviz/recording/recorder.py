@@ -154,7 +154,7 @@ class Recorder(Observer):
             opaque: As for `record`.
             keep: As for `record`.
         """
-        super().__init__(running.model, layers)
+        super().__init__(running.model, layers, running.parts.names)
         self.builder = TapeBuilder(keep, lambda: self.current_layer, running.parts.tensors, running.writes.written)
         self._writes = running.writes
         self.module_in_other_thread: str | None = None

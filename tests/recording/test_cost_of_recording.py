@@ -10,7 +10,8 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.operations.registry import rule_for, rules_under
 from deconvviz.operations.styles import STYLES
-from deconvviz.recording.model_parts import ModelParts
+from deconvviz.recording import model_parts, observer
+from deconvviz.recording.model_parts import ModelParts, module_names
 from deconvviz.recording.recordable import kind_of
 from deconvviz.recording.recorder import record
 from deconvviz.recording.tape import mapped, tensors_in, written_by
@@ -37,14 +38,18 @@ def deep(blocks=5):
 def test_the_modules_are_gone_through_at_most_four_times_in_a_call(monkeypatch):
     model = deep()
     net, x, walks = dv.DeconvNet(model), torch.rand(1, 2, 8, 8), []
-    named_modules = nn.Module.named_modules
 
-    def counted(self, *args, **kwargs):
-        if self is model:
-            walks.append(1)
-        return named_modules(self, *args, **kwargs)
+    def counting(walk):
+        def counted(module, *args, **kwargs):
+            if module is model:
+                walks.append(1)
+            return walk(module, *args, **kwargs)
 
-    monkeypatch.setattr(nn.Module, "named_modules", counted)
+        return counted
+
+    monkeypatch.setattr(nn.Module, "named_modules", counting(nn.Module.named_modules))
+    for module in (model_parts, observer):
+        monkeypatch.setattr(module, "module_names", counting(module_names))
     net.layers(x)
     assert 1 <= len(walks) <= 4
 
@@ -60,6 +65,7 @@ def test_parts_are_those_that_torch_lists():
     assert list(map(id, parts.parameters)) == list(map(id, model.parameters()))
     assert list(map(id, parts.buffers)) == list(map(id, model.buffers()))
     assert list(map(id, parts.tensors)) == list(map(id, [*model.parameters(), *model.buffers()]))
+    assert list(parts.names.items()) == [(module, name) for name, module in model.named_modules()]
 
 
 # What is read from an operation's schema
