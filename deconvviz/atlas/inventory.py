@@ -21,17 +21,22 @@ from deconvviz.errors import OutputError
 from deconvviz.io.atomic import append, remove, remove_leftovers, replacing
 from deconvviz.io.ownership import UNSIGNED, is_ours, signed
 
-STATIC = Path(__file__).parents[1] / "web" / "atlas"
 ATLAS_FORMAT = 2
 PAGE, MANIFEST, JOURNAL = "index.html", "manifest.json", "unfinished.txt"
 _HEADER = b"deconvviz: size, SHA-256 and name of the files of an atlas that is being built\n"
 OLDER = "older"  # the copy of an older atlas while it is rebuilt
-ASSETS = tuple(sorted(path.name for path in STATIC.iterdir() if path.suffix in (".js", ".css")))
+ASSETS = {  # files of the page in its folder "assets", and where they lie among the web pages
+    "atlas.js": "bundles/atlas.js",
+    "base.css": "shared/base.css",
+    "colours.css": "shared/colours.css",
+    "style.css": "atlas/style.css",
+}
+_FORMER_ASSETS = ("app", "channel", "data", "dom", "evidence", "grid", "overview", "search", "theme")  # scripts
 _NAMES = {  # names that files of any atlas may have, by folder
     "data": re.compile(r"(index|unfinished|images|\d+(-\d+)?)\.js"),
     "sheets": re.compile(r"\d+-[prt]?\d+\.webp"),
     "images": re.compile(r"\d+\.webp"),
-    "assets": re.compile("|".join(map(re.escape, ASSETS))),
+    "assets": re.compile("|".join(map(re.escape, (*ASSETS, *(f"{name}.js" for name in _FORMER_ASSETS))))),
 }
 FOLDERS = (*_NAMES, OLDER, *(f"{OLDER}/{name}" for name in _NAMES))
 _LINE = re.compile(rb"(\d{1,15}) ([0-9a-f]{64}) ([a-z]+/[\w.-]+|older/[a-z]+/[\w.-]+|index\.html)")

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER, PAGE, STATIC, Inventory, strange
+from deconvviz.atlas.inventory import ASSETS, FOLDERS, JOURNAL, MANIFEST, OLDER, PAGE, Inventory, strange
 from deconvviz.errors import InputError
 from deconvviz.io.atomic import check_writable, target_of
 from deconvviz.io.locks import LOCK, alone
+from deconvviz.io.pages import web_file, web_page
 from deconvviz.io.restoring import Restored
 
 OURS = '<meta name="generator" content="deconvviz atlas">'
 INDEX = "data/index.js"
 UNFINISHED = "data/unfinished.js"  # in its place until the atlas is complete
-# How links in the page begin, for the atlas and for the older one; data.js uses the folder that it was loaded from.
+# How links in the page begin, for the atlas and for the older one; the script uses the folder that it was loaded from.
 _OWN_LINKS, _OLDER_LINKS = '="assets/', f'="{OLDER}/assets/'
 
 
@@ -55,16 +55,16 @@ def claim(out: Path, title: str, build: str) -> tuple[Inventory, set[str]]:
     if _OLDER_LINKS not in page:
         reveal(inventory, title)  # first of all, since the page marks the folder as an atlas
     written = {PAGE}
-    for name in ASSETS:
-        inventory.write(f"assets/{name}", (STATIC / name).read_bytes())
+    for name, source in ASSETS.items():
+        inventory.write(f"assets/{name}", web_file(source))
         written.add(f"assets/{name}")
     return inventory, written
 
 
 def reveal(inventory: Inventory, title: str) -> None:
     """Write the page, which shows the atlas in its folder, or says that it is incomplete."""
-    page = (STATIC / PAGE).read_text("utf-8")
-    inventory.write(PAGE, page.replace("$title", html.escape(well_formed(title))).encode())
+    page = web_page("atlas/index.html", title=well_formed(title), generator="deconvviz atlas")
+    inventory.write(PAGE, page.encode())
 
 
 def remove_older(inventory: Inventory) -> None:

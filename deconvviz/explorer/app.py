@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from importlib import resources
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,8 +18,9 @@ from deconvviz.errors import DeconvVizError, ImageFileError, InputError
 from deconvviz.explorer.clients import MOST_BYTES, Clients
 from deconvviz.explorer.questions import Question, Questions
 from deconvviz.explorer.worker import Busy, QueuedWork, Steps, Superseded, Worker
+from deconvviz.io.pages import web_files, web_page
 
-TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 PAGE_FILE = "explorer/index.html"
 UPLOADS = 4  # images that are received at a time
 SHARES_EVERY = 0.2  # seconds between two reports of the share that is done
@@ -204,10 +203,9 @@ def _static(name: str, content: bytes) -> Response:
 
 def page_files() -> dict[str, bytes]:
     """The files of the page by their names, read once: no address is ever a path."""
-    found: dict[str, bytes] = {}
+    found = {PAGE_FILE: web_page(PAGE_FILE, title="deconvviz explorer", generator="deconvviz explorer").encode()}
     for folder in ("shared", "explorer"):
-        with contextlib.suppress(FileNotFoundError):
-            for file in resources.files("deconvviz").joinpath("web", folder).iterdir():
-                if file.name.rpartition(".")[2] in TYPES:
-                    found[f"{folder}/{file.name}"] = file.read_bytes()
+        found |= {
+            f"{folder}/{name}": file for name, file in web_files(folder).items() if name.endswith((".js", ".css"))
+        }
     return found

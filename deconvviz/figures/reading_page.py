@@ -9,12 +9,9 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
 from torch import Tensor
 
 from deconvviz.errors import InputError
@@ -22,6 +19,7 @@ from deconvviz.figures.reading import chosen_condition, rgb
 from deconvviz.images import tiled, to_pil
 from deconvviz.io.atomic import replacing
 from deconvviz.io.ownership import UNSIGNED, signed
+from deconvviz.io.pages import verbatim, web_file, web_page
 from deconvviz.results import ReadingQuestion, ReadingTest
 from deconvviz.results.base import plain, printable
 
@@ -38,27 +36,27 @@ def write(result: ReadingTest, path: str | os.PathLike[str], condition: str | No
 
 
 def _page(result: ReadingTest, condition: str, asked: Sequence[ReadingQuestion]) -> str:
-    files = resources.files("deconvviz").joinpath("web/reading")
-    template, style, script = (
-        files.joinpath(name).read_text("utf-8") for name in ("page.html", "style.css", "reading.js")
+    colours, style, script = (
+        web_file(name).decode() for name in ("shared/colours.css", "reading/style.css", "reading/reading.js")
     )
+    style = colours + style
     facts = {
         "questions": [_facts(question, condition, condition in result.signed) for question in asked],
         "observers": list(result.observers),
     }
     # A "<" in a name could end the element that holds the data.
     data = json.dumps(plain(facts), allow_nan=False).replace("<", "\\u003c")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(
+    return web_page(
+        "reading/page.html",
         title=printable(f"Which piece fires the channel? {result.layer}"),
         condition=_words(condition, condition in result.signed),
         signed=_legend(asked[0].choices.shape[1]) if condition in result.signed else "",
         generator=UNSIGNED,
-        style=_verbatim(style),
-        script=_verbatim(script),
+        style=verbatim(style),
+        script=verbatim(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data=_verbatim(data),
+        data=verbatim(data),
     )
 
 
@@ -70,11 +68,6 @@ def _legend(channels: int) -> str:
     if channels == 3:
         return "Grey is zero: there the image has no effect."
     return "At red pixels a brighter image would fire the channel more, at blue pixels a darker one."
-
-
-def _verbatim(text: str) -> Markup:
-    """Text that is part of the page as it is."""
-    return Markup(text)
 
 
 def _hash(text: str) -> str:

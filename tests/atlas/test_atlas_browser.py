@@ -129,12 +129,12 @@ def test_search(page: Any, atlas: str) -> None:
     page.keyboard.press("/")
     page.keyboard.type("features.3 17")
     options = page.locator("#found [role=option]")
-    assert options.all_text_contents() == ["features.3channel 17"]
+    assert options.all_text_contents() == ["features.3 channel 17"]
     page.keyboard.press("Enter")
     at(page, "features.3 channel 17")
     page.keyboard.press("/")
     page.keyboard.type("feat")
-    assert options.all_text_contents() == ["features.040 channels", "features.3300 channels"]
+    assert options.all_text_contents() == ["features.0 40 channels", "features.3 300 channels"]
     page.keyboard.press("ArrowDown")
     assert page.locator("#search").get_attribute("aria-activedescendant") == "found-1"
     page.keyboard.press("ArrowUp")

@@ -93,7 +93,7 @@ def test_a_file_of_the_atlas_that_was_changed_is_no_longer_the_atlas_s(name: str
 
 def test_a_file_that_was_removed_is_written_again(at: Path) -> None:
     before = contents(at)
-    for name in ("data/0.js", "assets/app.js"):
+    for name in ("data/0.js", "assets/atlas.js"):
         (at / name).unlink()
     write(at, LARGE, SMALL)
     assert contents(at) == before
@@ -136,6 +136,20 @@ def test_a_list_that_names_other_files_removes_none(at: Path, tmp_path: Path) ->
     (at / JOURNAL).write_bytes(_HEADER + b"".join(lines))
     write(at, LITTLE, SMALL)
     assert [path.read_text() for path in mine] == ["mine"] * 3
+
+
+def test_scripts_that_the_page_of_an_earlier_version_had_are_removed(at: Path) -> None:
+    (at / "manifest.json").unlink()
+    put(at / "assets" / "app.js", "earlier")
+    lines = [
+        f"{len(content)} {hashlib.sha256(content).hexdigest()} {name}\n".encode()
+        for name, content in contents(at).items()
+    ]
+    (at / JOURNAL).write_bytes(_HEADER + b"".join(lines))
+    write(at, LITTLE, SMALL)
+    assert sorted(path.name for path in (at / "assets").iterdir()) == [
+        "atlas.js", "base.css", "colours.css", "style.css"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", ["no list", "an older version's", "a list that was changed"])

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import jinja2
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +19,7 @@ import deconvviz as dv
 from deconvviz import cli
 from deconvviz.images import Preprocess
 from deconvviz.io.atomic import safe_name
+from deconvviz.io.pages import web_page
 from deconvviz.results import Comparison, LayerTable, Localisation, Projection, Reconstruction
 from deconvviz.results.base import Result, printable
 from deconvviz.results.comparison import Attributed
@@ -238,8 +238,8 @@ def test_the_atlas_names_its_files_itself(atlas):
 
 
 def test_the_page_of_the_atlas_has_no_more_elements_than_its_template(atlas):
-    template = Path(dv.__file__).parent / "web" / "atlas" / "index.html"
-    plain, page = (Page(path.read_text("utf-8")) for path in (template, atlas / "index.html"))
+    template = web_page("atlas/index.html", title="$title", generator="deconvviz atlas")
+    plain, page = Page(template), Page((atlas / "index.html").read_text("utf-8"))
     assert page.elements == plain.elements
     title = " ".join(TEXTS.values())
     assert page.text == plain.text.replace("$title", title)
@@ -304,13 +304,11 @@ def test_the_atlas_of_a_folder_with_hostile_names(tmp_path, capsys, monkeypatch)
 
 
 def test_the_page_of_the_demonstration():
-    template = (Path(dv.__file__).parent / "web" / "demo.html").read_text("utf-8")
-    render = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template).render
     texts = dict.fromkeys(("title", "introduction", "atlas", "channels", "footer", "generator"), TEXTS["a script"])
 
     def page(text: str) -> Page:
         section = dict.fromkeys(("name", "heading", "words", "png"), text)
-        return Page(render(**dict.fromkeys(texts, text), sections=[section]))
+        return Page(web_page("demo.html", **dict.fromkeys(texts, text), sections=[section]))
 
     plain = page("text")
     for text in TEXTS.values():

@@ -1,169 +1,195 @@
-"use strict";
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
-const channelPage = (() => {
-  const { h, s, STATES, count, number, percent, plural, by, breakable, link, image, mosaic, facts, pairs } = dom;
+import { breakable, by, count, h, number, pairs, percent, plural, s } from "../shared/elements.js";
+import { image } from "../shared/pictures.js";
+import { atlas } from "./data.js";
+import * as evidence from "./evidence.js";
+import * as grid from "./grid.js";
+import { facts, link, mosaic, STATES } from "./parts.js";
 
-  const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
+/** @typedef {import("./data.js").Layer} Layer */
 
-  /** Patches (part 0), projections (part 1) or those from random weights (part 2) of all units, as a square. */
-  function square(layer, channel, units, part) {
-    const [words, title] = WORDS[part];
-    const tiles = units.map(([value, , name, label], at) => {
-      const tile = image(atlas.tile(layer, channel, at, part), `${words} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
-      tile.dataset.unit = at;
-      return tile;
-    });
-    const across = Math.ceil(Math.sqrt(atlas.index.k));
-    const cells = h("div", { class: "square" }, tiles);
-    cells.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
-    return h("figure", { class: part === 2 ? "pictures random" : "pictures" }, h("figcaption", null, title), cells);
-  }
+const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
 
-  /** The full image with a box around the patch. */
-  function place(numbers, unit) {
-    const [, number_, name, label, box] = unit;
-    const [height, width] = atlas.index.input.slice(-2);
-    const [top, left, bottom, right] = box;
-    const words = `${label || name}, full image; the patch covers rows ${top} to ${bottom} and columns ${left} to ${right} of ${by([height, width])}`;
-    const frame = image(atlas.picture(numbers, number_), words, atlas.index.picture[2] > 1);
-    const mark = h("i", { class: "box" });
-    Object.assign(mark.style, {
-      top: `${(100 * top) / height}%`, left: `${(100 * left) / width}%`,
-      height: `${(100 * (bottom - top)) / height}%`, width: `${(100 * (right - left)) / width}%`,
-    });
-    frame.append(mark);
-    return frame;
-  }
+/**
+ * The pictures of all units as a square.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {any[]} units
+ * @param {number} part 0 patches, 1 projections, 2 those from random weights
+ */
+function square(layer, channel, units, part) {
+  const [words, title] = WORDS[part];
+  const tiles = units.map(([value, , name, label], at) => {
+    const tile = image(atlas.tile(layer, channel, at, part), `${words} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
+    tile.dataset.unit = String(at);
+    return tile;
+  });
+  const across = Math.ceil(Math.sqrt(atlas.index.k));
+  const cells = h("div", { class: "square" }, tiles);
+  cells.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
+  return h("figure", { class: part === 2 ? "pictures random" : "pictures" }, h("figcaption", null, title), cells);
+}
 
-  function unitList(numbers, units) {
-    return h("ol", { class: "units" }, units.map((unit, at) => {
-      const [value, image_, name, label, , position] = unit;
-      const where = position.length === 2 ? `row ${position[0]}, column ${position[1]} of the map`
-        : position.length ? `position ${position.join(", ")} of the map` : "";
-      const item = h("li", null, place(numbers, unit),
-        h("div", { class: "unit-text" },
-          h("b", { class: "value" }, number(value)), label ? h("span", { class: "label" }, label) : null,
-          name === String(image_) ? null : h("span", { class: "name", title: name }, name), h("span", { class: "muted" }, `image ${image_}${where && `, ${where}`}`)));
-      item.dataset.unit = at;
-      return item;
-    }));
-  }
+/**
+ * The full image with a box around the patch.
+ * @param {number[]} numbers
+ * @param {any[]} unit
+ */
+function place(numbers, unit) {
+  const [, number_, name, label, box] = unit;
+  const [height, width] = atlas.index.input.slice(-2);
+  const [top, left, bottom, right] = box;
+  const words = `${label || name}, full image; the patch covers rows ${top} to ${bottom} and columns ${left} to ${right} of ${by([height, width])}`;
+  const frame = image(atlas.picture(numbers, number_), words, atlas.index.picture[2] > 1);
+  const mark = h("i", { class: "box" });
+  Object.assign(mark.style, {
+    top: `${(100 * top) / height}%`, left: `${(100 * left) / width}%`,
+    height: `${(100 * (bottom - top)) / height}%`, width: `${(100 * (right - left)) / width}%`,
+  });
+  frame.append(mark);
+  return frame;
+}
 
-  /** Bars of equal width; bins are a quarter of an octave or wider. Bars for inactive units are muted. */
-  function histogram(bins) {
-    if (!bins.length) return null;
-    const [width, height] = [320, 96];
-    const [low, high] = [bins[0][0], bins[bins.length - 1][1]];
-    const wide = width / bins.length;
-    const most = Math.max(...bins.map((bin) => bin[2]), 1);
-    const bars = bins.map(([from, to, size], at) => {
-      if (!size) return null;
-      const tall = Math.max(1.5, (Math.log1p(size) / Math.log1p(most)) * height);
-      return s("rect", { x: (at * wide).toFixed(2), y: (height - tall).toFixed(2), width: Math.max(wide - 0.75, 0.5).toFixed(2), height: tall.toFixed(2), class: to <= 0 ? "silent" : "" },
-        s("title", null, `${number(from)} to ${number(to)}: ${count(size)}`));
-    }).filter(Boolean);
-    const total = bins.reduce((sum, bin) => sum + bin[2], 0);
-    const drawing = s("svg", {
-      viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img",
-      "aria-label": `Histogram of ${plural(total, "activation")} from ${number(low)} to ${number(high)}`,
-    }, bars);
-    const zero = bins.findIndex((bin) => bin[1] > 0) * wide;
-    if (low < 0 && high > 0) drawing.append(s("line", { x1: zero, x2: zero, y1: 0, y2: height }));
-    return h("section", { class: "histogram" }, h("h2", null, "Activations"), drawing,
-      h("p", { class: "axis muted" }, h("span", null, number(low)), h("span", null, "both axes logarithmic"), h("span", null, number(high))));
-  }
+/** @param {number[]} numbers @param {any[]} units */
+function unitList(numbers, units) {
+  return h("ol", { class: "units" }, units.map((unit, at) => {
+    const [value, image_, name, label, , position] = unit;
+    const where = position.length === 2 ? `row ${position[0]}, column ${position[1]} of the map`
+      : position.length ? `position ${position.join(", ")} of the map` : "";
+    const item = h("li", null, place(numbers, unit),
+      h("div", { class: "unit-text" },
+        h("b", { class: "value" }, number(value)), label ? h("span", { class: "label" }, label) : null,
+        name === String(image_) ? null : h("span", { class: "name", title: name }, name), h("span", { class: "muted" }, `image ${image_}${where && `, ${where}`}`)));
+    item.dataset.unit = String(at);
+    return item;
+  }));
+}
 
-  function inputs(list) {
-    if (!list.length) return null;
-    const most = Math.max(...list.map((one) => Math.abs(one[2])), 1e-30);
-    return h("section", { class: "inputs" }, h("h2", null, "What feeds it"), h("ul", null, list.map(([name, channel, share]) => {
-      const layer = atlas.layer(name);
-      const bar = h("i", { class: share < 0 ? "weight negative" : "weight" });
-      bar.style.width = `${(100 * Math.abs(share)) / most}%`;
-      const text = h("span", { class: "input-text" }, h("span", { class: "input-name" }, `${name} · ${channel}`),
-        h("span", { class: "muted" }, `${share < 0 ? "takes" : "adds"} ${percent(Math.abs(share))}`), h("span", { class: "rate" }, bar));
-      if (!layer || channel >= layer.channels) return h("li", null, text);
-      return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, "t"), text));
-    })));
-  }
+/**
+ * Bars of equal width; bins are a quarter of an octave or wider. Bars for inactive units are muted.
+ * @param {[number, number, number][]} bins
+ */
+function histogram(bins) {
+  if (!bins.length) return null;
+  const [width, height] = [320, 96];
+  const [low, high] = [bins[0][0], bins[bins.length - 1][1]];
+  const wide = width / bins.length;
+  const most = Math.max(...bins.map((bin) => bin[2]), 1);
+  const bars = bins.map(([from, to, size], at) => {
+    if (!size) return null;
+    const tall = Math.max(1.5, (Math.log1p(size) / Math.log1p(most)) * height);
+    return s("rect", { x: (at * wide).toFixed(2), y: (height - tall).toFixed(2), width: Math.max(wide - 0.75, 0.5).toFixed(2), height: tall.toFixed(2), class: to <= 0 ? "silent" : "" },
+      s("title", null, `${number(from)} to ${number(to)}: ${count(size)}`));
+  });
+  const total = bins.reduce((sum, bin) => sum + bin[2], 0);
+  const drawing = s("svg", {
+    viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img",
+    "aria-label": `Histogram of ${plural(total, "activation")} from ${number(low)} to ${number(high)}`,
+  }, bars);
+  const zero = bins.findIndex((bin) => bin[1] > 0) * wide;
+  if (low < 0 && high > 0) drawing.append(s("line", { x1: zero, x2: zero, y1: 0, y2: height }));
+  return h("section", { class: "histogram" }, h("h2", null, "Activations"), drawing,
+    h("p", { class: "axis muted" }, h("span", null, number(low)), h("span", null, "both axes logarithmic"), h("span", null, number(high))));
+}
 
-  async function view({ layer, channel, query }) {
-    const [data, details, numbers] = await Promise.all([
-      atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
-    const { units } = details;
-    const state = data.state[channel];
-    const order = grid.neighbours(layer, data, channel);
-    const at = order.indexOf(channel);
-    const [before, after] = [order[at - 1], order[at + 1]];
-    const step = (to, text, label) => (to === undefined
-      ? h("span", { class: "step", "aria-hidden": "true" }, text)
-      : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
-    const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
-    evidence.asked(query);
-    const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.random ? 2 : 1);
-    let projections = shown();
-    const pictures = units.length
-      ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
-        h("h2", null, "In the full image"), unitList(numbers, units)]
-      : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];
-    const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.random), title: "The same units in a network with random weights (W)" }, "random weights");
-    const judged = atlas.index.evidence
-      ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
-    const element = h("article", { class: "channel" },
-      h("div", { class: "heading" },
-        step(before, "←", "Previous"),
-        h("div", { class: "title" },
-          h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`)),
-          state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
-        step(after, "→", "Next")),
-      h("div", { class: "columns" },
-        pairs(numbersList, "numbers"),
-        h("div", { class: "seen" }, judged, pictures),
-        h("aside", { "aria-label": "Statistics" }, histogram(details.histogram), inputs(details.inputs),
-          h("section", null, h("h2", null, "Layer"), pairs(facts(layer), "facts")))));
+/** @param {[string, number, number][]} list */
+function inputs(list) {
+  if (!list.length) return null;
+  const most = Math.max(...list.map((one) => Math.abs(one[2])), 1e-30);
+  return h("section", { class: "inputs" }, h("h2", null, "What feeds it"), h("ul", null, list.map(([name, channel, share]) => {
+    const layer = atlas.layer(name);
+    const bar = h("i", { class: share < 0 ? "weight negative" : "weight" });
+    bar.style.width = `${(100 * Math.abs(share)) / most}%`;
+    const text = h("span", { class: "input-text" }, h("span", { class: "input-name" }, `${name} · ${channel}`),
+      h("span", { class: "muted" }, `${share < 0 ? "takes" : "adds"} ${percent(Math.abs(share))}`), h("span", { class: "rate" }, bar));
+    if (!layer || channel >= layer.channels) return h("li", null, text);
+    return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, "t"), text));
+  })));
+}
 
-    // Highlight a unit's patch, projection and place together.
-    function light(event) {
-      const target = event.target.closest("[data-unit]");
-      for (const part of element.querySelectorAll("[data-unit]")) {
-        part.classList.toggle("lit", Boolean(target) && part.dataset.unit === target.dataset.unit);
-      }
+/**
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {string} query
+ * @returns {Promise<import("./main.js").View>}
+ */
+export async function view(layer, channel, query) {
+  const [data, details, numbers] = await Promise.all([
+    atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
+  const { units } = details;
+  const state = data.state[channel];
+  const order = grid.neighbours(layer, data, channel);
+  const at = order.indexOf(channel);
+  const [before, after] = [order[at - 1], order[at + 1]];
+  const step = (/** @type {number | undefined} */ to, /** @type {string} */ text, /** @type {string} */ label) => (to === undefined
+    ? h("span", { class: "step", "aria-hidden": "true" }, text)
+    : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
+  /** @type {[string, string][]} */
+  const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
+  evidence.asked(query);
+  const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.isRandom() ? 2 : 1);
+  let projections = shown();
+  const pictures = units.length
+    ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
+      h("h2", null, "In the full image"), unitList(numbers, units)]
+    : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];
+  const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.isRandom()), title: "The same units in a network with random weights (W)" }, "random weights");
+  const judged = atlas.index.evidence
+    ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
+  const element = h("article", { class: "channel" },
+    h("div", { class: "heading" },
+      step(before, "←", "Previous"),
+      h("div", { class: "title" },
+        h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`)),
+        state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
+      step(after, "→", "Next")),
+    h("div", { class: "columns" },
+      pairs(numbersList, "numbers"),
+      h("div", { class: "seen" }, judged, pictures),
+      h("aside", { "aria-label": "Statistics" }, histogram(details.histogram), inputs(details.inputs),
+        h("section", null, h("h2", null, "Layer"), pairs(facts(layer), "facts")))));
+
+  // Highlight a unit's patch, projection and place together.
+  /** @param {PointerEvent} event */
+  function light(event) {
+    const target = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-unit]"));
+    for (const part of /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("[data-unit]"))) {
+      part.classList.toggle("lit", target !== null && part.dataset.unit === target.dataset.unit);
     }
-    element.addEventListener("pointerover", light);
+  }
+  element.addEventListener("pointerover", light);
 
-    function swap() {
-      evidence.toggle();
-      weights.setAttribute("aria-pressed", String(evidence.random));
-      const other = shown();
-      projections.replaceWith(other);
-      projections = other;
-      address();
-    }
-    weights.addEventListener("click", swap);
+  function swap() {
+    evidence.toggle();
+    weights.setAttribute("aria-pressed", String(evidence.isRandom()));
+    const other = shown();
+    projections.replaceWith(other);
+    projections = other;
+    address();
+  }
+  weights.addEventListener("click", swap);
 
-    /** Puts the choice of weights into the address, so that it can be shared. */
-    function address() {
-      if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
-    }
+  /** Puts the choice of weights into the address, so that it can be shared. */
+  function address() {
+    if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
+  }
 
-    let going = at; // ahead of `at` while a key is held and the next channel is loading
+  let going = at; // ahead of `at` while a key is held and the next channel is loading
 
-    function key(event) {
-      if (event.key.toLowerCase() === "w" && weights.isConnected) {
-        swap();
-        return true;
-      }
-      if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
-      const next = going + (event.key === "ArrowLeft" ? -1 : 1);
-      if (next < 0 || next >= order.length) return true;
-      going = next;
-      location.hash = link(layer, order[next]);
+  /** @param {KeyboardEvent} event */
+  function key(event) {
+    if (event.key.toLowerCase() === "w" && weights.isConnected) {
+      swap();
       return true;
     }
-
-    return { element, title: `${layer.name} channel ${channel}`, key, arrive: address };
+    if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
+    const next = going + (event.key === "ArrowLeft" ? -1 : 1);
+    if (next < 0 || next >= order.length) return true;
+    going = next;
+    location.hash = link(layer, order[next]);
+    return true;
   }
 
-  return { view };
-})();
+  return { element, title: `${layer.name} channel ${channel}`, key, arrive: address };
+}

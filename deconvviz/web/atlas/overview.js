@@ -1,64 +1,73 @@
-"use strict";
 // All layers, from the input up.
 
-const overview = (() => {
-  const { h, STATES, count, plural, by, breakable, link, mosaic, facts, pairs } = dom;
+import { breakable, by, count, h, pairs, plural } from "../shared/elements.js";
+import { atlas } from "./data.js";
+import { facts, link, mosaic, STATES } from "./parts.js";
 
-  function card(layer) {
-    const badges = [];
-    for (const [kind, { name, title }] of Object.entries(STATES)) {
-      if (layer[kind]) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(layer[kind])} ${name}`));
-    }
-    const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
-    const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
-    const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
-    return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, pairs(facts(layer), "facts")), cover);
+/** @param {import("./data.js").Layer} layer */
+function card(layer) {
+  const badges = [];
+  for (const [kind, { name, title }] of Object.entries(STATES)) {
+    const channels = layer[/** @type {"dead" | "always"} */ (kind)];
+    if (channels) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(channels)} ${name}`));
+  }
+  const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
+  const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
+  const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
+  return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, pairs(facts(layer), "facts")), cover);
+}
+
+/** @param {[string, string][]} files */
+function broken(files) {
+  if (!files.length) return null;
+  return h("details", { class: "broken" },
+    h("summary", null, `${plural(files.length, "file")} of the dataset could not be read`),
+    h("ul", null, files.map(([name, reason]) => h("li", null, h("code", null, name), `: ${reason}`))));
+}
+
+/** @param {string[] | undefined} names */
+function unfinished(names) {
+  return names && h("p", { class: "notice", role: "status" }, `This atlas is not finished. Still to be built: ${names.join(", ") || "the last files"}. Reload the page to see what is new. If the build was stopped, the same call continues it.`);
+}
+
+/** @returns {import("./main.js").View} */
+export function view() {
+  const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing } = atlas.index;
+  const channels = layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + layer.channels, 0);
+  const element = h("div", { class: "overview" },
+    h("h1", { tabindex: "-1" }, title),
+    h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+    unfinished(missing),
+    broken(files),
+    h("ol", { class: "layers" }, layers.map(card)),
+    h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
+      pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
+
+  /** @type {() => HTMLAnchorElement[]} */
+  const links = () => [...element.querySelectorAll(/** @type {"a"} */ (".cover-link"))];
+
+  /** @param {number} step */
+  function move(step) {
+    const all = links();
+    const at = all.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
+    const next = all[Math.max(0, Math.min(all.length - 1, at + step))];
+    if (next) next.focus();
   }
 
-  function broken(files) {
-    if (!files.length) return null;
-    return h("details", { class: "broken" },
-      h("summary", null, `${plural(files.length, "file")} of the dataset could not be read`),
-      h("ul", null, files.map(([name, reason]) => h("li", null, h("code", null, name), `: ${reason}`))));
+  /** @param {KeyboardEvent} event */
+  function key(event) {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (step === undefined || event.shiftKey) return false;
+    move(step);
+    return true;
   }
 
-  function unfinished(names) {
-    return names && h("p", { class: "notice", role: "status" }, `This atlas is not finished. Still to be built: ${names.join(", ") || "the last files"}. Reload the page to see what is new. If the build was stopped, the same call continues it.`);
+  /** @param {import("./main.js").Route | null} from */
+  function arrive(from) {
+    const address = from && from.layer && link(from.layer);
+    const last = links().find((one) => one.getAttribute("href") === address);
+    if (last) last.focus({ preventScroll: true });
   }
 
-  function view() {
-    const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing } = atlas.index;
-    const channels = layers.reduce((sum, layer) => sum + layer.channels, 0);
-    const element = h("div", { class: "overview" },
-      h("h1", { tabindex: "-1" }, title),
-      h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
-      unfinished(missing),
-      broken(files),
-      h("ol", { class: "layers" }, layers.map(card)),
-      h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
-        pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
-
-    function move(step) {
-      const links = [...element.querySelectorAll(".cover-link")];
-      const at = links.indexOf(document.activeElement);
-      const next = links[Math.max(0, Math.min(links.length - 1, at + step))];
-      if (next) next.focus();
-    }
-
-    function key(event) {
-      const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-      if (step === undefined || event.shiftKey) return false;
-      move(step);
-      return true;
-    }
-
-    function arrive(from) {
-      const last = from && from.layer && [...element.querySelectorAll(".cover-link")].find((one) => one.getAttribute("href") === link(from.layer));
-      if (last) last.focus({ preventScroll: true });
-    }
-
-    return { element, title: null, key, arrive };
-  }
-
-  return { view };
-})();
+  return { element, title: null, key, arrive };
+}

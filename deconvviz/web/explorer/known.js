@@ -1,8 +1,8 @@
 // What is known of a channel: its values over the data set, its strongest units, its inputs, and whether to believe it.
 
 import { breakable, byId, count, h, number, percent, plural, s } from "../shared/elements.js";
+import { picture } from "../shared/pictures.js";
 import { ask, cancel, Refused, Superseded, watch } from "./server.js";
-import { picture } from "./sprites.js";
 
 const SCAN_AGAIN = 1500; // milliseconds until the values are asked for again while the data set is scanned
 let turn = 0;

@@ -1,82 +1,20 @@
-// The layers from input to output, the search for one, and the units that fire at a place.
+// The layers from input to output, and the units that fire at a place.
 
 import { breakable, by, byId, h, number, percent } from "../shared/elements.js";
+import * as search from "../shared/search.js";
 
 /** @type {any[]} */
 let known = [];
+/** The name of the layer that is shown. */
+let own = "";
 /** @type {(layer: string, channel: number | null, position: string) => void} */
 let chosen = () => {};
 
 /** @param {typeof chosen} choose */
 export function attach(choose) {
   chosen = choose;
-  const input = byId("search");
-  const list = byId("found");
-  let active = -1;
-  const options = () => [...list.children];
-  const close = () => {
-    list.hidden = true;
-    input.setAttribute("aria-expanded", "false");
-    input.removeAttribute("aria-activedescendant");
-  };
-  const mark = (/** @type {number} */ at) => {
-    active = at;
-    options().forEach((one, place) => one.setAttribute("aria-selected", String(place === at)));
-    if (at >= 0) input.setAttribute("aria-activedescendant", `found-${at}`);
-  };
-  const choose1 = (/** @type {{ layer: string, channel: number | null }} */ one) => {
-    close();
-    input.value = "";
-    input.blur();
-    chosen(one.layer, one.channel, "");
-  };
-  input.addEventListener("input", () => {
-    const found = search(input.value);
-    list.replaceChildren(...found.map((one, place) => {
-      const item = h("li", { id: `found-${place}`, role: "option", "aria-selected": "false" },
-        one.layer, one.channel === null ? "" : ` channel ${one.channel}`);
-      item.addEventListener("pointerdown", (event) => {
-        event.preventDefault();
-        choose1(one);
-      });
-      return item;
-    }));
-    list.hidden = !input.value.trim();
-    if (!found.length) list.replaceChildren(h("li", { role: "option", "aria-disabled": "true", "aria-selected": "false" }, "No such layer or channel"));
-    input.setAttribute("aria-expanded", String(!list.hidden));
-    mark(found.length ? 0 : -1);
-  });
-  input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    const found = search(input.value);
-    if (event.key === "Escape") {
-      close();
-      input.value = "";
-      input.blur();
-    } else if (event.key === "Enter" && found[active]) choose1(found[active]);
-    else if (event.key === "ArrowDown" && found.length) mark((active + 1) % found.length);
-    else if (event.key === "ArrowUp" && found.length) mark((active + found.length - 1) % found.length);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-  input.addEventListener("blur", close);
-}
-
-/**
- * Layers whose name has all words, with the channel if the last word is a number.
- * @param {string} text
- */
-function search(text) {
-  const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  if (!words.length) return [];
-  const named = (/** @type {string[]} */ parts) => known.filter((one) => one.channels && parts.every((part) => one.name.toLowerCase().includes(part)));
-  const last = words[words.length - 1];
-  const withChannel = words.length > 1 && /^\d+$/.test(last)
-    ? named(words.slice(0, -1)).filter((one) => Number(last) < one.channels).map((one) => ({ layer: one.name, channel: Number(last) }))
-    : [];
-  const whole = named(words).map((one) => ({ layer: one.name, channel: /** @type {number | null} */ (null) }));
-  const sorted = [...withChannel, ...whole].sort((a, b) => a.layer.length - b.layer.length);
-  return sorted.slice(0, 8);
+  search.attach(() => known.filter((one) => one.channels), () => layerOf(own),
+    (layer, channel) => chosen(layer.name, channel === undefined ? null : channel, ""));
 }
 
 /**
@@ -110,17 +48,18 @@ function row(one) {
 
 /** @param {string} layer */
 export function mark(layer) {
+  own = layer;
   for (const item of byId("layers").children) {
-    const own = item.dataset.layer === layer;
-    item.firstElementChild.toggleAttribute("aria-current", own);
-    if (own && !item.classList.contains("own")) {
+    const mine = item.dataset.layer === layer;
+    item.firstElementChild.toggleAttribute("aria-current", mine);
+    if (mine && !item.classList.contains("own")) {
       const list = byId("layers"); // alone: scrolling into view would move the panel, too
       const top = item.offsetTop - list.offsetTop;
       if (top < list.scrollTop || top + item.offsetHeight > list.scrollTop + list.clientHeight) {
         list.scrollTop = top - list.clientHeight / 2 + item.offsetHeight / 2;
       }
     }
-    item.classList.toggle("own", own);
+    item.classList.toggle("own", mine);
   }
 }
 

@@ -1,6 +1,7 @@
 // From the address to what is shown, and from what is pressed to the address.
 
 import { byId, h } from "../shared/elements.js";
+import * as keys from "../shared/keys.js";
 import * as theme from "../shared/theme.js";
 import * as address from "./address.js";
 import * as camera from "./camera.js";
@@ -242,7 +243,7 @@ function attach() {
   for (const button of document.querySelectorAll("[data-move]")) {
     button.addEventListener("click", () => {
       const [down, right] = (view.shift || "0,0").split(",").map(Number);
-      const [by, across] = /** @type {HTMLElement} */ (button).dataset.move.split(",").map(Number);
+      const [by, across] = (/** @type {HTMLElement} */ (button).dataset.move || "").split(",").map(Number);
       move(down + by, right + across, true);
     });
   }
@@ -273,9 +274,8 @@ function attach() {
     await navigator.clipboard.writeText(byId("code").textContent).catch(() => {});
     byId("copied").textContent = "Copied.";
   });
-  byId("keys").addEventListener("click", () => byId("help").showModal());
   theme.attach(byId("theme"));
-  document.addEventListener("keydown", key);
+  keys.attach(key);
   addEventListener("popstate", back);
   addEventListener("hashchange", back);
 }
@@ -291,20 +291,16 @@ function back() {
 
 /** @param {KeyboardEvent} event */
 function key(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey || byId("help").open || byId("lines").open) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.matches("input:not([type=checkbox]), select, textarea")) return;
-  if (event.key === "/") byId("search").focus();
-  else if (event.key === "?") byId("help").showModal();
-  else if (event.key === " " && camera.running() && !target.matches("button, input, a, summary")) camera.freeze();
+  if (event.key === " " && camera.running() && !target.matches("button, input, a, summary")) camera.freeze();
   else if (event.key === "[" || event.key === "]") {
     const layer = layers.beside(view.layer, event.key === "[" ? -1 : 1);
     if (layer) go({ layer, channel: null, position: "", whole: false });
   } else if (event.key === "," || event.key === ".") chooseImage(strip.beside(view.image, event.key === "," ? -1 : 1));
   else if (event.key === "p") pin();
   else if (event.key === "w" && view.channel !== null) go({ random: !view.random });
-  else return;
-  event.preventDefault();
+  else return false;
+  return true;
 }
 
 /** Everything is asked for again, as after the server was away. */

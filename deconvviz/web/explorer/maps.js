@@ -1,13 +1,13 @@
 // The feature maps of a layer as a grid, which is walked with the arrow keys.
 
 import { breakable, by, byId, count, h, number, plural } from "../shared/elements.js";
-import { blobOf, paint } from "./sprites.js";
+import { blobOf, paintCell } from "../shared/pictures.js";
 import * as stage from "./stage.js";
 
 const AT_FIRST = 256;
 /** @type {any} */
 let found = null;
-/** @type {import("./sprites.js").Sprite | null} */
+/** @type {import("../shared/pictures.js").Sprite | null} */
 let sprite = null;
 let own = -1;
 let sorting = "strength";
@@ -121,7 +121,7 @@ function draw() {
     button.setAttribute("aria-label", `Channel ${channel}${name}, strongest ${number(found.maximum[channel])}`);
     button.classList.toggle("silent", !(found.maximum[channel] > 0));
     mosaic.hidden = !sprite;
-    if (sprite) paint(mosaic, sprite, channel);
+    if (sprite) paintCell(mosaic, sprite, channel);
     /** @type {HTMLElement} */ (caption.firstElementChild).textContent = `${channel}${name}`;
     /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(found.maximum[channel]);
     /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;

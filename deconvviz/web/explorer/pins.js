@@ -1,8 +1,8 @@
 // Up to four units side by side. A pin follows the image that is shown, or keeps its own.
 
 import { breakable, byId, h, number } from "../shared/elements.js";
+import { picture } from "../shared/pictures.js";
 import { ask, Refused, Superseded } from "./server.js";
-import { picture } from "./sprites.js";
 
 export const MOST = 4;
 

@@ -1,7 +1,7 @@
 // The image under the network: the frame of the unit, the map over it, clicks and drags.
 
 import { byId, h, percent } from "../shared/elements.js";
-import { paint, picture } from "./sprites.js";
+import { paintCell, picture } from "../shared/pictures.js";
 
 const stage = byId("stage");
 const image = h("img", { class: "image", alt: "" });
@@ -106,11 +106,11 @@ export function crossAt(place) {
 
 /**
  * Lays a map over the image.
- * @param {import("./sprites.js").Sprite | null} sprite
+ * @param {import("../shared/pictures.js").Sprite | null} sprite
  * @param {number} cell
  */
 export function overlay(sprite, cell) {
   over.hidden = !sprite;
-  if (sprite) paint(over, sprite, cell);
+  if (sprite) paintCell(over, sprite, cell);
   over.style.aspectRatio = "auto";
 }

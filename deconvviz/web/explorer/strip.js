@@ -1,8 +1,8 @@
 // The data set's images, a strip at a time.
 
 import { byId, count, h } from "../shared/elements.js";
+import { blobOf, paintCell } from "../shared/pictures.js";
 import { ask, Superseded } from "./server.js";
-import { blobOf, paint } from "./sprites.js";
 
 const AT_ONCE = 24;
 let first = -1;
@@ -40,7 +40,7 @@ async function load(start) {
     byId("strip").replaceChildren(...found.items.map((/** @type {[number, string, string]} */ [number, name, label], /** @type {number} */ cell) => {
       const words = label ? `${name}, ${label}` : name;
       const button = h("button", { type: "button", class: "thumb", title: words, "aria-label": `Image ${words}`, "data-image": `data-${number}` });
-      paint(button, sprite, cell);
+      paintCell(button, sprite, cell);
       button.addEventListener("click", () => chosen(`data-${number}`));
       return h("li", null, button);
     }));

@@ -1,9 +1,9 @@
 // One unit: what it saw, its projections in the styles, and what is known of it.
 
 import { breakable, by, byId, h, number, pairs } from "../shared/elements.js";
+import { picture } from "../shared/pictures.js";
 import * as known from "./known.js";
 import { ask, Refused, Superseded } from "./server.js";
-import { picture } from "./sprites.js";
 
 /** @type {string[]} */
 let styles = [];

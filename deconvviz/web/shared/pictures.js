@@ -1,0 +1,94 @@
+// Pictures. A sheet holds many small ones, of which an element shows one.
+
+import { h, percentage } from "./elements.js";
+
+/**
+ * A picture in a sheet, in the sheet's pixels, height before width.
+ * @typedef {object} Part
+ * @property {string} file
+ * @property {number[]} sheet height and width of the whole
+ * @property {number[]} at its top left corner
+ * @property {number[]} size
+ */
+
+/**
+ * A sheet whose pictures are alike and without gaps.
+ * @typedef {object} Sprite
+ * @property {string} url
+ * @property {[number, number]} cell height and width
+ * @property {number} columns
+ * @property {number} rows
+ */
+
+/**
+ * The picture of a data address as a short address, which many elements can use.
+ * @param {string} data
+ */
+export function blobOf(data) {
+  const [head, body] = data.split(",");
+  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
+}
+
+/**
+ * @param {Sprite} sprite
+ * @param {number} cell
+ * @returns {Part}
+ */
+function partOf({ url, cell: [tall, wide], columns, rows }, cell) {
+  return { file: url, sheet: [rows * tall, columns * wide], at: [Math.floor(cell / columns) * tall, (cell % columns) * wide], size: [tall, wide] };
+}
+
+/**
+ * Shows a part of a sheet as an element's background.
+ * @param {HTMLElement} element
+ * @param {Part} part
+ */
+export function paint(element, { file, sheet: [height, width], at: [y, x], size: [tall, wide] }) {
+  const { style } = element;
+  style.backgroundImage = `url("${file}")`;
+  style.backgroundSize = `${percentage(width / wide)} ${percentage(height / tall)}`;
+  style.backgroundPosition = `${percentage(width > wide ? x / (width - wide) : 0)} ${percentage(height > tall ? y / (height - tall) : 0)}`;
+}
+
+/**
+ * Shows one cell of a sprite as an element's background, in the cell's shape.
+ * @param {HTMLElement} element
+ * @param {Sprite} sprite its `url` is one of `blobOf`
+ * @param {number} cell
+ */
+export function paintCell(element, sprite, cell) {
+  paint(element, partOf(sprite, cell));
+  element.style.aspectRatio = `${sprite.cell[1]} / ${sprite.cell[0]}`;
+}
+
+/**
+ * A part of a sheet as an image with a text in its place.
+ * @param {Part} part
+ * @param {string} alt
+ * @param {boolean} sharp whether pixels stay squares when enlarged
+ */
+export function image({ file, sheet: [height, width], at: [y, x], size: [tall, wide] }, alt, sharp) {
+  const shown = h("img", { src: file, alt, loading: "lazy", decoding: "async", draggable: "false" });
+  Object.assign(shown.style, {
+    width: percentage(width / wide), height: percentage(height / tall), left: percentage(-x / wide), top: percentage(-y / tall),
+  });
+  const frame = h("span", { class: sharp ? "tile sharp" : "tile" }, shown);
+  frame.style.aspectRatio = `${wide} / ${tall}`;
+  return frame;
+}
+
+/**
+ * A single picture; small ones are enlarged with sharp pixels.
+ * @param {HTMLImageElement} element
+ * @param {string} url
+ * @param {string} alt
+ * @param {number} width pixels of the picture
+ */
+export function picture(element, url, alt, width) {
+  element.src = url;
+  element.alt = alt;
+  element.classList.toggle("sharp", width <= 96);
+  element.draggable = false;
+  return element;
+}

@@ -1,0 +1,1 @@
+"""What the web pages of the package are made with: a bundle of modules, and a check of their types."""
