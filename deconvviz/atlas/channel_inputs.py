@@ -63,4 +63,5 @@ class ChannelInputs:
         places = [(name, number) for name in names for number in range(len(units[0][name]))]
         shares = torch.cat([torch.stack([unit[name] for unit in units]).mean(0) for name in names])
         order = shares.abs().argsort(descending=True, stable=True)[:STRONGEST].tolist()
-        return tuple((*places[at], float(shares[at])) for at in order if abs(float(shares[at])) >= SMALLEST_SHARE)
+        strongest = [(*places[at], round(float(shares[at]), 4)) for at in order]
+        return tuple(entry for entry in strongest if abs(entry[2]) >= SMALLEST_SHARE)
