@@ -1,21 +1,24 @@
 """Figures and numbers of docs/evidence.md: every measure on the reference network and, if given, on SqueezeNet.
 
     python -m benchmarks.evidence --out out/evidence
-    python -m benchmarks.evidence --out out/evidence --squeezenet squeezenet1_1.safetensors --photos FOLDER
+    python -m benchmarks.evidence --out out/squeezenet --images 0 --squeezenet squeezenet1_1.safetensors \\
+        --photos NATURAL --cutouts CUTOUTS
 
-SqueezeNet is torchvision's `squeezenet1_1` with its ImageNet weights, saved as safetensors or a state dict. The photos
-are a folder of image files, with sub-folders, of which every n-th file is used.
+SqueezeNet is torchvision's `squeezenet1_1` with its ImageNet weights, saved as safetensors or a state dict. Photographs
+and cut-outs on grey are folders of image files, with sub-folders, of which every n-th file is used. The two are judged
+apart: the grey around a cut-out is the value that stands for a deleted pixel.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
 import deconvviz as dv
@@ -33,16 +36,18 @@ Question = Callable[[], Judgement]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/evidence"), help="folder for figures and numbers")
-    parser.add_argument("--images", type=int, default=100, help="digits that are judged (%(default)s)")
+    parser.add_argument("--images", type=int, default=100, help="digits that are judged; 0 for none (%(default)s)")
     parser.add_argument("--squeezenet", metavar="FILE", help="weights of squeezenet1_1")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="photographs for SqueezeNet")
-    parser.add_argument("--count", type=int, default=16, help="photographs that are judged (%(default)s)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="natural photographs for SqueezeNet")
+    parser.add_argument("--cutouts", type=Path, metavar="DIR", help="cut-outs on grey for SqueezeNet")
+    parser.add_argument("--count", type=int, default=8, help="photographs and cut-outs that are judged (%(default)s)")
     given = parser.parse_args()
-    questions = reference_network(given.images)
-    if given.squeezenet:
-        questions |= squeezenet(given.squeezenet, given.photos, given.count)
+    questions = reference_network(given.images) if given.images else {}
+    for kind in ("photos", "cutouts"):
+        if given.squeezenet and (folder := getattr(given, kind)):
+            questions |= squeezenet(given.squeezenet, kind, folder, given.count)
     given.out.mkdir(parents=True, exist_ok=True)
-    found = {"circumstances": circumstances("cpu")}
+    found: dict[str, Any] = {"circumstances": circumstances("cpu")}
     for name, ask in questions.items():
         started = time.perf_counter()
         judgement = ask()
@@ -50,7 +55,7 @@ def main() -> None:
         judgement.figure().savefig(given.out / f"{name}.png", dpi=110)
         found[name] = {**judgement.as_json(), "seconds": seconds}
         print(f"\n## {name} ({seconds:.0f} s)\n\n{judgement}", flush=True)
-    (given.out / "evidence.json").write_text(json.dumps(found, indent=1) + "\n")
+        (given.out / "evidence.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def reference_network(count: int) -> dict[str, Question]:
@@ -74,20 +79,24 @@ def reference_network(count: int) -> dict[str, Question]:
     }
 
 
-def squeezenet(weights: str, photos: Path, count: int) -> dict[str, Question]:
+def squeezenet(weights: str, kind: str, folder: Path, count: int) -> dict[str, Question]:
     loaded = load_model("torchvision:squeezenet1_1", weights)
     net = dv.DeconvNet(loaded.model, preprocess=loaded.preprocess)
-    x = photographs(net, photos, count)
-    fires = ["features.0", *(f"features.{number}.expand3x3" for number in (3, 6, 9, 12)), "classifier.1"]
-    return {
-        "squeezenet-deletion-output": lambda: deletion(net, x, "output"),
-        "squeezenet-deletion-features.12": lambda: deletion(net, x, "features.12"),
-        "squeezenet-randomisation-output": lambda: randomisation(net, x, "output"),
-        "squeezenet-randomisation-features.12": lambda: randomisation(net, x, "features.12.expand3x3"),
-        "squeezenet-selectivity-features.12": lambda: selectivity(net, x, "features.12"),
-        "squeezenet-selectivity-output": lambda: selectivity(net, x, "output"),
-        "squeezenet-clarity": lambda: clarity(net, x, layers=fires),
+    x = photographs(net, folder, count)
+    middle, upper = "features.6.expand3x3", "features.12.expand3x3"
+    fires = [f"features.{number}.expand3x3" for number in (3, 6, 9, 12)]
+    judged: dict[str, Question] = {}
+    for layer in (upper, middle, "output"):
+        judged |= {
+            f"selectivity-{layer}": functools.partial(selectivity, net, x, layer),
+            f"leak-{layer}": functools.partial(leak, net, x, layer),
+        }
+    judged |= {
+        "clarity": functools.partial(clarity, net, x, layers=["features.0", *fires, "classifier.1"]),
+        f"randomisation-{upper}": functools.partial(randomisation, net, x, upper),
+        f"deletion-{upper}": functools.partial(deletion, net, x, upper, steps=8, seeds=2),  # runs it 10,000 times
     }
+    return {f"squeezenet-{kind}-{name}": ask for name, ask in judged.items()}
 
 
 def photographs(net: dv.DeconvNet, folder: Path, count: int) -> Tensor:
@@ -97,5 +106,4 @@ def photographs(net: dv.DeconvNet, folder: Path, count: int) -> Tensor:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     main()

@@ -3,14 +3,17 @@
     python examples/architecture_study.py --out out/architecture
 
 This is Table 3 of Zeiler and Fergus (2013) on digits. It trains the reference network, versions without one or more of
-its layers, and narrower and wider ones, each from scratch on the same digits in the same order.
+its layers, and narrower and wider ones, each from scratch on the same digits in the same order; all of it three times,
+each time with other digits, initial weights and another order.
 
-It prints a table with the number of parameters, the error on training digits and on test digits (with its standard
-error; smaller differences mean nothing), and the number of channels of each convolution that no test digit activates.
+It prints a table with the number of parameters, the error on training digits and on test digits (means over seeds, with
+the smallest and the largest), and the number of channels of each convolution that no test digit activates, per seed.
+Below it says which networks have a larger or smaller error than the reference network with every seed. Three seeds
+agree by chance alone once in four times, so more are better (``--seeds 5``).
 
-It writes ``features.png`` with one row per network: the filters of its first layer and, for the most active channels of
-its last convolution (or of fc1 if there is none), the digit that activates the channel most strongly above its
-projection. Compare the rows: does a network with a larger error also detect other features?
+It writes ``features.png`` with one row per network of the first seed: the filters of its first layer and, for the most
+active channels of its last convolution (or of fc1 if there is none), the digit that activates the channel most strongly
+above its projection. Compare the rows: does a network with a larger error also detect other features?
 
 With MNIST's training files, ``--root DIR --images 60000 --epochs 10`` is the full study.
 """
@@ -18,11 +21,12 @@ With MNIST's training files, ``--root DIR --images 60000 --epochs 10`` is the fu
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
+from runs import add_seeds, beside, over_seeds
 from studies import Digits, first_filters, load_digits, output_folder, positive, strongest, study_parser, top_units
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -100,24 +104,26 @@ def train_one(name: str, digits: Digits, epochs: int, seed: int) -> Trained:
     return Trained(
         name,
         net,
-        1 - evaluate(model, digits.images, digits.labels).accuracy,
-        1 - evaluate(model, digits.test_images, digits.test_labels).accuracy,
+        1 - evaluate(model, digits.images, digits.labels, progress=False).accuracy,
+        1 - evaluate(model, digits.test_images, digits.test_labels, progress=False).accuracy,
         dv.scan(net, digits.test_images, layers=layers, k=1, batch_size=250, progress=False),
     )
 
 
-def table(found: Sequence[Trained], tests: int) -> str:
-    """One row per network. The standard error of the test error is that of a proportion of `tests` digits."""
+def table(found: Mapping[str, Sequence[Trained]]) -> str:
+    """One row per network: means over seeds, smallest and largest value."""
     rows: list[tuple[str, ...]] = [("network", "parameters", "train error", "test error", "dead channels")]
-    for one in found:
-        parameters = sum(parameter.numel() for parameter in one.net.model.parameters())
-        spread = (one.test_error * (1 - one.test_error) / tests) ** 0.5
+    for name, seeds in found.items():
+        parameters = sum(parameter.numel() for parameter in seeds[0].net.model.parameters())
         dead = (
-            f"{layer} {len(statistics.dead)} of {len(statistics.fires)}"
-            for layer, statistics in one.top.statistics.items()
+            f"{layer} {' / '.join(str(len(one.top.statistics[layer].dead)) for one in seeds)} of {len(facts.fires)}"
+            for layer, facts in seeds[0].top.statistics.items()
         )
-        errors = f"{one.train_error:.2%}", f"{one.test_error:.2%} ± {spread:.2%}"
-        rows.append((one.name, f"{parameters:,}", *errors, ", ".join(dead)))
+        errors = (
+            over_seeds([one.train_error for one in seeds], ".1%"),
+            over_seeds([one.test_error for one in seeds], ".1%"),
+        )
+        rows.append((name, f"{parameters:,}", *errors, ", ".join(dead)))
     return as_text(rows)
 
 
@@ -140,17 +146,20 @@ def comparison(found: Sequence[Trained], images: Tensor) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = study_parser(__doc__, "out/architecture", images=3000)
+    parser = study_parser(__doc__, "out/architecture", images=1500)
     parser.add_argument("--epochs", type=positive, default=5, help="passes over the training images (%(default)s)")
+    add_seeds(parser)
     given = parser.parse_args(arguments)
-    digits, out = load_digits(parser, given), output_folder(given)
+    splits, out = [load_digits(parser, given, number) for number in range(given.seeds)], output_folder(given)
 
-    found = []
-    for name in tqdm(NETWORKS, desc="networks", disable=None):
-        found.append(train_one(name, digits, given.epochs, given.seed))
+    found: dict[str, list[Trained]] = {name: [] for name in NETWORKS}
+    for number, name in tqdm([(number, name) for number in range(given.seeds) for name in NETWORKS], disable=None):
+        found[name].append(train_one(name, splits[number], given.epochs, given.seed + number))
+    digits = splits[0]
     print(f"{len(digits.images):,} digits to train on, {given.epochs} epochs, {len(digits.test_images):,} to test on")
-    print(table(found, len(digits.test_images)))
-    comparison(found, digits.test_images).savefig(out / "features.png", dpi=110)
+    print(table(found))
+    print(beside(found, "test error", lambda one: one.test_error))
+    comparison([seeds[0] for seeds in found.values()], digits.test_images).savefig(out / "features.png", dpi=110)
     print(out / "features.png")
 
 

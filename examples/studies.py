@@ -49,9 +49,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def load_digits(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Digits:
-    """Load the digits that the options ask for, or exit with one sentence if that is impossible."""
-    draws = torch.Generator().manual_seed(given.seed)
+def load_digits(parser: argparse.ArgumentParser, given: argparse.Namespace, repetition: int = 0) -> Digits:
+    """Load the digits that the options ask for, or exit with one sentence if that is impossible.
+
+    repetition: the number of a repetition, from 0; each has its own seed and so its own split.
+    """
+    draws = torch.Generator().manual_seed(given.seed + repetition)
     test_images, test_labels = mnist_test()
     if given.root is None:
         order = torch.randperm(len(test_images), generator=draws)

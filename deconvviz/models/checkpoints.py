@@ -112,6 +112,8 @@ def run_identity(
 ) -> dict[str, str]:
     """What decides the outcome of a run, by name: settings, data, and the model with its initial weights."""
     identity = {f"setting {name}": repr(value) for name, value in settings.as_dict().items()}
+    if settings.loss == "cross-entropy":
+        del identity["setting loss"]  # the only loss of older versions, whose runs can still be resumed
     if settings.schedule == "constant":
         del identity["setting epochs"]  # more epochs then continue the same run
     identity["images"] = f"{' x '.join(map(str, images.shape))} of {images.dtype}, digest {_digest(images)}"

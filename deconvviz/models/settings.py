@@ -11,6 +11,7 @@ from deconvviz.arguments import described, known
 from deconvviz.errors import InputError
 
 OPTIMISERS = ("gradient-descent", "mini-batch", "stochastic", "momentum", "rmsprop", "adam")
+LOSSES = ("cross-entropy", "mse")
 SCHEDULES = ("constant", "cosine")
 UNLABELLED = ("refuse", "ignore")
 
@@ -23,6 +24,10 @@ class TrainingSettings:
         optimiser: "gradient-descent" (one step per epoch, on the gradient of the whole training set), "mini-batch" (a
             step per batch), "stochastic" (a step per image), "momentum" (mini-batches, with `momentum`), "rmsprop" or
             "adam" (mini-batches, with torch's constants).
+        loss: What the steps lower: "cross-entropy" of the softmax, or "mse", the mean squared difference between the
+            softmax and the label (1 for its class, 0 for the others). The second is smaller and has smaller gradients,
+            above all where the network is sure and wrong. Curves and early stopping measure the cross-entropy of both,
+            so that runs can be compared.
         learning_rate: The step size, before the schedule.
         batch_size: Images per mini-batch. Gradient descent only splits its pass over the data by it; stochastic ignores
             it.
@@ -55,6 +60,7 @@ class TrainingSettings:
     """
 
     optimiser: str = "adam"
+    loss: str = "cross-entropy"
     learning_rate: float = 1e-3
     batch_size: int = 128
     epochs: int = 10
@@ -73,7 +79,8 @@ class TrainingSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("unlabelled", UNLABELLED)):
+        choices_of = {"optimiser": OPTIMISERS, "loss": LOSSES, "schedule": SCHEDULES, "unlabelled": UNLABELLED}
+        for name, choices in choices_of.items():
             if not known(getattr(self, name), choices):
                 raise InputError(f"{name} is one of {', '.join(choices)}, not {described(getattr(self, name))}")
         for name in ("batch_size", "epochs", "patience", "threads"):

@@ -1,9 +1,9 @@
 """The trainer: from images and labels to weights, reproducible, and resumable after an interruption.
 
-The loss is the cross-entropy of the softmax, computed from logits and so numerically stable, averaged over
-the images of a step, plus the penalties. One epoch: shuffle, cut into steps, augment, one optimiser step
-each; then measure on the held-out images, and on as many of the training images, in eval mode and as they
-are, so that the two curves can be compared.
+The loss is the cross-entropy of the softmax, computed from logits and so numerically stable, or the mean squared error
+of its probabilities; averaged over the images of a step, plus the penalties. One epoch: shuffle, cut into steps,
+augment, one optimiser step each; then measure on the held-out images, and on as many of the training images, in eval
+mode and as they are, so that the two curves can be compared.
 
 Refused before any training: images that are not finite or not (N, C, H, W); labels that are missing, too few or
 out of range; unlabelled images, unless they are to be ignored. To add an optimiser, extend `_optimiser` and
@@ -22,15 +22,16 @@ out of range; unlabelled images, unless they are to be ignored. To add an optimi
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from tqdm import tqdm
 
 from deconvviz.arguments import FLAG, MODULE, PATH, instance, optional, takes
@@ -159,6 +160,22 @@ def _trained(run: _Training, folder: CheckpointFolder | None, progress: bool) ->
     return _training_result(done, settings)
 
 
+def squared_error(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The sum over images of the mean over classes of ``(softmax - label)²``, where a label is 1 for its class.
+
+    >>> squared_error(torch.zeros(3, 2), torch.tensor([0, 1, 1])).item()
+    0.75
+    """
+    wanted = one_hot(labels, logits.shape[1])
+    return (logits.softmax(1) - wanted).square().mean(1).sum()
+
+
+LOSS_SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {  # over images, by `settings.LOSSES`
+    "cross-entropy": functools.partial(cross_entropy, reduction="sum"),
+    "mse": squared_error,
+}
+
+
 def penalty(model: nn.Module, l1: float, l2: float) -> torch.Tensor:
     """``l1 * sum |w| + l2 * sum w²`` over the trained parameters with two or more dimensions.
 
@@ -214,7 +231,7 @@ def _accumulate_gradient(run: _Training, step: torch.Tensor, movements: torch.Ge
         if settings.augments:
             batch = augment(batch, settings.rotation, settings.translation, settings.flip, movements)
         logits = run.model(as_input(batch, run.model))
-        loss = cross_entropy(logits, run.labels[piece].to(logits.device), reduction="sum") / len(step)
+        loss = LOSS_SUMS[settings.loss](logits, run.labels[piece].to(logits.device)) / len(step)
         loss.backward()
         total += loss.item()
     if settings.l1 or settings.l2:
