@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
+    from deconvviz.reading.circuit import circuit as circuit
     from deconvviz.reading.mixed import mixed_channels as mixed_channels
     from deconvviz.reading.reading import reading_test as reading_test
     from deconvviz.rules import Style as Style
@@ -30,6 +31,7 @@ _HOMES = {
     "NeuronDeconvNetAttribution": "deconvviz.captum.attribution",
     "Style": "deconvviz.rules",
     "build_atlas": "deconvviz.atlas.build",
+    "circuit": "deconvviz.reading.circuit",
     "compare": "deconvviz.captum.comparison",
     "explore": "deconvviz.explorer.serve",
     "mixed_channels": "deconvviz.reading.mixed",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: PLE0604
     "Style",
     "__version__",
     "build_atlas",
+    "circuit",
     "compare",
     "explore",
     "mixed_channels",

@@ -133,6 +133,7 @@ CHANNEL["mixed_channels"] = lambda channel: {
     *(found := dv.mixed_channels(NET, DATA.repeat(2, 1, 1, 1), "2", channel=channel, units=8, **QUIET)).channels,
     *found.untested,
 }
+CHANNEL["circuit"] = lambda channel: {dv.circuit(NET, DATA, "2", channel=channel, **QUIET).channel}
 CHANNEL["reading_test"] = lambda channel: read_channels(channel=channel)
 
 
@@ -232,6 +233,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "build_atlas": functools.partial(dv.build_atlas, NET, DATA, TOP, out="unused"),
     "compare": functools.partial(dv.compare, NET, X[:1]),
     "project_top": functools.partial(dv.project_top, NET, DATA, TOP, layer="2"),
+    "circuit": functools.partial(dv.circuit, NET, DATA, "2", channel=1),
     "mixed_channels": functools.partial(dv.mixed_channels, NET, DATA, "2"),
     "reading_test": functools.partial(dv.reading_test, NET, DATA, "2"),
     "clarity": functools.partial(evidence.clarity, NET, X),

@@ -139,6 +139,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     ),
     "project_top": lambda layer: dv.project_top(NET, DATA, TOP, layer=layer, channel=1, **QUIET).layer,
     "randomisation": lambda layer: evidence.randomisation(NET, X, layer, methods="deconvnet", **QUIET).units[0].layer,
+    "circuit": lambda layer: dv.circuit(NET, DATA, layer, channel=1, **QUIET).layer,
     "mixed_channels": lambda layer: (
         dv.mixed_channels(NET, DATA.repeat(2, 1, 1, 1), layer, channel=1, units=8, **QUIET).layer
     ),

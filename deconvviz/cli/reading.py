@@ -1,4 +1,4 @@
-"""The commands read and mixed: do a channel's pictures tell what fires it, and is that one thing?"""
+"""The commands read, mixed and circuit: do pictures tell what fires a channel, is that one thing, and what feeds it?"""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def _read(args: argparse.Namespace) -> None:
     out = place(args, picture_name("read", args.layer))
     check_ending(out)
     outputs = Outputs(args, out)
-    pages = [Path(args.page)] if args.page else []
-    if pages and pages[0].suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"a page cannot be written as {pages[0].name!r}; its ending must be .html")
+    pages = _pages(args)
     page_outputs = Outputs(args, *pages, named=True)
     net, _ = loaded(args)
     options = {"questions": args.questions, "batch_size": args.batch_size}
@@ -87,7 +85,57 @@ def _mixed(args: argparse.Namespace) -> None:
     report(args, result, out)
 
 
+def _circuit_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--channel", type=int, required=True, metavar="C", help="the channel")
+    parser.add_argument(
+        "--sources", nargs="+", metavar="LAYER", help="layers whose channels count (convolutions and linear layers)"
+    )
+    parser.add_argument("--feeders", type=int, metavar="N", help="feeders that are kept of each channel (8)")
+    parser.add_argument("--depth", type=int, metavar="N", help="layers to go down; 2 finds what feeds the feeders (1)")
+    parser.add_argument("--images", type=int, metavar="N", help="images that fire the channel most (16)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images recorded together, at most (16)")
+    parser.add_argument("--page", metavar="FILE", help="also write a page on which the circuit can be walked")
+    out_argument(parser, "picture to write", "circuit-LAYER-CHANNEL.png", "FILE")
+    json_argument(parser)
+
+
+def _circuit(args: argparse.Namespace) -> None:
+    from deconvviz.data.by_name import load_data
+    from deconvviz.reading.circuit import circuit
+
+    out = place(args, picture_name("circuit", f"{args.layer}-{args.channel}"))
+    check_ending(out)
+    outputs = Outputs(args, out)
+    pages = _pages(args)
+    page_outputs = Outputs(args, *pages, named=True)
+    net, _ = loaded(args)
+    names = "feeders", "depth", "images", "batch_size"
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    data = load_data(args.data, args.root)
+    result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options, progress=bars())
+    for page in pages:
+        page_outputs.check(page)
+        result.write_page(page)
+    outputs.write_figure(result.figure(), out)
+    report(args, result, out, *pages)
+
+
+def _pages(args: argparse.Namespace) -> list[Path]:
+    """The page to write, if one is asked for."""
+    pages = [Path(args.page)] if args.page else []
+    if pages and pages[0].suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"a page cannot be written as {pages[0].name!r}; its ending must be .html")
+    return pages
+
+
 READING = {
+    "circuit": Command(
+        "find what feeds a channel, with pictures, checked by removing channels", _circuit_arguments, _circuit
+    ),
     "mixed": Command("find channels that respond to two things, with the pictures of both", _mixed_arguments, _mixed),
     "read": Command(
         "test whether a channel's pictures tell which of two unseen images fires it", _read_arguments, _read

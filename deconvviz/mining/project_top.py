@@ -85,7 +85,7 @@ def project_top(
         numbers = list(dict.fromkeys(unit.image for unit in members))
         loaded = [pictures.inputs(number) for number in numbers]
         places = [(numbers.index(unit.image), unit.channel, unit.position) for unit in members]
-        projection = net.project_units(_stacked([inputs for inputs, _ in loaded]), name, places).cpu()
+        projection = net.project_units(stacked([inputs for inputs, _ in loaded]), name, places).cpu()
         recomputed = [(u.image, u.channel, u.rank, p.activation) for u, p in _pairs(members, projection)]
         check_recomputed(top, name, pictures.dtype, recomputed, pictures.check_steady)
         for row, unit in enumerate(members):
@@ -107,7 +107,7 @@ def project_top(
     )
 
 
-def _stacked(inputs: Sequence[Any]) -> Any:
+def stacked(inputs: Sequence[Any]) -> Any:
     """A batch of inputs, or a tuple of batches if the network takes several."""
     if isinstance(inputs[0], tuple):
         return tuple(map(torch.stack, zip(*inputs, strict=True)))

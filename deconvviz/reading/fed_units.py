@@ -52,14 +52,13 @@ class FedUnits:
         """Find what feeds units.
 
         Args:
-            trace: A run in the style of `contributions`, with the activations of the layer and its sources.
+            trace: A run in the style of `contributions`, with the activations of the layer and its sources; on one
+                image, where the layer mixes samples.
             layer: The layer.
             names: The layers whose channels count as sources.
             places: Sample, channel and position of each unit.
         """
         value, apart = trace.layer(layer).value, trace.layer(layer).value.id in trace.apart
-        if not apart and trace.tape.samples > 1:
-            raise InputError(f"layer {layer!r} mixes the samples of a batch; find what feeds it one image at a time")
         part = PartialTape.of(trace.tape, value, names, tensors_in((trace.call.args, trace.call.kwargs)))
         seeds = units_at(trace.activations_of(layer), places).seeds
         added = contributions(part, trace.tape, seeds, apart)

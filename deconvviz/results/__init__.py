@@ -6,6 +6,7 @@ metadata. It is written atomically, so an existing file is complete.
 """
 
 from deconvviz.results.base import FORMAT, Finding, Result, Tabular
+from deconvviz.results.circuit import Circuit, CircuitFeeder, CircuitUnit
 from deconvviz.results.comparison import Attributed, Comparison
 from deconvviz.results.correspondence import Correspondence
 from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
@@ -39,6 +40,9 @@ __all__ = [
     "Broken",
     "ChannelStatistics",
     "ChannelTop",
+    "Circuit",
+    "CircuitFeeder",
+    "CircuitUnit",
     "Clarity",
     "Comparison",
     "Correspondence",

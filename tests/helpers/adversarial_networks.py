@@ -41,6 +41,24 @@ def reads_box(side: int, top: int, left: int, size: int) -> Any:
     return model.eval()
 
 
+def planted_circuit() -> Any:
+    """A network whose unit is wired to channels 2 and 5 of the first layer, among decoys.
+
+    The decoys are read with kernels thirty times as large, and a bias keeps them off on every image in [0, 1].
+    """
+    random = torch.Generator().manual_seed(3)
+    first: Any = nn.Conv2d(1, 8, 3, padding=1)
+    second: Any = nn.Conv2d(8, 2, 3, padding=1)
+    with torch.no_grad():
+        first.weight.copy_(torch.randn(8, 1, 3, 3, generator=random))
+        first.bias.copy_(torch.full((8,), -100.0))
+        first.bias[[2, 5]] = 0.1
+        second.weight.copy_(30 * torch.randn(2, 8, 3, 3, generator=random).abs())
+        second.weight[:, [2, 5]] /= 30
+        second.bias.zero_()
+    return nn.Sequential(first, nn.ReLU(), second).eval()
+
+
 def matched_filters(count: int = 4, size: int = 5) -> tuple[Any, Tensor]:
     """A network whose channels are matched filters of random patterns, and the patterns (count, size, size)."""
     patterns = torch.randn(count, size, size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

@@ -121,6 +121,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--out": ["c.png"], "--json": []},
         },
     ),
+    "circuit": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--layer": ["conv2"], "--channel": ["0"], "--sources": ["conv1"], "--feeders": ["2"], "--depth": ["1"]},
+            **{"--images": ["4"], "--batch-size": ["4"], "--page": ["w.html"], "--out": ["w.png"], "--json": []},
+        },
+    ),
     "mixed": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {

@@ -277,6 +277,7 @@ UNPARSED = [
     "evidence mnist",
     "evidence mnist mnist:0 --measures nope",
     "compare mnist mnist:0 --target cat",
+    "circuit mnist mnist --layer conv1",
     "mixed mnist mnist",
     "read mnist mnist",
     "train --out o",

@@ -68,6 +68,18 @@ CASES: list[Case] = [
         "reading needs a dataset with a length and items by number, not a …",
     ),
     refused(
+        "a stream to follow a circuit in",
+        lambda _: dv.circuit(net(), iter(IMAGES), "3", channel=0, progress=False),
+        InputError,
+        "a circuit needs a dataset with a length and items by number, not a …",
+    ),
+    refused(
+        "a channel that is not in a circuit",
+        lambda _: dv.circuit(net(), IMAGES, "3", channel=0, progress=False).figure(layer="3", channel=99),
+        InputError,
+        "the circuit has no channel … of '…'; it has …",
+    ),
+    refused(
         "a stream held out",
         lambda _: read(IMAGES, held_out=iter(IMAGES)),
         InputError,

@@ -81,6 +81,22 @@ ANALYSES: dict[str, Call] = {
             "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break"),
         },
     ),
+    "circuit": Call(
+        dv.circuit,
+        {
+            "net": ("net", NET),
+            "layer": ("layer", "2"),
+            "channel": ("index", 1),
+            "sources": ("several", ["0"]),
+            "feeders": ("count", 2),
+            "depth": ("count", 1),
+            "images": ("count", 4),
+            "batch_size": ("count", 4),
+            "random_state": ("random_state", 1),
+        },
+        {"dataset": DATA, **QUIET},
+        {"sources": ("None",)},
+    ),
     "mixed_channels": Call(
         dv.mixed_channels,
         {
