@@ -14,7 +14,7 @@ from deconvviz.images import tiled
 from deconvviz.results import Circuit, CircuitUnit
 from deconvviz.results.base import printable
 
-ACROSS = 3  # pictures
+PICTURES_ACROSS = 3  # pictures
 
 
 def write(result: Circuit, path: str | os.PathLike[str]) -> Path:
@@ -46,4 +46,6 @@ def _pictures(unit: CircuitUnit) -> dict[str, Any]:
 
 
 def _sheet(pictures: Tensor, is_signed: bool) -> str | None:
-    return png_address(tiled(rgb(pictures, is_signed), ACROSS, gap=1, background=0.6)) if len(pictures) else None
+    return (
+        png_address(tiled(rgb(pictures, is_signed), PICTURES_ACROSS, gap=1, background=0.6)) if len(pictures) else None
+    )

@@ -29,7 +29,7 @@ from deconvviz.results.circuit import Circuit, CircuitFeeder, CircuitUnit
 from deconvviz.trace import Trace
 
 MOST_FOLLOWED = 64  # channels
-SMALLEST_SHARE = 1e-6  # of an activation, below which a channel does not feed it
+LEAST_FED = 1e-6  # of an activation, below which a channel does not feed it
 EMPTY = torch.zeros(0)
 
 
@@ -251,7 +251,7 @@ def _strongest(added: Shares, count: int) -> list[int]:
     """The channels that add or take most, strongest first."""
     means = added.shares.mean(0)
     order = means.abs().argsort(descending=True, stable=True)[:count].tolist()
-    return [place for place in order if abs(float(means[place])) >= SMALLEST_SHARE]
+    return [place for place in order if abs(float(means[place])) >= LEAST_FED]
 
 
 def _empty(layer: str, channel: int, followed: bool, values: Tensor) -> CircuitUnit:

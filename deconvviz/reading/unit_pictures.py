@@ -17,7 +17,7 @@ from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.results import ChannelTop, TopActivations
 from deconvviz.results.circuit import CircuitUnit
 
-SHOWN_UNITS = 9
+PICTURED_UNITS = 9
 BLANK_PICTURES = torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
 
 
@@ -72,7 +72,7 @@ class UnitPictures:
 def _shortened(top: TopActivations) -> TopActivations:
     """The same with shorter lists."""
     values, images, positions = (
-        {layer: numbers[:, :SHOWN_UNITS] for layer, numbers in part.items()}
+        {layer: numbers[:, :PICTURED_UNITS] for layer, numbers in part.items()}
         for part in (top.values, top.images, top.positions)
     )
     return replace(top, values=values, images=images, positions=positions)
