@@ -15,16 +15,17 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import CAPTION, KEY_INCHES, SMALL, TITLE, draw_key, room_for_key, signed_words
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Attributed, Comparison
 
 SCALE = (
     "Each map is summed over its channels and divided by its own 99.5th percentile of absolute values: "
-    "red is positive, blue negative."
+    "red is above zero, blue below."
 )
 INCHES = 2.1  # width of a panel
-LINE = 38  # characters of small print in a panel's width
+LINE = 31  # characters of small print in a panel's width
 
 
 @functools.singledispatch
@@ -46,10 +47,11 @@ def comparison_panels(
     rows = math.ceil(count / across)
     tall = min(2.0, max(0.5, (bottom - top) / max(1, right - left)))
     remarks = max(len(_small_print(method)) for method in comparison.methods)
-    size = across * INCHES, rows * (INCHES * tall + 0.22 + 0.12 * remarks) + 0.8
+    size = across * INCHES, rows * (INCHES * tall + 0.24 + 0.15 * remarks) + 0.8
     close = ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.02, hspace=0, wspace=0)
-    figure = canvas(size, axes, layout=close)
-    grid = figure.subplots(rows, across, squeeze=False).ravel().tolist()
+    figure = canvas((size[0], size[1] + KEY_INCHES), axes, layout=close)
+    above, below = room_for_key(figure, size[1])
+    grid = above.subplots(rows, across, squeeze=False).ravel().tolist()
     shown = as_rgb(comparison.image)[top:bottom, left:right]
     _draw_picture(grid[0], shown, "image", [_seen(comparison)])
     for tile, method in zip(grid[1:], comparison.methods, strict=False):
@@ -57,13 +59,14 @@ def comparison_panels(
         picture = torch.full_like(shown, 0.93) if cut is None else signed_as_rgb(_sum_of_channels(cut))
         _draw_picture(tile, picture, method.name, _small_print(method))
         if method.pixels is None:
-            reason = textwrap.fill(method.remark, 26, max_lines=9, placeholder=" ...")
-            tile.text(0.5, 0.5, reason, transform=tile.transAxes, ha="center", va="center", fontsize=6.5)
+            reason = textwrap.fill(method.remark, 22, max_lines=9, placeholder=" ...")
+            tile.text(0.5, 0.5, reason, transform=tile.transAxes, ha="center", va="center", fontsize=SMALL)
     for tile in grid[count:]:
         tile.axis("off")
-    figure.suptitle(title or comparison.title, fontsize=11)
+    draw_key(below.subplots(), "sign", signed_words(1, "each"))
+    figure.suptitle(title or comparison.title, fontsize=TITLE)
     figure.supxlabel(
-        "\n".join(textwrap.wrap(with_note(SCALE, [comparison.image]), across * 34)), fontsize=7.5, color="0.3"
+        "\n".join(textwrap.wrap(with_note(SCALE, [comparison.image]), across * 29)), fontsize=CAPTION, color="0.3"
     )
     return figure
 
@@ -76,7 +79,7 @@ def _draw_picture(axes: Any, picture: Tensor, name: str, small_print: list[str])
         spine.set(color="0.75", linewidth=0.6)
     if small_print:
         wrong = any(word in " ".join(small_print) for word in ("not seen", "differs", "failed"))
-        axes.set_xlabel("\n".join(small_print), fontsize=6.5, labelpad=2, color="#b00020" if wrong else "0.35")
+        axes.set_xlabel("\n".join(small_print), fontsize=SMALL, labelpad=2, color="#b00020" if wrong else "0.35")
 
 
 def _small_print(method: Attributed) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import GREY, SMALL, line
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
@@ -28,7 +28,7 @@ def draw(result: Correspondence, title: str = "", *, axes: Axes | None = None) -
     count = min(IMAGES_SHOWN, len(result.images))
     figure = canvas((max(7.0, 1.2 * count, 4.2 * len(parts)), 5.6), axes)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2.4])[:, 0]
-    colours = dict(zip(parts, matplotlib.colormaps["tab10"](range(len(parts))), strict=True))
+    colours = {part: line(number)["color"] for number, part in enumerate(parts)}
     for n, shown in enumerate(above.subplots(1, count, squeeze=False)[0]):
         _draw_image(shown, result, n, colours)
     panels = below.subplots(1, len(parts), squeeze=False, sharey=True)[0]
@@ -36,7 +36,7 @@ def draw(result: Correspondence, title: str = "", *, axes: Axes | None = None) -
         _draw_part(panel, result, part, colours[part])
     panels[0].set_ylabel("Delta: share of values whose\nchange has another sign")
     figure.suptitle(title or f"Correspondence across {len(result.images)} images: low means related", fontsize=11)
-    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=SMALL, wrap=True)
     return figure
 
 
@@ -52,7 +52,7 @@ def _draw_image(axes: Any, result: Correspondence, n: int, colours: dict[str, An
 def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> None:
     places = range(len(result.layers))
     for label, control, colour_of, marker in (
-        ("random places", result.control, "#777777", "s"),
+        ("random places", result.control, GREY, "s"),
         ("the same place in all", result.aligned, "#b08d3c", "^"),
     ):
         draws = result.average(control, part)
@@ -66,8 +66,8 @@ def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> Non
     axes.set(xticks=list(places), ylim=(0, None))
     axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=_font(result.layers))
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right", fontsize=7)
+    axes.legend(loc="upper right", fontsize=SMALL)
 
 
 def _font(layers: Sequence[str]) -> float:
-    return max(4, min(8, 160 // len(layers)))
+    return max(5.0, min(SMALL, 160 // len(layers)))

@@ -14,10 +14,13 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import BLUE, GREEN, ORANGE, PURPLE, SKY, SMALL, VERMILION
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Diagnosis, LayerFacts
 
-COLOURS = {"dead": "#444444", "always on": "#e6a117", "duplicate": "#8e44ad", "RMS": "#d62728", "aliasing": "#1f8a70"}
+COLOURS = {"dead": "#444444", "always on": ORANGE, "duplicate": PURPLE, "RMS": VERMILION, "aliasing": GREEN}
+HATCHES = {"dead": "", "always on": "//", "duplicate": "..", "RMS": "xx", "aliasing": "--"}
+FRAMES = {"dead": "-", "always on": "--", "duplicate": ":", "RMS": "-.", "aliasing": (0, (6, 2))}
 FILTERS_SHOWN = 96  # filters, at most
 FILTER_PIXELS = 48  # pixels that a filter is enlarged to, at least
 
@@ -51,11 +54,13 @@ def _draw_filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
     axes.imshow(tiled(tiles, columns, gap=gap).numpy(), interpolation="nearest")
     for number in range(len(tiles)):
         left, top = gap + number % columns * (width + gap) - 0.5, gap + number // columns * (height + gap) - 0.5
-        axes.text(left + width / 2, top - 2, str(number), ha="center", va="bottom", fontsize=6)
+        axes.text(left + width / 2, top - 2, str(number), ha="center", va="bottom", fontsize=SMALL)
         wrong = [flag.problem for flag in result.flags if (flag.layer, flag.channel) == (first.layer, number)]
         for inset, problem in enumerate(wrong):
             left_, top_, reach = left - 3 + 4 * inset, top - 3 + 4 * inset, 6 - 8 * inset
-            frame = Rectangle((left_, top_), width + reach, height + reach, fill=False, ec=COLOURS[problem], lw=2)
+            frame = Rectangle(
+                (left_, top_), width + reach, height + reach, fill=False, ec=COLOURS[problem], lw=2, ls=FRAMES[problem]
+            )
             axes.add_patch(frame)
     more = f", the first {FILTERS_SHOWN}" if len(result.filters) > FILTERS_SHOWN else ""
     axes.set_title(f"filters of {first.layer}{more}; a frame is a flag, in the colour at the right", fontsize=9)
@@ -67,15 +72,17 @@ def _flags(axes: Any, result: Diagnosis) -> None:
     left = np.zeros(len(places))
     for problem, colour in COLOURS.items():
         shares = np.array([len(result.flagged(problem, layer.layer)) / len(layer.rms) for layer in result.layers])
-        axes.barh(places, shares, left=left, color=colour, label=problem, height=0.7)
+        axes.barh(
+            places, shares, left=left, color=colour, label=problem, height=0.7, hatch=HATCHES[problem], ec="white", lw=0
+        )
         left += shares
     axes.set(title="flags, as a share of the layer's channels", yticks=places)
     axes.title.set_fontsize(9)
     axes.set_xlim(0, max(0.05, float(left.max()) * 1.05))
-    axes.set_yticklabels([layer.layer for layer in result.layers], fontsize=max(4, min(8, 220 // len(places))))
+    axes.set_yticklabels([layer.layer for layer in result.layers], fontsize=max(5.0, min(SMALL, 220 // len(places))))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", fontsize=7)
+    axes.legend(loc="lower right", fontsize=SMALL)
 
 
 def _sizes(axes: Any, result: Diagnosis) -> None:
@@ -96,7 +103,7 @@ def _draw_spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
         beside = np.linspace(-0.3, 0.3, len(known)) if len(known) > 1 else np.zeros(len(known))
         axes.plot(place + beside, known, ".", ms=3, color=matplotlib.colormaps["viridis"](place / (len(values) + 0.2)))
     axes.set_xticks(range(len(values)))
-    size = max(4, min(8, 160 // len(values)))
+    size = max(5.0, min(SMALL, 160 // len(values)))
     names = [facts.layer for facts in result.layers]
     axes.set_xticklabels(names, rotation=50, ha="right", rotation_mode="anchor", fontsize=size)
     axes.grid(axis="y", alpha=0.3)
@@ -108,11 +115,11 @@ def _frequencies(axes: Any, first: LayerFacts) -> None:
     low, mid, high = first.bands[order].nan_to_num(0).numpy().T
     places = np.arange(len(low))
     for base, share, name, colour in (
-        (0, low, "low", "#2c6fbb"),
-        (low, mid, "mid", "#9ecae1"),
-        (low + mid, high, "high", "#d1495b"),
+        (0, low, "low", BLUE),
+        (low, mid, "mid", SKY),
+        (low + mid, high, "high", VERMILION),
     ):
         axes.bar(places, share, bottom=base, width=1.0, color=colour, label=name)
     axes.set(title=f"share of energy of the filters of {first.layer}, sorted", ylim=(0, 1), xlim=(-0.5, len(low) - 0.5))
     axes.title.set_fontsize(9)
-    axes.legend(loc="upper right", fontsize=7, title="spatial frequencies", title_fontsize=7)
+    axes.legend(loc="upper right", fontsize=SMALL, title="spatial frequencies", title_fontsize=SMALL)

@@ -6,20 +6,20 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import GREY, SMALL, framed, line
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
 
-BASELINE_COLOURS = {"brightness": "#d4a017", "edges": "#8a6d3b", "centre": "#b07aa1", "random": "#777777"}
+BASELINES = {"brightness": "#b8860b", "edges": "#7a5c2e", "centre": "#8a8a8a", "random": "#444444"}
+BASELINE_DASHES = {"brightness": "--", "edges": "-.", "centre": ":", "random": (0, (3, 1, 1, 1, 1, 1))}
 IMAGES_SHOWN = 8  # images of a benchmark, at most
 
 
@@ -29,11 +29,11 @@ def draw(result: Any, **options: Any) -> Figure:
     raise InputError(f"there is no chart for a {type(result).__name__}")
 
 
-def _colours(names: Sequence[str]) -> dict[str, Any]:
-    """A colour for each method; baselines are brown and grey."""
-    others = [name for name in names if name not in BASELINE_COLOURS]
-    palette = matplotlib.colormaps["tab10"]
-    return {**{name: palette(n) for n, name in enumerate(others)}, **BASELINE_COLOURS}
+def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each method is drawn; baselines are brown and grey, and have no markers."""
+    others = [name for name in names if name not in BASELINES]
+    plain = {name: {"color": colour, "linestyle": BASELINE_DASHES[name]} for name, colour in BASELINES.items()}
+    return {**{name: line(n) for n, name in enumerate(others)}, **plain}
 
 
 def _figure(
@@ -42,28 +42,28 @@ def _figure(
     figure = canvas((max(6.0, 4.6 * panels), height), axes)
     parts = list(figure.subplots(1, panels, squeeze=False)[0])
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure, parts
 
 
-def _quartile_band(axes: Any, x: Any, values: Tensor, name: str, colour: Any, **style: Any) -> None:
+def _quartile_band(axes: Any, x: Any, values: Tensor, name: str, style: dict[str, Any]) -> None:
     """A mean over images and the middle half of them, where there are any. values: (images, points)."""
     numbers = values.numpy()
     known = ~np.isnan(numbers).all(0)
     numbers, x = numbers[:, known], np.asarray(x)[known]
     if not len(x):
-        axes.plot([], [], color=colour, label=f"{name}: nothing to show", **style)
+        axes.plot([], [], label=f"{name}: nothing to show", **style)
         return
     low, high = np.nanquantile(numbers, [0.25, 0.75], axis=0)
-    axes.plot(x, np.nanmean(numbers, axis=0), color=colour, label=name, **style)
-    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(x, np.nanmean(numbers, axis=0), label=name, **style)
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _score_bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
-    colours = _colours([name for name in scores if "," not in name])
+    styles = _styles([name for name in scores if "," not in name])
     for place, (name, score) in enumerate(scores.items()):
         reach = None if np.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
-        axes.barh(place, score.mean, xerr=reach, color=colours[name.split(",")[0]], height=0.6, capsize=3)
+        axes.barh(place, score.mean, xerr=reach, color=styles[name.split(",")[0]]["color"], height=0.6, capsize=3)
     axes.set(yticks=range(len(scores)), xlabel=label)
     axes.set_yticklabels(list(scores))
     axes.invert_yaxis()
@@ -80,18 +80,18 @@ def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
     title = f"Deletion and insertion: {_where(result)}, filled with {result.fill}"
     figure, panels = _figure(result, 3, title, height=4.6, axes=axes)
     shown = [name for name in result.deletion if "," not in name]  # by the absolute picture, and baselines
-    colours = _colours(shown)
+    styles = _styles(shown)
     for part, curves, scores, name, free in (
         (panels[0], result.deletion, result.deletion_scores, "deleted", "upper right"),
         (panels[1], result.insertion, result.insertion_scores, "inserted", "lower right"),
     ):
         for method in shown:
-            values, style = curves[method], "--" if method in BASELINE_COLOURS else "-"
             label = f"{method} {scores[method].mean:.2f}"
-            _quartile_band(part, result.fractions.numpy(), values, label, colours[method], linestyle=style)
+            style = {**styles[method], "markevery": 0.12} if "marker" in styles[method] else styles[method]
+            _quartile_band(part, result.fractions.numpy(), curves[method], label, style)
         part.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
         part.grid(alpha=0.3)
-        part.legend(loc=free, fontsize=7, title="area under the curve", title_fontsize=7)
+        part.legend(loc=free, fontsize=SMALL, title="area under the curve", title_fontsize=SMALL)
     _score_bars(panels[2], result.insertion_scores, "insertion, by ranking (higher is better)")
     return figure
 
@@ -99,7 +99,7 @@ def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
 @draw.register
 def _(result: Randomisation, *, axes: Axes | None = None) -> Figure:
     figure, panels = _figure(result, 2, f"Random weights, {result.mode}: {_where(result)}", height=4.6, axes=axes)
-    colours = _colours(list(result.spearman))
+    styles = _styles(list(result.spearman))
     places = range(len(result.layers))
     measure = "cosine" if result.cosine else "rank correlation"
     for part, curves, name in (
@@ -107,16 +107,16 @@ def _(result: Randomisation, *, axes: Axes | None = None) -> Figure:
         (panels[1], result.ssim, "SSIM with the trained picture"),
     ):
         for method, values in curves.items():
-            _quartile_band(part, places, values.T, method, colours[method], marker="o", markersize=3)
+            _quartile_band(part, places, values.T, method, styles[method])
         for method, floor in result.floors.items() if part is panels[0] else ():
-            part.axhline(floor.both.mean, color=colours[method], linestyle=":", linewidth=1)
+            part.axhline(floor.both.mean, color=styles[method]["color"], linestyle=":", linewidth=1)
         if result.floors and part is panels[0]:
             part.plot([], [], ":", color="black", linewidth=1, label="other unit on another image")
         part.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, part.get_ylim()[0]), 1.02))
-        size = max(4, min(8, 160 // len(result.layers)))
+        size = max(5.0, min(SMALL, 160 // len(result.layers)))
         part.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
         part.grid(alpha=0.3)
-        part.legend(loc="upper right", fontsize=7)
+        part.legend(loc="upper right", fontsize=SMALL)
     return figure
 
 
@@ -140,7 +140,7 @@ def _(result: Selectivity, *, axes: Axes | None = None) -> Figure:
         means = [getattr(floor, control).mean for floor in floors]
         panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=7, linestyle="")
     if floors:
-        panels[0].legend(loc="lower right", fontsize=7)
+        panels[0].legend(loc="lower right", fontsize=SMALL)
     return figure
 
 
@@ -161,21 +161,21 @@ def _(result: Localisation, *, axes: Axes | None = None) -> Figure:
     _score_bars(part, result.hits, "images on which the strongest pixel lies in the object")
     part.axvline(result.chance, color="black", linestyle=":", label="chance")
     part.set_xlim(0, 1)
-    part.legend(loc="lower right", fontsize=7)
-    colours = _colours(list(result.points))
+    part.legend(loc="lower right", fontsize=SMALL)
+    styles = _styles(list(result.points))
     for n in range(count):
         panel = figure.add_subplot(grid[1, n])
         panel.imshow(as_rgb(result.images[n]).numpy(), interpolation="nearest")
         (top, bottom), (left, right) = result.boxes[n].tolist()
-        frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor="#33cc66", lw=1.2)
-        panel.add_patch(frame)
+        framed(panel, left - 0.5, top - 0.5, right - left, bottom - top)
         for name, points in result.points.items():
             row, column = points[n].tolist()
             if row < 0:
                 continue  # a blank picture points nowhere
-            panel.plot(column, row, "o", ms=4, color=colours[name], mec="white", mew=0.4)
+            mark = {"marker": styles[name].get("marker", "*"), "color": styles[name]["color"]}
+            panel.plot(column, row, ms=5, mec="white", mew=0.4, linestyle="", **mark)
         panel.axis("off")
-    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.images[:count]), fontsize=SMALL, wrap=True)
     return figure
 
 
@@ -185,11 +185,11 @@ def _(result: Clarity, *, axes: Axes | None = None) -> Figure:
         result, 1, f"How clearly a layer's reconstruction shows the image ({result.style})", axes=axes
     )
     places = range(len(result.layers))
-    _quartile_band(part, places, result.trained.T, "trained", "tab:blue", marker="o", markersize=3)
-    _quartile_band(part, places, result.random.T, "random weights", "#777777", marker="s", markersize=3, linestyle="--")
+    _quartile_band(part, places, result.trained.T, "trained", line(0))
+    _quartile_band(part, places, result.random.T, "random weights", {**line(1), "color": GREY})
     part.set(ylabel="correlation with the image", xticks=list(places))
-    size = max(4, min(8, 240 // len(result.layers)))
+    size = max(5.0, min(SMALL, 240 // len(result.layers)))
     part.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     part.grid(alpha=0.3)
-    part.legend(loc="upper right", fontsize=8)
+    part.legend(loc="upper right", fontsize=SMALL)
     return figure

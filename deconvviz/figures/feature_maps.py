@@ -31,6 +31,7 @@ from deconvviz.figures.layer_tiles import (
     line_tile,
     size_words,
 )
+from deconvviz.figures.marks import SMALL
 from deconvviz.figures.projections import COLUMNS, ENLARGE, TILE_PIXELS, by, check_dimensions, tile_figure, tile_image
 from deconvviz.images import as_rgb
 from deconvviz.results import FeatureMaps
@@ -224,7 +225,7 @@ def _bars(result: FeatureMaps, sample: int, title: str, given: Axes | None, **ch
     figure, axes = panel((max(4.0, min(12.0, 0.22 * len(channels) + 1.5)), 2.6), given)
     axes.bar(range(len(channels)), values[channels].numpy(), width=0.8)
     axes.axhline(0, color="0.6", linewidth=0.8)
-    axes.set_xticks(range(len(channels)), [str(number) for number in channels], fontsize=6, rotation=90)
+    axes.set_xticks(range(len(channels)), [str(number) for number in channels], fontsize=SMALL, rotation=90)
     axes.set(xlabel="channel", ylabel="activation", xlim=(-0.6, len(channels) - 0.4))
     count = f"{len(channels)} of {counted(len(values), 'channel')}" if len(channels) < len(values) else ""
     which = f", image {sample} of {len(result)}" if len(result) > 1 else ""

@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
 from deconvviz.arguments import described, known, listed, one_of, whole, whole_from
 from deconvviz.errors import InputError
+from deconvviz.figures.marks import COLOURS
 
 LINE_TILE = (72, 120)  # height and width of a tile of lines
 LINE_SHARPNESS = 4  # lines are drawn so many times as large, and reduced
@@ -111,10 +111,9 @@ def line_tile(curves: Tensor, low: float, high: float) -> Tensor:
 
     if low <= 0 <= high:
         pen.line(place(torch.zeros(2, device="cpu")), fill=(190, 190, 190), width=LINE_SHARPNESS)
-    colours: Sequence[Any] = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
-    for number in reversed(range(len(curves))):  # the first on top
-        colour = tuple(round(255 * part) for part in colours[number % len(colours)])
-        pen.line(place(curves[number]), fill=colour, width=LINE_SHARPNESS + 2)
+    for number in reversed(range(len(curves))):  # the first on top, and thickest
+        colour = ImageColor.getrgb(COLOURS[number % len(COLOURS)])
+        pen.line(place(curves[number]), fill=colour, width=max(2, LINE_SHARPNESS + 3 - 2 * number))
     sheet = sheet.resize((LINE_TILE[1], LINE_TILE[0]), Image.Resampling.LANCZOS)
     pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(*LINE_TILE, 3)
     return pixels.float() / 255

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import SMALL
 from deconvviz.figures.reading import rgb
 from deconvviz.images import tiled
 from deconvviz.results import MixedChannels
@@ -33,7 +34,7 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
         row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
         row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
     figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
@@ -15,6 +14,16 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import (
+    COLOURS,
+    KEY_INCHES,
+    SMALL,
+    draw_key,
+    kind_of,
+    room_for_key,
+    shown_number,
+    signed_words,
+)
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Occlusion
@@ -45,25 +54,28 @@ def draw(result: Occlusion, rows: int = 6, *, title: str = "", axes: Axes | None
         raise InputError(f"a figure shows 1 image or more, not {rows}")
     tall = result.projection.images.shape[2] / result.projection.images.shape[3]
     size = (5 * INCHES + 2.6, count * (INCHES * min(2.0, max(0.5, tall)) + 0.45) + 0.9)
-    figure = canvas(size, axes)
-    grid = figure.subplots(count, 5, squeeze=False)
+    figure = canvas((size[0], size[1] + KEY_INCHES), axes)
+    above, below = room_for_key(figure, size[1])
+    grid = above.subplots(count, 5, squeeze=False)
     for n in range(count):
-        _row(figure, grid[n], result, n)
+        _row(above, grid[n], result, n)
+    channels = result.projection.pixels.shape[1]
+    draw_key(below.subplots(), kind_of(channels), f"(c) {signed_words(channels, 'each')}")
     layer = result.projection.provenance.layer
     places = f"{len(result.tops)} x {len(result.lefts)} places"
     said = f"Occlusion by {result.patch[0]} x {result.patch[1]} pixels at {places}, {layer}\n{PANELS}"
     figure.suptitle(title or said, fontsize=10)
-    figure.supxlabel(with_note(result.verdict, result.projection.images[:count]), fontsize=8, wrap=True)
+    figure.supxlabel(with_note(result.verdict, result.projection.images[:count]), fontsize=SMALL, wrap=True)
     return figure
 
 
 def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
     unit, name = result.projection.units[n], _cut_off(result.name_of(int(result.targets[n])))
     _draw_image(axes[0], result, n)
-    said = f"(b) map {unit.channel}, whole {float(result.whole_activation[n]):.3g}"
+    said = f"(b) map {unit.channel}, whole {shown_number(float(result.whole_activation[n]))}"
     _map(figure, axes[1], result, result.activation[n], said)
     axes[2].imshow(signed_as_rgb(result.projection.whole(n)).numpy(), interpolation="nearest")
-    axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=8)
+    axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=SMALL)
     said = f"(d) {name}, whole {float(result.whole_probability[n]):.2f}"
     _map(figure, axes[3], result, result.probability[n], said, low=0.0, high=1.0)
     _classes(axes[4], result, n)
@@ -80,7 +92,7 @@ def _draw_image(axes: Any, result: Occlusion, n: int) -> None:
     covered[:, top : top + height, left : left + width] = result.fill[n][:, None, None].to(covered)
     axes.imshow(as_rgb(covered).numpy(), interpolation="nearest")
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="#e0402a", linewidth=1.2))
-    axes.set_title(f"(a) {_cut_off(result.name_of(int(result.targets[n])))}", fontsize=8)
+    axes.set_title(f"(a) {_cut_off(result.name_of(int(result.targets[n])))}", fontsize=SMALL)
 
 
 def _map(
@@ -96,8 +108,8 @@ def _map(
     mesh = axes.pcolormesh(*_cell_edges(result), values.numpy(), cmap="viridis", vmin=low, vmax=high)
     _as_image(axes, result)
     bar = figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03)
-    bar.ax.tick_params(labelsize=6)
-    axes.set_title(title, fontsize=8)
+    bar.ax.tick_params(labelsize=SMALL)
+    axes.set_title(title, fontsize=SMALL)
 
 
 def _classes(axes: Any, result: Occlusion, n: int) -> None:
@@ -106,7 +118,7 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
     numbers = np.full(result.predicted[n].shape, len(shown))
     for number, label in enumerate(shown):
         numbers[result.predicted[n].numpy() == label] = number
-    colours = [*matplotlib.colormaps["tab10"].colors[: len(shown)], OTHER_CLASSES]  # type: ignore[attr-defined]
+    colours = [*COLOURS[: len(shown)], OTHER_CLASSES]
     axes.pcolormesh(
         *_cell_edges(result),
         numbers,
@@ -114,14 +126,14 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
         norm=BoundaryNorm(np.arange(len(colours) + 1) - 0.5, len(colours)),
     )
     _as_image(axes, result)
-    axes.set_title("(e) most probable class", fontsize=8)
+    axes.set_title("(e) most probable class", fontsize=SMALL)
     entries = [
         Patch(color=colours[number], label=_cut_off(result.name_of(label))) for number, label in enumerate(shown)
     ]
     if len(classes) > len(shown):
         entries.append(Patch(color=OTHER_CLASSES, label=f"{len(classes) - len(shown)} others"))
     axes.legend(
-        handles=entries, fontsize=6.5, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False
+        handles=entries, fontsize=SMALL, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, frameon=False
     )
 
 

@@ -20,14 +20,16 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, NUMBER, TEXT, checked_as, takes
 from deconvviz.errors import InputError
+from deconvviz.figures.marks import HEAT
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, inches_of, shown_views, tile_figure, tile_image
 from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals, refuse_rate
-from deconvviz.figures.tiles import columns_of, joined_columns, label, note
+from deconvviz.figures.tiles import columns_of, field_frames, joined_columns, label, note
 from deconvviz.figures.views import View
 from deconvviz.results import Projection
 from deconvviz.results.energy import OF_THE_FIELD, checked_sigma, energy, usual_sigma
 
-HEAT_COLOURS = matplotlib.colormaps["turbo"]
+HEAT_COLOURS = matplotlib.colormaps[HEAT]
+KEY = "heat", "no energy (the image alone) to the highest; each on its own scale"
 LEAST = 1.6  # inches of a picture
 
 
@@ -71,7 +73,9 @@ def overlay_grid(
     said = " ".join(filter(None, (energy_words(sigma), note(views))))
     title = title or f"{origin} over the image"
     tiles = heated_tiles(views, alpha, sigma)
-    return tile_figure(tiles, columns, title, labels, said=said, least=max(LEAST, inches_of(tiles)), axes=axes)
+    least = max(LEAST, inches_of(tiles))
+    frames = [] if crop else field_frames(views)
+    return tile_figure(tiles, columns, title, labels, said=said, key=KEY, frames=frames, least=least, axes=axes)
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, crop=FLAG, enlarge=ENLARGE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import SMALL, line
 from deconvviz.results.probe import Probe
 from deconvviz.results.words import counted
 
@@ -16,16 +16,15 @@ def draw(result: Probe, *, axes: Axes | None = None) -> Figure:
     count = len(result.layers)
     figure = canvas((max(6.8, min(12.0, 2.0 + 0.45 * count)), 4.4), axes)
     curve = figure.subplots()
-    colour = matplotlib.colormaps["tab10"](0)
     mean, deviation = result.accuracy.mean(1).numpy(), result.accuracy.std(1).numpy()
-    curve.errorbar(range(count), mean, yerr=deviation, color=colour, marker="o", markersize=4, capsize=3)
+    curve.errorbar(range(count), mean, yerr=deviation, capsize=3, **line(0))
     curve.axhline(result.chance, color="black", linestyle=":", label=f"chance {result.chance:.2f}")
     curve.set(xticks=range(count), ylabel="accuracy of a linear classifier", ylim=(0, 1.03))
-    size = max(5, min(9, 200 // count))
+    size = max(5.0, min(SMALL, 200 // count))
     curve.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     curve.grid(alpha=0.3)
-    curve.legend(loc="lower right", fontsize=8)
+    curve.legend(loc="lower right", fontsize=SMALL)
     kinds = f"{counted(result.images, 'image')} of {len(result.classes)} classes, {result.accuracy.shape[1]} folds"
     figure.suptitle(f"What layers tell about the class: {kinds}", fontsize=11)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure

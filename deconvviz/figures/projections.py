@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,8 +22,36 @@ from torch import Tensor
 from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instance, list_of, optional, takes, whole_from
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
+from deconvviz.figures.marks import (
+    BLUE,
+    CAPTION,
+    CHARACTERS,
+    HEADING,
+    KEY_INCHES,
+    SMALL,
+    TITLE,
+    VERMILION,
+    draw_key,
+    framed,
+    key_below,
+    kind_of,
+    line,
+    room_for_key,
+    signed_words,
+)
 from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate
-from deconvviz.figures.tiles import label, note, picture, signed_picture, smoothing, unit_tiles, unit_views, with_note
+from deconvviz.figures.tiles import (
+    Frame,
+    field_frames,
+    label,
+    note,
+    picture,
+    signed_picture,
+    smoothing,
+    unit_tiles,
+    unit_views,
+    with_note,
+)
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
 from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
@@ -68,7 +95,8 @@ def projection_grid(
         projection: The projection.
         columns: Pairs per row; None for an automatic choice.
         scale: "each" for one scale per picture, or "shared".
-        crop: Whether to crop to the receptive field; units at the border are padded with white.
+        crop: Whether to crop to the receptive field; units at the border are padded with white. In whole images a frame
+            marks it.
         sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says.
             What is left of the fine grain of a deep layer can be seen better at 1.
         rate: Of signals, the samples per second, for an axis of time.
@@ -84,9 +112,26 @@ def projection_grid(
         title = title or f"{where.layer}, {where.style['name']}: signal and projection{smoothing(sigma)}"
         return cells_figure(cells, columns=columns, rate=rate, title=title, axes=axes)
     refuse_rate(rate)
-    tiles = [tiled(pair, columns=2, gap=1) for pair in unit_tiles(views, scale)]
+    pairs_of_tiles = unit_tiles(views, scale)
+    tiles = [tiled(pair, columns=2, gap=1) for pair in pairs_of_tiles]
     title = title or f"{where.layer}, {where.style['name']}: image and projection{smoothing(sigma)}"
-    return tile_figure(tiles, columns, title, labels, said=note(views), least=inches_of(tiles), axes=axes)
+    across = pairs_of_tiles[0][0].shape[1] + 1
+    frames = [
+        [(top + 1, left + 1 + shift, height, width) for top, left, height, width in boxes for shift in (0, across)]
+        for boxes in ([] if crop else field_frames(views))
+    ]
+    channels = len(views[0][0].pixels)
+    return tile_figure(
+        tiles,
+        columns,
+        title,
+        labels,
+        said=note(views),
+        key=(kind_of(channels), signed_words(channels, scale)),
+        frames=frames,
+        least=inches_of(tiles),
+        axes=axes,
+    )
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
@@ -155,7 +200,7 @@ def reconstruction_strip(
     columns = [("input", [picture(one) for one in inputs])]
     for name, of_layer in zip(names, views, strict=True):
         columns.append((name, [signed_picture(one) for of_sample in of_layer for one in of_sample]))
-    return _strip(columns, title, axes, note(views[0]))
+    return _strip(columns, title, axes, note(views[0]), _key(len(views[0][0][0].pixels)))
 
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
@@ -174,24 +219,35 @@ def attribution_strip(
         (str(name), [signed_as_rgb(_check_picture(f"{name}", attribution))])
         for name, attribution in attributions.items()
     ]
-    return _strip([("input", [as_rgb(_check_picture("image", image))]), *shown], title, axes, with_note("", [image]))
+    first = [("input", [as_rgb(_check_picture("image", image))])]
+    channels = len(next(iter(attributions.values()), image))
+    return _strip([*first, *shown], title, axes, with_note("", [image]), _key(channels))
 
 
-def _strip(columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None, said: str) -> Figure:
+def _key(channels: int) -> tuple[str, str]:
+    return kind_of(channels), signed_words(channels, "each")
+
+
+def _strip(
+    columns: Sequence[tuple[str, Sequence[Tensor]]], title: str, axes: Axes | None, said: str, key: tuple[str, str]
+) -> Figure:
     """Named columns of pictures (H, W, 3), one row each."""
     rows = max(len(pictures) for _, pictures in columns)
-    figure = canvas((1.7 * len(columns), 1.7 * rows + 0.5), axes)
-    grid = figure.subplots(rows, len(columns), squeeze=False)
+    tall = 1.7 * rows + 0.5
+    figure = canvas((max(3.4, 1.7 * len(columns)), tall + KEY_INCHES), axes)
+    above, below = room_for_key(figure, tall)
+    grid = above.subplots(rows, len(columns), squeeze=False)
     for column, (name, pictures) in enumerate(columns):
-        grid[0, column].set_title(name, fontsize=9)
+        grid[0, column].set_title(name, fontsize=HEADING)
         for row in range(rows):
             grid[row, column].axis("off")
             if row < len(pictures):
                 grid[row, column].imshow(pictures[row].numpy(), interpolation="nearest")
+    draw_key(below.subplots(), *key)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, fontsize=TITLE)
     if said:
-        figure.supxlabel(said, fontsize=7, color="0.3", wrap=True)
+        figure.supxlabel(said, fontsize=CAPTION, color="0.3", wrap=True)
     return figure
 
 
@@ -213,13 +269,13 @@ def learning_curves(curves: LearningCurves, title: str = "", *, axes: Axes | Non
         (left, "loss", curves.train_loss, curves.validation_loss),
         (right, "accuracy", curves.train_accuracy, curves.validation_accuracy),
     ):
-        part.plot(curves.epochs, train, "o-", ms=3, label="training")
-        part.plot(curves.epochs, validation, "s--", ms=3, label="validation")
+        part.plot(curves.epochs, train, label="training", **line(0))
+        part.plot(curves.epochs, validation, label="validation", **line(1))
         part.set(xlabel="epoch", ylabel=name)
         part.xaxis.set_major_locator(MaxNLocator(integer=True))
         part.grid(alpha=0.3)
         part.legend(loc="upper right" if name == "loss" else "lower right")
-    figure.supxlabel(curves.diagnosis, fontsize=9, wrap=True)
+    figure.supxlabel(curves.diagnosis, fontsize=CAPTION, wrap=True)
     figure.suptitle(title)
     return figure
 
@@ -235,22 +291,23 @@ def firing_rates(top: TopActivations, title: str = "", *, axes: Axes | None = No
     """
     figure = canvas((9, 3.8), axes)
     left, right = figure.subplots(1, 2)
-    colours = matplotlib.colormaps["viridis"](torch.linspace(0, 0.9, len(top.layers)).numpy())
-    for (layer, statistics), colour in zip(top.statistics.items(), colours, strict=True):
+    for number, (layer, statistics) in enumerate(top.statistics.items()):
         rates = statistics.fires.sort(descending=True).values
-        left.plot(torch.linspace(0, 1, len(rates)).numpy(), rates.numpy(), color=colour, label=layer)
+        style = {**line(number), "markevery": max(1, len(rates) // 8)}
+        left.plot(torch.linspace(0, 1, len(rates)).numpy(), rates.numpy(), label=layer, **style)
     left.set(xlabel="channels of the layer, sorted", ylabel="fraction of images on which it fires", ylim=(-0.02, 1.02))
     left.grid(alpha=0.3)
     places = range(len(top.layers))
     for shift, name in ((-0.2, "dead"), (0.2, "always_on")):
         shares = [len(getattr(statistics, name)) / len(statistics.fires) for statistics in top.statistics.values()]
-        right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "))
+        look = {"color": VERMILION, "hatch": "//", "edgecolor": "white"} if name == "always_on" else {"color": BLUE}
+        right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "), **look)
     right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
-    right.set_yticklabels(top.layers, fontsize=max(4, min(8, 200 // len(top.layers))))
+    right.set_yticklabels(top.layers, fontsize=max(5.0, min(SMALL, 200 // len(top.layers))))
     right.invert_yaxis()
-    right.legend(loc="upper right", fontsize=8)
+    right.legend(loc="upper right", fontsize=SMALL)
     if len(top.layers) <= 8:
-        left.legend(loc="upper right", fontsize=8)
+        left.legend(loc="lower left", fontsize=SMALL)
     figure.suptitle(title or f"{counted(top.count, 'image')} of {top.provenance.dataset}")
     return figure
 
@@ -309,12 +366,23 @@ def tile_figure(
     labels: Sequence[str] | None = None,
     *,
     said: str = "",
+    key: tuple[str, str] | None = None,
+    frames: Sequence[Sequence[Frame]] = (),
     least: float = 0.7,
     axes: Axes | None = None,
 ) -> Figure:
     """Tiles, at least `least` inches wide, with a label above each: given, or its number.
 
-    said: what stands below, small.
+    Args:
+        tiles: The pictures (H, W, 3), all of one size.
+        columns: Tiles per row; None for an automatic choice.
+        title: The figure's title.
+        labels: What stands above each.
+        said: What stands below.
+        key: Of the colours the kind, and what they are.
+        frames: Per tile, what is framed in it.
+        least: How wide a tile is at least, in inches.
+        axes: Where to draw instead of in a figure of its own.
     """
     enlarge = max(1, math.ceil(TILE_PIXELS / tiles[0].shape[1]))  # whole pixels stay whole whatever the figure's size
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
@@ -322,26 +390,29 @@ def tile_figure(
     columns = _columns(len(tiles), columns, tiles[0])
     rows = -(-len(tiles) // columns)
     texts = labels or [str(number) for number in range(len(tiles))]
-    inches = max(least, 0.065 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
-    headroom, gap = round(0.2 / inches * width), round(0.06 / inches * width)
-    width_inches, height_inches = (
-        columns * inches * (1 + gap / width) + 0.2,
-        rows * inches * (height + headroom + gap) / width + 0.4,
-    )
-    across = max(3.0, width_inches)  # for a title
-    heading = "\n".join(textwrap.fill(line, int(12 * across)) for line in title.split("\n"))
-    size = across, height_inches + 0.18 * heading.count("\n")
-    lines = textwrap.wrap(said, max(30, round(17 * size[0])))
-    figure, shown = panel((size[0], size[1] + 0.12 * len(lines)), axes)
+    inches = max(least, 0.08 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
+    headroom, gap = round(0.22 / inches * width), round(0.06 / inches * width)
+    across = max(3.0, columns * inches * (1 + gap / width) + 0.2)  # for a title
+    heading = "\n".join(textwrap.fill(part, int(12 * across)) for part in title.split("\n"))
+    lines = textwrap.wrap(said, max(30, round(CHARACTERS * across)))
+    below = 0.15 * len(lines) + (0.22 if key else 0.0)
+    tall = rows * inches * (height + headroom + gap) / width + 0.4 + 0.18 * heading.count("\n")
+    figure, shown = panel((across, tall + below), axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
     shown.imshow(sheet.numpy())
     for number, text in enumerate(texts):
-        x = (number % columns) * (width + gap) + gap + width / 2
-        y = (number // columns) * (height + headroom + gap) + gap + headroom - 0.01 / inches * width
-        shown.text(x, y, text, ha="center", va="bottom", fontsize=6)
+        left = (number % columns) * (width + gap) + gap
+        top = (number // columns) * (height + headroom + gap) + gap + headroom
+        y = top - 0.015 / inches * width
+        shown.text(left + width / 2, y, text, ha="center", va="bottom", fontsize=SMALL)
+        for frame in frames[number] if frames else ():
+            place = [enlarge * extent for extent in frame]
+            framed(shown, left + place[1] - 0.5, top + place[0] - 0.5, place[3], place[2])
     shown.axis("off")
-    shown.set_title(heading, fontsize=10)
-    if said:
-        small = dict[str, Any](fontsize=6.5, color="0.3", ha="center", va="top", transform=shown.transAxes)
+    shown.set_title(heading, fontsize=HEADING + 0.5)
+    if key:
+        key_below(shown, *key, said=lines, characters=round(CHARACTERS * across))
+    elif said:
+        small = dict[str, Any](fontsize=SMALL, color="0.3", ha="center", va="top", transform=shown.transAxes)
         shown.text(0.5, -0.01, "\n".join(lines), **small)
     return figure

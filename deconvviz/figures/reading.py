@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import BLUE, SMALL
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import ReadingTest
 from deconvviz.results.reading import ANOTHER, CHANCE_SCORE, RANDOM
@@ -38,7 +38,7 @@ def draw(result: ReadingTest, *, condition: str | None = None, title: str = "", 
     _draw_scores(parts[0], result)
     if result.examples:
         _draw_question(parts[1], result, shown)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure
 
 
@@ -55,16 +55,16 @@ def chosen_condition(result: ReadingTest, condition: str | None) -> str:
 
 def _draw_scores(figure: Any, result: ReadingTest) -> None:
     panels = figure.subplots(1, len(result.observers), squeeze=False, sharey=True)[0]
-    palette = matplotlib.colormaps["tab10"]
     for axes, observer in zip(panels, result.observers, strict=True):
         for place, condition in enumerate(result.conditions):
             score = result.score(observer, condition)
             if math.isnan(score.mean):
                 continue
             reach = None if math.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
-            colour = CONTROL_COLOUR if condition in (ANOTHER, RANDOM) else palette(0)
-            axes.errorbar(score.mean, place, xerr=reach, fmt="o", color=colour, capsize=3, markersize=5)
-            axes.annotate(f"{score.mean:.2f}", (score.mean, place), (0, 5), textcoords="offset points", fontsize=7)
+            control = condition in (ANOTHER, RANDOM)
+            colour, mark = (CONTROL_COLOUR, "s") if control else (BLUE, "o")
+            axes.errorbar(score.mean, place, xerr=reach, fmt=mark, color=colour, capsize=3, markersize=5)
+            axes.annotate(f"{score.mean:.2f}", (score.mean, place), (0, 5), textcoords="offset points", fontsize=SMALL)
         axes.axvline(CHANCE_SCORE, color="black", linestyle=":", linewidth=1)
         axes.set(xlim=(0, 1.09), xlabel=f"share of right answers, observer: {observer}")
         axes.set_yticks(range(len(result.conditions)), result.conditions)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from deconvviz.arguments import NUMBER, checked_as, optional
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import SMALL
 from deconvviz.figures.tiles import picture, shared_scale, signed_picture
 from deconvviz.figures.views import View
 from deconvviz.images import signed_as_rgb
@@ -70,7 +71,7 @@ def cells_figure(
     for part, (said, panels) in zip(parts.flat, cells, strict=False):
         if not panels:
             continue
-        part.suptitle(said, fontsize=8)
+        part.suptitle(said, fontsize=SMALL)
         grid = part.subplots(len(panels), 1, squeeze=False)[:, 0]
         for number, (drawn, (draw, one)) in enumerate(zip(grid, panels, strict=True)):
             draw(drawn, one, hertz or 1.0)
@@ -106,7 +107,7 @@ def draw_input(axes: Any, one: View, rate: float) -> None:
         low, high = float(one.image.min()), float(one.image.max())
         scaled = (one.image - low) / (high - low) if high > low else torch.zeros_like(one.image)
         axes.imshow(scaled.numpy(), extent=_extent(one, len(one.image), rate), aspect="auto", cmap="gray")
-        axes.set_ylabel("channel", fontsize=7)
+        axes.set_ylabel("channel", fontsize=SMALL)
     else:
         _lines(axes, one, one.image.numpy(), rate)
         _shade(axes, one, rate)
@@ -120,7 +121,7 @@ def draw_pixels(axes: Any, one: View, rate: float, scale: float | None = None) -
     elif len(one.pixels) > MANY:
         shown = signed_as_rgb(one.pixels[None], scale or float(one.pixels.abs().max()))
         axes.imshow(shown.numpy(), extent=_extent(one, len(one.pixels), rate), aspect="auto", interpolation="nearest")
-        axes.set_ylabel("channel", fontsize=7)
+        axes.set_ylabel("channel", fontsize=SMALL)
     else:
         _lines(axes, one, one.pixels.numpy(), rate, filled=True, end=scale)
         _shade(axes, one, rate)
@@ -149,7 +150,7 @@ def _lines(axes: Any, one: View, values: Any, rate: float, *, filled: bool = Fal
     axes.set_ylim(low - margin, high + margin + (count - 1) * step)
     if count > 1:
         axes.set_yticks(offsets if filled else [offset + (low + high) / 2 for offset in offsets], range(count))
-        axes.set_ylabel("channel", fontsize=7)
+        axes.set_ylabel("channel", fontsize=SMALL)
 
 
 def _shade(axes: Any, one: View, rate: float) -> None:
@@ -166,8 +167,8 @@ def _extent(one: View, channels: int, rate: float) -> tuple[float, float, float,
 
 def _time_axis(axes: Any, one: View, rate: float | None, is_last: bool) -> None:
     axes.set_xlim(*_extent(one, 1, rate or 1.0)[:2])
-    axes.tick_params(labelsize=7, labelbottom=is_last)
+    axes.tick_params(labelsize=SMALL, labelbottom=is_last)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if is_last:
-        axes.set_xlabel("seconds" if rate else "sample", fontsize=7)
+        axes.set_xlabel("seconds" if rate else "sample", fontsize=SMALL)

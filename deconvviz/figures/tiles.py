@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deconvviz.figures.layer_tiles import check_scale
+from deconvviz.figures.marks import shown_number
 from deconvviz.figures.views import View, is_stretched, views_of_unit
 from deconvviz.images import display_scale, signed_as_rgb
 from deconvviz.results import Projection, Unit
@@ -19,6 +20,7 @@ from deconvviz.results.energy import checked_sigma, smoothed
 
 STRETCHED = "Images are stretched from their lowest number (black) to their highest (white)."
 
+Frame = tuple[int, int, int, int]  # top, left, height and width of a box in a tile
 EdgeTile = tuple[Tensor, tuple[bool, bool]]  # a picture (H, W, 3), and whether it begins where the image does
 
 
@@ -82,6 +84,23 @@ def joined_columns(columns: Sequence[Sequence[EdgeTile]], fill: float) -> list[T
     return [side_by_side(row, fill) for row in zip(*alike, strict=True)]
 
 
+def field_frames(views: Sequence[Sequence[View]]) -> list[list[Frame]]:
+    """Per unit, the boxes of its receptive field in the pictures of all columns, unless it is all of a picture."""
+    found: list[list[Frame]] = [[] for _ in views]
+    across = 0
+    for of_input in zip(*views, strict=True):
+        for column in zip(*(list(one.slices()) for one in of_input), strict=True):
+            for frames, part in zip(found, column, strict=True):
+                size = part.pixels.shape[-2:]
+                (top, bottom), (left, right) = (
+                    (max(0, first), min(extent, last)) for (first, last), extent in zip(part.field, size, strict=True)
+                )
+                if bottom - top > 0 and right - left > 0 and (bottom - top, right - left) != tuple(size):
+                    frames.append((top, across + left, bottom - top, right - left))
+            across += max(part.pixels.shape[-1] for part in column) + 1
+    return found
+
+
 def same_size(tiles: Sequence[Tensor], at_start: Sequence[tuple[bool, bool]], *, fill: float = 1.0) -> list[Tensor]:
     """Tiles filled up to the largest, at the top or left where they touch the start of the image; `fill` is a grey."""
     height, width = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
@@ -118,7 +137,7 @@ def signed_picture(one: View) -> Tensor:
 
 def label(unit: Unit) -> str:
     """A unit in a few words."""
-    return f"channel {unit.channel}: {unit.activation:.3g}"
+    return f"channel {unit.channel}: {shown_number(unit.activation)}"
 
 
 def note(views: Iterable[Sequence[View]]) -> str:

@@ -21,7 +21,18 @@ from torch import Tensor
 from deconvviz.arguments import TEXT, list_of, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.overlays import checked_alpha, draw_behind, energy_words, heated_tiles
+from deconvviz.figures.marks import (
+    CAPTION,
+    HEADING,
+    KEY_INCHES,
+    TITLE,
+    draw_key,
+    kind_of,
+    room_for_key,
+    shown_number,
+    signed_words,
+)
+from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
 from deconvviz.figures.signals import Cell, Panel, cells_figure, common_scale, has_signals, pairs, refuse_rate
 from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
@@ -122,9 +133,11 @@ def top_grid(
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)
     height, width = blocks[0][0].shape[:2]
-    size = across * (2 * SQUARE + 0.25), rows * (SQUARE * height / width + 0.35) + 0.5
-    figure = canvas(size, axes, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01))
-    squares = figure.subplots(rows, 2 * across, squeeze=False)
+    tall = rows * (SQUARE * height / width + 0.35) + 0.5
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
+    figure = canvas((across * (2 * SQUARE + 0.25), tall + KEY_INCHES), axes, layout=layout)
+    above, below = room_for_key(figure, tall)
+    squares = above.subplots(rows, 2 * across, squeeze=False)
     for square in squares.flat:
         square.axis("off")
     for number, (projection, pair) in enumerate(zip(shown, blocks, strict=True)):
@@ -132,13 +145,16 @@ def top_grid(
         for part, block in enumerate(pair):
             squares[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
         strongest = max(unit.activation for unit in projection.units)
-        said = f"channel {projection.units[0].channel}, strongest {strongest:.3g}"
-        squares[row, 2 * column].set_title(said, fontsize=9, loc="left")
+        said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
+        squares[row, 2 * column].set_title(said, fontsize=HEADING, loc="left")
+    channels = len(views[0][0][0].pixels)
+    key = KEY if heat else (kind_of(channels), signed_words(channels, scale))
+    draw_key(below.subplots(), *key)
     beside = " over the patches, and the patches alone" if heat else " and patches"
-    figure.suptitle(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", fontsize=11)
+    figure.suptitle(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", fontsize=TITLE)
     captions = energy_words(sigma) if heat else "", note(of_unit for channel in views for of_unit in channel)
     if any(captions):
-        figure.supxlabel(" ".join(filter(None, captions)), fontsize=7, color="0.3", wrap=True)
+        figure.supxlabel(" ".join(filter(None, captions)), fontsize=CAPTION, color="0.3", wrap=True)
     return figure
 
 

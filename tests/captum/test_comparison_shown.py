@@ -70,7 +70,7 @@ def test_panels(of_unit):
 
 def test_a_failure_is_told_in_its_panel():
     found = dv.compare(double(Reused()), image(), target=1, methods=["guided", "DeepLift", "Deconvolution"])
-    _, _, failed, _ = found.figure().axes
+    _, _, failed, _, _ = found.figure().axes
     assert failed.texts[0].get_text().replace("\n", " ").startswith("RuntimeError: A Module ReLU() was detected")
     assert failed.get_xlabel() == "Captum: failed"
 

@@ -250,7 +250,7 @@ def test_a_heat_map_over_the_image(folder, capsys, shown):
     ((projection, figure),) = shown
     energy = blurred((projection.pixels[0].double().numpy() ** 2).sum(0), sigma)
     heat = (energy / energy.max())[..., None]
-    colour = matplotlib.colormaps["turbo"](heat[..., 0])[..., :3]
+    colour = matplotlib.colormaps["inferno"](heat[..., 0])[..., :3]
     expected = (1 - alpha * heat) * x.permute(1, 2, 0).numpy() + alpha * heat * colour
     sheet = np.asarray(figure.axes[0].images[0].get_array())
     enlarge = math.ceil(96 / 18)
@@ -282,7 +282,7 @@ def test_heat_over_the_strongest_patches(folder, capsys):
     patch = as_rgb(unit.image(0))[top:bottom, first:last].numpy()
     energy = blurred((unit.pixels[0][:, top:bottom, first:last].double().numpy() ** 2).sum(0), 0.05 * 5)
     heat = (energy / energy.max())[..., None]
-    colour = matplotlib.colormaps["turbo"](heat[..., 0])[..., :3]
+    colour = matplotlib.colormaps["inferno"](heat[..., 0])[..., :3]
     places = slice(3 + enlarge // 2, 3 + 5 * enlarge, enlarge)  # of the first tile, beside a line of 3 pixels
     assert np.allclose(right[places, places], patch, atol=1e-5)
     assert np.allclose(left[places, places], (1 - 0.5 * heat) * patch + 0.5 * heat * colour, atol=0.004)

@@ -225,7 +225,7 @@ def test_a_training_is_read_from_its_folder(training, tmp_path):
     assert torch.equal(loaded.grids["conv2"][2][3].pixels, found.grids["conv2"][2][3].pixels)
     figure = loaded.figure(columns=4)
     assert found.verdict in figure._supxlabel.get_text()
-    assert len(figure.axes) == 5
+    assert len(figure.axes) == 6, "two grids, the key of their colours, three curves"
     assert {text.get_text() for text in figure.axes[0].texts} >= {"1", "4", "7", "10", "patch"}
 
 

@@ -76,7 +76,7 @@ def test_the_picture_is_blended_by_the_heat(projection):
     alpha = 0.7
     shown = np.asarray(figures.overlay_image(projection[2], alpha=alpha, sigma=1, enlarge=1)) / 255
     heat = projection[2].heatmap(sigma=1)[0].numpy()[..., None]
-    colour = matplotlib.colormaps["turbo"](heat[..., 0])[..., :3]
+    colour = matplotlib.colormaps["inferno"](heat[..., 0])[..., :3]
     expected = (1 - alpha * heat) * projection.images[1].permute(1, 2, 0).numpy() + alpha * heat * colour
     assert np.allclose(shown[2:-2, 2:-2], expected, atol=0.003)
     bare = np.asarray(figures.overlay_image(projection[2], alpha=0, enlarge=1)) / 255
@@ -107,7 +107,7 @@ def test_a_signal_has_the_energy_behind_it():
     heat = p.heatmap(sigma=0)[0].numpy()
     assert heat.shape == (40,)
     assert np.allclose(ground[heat == 0], 1)
-    assert np.allclose(ground[heat.argmax()], matplotlib.colormaps["turbo"](1.0)[:3])
+    assert np.allclose(ground[heat.argmax()], matplotlib.colormaps["inferno"](1.0)[:3])
 
 
 def test_pixels_as_arrays(projection):

@@ -1,0 +1,148 @@
+"""What all figures share: sizes of text, lines that differ by more than colour, keys of scales, and frames.
+
+The colours are those of Okabe and Ito, which people with any common kind of colour blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.legend_handler import HandlerBase
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import Normal, Stroke
+from torch import Tensor
+
+from deconvviz.images import signed_as_rgb
+
+SMALL = 8.0  # points of labels, the smallest text
+CAPTION = 8.5  # points of captions
+HEADING = 9.5  # points of the title of a panel
+TITLE = 11.0  # points of the title of a figure
+CHARACTERS = 13.5  # of a caption in an inch
+
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#777777"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (7, 2)), (0, (1, 1)))
+
+HEAT = "inferno"  # its brightness grows all the way
+KEY_INCHES = 0.3  # height of a key
+KEY_STEPS = 41
+
+
+def line(number: int, *, marked: bool = True) -> dict[str, Any]:
+    """How the line of a number is drawn: no two of the first 49 have the same dashes and marker.
+
+    >>> line(0)["linestyle"], line(1)["linestyle"]
+    ('-', '--')
+    """
+    turn, place = divmod(number, len(COLOURS))
+    style: dict[str, Any] = {"color": COLOURS[place], "linestyle": DASHES[(place + turn) % len(DASHES)]}
+    return {**style, "marker": MARKERS[place], "markersize": 4} if marked else style
+
+
+def framed(axes: Axes, left: float, top: float, width: float, height: float) -> None:
+    """A frame, white on black, which shows on any ground."""
+    frame = Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=0.9)
+    frame.set_path_effects([Stroke(linewidth=2.2, foreground="black"), Normal()])
+    axes.add_patch(frame)
+
+
+def shown_number(value: float) -> str:
+    """An activation in a label.
+
+    >>> shown_number(0.01234), shown_number(1014.2)
+    ('0.0123', '1,014')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+# Keys of scales
+
+
+def scale_words(scale: str) -> str:
+    """What a key says of the scale."""
+    return "each on its own scale" if scale == "each" else "all on one scale"
+
+
+def signed_words(channels: int, scale: str) -> str:
+    """What the key of signed pictures says."""
+    each = " in each colour" if channels == 3 else ""
+    zero = "grey" if channels == 3 else "white"
+    return f"below zero, zero ({zero}), above zero{each}; {scale_words(scale)}"
+
+
+def ramp(kind: str) -> Tensor:
+    """The colours of a key, (steps, 3): of "colours", of "sign" or of "heat"."""
+    steps = torch.linspace(-1, 1, KEY_STEPS, device="cpu")
+    if kind == "heat":
+        return torch.from_numpy(matplotlib.colormaps[HEAT]((steps.numpy() + 1) / 2)[:, :3]).float()
+    if kind == "colours":
+        return (0.5 + 0.5 * steps)[:, None].expand(-1, 3)
+    return signed_as_rgb(steps[None, None], 1.0)[0]
+
+
+def kind_of(channels: int) -> str:
+    """The kind of key of signed pictures."""
+    return "colours" if channels == 3 else "sign"
+
+
+def room_for_key(figure: Any, height: float) -> tuple[Any, Any]:
+    """A figure in two parts: one for panels, `height` inches high, and one below it for a key."""
+    above, below = figure.subfigures(2, 1, height_ratios=[height, KEY_INCHES])
+    return above, below
+
+
+def draw_key(axes: Axes, kind: str, words: str) -> None:
+    """A key in axes of its own, `KEY_INCHES` high: the colours from left to right, and what they are."""
+    axes.axis("off")
+    axes.legend(**_legend(kind, words), loc="center", borderaxespad=0).set_in_layout(False)
+
+
+def key_below(axes: Axes, kind: str, words: str, *, said: Sequence[str] = (), characters: int = 200) -> None:
+    """A key under the only panel of a figure, with lines of a caption above it.
+
+    characters: how long a line may be.
+    """
+    label = "\n".join(textwrap.wrap(words, max(24, characters - 12)))
+    options = {**_legend(kind, label), "title": "\n".join(said), "title_fontproperties": {"size": SMALL}}
+    axes.legend(**options, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=0.3)
+
+
+def _legend(kind: str, words: str) -> dict[str, Any]:
+    return {
+        "handles": [Patch(label=words)],
+        "handler_map": {Patch: _Ramp(ramp(kind))},
+        "handlelength": 5.0,
+        "fontsize": SMALL,
+        "labelcolor": "0.2",
+        "frameon": False,
+        "borderpad": 0.0,
+    }
+
+
+class _Ramp(HandlerBase):
+    """Draws the colours of a key side by side, in a thin frame."""
+
+    def __init__(self, colours: Tensor) -> None:
+        super().__init__()
+        self.colours = colours
+
+    def create_artists(  # type: ignore[no-untyped-def]
+        self, legend, orig_handle, xdescent, ydescent, width, height, fontsize, trans
+    ):
+        each = width / len(self.colours)
+        parts = [
+            Rectangle((-xdescent + n * each, -ydescent), each * 1.1, height, facecolor=colour, linewidth=0)
+            for n, colour in enumerate(self.colours.tolist())
+        ]
+        frame = Rectangle((-xdescent, -ydescent), width, height, fill=False, edgecolor="0.4", linewidth=0.6)
+        for part in (*parts, frame):
+            part.set_transform(trans)
+        return [*parts, frame]

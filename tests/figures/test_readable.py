@@ -1,0 +1,158 @@
+"""Figures that can be read: sizes of text, lines and colours that can be told apart, keys of scales, and frames."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+import deconvviz as dv
+from deconvviz import figures
+from deconvviz.figures import marks
+from deconvviz.images import signed_as_rgb
+from tests.figures.test_own_axes import with_figures
+from tests.helpers.other_inputs import OfPairs, OfPictures, OfVolumes
+
+LEAST = 8  # points
+
+
+def texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+
+
+def said(figure):
+    return " ".join(text.get_text().replace("\n", " ") for text in texts(figure))
+
+
+@pytest.fixture(scope="module")
+def every_figure():
+    return {name: result.figure() for name, result in with_figures().items()}
+
+
+def test_no_text_is_small(every_figure):
+    small = {
+        (name, text.get_text())
+        for name, figure in every_figure.items()
+        for text in texts(figure)
+        if text.get_fontsize() < LEAST
+    }
+    assert small == set()
+
+
+def test_lines_differ_by_more_than_colour(every_figure):
+    """Lines with names of their own in one panel have other dashes or another marker."""
+    for name, figure in every_figure.items():
+        for axes in figure.findobj(matplotlib.axes.Axes):
+            lines = [line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata()) > 1]
+            looks = [(str(line._dash_pattern), line.get_marker()) for line in lines]
+            assert len(set(looks)) == len(looks), name
+    assert len({(str(style["linestyle"]), style["marker"]) for style in map(marks.line, range(49))}) == 49
+
+
+def as_deuteranopes_see(colour):
+    """An sRGB colour for an eye without green receptors, in CIE Lab (Viénot, Brettel and Mollon, 1999)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(colour)]
+    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    seen = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
+    rgb = np.clip(np.linalg.inv(to_lms) @ seen @ to_lms @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = (
+        t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in to_xyz @ rgb / np.array([0.9505, 1, 1.089])
+    )
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_colours_survive_deuteranopia():
+    seen = [as_deuteranopes_see(colour) for colour in marks.COLOURS]
+    apart = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2)]
+    assert min(apart) > 15
+    usual = [as_deuteranopes_see(colour) for colour in matplotlib.colormaps["tab10"].colors[:7]]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(usual, 2)) < 10, "the rule can tell"
+    for kind, ends in (("sign", 2), ("heat", 3)):
+        colours = [as_deuteranopes_see(colour) for colour in marks.ramp(kind)[:: (marks.KEY_STEPS - 1) // ends].numpy()]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colours, 2)) > 25
+    brightness = [as_deuteranopes_see(colour)[0] for colour in marks.ramp("heat").numpy()]
+    assert (np.diff(brightness) > 0).all()
+
+
+# Keys
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_key_says_what_the_colours_are(channels):
+    net = dv.DeconvNet(OfPictures(channels))
+    p = net.project(torch.rand(1, channels, 12, 12), "second", channel=[0, 1])
+    zero = "grey" if channels == 3 else "white"
+    for figure in (
+        p.figure(),
+        figures.top_grid([p]),
+        net.reconstruct(torch.rand(1, channels, 9, 9), "second").figure(),
+    ):
+        assert f"below zero, zero ({zero}), above zero" in said(figure)
+        assert "each on its own scale" in said(figure)
+        ramps = [
+            [patch.get_facecolor()[:3] for patch in legend.findobj(Rectangle) if patch.get_fill()]
+            for axes in figure.findobj(matplotlib.axes.Axes)
+            if (legend := axes.get_legend())
+        ]
+        (drawn,) = [ramp for ramp in ramps if len(ramp) >= marks.KEY_STEPS]
+        steps = torch.linspace(-1, 1, marks.KEY_STEPS)
+        expected = signed_as_rgb(steps.expand(channels, 1, -1), 1.0)[0]
+        assert np.allclose(drawn[-marks.KEY_STEPS :], expected, atol=1e-6)
+    for figure in (p.figure(scale="shared"), figures.top_grid([p], scale="shared")):
+        assert "all on one scale" in said(figure)
+        assert "each on its own scale" not in said(figure)
+    assert "no energy (the image alone) to the highest" in said(p.overlay())
+
+
+# Frames
+
+
+def frames(figure):
+    """The boxes that are framed in the only panel, each with its left and top edge and its size."""
+    found = [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and not patch.get_fill()]
+    return [(patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) for patch in found]
+
+
+def seen(model, x, place):
+    """The box of pixels that a unit depends on, by autograd."""
+    leaf = x.clone().requires_grad_()
+    model(leaf)[place].backward()
+    rows, columns = leaf.grad[0].abs().sum(0).nonzero().T
+    return int(rows.min()), int(columns.min()), int(rows.max() + 1 - rows.min()), int(columns.max() + 1 - columns.min())
+
+
+def test_whole_images_have_a_frame_around_the_receptive_field():
+    torch.manual_seed(0)
+    model, x = OfPictures(), torch.rand(1, 3, 20, 24)
+    p = dv.DeconvNet(model).project(x, "second", channel=1, position=(13, 5))
+    top, left, height, width = seen(model, x, (0, 1, 13, 5))
+    figure = p.figure(crop=False)
+    enlarge = -(-96 // (2 * 24 + 3))
+    sheet = np.asarray(figure.axes[0].images[0].get_array())
+    blank = (sheet != 1).any(axis=(1, 2)).nonzero()[0][0]  # rows above the tile: room for its label
+    beside = (sheet != 1).any(axis=(0, 2)).nonzero()[0][0]
+    expected = [
+        (beside + enlarge * (left + shift) - 0.5, blank + enlarge * top - 0.5, enlarge * width, enlarge * height)
+        for shift in (0, 24 + 1)
+    ]
+    assert np.allclose(frames(figure), expected)
+    assert len(frames(p.overlay())) == 1
+    assert frames(p.figure()) == frames(p.overlay(crop=True)) == []
+
+
+def test_frames_of_volumes_of_pairs_and_at_borders():
+    volume = dv.DeconvNet(OfVolumes()).project(torch.rand(1, 1, 12, 14, 16), "3", channel=0, position=(1, 2, 3))
+    assert len(frames(volume.figure(crop=False))) == 6
+    pair = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), torch.rand(1)
+    of_pair = dv.DeconvNet(OfPairs()).project(pair, "both", channel=0, position=(0, 0))
+    sizes = {(round(width), round(height)) for _, _, width, height in frames(of_pair.figure(crop=False))}
+    enlarge = -(-96 // (4 * 16 + 5))
+    assert sizes == {(3 * enlarge, 3 * enlarge), (5 * enlarge, 5 * enlarge)}, "at the border, as far as it lies inside"
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(27, 2))
+    assert frames(dv.DeconvNet(model).project(torch.rand(1, 3, 3, 3), "1", channel=0).figure(crop=False)) == []
