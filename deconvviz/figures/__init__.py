@@ -5,14 +5,13 @@
 (69, 48)
 """
 
+from deconvviz.figures.curves import firing_rates, learning_curves
 from deconvviz.figures.feature_maps import activation_grid, activation_image
 from deconvviz.figures.filters import filter_grid, filter_image
 from deconvviz.figures.overlays import overlay_grid, overlay_image
 from deconvviz.figures.projections import (
     attribution_strip,
     draw,
-    firing_rates,
-    learning_curves,
     projection_grid,
     projection_image,
     reconstruction_strip,

@@ -1,4 +1,4 @@
-"""Grids of projections, strips of reconstructions, and curves.
+"""Grids of projections and strips of reconstructions.
 
 Signed maps have zero in the middle of a symmetric scale, because the last step of a deconvnet is not rectified. Each
 picture has its own scale (`deconvviz.images.display_scale`) unless `scale="shared"`.
@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -23,19 +22,16 @@ from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instanc
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas, panel
 from deconvviz.figures.marks import (
-    BLUE,
     CAPTION,
     CHARACTERS,
     HEADING,
     KEY_INCHES,
     SMALL,
     TITLE,
-    VERMILION,
     draw_key,
     framed,
     key_below,
     kind_of,
-    line,
     room_for_key,
     signed_words,
 )
@@ -54,8 +50,7 @@ from deconvviz.figures.tiles import (
 )
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
-from deconvviz.results import LearningCurves, Projection, Reconstruction, TopActivations
-from deconvviz.results.words import counted
+from deconvviz.results import Projection, Reconstruction
 
 COLUMNS = optional(whole_from(1))
 ENLARGE = whole_from(1, 1001)
@@ -251,70 +246,7 @@ def _strip(
     return figure
 
 
-# Curves
-
-
-@takes(curves=instance("LearningCurves", LearningCurves), title=TEXT)
-def learning_curves(curves: LearningCurves, title: str = "", *, axes: Axes | None = None) -> Figure:
-    """Loss and accuracy on training and validation images per epoch, with the diagnosis below.
-
-    Args:
-        curves: The curves.
-        title: The figure's title.
-        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
-    """
-    figure = canvas((9, 3.8), axes)
-    left, right = figure.subplots(1, 2)
-    for part, name, train, validation in (
-        (left, "loss", curves.train_loss, curves.validation_loss),
-        (right, "accuracy", curves.train_accuracy, curves.validation_accuracy),
-    ):
-        part.plot(curves.epochs, train, label="training", **line(0))
-        part.plot(curves.epochs, validation, label="validation", **line(1))
-        part.set(xlabel="epoch", ylabel=name)
-        part.xaxis.set_major_locator(MaxNLocator(integer=True))
-        part.grid(alpha=0.3)
-        part.legend(loc="upper right" if name == "loss" else "lower right")
-    figure.supxlabel(curves.diagnosis, fontsize=CAPTION, wrap=True)
-    figure.suptitle(title)
-    return figure
-
-
-@takes(top=instance("a TopActivations", TopActivations), title=TEXT)
-def firing_rates(top: TopActivations, title: str = "", *, axes: Axes | None = None) -> Figure:
-    """How often the channels of each layer fire, sorted; and how many are dead or fire on every image.
-
-    Args:
-        top: The result of a scan.
-        title: The figure's title.
-        axes: Where to draw instead of in a figure of its own; the axis there is hidden.
-    """
-    figure = canvas((9, 3.8), axes)
-    left, right = figure.subplots(1, 2)
-    for number, (layer, statistics) in enumerate(top.statistics.items()):
-        rates = statistics.fires.sort(descending=True).values
-        style = {**line(number), "markevery": max(1, len(rates) // 8)}
-        left.plot(torch.linspace(0, 1, len(rates)).numpy(), rates.numpy(), label=layer, **style)
-    left.set(xlabel="channels of the layer, sorted", ylabel="fraction of images on which it fires", ylim=(-0.02, 1.02))
-    left.grid(alpha=0.3)
-    places = range(len(top.layers))
-    for shift, name in ((-0.2, "dead"), (0.2, "always_on")):
-        shares = [len(getattr(statistics, name)) / len(statistics.fires) for statistics in top.statistics.values()]
-        look = {"color": VERMILION, "hatch": "//", "edgecolor": "white"} if name == "always_on" else {"color": BLUE}
-        right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "), **look)
-    right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
-    right.set_yticklabels(top.layers, fontsize=max(5.0, min(SMALL, 200 // len(top.layers))))
-    right.invert_yaxis()
-    right.legend(loc="upper right", fontsize=SMALL)
-    if len(top.layers) <= 8:
-        left.legend(loc="lower left", fontsize=SMALL)
-    figure.suptitle(title or f"{counted(top.count, 'image')} of {top.provenance.dataset}")
-    return figure
-
-
 draw.register(Projection, projection_grid)
-draw.register(TopActivations, firing_rates)
-draw.register(LearningCurves, learning_curves)
 
 
 @draw.register
