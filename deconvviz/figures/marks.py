@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.legend_handler import HandlerBase
 from matplotlib.patches import Patch, Rectangle
@@ -134,9 +135,9 @@ class _Ramp(HandlerBase):
         super().__init__()
         self.colours = colours
 
-    def create_artists(  # type: ignore[no-untyped-def]
-        self, legend, orig_handle, xdescent, ydescent, width, height, fontsize, trans
-    ):
+    def create_artists(self, *given: Any) -> list[Artist]:
+        """As matplotlib calls it."""
+        _, _, xdescent, ydescent, width, height, _, trans = given
         each = width / len(self.colours)
         parts = [
             Rectangle((-xdescent + n * each, -ydescent), each * 1.1, height, facecolor=colour, linewidth=0)
