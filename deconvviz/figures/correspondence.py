@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import GREY, SMALL, line
+from deconvviz.figures.marks import NEUTRAL, SMALL, line
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
@@ -52,7 +52,7 @@ def _draw_image(axes: Any, result: Correspondence, n: int, colours: dict[str, An
 def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> None:
     places = range(len(result.layers))
     for label, control, colour_of, marker in (
-        ("random places", result.control, GREY, "s"),
+        ("random places", result.control, NEUTRAL, "s"),
         ("the same place in all", result.aligned, "#b08d3c", "^"),
     ):
         draws = result.average(control, part)

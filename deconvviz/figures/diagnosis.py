@@ -18,7 +18,7 @@ from deconvviz.figures.marks import BLUE, GREEN, ORANGE, PURPLE, SKY, SMALL, VER
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Diagnosis, LayerFacts
 
-COLOURS = {"dead": "#444444", "always on": ORANGE, "duplicate": PURPLE, "RMS": VERMILION, "aliasing": GREEN}
+FLAG_COLOURS = {"dead": "#444444", "always on": ORANGE, "duplicate": PURPLE, "RMS": VERMILION, "aliasing": GREEN}
 HATCHES = {"dead": "", "always on": "//", "duplicate": "..", "RMS": "xx", "aliasing": "--"}
 FRAMES = {"dead": "-", "always on": "--", "duplicate": ":", "RMS": "-.", "aliasing": (0, (6, 2))}
 FILTERS_SHOWN = 96  # filters, at most
@@ -59,7 +59,13 @@ def _draw_filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
         for inset, problem in enumerate(wrong):
             left_, top_, reach = left - 3 + 4 * inset, top - 3 + 4 * inset, 6 - 8 * inset
             frame = Rectangle(
-                (left_, top_), width + reach, height + reach, fill=False, ec=COLOURS[problem], lw=2, ls=FRAMES[problem]
+                (left_, top_),
+                width + reach,
+                height + reach,
+                fill=False,
+                ec=FLAG_COLOURS[problem],
+                lw=2,
+                ls=FRAMES[problem],
             )
             axes.add_patch(frame)
     more = f", the first {FILTERS_SHOWN}" if len(result.filters) > FILTERS_SHOWN else ""
@@ -70,7 +76,7 @@ def _draw_filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
 def _flags(axes: Any, result: Diagnosis) -> None:
     places = np.arange(len(result.layers))
     left = np.zeros(len(places))
-    for problem, colour in COLOURS.items():
+    for problem, colour in FLAG_COLOURS.items():
         shares = np.array([len(result.flagged(problem, layer.layer)) / len(layer.rms) for layer in result.layers])
         axes.barh(
             places, shares, left=left, color=colour, label=problem, height=0.7, hatch=HATCHES[problem], ec="white", lw=0

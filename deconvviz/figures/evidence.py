@@ -13,12 +13,12 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import GREY, SMALL, framed, line
+from deconvviz.figures.marks import NEUTRAL, SMALL, framed, line
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
 
-BASELINES = {"brightness": "#b8860b", "edges": "#7a5c2e", "centre": "#8a8a8a", "random": "#444444"}
+BASELINE_COLOURS = {"brightness": "#b8860b", "edges": "#7a5c2e", "centre": "#8a8a8a", "random": "#444444"}
 BASELINE_DASHES = {"brightness": "--", "edges": "-.", "centre": ":", "random": (0, (3, 1, 1, 1, 1, 1))}
 IMAGES_SHOWN = 8  # images of a benchmark, at most
 
@@ -31,8 +31,8 @@ def draw(result: Any, **options: Any) -> Figure:
 
 def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How the line of each method is drawn; baselines are brown and grey, and have no markers."""
-    others = [name for name in names if name not in BASELINES]
-    plain = {name: {"color": colour, "linestyle": BASELINE_DASHES[name]} for name, colour in BASELINES.items()}
+    others = [name for name in names if name not in BASELINE_COLOURS]
+    plain = {name: {"color": colour, "linestyle": BASELINE_DASHES[name]} for name, colour in BASELINE_COLOURS.items()}
     return {**{name: line(n) for n, name in enumerate(others)}, **plain}
 
 
@@ -186,7 +186,7 @@ def _(result: Clarity, *, axes: Axes | None = None) -> Figure:
     )
     places = range(len(result.layers))
     _quartile_band(part, places, result.trained.T, "trained", line(0))
-    _quartile_band(part, places, result.random.T, "random weights", {**line(1), "color": GREY})
+    _quartile_band(part, places, result.random.T, "random weights", {**line(1), "color": NEUTRAL})
     part.set(ylabel="correlation with the image", xticks=list(places))
     size = max(5.0, min(SMALL, 240 // len(result.layers)))
     part.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)

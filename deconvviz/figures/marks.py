@@ -27,7 +27,7 @@ TITLE = 11.0  # points of the title of a figure
 CHARACTERS = 13.5  # of a caption in an inch
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#777777"
+PURPLE, SKY, BLACK, NEUTRAL = "#CC79A7", "#56B4E9", "#000000", "#777777"
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (7, 2)), (0, (1, 1)))

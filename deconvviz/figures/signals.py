@@ -21,7 +21,7 @@ from deconvviz.figures.views import View
 from deconvviz.images import signed_as_rgb
 
 MANY = 12  # channels; of more, a picture is drawn instead of lines
-RED, BLUE = "#b2052a", "#053094"
+POSITIVE, NEGATIVE = "#b2052a", "#053094"
 INCHES = 1.05  # height of a panel
 MOST_CELLS = 100  # in one figure, whose height is limited
 
@@ -140,7 +140,7 @@ def _lines(axes: Any, one: View, values: Any, rate: float, *, filled: bool = Fal
     style = {"marker": "o", "markersize": 2.5} if length <= 40 else {}
     for offset, line in zip(offsets, values, strict=True):
         if filled:
-            for colour, where in ((RED, line >= 0), (BLUE, line <= 0)):
+            for colour, where in ((POSITIVE, line >= 0), (NEGATIVE, line <= 0)):
                 axes.fill_between(
                     x, offset, offset + line, where=where, interpolate=True, color=colour, alpha=0.55, linewidth=0
                 )
