@@ -12,6 +12,7 @@ from matplotlib.patches import ConnectionPatch
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import SMALL
 from deconvviz.figures.reading import rgb
 from deconvviz.images import tiled
 from deconvviz.intervals import Interval, mean_interval
@@ -54,14 +55,14 @@ def draw(
         _line(upper, pair[0], top[0] if place < middle else top[1], feeder, shown)
     _below(lower, unit, shown)
     figure.suptitle(title or f"What feeds channel {unit.channel} of {unit.layer}", fontsize=11)
-    figure.supxlabel(result.verdict if unit is result.units[0] else "", fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict if unit is result.units[0] else "", fontsize=SMALL, wrap=True)
     return figure
 
 
 def _tiles(panel: Any, pictures: Tensor, signed: bool) -> None:
     panel.axis("off")
     if not len(pictures):
-        panel.text(0.5, 0.5, "no picture", fontsize=7, color=CONTROL, ha="center", va="center")
+        panel.text(0.5, 0.5, "no picture", fontsize=SMALL, color=CONTROL, ha="center", va="center")
         panel.set(xlim=(0, 1), ylim=(0, 1))
         return
     tiles = rgb(pictures, signed)
@@ -76,7 +77,7 @@ def _feeder(pair: list[Any], feeder: CircuitFeeder, held: CircuitUnit | None) ->
     _tiles(pair[1], empty if held is None else held.patches, signed=False)
     share = feeder.share.mean
     colour = ADDS if share > 0 else TAKES
-    pair[0].set_title(f"{feeder.layer} {feeder.channel}\n{_percent(share)}", fontsize=8, color=colour)
+    pair[0].set_title(f"{feeder.layer} {feeder.channel}\n{_percent(share)}", fontsize=SMALL, color=colour)
 
 
 def _percent(share: float) -> str:
@@ -113,12 +114,13 @@ def _below(figure: Any, unit: CircuitUnit, shown: tuple[CircuitFeeder, ...]) -> 
         if len(feeder.lost):
             left.plot(feeder.loss.mean, place, "o", color="black", markersize=4, fillstyle="none")
     left.axvline(0, color="black", linewidth=0.8)
-    left.set_yticks(range(len(names)), names, fontsize=7)
+    left.set_yticks(range(len(names)), names, fontsize=SMALL)
     left.invert_yaxis()
     left.set_xlabel(
-        "share of the activation: bars, what is added;\ncircles, what is lost without it on other images", fontsize=7
+        "share of the activation: bars, what is added;\ncircles, what is lost without it on other images",
+        fontsize=SMALL,
     )
-    left.tick_params(axis="x", labelsize=7)
+    left.tick_params(axis="x", labelsize=SMALL)
     _curve(right, unit)
 
 
@@ -144,8 +146,8 @@ def _curve(panel: Any, unit: CircuitUnit) -> None:
             )
     panel.set_xscale("log", base=2)
     panel.set_xticks(unit.counts, [str(count) for count in unit.counts])
-    panel.set_xlabel("channels removed together", fontsize=7)
-    panel.set_ylabel("share of the activation lost", fontsize=7)
-    panel.tick_params(labelsize=7)
+    panel.set_xlabel("channels removed together", fontsize=SMALL)
+    panel.set_ylabel("share of the activation lost", fontsize=SMALL)
+    panel.tick_params(labelsize=SMALL)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=7)
+    panel.legend(fontsize=SMALL)
