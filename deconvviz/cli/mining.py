@@ -92,15 +92,15 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
 def _top_arguments(parser: argparse.ArgumentParser) -> None:
     _scan_arguments(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
-    parser.add_argument(
-        "--channel", type=int, nargs="+", metavar="C", help="channels (default: the first nine that fire)"
-    )
+    parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: the first that fire)")
+    parser.add_argument("--most", type=int, default=9, metavar="N", help="how many channels, if none is named (9)")
+    parser.add_argument("--per-page", type=int, default=12, metavar="N", help="channels on each page of a PDF (12)")
     parser.add_argument(
         "--scale", choices=("each", "shared"), default="each", help="scale of the pictures (%(default)s)"
     )
     drawing_arguments(parser, "the patches")
     _top_argument(parser)
-    out_argument(parser, "picture to write, PNG or PDF", "top-LAYER.png", "FILE")
+    out_argument(parser, "picture to write; of many channels a PDF has several pages", "top-LAYER.png", "FILE")
     json_argument(parser)
 
 
@@ -194,8 +194,12 @@ def _scan(args: argparse.Namespace) -> None:
 
 
 def _top(args: argparse.Namespace) -> None:
+    from deconvviz.figures.top_projections import top_pages
     from deconvviz.mining.project_top import project_top
 
+    for name in ("most", "per_page"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} is a number of channels from 1, not {getattr(args, name)}")
     out = place(args, picture_name("top", args.layer))
     check_ending(out)
     outputs = Outputs(args, out)
@@ -203,10 +207,11 @@ def _top(args: argparse.Namespace) -> None:
     net, data, top = _scanned(args)
     if _rank() == 0:
         list_broken(top)
-        channels = args.channel or _first_that_fire(top, args.layer, 9)
+        channels = args.channel or _first_that_fire(top, args.layer, args.most)
         projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
         drawn = {"scale": args.scale, "overlay": args.overlay, "sigma": args.sigma, "rate": args.rate}
-        outputs.write_figure(projections.figure(**drawn), out)
+        per_page = args.per_page if out.suffix.lower() == ".pdf" else len(projections)
+        outputs.write_figure(top_pages(projections, per_page, **drawn), out)
         report(args, projections, out)
 
 

@@ -27,6 +27,9 @@ DATA_HELP = (
 )
 
 
+SLIDE_DPI = 200  # of pictures, so that they can be read on a slide
+
+
 class Command(NamedTuple):
     """A subcommand: its summary in `--help`, its arguments, and the function that runs it."""
 
@@ -178,14 +181,15 @@ def check_ending(out: Path) -> str:
 
 
 def write_figure(figure: Any, out: Path, agreed: Callable[[Path], None] | None = None) -> None:
-    """Write a figure atomically, in the format of the file's extension.
+    """Write a figure, or several as pages of a PDF, atomically, in the format of the file's extension.
 
     After drawing, `agreed` is called with `out`; it raises an error if the file may not be written.
     """
     from deconvviz.io.atomic import replacing
     from deconvviz.io.ownership import picture_of
 
-    content = picture_of(figure, check_ending(out), dpi=150)
+    first, *more = figure if isinstance(figure, list) else [figure]
+    content = picture_of(first, check_ending(out), dpi=SLIDE_DPI, more=more)
     if agreed:
         agreed(out)
     with replacing(out) as beside:

@@ -70,7 +70,7 @@ def draw(result: Occlusion, rows: int = 6, *, title: str = "", axes: Axes | None
 
 
 def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
-    unit, name = result.projection.units[n], _cut_off(result.name_of(int(result.targets[n])))
+    unit, name = result.projection.units[n], _name(result, int(result.targets[n]))
     _draw_image(axes[0], result, n)
     said = f"(b) map {unit.channel}, whole {shown_number(float(result.whole_activation[n]))}"
     _map(figure, axes[1], result, result.activation[n], said)
@@ -92,7 +92,7 @@ def _draw_image(axes: Any, result: Occlusion, n: int) -> None:
     covered[:, top : top + height, left : left + width] = result.fill[n][:, None, None].to(covered)
     axes.imshow(as_rgb(covered).numpy(), interpolation="nearest")
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="#e0402a", linewidth=1.2))
-    axes.set_title(f"(a) {_cut_off(result.name_of(int(result.targets[n])))}", fontsize=SMALL)
+    axes.set_title(f"(a) {_name(result, int(result.targets[n]))}", fontsize=SMALL)
 
 
 def _map(
@@ -127,9 +127,7 @@ def _classes(axes: Any, result: Occlusion, n: int) -> None:
     )
     _as_image(axes, result)
     axes.set_title("(e) most probable class", fontsize=SMALL)
-    entries = [
-        Patch(color=colours[number], label=_cut_off(result.name_of(label))) for number, label in enumerate(shown)
-    ]
+    entries = [Patch(color=colours[number], label=_name(result, label)) for number, label in enumerate(shown)]
     if len(classes) > len(shown):
         entries.append(Patch(color=OTHER_CLASSES, label=f"{len(classes) - len(shown)} others"))
     axes.legend(
@@ -153,5 +151,7 @@ def _between(starts: Tensor, size: int, length: int) -> NDArray[np.float64]:
     return np.concatenate([[-0.5], (centres[1:] + centres[:-1]) / 2, [length - 0.5]])
 
 
-def _cut_off(name: str) -> str:
+def _name(result: Occlusion, number: int) -> str:
+    """A class, in a few words."""
+    name = result.name_of(number) if result.classes else f"class {number}"
     return name if len(name) <= 22 else f"{name[:20]}..."

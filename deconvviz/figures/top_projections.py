@@ -226,6 +226,18 @@ def _blocks(
     return blocks
 
 
+def top_pages(top: TopProjections, per_page: int, **options: Any) -> list[Figure]:
+    """Figures of at most `per_page` channels each, with the options of `top_grid`; each says which page it is."""
+    channels = [channel.projection for channel in top if channel.projection.units]
+    if options.get("scale") == "shared" or len(channels) <= per_page:  # pages have scales of their own
+        return [top_grid([channel.projection for channel in top], **options)]
+    starts = range(0, len(channels), per_page)
+    figures = [top_grid(channels[start : start + per_page], **options) for start in starts]
+    for number, figure in enumerate(figures, 1):
+        figure.suptitle(f"{figure.get_suptitle()} ({number} of {len(figures)})", fontsize=TITLE)
+    return figures
+
+
 @draw.register
 def _(top: TopProjections, columns: int | None = None, **options: Any) -> Figure:
     return top_grid([channel.projection for channel in top], columns, **options)

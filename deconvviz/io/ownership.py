@@ -23,6 +23,7 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,20 @@ def marking(kind: str) -> dict[str, Any]:
     return {}
 
 
-def picture_of(figure: Any, kind: str, dpi: int) -> bytes:
-    """The bytes of a matplotlib figure in a format, with the mark if the format has room for one."""
+def picture_of(figure: Any, kind: str, dpi: int, *, more: Sequence[Any] = ()) -> bytes:
+    """The bytes of a matplotlib figure in a format, with the mark if the format has room for one.
+
+    more: further pages of a PDF.
+    """
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=dpi, format=kind, **marking(kind))
+    if not more:
+        figure.savefig(picture, dpi=dpi, format=kind, **marking(kind))
+        return signed(picture.getvalue())
+    from matplotlib.backends.backend_pdf import PdfPages  # noqa: PLC0415  slow to import
+
+    with PdfPages(picture, **marking("pdf")) as pages:
+        for page in (figure, *more):
+            pages.savefig(page, dpi=dpi)
     return signed(picture.getvalue())
 
 

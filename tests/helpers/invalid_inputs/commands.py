@@ -103,6 +103,7 @@ def _pictures() -> list[Command]:
             "the model takes left, right, and 1 input came; give a file or a number for each of them"
         ),
         "project nets.py:Pair photo.png words.npy --together --layer conv": "'words.npy' holds <U1, not numbers",
+        "top mnist images --layer conv1 --most 0": "--most is a number of channels from 1, not 0",
         f"{digit} --overlay 2": "alpha is a number from 0 to 1, not 2",
         f"{digit} --rate 100": "a rate is for signals, and no input is one; leave it out",
         f"project mnist {'x' * 5000} --layer conv1 --out a.png": f"there is no image file '{'x' * 5000}'",
