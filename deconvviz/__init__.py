@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deconvviz.reading.mixed import mixed_channels as mixed_channels
     from deconvviz.reading.reading import reading_test as reading_test
     from deconvviz.rules import Style as Style
+    from deconvviz.synthesis.synthesis import synthesize as synthesize
 
 _HOMES = {
     "DeconvNet": "deconvviz.net",
@@ -38,6 +39,7 @@ _HOMES = {
     "project_top": "deconvviz.mining.project_top",
     "reading_test": "deconvviz.reading.reading",
     "scan": "deconvviz.mining.scan",
+    "synthesize": "deconvviz.synthesis.synthesis",
 }
 _MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
 
@@ -55,6 +57,7 @@ __all__ = [  # noqa: PLE0604
     "project_top",
     "reading_test",
     "scan",
+    "synthesize",
     *_MODULES,
 ]
 

@@ -134,6 +134,7 @@ CHANNEL["mixed_channels"] = lambda channel: {
     *found.untested,
 }
 CHANNEL["circuit"] = lambda channel: {dv.circuit(NET, DATA, "2", channel=channel, **QUIET).channel}
+CHANNEL["synthesize"] = lambda channel: set(dv.synthesize(NET, "2", channel=channel, size=8, steps=1, **QUIET).channels)
 CHANNEL["reading_test"] = lambda channel: read_channels(channel=channel)
 
 
@@ -236,6 +237,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "circuit": functools.partial(dv.circuit, NET, DATA, "2", channel=1),
     "mixed_channels": functools.partial(dv.mixed_channels, NET, DATA, "2"),
     "reading_test": functools.partial(dv.reading_test, NET, DATA, "2"),
+    "synthesize": functools.partial(dv.synthesize, NET, "2", size=8, steps=1),
     "clarity": functools.partial(evidence.clarity, NET, X),
     "deletion": functools.partial(evidence.deletion, NET, X, "2"),
     "leak": functools.partial(evidence.leak, NET, X, "2"),

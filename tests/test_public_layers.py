@@ -146,6 +146,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     "reading_test": lambda layer: (
         dv.reading_test(NET, DATA, layer, channel=1, references=1, questions=1, **QUIET).layer
     ),
+    "synthesize": lambda layer: dv.synthesize(NET, layer, channel=1, size=8, steps=1, **QUIET).layer,
     "selectivity": lambda layer: (
         evidence.selectivity(NET, X, layer, count=2, methods="deconvnet", **QUIET).units[0].layer
     ),

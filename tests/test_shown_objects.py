@@ -45,6 +45,7 @@ def shown_objects() -> dict[str, Any]:
         "PictureGroups": mixed.examples[0],
         "ReadingTest": (read := dv.reading_test(NET, DATA, "0", references=1, questions=1, **QUIET)),
         "ReadingQuestion": read.examples[0],
+        "SyntheticPictures": dv.synthesize(NET, "2", size=8, steps=1, **QUIET),
         "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),
         "Attributed": compared.methods[0],
         "Deletion": (deleted := evidence.deletion(NET, X, "2", methods="guided", steps=1, **QUIET)),

@@ -6,7 +6,6 @@ model (`aimed`), which shares only the parameters.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Mapping
@@ -35,7 +34,7 @@ from torch import Tensor, nn
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
-from deconvviz.recording.observer import AllLayersSeen, Observer
+from deconvviz.recording.layer_output import layer_output
 
 INTEGRATION_STEPS, STEPS_AT_ONCE = 50, 10  # of integrated gradients, and how many samples run in one batch
 PATCHES_ALONG = 6  # Occlusion's patch is the image's height and width divided by this, and moves by half of itself
@@ -69,23 +68,7 @@ class Until(nn.Module):
         self.model, self.name = model, layer
 
     def forward(self, x: Tensor) -> Tensor:
-        capture = _LayerOutput(self.model, [self.name])
-        with contextlib.suppress(AllLayersSeen), Restored(capture.observing()):
-            self.model(x)
-        if capture.tensor is None:
-            raise InputError(f"the layer {self.name!r} did not run")
-        return capture.tensor
-
-
-class _LayerOutput(Observer):
-    """Keeps what a layer returns."""
-
-    tensor: Tensor | None = None
-
-    def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
-        if name in self.wanted:
-            self.tensor = tensor
-        return True
+        return layer_output(self.model, self.name, x)
 
 
 class _OneLayer(nn.Module):

@@ -24,6 +24,7 @@ from deconvviz.cli.model_options import with_joined_numbers
 from deconvviz.cli.pictures import PICTURES
 from deconvviz.cli.reading import READING
 from deconvviz.cli.shared import remark
+from deconvviz.cli.synthesis import SYNTHESIS
 from deconvviz.cli.training import TRAINING
 from deconvviz.errors import DeconvVizError, InputError, ModelError
 
@@ -35,6 +36,7 @@ COMMANDS = {
     **EXPERIMENTS,
     **EVIDENCE,
     **READING,
+    **SYNTHESIS,
     **TRAINING,
     **COMPLETION,
 }

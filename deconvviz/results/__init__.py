@@ -31,6 +31,7 @@ from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
 from deconvviz.results.projections import Projection, Provenance, Reconstruction, Unit
 from deconvviz.results.reading import ReadingQuestion, ReadingTest
+from deconvviz.results.synthetic import SyntheticPictures
 from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.top_projections import ChannelTop, TopProjections
 
@@ -77,6 +78,7 @@ __all__ = [
     "Score",
     "Selectivity",
     "StrongestUnit",
+    "SyntheticPictures",
     "Tabular",
     "TopActivations",
     "TopProjections",

@@ -135,6 +135,14 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--out": ["m.png"], "--json": []},
         },
     ),
+    "synthesize": (
+        {"MODEL": ["mnist"]},
+        {
+            **{"--layer": ["conv1"], "--channel": ["0"], "--position": ["3", "3"], "--variants": ["1"]},
+            **{"--steps": ["1"], "--top": ["top.safetensors"], "--batch-size": ["4"], "--random-state": ["1"]},
+            **{"--out": ["s.png"], "--json": []},
+        },
+    ),
     "read": (
         {"MODEL": ["mnist"], "DATA": ["more"]},
         {

@@ -55,6 +55,7 @@ def judging() -> list[Command]:
         "read mnist images --layer conv1 --page text.txt": (
             "a page cannot be written as 'text.txt'; its ending must be .html"
         ),
+        "synthesize mnist --layer conv1 --steps 0": "steps is a whole number from 1, not 0",
         "train --root no --out o": "there is no folder 'no' to read MNIST from",
         "train --root text.txt --out o": "there is no folder 'text.txt' to read MNIST from",
         "train --root empty --out o": NO_IDX,

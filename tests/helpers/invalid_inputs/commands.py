@@ -281,6 +281,7 @@ UNPARSED = [
     "circuit mnist mnist --layer conv1",
     "mixed mnist mnist",
     "read mnist mnist",
+    "synthesize mnist",
     "train --out o",
     "demo --out",
     "occlusion mnist",

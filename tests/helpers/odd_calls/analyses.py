@@ -108,6 +108,24 @@ ANALYSES: dict[str, Call] = {
         },
         {"dataset": DATA.repeat(2, 1, 1, 1), "units": 8, **QUIET},
     ),
+    "synthesize": Call(
+        dv.synthesize,
+        {
+            "net": ("net", NET),
+            "layer": ("layer", "2"),
+            "channel": ("index", 1),
+            "position": ("position", [1, 2]),
+            "examples": ("x", X),
+            "size": ("count", 8),
+            "variants": ("count", 1),
+            "steps": ("count", 1),
+            "top": ("one", TOP),
+            "batch_size": ("count", 4),
+            "random_state": ("random_state", 1),
+        },
+        QUIET,
+        {"batch_size": ("None",), "examples": ("None",), "size": ("None",), "top": ("None", "a scan")},
+    ),
     "reading_test": Call(
         dv.reading_test,
         {

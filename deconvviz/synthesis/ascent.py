@@ -1,0 +1,110 @@
+"""Gradient ascent: pictures that excite channels more with every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deconvviz.synthesis.canvas import Canvas
+from deconvviz.synthesis.fourier import FourierBasis, first_spectrum
+from deconvviz.synthesis.transforms import moved, movements
+
+RATE = 0.05  # of Adam (Kingma and Ba 2015), whose other constants are the usual ones
+MEANS = (0.9, 0.999)
+TINY = 1e-8
+# What the first picture is multiplied with, until its channel is not silent: the opposite of a picture that silences a
+# channel often excites it.
+TRIED = (1.0, -1.0, 8.0, -8.0, 64.0, -64.0)
+
+Score = Callable[[Tensor], Tensor]  # from inputs (N, C, H, W) to how much each excites its channel, (N,)
+
+
+@dataclass
+class Adam:
+    """Steps whose length does not depend on that of the gradient, for each coefficient by itself."""
+
+    steps: int = 0
+    mean: Tensor | None = None
+    square: Tensor | None = None
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """What to add to the parameters."""
+        first, second = MEANS
+        self.steps += 1
+        self.mean = (1 - first) * gradient + (0 if self.mean is None else first * self.mean)
+        self.square = (1 - second) * gradient.square() + (0 if self.square is None else second * self.square)
+        mean, square = self.mean / (1 - first**self.steps), self.square / (1 - second**self.steps)
+        return RATE * mean / (square.sqrt() + TINY)
+
+
+@dataclass
+class Ascent:
+    """Pictures at work. Each is as if it were alone.
+
+    Attributes:
+        canvas: Size and range of the pictures.
+        score: How much each picture excites its channel.
+        spectra: (N, C, H, W // 2 + 1, 2), the coefficients.
+        movements: (steps, N, 2, 3), where the pictures lie.
+    """
+
+    canvas: Canvas
+    score: Score
+    spectra: Tensor
+    movements: Tensor
+    basis: FourierBasis = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.basis = FourierBasis(self.canvas.shape[0], self.canvas.size, self.spectra)
+
+    @classmethod
+    def begun(cls, canvas: Canvas, score: Score, seeds: Sequence[Sequence[int]], steps: int) -> Ascent:
+        """Pictures before the first step.
+
+        Args:
+            canvas: Size and range of the pictures.
+            score: How much each picture excites its channel.
+            seeds: Per picture the numbers that determine its random numbers.
+            steps: Number of steps.
+        """
+        spectra, moves = [], []
+        for numbers in seeds:
+            generator = torch.Generator("cpu").manual_seed(
+                int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> 1)
+            )
+            spectra.append(first_spectrum(canvas.shape[0], canvas.size, generator))
+            moves.append(movements(steps, canvas.size, generator))
+        return cls(canvas, score, torch.stack(spectra).to(canvas.low), torch.stack(moves, 1).to(canvas.low))
+
+    def excite(self) -> None:
+        """Multiply the first pictures of channels that they leave silent, without a gradient."""
+        silent = torch.ones(len(self.spectra), dtype=torch.bool, device=self.spectra.device)
+        for factor in TRIED:
+            tried = torch.where(silent.view(-1, 1, 1, 1, 1), self.spectra * factor, self.spectra)
+            found = silent & self._gradient(tried, None).flatten(1).ne(0).any(1)
+            self.spectra = torch.where(found.view(-1, 1, 1, 1, 1), tried, self.spectra)
+            silent = silent & ~found
+            if not bool(silent.any()):
+                return
+
+    def run(self, stepped: Callable[[], object]) -> None:
+        """Take all steps; `stepped` is called after each."""
+        adam = Adam()
+        for movement in self.movements:
+            self.spectra = self.spectra + adam.step(self._gradient(self.spectra, movement))
+            stepped()
+
+    def inputs(self) -> Tensor:
+        """The pictures as the network's inputs."""
+        return self.canvas.inputs(self.basis.pixels(self.spectra)).detach()
+
+    def _gradient(self, spectra: Tensor, movement: Tensor | None) -> Tensor:
+        leaf = spectra.detach().requires_grad_()
+        pictures = self.basis.pixels(leaf)
+        pictures = pictures if movement is None else moved(pictures, movement)
+        (gradient,) = torch.autograd.grad(self.score(self.canvas.inputs(pictures)).sum(), leaf)
+        return gradient
