@@ -125,7 +125,9 @@ def synthesize(
     with progress_bar(total=steps * -(-len(work) // at_once), unit="step", desc="synthesis", shown=progress) as bar:
         for start in range(0, len(work), at_once):
             part = work[start : start + at_once]
-            parts.append(_made(net.model, aim, canvas, part, steps, random_state, bar.update))
+            parts.append(
+                _made(net.model, aim, canvas, part, steps=steps, random_state=random_state, stepped=bar.update)
+            )
     inputs, found, started = (torch.cat(values) for values in zip(*parts, strict=True))
     pictures = images.displayed(inputs, net.preprocess).float().cpu()
     return SyntheticPictures(
@@ -184,6 +186,7 @@ def _made(
     aim: _Aim,
     canvas: Canvas,
     work: Sequence[tuple[int, int]],
+    *,
     steps: int,
     random_state: int,
     stepped: Callable[[], Any],
