@@ -20,7 +20,7 @@ TINY = 1e-8
 # channel often excites it.
 TRIED = (1.0, -1.0, 8.0, -8.0, 64.0, -64.0)
 
-Score = Callable[[Tensor], Tensor]  # from inputs (N, C, H, W) to how much each excites its channel, (N,)
+Excitement = Callable[[Tensor], Tensor]  # from inputs (N, C, H, W) to how much each excites its channel, (N,)
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Ascent:
     """
 
     canvas: Canvas
-    score: Score
+    score: Excitement
     spectra: Tensor
     movements: Tensor
     basis: FourierBasis = field(init=False)
@@ -62,7 +62,7 @@ class Ascent:
         self.basis = FourierBasis(self.canvas.shape[0], self.canvas.size, self.spectra)
 
     @classmethod
-    def begun(cls, canvas: Canvas, score: Score, seeds: Sequence[Sequence[int]], steps: int) -> Ascent:
+    def begun(cls, canvas: Canvas, score: Excitement, seeds: Sequence[Sequence[int]], steps: int) -> Ascent:
         """Pictures before the first step.
 
         Args:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # Square root of the covariance of colours in ImageNet, as Lucid has it: red, green and blue by independent colours.
-COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+COLOUR_AXES = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 CONTRAST = 4.0  # by which Lucid divides pictures before the sigmoid
 FIRST_DEVIATION = 0.01  # of the coefficients that a picture starts from
 
@@ -57,6 +57,6 @@ class FourierBasis:
 
 
 def _colours(like: Tensor) -> Tensor:
-    matrix = torch.tensor(COLOURS, dtype=like.dtype, device="cpu")
+    matrix = torch.tensor(COLOUR_AXES, dtype=like.dtype, device="cpu")
     scaled: Tensor = matrix / matrix.norm(dim=0).max()
     return scaled.to(like.device)

@@ -42,7 +42,7 @@ from deconvviz.synthesis.ascent import Ascent
 from deconvviz.synthesis.canvas import Canvas, canvas_of
 from deconvviz.trace import Trace
 
-STEPS = 128
+ASCENT_STEPS = 128
 BELOW_ZERO = 0.01  # what an activation below zero counts, against one above
 KEPT_TWICE = 2  # autograd keeps what operations return, and makes gradients of the same size
 
@@ -66,7 +66,7 @@ def synthesize(
     examples: Any = None,
     size: int | Sequence[int] | None = None,
     variants: int = 1,
-    steps: int = STEPS,
+    steps: int = ASCENT_STEPS,
     top: TopActivations | None = None,
     batch_size: int | None = None,
     random_state: int = 0,

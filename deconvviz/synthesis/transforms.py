@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-DEGREES = 10.0  # of rotation, to either side
-SCALE = 0.1  # by which a picture grows or shrinks
-SHIFT = 0.05  # of height and width, to either side
+LARGEST_TURN = 10.0  # of rotation, to either side
+LARGEST_ZOOM = 0.1  # by which a picture grows or shrinks
+LARGEST_SHIFT = 0.05  # of height and width, to either side
 
 
 def movements(steps: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -24,10 +24,10 @@ def movements(steps: int, size: tuple[int, int], generator: torch.Generator) -> 
     """
     aspect = size[0] / size[1]
     turn, scale, down, right = (2 * torch.rand(steps, 4, generator=generator, device=generator.device) - 1).unbind(1)
-    angle, zoom = turn * math.radians(DEGREES), 1 + scale * SCALE
+    angle, zoom = turn * math.radians(LARGEST_TURN), 1 + scale * LARGEST_ZOOM
     rows = (
-        torch.stack([angle.cos() / zoom, -aspect * angle.sin() / zoom, 2 * SHIFT * right], 1),
-        torch.stack([angle.sin() / (aspect * zoom), angle.cos() / zoom, 2 * SHIFT * down], 1),
+        torch.stack([angle.cos() / zoom, -aspect * angle.sin() / zoom, 2 * LARGEST_SHIFT * right], 1),
+        torch.stack([angle.sin() / (aspect * zoom), angle.cos() / zoom, 2 * LARGEST_SHIFT * down], 1),
     )
     return torch.stack(rows, 1)
 
