@@ -17,7 +17,6 @@ from torch import Tensor
 
 from deconvviz import __version__, figures
 from deconvviz.atlas.build import build_atlas
-from deconvviz.atlas.evidence import installed
 from deconvviz.atlas.output_folder import check_folder
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, OutputError
@@ -99,7 +98,7 @@ def _built(folder: Path, progress: bool) -> Path:
             beside.write_bytes(png)
         pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
-    build_atlas(net, data, top, out=folder / "atlas", title=title, progress=progress, evidence=installed())
+    build_atlas(net, data, top, out=folder / "atlas", title=title, progress=progress)
     page = web_page(
         "demo.html",
         title=title,

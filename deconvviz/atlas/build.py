@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -11,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deconvviz import images
 from deconvviz.arguments import CLASS_NAMES, FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
 from deconvviz.atlas.build_identity import build_identity
 from deconvviz.atlas.encoders import sensible_encoders
 from deconvviz.atlas.estimate import estimate
-from deconvviz.atlas.evidence import Judge, of_channel
+from deconvviz.atlas.evidence import Judge, said_of_layer
+from deconvviz.atlas.held_out import HeldOut
+from deconvviz.atlas.layer_verdicts import judged_channels
 from deconvviz.atlas.layer_writer import LayerWriter
 from deconvviz.atlas.output_folder import check_folder
 from deconvviz.atlas.progress import BuildProgress, duration, file_size, tell
@@ -27,16 +30,18 @@ from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.site import Site
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
-from deconvviz.data.naming import short_name
+from deconvviz.data.naming import classes_of, short_name
 from deconvviz.errors import InputError
+from deconvviz.evidence.specificity import Specificity
 from deconvviz.io.locks import alone
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
 from deconvviz.mining.matching import check_channels, check_recomputed, check_scan, check_scanned
+from deconvviz.models.notes import classes_of_model, has_random_weights
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of, units_at
 from deconvviz.recording.detached import passed
-from deconvviz.recording.layer_names import Layers, layer_names
+from deconvviz.recording.layer_names import Layers, layer_names, module_called
 from deconvviz.results import ChannelStatistics, TopActivations
 from deconvviz.trace import Trace
 
@@ -87,8 +92,9 @@ def build_atlas(
         title: Title of the page.
         classes: Class names, for datasets that have none or other ones.
         progress: Say how long the build will take and how far it is: by a bar on a terminal, otherwise in lines.
-        evidence: Also measure how far each channel's projections can be trusted, and project its units with random
-            weights for comparison. This takes about twice the time, and needs ``pip install 'deconvviz[evidence]'``.
+        evidence: Also say of each channel whether its projections are specific to it, and project beside each unit
+            another one at its place, and the unit with random weights, for comparison. This takes about three times as
+            long.
         workers: Number of threads that encode pictures while others are projected; None for one per core, 0 for none.
 
     Returns:
@@ -99,7 +105,6 @@ def build_atlas(
             things.
         OutputError: If another job is building there.
         UnknownLayerError: If a layer was not scanned.
-        DependencyError: If the libraries that evidence needs are not installed.
     """
     check_folder(Path(out))
     images_in = dataset.root if isinstance(dataset, ImageFolder) else dataset
@@ -120,11 +125,16 @@ def build_atlas(
         run = _first_run(source, len(data))
         _check_strongest(source, units)
         header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
-        rows = list(_atlas_layers(source, run, names))
+        rows = list(_atlas_layers(source, run, names, [classes, classes_of(data), classes_of_model(net.model)]))
         options = {"batch size": batch_size, "classes": list(classes)}
         build = build_identity(source, data, run, header=header, layers=rows, units=units, options=options)
         encoders = sensible_encoders() if workers is None else workers
         site = Site(out, header, encoders=encoders, build=build)
+        if judge is not None:
+            left = names[len(site.finished) :]
+            source = dataclasses.replace(
+                source, held_out=HeldOut(net, data, top, left, batch_size=batch_size, progress=progress)
+            )
         if progress:
             _tell_what_comes(source, site, rows, units, encoders)
         shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
@@ -171,18 +181,23 @@ def _write_layers(
                     for count in projections.project(units[layer.name], batch_size):
                         said.add(count)
                         writer.check()
+                    channels = sorted({unit.channel for unit in units[layer.name]})
+                    found = judged_channels(projections, channels)
                     said.say()
-                    writer.begin(partial(_write_layer, site, layer, projections))
+                    told = dataclasses.replace(layer, said=said_of_layer([*found.values()], len(channels)))
+                    writer.begin(partial(_write_layer, site, told, projections, found))
                     unless_begun.pop_all()
             writer.wait()
         finally:
             writer.end()
 
 
-def _write_layer(site: Site, layer: AtlasLayer, projections: LayerProjections) -> None:
+def _write_layer(
+    site: Site, layer: AtlasLayer, projections: LayerProjections, found: Mapping[int, Specificity]
+) -> None:
     """Write a layer whose units have been projected. This runs in another thread."""
     with closing(projections):
-        site.add_layer(layer, _channels(projections))
+        site.add_layer(layer, _channels(projections, found))
 
 
 def _checked_layers(
@@ -259,13 +274,23 @@ def _header(source: AtlasSource, run: Trace, layers: Sequence[str], title: str) 
         neutral=int(as_bytes(images.signed_as_rgb(torch.zeros(shape[0], 1, 1)))[0, 0, 0]),
         broken=tuple((item.name, item.reason) for item in top.broken),
         provenance=provenance | top.provenance.versions,
+        random=has_random_weights(source.net.model),
         evidence=source.judge is not None,
         layers=tuple(layers),
     )
 
 
-def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iterator[AtlasLayer]:
+def _atlas_layers(
+    source: AtlasSource, run: Trace, names: Sequence[str], classes: Sequence[Sequence[str]]
+) -> Iterator[AtlasLayer]:
+    """The rows of layers; classes: lists of class names, of which the first with as many as there are outputs counts.
+
+    The channels of the last layer with weights, and of those behind it, are classes if there are as many.
+    """
     table = source.net.layers(run)
+    weighted = [row.name for row in table if _has_weights(module_called(row.name, source.net.model))]
+    order = [row.name for row in table]
+    outputs = order[order.index(weighted[-1]) :] if weighted else []
     for name in names:
         row = table[name]
         operations = (operation.partition(" in ") for operation in run.linearised)
@@ -273,7 +298,8 @@ def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iter
             name=name,
             kind=row.kind,
             shape=row.shape[1:],
-            channels=len(source.top.values[name]),
+            channels=(channels := len(source.top.values[name])),
+            names=next((tuple(one) for one in classes if name in outputs and len(one) == channels), ()),
             receptive_field=row.receptive_field,
             stride=row.stride,
             linearised=tuple(operation for operation, _, layer in operations if layer == name),
@@ -281,8 +307,13 @@ def _atlas_layers(source: AtlasSource, run: Trace, names: Sequence[str]) -> Iter
         )
 
 
-def _channels(projections: LayerProjections) -> Iterator[AtlasChannel]:
-    """Each channel of a layer as the atlas shows it, with its pictures."""
+def _has_weights(module: nn.Module | None) -> bool:
+    """Whether a module, and none of its parts, has a matrix of weights."""
+    return module is not None and any(weight.ndim > 1 for weight in module.parameters(recurse=False))
+
+
+def _channels(projections: LayerProjections, found: Mapping[int, Specificity]) -> Iterator[AtlasChannel]:
+    """Each channel of a layer as the atlas shows it, with its pictures; found: what is known of those with pictures."""
     statistics = projections.source.top.statistics[projections.layer]
     states = {
         **dict.fromkeys(statistics.dead.tolist(), "dead"),
@@ -299,7 +330,7 @@ def _channels(projections: LayerProjections) -> Iterator[AtlasChannel]:
             units=tuple(map(projections.with_pictures, units)),
             inputs=projections.inputs.of_channel(channel),
             state=states.get(channel, ""),
-            evidence=of_channel([unit.verdict for unit in units]),
+            evidence=found.get(channel, Specificity()),
         )
 
 

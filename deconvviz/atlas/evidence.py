@@ -1,56 +1,56 @@
-"""Evidence in an atlas: scores of its projections, and projections of the same units with random weights."""
+"""Evidence in an atlas: beside each unit's projection, that of another unit, and that of random weights.
+
+From these, and from a test of reading on images that are not among a channel's strongest, comes its one verdict.
+"""
 
 from __future__ import annotations
 
 import copy
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
-from deconvviz.atlas.records import AtlasEvidence, Measured
-from deconvviz.errors import DependencyError, InputError
-from deconvviz.evidence.curves import UnitsInImages, gains
-from deconvviz.evidence.metrics import FieldRanges, heatmap, library
+from deconvviz.errors import InputError
+from deconvviz.evidence.limits import NOT_SPECIFIC, PARTLY, SPECIFIC
+from deconvviz.evidence.metrics import cosine, mean_of_known
 from deconvviz.evidence.randomisation import randomise, weights_of
-from deconvviz.evidence.selectivity import likeness, strongest_at
+from deconvviz.evidence.selectivity import DUPLICATE, strongest_at
+from deconvviz.evidence.specificity import Specificity
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.results import Projection
+from deconvviz.results.words import agreeing, counted
 from deconvviz.trace import Trace
 
-JUDGED = 2  # a channel's strongest units; one if images are large, since each takes 16 forward passes
-LARGE_IMAGE = 128 * 128  # pixels of an image
-COMPARED_CHANNELS = 3  # channels that a picture is compared with
-INSERTION_STEPS = 8  # of insertion
-BATCH = 64  # images in a forward pass
-NONE = float("nan")
+MOST_ACTIVE = 4  # channels that fire most at a place, among which one is looked for that is no duplicate
+FEWEST_NUMBERS = 16  # activations by which two channels are called duplicates
 
 
-class Verdict(NamedTuple):
-    """Scores of one unit's projection; NaN if it cannot be judged.
+class Neighbours(NamedTuple):
+    """The projections of other units at the same places.
 
     Attributes:
-        gain: Insertion above a random ranking.
-        alike: Rank correlation with the projections of other channels at the same place that are not blank.
+        channels: Per unit the other channel; -1 if there is none.
+        rows: Per unit its row in the projection; -1 if there is none.
+        projection: The projections; None if there are none.
     """
 
-    gain: float = NONE
-    alike: float = NONE
+    channels: list[int]
+    rows: list[int]
+    projection: Projection | None
+
+    @classmethod
+    def none(cls, count: int) -> Neighbours:
+        return cls([-1] * count, [-1] * count, None)
 
 
 class Judge:
-    """Judges projections, and projects the same units in a copy of the network with random weights."""
+    """Projects what a projection is compared with: other units at the same places, and random weights."""
 
     def __init__(self, net: DeconvNet) -> None:
-        """Copy the network and make its weights random.
-
-        Raises:
-            DependencyError: If SciPy is not installed.
-        """
-        check_installed()
+        """Copy the network and make its weights random."""
         model = copy.deepcopy(net.model)
         randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
         self.net = net
@@ -72,86 +72,96 @@ class Judge:
         except InputError:  # activations that are not finite; the images themselves have been projected
             return None
 
-    def verdicts(self, trace: Trace, projection: Projection, ranks: Sequence[int]) -> list[Verdict]:
-        """One verdict per unit; NaN for units that are not among the strongest of their channels.
+    def neighbours(self, trace: Trace, projection: Projection) -> Neighbours:
+        """Project, for each unit, the channel that fires most beside it at the same place and is no duplicate of it.
 
         Args:
             trace: The trace that was projected, with the layer's activations.
-            projection: The projections to judge.
-            ranks: Ranks of the units in their channels' lists.
+            projection: The projection whose units are meant.
         """
-        layer = projection.units[0].layer
+        units, layer = projection.units, projection.units[0].layer
         value = trace.layer(layer).value
         if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
-            return [Verdict()] * len(projection.units)  # samples are mixed, or there are no maps of channels
-        judged = JUDGED if trace.call.first[0, 0].numel() < LARGE_IMAGE else 1
-        boxes = [tuple((first, last) for first, last in box) for box in projection.receptive_fields.tolist()]
-        rows = [n for n, box in enumerate(boxes) if ranks[n] < judged and all(first < last for first, last in box)]
-        heats = [_heat(projection, n, boxes[n]) for n in rows]
-        verdicts = [Verdict()] * len(boxes)
-        if rows:
-            places = [(projection.units[n].channel, projection.units[n].position) for n in rows]
-            x = trace.call.first[[projection.units[n].sample for n in rows]]
-            units = UnitsInImages(self.net, layer, x, places, [boxes[n] for n in rows])
-            gained = gains(units, heats, steps=INSERTION_STEPS, batch_size=BATCH)
-            alike = self._alike(trace, projection, rows, boxes, heats)
-            for n, *scores in zip(rows, gained, alike, strict=True):
-                verdicts[n] = Verdict(*scores)
-        return verdicts
-
-    def _alike(
-        self,
-        trace: Trace,
-        projection: Projection,
-        rows: Sequence[int],
-        boxes: Sequence[FieldRanges],
-        heats: Sequence[Tensor],
-    ) -> Iterator[float]:
-        """How similar each unit's projection is to those of other channels at the same position."""
-        layer = projection.units[0].layer
-        units = [projection.units[row] for row in rows]
-        at = [(unit.sample, unit.position) for unit in units]
-        others = [
-            [channel for channel in strongest if channel != unit.channel][:COMPARED_CHANNELS]
-            for unit, strongest in zip(
-                units, strongest_at(trace.activations[layer], at, COMPARED_CHANNELS + 1), strict=True
-            )
-        ]
+            return Neighbours.none(len(units))  # samples are mixed, or there are no maps of channels
+        maps = trace.activations[layer]
+        strongest = strongest_at(maps, [(unit.sample, unit.position) for unit in units], MOST_ACTIVE + 1)
+        channels = [_another(maps, unit.channel, found) for unit, found in zip(units, strongest, strict=True)]
         places = [
-            (projection.units[row].sample, channel, projection.units[row].position)
-            for row, channels in zip(rows, others, strict=True)
-            for channel in channels
+            (unit.sample, channel, unit.position) for unit, channel in zip(units, channels, strict=True) if channel >= 0
         ]
-        projected = self.net.project_units(trace, layer, places, seed="one").cpu() if places else projection
-        numbers = itertools.count()
-        for row, heat, channels in zip(rows, heats, others, strict=True):
-            yield likeness(heat, [_heat(projected, next(numbers), boxes[row]) for _ in channels])
+        if not places:
+            return Neighbours.none(len(units))
+        rows, count = [-1] * len(units), 0
+        for number, channel in enumerate(channels):
+            if channel >= 0:
+                rows[number], count = count, count + 1
+        return Neighbours(channels, rows, self.net.project_units(trace, layer, places, seed="one").cpu())
 
 
-def _heat(projection: Projection, row: int, box: FieldRanges) -> Tensor:
-    """The heatmap of one unit in its receptive field, outside of which it is zero."""
-    return heatmap(projection.cut(row, box)[None])[0]
+def _another(maps: Tensor, channel: int, found: Sequence[int]) -> int:
+    """The first of the channels that is neither the given one nor a duplicate of it; -1 if there is none."""
+    own = maps[:, channel]
+    for other in found:
+        if other != channel and (own.numel() < FEWEST_NUMBERS or not cosine(own, maps[:, other]) > 1 - DUPLICATE):
+            return other
+    return -1
 
 
-def check_installed() -> None:
-    """Raise DependencyError if the libraries that evidence needs are not installed."""
-    library("scipy.stats")
+def said_of_layer(found: Sequence[Specificity], pictures: int) -> str:
+    """What holds for the projections of a layer, in a sentence or two; "" if it has no pictures.
+
+    Args:
+        found: What is known of each channel with pictures.
+        pictures: Number of these channels.
+
+    Example:
+        >>> said_of_layer([Specificity(verdict="not", images=9)] * 512, 512)
+        "512 of 512 channels' projections are not specific to them: look at the patches."
+    """
+    if not found:
+        return ""
+    counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in (SPECIFIC, PARTLY, NOT_SPECIFIC)}
+    judged = sum(counts.values())
+    if not judged:
+        return "No channel's projections could be judged: look at the patches."
+    if counts[NOT_SPECIFIC] * 2 > judged:
+        said = f"{_of(counts[NOT_SPECIFIC], judged)} not specific to {_them(judged)}: look at the patches"
+    elif counts[SPECIFIC] * 2 > judged:
+        said = f"{_of(counts[SPECIFIC], judged)} specific to {_them(judged)}"
+    else:
+        said = f"{_of(counts[SPECIFIC], judged)} specific to {_them(judged)}, {counts[PARTLY]:,} partly"
+        said += f" and {counts[NOT_SPECIFIC]:,} not: look at the patches, too"
+    left = pictures - judged
+    rest = f" {counted(left, 'channel')} could not be judged." if left else ""
+    return f"{said}.{rest}{_read(found)}"
 
 
-def installed() -> bool:
-    """Whether the libraries that evidence needs are installed."""
-    try:
-        check_installed()
-    except DependencyError:
-        return False
-    return True
+def _of(count: int, judged: int) -> str:
+    return f"{count:,} of {counted(judged, 'channel')}{agreeing(judged, chr(39) + 's', chr(39))} projections are"
 
 
-def of_channel(verdicts: Sequence[Verdict]) -> AtlasEvidence:
-    """The mean scores of a channel's units that could be judged."""
-    return AtlasEvidence(*(_measured_mean(values) for values in zip(*verdicts, strict=True)))
+def _them(judged: int) -> str:
+    return agreeing(judged, "it", "them")
 
 
-def _measured_mean(values: Sequence[float]) -> Measured | None:
-    judged = [value for value in values if math.isfinite(value)]
-    return Measured(sum(judged) / len(judged), len(judged)) if judged else None
+def _read(found: Sequence[Specificity]) -> str:
+    """How the layer's projections did in the test of reading, beside their controls."""
+    known = [one.reading for one in found if one.reading is not None]
+    if not known:
+        return ""
+    means = {name: _mean([getattr(one, name) for one in known]) for name in ("score", "other", "random")}
+    beside = [
+        f"{means[name]:.0%} {words}"
+        for name, words in (("other", "by another channel's"), ("random", "by those of random weights"))
+        if means[name] is not None
+    ]
+    controls = f" ({' and '.join(beside)})" if beside else ""
+    return (
+        f" An observer who sees a channel's projections tells which of two other images fires it in "
+        f"{means['score']:.0%} of the cases{controls}; chance is 50%."
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    mean = mean_of_known(values)
+    return None if math.isnan(mean) else mean

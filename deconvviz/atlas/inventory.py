@@ -21,7 +21,7 @@ from deconvviz.errors import OutputError
 from deconvviz.io.atomic import append, remove, remove_leftovers, replacing
 from deconvviz.io.ownership import UNSIGNED, is_ours, signed
 
-ATLAS_FORMAT = 2
+ATLAS_FORMAT = 3
 PAGE, MANIFEST, JOURNAL = "index.html", "manifest.json", "unfinished.txt"
 _HEADER = b"deconvviz: size, SHA-256 and name of the files of an atlas that is being built\n"
 OLDER = "older"  # the copy of an older atlas while it is rebuilt
@@ -33,8 +33,8 @@ ASSETS = {  # files of the page in its folder "assets", and where they lie among
 }
 _FORMER_ASSETS = ("app", "channel", "data", "dom", "evidence", "grid", "overview", "search", "theme")  # scripts
 _NAMES = {  # names that files of any atlas may have, by folder
-    "data": re.compile(r"(index|unfinished|images|\d+(-\d+)?)\.js"),
-    "sheets": re.compile(r"\d+-[prt]?\d+\.webp"),
+    "data": re.compile(r"(index|unfinished|images|search|\d+(-\d+)?)\.js"),
+    "sheets": re.compile(r"\d+-[nprt]?\d+\.webp"),
     "images": re.compile(r"\d+\.webp"),
     "assets": re.compile("|".join(map(re.escape, (*ASSETS, *(f"{name}.js" for name in _FORMER_ASSETS))))),
 }

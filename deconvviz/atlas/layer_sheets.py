@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.tiles import Fit, Tile, mosaic, placed, sheet, square, stretched, strip, write_webp
 
@@ -14,6 +16,7 @@ CELL = 96  # of a channel's mosaic in the grid
 ACROSS = 6  # cells in a row of a sheet of mosaics or of full images
 BLOCK_PIXELS = 1_500_000  # of a block's sheet: what a browser unpacks to show one channel
 BLOCK_CHANNELS = 16
+COMPARED = ("neighbour", "random")  # what projections are compared with; the first letters name its sheets
 
 
 class BlockPictures(NamedTuple):
@@ -67,19 +70,25 @@ class LayerSheets:
                 of_kind.append(mosaic(self._shown(small, self.small, signed), self.small, self.grid))
         files = {f"{block}": encoded(sheet(rows, 1), self.tile)}
         if self.header.evidence:
-            random = [self._random(channel) for channel in channels]
-            files[f"r{block}"] = encoded(sheet(random, 1), self.tile)
+            for kind in COMPARED:
+                compared = [self._compared(channel, kind) for channel in channels]
+                files[f"{kind[0]}{block}"] = encoded(sheet(compared, 1), self.tile)
         return BlockPictures(files, *cells)
 
     def of_grid(self, cells: Sequence[Tile]) -> bytes:
         """A sheet of the grid."""
         return encoded(sheet(cells, ACROSS), self.small)
 
-    def _random(self, channel: AtlasChannel) -> Tile:
-        """A row of a channel's projections from random weights."""
-        units = [unit for unit in channel.units[: self.k] if unit.random is not None]
-        wholes = [placed(unit.random, unit.box, self.field) for unit in units if unit.random is not None]
-        return strip(self._shown([self.tile.scaled(whole) for whole in wholes], self.tile, True), self.tile, self.k)
+    def _compared(self, channel: AtlasChannel, kind: str) -> Tile:
+        """A row of what a channel's projections are compared with; transparent where a unit has none."""
+        blank = np.zeros((self.tile.height, self.tile.width, 4), np.uint8)
+        tiles = [blank] * min(self.k, len(channel.units))
+        for place, unit in enumerate(channel.units[: self.k]):
+            picture = getattr(unit, kind)
+            if picture is not None:
+                whole = placed(picture, unit.box, self.field)
+                tiles[place] = self._shown([self.tile.scaled(whole)], self.tile, True)[0]
+        return strip(tiles, self.tile, self.k)
 
     def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
         """The tiles; if they are reduced projections, with their contrast restored."""

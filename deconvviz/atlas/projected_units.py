@@ -17,11 +17,13 @@ from torch import Tensor
 
 from deconvviz import images
 from deconvviz.atlas.channel_inputs import UNITS, ChannelInputs
-from deconvviz.atlas.evidence import Judge, Verdict
+from deconvviz.atlas.evidence import Judge, Neighbours
+from deconvviz.atlas.held_out import HeldOut
 from deconvviz.atlas.records import AtlasUnit
 from deconvviz.mining.dataset_pictures import DatasetPictures, Picture, as_bytes
 from deconvviz.mining.matching import check_recomputed
 from deconvviz.net import DeconvNet
+from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.results import Projection, TopActivations, Unit
 from deconvviz.trace import Trace
 
@@ -46,13 +48,30 @@ class AtlasSource:
         net: The network.
         top: What a scan found.
         pictures: The images.
-        judge: Judges projections; None in an atlas without evidence.
+        judge: Projects what projections are compared with; None in an atlas without evidence.
+        held_out: Images for the test of reading; None in an atlas without evidence.
     """
 
     net: DeconvNet
     top: TopActivations
     pictures: DatasetPictures
     judge: Judge | None
+    held_out: HeldOut | None = None
+
+
+class JudgedPictures(NamedTuple):
+    """Where a unit's signed pictures begin in the file, of half precision and of one shape: its own, the neighbour's,
+    and that from random weights.
+
+    Attributes:
+        offset: Where they begin.
+        shape: (C, h, w).
+        known: Which of the three there are.
+    """
+
+    offset: int
+    shape: tuple[int, ...]
+    known: tuple[bool, bool, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +85,10 @@ class ProjectedUnit:
         label: The image's label, or "".
         box: Its receptive field.
         offset: Where its pictures begin in the file.
-        count: How many there are: patch and projection, and the one from random weights in an atlas with evidence.
-        verdict: What the judge says of it.
+        count: How many there are: patch and projection, and in an atlas with evidence that of the neighbour and the one
+            from random weights.
+        neighbour: The channel of the neighbour; -1 if there is none.
+        judged: In an atlas with evidence the signed pictures by which the channel is judged.
     """
 
     unit: Unit
@@ -77,7 +98,8 @@ class ProjectedUnit:
     box: PixelBox
     offset: int
     count: int
-    verdict: Verdict
+    neighbour: int
+    judged: JudgedPictures | None
 
 
 class ImageBatch(NamedTuple):
@@ -99,7 +121,14 @@ class ImageBatch(NamedTuple):
 
 
 class LayerProjections:
-    """The projections of a layer's strongest units."""
+    """The projections of a layer's strongest units.
+
+    Attributes:
+        source: What the atlas is made from.
+        layer: Name of the layer.
+        windows: What its units see, once some are projected in an atlas with evidence.
+        dims: The size of its maps, once that is so.
+    """
 
     def __init__(self, source: AtlasSource, layer: str) -> None:
         """Begin a layer.
@@ -110,6 +139,8 @@ class LayerProjections:
         """
         self.source, self.layer = source, layer
         self.inputs = ChannelInputs(source.net, layer, source.top.layers)
+        self.windows: UnitWindows | None = None
+        self.dims: tuple[int, ...] = ()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  the pictures, until `close`
         self._units: dict[tuple[int, int], ProjectedUnit] = {}  # by channel and rank
 
@@ -160,30 +191,70 @@ class LayerProjections:
         strongest = [place for place, (_, unit) in zip(places, members, strict=True) if unit.rank < UNITS]
         if strongest:
             self.inputs.add(batch.x, batch.trace, strongest)
-        shown: list[Projection | None] = [projection]
-        verdicts = [Verdict()] * len(members)
+        compared: tuple[Projection | None, ...] = ()
+        neighbours = Neighbours.none(len(members))
         if judge := self.source.judge:
-            shown.append(judge.from_random_weights(batch.x, projection))
-            verdicts = judge.verdicts(batch.trace, projection, [unit.rank for _, unit in members])
+            self._see(batch)
+            neighbours = judge.neighbours(batch.trace, projection)
+            compared = neighbours.projection, judge.from_random_weights(batch.x, projection)
         for index, (row, unit) in enumerate(members):
             box = _pixel_box(projection.receptive_fields[index])
             top, left, bottom, right = box
             ranges = (top, bottom), (left, right)
+            rows = (neighbours.rows[index], index)
+            found = [(projection, index), *((one, n) for one, n in zip(compared, rows, strict=True))]
+            known = [(one, n) if one is not None and n >= 0 else None for one, n in found]
             empty = torch.zeros_like(projection.cut(index, ranges))
-            crops = [empty if pixels is None else pixels.cut(index, ranges) for pixels in shown]
+            crops = [empty if one is None else one[0].cut(one[1], ranges) for one in known]
             cuts = [batch.pictures[row][top:bottom, left:right]]
             cuts += [as_bytes(images.signed_as_rgb(crop)) for crop in crops]
+            offset = self._file.tell()
+            self._file.write(b"".join(picture.tobytes() for picture in cuts))
             self._units[unit.channel, unit.rank] = ProjectedUnit(
                 unit=projection.units[index],
                 image=unit.image,
                 name=self.source.pictures.name(unit.image),
                 label=batch.labels[row],
                 box=box,
-                offset=self._file.tell(),
+                offset=offset,
                 count=len(cuts),
-                verdict=verdicts[index],
+                neighbour=neighbours.channels[index],
+                judged=self._write_judged(known, unit.position) if compared else None,
             )
-            self._file.write(b"".join(picture.tobytes() for picture in cuts))
+
+    def _see(self, batch: ImageBatch) -> None:
+        """Note what the layer's units see, on images of the size of a batch's."""
+        if self.windows is None:
+            row = self.source.net.layers(batch.trace)[self.layer]
+            self.windows, self.dims = UnitWindows.of(row, batch.x.shape[1:]), row.shape[2:]
+
+    def _write_judged(
+        self, found: Sequence[tuple[Projection, int] | None], position: tuple[int, ...]
+    ) -> JudgedPictures:
+        """Write a unit's signed pictures, reduced to what the test of reading shows, each on its own scale."""
+        pictures = []
+        for one in found:
+            if one is not None and self.windows is not None:
+                projection, row = one
+                whole = projection.whole(row).detach().float().cpu()
+                pictures.append(small(self.windows.cut(whole, position, fill=0.0)[None])[0])
+        scaled = [picture / picture.abs().max().clamp(min=torch.finfo(torch.float32).tiny) for picture in pictures]
+        offset = self._file.tell()
+        self._file.write(b"".join(picture.half().numpy().tobytes() for picture in scaled))
+        own, neighbour, random = (one is not None for one in found)
+        return JudgedPictures(offset, tuple(scaled[0].shape), (own, neighbour, random))
+
+    def judged(self, projected: ProjectedUnit) -> list[Tensor | None]:
+        """The signed pictures by which a unit's channel is judged: its own, the neighbour's, that of random weights."""
+        if projected.judged is None:
+            return [None] * 3
+        offset, shape, known = projected.judged
+        numbers = int(np.prod(shape))
+        self._file.seek(offset)
+        pictures = iter(
+            np.frombuffer(self._file.read(2 * numbers * sum(known)), np.float16).astype(np.float32).reshape(-1, *shape)
+        )
+        return [torch.from_numpy(next(pictures).copy()) if there else None for there in known]
 
     def _check(self, members: Sequence[tuple[int, ListedUnit]], projection: Projection) -> None:
         """Raise InputError if a unit is not as strong as the scan found it."""
@@ -204,7 +275,7 @@ class LayerProjections:
         upper, left, lower, right = projected.box
         shape = (projected.count, lower - upper, right - left, 3)
         self._file.seek(projected.offset)
-        patch, projection, *random = np.frombuffer(self._file.read(int(np.prod(shape))), np.uint8).reshape(shape)
+        patch, projection, *others = np.frombuffer(self._file.read(int(np.prod(shape))), np.uint8).reshape(shape)
         return AtlasUnit(
             value=projected.unit.activation,
             image=projected.image,
@@ -214,7 +285,9 @@ class LayerProjections:
             position=projected.unit.position,
             patch=patch,
             projection=projection,
-            random=random[0] if random else None,
+            neighbour=others[0] if others else None,
+            beside=projected.neighbour,
+            random=others[1] if others else None,
         )
 
 

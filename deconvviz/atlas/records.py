@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from deconvviz.evidence.specificity import Specificity
 from deconvviz.mining.dataset_pictures import Picture
+
+UNKNOWN = Specificity()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,22 +22,9 @@ class AtlasUnit:
     position: tuple[int, ...]  # in the layer, without batch and channel; () without positions
     patch: Picture  # the image inside the box
     projection: Picture  # of the patch's shape; zero is a neutral grey
-    random: Picture | None = None  # the same from random weights; None where the atlas has no evidence
-
-
-class Measured(NamedTuple):
-    """A mean over the units of a channel that could be judged."""
-
-    mean: float
-    units: int
-
-
-@dataclass(frozen=True)
-class AtlasEvidence:
-    """Scores of a channel's projections; None if none of its units could be scored."""
-
-    gain: Measured | None = None  # insertion above a random ranking
-    alike: Measured | None = None  # rank correlation with projections of other channels at the same places
+    neighbour: Picture | None = None  # the projection of another channel there; None where the atlas has no evidence
+    beside: int = -1  # that channel; -1 if there is none
+    random: Picture | None = None  # as `projection`, from random weights; None where the atlas has no evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +39,7 @@ class AtlasChannel:
     units: tuple[AtlasUnit, ...]  # strongest first; none for a dead channel
     inputs: tuple[tuple[str, int, float], ...]  # (layer, channel, share of the activation), strongest first
     state: str = ""  # "dead" or "always" (on), as the scan found it, or neither
-    evidence: AtlasEvidence = AtlasEvidence()
+    evidence: Specificity = UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +54,8 @@ class AtlasLayer:
     stride: tuple[float, ...] | None
     linearised: tuple[str, ...]  # operations on the way down that have no mirror
     detached: tuple[str, ...] = ()  # detaches that its signals are passed through
+    names: tuple[str, ...] = ()  # of its channels, where these are the classes
+    said: str = ""  # what holds for its projections, in a sentence or two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,5 +72,6 @@ class AtlasHeader:
     neutral: int  # 0 to 255, the grey or white that stands for zero in projections
     broken: tuple[tuple[str, str], ...]  # files that could not be read, and why
     provenance: dict[str, str]
+    random: bool = False  # whether the network's own weights are random
     evidence: bool = False  # whether channels have evidence, and units pictures from random weights
     layers: tuple[str, ...] = ()  # names of all its layers, for the page of an atlas that is being built

@@ -4,9 +4,11 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
 
     data/L.js          statistics of all channels, for the grid
     data/L-B.js        units, histograms and inputs of the channels of block B
+    data/search.js     which channels show which image, for the search
     sheets/L-tN.webp   36 channels a sheet, each as a mosaic of its projections; L-pN.webp of its patches
     sheets/L-B.webp    per channel of block B a row of its patches and one of its projections
-    sheets/L-rB.webp   per channel of block B a row of its projections from random weights, in an atlas with evidence
+    sheets/L-nB.webp   per channel of block B a row of other channels' projections at the same places, in an atlas with
+                       evidence; L-rB.webp of its projections from random weights
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
 ``data/index.js`` and then ``manifest.json`` are written last. Before, ``data/unfinished.js`` stands in for the first:
@@ -18,12 +20,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deconvviz import __version__
 from deconvviz.atlas.encoders import Encoders
 from deconvviz.atlas.inventory import PAGE
 from deconvviz.atlas.layer_sheets import ACROSS, BlockPictures, GridCells, LayerSheets, encoded
@@ -38,16 +41,18 @@ from deconvviz.atlas.output_folder import (
     rounded,
     shown_name,
 )
-from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Measured
+from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit
 from deconvviz.atlas.tiles import GUTTER, Fit, placed, sheet
 from deconvviz.errors import InputError
-from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
+from deconvviz.evidence.limits import ALIKE, VERDICTS
+from deconvviz.evidence.specificity import Specificity
+from deconvviz.intervals import FEWEST, LEVEL
 from deconvviz.mining.dataset_pictures import Picture
 
 __all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
 
 PICTURE = 96  # pixels, the largest side of a full image
-LIMITS = {"chance": NEAR_CHANCE, "alike": ALIKE.limits}
+LIMITS = {"alike": ALIKE.limits, "images": FEWEST, "level": round(LEVEL, 6)}  # of the verdicts, for the page
 _IMAGES = "images"  # the part of an atlas that holds full images
 COVER = 8  # channels of a layer that the overview shows
 
@@ -86,7 +91,7 @@ class Site:
         self._build = build
         self._inventory, self._written = claim(self.out, header.title, build)
         self._layers: list[dict[str, Any]] = []
-        self._images: set[int] = set()
+        self._images: dict[int, list[Any]] = {}  # per image its name, its label, and [layer, channels] that show it
         self._shown: list[int] | None = None  # the images that were written
         self._encoders, self._stopped = Encoders(encoders), False
         self._keep_finished()
@@ -108,7 +113,7 @@ class Site:
             if layer is None or not _is_layer(layer.value, shown_name(name)):
                 break
             self._layers.append(layer.value["entry"])
-            self._images.update(layer.value["images"])
+            self._note_images(number, {image: known for image, *known in layer.value["images"]})
             self._written.update(layer.files)
         if parts:
             self._show_unfinished()
@@ -134,10 +139,14 @@ class Site:
         rows = _LayerRows(self.header.evidence)
         self._write_blocks(number, sheets, (rows.noted(one) for one in _counted(layer, channels)))
         self._script(str(number), rows.statistics)
-        self._images |= rows.images
+        self._note_images(number, rows.images)
         self._layers.append(_index_entry(layer, sheets, rows))
-        about = {"entry": self._layers[-1], "images": sorted(rows.images)}
+        about = {"entry": self._layers[-1], "images": [[image, *known] for image, known in sorted(rows.images.items())]}
         self._finish_part(f"layer {number}", about, self._written - before)
+
+    def _note_images(self, layer: int, images: Mapping[int, list[Any]]) -> None:
+        for image, (name, label, *channels) in images.items():
+            self._images.setdefault(image, [name, label]).append([layer, *channels])
 
     def _write_blocks(self, number: int, sheets: LayerSheets, channels: Iterable[AtlasChannel]) -> None:
         """Write the files of a layer's blocks and of its grid, in an order that does not depend on the threads."""
@@ -203,6 +212,7 @@ class Site:
         """
         self.add_images(sorted(self._images), picture)
         self.stop()
+        self._script("search", [known for _, known in sorted(self._images.items())])
         described = self._described()
         self._written.discard(UNFINISHED)
         remove_stale(self._inventory, self._written | {UNFINISHED})
@@ -242,6 +252,7 @@ class Site:
         shown = {name: getattr(header, name) for name in ("title", "model", "dataset", "images", "k", "style")}
         inputs = {"input": list(header.input_shape), "broken": header.broken, "provenance": header.provenance}
         about = {"across": ACROSS, "gutter": GUTTER, "evidence": header.evidence, "limits": LIMITS}
+        about |= {"random": header.random, "version": __version__}
         return {**shown, **inputs, **about, "layers": self._layers, "picture": _fit_size(self._fit)}
 
 
@@ -255,21 +266,24 @@ class _LayerRows:
     def __init__(self, evidence: bool) -> None:
         self.statistics: dict[str, list[Any]] = {"state": [], "firing": [], "mean": [], "maximum": []}
         if evidence:
-            self.statistics.update(gain=[], alike=[])
+            self.statistics.update(verdict=[], share=[])
         self.empty: list[int] = []  # channels without a unit, ascending
-        self.images: set[int] = set()
+        self.images: dict[int, list[Any]] = {}  # per image its name, its label, and the channels that show it
 
     def noted(self, channel: AtlasChannel) -> AtlasChannel:
         """The channel, after adding its row."""
         row: dict[str, Any] = {"state": channel.state, "firing": _rounded_share(channel.firing)}
         row["mean"] = rounded(channel.mean)
-        row |= {"maximum": rounded(channel.maximum), "gain": _measured(channel.evidence.gain)}
-        row |= {"alike": _measured(channel.evidence.alike)}
+        row |= {"maximum": rounded(channel.maximum), "verdict": channel.evidence.verdict}
+        row |= {"share": rounded(channel.evidence.share)}
         for name, values in self.statistics.items():
             values.append(row[name])
         if not channel.units:
             self.empty.append(channel.channel)
-        self.images.update(unit.image for unit in channel.units)
+        for unit in channel.units:
+            known = self.images.setdefault(unit.image, [unit.name, unit.label])
+            if channel.channel not in known[2:]:
+                known.append(channel.channel)
         return channel
 
 
@@ -296,11 +310,6 @@ def _rounded_share(firing: float) -> float | int | None:
     return min(0.99999, rounded(firing) or 0) if 0 < firing < 1 else rounded(firing)
 
 
-def _measured(measured: Measured | None) -> list[float | int | None] | None:
-    """The mean and the number of units; None if none could be judged."""
-    return measured and [rounded(measured.mean), measured.units]
-
-
 def _details(channel: AtlasChannel) -> dict[str, Any]:
     """What the page of a channel shows in addition to the grid."""
     units = [
@@ -309,7 +318,16 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     ]
     bins = [[rounded(low), rounded(high), int(count)] for low, high, count in channel.histogram]
     inputs = [[shown_name(name), int(index), rounded(weight)] for name, index, weight in channel.inputs]
-    return {"units": units, "histogram": bins, "inputs": inputs}
+    beside = [unit.beside for unit in channel.units]
+    known = {"beside": beside, "evidence": _numbers(channel.evidence)} if channel.evidence.images else {}
+    return {"units": units, "histogram": bins, "inputs": inputs, **known}
+
+
+def _numbers(found: Specificity) -> dict[str, Any]:
+    """What a channel's verdict rests on."""
+    cosines = {name: rounded(getattr(found, name)) for name in ("other_unit", "other_image", "floor", "random")}
+    reading = found.reading and {name: rounded(value) for name, value in found.reading._asdict().items()}
+    return {"images": found.images, **cosines, "reading": reading}
 
 
 def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> dict[str, Any]:
@@ -326,6 +344,9 @@ def _index_entry(layer: AtlasLayer, sheets: LayerSheets, rows: _LayerRows) -> di
         "detached": layer.detached,
         "dead": states.count("dead"),
         "always": states.count("always"),
+        "said": layer.said,
+        "names": [shown_name(name) for name in layer.names],
+        "verdicts": {kind: rows.statistics.get("verdict", []).count(kind) for kind in VERDICTS},
         "cover": [channel for channel in first if channel not in without][:COVER],
         "empty": rows.empty,
         "block": sheets.block,
@@ -342,7 +363,9 @@ def _fit_size(fit: Fit) -> list[int]:
 def _is_layer(value: Any, name: str) -> bool:
     """Whether a journal's value is what `add_layer` has noted of the layer with this name."""
     entry = value.get("entry") if isinstance(value, dict) else None
-    return isinstance(entry, dict) and entry.get("name") == name and _are_numbers(value.get("images"))
+    if not isinstance(entry, dict) or entry.get("name") != name or not isinstance(value.get("images"), list):
+        return False
+    return all(isinstance(one, list) and len(one) > 2 and isinstance(one[0], int) for one in value["images"])
 
 
 def _are_numbers(value: Any) -> bool:

@@ -85,7 +85,7 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
         "--evidence",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="score for each channel whether you can trust its pictures; needs deconvviz[evidence]",
+        help="say of each channel whether its projections are specific to it",
     )
 
 
@@ -227,14 +227,11 @@ def _first_that_fire(top: TopActivations, layer: str, count: int) -> list[int]:
 
 def _atlas(args: argparse.Namespace) -> None:
     from deconvviz.atlas.build import build_atlas
-    from deconvviz.atlas.evidence import check_installed
     from deconvviz.atlas.inventory import MANIFEST
     from deconvviz.atlas.output_folder import check_folder, left_alone
     from deconvviz.io.locks import alone
     from deconvviz.io.restoring import Restored
 
-    if args.evidence:
-        check_installed()
     classes = _classes(args)
     builds = _rank() == 0
     if args.top and not builds:  # nothing to scan, and only rank 0 writes

@@ -12,6 +12,9 @@ from deconvviz.results.words import agreeing, counted
 
 NEAR_CHANCE = 0.05  # insertion this near to that of a random ranking is called no better
 
+# Verdicts on a channel's projections, as an atlas's data have them
+SPECIFIC, PARTLY, NOT_SPECIFIC, NOT_JUDGED = VERDICTS = ("specific", "partly", "not", "none")
+
 
 class Scale(NamedTuple):
     """Rising limits, and what is said of a value up to the first, between two of them, and above the last."""

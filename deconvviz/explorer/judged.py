@@ -1,16 +1,25 @@
-"""Whether one may believe a unit's projection: measured behind, while one looks."""
+"""Whether one may believe a unit's projection: measured behind, while one looks.
+
+One image is too few for a verdict on a channel, so here are numbers about the one projection that is shown.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from deconvviz.atlas.evidence import INSERTION_STEPS, Judge, check_installed
-from deconvviz.errors import DependencyError
-from deconvviz.evidence.limits import ALIKE, NEAR_CHANCE
+from deconvviz.atlas.evidence import Judge
+from deconvviz.evidence.curves import UnitsInImages, gains
+from deconvviz.evidence.limits import NEAR_CHANCE, too_few
+from deconvviz.evidence.metrics import cosine, heatmap
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.worker import Steps
+from deconvviz.results import Projection
+from deconvviz.trace import Trace
+
+INSERTION_STEPS = 8
+BATCH = 64  # images in a forward pass
 
 
 class UnitBadges:
@@ -28,18 +37,29 @@ class UnitBadges:
         Returns:
             Badges, each with a kind (good, weak, bad or none), a few words and a sentence.
         """
-        try:
-            check_installed()
-        except DependencyError as error:
-            return {"badges": [["none", "Not judged", str(error)]]}
         yield 0.05
         trace = self._answers.networks.trace(client, image)
         projection = self._answers.projection(client, image, layer, channel, position=position)
         yield 0.2
         self._judge = self._judge or Judge(self._answers.networks.given)
         yield 0.3
-        (verdict,) = self._judge.verdicts(trace, projection, [0])
-        return {"badges": [_gain(verdict.gain), _alike(verdict.alike)]}
+        alike = _alike(self._judge, trace, projection)
+        yield 0.5
+        return {"badges": [_gain(_inserted(self._judge, trace, projection)), alike]}
+
+
+def _inserted(judge: Judge, trace: Trace, projection: Projection) -> float:
+    """What inserting pixels by a projection gains over a random ranking; NaN if that cannot be measured."""
+    (unit,), (box,) = projection.units, projection.receptive_fields.tolist()
+    field = tuple((first, last) for first, last in box)
+    layer = trace.layer(unit.layer).value
+    if layer.id not in trace.apart or not all(first < last for first, last in field):
+        return math.nan
+    heat = heatmap(projection.cpu().cut(0, field)[None])[0]
+    units = UnitsInImages(
+        judge.net, unit.layer, trace.call.first[[unit.sample]], [(unit.channel, unit.position)], [field]
+    )
+    return gains(units, [heat], steps=INSERTION_STEPS, batch_size=BATCH)[0]
 
 
 def _gain(value: float) -> list[str]:
@@ -57,13 +77,23 @@ def _gain(value: float) -> list[str]:
     return ["weak", f"No better than random ({value:+.2f})", how]
 
 
-def _alike(value: float) -> list[str]:
-    """What the pictures of other channels say of a projection."""
+def _alike(judge: Judge, trace: Trace, projection: Projection) -> list[str]:
+    """How alike a projection is to that of another channel at its place."""
+    neighbours = judge.neighbours(trace, projection)
+    none = [
+        "none",
+        "Specificity not measured",
+        "The picture or that of another channel is blank, or there is no other.",
+    ]
+    if neighbours.projection is None:
+        return none
+    value = cosine(projection.whole(0), neighbours.projection.whole(0))
     if math.isnan(value):
-        return ["none", "Specificity not judged", "The pictures of other channels there are blank, or there are none."]
-    kind = ("good", "weak", "bad")[sum(value > limit for limit in ALIKE.limits)]
-    words = {"good": "Specific", "weak": "Partly specific", "bad": "Not specific"}[kind]
-    how = (
-        f"Its rank correlation with projections of other channels at this place is {value:.2f}; 1 is the same picture."
-    )
-    return [kind, f"{words}: {value:.2f} similar to other channels", f"The picture {ALIKE.said(value)}. {how}"]
+        return none
+    beside = f"channel {neighbours.channels[0]}, which fires most beside it at this place,"
+    return [
+        "none",
+        f"Cosine with another channel: {value:.2f}",
+        f"The cosine with the projection of {beside} is {value:.2f}; 1 is the same picture, 0 an unrelated one. For a "
+        f"verdict, {too_few(1)}, as an atlas does.",
+    ]

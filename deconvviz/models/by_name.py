@@ -21,8 +21,9 @@ from deconvviz.arguments import is_net
 from deconvviz.errors import DependencyError, InputError, ModelError, did_you_mean
 from deconvviz.images import Preprocess
 from deconvviz.io.factories import Purpose, factory_of
-from deconvviz.models.inputs import InputWishes, input_of, preset_of
+from deconvviz.models.inputs import InputWishes, classes_of_preset, input_of, preset_of
 from deconvviz.models.mnist import mnist_cnn, mnist_cnn_from
+from deconvviz.models.notes import note_classes, note_random
 from deconvviz.models.torch_files import kind_of_file
 from deconvviz.models.weights import States, best_match, load_states, read_states
 from deconvviz.models.zfnet import ZFNet
@@ -102,6 +103,9 @@ def load_model(
         said = str(load_states(model, states))
     elif not pretrained and (spec == "zfnet" or kind in ("torchvision", "timm")):
         said = f"{spec} has random weights; load some with --weights FILE"
+        note_random(model)
+    if kind == "torchvision" and (pretrained or weights is not None):
+        note_classes(model, classes_of_preset(spec.rpartition(":")[2]))
     if kind == "torchvision":
         own = preset_of(spec.rpartition(":")[2], pretrained)
     model_input = input_of(model, wishes, own)

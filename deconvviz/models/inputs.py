@@ -192,6 +192,18 @@ def preset_of(name: str, pretrained: bool) -> Any:
     return transform if type(transform).__name__ in PRESETS else None
 
 
+def classes_of_preset(name: str) -> tuple[str, ...]:
+    """The names of the classes for which torchvision has weights of a model; () if it has none."""
+    from torchvision import models  # noqa: PLC0415
+
+    try:
+        weights = models.get_model_weights(name)
+    except ValueError:
+        return ()
+    known = next((one.meta.get("categories", ()) for one in weights), ())
+    return tuple(map(str, known))
+
+
 def _size(height: int, width: int) -> int | tuple[int, int]:
     return height if height == width else (height, width)
 

@@ -145,7 +145,7 @@ def test_search(page: Any, atlas: str) -> None:
     page.keyboard.press("Enter")
     at(page, "features.0 channel 39")
     page.locator("#search").fill("features.3 300")
-    playwright.expect(page.locator("#found")).to_have_text("no such layer or channel")
+    playwright.expect(page.locator("#found")).to_have_text("nothing is called that")
     page.keyboard.press("Escape")
     playwright.expect(page.locator("#found")).to_be_hidden()
     at(page, "features.0 channel 39")

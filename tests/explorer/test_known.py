@@ -86,12 +86,13 @@ def test_what_feeds_the_strongest_unit_of_the_image(client: Client) -> None:
 
 
 def test_evidence_is_a_badge_and_a_sentence(client: Client) -> None:
-    pytest.importorskip("scipy", reason="needs deconvviz[evidence]")
     (result,) = lines(client, "evidence", image="data-1", layer="3", channel=2)[-1:]
     faithful, specific = result["result"]["badges"]
     assert faithful[0] in ("good", "weak", "bad")
     assert "random" in faithful[1]
-    assert "similar to other channels" in specific[1]
+    assert specific[0] == "none"
+    assert "Cosine with another channel: " in specific[1]
+    assert "1 image is too few to say; use at least 8" in specific[2]
     assert faithful[2].endswith(".")
     (result,) = lines(client, "evidence", image="data-1", layer="9", channel=2)[-1:]
     assert "9" in result["error"]

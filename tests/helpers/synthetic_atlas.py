@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deconvviz.atlas.records import AtlasEvidence, Measured
 from deconvviz.atlas.site import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Site
+from deconvviz.evidence.limits import ALIKE
+from deconvviz.evidence.specificity import Reading, Specificity
 
 Size = tuple[int, int]
 
@@ -72,6 +73,7 @@ def units(channel: int, k: int, field: Size, size: Size, images: int, labels: Se
         box = (top, left, bottom, right)
         name, place = f"image_{number:05d}.jpg", (top // 2, left // 2)
         drawn = _projection(400 + number, field)[: bottom - top, : right - left]
+        beside = _projection(800 + number, field)[: bottom - top, : right - left]
         made.append(
             AtlasUnit(
                 value=value,
@@ -83,16 +85,22 @@ def units(channel: int, k: int, field: Size, size: Size, images: int, labels: Se
                 patch=patch,
                 projection=shown,
                 random=drawn,
+                neighbour=beside,
+                beside=channel + 1,
             )
         )
     return tuple(made)
 
 
-def evidence(channel: int) -> AtlasEvidence:
-    """From -0.5 to 0.5 above chance, alike from 0 to 1; every 8th channel is not judged."""
+def evidence(channel: int) -> Specificity:
+    """Nearer and nearer to another unit's pictures, from 0 to 1; every 8th channel is not judged."""
     if channel % 8 == 7:
-        return AtlasEvidence()
-    return AtlasEvidence(Measured(channel % 11 / 10 - 0.5, 2), Measured(channel % 6 / 5, 1))
+        return Specificity()
+    alike = channel % 6 / 5
+    verdict = "not" if alike > ALIKE.limits[1] else "partly" if alike > ALIKE.limits[0] else "specific"
+    reading = Reading(0.5 + channel % 3 / 8, 0.5, 0.55, 20, 0.02, True) if channel % 4 else None
+    numbers = {"other_unit": alike, "other_image": 0.4, "floor": 0.0, "random": 0.2}
+    return Specificity(verdict=verdict, images=9, reading=reading, **numbers)
 
 
 def firing(channel: int) -> float:
@@ -138,7 +146,7 @@ def channels(
             inputs=feeding,
             state="dead" if dead else "always" if share == 1 else "",
         )
-        yield replace(one, evidence=AtlasEvidence() if dead else evidence(number)) if header.evidence else one
+        yield replace(one, evidence=Specificity() if dead else evidence(number)) if header.evidence else one
 
 
 def header(size: Size = (224, 224), k: int = 9, images: int = 120, title: str = "An example") -> AtlasHeader:

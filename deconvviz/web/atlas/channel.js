@@ -1,54 +1,46 @@
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
 import { breakable, by, count, h, number, pairs, percent, plural, s } from "../shared/elements.js";
-import { image } from "../shared/pictures.js";
 import { atlas } from "./data.js";
 import * as evidence from "./evidence.js";
 import * as grid from "./grid.js";
+import * as lightbox from "./lightbox.js";
 import { facts, link, mosaic, STATES } from "./parts.js";
 
 /** @typedef {import("./data.js").Layer} Layer */
 
-const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
-
 /**
- * The pictures of all units as a square.
- * @param {Layer} layer
- * @param {number} channel
- * @param {any[]} units
- * @param {number} part 0 patches, 1 projections, 2 those from random weights
+ * Pictures of all units of one kind as a square of buttons that enlarge them.
+ * @param {import("./lightbox.js").Shown} shown
+ * @param {number} part 0 patches, 1 projections, 2 those from random weights, 3 those of other channels there
+ * @param {string} [className]
  */
-function square(layer, channel, units, part) {
-  const [words, title] = WORDS[part];
-  const tiles = units.map(([value, , name, label], at) => {
-    const tile = image(atlas.tile(layer, channel, at, part), `${words} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
-    tile.dataset.unit = String(at);
-    return tile;
-  });
-  const across = Math.ceil(Math.sqrt(atlas.index.k));
-  const cells = h("div", { class: "square" }, tiles);
-  cells.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
-  return h("figure", { class: part === 2 ? "pictures random" : "pictures" }, h("figcaption", null, title), cells);
+function square(shown, part, className = "") {
+  const cells = h("div", { class: "square" }, shown.units.map((unit, at) => {
+    const enlarge = h("button", { type: "button", class: "enlarge", "data-unit": at }, lightbox.tile(shown, at, part));
+    enlarge.addEventListener("click", () => lightbox.open(shown, at));
+    return enlarge;
+  }));
+  cells.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(atlas.index.k))}, 1fr)`;
+  return h("figure", { class: `pictures ${className}` }, h("figcaption", null, lightbox.WORDS[part][1]), cells);
+}
+
+/** What the colours of projections mean. */
+function legend() {
+  const grey = atlas.index.input[atlas.index.input.length - 3] === 1;
+  return h("p", { class: "legend muted" }, grey
+    ? [h("i", { class: "key plus" }), " red: brighter pixels would raise the activation; ", h("i", { class: "key minus" }), " blue: darker ones. White is zero. Each projection has its own scale."]
+    : "Grey is zero. Each projection has its own scale.");
 }
 
 /**
- * The full image with a box around the patch.
- * @param {number[]} numbers
- * @param {any[]} unit
+ * The projections beside what they should differ from: those of other channels, and of random weights.
+ * @param {import("./lightbox.js").Shown} shown
  */
-function place(numbers, unit) {
-  const [, number_, name, label, box] = unit;
-  const [height, width] = atlas.index.input.slice(-2);
-  const [top, left, bottom, right] = box;
-  const words = `${label || name}, full image; the patch covers rows ${top} to ${bottom} and columns ${left} to ${right} of ${by([height, width])}`;
-  const frame = image(atlas.picture(numbers, number_), words, atlas.index.picture[2] > 1);
-  const mark = h("i", { class: "box" });
-  Object.assign(mark.style, {
-    top: `${(100 * top) / height}%`, left: `${(100 * left) / width}%`,
-    height: `${(100 * (bottom - top)) / height}%`, width: `${(100 * (right - left)) / width}%`,
-  });
-  frame.append(mark);
-  return frame;
+function controls(shown) {
+  return h("section", { class: "controls" }, h("h2", null, "Beside controls"),
+    h("p", { class: "muted" }, "The same units, beside other channels at the same places of the same images, and beside the same network with random weights. What looks the same in all three does not come from this channel."),
+    h("div", { class: "three" }, square(shown, 1), square(shown, 3), square(shown, 2)));
 }
 
 /** @param {number[]} numbers @param {any[]} units */
@@ -57,7 +49,7 @@ function unitList(numbers, units) {
     const [value, image_, name, label, , position] = unit;
     const where = position.length === 2 ? `row ${position[0]}, column ${position[1]} of the map`
       : position.length ? `position ${position.join(", ")} of the map` : "";
-    const item = h("li", null, place(numbers, unit),
+    const item = h("li", null, lightbox.place(numbers, unit),
       h("div", { class: "unit-text" },
         h("b", { class: "value" }, number(value)), label ? h("span", { class: "label" }, label) : null,
         name === String(image_) ? null : h("span", { class: "name", title: name }, name), h("span", { class: "muted" }, `image ${image_}${where && `, ${where}`}`)));
@@ -104,17 +96,16 @@ function inputs(list) {
     const text = h("span", { class: "input-text" }, h("span", { class: "input-name" }, `${name} · ${channel}`),
       h("span", { class: "muted" }, `${share < 0 ? "takes" : "adds"} ${percent(Math.abs(share))}`), h("span", { class: "rate" }, bar));
     if (!layer || channel >= layer.channels) return h("li", null, text);
-    return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, "t"), text));
+    return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, evidence.patchesFirst(layer) ? "p" : "t"), text));
   })));
 }
 
 /**
  * @param {Layer} layer
  * @param {number} channel
- * @param {string} query
  * @returns {Promise<import("./main.js").View>}
  */
-export async function view(layer, channel, query) {
+export async function view(layer, channel) {
   const [data, details, numbers] = await Promise.all([
     atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
   const { units } = details;
@@ -127,21 +118,19 @@ export async function view(layer, channel, query) {
     : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
   /** @type {[string, string][]} */
   const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
-  evidence.asked(query);
-  const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.isRandom() ? 2 : 1);
-  let projections = shown();
+  const shown = { layer, channel, units, numbers, beside: details.beside };
+  const judged = atlas.index.evidence ? evidence.verdict(data, channel, details, state) : null;
+  const large = atlas.index.evidence && data.verdict[channel] !== "specific";
   const pictures = units.length
-    ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
+    ? [h("div", { class: large ? "pair patches-first" : "pair" }, square(shown, 0), square(shown, 1)), legend(),
+      atlas.index.evidence ? controls(shown) : null,
       h("h2", null, "In the full image"), unitList(numbers, units)]
     : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];
-  const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.isRandom()), title: "The same units in a network with random weights (W)" }, "random weights");
-  const judged = atlas.index.evidence
-    ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
   const element = h("article", { class: "channel" },
     h("div", { class: "heading" },
       step(before, "←", "Previous"),
       h("div", { class: "title" },
-        h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`)),
+        h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`), layer.names[channel] ? h("span", { class: "class-name" }, ` ${layer.names[channel]}`) : null),
         state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
       step(after, "→", "Next")),
     h("div", { class: "columns" },
@@ -160,29 +149,10 @@ export async function view(layer, channel, query) {
   }
   element.addEventListener("pointerover", light);
 
-  function swap() {
-    evidence.toggle();
-    weights.setAttribute("aria-pressed", String(evidence.isRandom()));
-    const other = shown();
-    projections.replaceWith(other);
-    projections = other;
-    address();
-  }
-  weights.addEventListener("click", swap);
-
-  /** Puts the choice of weights into the address, so that it can be shared. */
-  function address() {
-    if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
-  }
-
   let going = at; // ahead of `at` while a key is held and the next channel is loading
 
   /** @param {KeyboardEvent} event */
   function key(event) {
-    if (event.key.toLowerCase() === "w" && weights.isConnected) {
-      swap();
-      return true;
-    }
     if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
     const next = going + (event.key === "ArrowLeft" ? -1 : 1);
     if (next < 0 || next >= order.length) return true;
@@ -191,5 +161,5 @@ export async function view(layer, channel, query) {
     return true;
   }
 
-  return { element, title: `${layer.name} channel ${channel}`, key, arrive: address };
+  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key };
 }

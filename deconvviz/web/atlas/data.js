@@ -19,6 +19,9 @@
  * @property {number} block
  * @property {number[]} tile
  * @property {number[]} cell
+ * @property {string[]} names of its channels, where these are classes
+ * @property {string} said what holds for its projections
+ * @property {Record<string, number>} [verdicts]
  */
 
 const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
@@ -65,6 +68,7 @@ async function open() {
   atlas.index.layers.forEach((/** @type {any} */ layer, /** @type {number} */ number) => {
     layer.number = number;
     layer.empty = new Set(layer.empty);
+    layer.names = layer.names || [];
     byName.set(layer.name, layer);
   });
 }
@@ -118,7 +122,7 @@ function cell(layer, channel, kind) {
  * @param {Layer} layer
  * @param {number} channel
  * @param {number} unit
- * @param {number} part 0 its patch, 1 its projection, 2 its projection from random weights, which has its own file
+ * @param {number} part 0 its patch, 1 its projection; in files of their own 2 that from random weights, 3 that of another channel
  * @returns {import("../shared/pictures.js").Part}
  */
 function tile(layer, channel, unit, part) {
@@ -126,7 +130,7 @@ function tile(layer, channel, unit, part) {
   const channels = Math.min(layer.block, layer.channels - block * layer.block);
   const [height, width] = layer.tile;
   const [down, across] = [height + atlas.index.gutter, width + atlas.index.gutter];
-  const [name, rows, row] = part === 2 ? [`r${block}`, 1, 0] : [block, 2, part];
+  const [name, rows, row] = part > 1 ? [`${part === 2 ? "r" : "n"}${block}`, 1, 0] : [block, 2, part];
   return {
     file: `${root}sheets/${layer.number}-${name}.webp`,
     sheet: [rows * channels * down, atlas.index.k * across + atlas.index.gutter],

@@ -1,100 +1,99 @@
-// The scores of a channel's projections, as badges with explanations, and the switch to random weights.
+// The one verdict on a channel's projections: what it is called, and what it rests on.
 
-import { h, plural } from "../shared/elements.js";
+import { count, h, number } from "../shared/elements.js";
 import { atlas } from "./data.js";
 
-/** @typedef {[text: string, kind: string, explanation: string]} Badge */
-
-/** @param {number} value */
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
-/** @param {number} value */
-const plain = (value) => value.toFixed(2).replace("-", "−");
-
-/** @type {Record<string, string>} */
-const UNJUDGED = {
-  dead: "The channel is dead on these images, so there is no picture to score.",
-  empty: "There are no pictures of this channel to score.",
-  gain: "None of its strongest units could be scored: their pictures are blank, they are no more active on their images than on an empty one, or the layer has no feature maps.",
-  alike: "None of its strongest units could be scored: their pictures or those of the other channels are blank, or there is no other channel.",
+/**
+ * What the verdicts are called; the signs differ in shape and not by colour alone.
+ * @type {Record<string, { sign: string, name: string, kind: string }>}
+ */
+export const VERDICTS = {
+  specific: { sign: "✓", name: "specific", kind: "good" },
+  partly: { sign: "◐", name: "partly specific", kind: "weak" },
+  not: { sign: "✕", name: "not specific", kind: "bad" },
+  none: { sign: "–", name: "not judged", kind: "none" },
 };
 
 /**
- * The insertion score minus that of a random ranking.
- * @param {[number, number]} measured its mean, and the number of units
- * @returns {Badge}
+ * @typedef {object} Evidence
+ * @property {number} images
+ * @property {number | null} other_unit
+ * @property {number | null} other_image
+ * @property {number | null} floor
+ * @property {number | null} random
+ * @property {{ score: number, other: number | null, random: number | null, questions: number, p: number } | null} reading
  */
-function gain([value, units]) {
-  const near = atlas.index.limits.chance;
-  const [kind, words, means] = value > near
-    ? ["good", "Faithful", "The picture shows pixels that activate the unit."]
-    : value < -near
-      ? ["bad", "Misleading", "Random pixels activate the unit sooner than those that the picture shows. Do not trust this picture."]
-      : ["weak", "No better than random", "The picture finds the pixels that activate the unit no better than a random ranking."];
-  return [kind === "weak" ? `${words} (${signed(value)})` : `${words}: ${signed(value)} vs. random`, kind,
-    `${means} The pixels that it ranks first were inserted into an empty image, step by step, and compared with as many random pixels. On average over all steps and ${plural(units, "image")}, the unit reached ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s pixels.`];
+
+/**
+ * A verdict as a sign and a word.
+ * @param {string} verdict
+ */
+export function sign(verdict) {
+  const { sign: drawn, name, kind } = VERDICTS[verdict];
+  return h("span", { class: `sign ${kind}` }, h("span", { "aria-hidden": "true" }, `${drawn} `), name);
 }
 
 /**
- * The similarity to pictures of other channels.
- * @param {[number, number]} measured its mean, and the number of units
- * @returns {Badge}
+ * Why there is no verdict.
+ * @param {Evidence | undefined} found
+ * @param {string} state
+ * @param {boolean} shown whether the channel has pictures
  */
-function alike([value, units]) {
-  const [partly, image] = atlas.index.limits.alike; // those of the library's verdict on selectivity
-  const [kind, label, words] = value > image ? ["bad", "Not specific", "shows the image more than the unit"]
-    : value > partly ? ["weak", "Partly specific", "is partly specific to the unit"] : ["good", "Specific", "is specific to the unit"];
-  return [`${label}: ${plain(value)} similar to other channels`, kind,
-    `The picture ${words}. Its rank correlation with the projections of other channels, at the same position of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 means the same picture, 0 an unrelated one.`];
+function unjudged(found, state, shown) {
+  if (state === "dead") return "The channel is dead on these images, so there is no picture to judge.";
+  if (!shown) return "There are no pictures of this channel to judge.";
+  if (!found) return "Its pictures, or those of other channels at the same places, are blank, or there is no other channel.";
+  const { images } = atlas.index.limits;
+  return `Its projections could be compared on ${count(found.images)} of its strongest images, and a verdict needs ${count(images)}.`;
 }
 
 /**
- * A badge that shows its explanation on hover or focus.
- * @param {string} name
- * @param {Badge} said
+ * What a verdict means.
+ * @param {string} verdict
+ * @param {number} share
  */
-function badge(name, [text, kind, explanation]) {
-  const id = `why-${name}`;
-  const button = h("button", { type: "button", class: `badge ${kind}`, "aria-describedby": id, "data-badge": name }, text);
-  button.addEventListener("click", () => button.focus()); // in some browsers, a tap does not focus
-  button.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    button.blur();
-    event.stopPropagation();
-  });
-  return [button, h("span", { class: "why", role: "tooltip", id }, explanation)];
+function meaning(verdict, share) {
+  const [partly] = atlas.index.limits.alike; // those of the library
+  if (verdict === "specific") return "Its projections are unlike those of other channels at the same places.";
+  if (verdict === "not") return "Its projections are like those of other channels at the same places: they show the image more than the channel. Look at the patches.";
+  return share > partly
+    ? "Its projections are in part like those of other channels at the same places."
+    : "Its projections are unlike those of other channels at the same places, but they do not tell which images fire the channel.";
+}
+
+/** @param {Evidence["reading"]} reading */
+function read(reading) {
+  if (!reading) return null;
+  const of = (/** @type {number} */ share) => number(Math.round(share * reading.questions * 2) / 2);
+  const beside = [["another channel’s", reading.other], ["random weights’", reading.random]].flatMap(
+    ([words, share]) => (share === null ? [] : [`from ${words} ${of(Number(share))}`]));
+  return `From its projections an observer told ${of(reading.score)} times of ${reading.questions} which of two other images fires the channel (${[...beside, `by chance ${of(0.5)}`].join(", ")}).`;
 }
 
 /**
- * All badges of a channel.
- * @param {any} data the layer's
+ * A channel's verdict with its reasons.
+ * @param {{ verdict: string[], share: (number | null)[] }} data the layer's
  * @param {number} channel
- * @param {any[]} units
+ * @param {{ units: any[], evidence?: Evidence }} details
  * @param {string} state "dead", "always" or ""
  */
-export function badges(data, channel, units, state) {
-  const without = state === "dead" ? UNJUDGED.dead : units.length ? null : UNJUDGED.empty;
-  const judged = (/** @type {string} */ name, /** @type {string} */ words, /** @type {typeof gain} */ describe) => badge(name, data[name][channel]
-    ? describe(data[name][channel]) : [`${words}: not scored`, "none", without || UNJUDGED[name]]);
-  return [...judged("gain", "Faithfulness", gain), ...judged("alike", "Specificity", alike)];
-}
-
-// Whether random weights are shown: set by the address or by the last switch.
-
-let random = false;
-
-export const isRandom = () => random;
-
-export function toggle() {
-  random = !random;
+export function verdict(data, channel, { units, evidence: found }, state) {
+  const said = data.verdict[channel];
+  const share = data.share[channel];
+  const judged = said !== "none" && found;
+  const words = judged ? [meaning(said, share === null ? 1 : share), read(found.reading)] : [unjudged(found, state, units.length > 0)];
+  const numbers = judged ? `On average over ${found.images} images, the cosine of its projection is ${number(found.other_unit)} with that of the strongest other channel at the same place, ${number(found.other_image)} with its own on another image, ${number(found.random)} with that of random weights, and ${number(found.floor)} between projections of different channels on different images. 1 means the same picture, 0 an unrelated one.` : "";
+  return h("section", { class: "verdict", "aria-label": "Verdict" },
+    h("p", null, h("b", null, sign(said)), " ", words.filter(Boolean).join(" ")),
+    numbers ? h("details", null, h("summary", null, "Numbers"), h("p", null, numbers)) : null);
 }
 
 /**
- * Applies the query of an address.
- * @param {string} query
+ * Whether patches come first: where most projections of a layer say little.
+ * @param {import("./data.js").Layer} layer
  */
-export function asked(query) {
-  if (new URLSearchParams(query).get("weights") === "random") random = true;
+export function patchesFirst(layer) {
+  if (!atlas.index.evidence || !layer.verdicts) return false;
+  const { specific, partly, not } = layer.verdicts;
+  return 2 * specific <= specific + partly + not;
 }
-
-/** The query of a channel's address. */
-export const query = () => (random ? "weights=random" : "");

@@ -3,23 +3,25 @@
 import { breakable, count, h, number, pairs, percent, plural } from "../shared/elements.js";
 import { paint } from "../shared/pictures.js";
 import { atlas } from "./data.js";
+import { patchesFirst, VERDICTS } from "./evidence.js";
 import { facts, link, STATES } from "./parts.js";
 
 /** @typedef {import("./data.js").Layer} Layer */
-/** @typedef {{ sort: string, hide: string[], show: string }} Options */
+/** @typedef {{ sort: string, hide: string[], show: string, verdict: string }} Options */
 /**
  * What the grid knows of its channels, by their numbers.
  * @typedef {object} Statistics
  * @property {string[]} state
  * @property {number[]} firing
  * @property {number[]} maximum
- * @property {([number, number] | null)[]} gain
- * @property {([number, number] | null)[]} alike
+ * @property {string[]} verdict in atlases with evidence
+ * @property {(number | null)[]} share likewise
  */
 
 /** @type {Record<string, string>} */
-const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", gain: "least faithful", alike: "least specific" };
-const JUDGED = ["gain", "alike"]; // in atlases with evidence
+const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", alike: "least specific" };
+const JUDGED = ["alike"]; // in atlases with evidence
+const SHOWN = ["patches", "projections"];
 const GAP = 8;
 const CAPTION = 34; // pixels below a mosaic; as in style.css
 const AHEAD = 300; // pixels above and below the view that are filled too
@@ -29,38 +31,44 @@ const SHEETS = 3; // unpacked per frame: sorted, every cell of a row may lie in 
 /** @type {Map<number, Options>} */
 const asked = new Map();
 
+/** @param {Layer} layer */
+const usual = (layer) => (patchesFirst(layer) ? "patches" : "projections");
 const sorts = () => Object.keys(SORTS).filter((sort) => atlas.index.evidence || !JUDGED.includes(sort));
 
 /**
  * The options in a route's query; what is unknown is left out.
+ * @param {Layer} layer
  * @param {string} query
  * @returns {Options}
  */
-function options(query) {
+function options(layer, query) {
   const given = new URLSearchParams(query);
   const sort = given.get("sort") || "";
   const hide = (given.get("hide") || "").split(",");
   return {
     sort: sorts().includes(sort) ? sort : "channel",
     hide: Object.keys(STATES).filter((kind) => hide.includes(kind)),
-    show: given.get("show") === "patches" ? "patches" : "projections",
+    show: SHOWN.find((one) => one === given.get("show")) || usual(layer),
+    verdict: atlas.index.evidence && VERDICTS[given.get("verdict") || ""] ? given.get("verdict") || "" : "",
   };
 }
 
 /**
  * The query of options, without what is the default.
+ * @param {Layer} layer
  * @param {Options} options
  */
-function query({ sort, hide, show }) {
+function query(layer, { sort, hide, show, verdict }) {
   const parts = [];
   if (sort !== "channel") parts.push(`sort=${sort}`);
   if (hide.length) parts.push(`hide=${hide.join(",")}`);
-  if (show !== "projections") parts.push(`show=${show}`);
+  if (verdict) parts.push(`verdict=${verdict}`);
+  if (show !== usual(layer)) parts.push(`show=${show}`);
   return parts.join("&");
 }
 
 /** @param {Layer} layer */
-export const lastQuery = (layer) => query(asked.get(layer.number) || options(""));
+export const lastQuery = (layer) => query(layer, asked.get(layer.number) || options(layer, ""));
 
 /**
  * What channels are sorted by, the highest first; what speaks most against a picture is the highest.
@@ -69,8 +77,7 @@ export const lastQuery = (layer) => query(asked.get(layer.number) || options("")
  * @returns {number[]}
  */
 function keys(data, sort) {
-  if (sort === "gain") return data.gain.map((one) => (one ? -one[0] : -Infinity));
-  if (sort === "alike") return data.alike.map((one) => (one ? one[0] : -Infinity));
+  if (sort === "alike") return data.share.map((one, channel) => (one === null || data.verdict[channel] === "none" ? -Infinity : one));
   return (sort === "firing" ? data.firing : data.maximum).map((value) => (value === null ? -Infinity : value));
 }
 
@@ -81,10 +88,7 @@ function keys(data, sort) {
  * @param {number} channel
  */
 function words(data, sort, channel) {
-  if (JUDGED.includes(sort)) {
-    const measured = data[/** @type {"gain" | "alike"} */ (sort)][channel];
-    return measured ? number(measured[0]) : "–";
-  }
+  if (sort === "alike") return number(data.verdict[channel] === "none" ? null : data.share[channel]);
   return sort === "strength" ? number(data.maximum[channel]) : percent(data.firing[channel]);
 }
 
@@ -93,8 +97,9 @@ function words(data, sort, channel) {
  * @param {Statistics} data
  * @param {Options} options
  */
-function order(data, { sort, hide }) {
-  const channels = data.state.map((_, channel) => channel).filter((channel) => !hide.includes(data.state[channel]));
+function order(data, { sort, hide, verdict }) {
+  const channels = data.state.map((_, channel) => channel).filter(
+    (channel) => !hide.includes(data.state[channel]) && (!verdict || data.verdict[channel] === verdict));
   if (sort === "channel") return channels;
   const key = keys(data, sort);
   return channels.sort((a, b) => (key[a] === key[b] ? a - b : key[b] - key[a]));
@@ -107,8 +112,8 @@ function order(data, { sort, hide }) {
  * @param {number} channel
  */
 export function neighbours(layer, data, channel) {
-  const shown = order(data, asked.get(layer.number) || options(""));
-  return shown.includes(channel) ? shown : order(data, options(""));
+  const shown = order(data, asked.get(layer.number) || options(layer, ""));
+  return shown.includes(channel) ? shown : order(data, options(layer, ""));
 }
 
 /**
@@ -119,7 +124,7 @@ export function neighbours(layer, data, channel) {
 export async function view(layer, asking) {
   /** @type {Statistics} */
   const data = await atlas.load(String(layer.number));
-  const chosen = options(asking);
+  const chosen = options(layer, asking);
   /** @type {number[]} */
   let channels = [];
   asked.set(layer.number, chosen);
@@ -134,28 +139,35 @@ export async function view(layer, asking) {
     box.checked = chosen.hide.includes(kind);
     return { box, label: h("label", { for: box.id, title: STATES[kind].title }, `hide ${STATES[kind].name} (${count(channels)})`) };
   });
+  const judged = h("select", { id: "verdict", "aria-label": "Verdict" }, h("option", { value: "" }, "all verdicts"),
+    Object.entries(VERDICTS).map(([verdict, { name }]) => h("option", { value: verdict }, `${name} (${count(layer.verdicts ? layer.verdicts[verdict] : 0)})`)));
+  judged.value = chosen.verdict;
   const show = h("button", { type: "button", id: "show", "aria-pressed": String(chosen.show === "patches") }, "image patches");
   const status = h("p", { class: "status", role: "status" });
   const tools = h("div", { class: "tools" },
-    h("label", { for: "sort" }, "sort by"), sort, hide.map(({ box, label }) => h("span", { class: "check" }, box, label)), show, status);
+    h("label", { for: "sort" }, "sort by"), sort, hide.map(({ box, label }) => h("span", { class: "check" }, box, label)), atlas.index.evidence ? judged : null, show, status);
+  const nothing = h("p", { class: "notice", hidden: true }, "No channel of this layer is left. Choose all verdicts, or show what is hidden.");
   const cells = h("ul", { class: "cells", "aria-label": `Channels of ${layer.name}` });
   const element = h("div", { class: "grid" },
     h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, plural(layer.channels, "channel")),
-    pairs(facts(layer), "facts inline"), tools, cells);
+    layer.said ? h("p", { class: "notice said" }, layer.said) : null,
+    pairs(facts(layer), "facts inline"), tools, nothing, cells);
 
   tools.addEventListener("change", () => {
     chosen.sort = sort.value;
+    chosen.verdict = judged.value;
     chosen.hide = Object.keys(STATES).filter((_, at) => hide[at].box.checked);
     changed();
   });
-  show.addEventListener("click", () => {
+  function swap() {
     chosen.show = chosen.show === "patches" ? "projections" : "patches";
     show.setAttribute("aria-pressed", String(chosen.show === "patches"));
     changed();
-  });
+  }
+  show.addEventListener("click", swap);
 
   function changed() {
-    history.replaceState(null, "", link(layer, undefined, query(chosen)));
+    history.replaceState(null, "", link(layer, undefined, query(layer, chosen)));
     current = 0;
     reorder();
   }
@@ -175,6 +187,7 @@ export async function view(layer, asking) {
   function reorder() {
     channels = order(data, chosen);
     status.textContent = channels.length === layer.channels ? "" : `${count(channels.length)} of ${plural(layer.channels, "channel")}`;
+    nothing.hidden = channels.length > 0;
     for (const place of filled.keys()) release(place);
     measure();
   }
@@ -234,10 +247,11 @@ export async function view(layer, asking) {
     const mosaic = h("span", { class: "mosaic" });
     const name = h("b");
     const words = h("span", { class: "words" });
+    const sign = h("span", { class: "sign", "aria-hidden": "true" });
     const bar = h("i");
-    const anchor = h("a", null, mosaic, h("span", { class: "caption" }, name, words), h("span", { class: "rate" }, bar));
+    const anchor = h("a", null, mosaic, h("span", { class: "caption" }, name, sign, words), h("span", { class: "rate" }, bar));
     const part = /** @type {import("../shared/pictures.js").Part | null} */ (null);
-    return { item: h("li", null, anchor), anchor, mosaic, name, words, bar, part, painted: false };
+    return { item: h("li", null, anchor), anchor, mosaic, name, sign, words, bar, part, other: part, painted: false };
   }
 
   /** @param {Cell} cell @param {number} place */
@@ -257,16 +271,21 @@ export async function view(layer, asking) {
     cell.item.setAttribute("aria-setsize", String(channels.length));
     cell.item.setAttribute("aria-posinset", String(place + 1));
     cell.anchor.setAttribute("href", link(layer, channel));
+    const judgedAs = atlas.index.evidence ? VERDICTS[data.verdict[channel]] : null;
     cell.anchor.setAttribute("aria-label",
-      `Channel ${channel}, ${kind ? STATES[kind].name : `fires ${firing}`}, maximum ${number(data.maximum[channel])}`);
-    cell.name.textContent = String(channel);
+      `Channel ${channel}${layer.names[channel] ? `, ${layer.names[channel]}` : ""}, ${kind ? STATES[kind].name : `fires ${firing}`}, maximum ${number(data.maximum[channel])}${judgedAs ? `, ${judgedAs.name}` : ""}`);
+    cell.name.textContent = layer.names[channel] ? `${channel} ${layer.names[channel]}` : String(channel);
+    cell.sign.textContent = judgedAs ? judgedAs.sign : "";
+    cell.sign.className = `sign ${judgedAs ? judgedAs.kind : ""}`;
     cell.words.textContent = words(data, chosen.sort, channel);
     cell.bar.style.width = `${100 * (data.firing[channel] || 0)}%`;
     cell.mosaic.style.aspectRatio = `${layer.cell[1]} / ${layer.cell[0]}`;
     const empty = layer.empty.has(channel);
     cell.mosaic.classList.toggle("empty", empty);
     cell.mosaic.textContent = empty ? (kind === "dead" ? "dead" : "no picture") : "";
-    cell.part = empty ? null : atlas.cell(layer, channel, chosen.show === "patches" ? "p" : "t");
+    const [first, second] = chosen.show === "patches" ? ["p", "t"] : ["t", "p"];
+    cell.part = empty ? null : atlas.cell(layer, channel, first);
+    cell.other = empty ? null : atlas.cell(layer, channel, second);
     if (cell.painted) cell.mosaic.style.backgroundImage = "";
     cell.painted = false;
     put(cell, place);
@@ -304,6 +323,10 @@ export async function view(layer, asking) {
 
   /** @param {KeyboardEvent} event */
   function key(event) {
+    if (event.key.toLowerCase() === "p") {
+      swap();
+      return true;
+    }
     if (event.shiftKey || !channels.length) return false;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
     if (step === undefined) return false;
@@ -316,6 +339,16 @@ export async function view(layer, asking) {
   cells.addEventListener("focusin", (event) => {
     for (const [place, cell] of filled) if (cell.anchor === event.target) current = place;
   });
+
+  // Under the pointer, a cell shows its pictures of the other kind.
+  for (const kind of ["mouseover", "mouseout"]) {
+    cells.addEventListener(kind, (event) => {
+      for (const cell of filled.values()) {
+        const part = kind === "mouseover" ? cell.other : cell.part;
+        if (part && cell.painted && cell.anchor.contains(/** @type {Node} */ (event.target))) paint(cell.mosaic, part);
+      }
+    });
+  }
 
   const sizes = new ResizeObserver(measure);
   addEventListener("scroll", later, { passive: true });

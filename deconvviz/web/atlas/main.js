@@ -6,6 +6,7 @@ import * as search from "../shared/search.js";
 import * as theme from "../shared/theme.js";
 import * as channelPage from "./channel.js";
 import { atlas } from "./data.js";
+import * as found from "./found.js";
 import * as grid from "./grid.js";
 import * as overview from "./overview.js";
 import { link } from "./parts.js";
@@ -68,7 +69,7 @@ function message(error) {
 /** @param {Route} route @returns {Promise<View> | View} */
 function viewOf({ layer, channel, query = "" }) {
   if (!layer) return overview.view();
-  return channel === undefined ? grid.view(layer, query) : channelPage.view(layer, channel, query);
+  return channel === undefined ? grid.view(layer, query) : channelPage.view(layer, channel);
 }
 
 async function show() {
@@ -138,7 +139,7 @@ document.addEventListener("DOMContentLoaded", () => {
   keys.attach(key);
   theme.attach(byId("theme"));
   search.attach(() => (atlas.index ? atlas.index.layers : []), () => (shown ? shown.route.layer : undefined),
-    (layer, channel) => { location.hash = link(layer, channel); });
+    (layer, channel, query) => { location.hash = link(layer, channel, query); }, found.like);
   history.scrollRestoration = "manual";
   addEventListener("hashchange", show);
   show();

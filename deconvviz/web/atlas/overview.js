@@ -2,6 +2,7 @@
 
 import { breakable, by, count, h, pairs, plural } from "../shared/elements.js";
 import { atlas } from "./data.js";
+import { patchesFirst, VERDICTS } from "./evidence.js";
 import { facts, link, mosaic, STATES } from "./parts.js";
 
 /** @param {import("./data.js").Layer} layer */
@@ -11,10 +12,19 @@ function card(layer) {
     const channels = layer[/** @type {"dead" | "always"} */ (kind)];
     if (channels) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(channels)} ${name}`));
   }
-  const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
+  const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, patchesFirst(layer) ? "p" : "t")));
   const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
   const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
-  return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, pairs(facts(layer), "facts")), cover);
+  return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, counts(layer), pairs(facts(layer), "facts")), cover);
+}
+
+/** How many channels have which verdict. @param {import("./data.js").Layer} layer */
+function counts({ verdicts }) {
+  if (!atlas.index.evidence || !verdicts) return null;
+  return h("p", { class: "verdicts" }, ["specific", "partly", "not"].map((verdict) => {
+    const { sign, name, kind } = VERDICTS[verdict];
+    return h("span", { class: `sign ${kind}` }, h("span", { "aria-hidden": "true" }, `${sign} `), `${count(verdicts[verdict])} ${name}`);
+  }));
 }
 
 /** @param {[string, string][]} files */
@@ -32,16 +42,18 @@ function unfinished(names) {
 
 /** @returns {import("./main.js").View} */
 export function view() {
-  const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing } = atlas.index;
+  const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing, random, version } = atlas.index;
   const channels = layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + layer.channels, 0);
   const element = h("div", { class: "overview" },
     h("h1", { tabindex: "-1" }, title),
     h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+    random ? h("p", { class: "notice warning", role: "status" }, h("b", null, "Random weights. "), "This network was not trained, so its channels show what the architecture does and nothing that was learnt.") : null,
     unfinished(missing),
     broken(files),
     h("ol", { class: "layers" }, layers.map(card)),
     h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
-      pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
+      pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")),
+    h("p", { class: "made muted" }, "Made with deconvviz", version ? ` ${version}` : ""));
 
   /** @type {() => HTMLAnchorElement[]} */
   const links = () => [...element.querySelectorAll(/** @type {"a"} */ (".cover-link"))];

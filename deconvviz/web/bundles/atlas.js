@@ -144,7 +144,7 @@ const { byId, h, plural } = $shared_elements;
 const MOST = 12;
 
 /** @typedef {{ name: string, channels: number }} Layer */
-/** @typedef {[layer: any, channel: number | undefined]} Hit */
+/** @typedef {[layer: any, channel: number | undefined, words?: string, query?: string]} Hit */
 
 /**
  * Layers that a text means, the likeliest first: those named so, those that start so, those that contain its words.
@@ -189,9 +189,10 @@ function find(text, layers, here) {
  * Makes the page's field a search.
  * @param {() => Layer[]} layers
  * @param {() => Layer | undefined} here the layer that is shown
- * @param {(layer: any, channel: number | undefined) => void} open
+ * @param {(layer: any, channel: number | undefined, query?: string) => void} open
+ * @param {(text: string, again: () => void) => Hit[]} [more] what else a text may mean; `again` is called when more is known
  */
-function attach(layers, here, open) {
+function attach(layers, here, open, more = () => []) {
   /** @type {HTMLInputElement} */
   const input = byId("search");
   const list = byId("found");
@@ -209,13 +210,13 @@ function attach(layers, here, open) {
   }
 
   function update() {
-    hits = find(input.value, layers(), here());
-    const items = hits.map(([layer, channel], at) => {
-      const words = channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`;
+    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), update)].slice(0, MOST);
+    const items = hits.map(([layer, channel, said], at) => {
+      const words = said || (channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`);
       return h("li", { role: "option", id: `found-${at}`, "data-at": at }, h("b", null, layer.name), " ", h("span", { class: "muted" }, words));
     });
     const none = Boolean(input.value.trim()) && !hits.length;
-    list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "no such layer or channel")] : items));
+    list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "nothing is called that")] : items));
     reveal(hits.length > 0 || none);
     mark(0);
   }
@@ -227,11 +228,11 @@ function attach(layers, here, open) {
 
   function go(/** @type {number} */ at) {
     if (!hits[at]) return;
-    const [layer, channel] = hits[at];
+    const [layer, channel, , query] = hits[at];
     input.value = "";
     update();
     input.blur();
-    open(layer, channel);
+    open(layer, channel, query);
   }
 
   input.addEventListener("input", update);
@@ -307,6 +308,277 @@ function attach(button) {
   shown();
 }
 return { current, toggle, restore, attach };
+})();
+
+// atlas/data.js
+const $atlas_data = (() => {
+// The atlas's data. A page opened from the disk may not read files, but it may load scripts: each file of data is a
+// script that calls `atlas.receive` with its key.
+
+/**
+ * @typedef {object} Layer
+ * @property {number} number
+ * @property {string} name
+ * @property {string} kind
+ * @property {number[]} shape
+ * @property {number} channels
+ * @property {number[] | null} field
+ * @property {number[] | null} stride
+ * @property {string[]} linearised
+ * @property {string[]} detached
+ * @property {number} dead
+ * @property {number} always
+ * @property {number[]} cover
+ * @property {Set<number>} empty
+ * @property {number} block
+ * @property {number[]} tile
+ * @property {number[]} cell
+ * @property {string[]} names of its channels, where these are classes
+ * @property {string} said what holds for its projections
+ * @property {Record<string, number>} [verdicts]
+ */
+
+const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
+const root = script ? script.src.replace(/assets\/[^/]*$/, "") : ""; // elsewhere while the atlas is built anew
+/** @type {Map<string, any>} */
+const arrived = new Map();
+/** @type {Map<string, Promise<any>>} */
+const asked = new Map();
+/** @type {Map<string, Layer>} */
+const byName = new Map();
+
+// What a file of data calls.
+/** @type {any} */ (window).atlas = { receive: (/** @type {string} */ key, /** @type {any} */ value) => { arrived.set(key, value); } };
+
+/**
+ * A promise of the data of `data/KEY.js`; it fails where the file is missing or broken.
+ * @param {string} key
+ * @returns {Promise<any>}
+ */
+function load(key) {
+  const before = asked.get(key);
+  if (before) return before;
+  const coming = new Promise((resolve, reject) => {
+    const part = document.createElement("script");
+    const failed = () => {
+      asked.delete(key);
+      reject(new Error(key === "unfinished"
+        ? "This atlas is incomplete: building it was interrupted or is still going on. Build it again to repair it."
+        : `A part of this atlas is missing (data/${key}.js). Build it again to repair it.`));
+    };
+    part.src = `${root}data/${key}.js`;
+    part.onerror = failed;
+    part.onload = () => (arrived.has(key) ? resolve(arrived.get(key)) : failed());
+    part.addEventListener("load", () => part.remove());
+    document.head.append(part);
+  });
+  asked.set(key, coming);
+  return coming;
+}
+
+/** Loads the index; everything below needs it. */
+async function open() {
+  atlas.index = await load("index").catch(() => load("unfinished")); // the second one while the atlas is being built
+  atlas.index.layers.forEach((/** @type {any} */ layer, /** @type {number} */ number) => {
+    layer.number = number;
+    layer.empty = new Set(layer.empty);
+    layer.names = layer.names || [];
+    byName.set(layer.name, layer);
+  });
+}
+
+/**
+ * A channel's units, histogram and inputs.
+ * @param {Layer} layer
+ * @param {number} channel
+ */
+async function details(layer, channel) {
+  const block = Math.floor(channel / layer.block);
+  return (await load(`${layer.number}-${block}`))[channel % layer.block];
+}
+
+/**
+ * The place of a picture in a sheet of at most `across` squared ones.
+ * @param {string} file
+ * @param {number} first the number of the sheet's first picture
+ * @param {number} number
+ * @param {number} total
+ * @param {number[]} size
+ * @returns {import("../shared/pictures.js").Part}
+ */
+function inSheet(file, first, number, total, [height, width]) {
+  const { across, gutter } = atlas.index;
+  const cells = Math.min(across ** 2, total - first);
+  const columns = Math.min(across, cells);
+  const at = number - first;
+  return {
+    file,
+    sheet: [Math.ceil(cells / columns) * (height + gutter), columns * (width + gutter)],
+    at: [Math.floor(at / columns) * (height + gutter), (at % columns) * (width + gutter)],
+    size: [height, width],
+  };
+}
+
+/**
+ * A channel's mosaic in the grid.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {string} kind "t" projections, "p" patches
+ */
+function cell(layer, channel, kind) {
+  const square = atlas.index.across ** 2;
+  const sheet = Math.floor(channel / square);
+  return inSheet(`${root}sheets/${layer.number}-${kind}${sheet}.webp`, sheet * square, channel, layer.channels, layer.cell);
+}
+
+/**
+ * A unit's picture.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {number} unit
+ * @param {number} part 0 its patch, 1 its projection; in files of their own 2 that from random weights, 3 that of another channel
+ * @returns {import("../shared/pictures.js").Part}
+ */
+function tile(layer, channel, unit, part) {
+  const block = Math.floor(channel / layer.block);
+  const channels = Math.min(layer.block, layer.channels - block * layer.block);
+  const [height, width] = layer.tile;
+  const [down, across] = [height + atlas.index.gutter, width + atlas.index.gutter];
+  const [name, rows, row] = part > 1 ? [`${part === 2 ? "r" : "n"}${block}`, 1, 0] : [block, 2, part];
+  return {
+    file: `${root}sheets/${layer.number}-${name}.webp`,
+    sheet: [rows * channels * down, atlas.index.k * across + atlas.index.gutter],
+    at: [(rows * (channel % layer.block) + row) * down, unit * across],
+    size: [height, width],
+  };
+}
+
+/**
+ * A full image, by its number in the dataset.
+ * @param {number[]} numbers `load("images")`, ascending
+ * @param {number} number
+ */
+function picture(numbers, number) {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] < number) low = middle + 1;
+    else high = middle;
+  }
+  const square = atlas.index.across ** 2;
+  const sheet = Math.floor(low / square);
+  return inSheet(`${root}images/${sheet}.webp`, sheet * square, low, numbers.length, atlas.index.picture);
+}
+
+const atlas = {
+  load, open, details, cell, tile, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
+};
+return { atlas };
+})();
+
+// atlas/evidence.js
+const $atlas_evidence = (() => {
+// The one verdict on a channel's projections: what it is called, and what it rests on.
+
+const { count, h, number } = $shared_elements;
+const { atlas } = $atlas_data;
+
+/**
+ * What the verdicts are called; the signs differ in shape and not by colour alone.
+ * @type {Record<string, { sign: string, name: string, kind: string }>}
+ */
+const VERDICTS = {
+  specific: { sign: "✓", name: "specific", kind: "good" },
+  partly: { sign: "◐", name: "partly specific", kind: "weak" },
+  not: { sign: "✕", name: "not specific", kind: "bad" },
+  none: { sign: "–", name: "not judged", kind: "none" },
+};
+
+/**
+ * @typedef {object} Evidence
+ * @property {number} images
+ * @property {number | null} other_unit
+ * @property {number | null} other_image
+ * @property {number | null} floor
+ * @property {number | null} random
+ * @property {{ score: number, other: number | null, random: number | null, questions: number, p: number } | null} reading
+ */
+
+/**
+ * A verdict as a sign and a word.
+ * @param {string} verdict
+ */
+function sign(verdict) {
+  const { sign: drawn, name, kind } = VERDICTS[verdict];
+  return h("span", { class: `sign ${kind}` }, h("span", { "aria-hidden": "true" }, `${drawn} `), name);
+}
+
+/**
+ * Why there is no verdict.
+ * @param {Evidence | undefined} found
+ * @param {string} state
+ * @param {boolean} shown whether the channel has pictures
+ */
+function unjudged(found, state, shown) {
+  if (state === "dead") return "The channel is dead on these images, so there is no picture to judge.";
+  if (!shown) return "There are no pictures of this channel to judge.";
+  if (!found) return "Its pictures, or those of other channels at the same places, are blank, or there is no other channel.";
+  const { images } = atlas.index.limits;
+  return `Its projections could be compared on ${count(found.images)} of its strongest images, and a verdict needs ${count(images)}.`;
+}
+
+/**
+ * What a verdict means.
+ * @param {string} verdict
+ * @param {number} share
+ */
+function meaning(verdict, share) {
+  const [partly] = atlas.index.limits.alike; // those of the library
+  if (verdict === "specific") return "Its projections are unlike those of other channels at the same places.";
+  if (verdict === "not") return "Its projections are like those of other channels at the same places: they show the image more than the channel. Look at the patches.";
+  return share > partly
+    ? "Its projections are in part like those of other channels at the same places."
+    : "Its projections are unlike those of other channels at the same places, but they do not tell which images fire the channel.";
+}
+
+/** @param {Evidence["reading"]} reading */
+function read(reading) {
+  if (!reading) return null;
+  const of = (/** @type {number} */ share) => number(Math.round(share * reading.questions * 2) / 2);
+  const beside = [["another channel’s", reading.other], ["random weights’", reading.random]].flatMap(
+    ([words, share]) => (share === null ? [] : [`from ${words} ${of(Number(share))}`]));
+  return `From its projections an observer told ${of(reading.score)} times of ${reading.questions} which of two other images fires the channel (${[...beside, `by chance ${of(0.5)}`].join(", ")}).`;
+}
+
+/**
+ * A channel's verdict with its reasons.
+ * @param {{ verdict: string[], share: (number | null)[] }} data the layer's
+ * @param {number} channel
+ * @param {{ units: any[], evidence?: Evidence }} details
+ * @param {string} state "dead", "always" or ""
+ */
+function verdict(data, channel, { units, evidence: found }, state) {
+  const said = data.verdict[channel];
+  const share = data.share[channel];
+  const judged = said !== "none" && found;
+  const words = judged ? [meaning(said, share === null ? 1 : share), read(found.reading)] : [unjudged(found, state, units.length > 0)];
+  const numbers = judged ? `On average over ${found.images} images, the cosine of its projection is ${number(found.other_unit)} with that of the strongest other channel at the same place, ${number(found.other_image)} with its own on another image, ${number(found.random)} with that of random weights, and ${number(found.floor)} between projections of different channels on different images. 1 means the same picture, 0 an unrelated one.` : "";
+  return h("section", { class: "verdict", "aria-label": "Verdict" },
+    h("p", null, h("b", null, sign(said)), " ", words.filter(Boolean).join(" ")),
+    numbers ? h("details", null, h("summary", null, "Numbers"), h("p", null, numbers)) : null);
+}
+
+/**
+ * Whether patches come first: where most projections of a layer say little.
+ * @param {import("./data.js").Layer} layer
+ */
+function patchesFirst(layer) {
+  if (!atlas.index.evidence || !layer.verdicts) return false;
+  const { specific, partly, not } = layer.verdicts;
+  return 2 * specific <= specific + partly + not;
+}
+return { VERDICTS, sign, verdict, patchesFirst };
 })();
 
 // shared/pictures.js
@@ -408,274 +680,6 @@ function picture(element, url, alt, width) {
 return { blobOf, paint, paintCell, image, picture };
 })();
 
-// atlas/data.js
-const $atlas_data = (() => {
-// The atlas's data. A page opened from the disk may not read files, but it may load scripts: each file of data is a
-// script that calls `atlas.receive` with its key.
-
-/**
- * @typedef {object} Layer
- * @property {number} number
- * @property {string} name
- * @property {string} kind
- * @property {number[]} shape
- * @property {number} channels
- * @property {number[] | null} field
- * @property {number[] | null} stride
- * @property {string[]} linearised
- * @property {string[]} detached
- * @property {number} dead
- * @property {number} always
- * @property {number[]} cover
- * @property {Set<number>} empty
- * @property {number} block
- * @property {number[]} tile
- * @property {number[]} cell
- */
-
-const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
-const root = script ? script.src.replace(/assets\/[^/]*$/, "") : ""; // elsewhere while the atlas is built anew
-/** @type {Map<string, any>} */
-const arrived = new Map();
-/** @type {Map<string, Promise<any>>} */
-const asked = new Map();
-/** @type {Map<string, Layer>} */
-const byName = new Map();
-
-// What a file of data calls.
-/** @type {any} */ (window).atlas = { receive: (/** @type {string} */ key, /** @type {any} */ value) => { arrived.set(key, value); } };
-
-/**
- * A promise of the data of `data/KEY.js`; it fails where the file is missing or broken.
- * @param {string} key
- * @returns {Promise<any>}
- */
-function load(key) {
-  const before = asked.get(key);
-  if (before) return before;
-  const coming = new Promise((resolve, reject) => {
-    const part = document.createElement("script");
-    const failed = () => {
-      asked.delete(key);
-      reject(new Error(key === "unfinished"
-        ? "This atlas is incomplete: building it was interrupted or is still going on. Build it again to repair it."
-        : `A part of this atlas is missing (data/${key}.js). Build it again to repair it.`));
-    };
-    part.src = `${root}data/${key}.js`;
-    part.onerror = failed;
-    part.onload = () => (arrived.has(key) ? resolve(arrived.get(key)) : failed());
-    part.addEventListener("load", () => part.remove());
-    document.head.append(part);
-  });
-  asked.set(key, coming);
-  return coming;
-}
-
-/** Loads the index; everything below needs it. */
-async function open() {
-  atlas.index = await load("index").catch(() => load("unfinished")); // the second one while the atlas is being built
-  atlas.index.layers.forEach((/** @type {any} */ layer, /** @type {number} */ number) => {
-    layer.number = number;
-    layer.empty = new Set(layer.empty);
-    byName.set(layer.name, layer);
-  });
-}
-
-/**
- * A channel's units, histogram and inputs.
- * @param {Layer} layer
- * @param {number} channel
- */
-async function details(layer, channel) {
-  const block = Math.floor(channel / layer.block);
-  return (await load(`${layer.number}-${block}`))[channel % layer.block];
-}
-
-/**
- * The place of a picture in a sheet of at most `across` squared ones.
- * @param {string} file
- * @param {number} first the number of the sheet's first picture
- * @param {number} number
- * @param {number} total
- * @param {number[]} size
- * @returns {import("../shared/pictures.js").Part}
- */
-function inSheet(file, first, number, total, [height, width]) {
-  const { across, gutter } = atlas.index;
-  const cells = Math.min(across ** 2, total - first);
-  const columns = Math.min(across, cells);
-  const at = number - first;
-  return {
-    file,
-    sheet: [Math.ceil(cells / columns) * (height + gutter), columns * (width + gutter)],
-    at: [Math.floor(at / columns) * (height + gutter), (at % columns) * (width + gutter)],
-    size: [height, width],
-  };
-}
-
-/**
- * A channel's mosaic in the grid.
- * @param {Layer} layer
- * @param {number} channel
- * @param {string} kind "t" projections, "p" patches
- */
-function cell(layer, channel, kind) {
-  const square = atlas.index.across ** 2;
-  const sheet = Math.floor(channel / square);
-  return inSheet(`${root}sheets/${layer.number}-${kind}${sheet}.webp`, sheet * square, channel, layer.channels, layer.cell);
-}
-
-/**
- * A unit's picture.
- * @param {Layer} layer
- * @param {number} channel
- * @param {number} unit
- * @param {number} part 0 its patch, 1 its projection, 2 its projection from random weights, which has its own file
- * @returns {import("../shared/pictures.js").Part}
- */
-function tile(layer, channel, unit, part) {
-  const block = Math.floor(channel / layer.block);
-  const channels = Math.min(layer.block, layer.channels - block * layer.block);
-  const [height, width] = layer.tile;
-  const [down, across] = [height + atlas.index.gutter, width + atlas.index.gutter];
-  const [name, rows, row] = part === 2 ? [`r${block}`, 1, 0] : [block, 2, part];
-  return {
-    file: `${root}sheets/${layer.number}-${name}.webp`,
-    sheet: [rows * channels * down, atlas.index.k * across + atlas.index.gutter],
-    at: [(rows * (channel % layer.block) + row) * down, unit * across],
-    size: [height, width],
-  };
-}
-
-/**
- * A full image, by its number in the dataset.
- * @param {number[]} numbers `load("images")`, ascending
- * @param {number} number
- */
-function picture(numbers, number) {
-  let low = 0;
-  let high = numbers.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (numbers[middle] < number) low = middle + 1;
-    else high = middle;
-  }
-  const square = atlas.index.across ** 2;
-  const sheet = Math.floor(low / square);
-  return inSheet(`${root}images/${sheet}.webp`, sheet * square, low, numbers.length, atlas.index.picture);
-}
-
-const atlas = {
-  load, open, details, cell, tile, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
-};
-return { atlas };
-})();
-
-// atlas/evidence.js
-const $atlas_evidence = (() => {
-// The scores of a channel's projections, as badges with explanations, and the switch to random weights.
-
-const { h, plural } = $shared_elements;
-const { atlas } = $atlas_data;
-
-/** @typedef {[text: string, kind: string, explanation: string]} Badge */
-
-/** @param {number} value */
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
-/** @param {number} value */
-const plain = (value) => value.toFixed(2).replace("-", "−");
-
-/** @type {Record<string, string>} */
-const UNJUDGED = {
-  dead: "The channel is dead on these images, so there is no picture to score.",
-  empty: "There are no pictures of this channel to score.",
-  gain: "None of its strongest units could be scored: their pictures are blank, they are no more active on their images than on an empty one, or the layer has no feature maps.",
-  alike: "None of its strongest units could be scored: their pictures or those of the other channels are blank, or there is no other channel.",
-};
-
-/**
- * The insertion score minus that of a random ranking.
- * @param {[number, number]} measured its mean, and the number of units
- * @returns {Badge}
- */
-function gain([value, units]) {
-  const near = atlas.index.limits.chance;
-  const [kind, words, means] = value > near
-    ? ["good", "Faithful", "The picture shows pixels that activate the unit."]
-    : value < -near
-      ? ["bad", "Misleading", "Random pixels activate the unit sooner than those that the picture shows. Do not trust this picture."]
-      : ["weak", "No better than random", "The picture finds the pixels that activate the unit no better than a random ranking."];
-  return [kind === "weak" ? `${words} (${signed(value)})` : `${words}: ${signed(value)} vs. random`, kind,
-    `${means} The pixels that it ranks first were inserted into an empty image, step by step, and compared with as many random pixels. On average over all steps and ${plural(units, "image")}, the unit reached ${plain(Math.abs(value))} of its full activation ${value < 0 ? "less" : "more"} with the picture’s pixels.`];
-}
-
-/**
- * The similarity to pictures of other channels.
- * @param {[number, number]} measured its mean, and the number of units
- * @returns {Badge}
- */
-function alike([value, units]) {
-  const [partly, image] = atlas.index.limits.alike; // those of the library's verdict on selectivity
-  const [kind, label, words] = value > image ? ["bad", "Not specific", "shows the image more than the unit"]
-    : value > partly ? ["weak", "Partly specific", "is partly specific to the unit"] : ["good", "Specific", "is specific to the unit"];
-  return [`${label}: ${plain(value)} similar to other channels`, kind,
-    `The picture ${words}. Its rank correlation with the projections of other channels, at the same position of the same image, is ${plain(value)} on average over ${plural(units, "image")}: 1 means the same picture, 0 an unrelated one.`];
-}
-
-/**
- * A badge that shows its explanation on hover or focus.
- * @param {string} name
- * @param {Badge} said
- */
-function badge(name, [text, kind, explanation]) {
-  const id = `why-${name}`;
-  const button = h("button", { type: "button", class: `badge ${kind}`, "aria-describedby": id, "data-badge": name }, text);
-  button.addEventListener("click", () => button.focus()); // in some browsers, a tap does not focus
-  button.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    button.blur();
-    event.stopPropagation();
-  });
-  return [button, h("span", { class: "why", role: "tooltip", id }, explanation)];
-}
-
-/**
- * All badges of a channel.
- * @param {any} data the layer's
- * @param {number} channel
- * @param {any[]} units
- * @param {string} state "dead", "always" or ""
- */
-function badges(data, channel, units, state) {
-  const without = state === "dead" ? UNJUDGED.dead : units.length ? null : UNJUDGED.empty;
-  const judged = (/** @type {string} */ name, /** @type {string} */ words, /** @type {typeof gain} */ describe) => badge(name, data[name][channel]
-    ? describe(data[name][channel]) : [`${words}: not scored`, "none", without || UNJUDGED[name]]);
-  return [...judged("gain", "Faithfulness", gain), ...judged("alike", "Specificity", alike)];
-}
-
-// Whether random weights are shown: set by the address or by the last switch.
-
-let random = false;
-
-const isRandom = () => random;
-
-function toggle() {
-  random = !random;
-}
-
-/**
- * Applies the query of an address.
- * @param {string} query
- */
-function asked(query) {
-  if (new URLSearchParams(query).get("weights") === "random") random = true;
-}
-
-/** The query of a channel's address. */
-const query = () => (random ? "weights=random" : "");
-return { badges, isRandom, toggle, asked, query };
-})();
-
 // atlas/parts.js
 const $atlas_parts = (() => {
 // What the atlas's pages have in common: the states of channels, links, mosaics and facts.
@@ -755,23 +759,25 @@ const $atlas_grid = (() => {
 const { breakable, count, h, number, pairs, percent, plural } = $shared_elements;
 const { paint } = $shared_pictures;
 const { atlas } = $atlas_data;
+const { patchesFirst, VERDICTS } = $atlas_evidence;
 const { facts, link, STATES } = $atlas_parts;
 
 /** @typedef {import("./data.js").Layer} Layer */
-/** @typedef {{ sort: string, hide: string[], show: string }} Options */
+/** @typedef {{ sort: string, hide: string[], show: string, verdict: string }} Options */
 /**
  * What the grid knows of its channels, by their numbers.
  * @typedef {object} Statistics
  * @property {string[]} state
  * @property {number[]} firing
  * @property {number[]} maximum
- * @property {([number, number] | null)[]} gain
- * @property {([number, number] | null)[]} alike
+ * @property {string[]} verdict in atlases with evidence
+ * @property {(number | null)[]} share likewise
  */
 
 /** @type {Record<string, string>} */
-const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", gain: "least faithful", alike: "least specific" };
-const JUDGED = ["gain", "alike"]; // in atlases with evidence
+const SORTS = { channel: "channel number", firing: "firing rate", strength: "maximum", alike: "least specific" };
+const JUDGED = ["alike"]; // in atlases with evidence
+const SHOWN = ["patches", "projections"];
 const GAP = 8;
 const CAPTION = 34; // pixels below a mosaic; as in style.css
 const AHEAD = 300; // pixels above and below the view that are filled too
@@ -781,38 +787,44 @@ const SHEETS = 3; // unpacked per frame: sorted, every cell of a row may lie in 
 /** @type {Map<number, Options>} */
 const asked = new Map();
 
+/** @param {Layer} layer */
+const usual = (layer) => (patchesFirst(layer) ? "patches" : "projections");
 const sorts = () => Object.keys(SORTS).filter((sort) => atlas.index.evidence || !JUDGED.includes(sort));
 
 /**
  * The options in a route's query; what is unknown is left out.
+ * @param {Layer} layer
  * @param {string} query
  * @returns {Options}
  */
-function options(query) {
+function options(layer, query) {
   const given = new URLSearchParams(query);
   const sort = given.get("sort") || "";
   const hide = (given.get("hide") || "").split(",");
   return {
     sort: sorts().includes(sort) ? sort : "channel",
     hide: Object.keys(STATES).filter((kind) => hide.includes(kind)),
-    show: given.get("show") === "patches" ? "patches" : "projections",
+    show: SHOWN.find((one) => one === given.get("show")) || usual(layer),
+    verdict: atlas.index.evidence && VERDICTS[given.get("verdict") || ""] ? given.get("verdict") || "" : "",
   };
 }
 
 /**
  * The query of options, without what is the default.
+ * @param {Layer} layer
  * @param {Options} options
  */
-function query({ sort, hide, show }) {
+function query(layer, { sort, hide, show, verdict }) {
   const parts = [];
   if (sort !== "channel") parts.push(`sort=${sort}`);
   if (hide.length) parts.push(`hide=${hide.join(",")}`);
-  if (show !== "projections") parts.push(`show=${show}`);
+  if (verdict) parts.push(`verdict=${verdict}`);
+  if (show !== usual(layer)) parts.push(`show=${show}`);
   return parts.join("&");
 }
 
 /** @param {Layer} layer */
-const lastQuery = (layer) => query(asked.get(layer.number) || options(""));
+const lastQuery = (layer) => query(layer, asked.get(layer.number) || options(layer, ""));
 
 /**
  * What channels are sorted by, the highest first; what speaks most against a picture is the highest.
@@ -821,8 +833,7 @@ const lastQuery = (layer) => query(asked.get(layer.number) || options(""));
  * @returns {number[]}
  */
 function keys(data, sort) {
-  if (sort === "gain") return data.gain.map((one) => (one ? -one[0] : -Infinity));
-  if (sort === "alike") return data.alike.map((one) => (one ? one[0] : -Infinity));
+  if (sort === "alike") return data.share.map((one, channel) => (one === null || data.verdict[channel] === "none" ? -Infinity : one));
   return (sort === "firing" ? data.firing : data.maximum).map((value) => (value === null ? -Infinity : value));
 }
 
@@ -833,10 +844,7 @@ function keys(data, sort) {
  * @param {number} channel
  */
 function words(data, sort, channel) {
-  if (JUDGED.includes(sort)) {
-    const measured = data[/** @type {"gain" | "alike"} */ (sort)][channel];
-    return measured ? number(measured[0]) : "–";
-  }
+  if (sort === "alike") return number(data.verdict[channel] === "none" ? null : data.share[channel]);
   return sort === "strength" ? number(data.maximum[channel]) : percent(data.firing[channel]);
 }
 
@@ -845,8 +853,9 @@ function words(data, sort, channel) {
  * @param {Statistics} data
  * @param {Options} options
  */
-function order(data, { sort, hide }) {
-  const channels = data.state.map((_, channel) => channel).filter((channel) => !hide.includes(data.state[channel]));
+function order(data, { sort, hide, verdict }) {
+  const channels = data.state.map((_, channel) => channel).filter(
+    (channel) => !hide.includes(data.state[channel]) && (!verdict || data.verdict[channel] === verdict));
   if (sort === "channel") return channels;
   const key = keys(data, sort);
   return channels.sort((a, b) => (key[a] === key[b] ? a - b : key[b] - key[a]));
@@ -859,8 +868,8 @@ function order(data, { sort, hide }) {
  * @param {number} channel
  */
 function neighbours(layer, data, channel) {
-  const shown = order(data, asked.get(layer.number) || options(""));
-  return shown.includes(channel) ? shown : order(data, options(""));
+  const shown = order(data, asked.get(layer.number) || options(layer, ""));
+  return shown.includes(channel) ? shown : order(data, options(layer, ""));
 }
 
 /**
@@ -871,7 +880,7 @@ function neighbours(layer, data, channel) {
 async function view(layer, asking) {
   /** @type {Statistics} */
   const data = await atlas.load(String(layer.number));
-  const chosen = options(asking);
+  const chosen = options(layer, asking);
   /** @type {number[]} */
   let channels = [];
   asked.set(layer.number, chosen);
@@ -886,28 +895,35 @@ async function view(layer, asking) {
     box.checked = chosen.hide.includes(kind);
     return { box, label: h("label", { for: box.id, title: STATES[kind].title }, `hide ${STATES[kind].name} (${count(channels)})`) };
   });
+  const judged = h("select", { id: "verdict", "aria-label": "Verdict" }, h("option", { value: "" }, "all verdicts"),
+    Object.entries(VERDICTS).map(([verdict, { name }]) => h("option", { value: verdict }, `${name} (${count(layer.verdicts ? layer.verdicts[verdict] : 0)})`)));
+  judged.value = chosen.verdict;
   const show = h("button", { type: "button", id: "show", "aria-pressed": String(chosen.show === "patches") }, "image patches");
   const status = h("p", { class: "status", role: "status" });
   const tools = h("div", { class: "tools" },
-    h("label", { for: "sort" }, "sort by"), sort, hide.map(({ box, label }) => h("span", { class: "check" }, box, label)), show, status);
+    h("label", { for: "sort" }, "sort by"), sort, hide.map(({ box, label }) => h("span", { class: "check" }, box, label)), atlas.index.evidence ? judged : null, show, status);
+  const nothing = h("p", { class: "notice", hidden: true }, "No channel of this layer is left. Choose all verdicts, or show what is hidden.");
   const cells = h("ul", { class: "cells", "aria-label": `Channels of ${layer.name}` });
   const element = h("div", { class: "grid" },
     h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, plural(layer.channels, "channel")),
-    pairs(facts(layer), "facts inline"), tools, cells);
+    layer.said ? h("p", { class: "notice said" }, layer.said) : null,
+    pairs(facts(layer), "facts inline"), tools, nothing, cells);
 
   tools.addEventListener("change", () => {
     chosen.sort = sort.value;
+    chosen.verdict = judged.value;
     chosen.hide = Object.keys(STATES).filter((_, at) => hide[at].box.checked);
     changed();
   });
-  show.addEventListener("click", () => {
+  function swap() {
     chosen.show = chosen.show === "patches" ? "projections" : "patches";
     show.setAttribute("aria-pressed", String(chosen.show === "patches"));
     changed();
-  });
+  }
+  show.addEventListener("click", swap);
 
   function changed() {
-    history.replaceState(null, "", link(layer, undefined, query(chosen)));
+    history.replaceState(null, "", link(layer, undefined, query(layer, chosen)));
     current = 0;
     reorder();
   }
@@ -927,6 +943,7 @@ async function view(layer, asking) {
   function reorder() {
     channels = order(data, chosen);
     status.textContent = channels.length === layer.channels ? "" : `${count(channels.length)} of ${plural(layer.channels, "channel")}`;
+    nothing.hidden = channels.length > 0;
     for (const place of filled.keys()) release(place);
     measure();
   }
@@ -986,10 +1003,11 @@ async function view(layer, asking) {
     const mosaic = h("span", { class: "mosaic" });
     const name = h("b");
     const words = h("span", { class: "words" });
+    const sign = h("span", { class: "sign", "aria-hidden": "true" });
     const bar = h("i");
-    const anchor = h("a", null, mosaic, h("span", { class: "caption" }, name, words), h("span", { class: "rate" }, bar));
+    const anchor = h("a", null, mosaic, h("span", { class: "caption" }, name, sign, words), h("span", { class: "rate" }, bar));
     const part = /** @type {import("../shared/pictures.js").Part | null} */ (null);
-    return { item: h("li", null, anchor), anchor, mosaic, name, words, bar, part, painted: false };
+    return { item: h("li", null, anchor), anchor, mosaic, name, sign, words, bar, part, other: part, painted: false };
   }
 
   /** @param {Cell} cell @param {number} place */
@@ -1009,16 +1027,21 @@ async function view(layer, asking) {
     cell.item.setAttribute("aria-setsize", String(channels.length));
     cell.item.setAttribute("aria-posinset", String(place + 1));
     cell.anchor.setAttribute("href", link(layer, channel));
+    const judgedAs = atlas.index.evidence ? VERDICTS[data.verdict[channel]] : null;
     cell.anchor.setAttribute("aria-label",
-      `Channel ${channel}, ${kind ? STATES[kind].name : `fires ${firing}`}, maximum ${number(data.maximum[channel])}`);
-    cell.name.textContent = String(channel);
+      `Channel ${channel}${layer.names[channel] ? `, ${layer.names[channel]}` : ""}, ${kind ? STATES[kind].name : `fires ${firing}`}, maximum ${number(data.maximum[channel])}${judgedAs ? `, ${judgedAs.name}` : ""}`);
+    cell.name.textContent = layer.names[channel] ? `${channel} ${layer.names[channel]}` : String(channel);
+    cell.sign.textContent = judgedAs ? judgedAs.sign : "";
+    cell.sign.className = `sign ${judgedAs ? judgedAs.kind : ""}`;
     cell.words.textContent = words(data, chosen.sort, channel);
     cell.bar.style.width = `${100 * (data.firing[channel] || 0)}%`;
     cell.mosaic.style.aspectRatio = `${layer.cell[1]} / ${layer.cell[0]}`;
     const empty = layer.empty.has(channel);
     cell.mosaic.classList.toggle("empty", empty);
     cell.mosaic.textContent = empty ? (kind === "dead" ? "dead" : "no picture") : "";
-    cell.part = empty ? null : atlas.cell(layer, channel, chosen.show === "patches" ? "p" : "t");
+    const [first, second] = chosen.show === "patches" ? ["p", "t"] : ["t", "p"];
+    cell.part = empty ? null : atlas.cell(layer, channel, first);
+    cell.other = empty ? null : atlas.cell(layer, channel, second);
     if (cell.painted) cell.mosaic.style.backgroundImage = "";
     cell.painted = false;
     put(cell, place);
@@ -1056,6 +1079,10 @@ async function view(layer, asking) {
 
   /** @param {KeyboardEvent} event */
   function key(event) {
+    if (event.key.toLowerCase() === "p") {
+      swap();
+      return true;
+    }
     if (event.shiftKey || !channels.length) return false;
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
     if (step === undefined) return false;
@@ -1068,6 +1095,16 @@ async function view(layer, asking) {
   cells.addEventListener("focusin", (event) => {
     for (const [place, cell] of filled) if (cell.anchor === event.target) current = place;
   });
+
+  // Under the pointer, a cell shows its pictures of the other kind.
+  for (const kind of ["mouseover", "mouseout"]) {
+    cells.addEventListener(kind, (event) => {
+      for (const cell of filled.values()) {
+        const part = kind === "mouseover" ? cell.other : cell.part;
+        if (part && cell.painted && cell.anchor.contains(/** @type {Node} */ (event.target))) paint(cell.mosaic, part);
+      }
+    });
+  }
 
   const sizes = new ResizeObserver(measure);
   addEventListener("scroll", later, { passive: true });
@@ -1098,40 +1135,17 @@ async function view(layer, asking) {
 return { lastQuery, neighbours, view };
 })();
 
-// atlas/channel.js
-const $atlas_channel = (() => {
-// One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
+// atlas/lightbox.js
+const $atlas_lightbox = (() => {
+// One unit, large: its image, its patch, its projection, and the projection over the patch.
 
-const { breakable, by, count, h, number, pairs, percent, plural, s } = $shared_elements;
+const { by, h, number } = $shared_elements;
 const { image } = $shared_pictures;
 const { atlas } = $atlas_data;
-const evidence = $atlas_evidence;
-const grid = $atlas_grid;
-const { facts, link, mosaic, STATES } = $atlas_parts;
 
 /** @typedef {import("./data.js").Layer} Layer */
-
-const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"], ["Projection from random weights", "Projections from random weights"]];
-
-/**
- * The pictures of all units as a square.
- * @param {Layer} layer
- * @param {number} channel
- * @param {any[]} units
- * @param {number} part 0 patches, 1 projections, 2 those from random weights
- */
-function square(layer, channel, units, part) {
-  const [words, title] = WORDS[part];
-  const tiles = units.map(([value, , name, label], at) => {
-    const tile = image(atlas.tile(layer, channel, at, part), `${words} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
-    tile.dataset.unit = String(at);
-    return tile;
-  });
-  const across = Math.ceil(Math.sqrt(atlas.index.k));
-  const cells = h("div", { class: "square" }, tiles);
-  cells.style.gridTemplateColumns = `repeat(${across}, 1fr)`;
-  return h("figure", { class: part === 2 ? "pictures random" : "pictures" }, h("figcaption", null, title), cells);
-}
+/** @typedef {import("../shared/pictures.js").Part} Part */
+/** @typedef {{ layer: Layer, channel: number, units: any[], numbers: number[], beside?: number[] }} Shown */
 
 /**
  * The full image with a box around the patch.
@@ -1153,13 +1167,198 @@ function place(numbers, unit) {
   return frame;
 }
 
+/** What shows the pictures that a unit has, by their parts in `atlas.tile`. */
+const WORDS = [["Image patch", "Image patches"], ["Projection", "Projections"],
+  ["With random weights", "With random weights"], ["Another channel there", "Other channels at the same places"]];
+
+/**
+ * @param {Shown} shown
+ * @param {number} at
+ * @param {number} part
+ */
+function tile({ layer, channel, units }, at, part) {
+  const [value, , name, label] = units[at];
+  return image(atlas.tile(layer, channel, at, part), `${WORDS[part][0]} ${at + 1}: ${label || name}, activation ${number(value)}`, layer.tile[2] > 1);
+}
+
+/**
+ * The projection over the patch, and the slider that fades it in.
+ * @param {Shown} shown
+ * @param {number} at
+ */
+function overlay(shown, at) {
+  const under = tile(shown, at, 0);
+  const over = tile(shown, at, 1);
+  over.classList.add("over");
+  const slider = h("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Projection over the patch, in percent" });
+  const fade = () => { over.style.opacity = String(Number(slider.value) / 100); };
+  slider.addEventListener("input", fade);
+  fade();
+  return h("figure", { class: "pictures" }, h("figcaption", null, "Projection over the patch"), h("div", { class: "stacked" }, under, over), slider);
+}
+
+/** Lines of Python that project a unit again. @param {Shown} shown @param {number} at */
+function python({ layer, channel, units }, at) {
+  const [, number_, , , , position] = units[at];
+  const where = position.length ? `, position=(${position.join(", ")}${position.length === 1 ? "," : ""})` : "";
+  return [
+    "# net and data: the network and the data set of this atlas",
+    `image = data[${number_}][0]`,
+    `projection = net.project(image, ${JSON.stringify(layer.name)}, channel=${channel}${where})`,
+    "projection.figure().savefig(\"projection.png\")"].join("\n");
+}
+
+/** @param {string} text */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // not allowed here
+    const area = h("textarea", { "aria-hidden": "true" });
+    area.value = text;
+    (document.querySelector("dialog[open]") || document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+/**
+ * A picture as a PNG file. Browsers refuse it for a page that was opened from the disk.
+ * @param {Part[]} parts side by side
+ * @param {string} name
+ */
+async function save(parts, name) {
+  const sheets = await Promise.all(parts.map(async ({ file }) => {
+    const sheet = new Image();
+    sheet.src = file;
+    await sheet.decode();
+    return sheet;
+  }));
+  const [height, width] = parts[0].size;
+  const enlarged = Math.max(1, Math.floor(448 / height));
+  const canvas = h("canvas", { width: parts.length * width * enlarged, height: height * enlarged });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.imageSmoothingEnabled = false;
+  parts.forEach(({ at: [y, x] }, n) => context.drawImage(sheets[n], x, y, width, height, n * width * enlarged, 0, width * enlarged, height * enlarged));
+  const anchor = h("a", { href: canvas.toDataURL("image/png"), download: name });
+  anchor.click();
+}
+
+/**
+ * Shows a unit large; the arrow keys go to the channel's others.
+ * @param {Shown} shown
+ * @param {number} first
+ */
+function open(shown, first) {
+  const { layer, channel, units, numbers, beside } = shown;
+  let at = first;
+  const title = h("h2", { id: "unit-title" });
+  const pictures = h("div", { class: "large" });
+  const facts = h("p", { class: "unit-facts" });
+  const said = h("p", { class: "muted", role: "status" });
+  const button = (/** @type {string} */ words, /** @type {() => any} */ act, /** @type {string} */ done) => {
+    const made = h("button", { type: "button" }, words);
+    made.addEventListener("click", () => Promise.resolve(act()).then(() => { said.textContent = done; }, () => {
+      said.textContent = "The browser does not let a page from the disk save pictures. Open the atlas from a web server, for example with python -m http.server.";
+    }));
+    return made;
+  };
+  const file = () => `${layer.name}-${channel}-${at + 1}.png`;
+  const dialog = h("dialog", { class: "lightbox", "aria-labelledby": "unit-title" },
+    h("div", { class: "lightbox-head" }, title, h("form", { method: "dialog" }, h("button", { autofocus: true, "aria-label": "Close" }, "✕"))),
+    pictures, facts,
+    h("div", { class: "actions" },
+      button("previous", () => show(at - 1), ""), button("next", () => show(at + 1), ""),
+      button("copy link", () => copy(location.href), "The address of this page is copied."),
+      button("copy Python", () => copy(python(shown, at)), "Lines that project this unit again are copied."),
+      button("save PNG", () => save([0, 1].map((part) => atlas.tile(layer, channel, at, part)), file()), "")),
+    said);
+
+  /** @param {number} to */
+  function show(to) {
+    at = (to + units.length) % units.length;
+    const [value, image_, name, label, , position] = units[at];
+    title.textContent = `${layer.name} channel ${channel}: unit ${at + 1} of ${units.length}`;
+    const parts = atlas.index.evidence ? [0, 1, 3, 2] : [0, 1];
+    const shownParts = beside && beside[at] < 0 ? parts.filter((part) => part !== 3) : parts;
+    pictures.replaceChildren(
+      h("figure", { class: "pictures" }, h("figcaption", null, "Full image"), place(numbers, units[at])),
+      ...shownParts.map((part) => h("figure", { class: "pictures" },
+        h("figcaption", null, part === 3 && beside ? `Channel ${beside[at]} there` : WORDS[part][0]), tile(shown, at, part))),
+      overlay(shown, at));
+    const where = position.length ? `, position ${position.join(", ")} of the map` : "";
+    facts.textContent = `Activation ${number(value)}${label && `, ${label}`}, ${name === String(image_) ? "" : `${name}, `}image ${image_}${where}.`;
+  }
+
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined || /** @type {HTMLElement} */ (event.target).matches("input")) return;
+    show(at + step);
+    event.preventDefault();
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  show(first);
+  dialog.showModal();
+}
+return { place, WORDS, tile, open };
+})();
+
+// atlas/channel.js
+const $atlas_channel = (() => {
+// One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
+
+const { breakable, by, count, h, number, pairs, percent, plural, s } = $shared_elements;
+const { atlas } = $atlas_data;
+const evidence = $atlas_evidence;
+const grid = $atlas_grid;
+const lightbox = $atlas_lightbox;
+const { facts, link, mosaic, STATES } = $atlas_parts;
+
+/** @typedef {import("./data.js").Layer} Layer */
+
+/**
+ * Pictures of all units of one kind as a square of buttons that enlarge them.
+ * @param {import("./lightbox.js").Shown} shown
+ * @param {number} part 0 patches, 1 projections, 2 those from random weights, 3 those of other channels there
+ * @param {string} [className]
+ */
+function square(shown, part, className = "") {
+  const cells = h("div", { class: "square" }, shown.units.map((unit, at) => {
+    const enlarge = h("button", { type: "button", class: "enlarge", "data-unit": at }, lightbox.tile(shown, at, part));
+    enlarge.addEventListener("click", () => lightbox.open(shown, at));
+    return enlarge;
+  }));
+  cells.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(atlas.index.k))}, 1fr)`;
+  return h("figure", { class: `pictures ${className}` }, h("figcaption", null, lightbox.WORDS[part][1]), cells);
+}
+
+/** What the colours of projections mean. */
+function legend() {
+  const grey = atlas.index.input[atlas.index.input.length - 3] === 1;
+  return h("p", { class: "legend muted" }, grey
+    ? [h("i", { class: "key plus" }), " red: brighter pixels would raise the activation; ", h("i", { class: "key minus" }), " blue: darker ones. White is zero. Each projection has its own scale."]
+    : "Grey is zero. Each projection has its own scale.");
+}
+
+/**
+ * The projections beside what they should differ from: those of other channels, and of random weights.
+ * @param {import("./lightbox.js").Shown} shown
+ */
+function controls(shown) {
+  return h("section", { class: "controls" }, h("h2", null, "Beside controls"),
+    h("p", { class: "muted" }, "The same units, beside other channels at the same places of the same images, and beside the same network with random weights. What looks the same in all three does not come from this channel."),
+    h("div", { class: "three" }, square(shown, 1), square(shown, 3), square(shown, 2)));
+}
+
 /** @param {number[]} numbers @param {any[]} units */
 function unitList(numbers, units) {
   return h("ol", { class: "units" }, units.map((unit, at) => {
     const [value, image_, name, label, , position] = unit;
     const where = position.length === 2 ? `row ${position[0]}, column ${position[1]} of the map`
       : position.length ? `position ${position.join(", ")} of the map` : "";
-    const item = h("li", null, place(numbers, unit),
+    const item = h("li", null, lightbox.place(numbers, unit),
       h("div", { class: "unit-text" },
         h("b", { class: "value" }, number(value)), label ? h("span", { class: "label" }, label) : null,
         name === String(image_) ? null : h("span", { class: "name", title: name }, name), h("span", { class: "muted" }, `image ${image_}${where && `, ${where}`}`)));
@@ -1206,17 +1405,16 @@ function inputs(list) {
     const text = h("span", { class: "input-text" }, h("span", { class: "input-name" }, `${name} · ${channel}`),
       h("span", { class: "muted" }, `${share < 0 ? "takes" : "adds"} ${percent(Math.abs(share))}`), h("span", { class: "rate" }, bar));
     if (!layer || channel >= layer.channels) return h("li", null, text);
-    return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, "t"), text));
+    return h("li", null, h("a", { href: link(layer, channel) }, mosaic(layer, channel, evidence.patchesFirst(layer) ? "p" : "t"), text));
   })));
 }
 
 /**
  * @param {Layer} layer
  * @param {number} channel
- * @param {string} query
  * @returns {Promise<import("./main.js").View>}
  */
-async function view(layer, channel, query) {
+async function view(layer, channel) {
   const [data, details, numbers] = await Promise.all([
     atlas.load(String(layer.number)), atlas.details(layer, channel), atlas.load("images")]);
   const { units } = details;
@@ -1229,21 +1427,19 @@ async function view(layer, channel, query) {
     : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
   /** @type {[string, string][]} */
   const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
-  evidence.asked(query);
-  const shown = () => square(layer, channel, units, atlas.index.evidence && evidence.isRandom() ? 2 : 1);
-  let projections = shown();
+  const shown = { layer, channel, units, numbers, beside: details.beside };
+  const judged = atlas.index.evidence ? evidence.verdict(data, channel, details, state) : null;
+  const large = atlas.index.evidence && data.verdict[channel] !== "specific";
   const pictures = units.length
-    ? [h("div", { class: "pair" }, square(layer, channel, units, 0), projections),
+    ? [h("div", { class: large ? "pair patches-first" : "pair" }, square(shown, 0), square(shown, 1)), legend(),
+      atlas.index.evidence ? controls(shown) : null,
       h("h2", null, "In the full image"), unitList(numbers, units)]
     : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];
-  const weights = h("button", { type: "button", id: "weights", "aria-pressed": String(evidence.isRandom()), title: "The same units in a network with random weights (W)" }, "random weights");
-  const judged = atlas.index.evidence
-    ? h("div", { class: "evidence", role: "group", "aria-label": "Evidence" }, evidence.badges(data, channel, units, state), units.length ? weights : null) : null;
   const element = h("article", { class: "channel" },
     h("div", { class: "heading" },
       step(before, "←", "Previous"),
       h("div", { class: "title" },
-        h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`)),
+        h("h1", { tabindex: "-1" }, h("a", { href: link(layer, undefined, grid.lastQuery(layer)) }, breakable(layer.name)), h("span", null, ` channel ${channel}`), layer.names[channel] ? h("span", { class: "class-name" }, ` ${layer.names[channel]}`) : null),
         state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
       step(after, "→", "Next")),
     h("div", { class: "columns" },
@@ -1262,29 +1458,10 @@ async function view(layer, channel, query) {
   }
   element.addEventListener("pointerover", light);
 
-  function swap() {
-    evidence.toggle();
-    weights.setAttribute("aria-pressed", String(evidence.isRandom()));
-    const other = shown();
-    projections.replaceWith(other);
-    projections = other;
-    address();
-  }
-  weights.addEventListener("click", swap);
-
-  /** Puts the choice of weights into the address, so that it can be shared. */
-  function address() {
-    if (atlas.index.evidence) history.replaceState(null, "", link(layer, channel, evidence.query()));
-  }
-
   let going = at; // ahead of `at` while a key is held and the next channel is loading
 
   /** @param {KeyboardEvent} event */
   function key(event) {
-    if (event.key.toLowerCase() === "w" && weights.isConnected) {
-      swap();
-      return true;
-    }
     if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
     const next = going + (event.key === "ArrowLeft" ? -1 : 1);
     if (next < 0 || next >= order.length) return true;
@@ -1293,9 +1470,88 @@ async function view(layer, channel, query) {
     return true;
   }
 
-  return { element, title: `${layer.name} channel ${channel}`, key, arrive: address };
+  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key };
 }
 return { view };
+})();
+
+// atlas/found.js
+const $atlas_found = (() => {
+// What the search finds beside layers and channels: classes, labels and files of images, and verdicts.
+
+const { plural } = $shared_elements;
+const { atlas } = $atlas_data;
+const { VERDICTS } = $atlas_evidence;
+
+/** @typedef {import("../shared/search.js").Hit} Hit */
+
+/** @type {any[] | null} */
+let images = null;
+let asked = false;
+/** @type {() => void} */
+let waiting = () => {};
+
+/** Loads which channels show which image. @param {() => void} again */
+function load(again) {
+  waiting = again;
+  if (asked || atlas.index.unfinished) return;
+  asked = true;
+  atlas.load("search").then((known) => {
+    images = known;
+    waiting();
+  }, () => {}); // an atlas of an older version
+}
+
+/** @param {string} text lower case @returns {Hit[]} */
+function ofClasses(text) {
+  return atlas.index.layers.flatMap((/** @type {any} */ layer) => layer.names.flatMap((/** @type {string} */ name, /** @type {number} */ channel) =>
+    (name.toLowerCase().includes(text) ? [[layer, channel, `channel ${channel}, ${name}`]] : [])));
+}
+
+/** @param {string} text lower case @returns {Hit[]} */
+function ofVerdicts(text) {
+  if (!atlas.index.evidence || text.length < 3) return [];
+  const kinds = Object.keys(VERDICTS).filter((kind) => VERDICTS[kind].name.startsWith(text));
+  return kinds.flatMap((kind) => atlas.index.layers.filter((/** @type {any} */ layer) => layer.verdicts[kind]).map(
+    (/** @type {any} */ layer) => [layer, undefined, `${plural(layer.verdicts[kind], "channel")} ${VERDICTS[kind].name}`, `verdict=${kind}`]));
+}
+
+/**
+ * Channels whose strongest images have a label or a name with the text, those with most of such images first.
+ * @param {string} text lower case
+ * @returns {Hit[]}
+ */
+function ofImages(text) {
+  /** @type {Map<string, { layer: any, channel: number, times: number, words: string }>} */
+  const counted = new Map();
+  for (const [name, label, ...layers] of images || []) {
+    const words = label.toLowerCase().includes(text) ? label : name.toLowerCase().includes(text) ? name : "";
+    if (!words) continue;
+    for (const [number, ...channels] of layers) {
+      for (const channel of channels) {
+        const key = `${number}/${channel}`;
+        const known = counted.get(key) || { layer: atlas.index.layers[number], channel, times: 0, words };
+        known.times += 1;
+        counted.set(key, known);
+      }
+    }
+  }
+  const most = [...counted.values()].sort((a, b) => b.times - a.times).slice(0, 12);
+  return most.map(({ layer, channel, times, words }) => [layer, channel, `channel ${channel}, ${times} of ${words}`]);
+}
+
+/**
+ * @param {string} text
+ * @param {() => void} again called when more is known
+ * @returns {Hit[]}
+ */
+function like(text, again) {
+  if (!text || !atlas.index) return [];
+  load(again);
+  const lower = text.toLowerCase();
+  return [...ofClasses(lower), ...ofVerdicts(lower), ...(text.length > 1 && !/^\d+$/.test(text) ? ofImages(lower) : [])];
+}
+return { like };
 })();
 
 // atlas/overview.js
@@ -1304,6 +1560,7 @@ const $atlas_overview = (() => {
 
 const { breakable, by, count, h, pairs, plural } = $shared_elements;
 const { atlas } = $atlas_data;
+const { patchesFirst, VERDICTS } = $atlas_evidence;
 const { facts, link, mosaic, STATES } = $atlas_parts;
 
 /** @param {import("./data.js").Layer} layer */
@@ -1313,10 +1570,19 @@ function card(layer) {
     const channels = layer[/** @type {"dead" | "always"} */ (kind)];
     if (channels) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(channels)} ${name}`));
   }
-  const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, "t")));
+  const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, patchesFirst(layer) ? "p" : "t")));
   const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
   const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
-  return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, pairs(facts(layer), "facts")), cover);
+  return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, counts(layer), pairs(facts(layer), "facts")), cover);
+}
+
+/** How many channels have which verdict. @param {import("./data.js").Layer} layer */
+function counts({ verdicts }) {
+  if (!atlas.index.evidence || !verdicts) return null;
+  return h("p", { class: "verdicts" }, ["specific", "partly", "not"].map((verdict) => {
+    const { sign, name, kind } = VERDICTS[verdict];
+    return h("span", { class: `sign ${kind}` }, h("span", { "aria-hidden": "true" }, `${sign} `), `${count(verdicts[verdict])} ${name}`);
+  }));
 }
 
 /** @param {[string, string][]} files */
@@ -1334,16 +1600,18 @@ function unfinished(names) {
 
 /** @returns {import("./main.js").View} */
 function view() {
-  const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing } = atlas.index;
+  const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing, random, version } = atlas.index;
   const channels = layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + layer.channels, 0);
   const element = h("div", { class: "overview" },
     h("h1", { tabindex: "-1" }, title),
     h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+    random ? h("p", { class: "notice warning", role: "status" }, h("b", null, "Random weights. "), "This network was not trained, so its channels show what the architecture does and nothing that was learnt.") : null,
     unfinished(missing),
     broken(files),
     h("ol", { class: "layers" }, layers.map(card)),
     h("details", { class: "provenance" }, h("summary", null, "How this atlas was made"),
-      pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")));
+      pairs([["model", model], ["dataset", dataset], ["style", style], ...Object.entries(provenance)], "facts")),
+    h("p", { class: "made muted" }, "Made with deconvviz", version ? ` ${version}` : ""));
 
   /** @type {() => HTMLAnchorElement[]} */
   const links = () => [...element.querySelectorAll(/** @type {"a"} */ (".cover-link"))];
@@ -1386,6 +1654,7 @@ const search = $shared_search;
 const theme = $shared_theme;
 const channelPage = $atlas_channel;
 const { atlas } = $atlas_data;
+const found = $atlas_found;
 const grid = $atlas_grid;
 const overview = $atlas_overview;
 const { link } = $atlas_parts;
@@ -1448,7 +1717,7 @@ function message(error) {
 /** @param {Route} route @returns {Promise<View> | View} */
 function viewOf({ layer, channel, query = "" }) {
   if (!layer) return overview.view();
-  return channel === undefined ? grid.view(layer, query) : channelPage.view(layer, channel, query);
+  return channel === undefined ? grid.view(layer, query) : channelPage.view(layer, channel);
 }
 
 async function show() {
@@ -1518,7 +1787,7 @@ document.addEventListener("DOMContentLoaded", () => {
   keys.attach(key);
   theme.attach(byId("theme"));
   search.attach(() => (atlas.index ? atlas.index.layers : []), () => (shown ? shown.route.layer : undefined),
-    (layer, channel) => { location.hash = link(layer, channel); });
+    (layer, channel, query) => { location.hash = link(layer, channel, query); }, found.like);
   history.scrollRestoration = "manual";
   addEventListener("hashchange", show);
   show();

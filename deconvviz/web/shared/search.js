@@ -5,7 +5,7 @@ import { byId, h, plural } from "./elements.js";
 const MOST = 12;
 
 /** @typedef {{ name: string, channels: number }} Layer */
-/** @typedef {[layer: any, channel: number | undefined]} Hit */
+/** @typedef {[layer: any, channel: number | undefined, words?: string, query?: string]} Hit */
 
 /**
  * Layers that a text means, the likeliest first: those named so, those that start so, those that contain its words.
@@ -50,9 +50,10 @@ export function find(text, layers, here) {
  * Makes the page's field a search.
  * @param {() => Layer[]} layers
  * @param {() => Layer | undefined} here the layer that is shown
- * @param {(layer: any, channel: number | undefined) => void} open
+ * @param {(layer: any, channel: number | undefined, query?: string) => void} open
+ * @param {(text: string, again: () => void) => Hit[]} [more] what else a text may mean; `again` is called when more is known
  */
-export function attach(layers, here, open) {
+export function attach(layers, here, open, more = () => []) {
   /** @type {HTMLInputElement} */
   const input = byId("search");
   const list = byId("found");
@@ -70,13 +71,13 @@ export function attach(layers, here, open) {
   }
 
   function update() {
-    hits = find(input.value, layers(), here());
-    const items = hits.map(([layer, channel], at) => {
-      const words = channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`;
+    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), update)].slice(0, MOST);
+    const items = hits.map(([layer, channel, said], at) => {
+      const words = said || (channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`);
       return h("li", { role: "option", id: `found-${at}`, "data-at": at }, h("b", null, layer.name), " ", h("span", { class: "muted" }, words));
     });
     const none = Boolean(input.value.trim()) && !hits.length;
-    list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "no such layer or channel")] : items));
+    list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "nothing is called that")] : items));
     reveal(hits.length > 0 || none);
     mark(0);
   }
@@ -88,11 +89,11 @@ export function attach(layers, here, open) {
 
   function go(/** @type {number} */ at) {
     if (!hits[at]) return;
-    const [layer, channel] = hits[at];
+    const [layer, channel, , query] = hits[at];
     input.value = "";
     update();
     input.blur();
-    open(layer, channel);
+    open(layer, channel, query);
   }
 
   input.addEventListener("input", update);
