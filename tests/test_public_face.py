@@ -250,6 +250,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "invariance": functools.partial(experiments.invariance, NET, X),
     "occlusion": functools.partial(experiments.occlusion, NET, X),
     "probe": functools.partial(experiments.probe, NET, (DATA, LABELS)),
+    "uncertainty": functools.partial(experiments.uncertainty, NET, (DATA, LABELS)),
     "evaluate": functools.partial(models.evaluate, MODEL, DATA, LABELS),
     "mc_dropout_predict": functools.partial(models.mc_dropout_predict, MODEL, DATA),
     "train": functools.partial(models.train, MODEL, DATA, LABELS),

@@ -15,6 +15,8 @@ from deconvviz import evidence, experiments, models, results, rules
 from deconvviz.data import ImageFolder, MnistTest
 from tests.helpers.public_functions import BOXES, DATA, LABELS, MODEL, NET, QUIET, TOP, WEIGHTS, X
 
+DROPPING = dv.DeconvNet(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.2), torch.nn.Linear(64, 3)).eval())
+
 
 @functools.cache
 def shown_objects() -> dict[str, Any]:
@@ -64,6 +66,7 @@ def shown_objects() -> dict[str, Any]:
         "StrongestUnit": evolving.grids["2"][0][0],
         "Invariance": experiments.invariance(NET, X, values=[1], **QUIET),
         "Occlusion": experiments.occlusion(NET, X, patch=4, **QUIET),
+        "Uncertainty": experiments.uncertainty(DROPPING, (DATA, LABELS), samples=2, **QUIET),
         "Probe": experiments.probe(NET, (DATA, LABELS), layers="2", folds=2, epochs=1, **QUIET),
         "LearningCurves": results.LearningCurves(
             epochs=(1,),

@@ -333,6 +333,40 @@ def _probe(args: argparse.Namespace) -> None:
     _write(args, result, outputs)
 
 
+# uncertainty
+
+
+def _uncertainty_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    parser.add_argument(
+        "data", metavar="DATA", help="mnist, a folder with one sub-folder per class, or torchvision:NAME with --root"
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument(
+        "--samples", type=int, default=50, metavar="N", help="draws with dropout for each image (%(default)s)"
+    )
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="seed of the draws (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="worker processes that load images (%(default)s)"
+    )
+    out_argument(parser, "folder for the figure and the result", "uncertainty")
+    json_argument(parser)
+
+
+def _uncertainty(args: argparse.Namespace) -> None:
+    from deconvviz.data.by_name import load_data
+    from deconvviz.experiments import uncertainty
+
+    outputs = _outputs(args, "uncertainty")
+    net, _ = loaded(args)
+    names = ("samples", "random_state", "batch_size", "workers")
+    options = {name: getattr(args, name) for name in names}
+    result = uncertainty(net, load_data(args.data, args.root), progress=bars(), **options)
+    list_broken(result)
+    _write(args, result, outputs)
+
+
 EXPERIMENTS: dict[str, Command] = {
     "occlusion": Command(
         "slide a patch over images and measure a feature map and a class probability", _occlusion_arguments, _occlusion
@@ -347,5 +381,10 @@ EXPERIMENTS: dict[str, Command] = {
     "diagnose": Command("find problems with filters and channels", _diagnose_arguments, _diagnose),
     "probe": Command(
         "measure how well each layer's features predict the class, with linear classifiers", _probe_arguments, _probe
+    ),
+    "uncertainty": Command(
+        "measure whether dropout left on tells wrong answers from right ones, beside the plain softmax",
+        _uncertainty_arguments,
+        _uncertainty,
     ),
 }

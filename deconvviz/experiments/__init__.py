@@ -1,4 +1,4 @@
-"""The experiments of Zeiler and Fergus (2013) on any network: one file and one function each.
+"""The experiments of Zeiler and Fergus (2013) on any network, and uncertainty: one file and one function each.
 
 No experiment imports another. Each returns a frozen result with a table, a verdict and a figure.
 """
@@ -9,5 +9,6 @@ from deconvviz.experiments.evolution import evolution
 from deconvviz.experiments.invariance import invariance
 from deconvviz.experiments.occlusion import occlusion
 from deconvviz.experiments.probe import probe
+from deconvviz.experiments.uncertainty import uncertainty
 
-__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion", "probe"]
+__all__ = ["correspondence", "diagnose", "evolution", "invariance", "occlusion", "probe", "uncertainty"]

@@ -6,7 +6,10 @@ layers at one common rate: the mean over layers of how much of their way their w
 the time at which half of the distance is left alone, minus the same in lock-step.
 
 Weights that are interpolated at one rate give no order, and neither does noise: "lower layers settle first" is said if
-lateness rises with depth in each of at least three training runs, and by a t test over them.
+lateness rises with depth in each of at least three training runs, by a t test over them, and by a test that shuffles
+the layers of each run. The t test assumes that runs vary normally, which three runs cannot show. The shuffles assume
+nothing but that layers without an order could as well have been exchanged, and then claim one in at most 5 % of the
+cases, whatever the distribution; two layers need six runs for it, since two can be shuffled in two ways only.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from deconvviz.recording.layer_names import module_called
 from deconvviz.results.words import agreeing, counted
 
 FEWEST_RUNS = 3  # training runs from which an order of layers is said
+SHUFFLES = 9999  # random orders of the layers of each run
 
 
 @dataclass(frozen=True)
@@ -175,16 +179,51 @@ def verdict_of(settled: Mapping[str, float], settling: Sequence[Settling]) -> st
 
 def _order(late: Sequence[Mapping[str, float]]) -> str:
     """late: per run, the lateness of each layer from the lowest to the uppermost."""
-    if len(late) < FEWEST_RUNS:
+    fewest = fewest_runs(len(late[0]))
+    if len(late) < fewest:
         runs = f"{counted(len(late), 'training run')} {agreeing(len(late), 'is', 'are')}"
-        return f"{runs} too few to say which layers settle first; use at least {FEWEST_RUNS}"
+        return f"{runs} too few to say which of {len(late[0])} layers settle first; use at least {fewest}"
     slopes = [_slope(list(run.values())) for run in late]
     smallest = min(map(abs, slopes))
     agreed = smallest > 1e-9 and all((a > 0) == (b > 0) for a, b in itertools.pairwise(slopes))
-    if not agreed or not paired_difference(slopes).p <= LEVEL:
+    values = torch.tensor([list(run.values()) for run in late], dtype=torch.float64)
+    if not agreed or paired_difference(slopes).p > LEVEL or shuffled_p(values) > LEVEL:
         return f"beyond lock-step, {counted(len(late), 'training run')} show no order in which layers settle"
     first, last = ("lower", "upper") if slopes[0] > 0 else ("upper", "lower")
     return f"beyond lock-step, {first} layers settle before {last} ones in all {len(late)} training runs"
+
+
+def fewest_runs(layers: int) -> int:
+    """The number of training runs from which shuffled layers can show an order: both orders, of all that are possible.
+
+    Example:
+        >>> [fewest_runs(layers) for layers in (2, 3, 4)]
+        [6, 3, 3]
+    """
+    return max(FEWEST_RUNS, math.ceil(math.log(2 / LEVEL) / math.log(math.factorial(layers))))
+
+
+def shuffled_p(late: Tensor) -> float:
+    """How often layers in a random order, shuffled in each run, have so large a slope of one sign, summed over runs.
+
+    The order that was found counts as one of the draws, and ties count, so the probability of at most p is at most p if
+    the layers of each run could have been exchanged.
+
+    Args:
+        late: (runs, layers), the lateness of each layer from the lowest to the uppermost.
+
+    Example:
+        >>> round(shuffled_p(torch.tensor([[0.0, 1.0, 2.0]] * 3)), 2)  # 2 of 6 ** 3 orders
+        0.01
+    """
+    runs, layers = late.shape
+    depth = torch.arange(layers, dtype=torch.float64)
+    depth -= depth.mean()
+    orders = torch.rand(SHUFFLES, runs, layers, generator=torch.Generator().manual_seed(0)).argsort(2)
+    slopes = (late.double().expand(SHUFFLES, -1, -1).gather(2, orders) * depth).sum((1, 2))
+    found = float((late.double() * depth).sum())
+    slack = 1e-9 * float(late.double().abs().sum())  # sums in another order differ by rounding
+    return (1 + int((slopes.abs() >= abs(found) - slack).sum())) / (1 + SHUFFLES)
 
 
 def _slope(values: Sequence[float]) -> float:

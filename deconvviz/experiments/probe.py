@@ -28,6 +28,7 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
+from deconvviz.experiments._labels import required_labels
 from deconvviz.experiments._layers import features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
@@ -173,13 +174,7 @@ class _Store:
             raise none_readable(self.broken)
 
     def _label(self, data: Any, numbers: Sequence[int], labels: Sequence[int | None]) -> None:
-        for number, label in zip(numbers, labels, strict=True):
-            if label is None:
-                raise InputError(
-                    f"item {name_of_item(data, number)} has no label; give (images, labels), a folder with a "
-                    f"sub-folder for each class, or a dataset whose items are (image, label)"
-                )
-            self.labels.append(label)
+        self.labels += required_labels(data, numbers, labels)
 
     def _write(self, images: torch.Tensor, files: dict[str, BinaryIO]) -> None:
         trace = self.net.trace(images, self.layers)

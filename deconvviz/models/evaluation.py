@@ -96,6 +96,19 @@ def measured(
     return Evaluation(total / len(images), correct.double().mean().item(), len(images), wrong)
 
 
+def dropout_layers(model: nn.Module) -> list[nn.Module]:
+    """The dropout layers of a model that drop anything.
+
+    Raises:
+        ModelError: If there are none. Functional dropout cannot be detected.
+    """
+    kind = nn.modules.dropout._DropoutNd
+    dropouts: list[nn.Module] = [module for module in model.modules() if isinstance(module, kind) and module.p]
+    if not dropouts:
+        raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
+    return dropouts
+
+
 @takes(model=MODULE, inputs=TENSOR, random_state=RANDOM_STATE, batch_size=whole_from(1), progress=FLAG)
 def mc_dropout_predict(
     model: nn.Module,
@@ -128,9 +141,7 @@ def mc_dropout_predict(
     if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4 or not len(inputs):
         shape = tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
         raise InputError(f"images have the shape (N, C, H, W) with N from 1, not {shape}")
-    dropouts = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    if not dropouts:
-        raise ModelError(f"{type(model).__name__} has no dropout layer, so every draw would be the same")
+    dropouts = dropout_layers(model)
     device = first_parameter(model).device
     means, deviations = [], []
     with Restored(EvalMode(model), forked([device]), torch.no_grad()):

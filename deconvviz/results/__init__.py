@@ -34,6 +34,7 @@ from deconvviz.results.reading import ReadingQuestion, ReadingTest
 from deconvviz.results.synthetic import SyntheticPictures
 from deconvviz.results.top_activations import Broken, ChannelStatistics, ScanProvenance, TopActivations
 from deconvviz.results.top_projections import ChannelTop, TopProjections
+from deconvviz.results.uncertainty import Uncertainty
 
 __all__ = [
     "FORMAT",
@@ -82,5 +83,6 @@ __all__ = [
     "Tabular",
     "TopActivations",
     "TopProjections",
+    "Uncertainty",
     "Unit",
 ]

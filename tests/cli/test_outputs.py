@@ -31,6 +31,7 @@ FOLDERS = {
     "correspond mnist x.png x.png --parts parts.csv": "correspond",
     "diagnose mnist photos": "diagnose",
     "probe mnist photos": "probe",
+    "uncertainty mnist photos": "uncertainty",
 }
 OTHERS = {
     "evidence mnist x.png --measures deletion": ("evidence", ["deletion.png", "deletion.safetensors"]),

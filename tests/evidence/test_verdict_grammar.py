@@ -130,9 +130,14 @@ def test_an_evolution():
     assert verdict({"conv1": 3.0}, 1).endswith("at this time: conv1 at 3.")
     two = {"conv1": 3.0, "conv2": 2.0}
     assert "at these times: conv1 at 3, conv2 at 2. Alone in the final network" in verdict(two, 1)
-    assert "; 1 training run is too few to say which layers settle first; use at least 3." in verdict(two, 1)
-    assert "; 2 training runs are too few to say" in verdict(two, 2)
-    assert verdict(two, 3).endswith("beyond lock-step, 3 training runs show no order in which layers settle.")
+    three = {**two, "fc1": 4.0}
+    assert "; 1 training run is too few to say which of 3 layers settle first; use at least 3." in verdict(three, 1)
+    assert "; 2 training runs are too few to say" in verdict(three, 2)
+    assert verdict(three, 3).endswith("beyond lock-step, 3 training runs show no order in which layers settle.")
+    assert verdict(two, 5).endswith(
+        "5 training runs are too few to say which of 2 layers settle first; use at least 6."
+    )
+    assert verdict(two, 6).endswith("beyond lock-step, 6 training runs show no order in which layers settle.")
 
 
 def test_an_invariance():

@@ -68,7 +68,7 @@ def test_equal_checkpoints_do_not_drift():
         assert len({(row[0].image, row[0].position) for row in found.grids[layer]} | {None}) > 1
         for row in found.grids[layer]:
             assert all(torch.equal(unit.pixels, row[0].pixels) for unit in row)
-    assert "1 training run is too few to say which layers settle first" in found.verdict
+    assert "1 training run is too few to say which of 3 layers settle first" in found.verdict
 
 
 def test_a_filter_that_switches_makes_its_strongest_image_change_there():

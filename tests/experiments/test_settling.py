@@ -43,7 +43,7 @@ def run(seed: int, shares: dict[str, list[float]]) -> list[dict]:
 
 def found_in(shares: dict[str, list[float]]) -> Evolution:
     runs = [run(seed, shares) for seed in range(3)]
-    return evolution(dv.DeconvNet(network(0)), runs[0], images(), layers=["0", "4"], runs=runs[1:], progress=False)
+    return evolution(dv.DeconvNet(network(0)), runs[0], images(), layers=["0", "2", "4"], runs=runs[1:], progress=False)
 
 
 def test_weights_at_one_common_rate_settle_in_no_order():

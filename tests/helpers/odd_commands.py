@@ -96,6 +96,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--batch-size": ["4"], "--workers": ["0"], "--out": ["pr"], "--json": []},
         },
     ),
+    "uncertainty": (
+        {"MODEL": ["mnist"], "DATA": ["classes"]},
+        {
+            **{"--samples": ["2"], "--random-state": ["0"], "--batch-size": ["4"], "--workers": ["0"]},
+            **{"--out": ["un"], "--json": []},
+        },
+    ),
     "evolve": (
         {"MODEL": ["mnist"], "CHECKPOINTS": ["run"], "DATA": ["images"]},
         {"--layers": ["conv1"], "--channel": ["0"], "--batch-size": ["4"], "--out": ["ev"], "--json": []},

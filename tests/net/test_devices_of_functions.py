@@ -118,6 +118,7 @@ FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "correspondence": lambda given: experiments.correspondence(given.net, given.first, PLACES, **QUIET),
     "diagnose": lambda given: experiments.diagnose(given.net, given.labelled, **QUIET),
     "evolution": lambda given: experiments.evolution(given.net, given.weights, given.labelled, layers="4", **QUIET),
+    "uncertainty": lambda given: experiments.uncertainty(given.net, given.labelled, samples=3, **QUIET),
     "invariance": lambda given: experiments.invariance(given.net, given.first, values=[0, 2], **QUIET),
     "occlusion": lambda given: experiments.occlusion(given.net, given.first, patch=6, stride=3, **QUIET),
     "probe": lambda given: experiments.probe(given.net, given.labelled, folds=3, epochs=2, **QUIET),

@@ -28,6 +28,7 @@ from tests.helpers.invalid_inputs import outputs as bad_outputs
 from tests.helpers.invalid_inputs import reading as bad_reading
 from tests.helpers.invalid_inputs import scans as bad_scans
 from tests.helpers.invalid_inputs import synthesis as bad_synthesis
+from tests.helpers.invalid_inputs import uncertain as bad_uncertain
 from tests.helpers.invalid_inputs import units as bad_units
 from tests.helpers.invalid_inputs.case import Case, pattern, picture, workshop
 
@@ -35,7 +36,7 @@ CASES: list[Case] = [
     case
     for table in (
         *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
-        *(bad_checkpoints, bad_reading, bad_synthesis, bad_figures),
+        *(bad_checkpoints, bad_reading, bad_synthesis, bad_uncertain, bad_figures),
     )
     for case in table.CASES
 ]

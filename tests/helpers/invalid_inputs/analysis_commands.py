@@ -123,6 +123,10 @@ def experiments() -> list[Command]:
         "probe mnist images --folds 1": "folds must be a whole number of at least 2, not 1",
         "probe mnist images --pool -1": "pool must be a whole number of at least 1, not -1",
         "probe mnist images --out text.txt": f"'text.txt/probe.png' {IN_THE_WAY}",
+        "uncertainty mnist no": "there is no folder 'no' of images",
+        "uncertainty mnist images --samples 0": "samples must be a whole number of at least 1, not 0",
+        "uncertainty torchvision:resnet18 images": "ResNet has no dropout layer, so every draw would be the same",
+        "uncertainty mnist images --out text.txt": f"'text.txt/uncertainty.png' {IN_THE_WAY}",
         "evolve mnist no mnist": "there is no folder 'no' of checkpoints",
         "evolve mnist text.txt mnist": "there is no folder 'text.txt' of checkpoints",
         "evolve mnist empty mnist": (

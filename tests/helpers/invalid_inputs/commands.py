@@ -290,4 +290,5 @@ UNPARSED = [
     "evolve mnist empty",
     "diagnose mnist",
     "probe mnist",
+    "uncertainty mnist",
 ]

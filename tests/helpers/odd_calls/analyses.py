@@ -308,6 +308,11 @@ ANALYSES: dict[str, Call] = {
         },
         {"dataset": (DATA, LABELS), **QUIET},
     ),
+    "uncertainty": Call(
+        experiments.uncertainty,
+        {"net": ("net", NET), "samples": ("count", 2), "random_state": ("random_state", 1), "batch_size": ("count", 6)},
+        {"dataset": (DATA, LABELS), **QUIET},
+    ),
     "diagnose": Call(
         experiments.diagnose,
         {
