@@ -20,7 +20,10 @@ def _read_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
     parser.add_argument(
-        "--pictures", nargs="+", metavar="NAME", help="what stands for a channel, by the names in the table (all)"
+        "--pictures",
+        nargs="+",
+        metavar="NAME",
+        help="what stands for a channel, by the names in the table (all), or synthetic, which takes long",
     )
     parser.add_argument("--observers", nargs="+", metavar="NAME", help="template, hog (both)")
     parser.add_argument("--questions", type=int, metavar="N", help="questions about a channel (10)")

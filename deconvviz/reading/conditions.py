@@ -15,6 +15,7 @@ from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
 from deconvviz.reading.pieces import UnitWindows, edge_energy, masked, small
 from deconvviz.reading.questions import anywhere
+from deconvviz.reading.synthetic_references import SYNTHETIC, synthetic_references
 from deconvviz.results import TopActivations
 from deconvviz.results.reading import ANOTHER, PATCHES, RANDOM
 from deconvviz.rules import Style
@@ -31,13 +32,17 @@ class References(NamedTuple):
 
 
 def chosen_conditions(given: Sequence[str] | None, style: Style) -> list[str]:
-    """Conditions by name; None for all. Raises InputError for an unknown name, or if there is none."""
+    """Conditions by name; None for all but synthetic pictures, which take long.
+
+    Raises InputError for an unknown name, or if there is none.
+    """
     known = list(dict.fromkeys((PATCHES, style.name, *READ_STYLES, MASKED, EDGES, ANOTHER, RANDOM)))
     names = known if given is None else list(dict.fromkeys(given))
+    every = [*known, SYNTHETIC]
     for name in names:
-        if name not in known:
-            listed = ", ".join(map(repr, known))
-            raise InputError(f"there are no pictures {name!r}; there are {listed}{did_you_mean(name, known)}")
+        if name not in every:
+            listed = ", ".join(map(repr, every))
+            raise InputError(f"there are no pictures {name!r}; there are {listed}{did_you_mean(name, every)}")
     if not names:
         raise InputError("there are no pictures to read; name at least one condition, or give conditions=None for all")
     return names
@@ -57,6 +62,9 @@ class PictureSource:
         picture: The image of a number, as people see it, (C, H, W).
         names: The conditions.
         firing: Channels with as many pictures as are asked for.
+        examples: Some inputs of the network (N, C, H, W).
+        brightness: The lowest and highest value of displayed images.
+        random_state: Seed of the synthetic pictures.
     """
 
     net: DeconvNet
@@ -68,6 +76,9 @@ class PictureSource:
     picture: Callable[[int], Tensor]
     names: Sequence[str]
     firing: Sequence[int]
+    examples: Tensor
+    brightness: tuple[float, float]
+    random_state: int
 
     def references(
         self, channels: Sequence[int], generator: torch.Generator, batch_size: int
@@ -79,6 +90,12 @@ class PictureSource:
             for name in dict.fromkeys((own, *READ_STYLES))
             if name in self.names or (name == own and MASKED in self.names)
         }
+        if SYNTHETIC in self.names:
+            projected[SYNTHETIC] = synthetic_references(
+                *(self.net, self.layer, self.windows, self.examples, self.brightness),
+                channels=channels,
+                random_state=self.random_state,
+            )
         return {channel: dict(self._of_channel(channel, projected, generator)) for channel in channels}
 
     def _of_channel(
@@ -99,6 +116,8 @@ class PictureSource:
                 found[name] = References(masked(patches, edge_energy(patches)))
             elif name == RANDOM:
                 found[name] = References(elsewhere)
+            elif name == SYNTHETIC:
+                found[name] = References(projected[name][channel])
             elif name != ANOTHER:
                 found[name] = References(as_picture(projected[name][channel]), signed=True)
             elif others:

@@ -29,6 +29,7 @@ from deconvviz.reading.conditions import PictureSource, References, chosen_condi
 from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
 from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
+from deconvviz.reading.synthetic_references import SYNTHETIC
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results.reading import ReadingQuestion, ReadingTest
@@ -76,7 +77,7 @@ def reading_test(
         conditions: What stands for a channel, by name: "patches", "deconvnet", "guided", "gradient" and the network's
             style (projections), "masked patches" (the half of a patch with most of the projection's energy),
             "edge-masked patches" (with most edges instead), "another channel" (its patches), "random images". None for
-            all.
+            all of these. "synthetic" (four pictures by `synthesize`, of the unit in the middle) takes long.
         observers: "template", "hog", or a mapping from names to embeddings, functions from images (N, 3, H, W) in
             [0, 1] to vectors (N, D) (`deconvviz.reading.observers`). None for both.
         references: Number of pictures of a channel.
@@ -131,6 +132,9 @@ def reading_test(
         picture=_viewer(net, mining, brightness),
         names=wanted,
         firing=firing,
+        examples=_examples(net, mining, first) if SYNTHETIC in wanted else first[None],
+        brightness=brightness,
+        random_state=random_state,
     )
     source = QuestionSource(
         found=found,
@@ -161,6 +165,13 @@ def _halves(data: Any, held_out: Any, generator: torch.Generator) -> tuple[Any, 
     if held_out is data:
         raise InputError("held_out is the dataset itself; give other images, or held_out=None to split the dataset")
     return data, asking
+
+
+def _examples(net: DeconvNet, data: Any, first: Tensor) -> Tensor:
+    """Some inputs (N, C, H, W) of the size of the first, which tell between which numbers pictures lie."""
+    pictures = DatasetPictures(net, data)
+    loaded = [pictures.load(number)[0] for number in range(0, len(data), -(-len(data) // SAMPLED))]
+    return torch.stack([first, *(x for x in loaded if x.shape == first.shape)])
 
 
 def _brightness(net: DeconvNet, data: Any) -> tuple[float, float]:

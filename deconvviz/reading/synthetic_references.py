@@ -1,0 +1,72 @@
+"""Synthetic pictures of single units, as they stand for a channel in a test of reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deconvviz.net import DeconvNet
+from deconvviz.reading.pieces import UnitWindows, small
+from deconvviz.synthesis.synthesis import synthesize
+
+SYNTHETIC = "synthetic"
+SYNTHETIC_COUNT = 4  # pictures of a channel, each from other random numbers
+MARGIN = 8  # a picture is wider than what its unit sees by the MARGIN-th part on either side
+
+
+def synthetic_references(
+    net: DeconvNet,
+    layer: str,
+    windows: UnitWindows,
+    examples: Tensor,
+    brightness: tuple[float, float],
+    *,
+    channels: Sequence[int],
+    random_state: int,
+) -> dict[int, Tensor]:
+    """Per channel what excites its unit in the middle, cut out as patches are, (count, C, h, w) in [0, 1].
+
+    Args:
+        net: The network.
+        layer: The layer.
+        windows: What the layer's units see.
+        examples: Inputs of the network (N, C, H, W).
+        brightness: The lowest and highest value of displayed images.
+        channels: The channels.
+        random_state: Seed of the random numbers.
+    """
+    made = synthesize(
+        net,
+        layer,
+        channel=list(channels),
+        position="middle",
+        examples=examples,
+        size=_size(net, layer, windows, examples),
+        variants=SYNTHETIC_COUNT,
+        random_state=random_state,
+        progress=False,
+    )
+    low, high = brightness
+    place = () if isinstance(made.position, str) else made.position
+    pictures = ((made.pictures - low) / (high - low)).clamp(0, 1)
+    return {
+        number: small(torch.stack([windows.cut(picture, place) for picture in of_channel]))
+        for number, of_channel in zip(made.channels, pictures, strict=True)
+    }
+
+
+def _size(net: DeconvNet, layer: str, windows: UnitWindows, examples: Tensor) -> tuple[int, int]:
+    """The size of the pictures: a little more than the unit sees, if the network runs on so small ones."""
+    height, width = examples.shape[-2:]
+    if windows.stride is None:
+        return height, width
+    rows, columns = (
+        min(whole, size + 2 * -(-size // MARGIN)) for whole, size in zip((height, width), windows.size, strict=True)
+    )
+    try:
+        net.trace(examples[:1, :, :rows, :columns], layer)
+    except Exception:  # the model's own, if it insists on one size
+        return height, width
+    return rows, columns
