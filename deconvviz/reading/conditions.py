@@ -15,7 +15,7 @@ from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
 from deconvviz.reading.pieces import UnitWindows, edge_energy, masked, small
 from deconvviz.reading.questions import anywhere
-from deconvviz.reading.synthetic_references import SYNTHETIC, synthetic_references
+from deconvviz.reading.synthetic_references import SYNTHETIC
 from deconvviz.results import TopActivations
 from deconvviz.results.reading import ANOTHER, PATCHES, RANDOM
 from deconvviz.rules import Style
@@ -62,9 +62,7 @@ class PictureSource:
         picture: The image of a number, as people see it, (C, H, W).
         names: The conditions.
         firing: Channels with as many pictures as are asked for.
-        examples: Some inputs of the network (N, C, H, W).
-        brightness: The lowest and highest value of displayed images.
-        random_state: Seed of the synthetic pictures.
+        synthetic: A function that makes pictures (count, C, h, w) of each of some channels.
     """
 
     net: DeconvNet
@@ -76,9 +74,7 @@ class PictureSource:
     picture: Callable[[int], Tensor]
     names: Sequence[str]
     firing: Sequence[int]
-    examples: Tensor
-    brightness: tuple[float, float]
-    random_state: int
+    synthetic: Callable[[Sequence[int]], dict[int, Tensor]]
 
     def references(
         self, channels: Sequence[int], generator: torch.Generator, batch_size: int
@@ -91,11 +87,7 @@ class PictureSource:
             if name in self.names or (name == own and MASKED in self.names)
         }
         if SYNTHETIC in self.names:
-            projected[SYNTHETIC] = synthetic_references(
-                *(self.net, self.layer, self.windows, self.examples, self.brightness),
-                channels=channels,
-                random_state=self.random_state,
-            )
+            projected[SYNTHETIC] = self.synthetic(channels)
         return {channel: dict(self._of_channel(channel, projected, generator)) for channel in channels}
 
     def _of_channel(

@@ -29,7 +29,7 @@ from deconvviz.reading.conditions import PictureSource, References, chosen_condi
 from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
 from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
-from deconvviz.reading.synthetic_references import SYNTHETIC
+from deconvviz.reading.synthetic_references import synthetic_references
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results.reading import ReadingQuestion, ReadingTest
@@ -132,9 +132,9 @@ def reading_test(
         picture=_viewer(net, mining, brightness),
         names=wanted,
         firing=firing,
-        examples=_examples(net, mining, first) if SYNTHETIC in wanted else first[None],
-        brightness=brightness,
-        random_state=random_state,
+        synthetic=lambda channels: synthetic_references(
+            *(net, name, windows, _examples(net, mining, first), brightness), channels=channels, seed=random_state
+        ),
     )
     source = QuestionSource(
         found=found,

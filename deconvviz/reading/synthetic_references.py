@@ -24,7 +24,7 @@ def synthetic_references(
     brightness: tuple[float, float],
     *,
     channels: Sequence[int],
-    random_state: int,
+    seed: int,
 ) -> dict[int, Tensor]:
     """Per channel what excites its unit in the middle, cut out as patches are, (count, C, h, w) in [0, 1].
 
@@ -35,7 +35,7 @@ def synthetic_references(
         examples: Inputs of the network (N, C, H, W).
         brightness: The lowest and highest value of displayed images.
         channels: The channels.
-        random_state: Seed of the random numbers.
+        seed: Seed of the random numbers.
     """
     made = synthesize(
         net,
@@ -45,7 +45,7 @@ def synthetic_references(
         examples=examples,
         size=_size(net, layer, windows, examples),
         variants=SYNTHETIC_COUNT,
-        random_state=random_state,
+        random_state=seed,
         progress=False,
     )
     low, high = brightness

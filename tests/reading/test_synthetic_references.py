@@ -14,7 +14,7 @@ from tests.reading.networks import FIELD, Planted, planted_images, templates
 def test_synthetic_pictures_are_what_the_unit_sees_of_what_is_planted() -> None:
     net, images = dv.DeconvNet(Planted(templates(3))), planted_images(30)
     windows = UnitWindows.of(net.layers(images[:1])["conv"], images.shape[1:])
-    made = synthetic_references(net, "conv", windows, images, (0.0, 1.0), channels=[0, 2], random_state=0)
+    made = synthetic_references(net, "conv", windows, images, (0.0, 1.0), channels=[0, 2], seed=0)
     assert sorted(made) == [0, 2]
     for channel, pictures in made.items():
         assert pictures.shape == (4, 1, FIELD, FIELD)
