@@ -114,7 +114,6 @@ def reading_test(
         )
     top = scan(net, mining, layers=[name], k=references, batch_size=batch_size, progress=progress)
     found = scan(net, asking, layers=[name], k=len(asking), batch_size=batch_size, progress=progress)
-    strongest = max(-(-found.count // 100), questions)
     if found.count < 2 * questions:
         raise InputError(f"{found.count} held-out images can be read, too few for {questions} questions")
     first = DatasetPictures(net, mining).load(int(top.images[name][0, 0]))[0]
@@ -132,9 +131,7 @@ def reading_test(
         picture=_viewer(net, mining, brightness),
         names=wanted,
         firing=firing,
-        synthetic=lambda channels: synthetic_references(
-            *(net, name, windows, _examples(net, mining, first), brightness), channels=channels, seed=random_state
-        ),
+        synthetic=_synthesiser(net, mining, first, windows, brightness, layer=name, seed=random_state),
     )
     source = QuestionSource(
         found=found,
@@ -143,7 +140,7 @@ def reading_test(
         windows=windows,
         picture=_viewer(net, asking, brightness),
         count=questions,
-        strongest=strongest,
+        strongest=max(-(-found.count // 100), questions),
     )
     given = channels_of(once(channel), len(top.values[name]), name)
     job = _ReadingJob(pictures, source, seeing, generator, batch_size)
@@ -167,11 +164,25 @@ def _halves(data: Any, held_out: Any, generator: torch.Generator) -> tuple[Any, 
     return data, asking
 
 
-def _examples(net: DeconvNet, data: Any, first: Tensor) -> Tensor:
-    """Some inputs (N, C, H, W) of the size of the first, which tell between which numbers pictures lie."""
+def _synthesiser(
+    net: DeconvNet,
+    data: Any,
+    first: Tensor,
+    windows: UnitWindows,
+    brightness: tuple[float, float],
+    *,
+    layer: str,
+    seed: int,
+) -> Callable[[Sequence[int]], dict[int, Tensor]]:
+    """A function that makes synthetic pictures; some inputs of the size of the first tell the range of numbers."""
     pictures = DatasetPictures(net, data)
-    loaded = [pictures.load(number)[0] for number in range(0, len(data), -(-len(data) // SAMPLED))]
-    return torch.stack([first, *(x for x in loaded if x.shape == first.shape)])
+
+    def made(channels: Sequence[int]) -> dict[int, Tensor]:
+        loaded = [pictures.load(number)[0] for number in range(0, len(data), -(-len(data) // SAMPLED))]
+        examples = torch.stack([first, *(x for x in loaded if x.shape == first.shape)])
+        return synthetic_references(net, layer, windows, examples, brightness, channels=channels, seed=seed)
+
+    return made
 
 
 def _brightness(net: DeconvNet, data: Any) -> tuple[float, float]:

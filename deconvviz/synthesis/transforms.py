@@ -33,11 +33,11 @@ def movements(steps: int, size: tuple[int, int], generator: torch.Generator) -> 
 
 
 def moved(pictures: Tensor, movement: Tensor) -> Tensor:
-    """Moved pictures; what comes in from outside repeats the border.
+    """Moved pictures; what comes in from outside is mirrored, so that no pixel of the border counts more than others.
 
     Args:
         pictures: (N, C, H, W).
         movement: (N, 2, 3), as `movements` has them.
     """
     grid = affine_grid(movement, list(pictures.shape), align_corners=False)
-    return grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    return grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
