@@ -56,7 +56,7 @@ def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
     """Write the demonstration's pictures (PNG), its page and an atlas into `out`; the path of its ``index.html``.
 
     The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network. The atlas has
-    evidence where ``deconvviz[evidence]`` is installed.
+    evidence where scikit-image and scipy are installed.
     Pictures, page and atlas that are there already are replaced where the library wrote them and nobody has changed
     them. Raises InputError where `out` is a file, OutputError where another job writes there or one of the files is
     somebody's, and what `deconvviz.build_atlas` raises for the folder of the atlas.

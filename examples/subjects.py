@@ -2,7 +2,7 @@
 
 The reference network, its weights and its digits are part of the repository. SqueezeNet uses torchvision's ImageNet
 weights: ``--download`` lets torchvision fetch them (5 MB), ``--weights FILE`` reads a state dict or safetensors file.
-Without ``--photos``, it uses four images from scikit-image (``pip install 'deconvviz[evidence]'``).
+Without ``--photos``, it uses four images from scikit-image (``pip install scikit-image scipy``).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _bundled(parser: argparse.ArgumentParser) -> list[Path]:
     try:
         import skimage  # noqa: PLC0415
     except ImportError:
-        parser.error("the photographs come with scikit-image: pip install 'deconvviz[evidence]', or give --photos DIR")
+        parser.error("the photographs come with scikit-image: pip install scikit-image scipy, or give --photos DIR")
     return [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
 
 

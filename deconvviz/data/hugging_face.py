@@ -1,4 +1,4 @@
-"""Datasets of Hugging Face; reading them by name needs ``pip install 'deconvviz[huggingface]'``."""
+"""Datasets of Hugging Face; reading them by name needs ``pip install datasets``."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def load_hugging_face(spec: str) -> Any:
     try:
         import datasets  # noqa: PLC0415  an extra
     except ImportError as error:
-        raise DependencyError(f"datasets is needed to read hf:{name}; pip install 'deconvviz[huggingface]'") from error
+        raise DependencyError(f"datasets is needed to read hf:{name}; pip install datasets") from error
     try:
         saved = os.path.isfile(os.path.join(name, "dataset_dict.json")) or os.path.isfile(
             os.path.join(name, "state.json")

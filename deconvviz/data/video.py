@@ -1,4 +1,4 @@
-"""The frames of a video as a dataset; needs ``pip install 'deconvviz[video]'``."""
+"""The frames of a video as a dataset; needs ``pip install av``."""
 
 from __future__ import annotations
 
@@ -131,5 +131,5 @@ def _av() -> Any:
     try:
         import av  # noqa: PLC0415  an extra
     except ImportError as error:
-        raise DependencyError("PyAV is needed to read videos; pip install 'deconvviz[video]'") from error
+        raise DependencyError("PyAV is needed to read videos; pip install av") from error
     return av

@@ -8,8 +8,7 @@
 - `clarity`: how much of the image do a layer's activations show, by depth?
 
 Each measure takes a `DeconvNet`, images, and methods by name or as functions (`Attribution`). It returns a result with
-scores, confidence intervals over images, a figure and a verdict. The measures need ``pip install
-'deconvviz[evidence]'``.
+scores, confidence intervals over images, a figure and a verdict. The measures need ``pip install scikit-image scipy``.
 """
 
 from deconvviz.evidence.clarity import clarity

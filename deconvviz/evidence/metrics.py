@@ -31,7 +31,7 @@ def library(name: str) -> Any:
     except ImportError as error:
         raise DependencyError(
             f"evidence compares pictures with scikit-image, and {name!r} cannot be imported ({error}); "
-            f"install it with: pip install 'deconvviz[evidence]'"
+            "install it with: pip install scikit-image scipy"
         ) from error
 
 

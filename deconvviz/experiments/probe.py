@@ -253,7 +253,7 @@ def _sklearn(name: str) -> Any:
     except ImportError as error:
         raise DependencyError(
             f"probe trains classifiers with scikit-learn, and {name!r} cannot be imported ({error}); install it with: "
-            f"pip install 'deconvviz[experiments]'"
+            "pip install scikit-learn"
         ) from error
 
 

@@ -251,5 +251,5 @@ def check_server_installed() -> None:
         except ImportError as error:
             raise DependencyError(
                 f"the explorer needs {name}, which cannot be imported ({error}); "
-                f"install it with: pip install 'deconvviz[explore]'"
+                "install it with: pip install starlette uvicorn"
             ) from error

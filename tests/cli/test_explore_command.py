@@ -18,7 +18,7 @@ from deconvviz.explorer.serve import Explorer
 from deconvviz.results import Projection
 from tests.helpers.explorer_client import Client
 
-pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
 
 def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:

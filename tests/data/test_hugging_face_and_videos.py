@@ -136,5 +136,5 @@ def test_videos_by_frame(tmp_path):
 def test_without_pyav_it_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.mp4").write_bytes(b"junk")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DependencyError, match=r"^PyAV is needed to read videos; pip install 'deconvviz\[video\]'$"):
+    with pytest.raises(DependencyError, match=r"^PyAV is needed to read videos; pip install av$"):
         as_dataset(tmp_path / "a.mp4")

@@ -79,5 +79,5 @@ def test_a_missing_library_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "skimage.metrics", None)
-    with pytest.raises(DependencyError, match=r"pip install 'deconvviz\[evidence\]'"):
+    with pytest.raises(DependencyError, match=r"pip install scikit-image scipy"):
         ssim(torch.zeros(9, 9), torch.zeros(9, 9))

@@ -267,7 +267,7 @@ def test_bad_input_is_one_sentence(monkeypatch):
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(probing.importlib, "import_module", without)
-    refused("scikit-learn.*pip install 'deconvviz\\[experiments\\]'", kind=DependencyError)
+    refused("scikit-learn.*pip install scikit-learn", kind=DependencyError)
 
 
 def test_the_result_is_kept_drawn_and_told(tmp_path):

@@ -19,7 +19,7 @@ LAYOUTS = {
 
 @pytest.fixture(scope="package")
 def shown_explorer() -> Iterator[Any]:
-    pytest.importorskip("starlette", reason="needs deconvviz[explore]")
+    pytest.importorskip("starlette", reason="needs starlette and uvicorn")
     with dv.explore(small_net(), small_images(30), token=TOKEN, open_browser=False) as explorer:
         yield explorer
 

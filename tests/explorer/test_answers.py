@@ -19,8 +19,8 @@ from deconvviz.images import signed_as_rgb, to_pil
 from deconvviz.results import Projection
 from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
 
-pytest.importorskip("starlette", reason="needs deconvviz[explore]")
-pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytest.importorskip("starlette", reason="needs starlette and uvicorn")
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
 NET, IMAGES = small_net(), small_images()
 

@@ -17,7 +17,7 @@ from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import TOKEN, png, small_images, small_net
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
 
 

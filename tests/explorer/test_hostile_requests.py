@@ -21,8 +21,8 @@ from deconvviz.explorer.clients import MOST_BYTES, MOST_IMAGES
 from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
 from tests.helpers.hostile_requests import COOKIES, FIELDS, HOSTS, IMAGES_ASKED, ORIGINS, PATHS, RAW, TOKENS, UPLOADED
 
-pytest.importorskip("starlette", reason="needs deconvviz[explore]")
-pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytest.importorskip("starlette", reason="needs starlette and uvicorn")
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
 SECRET = b"sprite"  # in an answer about maps
 MAPS = "/api/maps?image=data-0&layer=0&lane=x&number=1"

@@ -20,8 +20,8 @@ from deconvviz.explorer.networks import Networks
 from deconvviz.explorer.worker import Worker
 from tests.helpers.explorer_client import TOKEN, Client, small_images, small_net
 
-pytest.importorskip("starlette", reason="needs deconvviz[explore]")
-pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+pytest.importorskip("starlette", reason="needs starlette and uvicorn")
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
 NET, IMAGES = small_net(), small_images(20)
 

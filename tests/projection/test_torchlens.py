@@ -1,6 +1,6 @@
 """TorchLens, the most exact peer: equal to us on networks of ReLUs alone, and what it refuses or gets wrong.
 
-Where a test finds a difference, it also asserts that TorchLens is the one that is wrong, so that the README is corrected
+Where a test finds a difference, it also asserts that TorchLens is the one that is wrong, so the README is corrected
 when a release of TorchLens mends it.
 """
 
@@ -66,7 +66,7 @@ def test_networks_of_relus_alone_agree(network):
 def test_it_refuses_other_rectifiers(rectifier):
     model = nn.Sequential(nn.Conv2d(2, 4, 3), rectifier(), nn.Conv2d(4, 3, 3)).eval()
     x = torch.randn(1, 2, 9, 9)
-    with pytest.raises(Exception, match="(?i)relu"):
+    with pytest.raises(Exception, match=r"(?i)relu"):
         deconvolution(model, x)
     projection = dv.DeconvNet(model).project(x, "2", channel=strongest(model(x)))
     unit = projection.units[0]
