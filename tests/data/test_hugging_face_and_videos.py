@@ -97,7 +97,7 @@ def test_datasets_of_hugging_face_by_name(net, monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"^hf:pets has no split 'tst'; did you mean 'test'"):
         load_data("hf:pets:tst")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DependencyError, match=r"^datasets is needed to read hf:pets; pip install 'deconv"):
+    with pytest.raises(DependencyError, match=r"^datasets is needed to read hf:pets; pip install datasets$"):
         load_data("hf:pets")
 
 
