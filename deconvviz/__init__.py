@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deconvviz.mining.project_top import project_top as project_top
     from deconvviz.mining.scan import scan as scan
     from deconvviz.net import DeconvNet as DeconvNet
+    from deconvviz.pairs.diff import diff as diff
     from deconvviz.reading.circuit import circuit as circuit
     from deconvviz.reading.mixed import mixed_channels as mixed_channels
     from deconvviz.reading.reading import reading_test as reading_test
@@ -34,6 +35,7 @@ _HOMES = {
     "build_atlas": "deconvviz.atlas.build",
     "circuit": "deconvviz.reading.circuit",
     "compare": "deconvviz.captum.comparison",
+    "diff": "deconvviz.pairs.diff",
     "explore": "deconvviz.explorer.serve",
     "mixed_channels": "deconvviz.reading.mixed",
     "project_top": "deconvviz.mining.project_top",
@@ -52,6 +54,7 @@ __all__ = [  # noqa: PLE0604
     "build_atlas",
     "circuit",
     "compare",
+    "diff",
     "explore",
     "mixed_channels",
     "project_top",

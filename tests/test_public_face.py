@@ -238,6 +238,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "mixed_channels": functools.partial(dv.mixed_channels, NET, DATA, "2"),
     "reading_test": functools.partial(dv.reading_test, NET, DATA, "2"),
     "synthesize": functools.partial(dv.synthesize, NET, "2", size=8, steps=1),
+    "diff": functools.partial(dv.diff, NET, NET, DATA),
     "clarity": functools.partial(evidence.clarity, NET, X),
     "deletion": functools.partial(evidence.deletion, NET, X, "2"),
     "leak": functools.partial(evidence.leak, NET, X, "2"),

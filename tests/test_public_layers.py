@@ -30,6 +30,9 @@ LAYERS: dict[str, Callable[[Any, Path], Any]] = {
     "correspondence": lambda layers, _: (
         experiments.correspondence(NET, X, {"a": [(0, 0, 2, 2)] * 2}, layers=layers, draws=1, **QUIET).layers
     ),
+    "diff": lambda layers, _: tuple(
+        one.layers[1] for one in dv.diff(NET, NET, DATA, layers=layers, pictures=0, **QUIET)
+    ),
     "diagnose": lambda layers, _: tuple(
         one.layer for one in experiments.diagnose(NET, DATA, layers=layers, **QUIET).layers
     ),

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from deconvviz import __version__
 from deconvviz.cli.completion import COMPLETION
+from deconvviz.cli.diff import DIFF
 from deconvviz.cli.evidence import EVIDENCE
 from deconvviz.cli.experiments import EXPERIMENTS
 from deconvviz.cli.explore import EXPLORE
@@ -37,6 +38,7 @@ COMMANDS = {
     **EVIDENCE,
     **READING,
     **SYNTHESIS,
+    **DIFF,
     **TRAINING,
     **COMPLETION,
 }
@@ -112,8 +114,8 @@ def _open_streams() -> None:
 
 def _check_named(args: argparse.Namespace) -> None:
     """Raise InputError for a name that none can have, or is empty, as an unset shell variable is."""
-    for name in ("out", "weights", "state", "root", "top", "classes", "parts", "preprocess"):
-        if getattr(args, name, None) == "":
+    for name in ("out", "weights", "state", "root", "top", "classes", "parts", "preprocess", "other", "pages"):
+        if getattr(args, name, None) in ("", [""]):
             raise InputError(f"--{name} is empty; name a file or folder, or leave it out")
     for name, value in vars(args).items():
         for word in value if isinstance(value, list) else [value]:

@@ -21,17 +21,21 @@ OF_NUMBERS = ("--size", "--mean", "--std", "--bands")  # options of one number o
 USUAL_NUMBERS = {"--overlay": "0.6"}  # options of one number, and what they are without it
 
 
-def model_arguments(parser: argparse.ArgumentParser, style: bool = True) -> None:
-    """Add the arguments that choose the model and its input, and ``--style`` if the command has styles."""
+def model_arguments(parser: argparse.ArgumentParser, style: bool = True, *, weights: bool = True) -> None:
+    """Add the arguments that choose the model and its input, and ``--style`` if the command has styles.
+
+    weights: whether to add ``--weights`` for one file.
+    """
     parser.add_argument(
         "model",
         metavar="MODEL",
         help="mnist, zfnet, torchvision:NAME, timm:NAME, path/to/file.py:factory, package.module:factory, or a file of "
         "TorchScript or torch.export; code in a file or module is run",
     )
-    parser.add_argument(
-        "--weights", metavar="FILE", help="safetensors file or a trainer's checkpoint (pickled code is not run)"
-    )
+    if weights:
+        parser.add_argument(
+            "--weights", metavar="FILE", help="safetensors file or a trainer's checkpoint (pickled code is not run)"
+        )
     parser.add_argument(
         "--pretrained", action="store_true", help="download the trained weights from torchvision or timm"
     )

@@ -152,9 +152,12 @@ def _files_read(args: argparse.Namespace) -> Iterator[str]:
     """The files that a command's arguments name as inputs."""
     from deconvviz.data.archives import expanded
 
-    model, preprocess = (str(getattr(args, name, "") or "") for name in ("model", "preprocess"))
+    model, other, preprocess = (str(getattr(args, name, "") or "") for name in ("model", "other", "preprocess"))
     names = [model, model.rpartition(":")[0], preprocess.rpartition(":")[0], *(getattr(args, "images", None) or ())]
-    names += [getattr(args, name, None) for name in ("weights", "image", "parts", "classes", "top")]
+    names += [other, other.rpartition(":")[0]]
+    weights = getattr(args, "weights", None)
+    names += weights if isinstance(weights, list) else [weights]
+    names += [getattr(args, name, None) for name in ("image", "parts", "classes", "top")]
     names += expanded(str(getattr(args, "data", None) or ""))
     yield from (str(name) for name in names if name and os.path.isfile(name))
 

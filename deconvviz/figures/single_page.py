@@ -19,14 +19,14 @@ from deconvviz.io.pages import verbatim, web_file, web_page
 from deconvviz.results.base import plain
 
 
-def write_page(path: str | os.PathLike[str], folder: str, data: Any, **words: str) -> Path:
+def write_page(path: str | os.PathLike[str], folder: str, data: Any, **words: Any) -> Path:
     """Write a page, atomically, and return its path.
 
     Args:
         path: The file to write.
         folder: The folder in `web/` that holds ``page.html``, ``style.css`` and a script of the folder's name.
         data: What the script reads, in values that JSON can hold.
-        **words: Texts of the page.
+        **words: Texts of the page, and lists of them.
     """
     names = "shared/colours.css", f"{folder}/style.css", f"{folder}/{folder}.js"
     colours, own, script = (web_file(name).decode() for name in names)

@@ -48,8 +48,11 @@ class Scanner:
         self._extremes: dict[str, Extremes] = {}  # by layer
         self._looked = False  # whether the first batch has been looked at for what it decides
 
-    def run(self, batch: Batch) -> None:
+    def run(self, batch: Batch) -> dict[str, Tensor]:
         """Enter one batch; its images come behind those of earlier batches.
+
+        Returns:
+            Per layer the maxima of its maps, (N, channels), where they wait until the next batch is run.
 
         Raises:
             InputError: If the batch does not fit the model, or a layer does not run, or has another number of channels.
@@ -74,6 +77,7 @@ class Scanner:
         if not self._looked:
             firing_of(self._extremes)  # to see, by one read, which channels are decided and need not be read again
             self._looked = True
+        return {name: found.values[:: self.per_image] for name, found in reducer.maxima.items()}
 
     def results(self) -> dict[str, LayerResults]:
         """What was found, by layer, on the CPU. The host reads something here, in `check`, and after the first batch.

@@ -115,7 +115,7 @@ def scan(
         job.begin(state, lock)
         job.run(None if workers is None else int(workers), progress)
         total = job.finish()
-    return _scan_result(total, source.data, job.provenance(), classes)
+    return scan_result(total, source.data, provenance_of(net, source.data, int(batch_size), int(per_image)), classes)
 
 
 @dataclass(frozen=True)
@@ -260,18 +260,21 @@ class _Job:
         """The merged result of all processes."""
         return self.state.merged(self.ranks, self.source.count, self.options.batch_size)
 
-    def provenance(self) -> ScanProvenance:
-        return ScanProvenance(
-            model=type(self.net.model).__name__,
-            fingerprint=fingerprint(self.net.model),
-            dataset=short_name(self.source.data),
-            batch_size=self.options.batch_size,
-            per_image=self.options.per_image,
-            versions={"deconvviz": __version__, "torch": str(torch.__version__)},
-        )
+
+def provenance_of(net: DeconvNet, data: Any, batch_size: int, per_image: int = 1) -> ScanProvenance:
+    """The origin of a scan."""
+    return ScanProvenance(
+        model=type(net.model).__name__,
+        fingerprint=fingerprint(net.model),
+        dataset=short_name(data),
+        batch_size=batch_size,
+        per_image=per_image,
+        versions={"deconvviz": __version__, "torch": str(torch.__version__)},
+    )
 
 
-def _scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance, classes: Sequence[str]) -> TopActivations:
+def scan_result(total: ScanProgress, data: Any, provenance: ScanProvenance, classes: Sequence[str]) -> TopActivations:
+    """What was found, as `scan` returns it."""
     broken = tuple(
         Broken(number, name_of_item(data, number), reason) for number, reason in sorted(total.broken.items())
     )

@@ -27,6 +27,7 @@ from deconvviz.results.layer_pictures import FeatureMaps, Filters
 from deconvviz.results.layer_table import LayerInfo, LayerTable
 from deconvviz.results.learning_curves import LearningCurves
 from deconvviz.results.mixed import MixedChannels, PictureGroups
+from deconvviz.results.network_diff import LayerDiff, NetworkDiff, PairPictures
 from deconvviz.results.occlusion import Occlusion
 from deconvviz.results.probe import Probe
 from deconvviz.results.projections import Projection, Provenance, Reconstruction, Unit
@@ -58,6 +59,7 @@ __all__ = [
     "Floor",
     "Invariance",
     "Judgement",
+    "LayerDiff",
     "LayerFacts",
     "LayerInfo",
     "LayerTable",
@@ -65,7 +67,9 @@ __all__ = [
     "LearningCurves",
     "Localisation",
     "MixedChannels",
+    "NetworkDiff",
     "Occlusion",
+    "PairPictures",
     "PictureGroups",
     "Probe",
     "Projection",

@@ -135,6 +135,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--images": ["4"], "--batch-size": ["4"], "--page": ["w.html"], "--out": ["w.png"], "--json": []},
         },
     ),
+    "diff": (
+        {"MODEL": ["mnist"], "DATA": ["images"]},
+        {
+            **{"--weights": ["w.safetensors"], "--layers": ["conv1"], "--pictures": ["1"], "--batch-size": ["4"]},
+            **{"--pages": ["pairs"], "--out": ["d.png"], "--json": []},
+        },
+    ),
     "mixed": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {

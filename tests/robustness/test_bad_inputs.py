@@ -24,6 +24,7 @@ from tests.helpers.invalid_inputs import figures as bad_figures
 from tests.helpers.invalid_inputs import files as bad_files
 from tests.helpers.invalid_inputs import images as bad_images
 from tests.helpers.invalid_inputs import models as bad_models
+from tests.helpers.invalid_inputs import networks as bad_networks
 from tests.helpers.invalid_inputs import outputs as bad_outputs
 from tests.helpers.invalid_inputs import reading as bad_reading
 from tests.helpers.invalid_inputs import scans as bad_scans
@@ -37,6 +38,7 @@ CASES: list[Case] = [
     for table in (
         *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
         *(bad_checkpoints, bad_reading, bad_synthesis, bad_uncertain, bad_figures),
+        *(bad_networks,),
     )
     for case in table.CASES
 ]

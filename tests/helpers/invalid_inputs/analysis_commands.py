@@ -56,6 +56,13 @@ def judging() -> list[Command]:
             "a page cannot be written as 'text.txt'; its ending must be .html"
         ),
         "synthesize mnist --layer conv1 --steps 0": "steps is a whole number from 1, not 0",
+        "diff mnist mnist": (
+            "there is one network; give the weights of two with --weights A B, or a second with --other"
+        ),
+        "diff mnist mnist --weights a b c": "--weights takes the files of two networks, not 3",
+        "diff mnist images --other mnist --layers conv9": (
+            "the first network: there is no layer 'conv9' in MnistCNN; did you mean …"
+        ),
         "train --root no --out o": "there is no folder 'no' to read MNIST from",
         "train --root text.txt --out o": "there is no folder 'text.txt' to read MNIST from",
         "train --root empty --out o": NO_IDX,

@@ -282,6 +282,7 @@ UNPARSED = [
     "mixed mnist mnist",
     "read mnist mnist",
     "synthesize mnist",
+    "diff mnist",
     "train --out o",
     "demo --out",
     "occlusion mnist",

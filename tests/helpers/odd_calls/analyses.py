@@ -97,6 +97,17 @@ ANALYSES: dict[str, Call] = {
         {"dataset": DATA, **QUIET},
         {"sources": ("None",)},
     ),
+    "diff": Call(
+        dv.diff,
+        {
+            "net": ("net", NET),
+            "other": ("net", NET),
+            "layers": ("layers", ["0"]),
+            "batch_size": ("count", 4),
+            "random_state": ("random_state", 1),
+        },
+        {"dataset": DATA, "pictures": 1, **QUIET},
+    ),
     "mixed_channels": Call(
         dv.mixed_channels,
         {
