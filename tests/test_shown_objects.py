@@ -37,6 +37,7 @@ def shown_objects() -> dict[str, Any]:
         "LayerInfo": NET.layers(X)[0],
         "TopActivations": TOP,
         "ChannelStatistics": TOP.statistics["0"],
+        "ChannelLabels": dv.scan(NET, (DATA, LABELS), layers="2", **QUIET).labels["2"],
         "ScanProvenance": TOP.provenance,
         "TopProjections": (strongest := dv.project_top(NET, DATA, TOP, layer="2", **QUIET)),
         "ChannelTop": strongest[0],

@@ -49,6 +49,12 @@ def _scan_arguments(parser: argparse.ArgumentParser, workers: str = "") -> None:
     parser.add_argument("--state", metavar="DIR", help="save progress in DIR; the same command resumes from it")
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line (as the dataset has them)")
     parser.add_argument(
+        "--labels",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="find the label that fits each channel, if the images have labels",
+    )
+    parser.add_argument(
         "--on-error", choices=("skip", "raise"), help="skip items that cannot be read, or stop at the first one (skip)"
     )
 
@@ -162,7 +168,7 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
 
 def _of_the_scan(args: argparse.Namespace) -> dict[str, Any]:
     """The given options that concern the scan alone; the others keep the defaults of `scan`."""
-    names = ("k", "batch_size", "state", "per_image", "workers", "on_error")
+    names = ("k", "batch_size", "state", "per_image", "workers", "on_error", "labels")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
     return given | {"classes": _classes(args)}
 

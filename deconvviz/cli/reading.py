@@ -1,4 +1,4 @@
-"""The commands read, mixed and circuit: do pictures tell what fires a channel, is that one thing, and what feeds it?"""
+"""The commands labels, read, mixed and circuit: what fires a channel, do pictures tell, and what feeds it?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from pathlib import Path
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import DATA_HELP, Command, bars, check_ending, json_argument, picture_name, report
+from deconvviz.cli.shared import (
+    DATA_HELP,
+    Command,
+    bars,
+    check_ending,
+    json_argument,
+    lines_of,
+    list_broken,
+    picture_name,
+    report,
+)
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -135,9 +145,50 @@ def _pages(args: argparse.Namespace) -> list[Path]:
     return pages
 
 
+def _labels_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser, style=False)
+    parser.add_argument("data", metavar="DATA", help=f"{DATA_HELP}, with labels")
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
+    parser.add_argument("--classes", metavar="FILE", help="names of the labels, one per line (as the dataset has them)")
+    out_argument(parser, "picture to write", "labels-LAYER.png", "FILE")
+    json_argument(parser)
+
+
+def _labels(args: argparse.Namespace) -> None:
+    from deconvviz.data.by_name import load_data
+    from deconvviz.mining.scan import scan
+
+    out = place(args, picture_name("labels", args.layer))
+    check_ending(out)
+    outputs = Outputs(args, out)
+    net, _ = loaded(args)
+    options = {"batch_size": args.batch_size, "classes": lines_of(args.classes) if args.classes else None}
+    top = scan(
+        net,
+        load_data(args.data, args.root),
+        layers=[args.layer],
+        **{name: value for name, value in options.items() if value is not None},
+        progress=bars(),
+    )
+    if not top.labels:
+        raise InputError(
+            f"the images of {args.data!r} have no labels; give a folder with one folder per label, or a dataset of "
+            f"images with labels"
+        )
+    list_broken(top)
+    result = top.labels[top.layers[0]]
+    outputs.write_figure(result.figure(), out)
+    report(args, result, out)
+
+
 READING = {
     "circuit": Command(
         "find what feeds a channel, with pictures, checked by removing channels", _circuit_arguments, _circuit
+    ),
+    "labels": Command(
+        "find the label that fits each channel, scored on images on which it was not chosen", _labels_arguments, _labels
     ),
     "mixed": Command("find channels that respond to two things, with the pictures of both", _mixed_arguments, _mixed),
     "read": Command(

@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from torch import Tensor
 
-from deconvviz.arguments import TEXT, list_of, takes
+from deconvviz.arguments import CLASS_NAMES, TEXT, list_of, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
 from deconvviz.figures.marks import (
@@ -38,7 +38,7 @@ from deconvviz.figures.signals import Cell, Panel, cells_figure, common_scale, h
 from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
-from deconvviz.results import Projection, TopProjections
+from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
@@ -93,7 +93,7 @@ def top_image(
     return tile_image(blocks, columns, enlarge, gap=6)
 
 
-@takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, title=TEXT)
+@takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, names=CLASS_NAMES, title=TEXT)
 def top_grid(
     projections: Sequence[Projection],
     columns: int | None = None,
@@ -102,6 +102,7 @@ def top_grid(
     overlay: float | None = None,
     sigma: float | None = None,
     rate: float | None = None,
+    names: Sequence[str] = (),
     title: str = "",
     axes: Axes | None = None,
 ) -> Figure:
@@ -118,6 +119,7 @@ def top_grid(
         sigma: Smooth the projections by a Gaussian of this standard deviation in pixels, which the title then says;
             None for no smoothing, or of the energy, for a twentieth of the receptive field.
         rate: Of signals, the samples per second, for an axis of time.
+        names: What each channel is called, one per projection, in a second line; "" for nothing.
         title: The figure's title; by default the layer, the style and how the pictures are scaled.
         axes: Where to draw instead of in a figure of its own; the axis there is hidden.
     """
@@ -133,7 +135,9 @@ def top_grid(
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)
     height, width = blocks[0][0].shape[:2]
-    tall = rows * (SQUARE * height / width + 0.35) + 0.5
+    called = {id(projection): name for projection, name in zip(projections, names, strict=False)}
+    heading = 0.5 if any(called.values()) else 0.35  # inches of what stands above the squares
+    tall = rows * (SQUARE * height / width + heading) + 0.5
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
     figure = canvas((across * (2 * SQUARE + 0.25), tall + KEY_INCHES), axes, layout=layout)
     above, below = room_for_key(figure, tall)
@@ -146,6 +150,7 @@ def top_grid(
             squares[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
         strongest = max(unit.activation for unit in projection.units)
         said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
+        said = "\n".join(filter(None, [said, called.get(id(projection))]))
         squares[row, 2 * column].set_title(said, fontsize=HEADING, loc="left")
     channels = len(views[0][0][0].pixels)
     key = KEY if heat else (kind_of(channels), signed_words(channels, scale))
@@ -228,11 +233,11 @@ def _blocks(
 
 def top_pages(top: TopProjections, per_page: int, **options: Any) -> list[Figure]:
     """Figures of at most `per_page` channels each, with the options of `top_grid`; each says which page it is."""
-    channels = [channel.projection for channel in top if channel.projection.units]
+    channels = [channel for channel in top if channel.projection.units]
     if options.get("scale") == "shared" or len(channels) <= per_page:  # pages have scales of their own
-        return [top_grid([channel.projection for channel in top], **options)]
+        return [_top_figure(list(top), **options)]
     starts = range(0, len(channels), per_page)
-    figures = [top_grid(channels[start : start + per_page], **options) for start in starts]
+    figures = [_top_figure(channels[start : start + per_page], **options) for start in starts]
     for number, figure in enumerate(figures, 1):
         figure.suptitle(f"{figure.get_suptitle()} ({number} of {len(figures)})", fontsize=TITLE)
     return figures
@@ -240,4 +245,9 @@ def top_pages(top: TopProjections, per_page: int, **options: Any) -> list[Figure
 
 @draw.register
 def _(top: TopProjections, columns: int | None = None, **options: Any) -> Figure:
-    return top_grid([channel.projection for channel in top], columns, **options)
+    return _top_figure(list(top), columns, **options)
+
+
+def _top_figure(channels: Sequence[ChannelTop], columns: int | None = None, **options: Any) -> Figure:
+    names = [channel.called for channel in channels]
+    return top_grid([channel.projection for channel in channels], columns, **{"names": names} | options)

@@ -6,7 +6,7 @@ import bisect
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from deconvviz.data.batches import Batch
 from deconvviz.errors import DataError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, checked, manifest_of, write_tensors
+from deconvviz.mining.labelled_maxima import LabelledMaxima
 from deconvviz.mining.layer_results import TENSORS, LayerResults
 
-PROGRESS_FORMAT = 3
+PROGRESS_FORMAT = 4
 _MANIFEST = {
     "identity": dict[str, Any],
     "layers": tuple[str, ...],
@@ -88,6 +89,7 @@ class ScanProgress:
         broken: Items that could not be read, with the reason.
         count: Number of images that were read.
         content: For an iterable, the sum of `deconvviz.data.source.content_of` over the batches.
+        labelled: The maxima of images with labels.
     """
 
     layers: dict[str, LayerResults]
@@ -95,6 +97,8 @@ class ScanProgress:
     broken: dict[int, str] = field(default_factory=dict)
     count: int = 0
     content: int = 0
+    _: KW_ONLY
+    labelled: LabelledMaxima = field(default_factory=LabelledMaxima)
 
     def add(self, batch: Batch, content: int) -> None:
         """Note that a batch has been seen, whose units have been entered into `layers`."""
@@ -110,6 +114,7 @@ class ScanProgress:
                 self.layers[name].merge(results)
             else:
                 self.layers[name] = results
+        self.labelled.merge(other.labelled)
         self.done = self.done | other.done
         self.broken |= other.broken
         self.count += other.count
@@ -121,7 +126,7 @@ class ScanProgress:
             f"{number}.{name}": tensor
             for number, results in enumerate(self.layers.values())
             for name, tensor in results.tensors().items()
-        }
+        } | self.labelled.tensors()
         manifest = {
             "format": PROGRESS_FORMAT,
             "identity": identity,
@@ -143,7 +148,7 @@ class ScanProgress:
         if may_hang(path):
             raise DataError(f"{os.fspath(path)!r} is not a scan state (it is a device, pipe or socket); remove it")
         try:
-            manifest, layers = _read(path)
+            manifest, layers, labelled = _read(path)
             done = Runs(manifest["done"])
         except DataError:
             raise
@@ -152,11 +157,12 @@ class ScanProgress:
         except DAMAGE as error:
             raise DataError(f"{os.fspath(path)!r} is not a scan state ({error}); remove it") from error
         broken = dict(map(tuple, manifest["broken"]))
-        return cls(layers, done, broken, manifest["count"], manifest["content"]), manifest["identity"]
+        progress = cls(layers, done, broken, manifest["count"], manifest["content"], labelled=labelled)
+        return progress, manifest["identity"]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, LayerResults]]:
-    """The checked manifest of a file, and what was found per layer."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, LayerResults], LabelledMaxima]:
+    """The checked manifest of a file, what was found per layer, and the maxima of images with labels."""
     with safe_open(path, framework="pt") as stored:
         manifest = manifest_of(stored, "scan")
         if manifest["format"] != PROGRESS_FORMAT:
@@ -168,4 +174,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, LayerResults]]:
             return {name: stored.get_tensor(f"{number}.{name}") for name in TENSORS}
 
         layers = {name: LayerResults.of(tensors_of(number)) for number, name in enumerate(manifest["layers"])}
-    return manifest, layers
+        labelled = {name: stored.get_tensor(name) for name in stored.keys() if name.startswith("labelled.")}  # noqa: SIM118
+    channels = {name: len(results.top.values) for name, results in layers.items()}
+    return manifest, layers, LabelledMaxima.of(labelled, channels)

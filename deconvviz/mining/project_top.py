@@ -101,6 +101,7 @@ def project_top(
                 images=tuple(unit.image for unit in listed),
                 names=tuple(pictures.name(unit.image) for unit in listed),
                 labels=tuple(projected[number, unit.rank][1] for unit in listed),
+                called=top.labels[name].name(number) if name in top.labels else "",
             )
             for number, listed in of_channels
         ),

@@ -18,6 +18,7 @@ from deconvviz.data.sending import Sending
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.firing import Extremes, firing_of
+from deconvviz.mining.labelled_maxima import KeptImages, LabelledMaxima, most_images
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.maxima import flat, several, strongest
 from deconvviz.mining.scanned_layers import ScannedLayers
@@ -38,18 +39,29 @@ class Scanner:
     """
 
     def __init__(
-        self, scanned: ScannedLayers, k: int, per_image: int, before: Mapping[str, LayerResults] | None = None
+        self,
+        scanned: ScannedLayers,
+        k: int,
+        per_image: int,
+        before: Mapping[str, LayerResults] | None = None,
+        labelled: LabelledMaxima | None = None,
     ) -> None:
-        """Go on from earlier results."""
+        """Go on from earlier results, and from maxima of images with labels."""
         self.scanned, self.k, self.per_image = scanned, k, per_image
         self._send = Sending(scanned.device)
         self._found = dict(before or {})  # on the CPU; while there are tallies, they have it
         self._tallies: dict[str, Tally] = {}  # by layer, in the order in which these run
+        self._labelled = labelled or LabelledMaxima()  # likewise
+        self._kept: KeptImages | None = None  # those in the tallies
         self._extremes: dict[str, Extremes] = {}  # by layer
         self._looked = False  # whether the first batch has been looked at for what it decides
 
-    def run(self, batch: Batch) -> dict[str, Tensor]:
+    def run(self, batch: Batch, labels: Sequence[int | None] = ()) -> dict[str, Tensor]:
         """Enter one batch; its images come behind those of earlier batches.
+
+        Args:
+            batch: The batch.
+            labels: The labels of its images whose maxima are kept for `labelled`; None for an image without one.
 
         Returns:
             Per layer the maxima of its maps, (N, channels), where they wait until the next batch is run.
@@ -73,7 +85,7 @@ class Scanner:
         numbers: list[int] = batch.numbers.tolist()
         if missing := [name for name in reducer.wanted if name not in reducer.seen]:
             raise InputError(f"layer {missing[0]!r} did not run on images {numbers[0]} to {numbers[-1]}; leave it out")
-        self._enter(reducer.maxima, numbers)
+        self._enter(reducer.maxima, numbers, labels)
         if not self._looked:
             firing_of(self._extremes)  # to see, by one read, which channels are decided and need not be read again
             self._looked = True
@@ -92,6 +104,14 @@ class Scanner:
             if name in self._found:
                 self._found[name].firing.merge(firing)
         return {name: self._found[name] for name in self._tallies or self._found}
+
+    def labelled(self) -> LabelledMaxima:
+        """The maxima of images with labels, on the CPU; the host reads them here."""
+        if self._kept is None or not self._kept.numbers:
+            return self._labelled
+        count = len(self._kept.numbers)
+        rows = {tally: tally.kept.values[:count].cpu() for tally in self._each_tally()}
+        return self._kept.sorted({name: rows[tally][:, tally.columns[name]] for name, tally in self._tallies.items()})
 
     def check(self) -> None:
         """Raise InputError if activations were not finite."""
@@ -153,12 +173,13 @@ class Scanner:
         return images, channels
 
     @on_the_cpu
-    def _enter(self, maxima: Mapping[str, Maxima], numbers: Sequence[int]) -> None:
-        """Let the maxima of a batch wait."""
+    def _enter(self, maxima: Mapping[str, Maxima], numbers: Sequence[int], labels: Sequence[int | None]) -> None:
+        """Let the maxima of a batch wait, and keep those of images with labels."""
         if not all(self._waits(name, layer_maxima) for name, layer_maxima in maxima.items()):
             self._make_places(maxima, len(numbers))
+        rows = self._kept.placed(numbers, labels) if self._kept and labels else {}
         for tally in self._each_tally():
-            tally.entered(numbers)
+            tally.entered(numbers, rows)
 
     def _waits(self, name: str, layer_maxima: Maxima) -> bool:
         """Whether maxima were written where they wait."""
@@ -179,14 +200,18 @@ class Scanner:
             for tally in self._each_tally():
                 tally.change_dims({name: kept[name].dims for name in tally.columns})
         else:
-            self._found = self.results()
+            self._found, self._labelled = self.results(), self.labelled()
             groups: dict[tuple[torch.device, torch.dtype], dict[str, Maxima]] = {}
             for name, layer_maxima in kept.items():
                 self._check_channels(name, layer_maxima.values.shape[1])
                 groups.setdefault((layer_maxima.values.device, layer_maxima.values.dtype), {})[name] = layer_maxima
-            tallies = [Tally(group, self._found, self.k, self.per_image) for group in groups.values()]
+            limit = most_images(sum(layer_maxima.values.shape[1] for layer_maxima in kept.values()))
+            tallies = [Tally(group, self._found, self.k, self.per_image, limit) for group in groups.values()]
             by_name = {name: tally for tally in tallies for name in tally.columns}
             self._tallies, self._found = {name: by_name[name] for name in kept}, {}
+            self._kept = KeptImages(limit, self._labelled)
+            for tally in tallies:
+                tally.keep(self._labelled)
         for name, layer_maxima in kept.items():
             values, places = self._tallies[name].room(name, images)
             values.copy_(layer_maxima.values)

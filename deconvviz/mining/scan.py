@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ from deconvviz.errors import DataError, InputError
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.label_scores import channel_labels
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.ranks import Ranks
@@ -56,7 +57,7 @@ from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 
-@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), classes=CLASS_NAMES, progress=FLAG)
+@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), classes=CLASS_NAMES, labels=FLAG, progress=FLAG)
 @on_the_cpu
 def scan(
     net: DeconvNet,
@@ -70,6 +71,7 @@ def scan(
     workers: int | None = None,
     on_error: str = "skip",
     classes: Sequence[str] = (),
+    labels: bool = True,
     progress: bool = True,
 ) -> TopActivations:
     """Find the k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
@@ -93,6 +95,8 @@ def scan(
             are useful (`deconvviz.data.workers`), and 0 for other datasets.
         on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
         classes: Class names, for datasets that have none or other ones. Figures and the atlas show them.
+        labels: Whether to find the label that fits each channel best, if the images have labels (`ChannelLabels`). For
+            that the maxima of as many images as fit into 512 MB are kept.
         progress: Show a bar with the rate and the time left.
 
     Raises:
@@ -109,16 +113,20 @@ def scan(
     ranks, source = Ranks(), Source(as_dataset(dataset))
     if source.indexed and not source.count:
         raise none_readable([])
-    options = _ScanOptions(names, int(k), int(batch_size), int(per_image), on_error)
+    options = _ScanOptions(
+        layers=names, k=int(k), batch_size=int(batch_size), per_image=int(per_image), on_error=on_error, labels=labels
+    )
     job = _Job(net, source, ranks, options)
     with Restored() as lock:
         job.begin(state, lock)
         job.run(None if workers is None else int(workers), progress)
         total = job.finish()
-    return scan_result(total, source.data, provenance_of(net, source.data, int(batch_size), int(per_image)), classes)
+    origin = provenance_of(net, source.data, int(batch_size), int(per_image))
+    found = scan_result(total, source.data, origin, classes)
+    return replace(found, labels=channel_labels(total.labelled, found.classes, job.device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _ScanOptions:
     """Options of a scan, as for `scan`."""
 
@@ -127,10 +135,17 @@ class _ScanOptions:
     batch_size: int
     per_image: int
     on_error: str
+    labels: bool
 
     def identity(self) -> dict[str, Any]:
         """The options on which the result depends."""
-        return {"k": self.k, "batch size": self.batch_size, "units per image": self.per_image, "layers": self.layers}
+        return {
+            "k": self.k,
+            "batch size": self.batch_size,
+            "units per image": self.per_image,
+            "layers": self.layers,
+            "labels": self.labels,
+        }
 
 
 class _Job:
@@ -240,11 +255,11 @@ class _Job:
             raise DataError(f"item {name_of_item(self.source.data, number)} cannot be read: {reason}")
         if batch.images is not None:
             self.scanned = self.scanned or self._scanned(batch.images)
-            options, results = self.options, self.state.own.layers
-            self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, results)
+            options, own = self.options, self.state.own
+            self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, own.layers, own.labelled)
             # Batch by batch, so that other threads can use the model in between.
             with Restored(as_it_was(self.net.model), torch.no_grad()):
-                self.scanner.run(batch)
+                self.scanner.run(batch, batch.labels if options.labels else ())
         self.state.own.add(batch, content)
         if self.state.due:
             self._keep()
@@ -253,12 +268,18 @@ class _Job:
     def _keep(self) -> None:
         """Take over what was found on the device, and write it if there is a folder."""
         if self.scanner is not None:
-            self.state.own.layers = self.scanner.results()
+            self.state.own.layers, self.state.own.labelled = self.scanner.results(), self.scanner.labelled()
         self.state.save()
 
     def finish(self) -> ScanProgress:
         """The merged result of all processes."""
         return self.state.merged(self.ranks, self.source.count, self.options.batch_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the areas under the ROC curve are computed."""
+        device = self.placement.device
+        return device if device is not None and device.type == "cuda" else torch.device("cpu")
 
 
 def provenance_of(net: DeconvNet, data: Any, batch_size: int, per_image: int = 1) -> ScanProvenance:

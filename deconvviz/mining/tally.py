@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from deconvviz.mining.labelled_maxima import KeptRows, LabelledMaxima
 from deconvviz.mining.layer_results import LayerResults
 from deconvviz.mining.top_k import PackedPlaces
 
@@ -45,9 +46,12 @@ class Tally:
         columns: The columns of each layer.
         dims: The sizes of each layer's maps on the images that wait.
         results: What was found, without what waits.
+        kept: The maxima of images with labels.
     """
 
-    def __init__(self, layers: Mapping[str, Maxima], before: Mapping[str, LayerResults], k: int, per_image: int):
+    def __init__(
+        self, layers: Mapping[str, Maxima], before: Mapping[str, LayerResults], k: int, per_image: int, images: int
+    ):
         """Begin with results of the layers, in their order.
 
         Args:
@@ -55,6 +59,7 @@ class Tally:
             before: Earlier results, on the CPU; none for a layer that is missing.
             k: Length of each channel's list.
             per_image: Rows of each image; the first one has the maxima of its maps.
+            images: How many images with labels are kept, at most.
         """
         like = next(iter(layers.values())).values
         self.device, self.dtype, self.k, self.per_image = like.device, like.dtype, k, per_image
@@ -69,6 +74,7 @@ class Tally:
         for name, columns in self.columns.items():
             if name in before:
                 self.results.rows(columns).copy_(before[name])
+        self.kept = KeptRows(width, self.device, images)
         self.first_not_finite = torch.full((width,), NEVER, device=self.results.device)  # its image
         self.packed = PackedPlaces(self._geometry(), self.results.device)
         self.numbers: list[int] = []  # images that wait
@@ -107,8 +113,19 @@ class Tally:
         self.dims = {name: dims[name] for name in self.columns}
         self.packed = PackedPlaces(self._geometry(), self.results.device)
 
-    def entered(self, numbers: Sequence[int]) -> None:
-        """Note that the maxima of a batch with these images, in ascending order, have been written."""
+    def keep(self, labelled: LabelledMaxima) -> None:
+        """Keep the maxima of earlier images with labels."""
+        if len(labelled.images):
+            earlier = torch.cat([labelled.values[name] for name in self.columns], 1)
+            self.kept.write({row: row for row in range(len(earlier))}, earlier.to(self.device))
+
+    def entered(self, numbers: Sequence[int], rows: Mapping[int, int]) -> None:
+        """Note that the maxima of a batch with these images, in ascending order, have been written.
+
+        rows: The row of each image with a label that is kept, as {row: place in the batch}.
+        """
+        first = len(self.numbers) * self.per_image
+        self.kept.write(rows, self.values[first : first + len(numbers) * self.per_image : self.per_image])
         self.numbers += numbers
 
     def merge(self) -> None:

@@ -23,6 +23,7 @@ from deconvviz.results.evidence import (
 )
 from deconvviz.results.evolution import Evolution, StrongestUnit
 from deconvviz.results.invariance import Invariance
+from deconvviz.results.labels import ChannelLabels
 from deconvviz.results.layer_pictures import FeatureMaps, Filters
 from deconvviz.results.layer_table import LayerInfo, LayerTable
 from deconvviz.results.learning_curves import LearningCurves
@@ -41,6 +42,7 @@ __all__ = [
     "FORMAT",
     "Attributed",
     "Broken",
+    "ChannelLabels",
     "ChannelStatistics",
     "ChannelTop",
     "Circuit",

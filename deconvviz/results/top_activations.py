@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from deconvviz.results.base import Tabular, as_html, as_rows, kind, plain
+from deconvviz.results.labels import ChannelLabels
 from deconvviz.results.words import counted
 
 
@@ -101,6 +102,7 @@ class TopActivations(Tabular):
         broken: Items that could not be read.
         provenance: Model, dataset and settings.
         classes: The names of the dataset's labels, by number; empty if it has none.
+        labels: Per layer, the label that fits each channel best; empty if the dataset has none, or they were left out.
     """
 
     values: dict[str, torch.Tensor]
@@ -111,6 +113,7 @@ class TopActivations(Tabular):
     broken: tuple[Broken, ...]
     provenance: ScanProvenance
     classes: tuple[str, ...] = ()
+    labels: dict[str, ChannelLabels] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ class TopActivations(Tabular):
                 "always on": None if channels.is_always_on is None else len(channels.always_on),
                 "median rate": float(channels.fires.median()),
                 "strongest": float(channels.maximum.max()),
+                **({"with a label": int(self.labels[layer].fits.sum())} if layer in self.labels else {}),
             }
             for layer, channels in self.statistics.items()
         ]

@@ -21,6 +21,7 @@ class ChannelTop:
         images: Per unit, the number of its image in the dataset.
         names: Per unit, the name of its image.
         labels: Per unit, the label of its image, or "".
+        called: The label that fits the channel and how well, as `ChannelLabels.name` says it; "" if the scan has none.
     """
 
     channel: int
@@ -28,6 +29,7 @@ class ChannelTop:
     images: tuple[int, ...]
     names: tuple[str, ...]
     labels: tuple[str, ...]
+    called: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 
 import deconvviz as dv
 from deconvviz.data import mnist_test
+from deconvviz.mining import labelled_maxima
 from deconvviz.mining import state as scan_state
 from deconvviz.mining.progress import ScanProgress
 from deconvviz.mining.scan import scan
@@ -26,20 +27,21 @@ from deconvviz.models import mnist_cnn
 IMAGES, BATCH = 1500, 25
 
 
-class Slow(torch.utils.data.Dataset[torch.Tensor]):
-    """Digits that load slowly; one cannot be read."""
+class Slow(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Digits with labels that load slowly; one cannot be read."""
 
     def __init__(self, seconds: float) -> None:
-        self.images, self.seconds = mnist_test()[0][:IMAGES], seconds
+        images, labels = mnist_test()
+        self.images, self.labels, self.seconds = images[:IMAGES], labels[:IMAGES].tolist(), seconds
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         time.sleep(self.seconds)
         if index == 77:
             raise OSError("cannot be read")
-        return self.images[index]
+        return self.images[index], self.labels[index]
 
 
 def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, world: int = 1, meeting: str = "") -> None:
@@ -48,6 +50,7 @@ def job(state: str | None, out: Path | None, seconds: float, rank: int = 0, worl
     try:
         torch.set_num_threads(1)
         scan_state.SECONDS, scan_state.SHARE = 0.0, 0
+        labelled_maxima.BYTES = 500_000  # fewer than all images with labels are kept
         if world > 1:
             torch.distributed.init_process_group(
                 "gloo",

@@ -142,6 +142,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--pages": ["pairs"], "--out": ["d.png"], "--json": []},
         },
     ),
+    "labels": (
+        {"MODEL": ["mnist"], "DATA": ["classes"]},
+        {
+            **{"--layer": ["conv1"], "--batch-size": ["4"], "--classes": ["classes.txt"]},
+            **{"--out": ["l.png"], "--json": []},
+        },
+    ),
     "mixed": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {

@@ -280,6 +280,7 @@ UNPARSED = [
     "compare mnist mnist:0 --target cat",
     "circuit mnist mnist --layer conv1",
     "mixed mnist mnist",
+    "labels mnist mnist",
     "read mnist mnist",
     "synthesize mnist",
     "diff mnist",
