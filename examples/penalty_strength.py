@@ -23,7 +23,7 @@ from studies import first_filters, load_digits, output_folder, positive, study_p
 import deconvviz as dv
 from deconvviz.results.base import as_text
 
-LAMBDAS: dict[str, tuple[float, ...]] = {"l1": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), "l2": (1e-4, 1e-3, 5e-3, 2e-2, 1e-1)}
+LAMBDAS: dict[str, tuple[float, ...]] = {"l1": (3e-4, 1e-3, 3e-3, 1e-2), "l2": (1e-3, 5e-3, 2e-2, 1e-1)}
 CHANNELS = sum(NETWORK["channels"]) + NETWORK["width"]
 
 
@@ -109,8 +109,8 @@ def filters_figure(kinds: dict[str, Runs]) -> Figure:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = study_parser(__doc__, "out/penalties", images=1200)
-    parser.add_argument("--epochs", type=positive, default=15, help="passes over the training images (%(default)s)")
+    parser = study_parser(__doc__, "out/penalties", images=600)
+    parser.add_argument("--epochs", type=positive, default=12, help="passes over the training images (%(default)s)")
     add_seeds(parser)
     given = parser.parse_args(arguments)
     digits, out = load_digits(parser, given), output_folder(given)

@@ -197,7 +197,7 @@ def _verdict(wrong: int, right: int, areas: Mapping[str, Interval], gain: Differ
         f"With dropout left on, uncertainty tells the {counted(wrong, 'wrong answer')} from the {right:,} right ones "
         f"with an AUROC of {mean:.3f} ({low:.3f} to {high:.3f}); the plain softmax does so with {plain:.3f}"
     )
-    apart = f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    apart = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
     if not gain.p <= LEVEL:
         return f"{said}: the difference, {apart}, is not beyond chance."
     return f"{said}: dropout tells them {'better' if gain.mean > 0 else 'worse'}, by {apart}."

@@ -120,10 +120,10 @@ def test_few_items_have_no_interval(positive, mean):
     [
         (
             Difference(-0.002, -0.004, 0.001, 99, 0.2),
-            "the difference, -0.002 (-0.004 to +0.001), is not beyond chance.",
+            "the difference, -0.0020 (-0.0040 to +0.0010), is not beyond chance.",
         ),
-        (Difference(0.02, 0.01, 0.03, 99, 0.01), "dropout tells them better, by +0.020 (+0.010 to +0.030)."),
-        (Difference(-0.02, -0.03, -0.01, 99, 0.01), "dropout tells them worse, by -0.020 (-0.030 to -0.010)."),
+        (Difference(0.02, 0.01, 0.03, 99, 0.01), "dropout tells them better, by +0.0200 (+0.0100 to +0.0300)."),
+        (Difference(-0.02, -0.03, -0.01, 99, 0.01), "dropout tells them worse, by -0.0200 (-0.0300 to -0.0100)."),
     ],
 )
 def test_what_is_said(gain, said):
