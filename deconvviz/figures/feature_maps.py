@@ -6,6 +6,7 @@ scale with a colour bar, or each its own, as the title says.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -27,12 +28,14 @@ from deconvviz.figures.layer_tiles import (
     VOLUME_INCHES,
     check_scale,
     chosen_channels,
-    flat_pictures,
     line_tile,
+    map_pictures,
     size_words,
 )
 from deconvviz.figures.marks import SMALL
 from deconvviz.figures.projections import COLUMNS, ENLARGE, TILE_PIXELS, by, check_dimensions, tile_figure, tile_image
+from deconvviz.figures.tiles import side_by_side
+from deconvviz.figures.views import slices_through
 from deconvviz.images import as_rgb
 from deconvviz.results import FeatureMaps
 from deconvviz.results.layer_pictures import magnitudes
@@ -66,7 +69,7 @@ def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int =
 
 def _tiles_on_one_scale(maps: Tensor) -> tuple[list[Tensor], Any]:
     check_dimensions("feature maps", maps.shape, 3, "(C, H, W)")
-    return _coloured(magnitudes(maps), "shared")
+    return _coloured([[one] for one in magnitudes(maps)], "shared")
 
 
 @takes(
@@ -160,7 +163,7 @@ def _shown(result: FeatureMaps, sample: int, scale: str, **choice: Any) -> Shown
     if maps.ndim == 2:
         tiles, colours = _lines(maps, scale), None
     else:
-        tiles, colours = _coloured(flat_pictures(maps, layer), scale)
+        tiles, colours = _coloured(map_pictures(maps, layer), scale)
     count = f"{len(channels)} of {len(strength)} feature maps"
     count = count if len(channels) < len(strength) else counted(len(strength), "feature map")
     first = f"{layer}: {count}, {size_words(result.maps.shape[2:])}" + ", strongest first" * (
@@ -173,21 +176,21 @@ def _shown(result: FeatureMaps, sample: int, scale: str, **choice: Any) -> Shown
     return ShownMaps(tiles, labels, f"{first}\n{which}channel: maximum; {scaled}{volumes}", colours)
 
 
-def _coloured(pictures: Tensor, scale: str) -> tuple[list[Tensor], Any]:
-    """Maps (n, H, W) as tiles (H, W, 3), and the colour scale if they share one. Where a map is NaN, it is white."""
-    known = pictures[~pictures.isnan()]
-    signed = bool((known < 0).any())
+def _coloured(maps: Sequence[Sequence[Tensor]], scale: str) -> tuple[list[Tensor], Any]:
+    """Maps, each with its pictures (H, W), as tiles (H, W, 3), and the colour scale if they share one."""
+    signed = any(bool((picture < 0).any()) for pictures in maps for picture in pictures)
 
-    def colours_up_to(values: Tensor) -> Any:
-        largest = float(values.nan_to_num(0.0).abs().max()) or 1.0
+    def colours_up_to(pictures: Iterable[Tensor]) -> Any:
+        largest = max((float(picture.abs().max()) for picture in pictures), default=0.0) or 1.0
         norm = matplotlib.colors.Normalize(-largest if signed else 0, largest)
         return matplotlib.cm.ScalarMappable(norm, "RdBu_r" if signed else "viridis")
 
-    shared = colours_up_to(pictures) if scale == "shared" else None
+    shared = colours_up_to(picture for pictures in maps for picture in pictures) if scale == "shared" else None
     tiles = []
-    for picture in pictures:
-        colours = (shared or colours_up_to(picture)).to_rgba(picture.nan_to_num(0.0).numpy())[..., :3]
-        tiles.append(torch.from_numpy(colours).float().masked_fill(picture.isnan()[..., None], 1.0))
+    for pictures in maps:
+        colours = shared or colours_up_to(pictures)
+        drawn = [torch.from_numpy(colours.to_rgba(picture.numpy())[..., :3]).float() for picture in pictures]
+        tiles.append(side_by_side(drawn))
     return tiles, shared
 
 
@@ -207,7 +210,10 @@ def _input_tile(result: FeatureMaps, sample: int, tile: Tensor) -> Tensor | None
         return line_tile(shown, float(shown.min()), float(shown.max()))
     if shown.ndim == 3:
         return as_rgb(shown)
-    return as_rgb(flat_pictures(shown[:1], "input")) if shown.ndim == 4 else None
+    if shown.ndim != 4:
+        return None
+    volume = as_rgb(shown[:1].flatten(1, 2)).reshape(*shown.shape[1:], 3)
+    return side_by_side(slices_through(volume, [extent // 2 for extent in shown.shape[1:]]))
 
 
 def _fitted(picture: Tensor, tile: Tensor) -> Tensor:

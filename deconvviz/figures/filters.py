@@ -28,13 +28,14 @@ from deconvviz.figures.layer_tiles import (
     VOLUME_INCHES,
     check_scale,
     chosen_channels,
-    flat_pictures,
     line_tile,
+    map_pictures,
     numbers_of,
     scale_end,
     size_words,
 )
 from deconvviz.figures.projections import COLUMNS, ENLARGE, by, check_dimensions, tile_figure, tile_image
+from deconvviz.figures.tiles import side_by_side
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Filters
 from deconvviz.results.layer_pictures import magnitudes
@@ -204,7 +205,10 @@ def _tiles(filters: list[Tensor], colours: bool, ends: list[float], layer: str, 
     across = math.ceil(math.sqrt(len(filters[0])))
     tiles = []
     for weight, end in zip(filters, ends, strict=True):
-        planes = [signed_as_rgb(plane[None], end).nan_to_num(1.0) for plane in flat_pictures(weight, layer)]
+        planes = [
+            side_by_side([signed_as_rgb(picture[None], end) for picture in pictures])
+            for pictures in map_pictures(weight, layer)
+        ]
         if len(planes) > 1 or enlarge > 1:
             planes = [plane.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for plane in planes]
             planes = [tiled(planes, across, background=PLANE_LINE)]

@@ -17,6 +17,7 @@ from torch import Tensor
 from deconvviz.arguments import described, known, listed, one_of, whole, whole_from
 from deconvviz.errors import InputError
 from deconvviz.figures.marks import COLOURS
+from deconvviz.figures.views import slices_through
 
 LINE_TILE = (72, 120)  # height and width of a tile of lines
 LINE_SHARPNESS = 4  # lines are drawn so many times as large, and reduced
@@ -78,24 +79,16 @@ def scale_end(values: Tensor) -> float:
     return float(flat.kthvalue(math.ceil(0.995 * len(flat))).values) or float(flat.max())
 
 
-def flat_pictures(values: Tensor, layer: str) -> Tensor:
-    """Maps (n, H, W) as they are; of volumes (n, D, H, W) the middle slices along D, H and W, with NaN between them.
+def map_pictures(values: Tensor, layer: str) -> list[list[Tensor]]:
+    """Per map its pictures (H, W): of maps (n, H, W) themselves, of volumes (n, D, H, W) the middle slices.
 
     Raises InputError for maps of more dimensions.
     """
     if values.ndim == 3:
-        return values
+        return [[one] for one in values]
     if values.ndim != 4:
         raise InputError(f"maps of 1 to 3 dimensions are drawn, not the {values.ndim - 1} of layer {layer!r}")
-    _, depth, height, width = values.shape
-    slices = [values[:, depth // 2], values[:, :, height // 2], values[:, :, :, width // 2]]
-    rows = max(depth, height)
-    parts = []
-    for part in slices:
-        filled = values.new_full((len(values), rows, part.shape[2]), math.nan)
-        filled[:, : part.shape[1]] = part
-        parts += [filled, values.new_full((len(values), rows, 1), math.nan)]
-    return torch.cat(parts[:-1], 2)
+    return [slices_through(one, [extent // 2 for extent in one.shape]) for one in values]
 
 
 def line_tile(curves: Tensor, low: float, high: float) -> Tensor:

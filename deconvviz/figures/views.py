@@ -48,10 +48,21 @@ class View(NamedTuple):
         if self.pixels.ndim < VOLUME:
             yield self
             return
-        for axis, place in enumerate(self.strongest):
+        images, pixels = (slices_through(part, self.strongest, first=1) for part in (self.image, self.pixels))
+        for axis in range(VOLUME - 1):
             start, field = self.start[:axis] + self.start[axis + 1 :], self.field[:axis] + self.field[axis + 1 :]
-            image, pixels = self.image.select(1 + axis, place), self.pixels.select(1 + axis, place)
-            yield View(image, pixels, start, field, self.stretched)
+            yield View(images[axis], pixels[axis], start, field, self.stretched)
+
+
+def slices_through(volume: Tensor, place: Sequence[int], *, first: int = 0) -> list[Tensor]:
+    """The slices of a volume through a place, one across each of its axes.
+
+    first: the axis of the volume's depth.
+
+    >>> [tuple(part.shape) for part in slices_through(torch.zeros(4, 5, 6), [1, 2, 3])]
+    [(5, 6), (4, 6), (4, 5)]
+    """
+    return [volume.select(first + axis, index) for axis, index in enumerate(place)]
 
 
 def views_of_unit(projection: Projection, row: int, crop: bool) -> list[View]:
