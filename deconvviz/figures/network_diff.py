@@ -95,7 +95,7 @@ def _draw_histogram(panel: Any, layer: LayerDiff, legend: bool = True) -> None:
     panel.set(xlabel="correlation of matched channels", ylabel="channels", xlim=(-0.2, 1.02))
     panel.tick_params(labelsize=8)
     if legend:
-        panel.legend(fontsize=7, loc="upper left", framealpha=0.9, edgecolor="none")
+        panel.legend(fontsize=8, loc="upper left", framealpha=0.9, edgecolor="none")
 
 
 def chosen(layer: LayerDiff, count: int) -> list[PairPictures]:
