@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import line
 from deconvviz.results.uncertainty import Uncertainty
 from deconvviz.results.words import counted
 
@@ -19,17 +20,18 @@ def draw(result: Uncertainty, *, axes: Axes | None = None) -> Figure:
     figure = canvas((11, 4.2), axes)
     left, right = figure.subplots(1, 2)
     kinds = {"right": result.right, "wrong": ~result.right}
-    for name, style in (("softmax", "--"), ("dropout", "-")):
-        for colour, (kind, chosen) in zip(("C0", "C3"), kinds.items(), strict=True):
+    for first, name in ((0, "dropout"), (2, "softmax")):
+        for number, (kind, chosen) in enumerate(kinds.items(), first):
             values = result.entropy[name][chosen].sort().values
             if len(values):
                 share = torch.arange(1, len(values) + 1) / len(values)
-                left.step(values, share, style, color=colour, where="post", label=f"{kind}, {NAMES[name]}")
+                look = line(number, marked=False)
+                left.step(values, share, where="post", label=f"{kind}, {NAMES[name]}", **look)
     left.set(xlabel="entropy (nats)", ylabel="share of these answers up to it", ylim=(-0.02, 1.02))
     for number, (name, values) in enumerate(result.entropy.items()):
         found, area = _curve(values, ~result.right), result.auroc[name]
         said = f"{NAMES[name]}: {area[0]:.3f} ({area[1]:.3f} to {area[2]:.3f})"
-        right.plot(*found, color=("C7", "C2", "C1")[number], ls=("--", "-", "-")[number], label=said)
+        right.plot(*found, label=said, **line(number, marked=False))
     right.plot([0, 1], [0, 1], ":", color="black", lw=1)
     right.set(xlabel="share of right answers that are as uncertain", ylabel="share of wrong answers found")
     for part in (left, right):
