@@ -246,6 +246,7 @@ PROGRESS: dict[str, Callable[[Any], Any]] = {
     "randomisation": functools.partial(evidence.randomisation, NET, X, "2"),
     "selectivity": functools.partial(evidence.selectivity, NET, X, "2"),
     "correspondence": functools.partial(experiments.correspondence, NET, X, {"a": [(0, 0, 2, 2)] * 2}),
+    "decoding": functools.partial(experiments.decoding, NET, DATA.repeat(3, 1, 1, 1)),
     "diagnose": functools.partial(experiments.diagnose, NET, DATA),
     "evolution": functools.partial(experiments.evolution, NET, WEIGHTS, DATA),
     "invariance": functools.partial(experiments.invariance, NET, X),

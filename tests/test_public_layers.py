@@ -37,6 +37,9 @@ LAYERS: dict[str, Callable[[Any, Path], Any]] = {
         one.layer for one in experiments.diagnose(NET, DATA, layers=layers, **QUIET).layers
     ),
     "evolution": lambda layers, _: evolved(layers=layers),
+    "decoding": lambda layers, _: (
+        experiments.decoding(NET, DATA.repeat(3, 1, 1, 1), layers=layers, seeds=1, **QUIET).layers
+    ),
     "invariance": lambda layers, _: experiments.invariance(NET, X, layers=layers, values=[1], **QUIET).layers,
     "probe": lambda layers, _: experiments.probe(NET, (DATA, LABELS), layers=layers, folds=2, epochs=1, **QUIET).layers,
     "clip_filter_rms_": lambda layers, _: clipped(layers),

@@ -54,6 +54,7 @@ def shown_objects() -> dict[str, Any]:
         "SyntheticPictures": dv.synthesize(NET, "2", size=8, steps=1, **QUIET),
         "Comparison": (compared := dv.compare(NET, X[:1], layer="2", methods="guided", **QUIET)),
         "Attributed": compared.methods[0],
+        "Decoding": experiments.decoding(NET, DATA.repeat(3, 1, 1, 1), layers=["0", "2"], seeds=1, **QUIET),
         "Deletion": (deleted := evidence.deletion(NET, X, "2", methods="guided", steps=1, **QUIET)),
         "Score": deleted.gains["guided"],
         "Randomisation": evidence.randomisation(NET, X, "2", methods="guided", **QUIET),

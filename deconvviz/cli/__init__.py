@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 
 from deconvviz import __version__
 from deconvviz.cli.completion import COMPLETION
+from deconvviz.cli.decoding import DECODING
 from deconvviz.cli.diff import DIFF
 from deconvviz.cli.evidence import EVIDENCE
 from deconvviz.cli.experiments import EXPERIMENTS
@@ -35,6 +36,7 @@ COMMANDS = {
     **EXPLORE,
     **MINING,
     **EXPERIMENTS,
+    **DECODING,
     **EVIDENCE,
     **READING,
     **SYNTHESIS,

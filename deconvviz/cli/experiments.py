@@ -35,13 +35,13 @@ def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = 
     json_argument(parser)
 
 
-def _outputs(args: argparse.Namespace, name: str) -> Outputs:
+def folder_outputs(args: argparse.Namespace, name: str) -> Outputs:
     """The figure and the result in the output folder, checked before the work starts."""
     folder = place(args, name)
     return Outputs(args, folder / f"{name}.png", folder / f"{name}.safetensors")
 
 
-def _write(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:
+def write_finding(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:
     """Write the figure and the result to the output folder; print the table and the verdict."""
     picture, saved = outputs.files
     outputs.write_figure(result.figure(), picture)
@@ -49,7 +49,7 @@ def _write(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:
     report(args, result, *outputs.files)
 
 
-def _dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+def dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments of all experiments that go through a dataset."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
@@ -103,7 +103,7 @@ def _occlusion(args: argparse.Namespace) -> None:
     from deconvviz.experiments import occlusion
 
     names = lines_of(args.classes) if args.classes else ()
-    outputs = _outputs(args, "occlusion")
+    outputs = folder_outputs(args, "occlusion")
     net, _ = loaded(args)
     patch, stride = (size[0] if size and len(size) == 1 else size for size in (args.patch, args.stride))
     result = occlusion(
@@ -119,7 +119,7 @@ def _occlusion(args: argparse.Namespace) -> None:
         classes=names,
         progress=bars(),
     )
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 # invariance
@@ -158,13 +158,13 @@ def _invariance_arguments(parser: argparse.ArgumentParser) -> None:
 def _invariance(args: argparse.Namespace) -> None:
     from deconvviz.experiments import invariance
 
-    outputs = _outputs(args, "invariance")
+    outputs = folder_outputs(args, "invariance")
     net, _ = loaded(args)
     x = batch(args.images, net)
     target = args.target[0] if args.target and len(args.target) == 1 else args.target
     options = {name: getattr(args, name) for name in ("layers", "transform", "values", "batch_size")}
     result = invariance(net, x, target=target, fill=_fill(args), progress=bars(), **options)
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 # correspond
@@ -193,7 +193,7 @@ def _correspond(args: argparse.Namespace) -> None:
     from deconvviz.data import read_parts
     from deconvviz.experiments import correspondence
 
-    outputs = _outputs(args, "correspond")
+    outputs = folder_outputs(args, "correspond")
     net, _ = loaded(args)
     names = image_names(args.images)
     parts = read_parts(args.parts, names, preprocess=net.preprocess)
@@ -213,7 +213,7 @@ def _correspond(args: argparse.Namespace) -> None:
         fill=_fill(args),
         progress=bars(),
     )
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 # evolve
@@ -222,7 +222,7 @@ def _correspond(args: argparse.Namespace) -> None:
 def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
     parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="folder of weights files, as written by `train`")
-    _dataset_arguments(parser, "evolve")
+    dataset_arguments(parser, "evolve")
     parser.add_argument(
         "--channel",
         type=int,
@@ -244,7 +244,7 @@ def _evolve(args: argparse.Namespace) -> None:
     from deconvviz.experiments import evolution
     from deconvviz.models.checkpoints import checkpoint_files
 
-    outputs = _outputs(args, "evolve")
+    outputs = folder_outputs(args, "evolve")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `evolution` will say what is left out
         files = checkpoint_files(args.checkpoints)
@@ -253,7 +253,7 @@ def _evolve(args: argparse.Namespace) -> None:
     data = load_data(args.data, args.root)
     options = {name: getattr(args, name) for name in ("layers", "channel", "runs", "batch_size")}
     result = evolution(net, args.checkpoints, data, progress=bars(), **options)
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 # diagnose
@@ -261,7 +261,7 @@ def _evolve(args: argparse.Namespace) -> None:
 
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
-    _dataset_arguments(parser, "diagnose")
+    dataset_arguments(parser, "diagnose")
     parser.add_argument(
         "--similar", type=float, default=0.98, help="correlation from which channels are duplicates (%(default)s)"
     )
@@ -277,11 +277,11 @@ def _diagnose(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import diagnose
 
-    outputs = _outputs(args, "diagnose")
+    outputs = folder_outputs(args, "diagnose")
     net, _ = loaded(args)
     data = load_data(args.data, args.root)
     options = {name: getattr(args, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
-    _write(args, diagnose(net, data, progress=bars(), **options), outputs)
+    write_finding(args, diagnose(net, data, progress=bars(), **options), outputs)
 
 
 # probe
@@ -323,14 +323,14 @@ def _probe(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import probe
 
-    outputs = _outputs(args, "probe")
+    outputs = folder_outputs(args, "probe")
     net, _ = loaded(args)
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
     options["classes"] = lines_of(args.classes) if args.classes else ()
     result = probe(net, load_data(args.data, args.root), pool=args.pool or None, progress=bars(), **options)
     list_broken(result)
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 # uncertainty
@@ -358,13 +358,13 @@ def _uncertainty(args: argparse.Namespace) -> None:
     from deconvviz.data.by_name import load_data
     from deconvviz.experiments import uncertainty
 
-    outputs = _outputs(args, "uncertainty")
+    outputs = folder_outputs(args, "uncertainty")
     net, _ = loaded(args)
     names = ("samples", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
     result = uncertainty(net, load_data(args.data, args.root), progress=bars(), **options)
     list_broken(result)
-    _write(args, result, outputs)
+    write_finding(args, result, outputs)
 
 
 EXPERIMENTS: dict[str, Command] = {

@@ -6,7 +6,6 @@ draw would.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes, whole_from
 from deconvviz.evidence.limits import too_few
 from deconvviz.evidence.methods import mean_score
 from deconvviz.evidence.metrics import enough
-from deconvviz.evidence.randomisation import SEED_STRIDE, randomise, weights_of
+from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
 from deconvviz.intervals import FEWEST, LEVEL, Difference, difference_from_draws, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
@@ -59,7 +58,7 @@ def clarity(
             rows.append(_correlation(net.reconstruct(trace, name).pixels, images))
             bar.update()
         for seed in range(seeds):
-            other = _random(net, random_state + SEED_STRIDE * seed)
+            other = with_random_weights(net, random_state + SEED_STRIDE * seed)
             random = other.trace(trace.call, names)
             pixels = []
             for name in names:
@@ -80,13 +79,6 @@ def clarity(
         random_scores=by_chance,
         verdict=_verdict(names, correlations, chances),
     )
-
-
-def _random(net: DeconvNet, random_state: int) -> DeconvNet:
-    """The network with random weights everywhere."""
-    model = copy.deepcopy(net.model)
-    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state)
-    return DeconvNet(model, net.style, preprocess=net.preprocess)
 
 
 def _correlation(pixels: Tensor, images: Tensor) -> Tensor:

@@ -168,6 +168,13 @@ def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None
             weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 
+def with_random_weights(net: DeconvNet, random_state: int) -> DeconvNet:
+    """A copy of a network with random weights everywhere."""
+    model = copy.deepcopy(net.model)
+    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state)
+    return DeconvNet(model, net.style, preprocess=net.preprocess)
+
+
 def _verdict(kept: Mapping[str, Tensor], floors: Mapping[str, Tensor], mode: str) -> str:
     """kept: per method (seeds, images); floors: per method (images,), zero where there is no other unit or image."""
     what = "With the upper half of the layers random" if mode == "cascading" else "With one upper layer random"

@@ -23,7 +23,7 @@ from deconvviz.reading.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.reading.removal import DRAWS, ChannelRuns, Found, Shares, random_channels, removed_together
 from deconvviz.reading.unit_pictures import BLANK_PICTURES, UnitPictures
 from deconvviz.recording.isolation import on_the_cpu
-from deconvviz.recording.layer_names import LayerName, Layers, layer_name
+from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name
 from deconvviz.results import TopActivations
 from deconvviz.results.circuit import Circuit, CircuitFeeder, CircuitUnit
 from deconvviz.trace import Trace
@@ -97,8 +97,9 @@ def circuit(
         raise InputError(f"a circuit needs a dataset with a length and items by number, not a {type(data).__name__}")
     pictures = DatasetPictures(net, data)
     trace = net.trace(_first(pictures, len(data)))
-    trace.layer(name)
-    known = [one for one in sources_of(trace, net, sources) if trace.layer(one)]
+    check_layers([name], trace.tape.layers, net.model)
+    known = sources_of(trace, net, sources)
+    check_layers(known, trace.tape.layers, net.model)
     below = _below(trace, name, known, depth)
     top = scan(net, data, layers=list(below), k=images, batch_size=batch_size, progress=progress)
     channels_of([channel], len(top.values[name]), name)

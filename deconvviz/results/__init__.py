@@ -9,6 +9,7 @@ from deconvviz.results.base import FORMAT, Finding, Result, Tabular
 from deconvviz.results.circuit import Circuit, CircuitFeeder, CircuitUnit
 from deconvviz.results.comparison import Attributed, Comparison
 from deconvviz.results.correspondence import Correspondence
+from deconvviz.results.decoding import Decoding
 from deconvviz.results.diagnosis import Diagnosis, Flag, LayerFacts
 from deconvviz.results.evidence import (
     Clarity,
@@ -51,6 +52,7 @@ __all__ = [
     "Clarity",
     "Comparison",
     "Correspondence",
+    "Decoding",
     "Deletion",
     "Diagnosis",
     "Evolution",

@@ -89,6 +89,13 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
             **{"--draws": ["1"], "--random-state": ["0"], "--fill": ["grey"], "--out": ["co"], "--json": []},
         },
     ),
+    "decode": (
+        {"MODEL": ["mnist"], "DATA": ["more"]},
+        {
+            **{"--layers": ["conv1"], "--images": ["20"], "--seeds": ["1"], "--random-state": ["0"]},
+            **{"--batch-size": ["4"], "--out": ["de"], "--json": []},
+        },
+    ),
     "probe": (
         {"MODEL": ["mnist"], "DATA": ["classes"]},
         {

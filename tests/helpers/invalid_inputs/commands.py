@@ -290,6 +290,7 @@ UNPARSED = [
     "invariance mnist mnist:0 --values far",
     "correspond mnist mnist:0",
     "evolve mnist empty",
+    "decode mnist",
     "diagnose mnist",
     "probe mnist",
     "uncertainty mnist",

@@ -74,6 +74,12 @@ CASES: list[Case] = [
         "a circuit needs a dataset with a length and items by number, not a …",
     ),
     refused(
+        "a stream to decode",
+        lambda _: dv.experiments.decoding(net(), iter(IMAGES), progress=False),
+        InputError,
+        "decoding needs a dataset with a length and items by number, not a …",
+    ),
+    refused(
         "a channel that is not in a circuit",
         lambda _: dv.circuit(net(), IMAGES, "3", channel=0, progress=False).figure(layer="3", channel=99),
         InputError,

@@ -306,6 +306,18 @@ ANALYSES: dict[str, Call] = {
         QUIET,
         {"size": tuple(anything())},  # not read where places are boxes
     ),
+    "decoding": Call(
+        experiments.decoding,
+        {
+            "net": ("net", NET),
+            "layers": ("layers", ["2"]),
+            "images": ("count", 12),
+            "seeds": ("count", 1),
+            "random_state": ("random_state", 1),
+            "batch_size": ("count", 6),
+        },
+        {"dataset": DATA.repeat(3, 1, 1, 1), **QUIET},
+    ),
     "probe": Call(
         experiments.probe,
         {
