@@ -33,10 +33,10 @@ from deconvviz.recording.placement import where_double
 from deconvviz.results.decoding import Decoding
 from deconvviz.trace import Trace
 
-SIDE = 32  # pixels and positions per axis to which larger images and maps are averaged
+LONGEST_SIDE = 32  # pixels and positions per axis to which larger images and maps are averaged
 PENALTIES = tuple(10.0**power for power in range(-7, 3))  # over the mean squared length of a layer's features
 FEWEST_IMAGES = 10
-EXAMPLES = 3
+DECODED_EXAMPLES = 3
 COLUMNS_AT_ONCE = 4096
 
 
@@ -142,7 +142,7 @@ class _LayerMaps:
 
     Attributes:
         rows: (images, numbers).
-        maps: (images, channels, *positions), averaged to at most `SIDE` positions; None for a layer without maps.
+        maps: (images, channels, *positions), averaged to at most `LONGEST_SIDE` positions; None for a layer without maps.
         shape: The shape of the maps of one image.
     """
 
@@ -157,14 +157,14 @@ class _LayerMaps:
         shape: tuple[int, ...] = ()
         for part in x.split(batch_size):
             trace = net.trace(part, [name])
-            found = features(trace, name, SIDE).float().cpu()
+            found = features(trace, name, LONGEST_SIDE).float().cpu()
             check_finite(found, f"layer {name!r}")
             rows.append(found)
             value = trace.layer(name).value
             shape = tuple(value.shape[1:])
             same_rank = len(value.shape) == x.ndim and x.ndim - 2 in POOLS
             has_maps = same_rank and channel_axis(trace.tape, value) == 1
-            size = (shape[0], *(min(SIDE, side) for side in shape[1:])) if has_maps else None
+            size = (shape[0], *(min(LONGEST_SIDE, side) for side in shape[1:])) if has_maps else None
         joined = torch.cat(rows)
         return cls(joined, None if size is None else joined.view(len(joined), *size), shape)
 
@@ -193,7 +193,7 @@ class _Decoders:
     def __init__(self, shown: Tensor, count: int) -> None:
         """shown: the images for display, (N, C, ...)."""
         pool: Callable[..., Tensor] | None = POOLS.get(shown.ndim - 2)
-        size = [min(SIDE, side) for side in shown.shape[2:]]
+        size = [min(LONGEST_SIDE, side) for side in shown.shape[2:]]
         self.targets = shown if pool is None else pool(shown, size)
         fitted, chosen = 3 * count // 5, max(1, count // 5)
         self.fitted = slice(0, fitted)
@@ -219,21 +219,21 @@ class _Decoders:
         best = PENALTIES[min(range(len(wrong)), key=wrong.__getitem__)]
         found = decoded(self.held_out, best)
         errors = (found - self.pixels[self.held_out]).square().sum(1)
-        examples = (found[:EXAMPLES] + self.mean).view(-1, *self.targets.shape[1:]).float()
+        examples = (found[:DECODED_EXAMPLES] + self.mean).view(-1, *self.targets.shape[1:]).float()
         likeness, strongest = self._likeness(layer)
         return _Decoded(errors, likeness, examples, strongest, layer.shape)
 
     def _likeness(self, layer: _LayerMaps) -> tuple[Tensor, Tensor]:
         """The likeness of maps and held-out images, and the strongest maps of the examples."""
         held_out = self.targets[self.held_out]
-        blank = torch.zeros(len(held_out[:EXAMPLES]), 0, 0)
+        blank = torch.zeros(len(held_out[:DECODED_EXAMPLES]), 0, 0)
         if layer.maps is None:
             return torch.full((len(held_out),), torch.nan, dtype=torch.float64), blank
         maps = layer.maps[self.held_out]
         small = POOLS[maps.ndim - 2](held_out.mean(1, keepdim=True), list(maps.shape[2:]))
         alike = (_normal(maps) * _normal(small)).sum(2).abs()
         alike[~_varies(maps).expand_as(alike) | ~_varies(small).expand_as(alike)] = torch.nan
-        few = maps[:EXAMPLES]
+        few = maps[:DECODED_EXAMPLES]
         strongest = few.flatten(2).amax(2).argmax(1)
         return alike.nanmean(1), few[torch.arange(len(few)), strongest]
 
@@ -249,7 +249,7 @@ class _Decoders:
             likeness=torch.stack([one.likeness for one in trained]),
             random_likeness=torch.stack([torch.stack([one.likeness for one in of_seed]) for of_seed in random]),
             fitted=self.fitted.stop,
-            originals=self.targets[self.held_out][:EXAMPLES],
+            originals=self.targets[self.held_out][:DECODED_EXAMPLES],
             decoded=torch.stack([one.pictures for one in trained]),
             random_decoded=torch.stack([one.pictures for one in random[0]]),
             maps=tuple(one.strongest for one in trained),
