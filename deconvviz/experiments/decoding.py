@@ -142,7 +142,7 @@ class _LayerMaps:
 
     Attributes:
         rows: (images, numbers).
-        maps: (images, channels, *positions), averaged to at most `LONGEST_SIDE` positions; None for a layer without maps.
+        maps: (images, channels, *positions), averaged to at most `LONGEST_SIDE` positions; None without maps.
         shape: The shape of the maps of one image.
     """
 
