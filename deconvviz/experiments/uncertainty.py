@@ -28,6 +28,7 @@ from deconvviz.io.restoring import Restored
 from deconvviz.models.evaluation import dropout_layers
 from deconvviz.models.randomness import seed_global
 from deconvviz.net import DeconvNet
+from deconvviz.projection.model_call import check_finite
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.placement import Placement
 from deconvviz.recording.random_state import forked
@@ -182,6 +183,7 @@ class _Draws:
                 f"uncertainty is that of answers, so the model must return the scores of two classes or more, "
                 f"(N, classes), which {type(self.net.model).__name__} does not"
             )
+        check_finite(scores, "the output")
         return self.scores.softmax(scores).cpu()
 
 

@@ -179,6 +179,10 @@ def test_what_cannot_be_measured_is_refused():
         layers = [nn.Flatten(), *([] if p is None else [nn.Dropout(p)]), nn.Linear(784, 10)]
         with pytest.raises(ModelError, match="Sequential has no dropout layer, so every draw would be the same"):
             uncertainty(dv.DeconvNet(nn.Sequential(*layers)), (DIGITS[:4], LABELS[:4]), progress=False)
+    broken = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+    nn.init.constant_(broken[2].bias, math.nan)
+    with pytest.raises(InputError, match="the output holds 40 values that are NaN or infinite"):
+        uncertainty(dv.DeconvNet(broken), (DIGITS[:4], LABELS[:4]), samples=1, progress=False)
     maps = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Dropout(0.5))
     with pytest.raises(InputError, match=r"scores of two classes or more, \(N, classes\), which Sequential does not"):
         uncertainty(dv.DeconvNet(maps), (DIGITS[:4], LABELS[:4]), samples=1, progress=False)
