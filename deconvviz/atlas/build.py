@@ -126,7 +126,8 @@ def build_atlas(
         _check_strongest(source, units)
         header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
         rows = list(_atlas_layers(source, run, names, [classes, classes_of(data), classes_of_model(net.model)]))
-        options = {"batch size": batch_size, "classes": list(classes)}
+        labels = {name: [found.name(of) for of in range(len(found.label))] for name, found in top.labels.items()}
+        options = {"labels": labels, "batch size": batch_size, "classes": list(classes)}
         build = build_identity(source, data, run, header=header, layers=rows, units=units, options=options)
         encoders = sensible_encoders() if workers is None else workers
         site = Site(out, header, encoders=encoders, build=build)
@@ -315,6 +316,7 @@ def _has_weights(module: nn.Module | None) -> bool:
 def _channels(projections: LayerProjections, found: Mapping[int, Specificity]) -> Iterator[AtlasChannel]:
     """Each channel of a layer as the atlas shows it, with its pictures; found: what is known of those with pictures."""
     statistics = projections.source.top.statistics[projections.layer]
+    labels = projections.source.top.labels.get(projections.layer)
     states = {
         **dict.fromkeys(statistics.dead.tolist(), "dead"),
         **dict.fromkeys(statistics.always_on.tolist(), "always"),
@@ -330,6 +332,7 @@ def _channels(projections: LayerProjections, found: Mapping[int, Specificity]) -
             units=tuple(map(projections.with_pictures, units)),
             inputs=projections.inputs.of_channel(channel),
             state=states.get(channel, ""),
+            label="" if labels is None else labels.name(channel),
             evidence=found.get(channel, Specificity()),
         )
 

@@ -99,7 +99,9 @@ class HeldOut:
             bar = progress and on_a_terminal()
             if progress and not bar:
                 tell(f"scanning {count} images for the test of reading")
-            self.found = scan(net, part, layers=list(layers), k=count, batch_size=batch_size, workers=0, progress=bar)
+            self.found = scan(
+                net, part, layers=list(layers), k=count, batch_size=batch_size, workers=0, labels=False, progress=bar
+            )
 
     @functools.cached_property
     def _range(self) -> tuple[float, float]:

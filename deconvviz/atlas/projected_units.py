@@ -202,7 +202,7 @@ class LayerProjections:
             top, left, bottom, right = box
             ranges = (top, bottom), (left, right)
             rows = (neighbours.rows[index], index)
-            found = [(projection, index), *((one, n) for one, n in zip(compared, rows, strict=True))]
+            found = [(projection, index), *((one, n) for one, n in zip(compared, rows, strict=bool(compared)))]
             known = [(one, n) if one is not None and n >= 0 else None for one, n in found]
             empty = torch.zeros_like(projection.cut(index, ranges))
             crops = [empty if one is None else one[0].cut(one[1], ranges) for one in known]

@@ -39,6 +39,7 @@ class AtlasChannel:
     units: tuple[AtlasUnit, ...]  # strongest first; none for a dead channel
     inputs: tuple[tuple[str, int, float], ...]  # (layer, channel, share of the activation), strongest first
     state: str = ""  # "dead" or "always" (on), as the scan found it, or neither
+    label: str = ""  # the label that fits it and how well, or that none does; "" if the scan has none
     evidence: Specificity = UNKNOWN
 
 

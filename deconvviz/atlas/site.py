@@ -319,7 +319,9 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     bins = [[rounded(low), rounded(high), int(count)] for low, high, count in channel.histogram]
     inputs = [[shown_name(name), int(index), rounded(weight)] for name, index, weight in channel.inputs]
     beside = [unit.beside for unit in channel.units]
-    known = {"beside": beside, "evidence": _numbers(channel.evidence)} if channel.evidence.images else {}
+    known: dict[str, Any] = {"label": channel.label} if channel.label else {}
+    if channel.evidence.images:
+        known |= {"beside": beside, "evidence": _numbers(channel.evidence)}
     return {"units": units, "histogram": bins, "inputs": inputs, **known}
 
 

@@ -174,7 +174,9 @@ class _Study:
             raise InputError(f"{checkpoint.described}: {error}") from error
 
     def _scanned(self, layers: Any) -> TopActivations:
-        return scan(self.net, self.dataset, layers=layers, k=1, batch_size=self.batch_size, progress=False)
+        return scan(
+            self.net, self.dataset, layers=layers, k=1, batch_size=self.batch_size, labels=False, progress=False
+        )
 
     def _seen(self, top: TopActivations) -> _Seen:
         rows, strongest, fixed = {}, {}, {}

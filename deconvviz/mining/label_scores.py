@@ -20,7 +20,7 @@ from deconvviz.results import ChannelLabels
 
 RANKED_AT_ONCE = 2**22  # maxima that are ranked together
 RANK_BINS = 256  # of ranks, for the test
-TILTS = 2.0 ** torch.arange(-2, 14, 0.5, dtype=torch.float64)  # of the bound, of which the best is taken
+TILTS = 2.0 ** torch.arange(-2, 14, 0.5, dtype=torch.float64, device="cpu")  # of the bound, of which the best is taken
 
 
 @dataclass(frozen=True)

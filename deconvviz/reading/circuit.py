@@ -101,7 +101,7 @@ def circuit(
     known = sources_of(trace, net, sources)
     check_layers(known, trace.tape.layers, net.model)
     below = _below(trace, name, known, depth)
-    top = scan(net, data, layers=list(below), k=images, batch_size=batch_size, progress=progress)
+    top = scan(net, data, layers=list(below), k=images, batch_size=batch_size, labels=False, progress=progress)
     channels_of([channel], len(top.values[name]), name)
     searches = {one: FeederSearch(net, one, names) for one, names in below.items() if names is not None}
     job = _CircuitJob(pictures, top, searches, feeders=feeders, batch_size=batch_size, random_state=random_state)

@@ -89,7 +89,7 @@ def mixed_channels(
     name = layer_name(layer, net.model)
     data, generator = as_dataset(dataset), torch.Generator().manual_seed(random_state)
     guided = DeconvNet(net.model, "guided", preprocess=net.preprocess, strict=net.strict)
-    top = scan(guided, data, layers=[name], k=units, batch_size=batch_size, progress=progress)
+    top = scan(guided, data, layers=[name], k=units, batch_size=batch_size, labels=False, progress=progress)
     given = channels_of(once(channel), len(top.values[name]), name)
     firing = set((top.values[name][:, -1] > 0).nonzero().flatten().tolist())
     able = [number for number in given if number in firing]

@@ -112,8 +112,8 @@ def reading_test(
             f"{questions} questions about a channel need at least {2 * questions} held-out images, and there are "
             f"{len(asking)}; give more images or fewer questions"
         )
-    top = scan(net, mining, layers=[name], k=references, batch_size=batch_size, progress=progress)
-    found = scan(net, asking, layers=[name], k=len(asking), batch_size=batch_size, progress=progress)
+    top = scan(net, mining, layers=[name], k=references, batch_size=batch_size, labels=False, progress=progress)
+    found = scan(net, asking, layers=[name], k=len(asking), batch_size=batch_size, labels=False, progress=progress)
     if found.count < 2 * questions:
         raise InputError(f"{found.count} held-out images can be read, too few for {questions} questions")
     first = DatasetPictures(net, mining).load(int(top.images[name][0, 0]))[0]
