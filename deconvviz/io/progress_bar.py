@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.utils import ObjectWrapper
 
+from deconvviz.io.restoring import Restored
+
 
 def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: Any) -> tqdm[Any]:
     """A tqdm bar on standard error; hidden if standard error is missing, or once it cannot be written to.
 
-    A process without a terminal, such as `pythonw`, has no standard error; a pipe can lose its reader.
+    In a notebook that has widgets it is one. A process without a terminal, such as `pythonw`, has no standard error; a
+    pipe can lose its reader.
 
     Args:
         items: What to iterate over.
@@ -28,7 +33,15 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: 
     """
     stream = sys.stderr
     shown = shown and stream is not None
-    return tqdm(items, file=_Stream(stream), disable=not shown, ncols=_width(stream), **options)
+    kind = _kind() if shown else tqdm
+    return kind(items, file=_Stream(stream), disable=not shown, ncols=_width(stream), **options)
+
+
+def _kind() -> type[tqdm[Any]]:
+    """The bar that fits: a widget in a notebook, text elsewhere and where widgets are not installed."""
+    with Restored(warnings.catch_warnings()):
+        warnings.simplefilter("ignore")  # that there are no widgets
+        return importlib.import_module("tqdm.auto").tqdm  # type: ignore[no-any-return]
 
 
 def on_a_terminal() -> bool:

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from deconvviz.arguments import PATH, checked_as, takes
-from deconvviz.errors import DataError, MissingFileError
+from deconvviz.errors import DataError, DependencyError, MissingFileError
 from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 from deconvviz.results.shown_images import ShownImages
@@ -104,7 +104,8 @@ class Result:
 
     def _picture_element(self) -> str:
         encoded = base64.b64encode(self._png()).decode()
-        return f'<img alt="{type(self).__name__}" src="data:image/png;base64,{encoded}">'
+        style = "max-width:100%;height:auto;background:white"  # as wide as the notebook, readable on a dark one
+        return f'<img alt="{type(self).__name__}" style="{style}" src="data:image/png;base64,{encoded}">'
 
     @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -153,6 +154,18 @@ class Tabular(Result):
     def table(self) -> list[dict[str, Any]]:
         """One mapping per row, from column name to unrounded value; all rows have the same columns."""
         raise NotImplementedError
+
+    def to_pandas(self) -> Any:
+        """The table as a DataFrame of pandas.
+
+        Raises:
+            DependencyError: If pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise DependencyError("pandas is needed for a DataFrame; pip install pandas") from error
+        return pandas.DataFrame(self.table())
 
     def as_json(self) -> dict[str, Any]:
         """The table and its remarks in JSON types; NaN becomes None."""
@@ -274,8 +287,9 @@ def as_text(rows: list[tuple[str, ...]]) -> str:
 
 
 def as_html(rows: list[tuple[str, ...]]) -> str:
-    """An HTML table for a notebook; the first row is the header."""
+    """An HTML table for a notebook; the first row is the header. A long or wide one scrolls in its place."""
     header, *body = [tuple(map(printable, row)) for row in rows]
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-    return f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    table = f"<table><tr>{cells}</tr>{''.join(lines)}</table>"
+    return f'<div style="max-height:32em;overflow:auto">{table}</div>'

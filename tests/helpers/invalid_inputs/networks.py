@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
 
 import deconvviz as dv
-from deconvviz.errors import InputError, OutputError, UnknownLayerError
+from deconvviz.errors import DependencyError, InputError, OutputError, UnknownLayerError
 from deconvviz.results import NetworkDiff
 from tests.helpers.invalid_inputs.case import Case, net, refused
 
@@ -31,12 +32,23 @@ def compared(**options: Any) -> NetworkDiff:
     return dv.diff(net(), dv.DeconvNet(Named().eval()), IMAGES, pictures=0, progress=False, **options)
 
 
+def without_pandas() -> Any:
+    with mock.patch.dict("sys.modules", {"pandas": None}):
+        return compared(layers={"0": "first"}).to_pandas()
+
+
 def pages_in_a_file(folder: Path) -> Any:
     (folder / "taken").write_text("a file")
     return compared(layers={"0": "first"}).write_pages(folder / "taken")
 
 
 CASES: list[Case] = [
+    refused(
+        "a DataFrame without pandas",
+        lambda _: without_pandas(),
+        DependencyError,
+        "pandas is needed for a DataFrame; pip install pandas",
+    ),
     refused(
         "networks without a layer of one name",
         lambda _: compared(),
