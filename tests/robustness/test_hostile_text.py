@@ -34,8 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning"),  # a name wider than its figure
 ]
 
-PICTURE = {("img", ""), ("img", "alt"), ("img", "src")}
-TABLE = {(tag, "") for tag in ("table", "tr", "th", "td")}
+PICTURE = {("img", ""), ("img", "alt"), ("img", "src"), ("img", "style")}
+TABLE = {("div", ""), ("div", "style"), *((tag, "") for tag in ("table", "tr", "th", "td"))}
 
 
 def network(name: str) -> nn.Module:
