@@ -102,7 +102,7 @@ class SyntheticPictures(Finding):
         if silent := self.silent:
             listed = ", ".join(map(str, silent[:20])) + (" and others" if len(silent) > 20 else "")
             said.append(
-                f"No picture excites {agreeing(len(silent), 'channel', 'channels')} {listed}: noise leaves "
-                f"{agreeing(len(silent), 'it', 'them')} silent, so nothing tells which way to go."
+                f"No picture excites {agreeing(len(silent), 'channel', 'channels')} {listed}: all that was tried "
+                f"leaves {agreeing(len(silent), 'it', 'them')} silent."
             )
         return " ".join(said)

@@ -16,11 +16,10 @@ from deconvviz.synthesis.transforms import moved, movements
 RATE = 0.05  # of Adam (Kingma and Ba 2015), whose other constants are the usual ones
 MEANS = (0.9, 0.999)
 TINY = 1e-8
-# What the first picture is multiplied with, until its channel is not silent: the opposite of a picture that silences a
-# channel often excites it.
-TRIED = (1.0, -1.0, 8.0, -8.0, 64.0, -64.0)
 
-Excitement = Callable[[Tensor], Tensor]  # from inputs (N, C, H, W) to how much each excites its channel, (N,)
+# From inputs (N, C, H, W) to how much each excites its channel, (N,). If it is opened, rectifiers that return zero pass
+# gradients, too.
+Excitement = Callable[[Tensor, bool], Tensor]
 
 
 @dataclass
@@ -80,31 +79,24 @@ class Ascent:
             moves.append(movements(steps, canvas.size, generator))
         return cls(canvas, score, torch.stack(spectra).to(canvas.low), torch.stack(moves, 1).to(canvas.low))
 
-    def excite(self) -> None:
-        """Multiply the first pictures of channels that they leave silent, without a gradient."""
-        silent = torch.ones(len(self.spectra), dtype=torch.bool, device=self.spectra.device)
-        for factor in TRIED:
-            tried = torch.where(silent.view(-1, 1, 1, 1, 1), self.spectra * factor, self.spectra)
-            found = silent & self._gradient(tried, None).flatten(1).ne(0).any(1)
-            self.spectra = torch.where(found.view(-1, 1, 1, 1, 1), tried, self.spectra)
-            silent = silent & ~found
-            if not bool(silent.any()):
-                return
-
     def run(self, stepped: Callable[[], object]) -> None:
         """Take all steps; `stepped` is called after each."""
         adam = Adam()
         for movement in self.movements:
-            self.spectra = self.spectra + adam.step(self._gradient(self.spectra, movement))
+            gradient = self._gradient(movement, False)
+            silent = gradient.flatten(1).eq(0).all(1)
+            if bool(silent.any()):
+                opened = self._gradient(movement, True)
+                gradient = torch.where(silent.view(-1, 1, 1, 1, 1), opened, gradient)
+            self.spectra = self.spectra + adam.step(gradient)
             stepped()
 
     def inputs(self) -> Tensor:
         """The pictures as the network's inputs."""
         return self.canvas.inputs(self.basis.pixels(self.spectra)).detach()
 
-    def _gradient(self, spectra: Tensor, movement: Tensor | None) -> Tensor:
-        leaf = spectra.detach().requires_grad_()
-        pictures = self.basis.pixels(leaf)
-        pictures = pictures if movement is None else moved(pictures, movement)
-        (gradient,) = torch.autograd.grad(self.score(self.canvas.inputs(pictures)).sum(), leaf)
+    def _gradient(self, movement: Tensor, opened: bool) -> Tensor:
+        leaf = self.spectra.detach().requires_grad_()
+        pictures = moved(self.basis.pixels(leaf), movement)
+        (gradient,) = torch.autograd.grad(self.score(self.canvas.inputs(pictures), opened).sum(), leaf)
         return gradient

@@ -152,22 +152,28 @@ class _Aim:
         for at, size in zip(place or (), seen.dims, strict=False):
             self.flat = self.flat * size + at
 
-    def maps(self, running: EvalMode, inputs: Tensor, channels: Tensor) -> Tensor:
+    def maps(self, running: EvalMode, inputs: Tensor, channels: Tensor, opened: bool = False) -> Tensor:
         """The map of each input's own channel, (N, positions)."""
         with Restored(running.writes):
-            output = layer_output(running.model, self.layer, inputs)
+            output = layer_output(running.model, self.layer, inputs, opened=opened)
         activations = LayerActivations(self.layer, output, len(inputs), self.axis)
         every = activations.maps(list(range(activations.channels)))
         own = every.gather(1, channels.view(-1, 1, 1).expand(-1, 1, every.shape[2]))[:, 0]
         own = own.abs() if own.is_complex() else own.to(wide(own.dtype))
         return own if self.place is None else own[:, self.flat, None]
 
-    def score(self, running: EvalMode, inputs: Tensor, channels: Tensor) -> Tensor:
+    def score(self, running: EvalMode, channels: Tensor, inputs: Tensor, opened: bool) -> Tensor:
         """How much each input excites its channel; a sum, since Adam's steps do not depend on its size.
 
         Where there are several positions, what lies below zero hardly counts: not all of them need to fire.
+
+        Args:
+            running: The block in which the model runs.
+            channels: The channel of each.
+            inputs: The inputs.
+            opened: Whether rectifiers that return zero pass gradients, too.
         """
-        own = self.maps(running, inputs, channels)
+        own = self.maps(running, inputs, channels, opened)
         total = (leaky_relu(own, BELOW_ZERO) if own.shape[1] > 1 else own).sum(1)
         if not total.requires_grad:
             raise UnsupportedOperation(
@@ -199,10 +205,8 @@ def _made(
         for parameter in running.parts.parameters:
             if parameter.is_leaf:
                 parameter.requires_grad_(False)  # `as_it_was` undoes this
-        ascent = Ascent.begun(
-            canvas, lambda inputs: aim.score(running, inputs, channels), [(random_state, *one) for one in work], steps
-        )
-        ascent.excite()
+        seeds = [(random_state, *one) for one in work]
+        ascent = Ascent.begun(canvas, lambda *given: aim.score(running, channels, *given), seeds, steps)
         started = aim.reached(running, ascent.inputs(), channels)
         ascent.run(stepped)
         inputs = ascent.inputs()
