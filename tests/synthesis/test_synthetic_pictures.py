@@ -125,7 +125,7 @@ class Functional(nn.Module):
 def test_functional_layers_have_pictures() -> None:
     net = dv.DeconvNet(Functional().eval())
     for name in ("avg_pool2d", "relu_1"):
-        found = dv.synthesize(net, name, channel=[0, 3], size=14, steps=5, **QUIET)
+        found = dv.synthesize(net, name, channel=[0, 3], size=14, steps=24, **QUIET)
         assert (found.activations > found.started).all(), name
         assert found.layer == name
 
