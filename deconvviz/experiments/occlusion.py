@@ -16,6 +16,7 @@ from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.firing import fires_at
+from deconvviz.models.notes import classes_of_model
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
 from deconvviz.projection.model_call import images_of
@@ -62,7 +63,7 @@ def occlusion(
         fill: "grey" as in Zeiler and Fergus, the middle of the displayed range; "black", "white"; "mean", each image's
             mean colour; "blur"; or a number in the units of the network's input (`deconvviz.projection.fill`).
         batch_size: Covered images per forward pass.
-        classes: Class names, for tables and figures.
+        classes: Class names, for tables and figures; () for those of the model, where they are known.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -119,6 +120,9 @@ class _Followed:
         self.maps, self.scores = whole[self.layer], whole[self.output].flatten(1)
         if classes and len(classes) != self.scores.shape[1]:
             raise InputError(f"there are {len(classes)} names of classes and {self.scores.shape[1]} classes")
+        known = classes_of_model(net.model)
+        if not classes and len(known) == self.scores.shape[1]:
+            self.classes = known
 
     def choose(self, channel: int | Sequence[int] | None, target: int | Sequence[int] | None) -> None:
         """Choose channel and class; the defaults are those that are strongest on the whole image."""
