@@ -50,8 +50,8 @@ def runs_of(random: np.random.Generator, layers: int, count: int, kind: str) -> 
     """Runs whose layers could be exchanged; half of the distance is left between the first and the last checkpoint."""
     made = []
     for _ in range(count):
-        if kind == "two values":
-            left = random.choice([0.2, 0.8], layers)
+        if kind == "the same times":
+            left = random.permutation(np.linspace(0.2, 0.8, layers))
         else:
             left = np.clip(0.5 + 0.05 * random.standard_t(1.5, layers), 0.05, 0.95)
         alone = {f"conv{n}": torch.tensor([[1.0, float(value), 0.0]]) for n, value in enumerate(left)}
@@ -59,9 +59,9 @@ def runs_of(random: np.random.Generator, layers: int, count: int, kind: str) -> 
     return made
 
 
-@pytest.mark.parametrize("kind", ["two values", "heavy tails"])
+@pytest.mark.parametrize("kind", ["the same times", "heavy tails"])
 def test_layers_without_an_order_are_said_to_have_one_in_at_most_5_percent(kind):
-    """With the t test alone, layers whose times take two values were said to have an order in 7 to 8 %."""
+    """With the t test alone, runs whose layers take the same times in another order got an order in 16 %."""
     random, repeats, wrong = np.random.default_rng(1), 150, 0
     for _ in range(repeats):
         runs = runs_of(random, 3, 3, kind)
