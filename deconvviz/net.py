@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, instance, is_net, once, optional, short_text, takes
+from deconvviz.explorable import Explorable
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, project, reconstruct
@@ -51,7 +52,7 @@ from deconvviz.rules import Style, style_of
 from deconvviz.trace import Trace
 
 
-class DeconvNet:
+class DeconvNet(Explorable):
     """A model with a style, which records runs of the model and projects its units to pixels.
 
     The model is never changed.

@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         sizes = {item.filename: item.file_size for item in archive.infolist()}
     own = {name.removeprefix("deconvviz/") for name in sizes if name.startswith("deconvviz/")}
     sources = {p.relative_to(ROOT / "deconvviz").as_posix() for p in (ROOT / "deconvviz").rglob("*.py")}
-    pages = ("atlas", "bundles", "circuit", "diff", "explorer", "reading", "shared")
+    pages = (path.name for path in (ROOT / "deconvviz/web").iterdir() if path.is_dir())
     static = {f"web/{page}/{path.name}" for page in pages for path in (ROOT / "deconvviz/web" / page).iterdir()}
     assert own == sources | static | DATA
     assert {name.split("/")[0] for name in sizes} == {"deconvviz", f"deconvviz-{deconvviz.__version__}.dist-info"}

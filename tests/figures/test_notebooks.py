@@ -35,6 +35,7 @@ import sys
 print(len(sys.modules['matplotlib.pyplot'].get_fignums()) if 'matplotlib.pyplot' in sys.modules else 0)""",
     "with matplotlib inline": "%matplotlib inline\np.figure()",
     "printed": "print(p)",
+    "an explored network": "net.explore(images[:3], 'conv2', channel=5)",
 }
 
 
@@ -50,7 +51,8 @@ def outputs():
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": ROOT}}
     )
     client.execute(env={**os.environ, "PYTHONPATH": paths})
-    return dict(zip(CELLS, (cell["outputs"] for cell in notebook.cells[1:]), strict=True))
+    shown = dict(zip(CELLS, (cell["outputs"] for cell in notebook.cells[1:]), strict=True))
+    return {**shown, "widgets": notebook.metadata.get("widgets", {})}
 
 
 def pictures(outputs):
@@ -84,3 +86,19 @@ def test_a_result_is_printed_on_one_line(outputs):
     (printed,) = outputs["printed"]
     assert printed["text"].startswith("Projection(")
     assert printed["text"].count("\n") == 1
+
+
+def test_an_explored_network_is_a_widget_with_a_picture_for_where_no_kernel_runs(outputs):
+    pytest.importorskip("anywidget", reason="needs deconvviz[notebook]")
+    (output,) = outputs["an explored network"]
+    data = output["data"]
+    (picture,) = pictures([output])
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
+    assert f'src="data:image/png;base64,{data["image/png"].strip()}"' in data["text/html"]
+    assert data["text/plain"] == "NotebookExplorer(MnistCNN, 'conv2', channel 5)"
+    kept = outputs["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    state = kept[data["application/vnd.jupyter.widget-view+json"]["model_id"]]["state"]
+    assert (state["image"], state["layer"], state["channel"]) == (0, "conv2", 5)
+    assert "export default" in state["_esm"]
+    assert state["_about"]["count"] == 3
+    assert state["_first"]["unit data-0 conv2 5  0 deconvnet"]["channel"] == 5

@@ -20,6 +20,7 @@ from tests.helpers.invalid_inputs import calls as bad_calls
 from tests.helpers.invalid_inputs import checkpoints as bad_checkpoints
 from tests.helpers.invalid_inputs import commands as bad_commands
 from tests.helpers.invalid_inputs import datasets as bad_data
+from tests.helpers.invalid_inputs import exploring as bad_exploring
 from tests.helpers.invalid_inputs import figures as bad_figures
 from tests.helpers.invalid_inputs import files as bad_files
 from tests.helpers.invalid_inputs import images as bad_images
@@ -39,6 +40,7 @@ CASES: list[Case] = [
         *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
         *(bad_checkpoints, bad_reading, bad_synthesis, bad_uncertain, bad_figures),
         *(bad_networks,),
+        bad_exploring,
     )
     for case in table.CASES
 ]

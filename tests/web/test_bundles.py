@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from frontend.bundle import BUNDLES, WEB, BundleError, bundle
 @pytest.mark.parametrize("name", BUNDLES)
 def test_a_committed_bundle_is_what_its_modules_make(name: str) -> None:
     committed = (WEB / "bundles" / name).read_text("utf-8")
-    assert committed == bundle(BUNDLES[name]), "run: python -m frontend.bundle"
+    assert committed == BUNDLES[name](), "run: python -m frontend.bundle"
 
 
 def test_there_is_no_bundle_without_modules() -> None:
@@ -30,6 +31,23 @@ def modules(folder: Path, **sources: str) -> Path:
     for name, source in sources.items():
         (folder / f"{name}.js").write_text(source)
     return folder
+
+
+def test_a_module_exports_what_it_is_asked_for(tmp_path: Path) -> None:
+    script = bundle("a.js", modules(tmp_path, a="export const a = 1;\n"), exported="a")
+    assert script.endswith("\nexport default $a.a;\n")
+
+
+def test_the_styles_of_the_widget_stay_within_it() -> None:
+    """Braces are balanced, and at the top there is only what belongs to the widget's element."""
+    styles, depth, top = BUNDLES["widget.css"](), 0, []
+    for line in re.sub(r"/\*.*?\*/", "", styles, flags=re.S).splitlines():
+        if depth == 0 and line.strip():
+            top.append(line)
+        depth += line.count("{") - line.count("}")
+        assert depth >= 0
+    assert depth == 0
+    assert all(line.startswith((".deconvviz", "@media (prefers-color-scheme: dark)")) for line in top), top
 
 
 def test_each_module_comes_once_and_after_what_it_needs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// Made from the modules in deconvviz/web by `python -m frontend.bundle`: change those, not this file.
+// Made from files in deconvviz/web by `python -m frontend.bundle`: change those, not this one.
 (() => {
 "use strict";
 

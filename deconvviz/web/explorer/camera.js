@@ -1,7 +1,8 @@
 // The camera: the newest frame wins, one is on its way at a time.
 
 import { byId } from "../shared/elements.js";
-import { give, notice, Refused, Superseded } from "./server.js";
+import { Refused, Superseded } from "../shared/refusals.js";
+import { give, notice } from "./server.js";
 
 const LARGEST_SIDE = 320; // of a frame, in pixels
 const video = document.createElement("video");

@@ -2,7 +2,8 @@
 
 import { breakable, byId, count, h, number, percent, plural, s } from "../shared/elements.js";
 import { picture } from "../shared/pictures.js";
-import { ask, cancel, Refused, Superseded, watch } from "./server.js";
+import { Refused, Superseded } from "../shared/refusals.js";
+import { ask, cancel, watch } from "./server.js";
 
 const SCAN_AGAIN = 1500; // milliseconds until the values are asked for again while the data set is scanned
 let turn = 0;

@@ -1,15 +1,17 @@
 // From the address to what is shown, and from what is pressed to the address.
 
-import { byId, h } from "../shared/elements.js";
+import { breakable, byId, h, percent } from "../shared/elements.js";
 import * as keys from "../shared/keys.js";
+import { described, firingAt, layersIn } from "../shared/layer_list.js";
+import { gridIn } from "../shared/map_grid.js";
+import * as search from "../shared/search.js";
+import { stageIn } from "../shared/stage.js";
 import * as theme from "../shared/theme.js";
+import { Refused, Superseded } from "../shared/refusals.js";
 import * as address from "./address.js";
 import * as camera from "./camera.js";
-import * as layers from "./layers.js";
-import * as maps from "./maps.js";
 import * as pins from "./pins.js";
-import { ask, clearNotice, give, notice, onReconnected, Refused, save, Superseded } from "./server.js";
-import * as stage from "./stage.js";
+import { ask, clearNotice, give, notice, onReconnected, save } from "./server.js";
 import * as strip from "./strip.js";
 import * as unit from "./unit.js";
 
@@ -21,6 +23,27 @@ let state = null;
 /** What was asked for last, by its kind. @type {Record<string, string>} */
 let asked = {};
 let turn = 0;
+
+const stage = stageIn(byId("stage"), { place: (at) => go({ at }), move });
+const layers = layersIn(byId("layers"), (layer) => open(layer, null, ""));
+const maps = gridIn(byId("maps"), byId("more"), {
+  choose: (channel) => {
+    go({ channel, position: "", whole: false });
+    toUnit();
+  },
+  over: stage.overlay,
+});
+
+/**
+ * Shows a layer, or a unit in it.
+ * @param {string} layer
+ * @param {number | null} channel
+ * @param {string} position
+ */
+function open(layer, channel, position) {
+  go({ layer, channel, position, whole: false });
+  if (channel !== null) toUnit();
+}
 
 /**
  * Changes what is shown.
@@ -89,7 +112,7 @@ function parts() {
   if (view.at && changed("at", [seen, view.at])) all.push(showPlace(seen));
   if (!view.at) {
     changed("at", "");
-    layers.showPlace("", [], () => {});
+    byId("at").hidden = true;
   }
   const pinned = changed("pins", view.pins);
   if (changed("pinned image", seen) || pinned) all.push(pins.show(view, !pinned));
@@ -101,8 +124,13 @@ async function showImage(seen) {
   try {
     const found = await ask("image", seen);
     stage.show(found, seen.shift);
+    byId("image-name").textContent = found.name;
+    byId("shift").textContent = (seen.shift || "0,0").replace(",", ", ");
+    byId("unmoved").hidden = !seen.shift;
+    byId("classes").replaceChildren(...found.classes.map((/** @type {any} */ one) =>
+      h("li", null, h("span", null, one.name), h("b", null, percent(one.share)))));
     layers.show(found.layers, view.layer);
-    if (!view.layer) go({ layer: layers.firstLayer() }, true);
+    if (!view.layer) go({ layer: layers.first() }, true);
   } catch (error) {
     forget("image", error);
   }
@@ -112,7 +140,10 @@ async function showImage(seen) {
 async function showMaps(seen, layer) {
   try {
     const found = await ask("maps", { ...seen, layer });
-    maps.show(layers.layerOf(layer) || { name: layer, kind: "", field: null, stride: null, linearised: [] }, found, view.sort, view.channel);
+    byId("maps-part").hidden = false;
+    byId("layer-name").replaceChildren(...breakable(layer || "the whole model"));
+    byId("layer-facts").textContent = described(layers.layerOf(layer) || { kind: "", field: null, stride: null, linearised: [] }, found);
+    maps.show(layer, found, view.sort, view.channel);
   } catch (error) {
     forget("maps", error);
   }
@@ -131,7 +162,8 @@ async function showUnit(live) {
 async function showPlace(seen) {
   try {
     const { layers: found } = await ask("place", { ...seen, at: view.at });
-    layers.showPlace(view.at, found, () => go({ at: "" }));
+    byId("at").hidden = false;
+    byId("at").replaceChildren(...firingAt(view.at, found, open, () => go({ at: "" })));
   } catch (error) {
     forget("at", error);
   }
@@ -214,15 +246,8 @@ function toUnit() {
 }
 
 function attach() {
-  stage.attach({ place: (at) => go({ at }), move });
-  layers.attach((layer, channel, position) => {
-    go({ layer, channel, position, whole: false });
-    if (channel !== null) toUnit();
-  });
-  maps.attach((channel) => {
-    go({ channel, position: "", whole: false });
-    toUnit();
-  });
+  search.attach(layers.usable, () => layers.layerOf(view.layer),
+    (layer, channel) => open(layer.name, channel === undefined ? null : channel, ""));
   pins.attach({
     remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
     keep: (at) => go({ pins: view.pins.map((one, place) => (place === at ? { ...one, image: one.image ? "" : view.image, shift: one.image ? "" : view.shift } : one)) }),

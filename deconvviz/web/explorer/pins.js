@@ -2,7 +2,8 @@
 
 import { breakable, byId, h, number } from "../shared/elements.js";
 import { picture } from "../shared/pictures.js";
-import { ask, Refused, Superseded } from "./server.js";
+import { Refused, Superseded } from "../shared/refusals.js";
+import { ask } from "./server.js";
 
 export const MOST = 4;
 

@@ -1,6 +1,7 @@
 // Questions to the server. Each has a lane and a number: a newer one of the same lane makes the older one unnecessary.
 
 import { byId } from "../shared/elements.js";
+import { Refused, Superseded } from "../shared/refusals.js";
 
 const TAB = Math.random().toString(36).slice(2, 10); // two tabs of a browser do not take each other's place
 let last = Date.now();
@@ -10,12 +11,6 @@ const running = new Map();
 const given = new Map();
 /** @type {(() => void) | null} */
 let whenBack = null;
-
-/** An answer that nobody needs any more. */
-export class Superseded extends Error {}
-
-/** A sentence of the server. */
-export class Refused extends Error {}
 
 /**
  * @param {string} lane

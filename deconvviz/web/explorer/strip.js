@@ -2,7 +2,8 @@
 
 import { byId, count, h } from "../shared/elements.js";
 import { blobOf, paintCell } from "../shared/pictures.js";
-import { ask, Superseded } from "./server.js";
+import { Superseded } from "../shared/refusals.js";
+import { ask } from "./server.js";
 
 const AT_ONCE = 24;
 let first = -1;

@@ -1,15 +1,19 @@
 // One unit: what it saw, its projections in the styles, and what is known of it.
 
-import { breakable, by, byId, h, number, pairs } from "../shared/elements.js";
-import { picture } from "../shared/pictures.js";
+import { breakable, byId, h } from "../shared/elements.js";
+import { unitFigures } from "../shared/unit_figures.js";
 import * as known from "./known.js";
-import { ask, Refused, Superseded } from "./server.js";
+import { ask } from "./server.js";
+
+const SCALES = "Each projection on its own scale: grey or white is zero; brighter and darker, or red and blue, are above and below.";
 
 /** @type {string[]} */
 let styles = [];
 /** @type {{ place: (image: string, position: string) => void, pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
 let heard;
 let shownKey = "";
+/** @type {ReturnType<typeof unitFigures>} */
+let pictures;
 
 /**
  * @param {string[]} known the styles
@@ -49,8 +53,8 @@ export async function show(view, live) {
   shownKey = key;
   const [first, ...others] = styles;
   const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
-  drawFacts(view, found);
-  draw(first, found);
+  pictures.showUnit(found, view.random);
+  pictures.showProjection(first, found);
   if (live) known.stop();
   else {
     known.show(view, fieldsOf(view), found, { unit: heard.unit, place: heard.place });
@@ -58,29 +62,25 @@ export async function show(view, live) {
       later(style, ask("unit", fieldsOf(view, { style }), `unit ${style}`));
     }
   }
-  for (const figure of byId("unit").querySelectorAll("figure[data-style]")) {
-    figure.classList.toggle("old", live && figure.dataset.style !== first);
-  }
+  pictures.projections.forEach((figure, at) => figure.classList.toggle("old", live && at > 0));
   return found;
 }
 
 /** @param {string} style @param {Promise<any>} answer */
 async function later(style, answer) {
+  const own = pictures;
   try {
-    draw(style, await answer);
+    own.showProjection(style, await answer);
   } catch (error) {
-    if (error instanceof Superseded) return;
-    const caption = byId("unit").querySelector(`figure[data-style="${CSS.escape(style)}"] .said`);
-    if (caption) caption.textContent = error instanceof Refused ? error.message : String(error);
+    own.refuse(style, error);
   }
 }
 
 /** @param {any} view */
 function build(view) {
   byId("unit-title").replaceChildren(...breakable(view.layer || "the whole model"), ` channel ${view.channel}`);
-  const figure = (/** @type {string} */ name, /** @type {string} */ words, /** @type {string} */ style) =>
-    h("figure", { class: "seen", "data-style": style || false, "data-name": name },
-      h("figcaption", null, words), h("img", { alt: "" }), h("p", { class: "said muted small" }));
+  pictures = unitFigures(styles);
+  pictures.facts.id = "facts";
   const button = (/** @type {string} */ words, /** @type {() => void} */ action, /** @type {object} */ attributes = {}) => {
     const one = h("button", { type: "button", ...attributes }, words);
     one.addEventListener("click", action);
@@ -91,10 +91,9 @@ function build(view) {
   const seed = h("input", { type: "checkbox", id: "seed", checked: view.seed === "one" });
   seed.addEventListener("change", () => heard.options({ seed: seed.checked ? "one" : "" }));
   byId("unit").replaceChildren(
-    h("div", { id: "facts" }),
-    h("div", { class: "figures" }, figure("patch", "what it saw", ""),
-      ...styles.map((style) => figure(style, style, style))),
-    h("p", { class: "muted small", id: "key" }, ""),
+    pictures.facts,
+    pictures.figures,
+    h("p", { class: "muted small" }, SCALES),
     h("div", { class: "row" },
       h("span", { class: "check" }, random, h("label", { for: "random" }, "random weights")),
       h("span", { class: "check" }, seed, h("label", { for: "seed" }, "seed 1 in place of the activation"))),
@@ -102,27 +101,4 @@ function build(view) {
       button("Save the picture", () => heard.save("picture")), button("Save the result", () => heard.save("result"))),
     ...known.parts(),
   );
-}
-
-/** @param {any} view @param {any} found */
-function drawFacts(view, found) {
-  const at = found.position.length ? `row ${found.position.join(", column ")}` : "the whole input";
-  /** @type {[string, any][]} */
-  const facts = [["activation", number(found.value)], ["rank at this place", `${found.rank} of ${found.channels}`], ["position", found.position.length === 2 ? at : found.position.length ? found.position.join(", ") : at]];
-  if (found.classes && found.classes !== String(view.channel)) facts.unshift(["class", found.classes]);
-  byId("facts").replaceChildren(pairs(facts, "numbers"));
-  if (found.linearised.length) byId("facts").append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));
-  if (view.random) byId("facts").prepend(h("p", { class: "banner" }, "Random weights: this is what an untrained network shows."));
-  const patch = byId("unit").querySelector('figure[data-name="patch"]');
-  picture(patch.querySelector("img"), found.patch, `The patch that ${view.layer} channel ${view.channel} saw`, found.pixels[1] || 1);
-  patch.querySelector(".said").textContent = `${by(found.pixels)} pixels`;
-  byId("key").textContent = "Each projection on its own scale: grey or white is zero; brighter and darker, or red and blue, are above and below.";
-}
-
-/** @param {string} style @param {any} found */
-function draw(style, found) {
-  const figure = byId("unit").querySelector(`figure[data-style="${CSS.escape(style)}"]`);
-  if (!figure) return;
-  picture(figure.querySelector("img"), found.projection, `Its projection, ${style}`, found.pixels[1] || 1);
-  figure.querySelector(".said").textContent = found.blank ? "blank: nothing reaches the image" : "";
 }

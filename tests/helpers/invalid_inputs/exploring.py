@@ -1,6 +1,39 @@
-"""Commands `explore` that cannot be done, and what is said."""
+"""What cannot be explored, on the command line and in a notebook, and what is said."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from deconvviz.errors import InputError
+from tests.helpers.invalid_inputs.case import net, refused, x
+
+
+def _projected_without_a_channel() -> Any:
+    widget = net().explore(x())
+    widget.channel = None
+    return widget.projection()
+
+
+CASES = [
+    refused(
+        "a channel that a notebook cannot show",
+        lambda _: net().explore(x(), "3", channel=5),
+        InputError,
+        "layer '3' has channels 0 to 4, not 5",
+    ),
+    refused(
+        "an image that a notebook does not have",
+        lambda _: setattr(net().explore(x()), "image", 2),
+        InputError,
+        "the images are 0 to 1, not 2",
+    ),
+    refused(
+        "a notebook's unit without a channel",
+        lambda _: _projected_without_a_channel(),
+        InputError,
+        "no channel is chosen; set the widget's channel",
+    ),
+]
 
 EXPLORE = {
     "explore mnist --host 0.0.0.0": (

@@ -1,0 +1,113 @@
+// The image under the network: the frame of the unit, the map over it, clicks and drags.
+
+import { h } from "./elements.js";
+import { paintCell, picture } from "./pictures.js";
+
+/** @typedef {{ place: (at: string) => void, move?: (down: number, right: number, done: boolean) => void }} Heard */
+
+/**
+ * Makes an element show the image.
+ * @param {HTMLElement} stage
+ * @param {Heard} heard hears of clicks and, where the image can be moved, of drags
+ */
+export function stageIn(stage, heard) {
+  const image = h("img", { class: "image", alt: "", draggable: "false" });
+  const over = h("div", { class: "over", hidden: true, "aria-hidden": "true" });
+  const frame = h("div", { class: "frame", hidden: true, "aria-hidden": "true" });
+  const cross = h("div", { class: "cross", hidden: true, "aria-hidden": "true" });
+  let size = [1, 1];
+  /** @type {[number, number] | null} */
+  let pressed = null;
+  let dragged = false;
+  let shift = [0, 0];
+
+  stage.append(image, over, frame, cross);
+  stage.tabIndex = 0;
+  stage.setAttribute("role", "group");
+  stage.setAttribute("aria-label", `The image. Click a place to list the units that fire there${heard.move ? "; drag to move the image" : ""}.`);
+
+  /**
+   * The place of an event, in pixels of the network's input.
+   * @param {MouseEvent} event
+   * @returns {[number, number]} down and right
+   */
+  function at(event) {
+    const box = image.getBoundingClientRect();
+    const part = (/** @type {number} */ offset, /** @type {number} */ whole, /** @type {number} */ pixels) =>
+      Math.max(0, Math.min(pixels - 1, Math.floor((offset / whole) * pixels)));
+    return [part(event.clientY - box.top, box.height, size[0]), part(event.clientX - box.left, box.width, size[1])];
+  }
+
+  /** @param {PointerEvent} event @returns {[number, number]} */
+  function moved(event) {
+    const box = image.getBoundingClientRect();
+    const from = pressed || [event.clientY, event.clientX];
+    return [
+      shift[0] + Math.round(((event.clientY - from[0]) / box.height) * size[0]),
+      shift[1] + Math.round(((event.clientX - from[1]) / box.width) * size[1]),
+    ];
+  }
+
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !image.src) return;
+    pressed = [event.clientY, event.clientX];
+    dragged = false;
+  });
+  stage.addEventListener("pointermove", (event) => {
+    if (!pressed || !heard.move) return;
+    if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
+    dragged = true;
+    stage.setPointerCapture(event.pointerId);
+    heard.move(...moved(event), false);
+  });
+  stage.addEventListener("pointerup", (event) => {
+    if (!pressed) return;
+    if (dragged && heard.move) heard.move(...moved(event), true);
+    else heard.place(at(event).join(","));
+    pressed = null;
+  });
+  stage.addEventListener("pointercancel", () => { pressed = null; });
+
+  return {
+    /**
+     * Shows an image.
+     * @param {any} found what is said of it
+     * @param {string} moves the shift, "" for none
+     */
+    show(found, moves) {
+      size = found.size.length === 2 ? found.size : [1, found.size[0] || 1];
+      if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
+      picture(image, found.picture, found.name, size[1]);
+      stage.classList.add("filled");
+    },
+
+    /** @param {number[][] | null} box first pixel and one past the last, down and right */
+    frameAt(box) {
+      frame.hidden = !box || box.length !== 2;
+      if (!box || box.length !== 2) return;
+      const [[top, bottom], [left, right]] = box;
+      Object.assign(frame.style, {
+        top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
+        left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,
+      });
+    },
+
+    /** @param {string} place */
+    crossAt(place) {
+      const [down, right] = place.split(",").map(Number);
+      cross.hidden = !place;
+      Object.assign(cross.style, { top: `${(100 * (down + 0.5)) / size[0]}%`, left: `${(100 * (right + 0.5)) / size[1]}%` });
+    },
+
+    /**
+     * Lays a map over the image.
+     * @param {import("./pictures.js").Sprite | null} sprite
+     * @param {number} cell
+     */
+    overlay(sprite, cell) {
+      over.hidden = !sprite;
+      if (sprite) paintCell(over, sprite, cell);
+      over.style.aspectRatio = "auto";
+    },
+  };
+}
