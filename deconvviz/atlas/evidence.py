@@ -6,6 +6,7 @@ From these, and from a test of reading on images that are not among a channel's 
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,11 +51,15 @@ class Judge:
     """Projects what a projection is compared with: other units at the same places, and random weights."""
 
     def __init__(self, net: DeconvNet) -> None:
-        """Copy the network and make its weights random."""
-        model = copy.deepcopy(net.model)
-        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
+        """Prepare to judge projections of a network."""
         self.net = net
-        self.random = DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
+
+    @functools.cached_property
+    def random(self) -> DeconvNet:
+        """A copy of the network with random weights."""
+        net, model = self.net, copy.deepcopy(self.net.model)
+        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
+        return DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
 
     def from_random_weights(self, x: Tensor, projection: Projection) -> Projection | None:
         """Project the same units with random weights; units that do not fire have a picture, too.

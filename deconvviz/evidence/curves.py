@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deconvviz.evidence.methods import ChannelPosition, Judged, noise
 from deconvviz.evidence.metrics import FieldRanges, cut, heatmap
+from deconvviz.evidence.steps import Stepwise, finished
 from deconvviz.net import DeconvNet
 
 
@@ -80,7 +81,14 @@ class UnitsInImages:
 
 
 def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32) -> list[float]:
-    """The insertion scores of given heatmaps minus those of a random ranking, on a zero image.
+    """See `gains_in_steps`."""
+    return finished(gains_in_steps(units, heats, steps=steps, batch_size=batch_size))
+
+
+def gains_in_steps(
+    units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, batch_size: int = 32
+) -> Stepwise[list[float]]:
+    """The insertion scores of given heatmaps minus those of a random ranking, on a zero image: a pass in each step.
 
     The values equal those of `deletion` for each image alone. A value is NaN if the heatmap is blank or if the unit is
     no more active on the image than on the zero image.
@@ -103,8 +111,9 @@ def gains(units: UnitsInImages, heats: Sequence[Tensor], *, steps: int = 16, bat
         images = units.x[numbers[0] : numbers[-1] + 1, None]
         batch = _inserted(images, torch.zeros_like(images), masks, masks[:, steps, None]).flatten(0, 1)
         places = [units.places[n] for n in numbers for _ in range(2 * steps)]
-        values = activations(units.net, batch, units.layer, places, batch_size).split(2 * steps)
-        results += [_gain(heats[n], risen, fractions) for n, risen in zip(numbers, values, strict=True)]
+        found = yield from _activations_in_steps(units.net, batch, units.layer, places, batch_size)
+        risen = found.split(2 * steps)
+        results += [_gain(heats[n], values, fractions) for n, values in zip(numbers, risen, strict=True)]
     return results
 
 
@@ -167,15 +176,23 @@ def _relative_activations(values: Tensor, none: Tensor, whole: Tensor) -> Tensor
 
 def activations(net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelPosition], batch_size: int) -> Tensor:
     """The activation of one unit of each image, (N,) in float64."""
+    return finished(_activations_in_steps(net, x, layer, places, batch_size))
+
+
+def _activations_in_steps(
+    net: DeconvNet, x: Tensor, layer: str, places: Sequence[ChannelPosition], batch_size: int
+) -> Stepwise[Tensor]:
+    """The same, a pass in each step."""
     parts = []
     for start in range(0, len(x), batch_size):
         trace = net.trace(x[start : start + batch_size], layer)
         if trace.layer(layer).value.id not in trace.apart and batch_size > 1:
-            return activations(net, x, layer, places, 1)
+            return (yield from _activations_in_steps(net, x, layer, places, 1))
         maps = trace.activations[layer]
         units = [(channel, *position) for channel, position in places[start : start + batch_size]]
         flat = torch.tensor([_flat(unit, maps.shape[1:]) for unit in units], device=maps.device)
         parts.append(maps.flatten(1).gather(1, flat[:, None])[:, 0].cpu().double())
+        yield
     return torch.cat(parts)
 
 

@@ -5,21 +5,24 @@ One image is too few for a verdict on a channel, so here are numbers about the o
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 from deconvviz.atlas.evidence import Judge
-from deconvviz.evidence.curves import UnitsInImages, gains
+from deconvviz.evidence.curves import UnitsInImages, gains_in_steps
 from deconvviz.evidence.limits import NEAR_CHANCE, too_few
 from deconvviz.evidence.metrics import cosine, heatmap
+from deconvviz.evidence.steps import told
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.worker import Steps
+from deconvviz.net import DeconvNet
 from deconvviz.results import Projection
 from deconvviz.trace import Trace
 
 INSERTION_STEPS = 8
-BATCH = 64  # images in a forward pass
+STEP_PIXELS = 60_000  # of the images in a forward pass: a click waits for the end of one
 
 
 class UnitBadges:
@@ -27,7 +30,6 @@ class UnitBadges:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._judge: Judge | None = None
 
     def badges(
         self, client: str, image: ImageKey, layer: str, channel: int, position: tuple[int, ...] | None
@@ -41,25 +43,30 @@ class UnitBadges:
         trace = self._answers.networks.trace(client, image)
         projection = self._answers.projection(client, image, layer, channel, position=position)
         yield 0.2
-        self._judge = self._judge or Judge(self._answers.networks.given)
+        net = self._answers.networks.given
+        alike = _alike(Judge(net), trace, projection)
         yield 0.3
-        alike = _alike(self._judge, trace, projection)
-        yield 0.5
-        return {"badges": [_gain(_inserted(self._judge, trace, projection)), alike]}
+        gain = yield from _inserted(net, trace, projection)
+        return {"badges": [_gain(gain), alike]}
 
 
-def _inserted(judge: Judge, trace: Trace, projection: Projection) -> float:
-    """What inserting pixels by a projection gains over a random ranking; NaN if that cannot be measured."""
+def _inserted(net: DeconvNet, trace: Trace, projection: Projection) -> Steps[float]:
+    """What inserting pixels by a projection gains over a random ranking; NaN if that cannot be measured.
+
+    A step has one forward pass, of as many images as have few pixels together.
+    """
     (unit,), (box,) = projection.units, projection.receptive_fields.tolist()
     field = tuple((first, last) for first, last in box)
     layer = trace.layer(unit.layer).value
     if layer.id not in trace.apart or not all(first < last for first, last in field):
         return math.nan
     heat = heatmap(projection.cpu().cut(0, field)[None])[0]
-    units = UnitsInImages(
-        judge.net, unit.layer, trace.call.first[[unit.sample]], [(unit.channel, unit.position)], [field]
-    )
-    return gains(units, [heat], steps=INSERTION_STEPS, batch_size=BATCH)[0]
+    image = trace.call.first[[unit.sample]]
+    units = UnitsInImages(net, unit.layer, image, [(unit.channel, unit.position)], [field])
+    batch = max(1, STEP_PIXELS // image[0, 0].numel())
+    shares = (1 - 0.7 * 0.9**done for done in itertools.count())  # how many there are, batches that fail decide
+    (gain,) = yield from told(gains_in_steps(units, [heat], steps=INSERTION_STEPS, batch_size=batch), shares)
+    return gain
 
 
 def _gain(value: float) -> list[str]:

@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 
 from deconvviz.errors import DeconvVizError, InputError
+from deconvviz.evidence.steps import finished
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import ImageKey, Networks
@@ -115,12 +116,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         if name not in ASKED:
             raise InputError(f"the widget asks for {', '.join(ASKED)}, not {name!r}")
         given = {key: str(value) for key, value in fields.items() if value not in (None, "")}
-        steps = self._questions.quick[name](Question(_CLIENT, given))
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
+        return finished(self._questions.quick[name](Question(_CLIENT, given)))
 
     def _heard(self, _: Any, content: Any, __: Any) -> None:
         """Answer a question of the page's script; an error is a sentence in the answer's place."""
