@@ -27,7 +27,7 @@ from deconvviz.recording.layer_names import layer_name
 from deconvviz.results import Projection
 
 ASKED = ("image", "maps", "unit", "place")
-DPI = 110  # of the static picture
+PICTURE_DPI = 110  # of the static picture
 _CLIENT = "notebook"
 
 
@@ -88,7 +88,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         except InputError:  # no unit is chosen, or one that there is not
             return bundle
         data, about = bundle
-        png = base64.b64encode(picture_of(figure, "png", DPI)).decode()
+        png = base64.b64encode(picture_of(figure, "png", PICTURE_DPI)).decode()
         words = f"layer {self.layer}, channel {self.channel}".replace("&", "&amp;").replace("<", "&lt;")
         alt = words.replace('"', "&quot;")
         page = f'<figure><img alt="{alt}" src="data:image/png;base64,{png}"><figcaption>{words}</figcaption></figure>'
