@@ -33,7 +33,6 @@ def _explore(args: argparse.Namespace) -> None:
     import webbrowser
 
     from deconvviz.data.by_name import load_data
-    from deconvviz.data.naming import classes_of
     from deconvviz.explorer.atlas_values import AtlasValues
     from deconvviz.explorer.networks import Networks
     from deconvviz.explorer.serve import Explorer, check_reach, check_server_installed
@@ -54,7 +53,7 @@ def _explore(args: argparse.Namespace) -> None:
     explorer = Explorer(
         networks,
         top,
-        classes or classes_of(networks.data),
+        classes,
         lines=_lines(args, data),
         host=args.host,
         port=args.port,

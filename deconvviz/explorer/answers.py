@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from deconvviz.arguments import described
+from deconvviz.data.naming import classes_of
 from deconvviz.errors import InputError
 from deconvviz.explorer.encoding import shown_image, shown_signed, sprite_of
 from deconvviz.explorer.networks import ImageKey, Networks
+from deconvviz.models.notes import classes_of_model
 from deconvviz.projection.units import LayerActivations
 from deconvviz.results import LayerInfo, Projection, Reconstruction
 from deconvviz.trace import Trace
@@ -24,8 +27,15 @@ MOST_MAPS = 4096  # channels of a layer whose maps are shown
 class Answers:
     """Answers to the page's questions, as JSON values. Only the worker's thread may use it."""
 
-    def __init__(self, networks: Networks, classes: list[str]) -> None:
-        self.networks, self.classes = networks, classes
+    def __init__(self, networks: Networks, classes: Sequence[str] = ()) -> None:
+        """Prepare to answer.
+
+        Args:
+            networks: The network and its images.
+            classes: Class names; if there are not as many as classes, those of the data set, or of the weights.
+        """
+        self.networks = networks
+        self._named = [list(classes), classes_of(networks.data), list(classes_of_model(networks.given.model))]
 
     def image(self, client: str, image: ImageKey) -> dict[str, Any]:
         """The image as the network sees it, and the layers that run on it."""
@@ -69,7 +79,12 @@ class Answers:
         ]
 
     def class_name(self, number: int, count: int) -> str:
-        return self.classes[number] if len(self.classes) == count else str(number)
+        names = self.class_names(count)
+        return names[number] if names else str(number)
+
+    def class_names(self, count: int) -> list[str]:
+        """The names of so many classes; [] if they are not known."""
+        return next((names for names in self._named if names and len(names) == count), [])
 
     def maps(self, client: str, image: ImageKey, layer: str) -> dict[str, Any]:
         """The feature maps of a layer in one picture, and how strong each is."""
@@ -90,8 +105,8 @@ class Answers:
         }
         if dims:
             found["sprite"] = sprite_of(_flat_maps(maps.view(count, *dims)))
-        elif count == len(self.classes):
-            found["names"] = self.classes
+        elif names := self.class_names(count):
+            found["names"] = names
         return found
 
     def unit(

@@ -137,7 +137,7 @@ def shown(
     """See `DeconvNet.explore`."""
     x = images_of(inputs, net.model, net.preprocess, "a network in a notebook")
     networks = Networks(net, x)
-    answers = Answers(networks, list(classes))
+    answers = Answers(networks, classes)
     trace = networks.trace(_CLIENT, ImageKey("data-0"))
     name = _first_layer(trace.activations) if layer is None else layer_name(layer, net.model)
     activations = trace.activations_of(name)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deconvviz.arguments import FLAG, NET, TEXT, instance, list_of, optional, takes, whole_from
-from deconvviz.data.naming import classes_of
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.atlas_values import AtlasValues
@@ -67,7 +66,7 @@ def explore(
         images: A data set whose images can be chosen, as for `scan`, with items by number. None: only images that are
             given on the page.
         top: What `scan` found in this data set; the page then shows values over the data set.
-        classes: Class names, for a data set that has none.
+        classes: Class names, where neither the data set nor the weights have them.
         host: The address to listen on. Only this machine reaches the default.
         port: The port; 0 for a free one.
         token: What the address must carry, at least 16 characters; None for a random one. It must be given if other
@@ -93,9 +92,8 @@ def explore(
     networks = Networks(net, images)
     if top is not None:
         check_scan(net, networks.data, top)
-    names = list(classes) or classes_of(networks.data)
     lines = PythonLines(LINES.network, LINES.dataset, net.style.name)
-    explorer = Explorer(networks, top, names, lines=lines, host=host, port=port, token=token)
+    explorer = Explorer(networks, top, classes, lines=lines, host=host, port=port, token=token)
     if open_browser:
         webbrowser.open(explorer.url)
     return explorer
@@ -112,7 +110,7 @@ class Explorer:
         self,
         networks: Networks,
         top: TopActivations | None,
-        classes: list[str],
+        classes: Sequence[str],
         *,
         lines: PythonLines,
         host: str,
