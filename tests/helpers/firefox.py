@@ -68,6 +68,9 @@ class Firefox:
         """What is seen, as a PNG."""
         return base64.b64decode(self.ask("WebDriver:TakeScreenshot", {"full": False})["value"])
 
+    def close(self) -> None:
+        self._socket.close()
+
     def _received(self) -> Any:
         length = b""
         while (character := self._read(1)) != b":":
@@ -107,9 +110,9 @@ def firefox(profile: Path, width: int = 1200, height: int = 850) -> Iterator[Fir
     command = [FIREFOX, "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        session = Firefox(port)
-        session.ask("WebDriver:SetWindowRect", {"width": width, "height": height})
-        yield session
+        with contextlib.closing(Firefox(port)) as session:
+            session.ask("WebDriver:SetWindowRect", {"width": width, "height": height})
+            yield session
     finally:
         process.terminate()
         try:
