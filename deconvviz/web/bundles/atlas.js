@@ -1427,6 +1427,7 @@ async function view(layer, channel) {
     : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
   /** @type {[string, string][]} */
   const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
+  if (details.label) numbersList.unshift(["label", details.label]);
   const shown = { layer, channel, units, numbers, beside: details.beside };
   const judged = atlas.index.evidence ? evidence.verdict(data, channel, details, state) : null;
   const large = atlas.index.evidence && data.verdict[channel] !== "specific";
