@@ -1,9 +1,10 @@
 """How long the explorer takes from a click to the picture, in a browser, and whether its memory grows.
 
-python -m benchmarks.explore [--clicks 40] [--requests 10000] [--weights squeezenet1_1.safetensors]
+python -m benchmarks.explore [--clicks 40] [--requests 10000] [--camera 10] [--weights squeezenet1_1.safetensors]
 
 The times are measured in the page, from the click to the first frame with the new picture: of a unit's projection, of
-another image's feature maps, and of frames of a camera with one pinned unit (Chromium's pretended one).
+another image's feature maps, and of frames of a camera with one pinned unit (Chromium's pretended one). With
+``--camera 3600``, the camera runs for an hour, and what memory has grown since its first tenth is printed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def shown(name: str, times: list[float], limit: float) -> None:
     print(f"{name:45} {median:7.0f} ms {late:7.0f} ms   (at most {limit:.0f} ms)")
 
 
-def measure(page: Any, url: str, layer: str, name: str, *, clicks: int, limits: tuple[float, float, float]) -> None:
+def measure(
+    page: Any, url: str, layer: str, name: str, *, clicks: int, camera: int, limits: tuple[float, float, float]
+) -> None:
     page.goto(f"{url}#image=data-0&layer={layer}&channel=0&sort=number")
     for part in ("#strip li:nth-child(17)", "#maps li:nth-child(16)", UNIT):
         page.locator(part).first.wait_for(timeout=120_000)
@@ -67,8 +70,12 @@ def measure(page: Any, url: str, layer: str, name: str, *, clicks: int, limits: 
     shown(f"{name}: image to feature maps of {layer}", times, limits[1])
     page.keyboard.press("p")
     page.locator("#camera").click()
-    page.wait_for_timeout(10_000)
-    print(f"{name}: camera, one unit pinned{'':16} {page.locator('#rate').text_content()}   (at least {limits[2]:.0f})")
+    page.wait_for_timeout(100 * camera)
+    before = resident()
+    page.wait_for_timeout(900 * camera)
+    grown = f"{(resident() - before) / 2**20:+.1f} MiB in {0.9 * camera:,.0f} s"
+    rate = page.locator("#rate").text_content()
+    print(f"{name}: camera, one unit pinned{'':16} {rate}   (at least {limits[2]:.0f}); memory {grown}")
     page.locator("#camera").click()
 
 
@@ -78,16 +85,15 @@ def settled(page: Any) -> bool:
     return True
 
 
-def memory(explorer: Any, requests: int) -> None:
-    """Ask about other units and images again and again, and give images."""
+def memory(explorer: Any, requests: int) -> float:
+    """MiB by which memory grows while other units and images are asked for again and again, after the first tenth."""
     client = Client(explorer)
     before = 0
     for number in range(requests):
         client.ask("unit", image=f"data-{number % 100}", layer="conv2", channel=number % 48)
         if number == requests // 10:
             before = resident()
-    grown = (resident() - before) / 2**20
-    print(f"memory after {requests:,} requests: {grown:+.1f} MiB since request {requests // 10:,}")
+    return (resident() - before) / 2**20
 
 
 def resident() -> int:
@@ -101,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clicks", type=int, default=40)
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--camera", type=int, default=10, metavar="SECONDS", help="for which it runs (10)")
     parser.add_argument("--weights", metavar="FILE", help="of SqueezeNet 1.1 (random)")
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -114,12 +121,14 @@ def main() -> None:
         page = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split()).new_page()
         net = dv.DeconvNet(squeezenet, preprocess=Preprocess(224))
         with dv.explore(net, photos, open_browser=False) as explorer:
-            measure(page, explorer.url, "features.6.expand3x3", "SqueezeNet", clicks=args.clicks, limits=(150, 250, 4))
+            given = {"clicks": args.clicks, "camera": args.camera}
+            measure(page, explorer.url, "features.6.expand3x3", "SqueezeNet", **given, limits=(150, 250, 4))
         with dv.explore(
             dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,))), MnistTest(), open_browser=False
         ) as explorer:
-            measure(page, explorer.url, "conv2", "reference network", clicks=args.clicks, limits=(30, 30, 15))
-            memory(explorer, args.requests)
+            measure(page, explorer.url, "conv2", "reference network", **given, limits=(30, 30, 15))
+            grown, first = memory(explorer, args.requests), args.requests // 10
+            print(f"memory after {args.requests:,} requests: {grown:+.1f} MiB since request {first:,}")
 
 
 if __name__ == "__main__":

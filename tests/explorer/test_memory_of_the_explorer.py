@@ -1,0 +1,18 @@
+"""Memory does not grow with requests. `python -m benchmarks.explore` measures 10,000 of them, and an hour of camera."""
+
+from __future__ import annotations
+
+import pytest
+
+import deconvviz as dv
+from benchmarks.explore import memory
+from deconvviz.data.mnist import MnistTest
+from deconvviz.models.mnist import mnist_cnn
+from tests.helpers.explorer_client import TOKEN
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_many_requests() -> None:
+    pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+    with dv.explore(dv.DeconvNet(mnist_cnn()), MnistTest(), token=TOKEN, open_browser=False) as explorer:
+        assert memory(explorer, 2000) < 8  # MiB; the runs of the first hundred images are kept
