@@ -35,7 +35,7 @@ from deconvviz.trace import Trace
 
 LONGEST_SIDE = 32  # pixels and positions per axis to which larger images and maps are averaged
 PENALTIES = tuple(10.0**power for power in range(-7, 3))  # over the mean squared length of a layer's features
-FEWEST_IMAGES = 10
+FEWEST_IMAGES = 5
 DECODED_EXAMPLES = 3
 COLUMNS_AT_ONCE = 4096
 
@@ -73,7 +73,7 @@ def decoding(
         A `deconvviz.results.Decoding`.
 
     Raises:
-        InputError: If there are fewer than 10 images, or an option is out of range.
+        InputError: If there are fewer than 5 images, or an option is out of range.
         UnknownLayerError: If a layer does not run.
 
     Example:

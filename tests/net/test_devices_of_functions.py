@@ -116,9 +116,7 @@ FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "randomisation": lambda given: evidence.randomisation(given.net, given.first, "4", **QUIET),
     "selectivity": lambda given: evidence.selectivity(given.net, given.first, "4", **QUIET),
     "correspondence": lambda given: experiments.correspondence(given.net, given.first, PLACES, **QUIET),
-    "decoding": lambda given: experiments.decoding(
-        given.net, torch.utils.data.ConcatDataset([given.labelled] * 2), layers=["4"], seeds=1, **QUIET
-    ),
+    "decoding": lambda given: experiments.decoding(given.net, given.labelled, layers=["4"], seeds=1, **QUIET),
     "diagnose": lambda given: experiments.diagnose(given.net, given.labelled, **QUIET),
     "evolution": lambda given: experiments.evolution(given.net, given.weights, given.labelled, layers="4", **QUIET),
     "uncertainty": lambda given: experiments.uncertainty(given.net, given.labelled, samples=3, **QUIET),
