@@ -14,7 +14,9 @@ from deconvviz.cli.shared import Command, bars
 def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
     dataset_arguments(parser, "decode")
-    parser.add_argument("--images", type=int, default=1000, metavar="N", help="images, at random (%(default)s)")
+    parser.add_argument(
+        "--images", dest="count", type=int, default=1000, metavar="N", help="images, at random (%(default)s)"
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of random weights (%(default)s)")
     parser.add_argument(
         "--random-state", type=int, default=0, metavar="N", help="seed of the images and the weights (%(default)s)"
@@ -27,8 +29,8 @@ def _decode(args: argparse.Namespace) -> None:
 
     outputs = folder_outputs(args, "decode")
     net, _ = loaded(args)
-    names = ("layers", "images", "seeds", "random_state", "batch_size")
-    options = {name: getattr(args, name) for name in names}
+    names = ("layers", "seeds", "random_state", "batch_size")
+    options = {name: getattr(args, name) for name in names} | {"images": args.count}
     write_finding(args, decoding(net, load_data(args.data, args.root), progress=bars(), **options), outputs)
 
 

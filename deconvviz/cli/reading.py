@@ -109,7 +109,7 @@ def _circuit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--feeders", type=int, metavar="N", help="feeders that are kept of each channel (8)")
     parser.add_argument("--depth", type=int, metavar="N", help="layers to go down; 2 finds what feeds the feeders (1)")
-    parser.add_argument("--images", type=int, metavar="N", help="images that fire the channel most (16)")
+    parser.add_argument("--images", dest="count", type=int, metavar="N", help="images that fire the channel most (16)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images recorded together, at most (16)")
     parser.add_argument("--page", metavar="FILE", help="also write a page on which the circuit can be walked")
     out_argument(parser, "picture to write", "circuit-LAYER-CHANNEL.png", "FILE")
@@ -126,8 +126,8 @@ def _circuit(args: argparse.Namespace) -> None:
     pages = _pages(args)
     page_outputs = Outputs(args, *pages, named=True)
     net, _ = loaded(args)
-    names = "feeders", "depth", "images", "batch_size"
-    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    given = {name: getattr(args, name) for name in ("feeders", "depth", "batch_size")} | {"images": args.count}
+    options = {name: value for name, value in given.items() if value is not None}
     data = load_data(args.data, args.root)
     result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options, progress=bars())
     for page in pages:
