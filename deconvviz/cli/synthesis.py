@@ -58,5 +58,5 @@ def _synthesize(args: argparse.Namespace) -> None:
 
 
 SYNTHESIS = {
-    "synthesize": Command("make pictures that excite channels most, from noise", _synthesize_arguments, _synthesize)
+    "synthesize": Command("draw pictures that excite channels most, from noise", _synthesize_arguments, _synthesize)
 }
