@@ -118,6 +118,7 @@ def _run_methods(
     with progress_bar(total=len(names) * (1 + len(SCORES)), desc="compare", shown=progress) as bar:
         attributed = []
         for name in names:
+            bar.set_postfix_str(name, refresh=False)
             attributed.append(_attributed(explained, name))
             bar.update()
         scores, failures = _scores(explained, attributed, bar)
@@ -146,6 +147,7 @@ def _scores(
     computed = UnitScores(explained)
     for score, result in itertools.product(SCORES, attributed):
         scores[score][result.name] = math.nan
+        bar.set_postfix_str(f"{score} of {result.name}", refresh=False)
         bar.update()
         if result.pixels is not None:
             try:

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.filterwarnings("always", message="of the folder .* were left out")
             warnings.showwarning = _show
             _check_named(args)
-            args.run(args)
+            _run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         remark("interrupted")
@@ -90,6 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _failed(error)
     return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    """Run a command, whose progress is lines where standard error is no terminal."""
+    from deconvviz.io.progress_bar import lines_in_a_log  # noqa: PLC0415
+    from deconvviz.io.restoring import Restored  # noqa: PLC0415
+
+    with Restored(lines_in_a_log()):
+        args.run(args)
 
 
 def _show(

@@ -1,19 +1,37 @@
-"""A progress bar that never stops the work it shows."""
+"""A progress bar that never stops the work it shows. In a log it becomes a line every half minute."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.utils import ObjectWrapper
 
 from deconvviz.io.restoring import Restored
+
+SECONDS_BETWEEN_LINES = 30.0  # in a log; the first comes after as many
+_PROGRESS_LINE = "{desc}: {n_fmt} of {total_fmt}{postfix}, {elapsed} so far, {remaining} left"
+
+
+class _Log:
+    lines = False  # whether bars become lines where standard error is no terminal
+
+
+@contextlib.contextmanager
+def lines_in_a_log() -> Iterator[None]:
+    """For the time of a command: where standard error is no terminal, bars become lines."""
+    before, _Log.lines = _Log.lines, True
+    try:
+        yield
+    finally:
+        _Log.lines = before
 
 
 def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: Any) -> tqdm[Any]:
@@ -33,6 +51,8 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool, **options: 
     """
     stream = sys.stderr
     shown = shown and stream is not None
+    if _Log.lines and not on_a_terminal():
+        return tqdm(items, file=_Lines(stream), disable=not shown, **(options | _in_a_log()))
     kind = _kind() if shown else tqdm
     return kind(items, file=_Stream(stream), disable=not shown, ncols=_width(stream), **options)
 
@@ -42,6 +62,12 @@ def _kind() -> type[tqdm[Any]]:
     with Restored(warnings.catch_warnings()):
         warnings.simplefilter("ignore")  # that there are no widgets
         return importlib.import_module("tqdm.auto").tqdm  # type: ignore[no-any-return]
+
+
+def _in_a_log() -> dict[str, Any]:
+    """Options of a bar that is written as lines."""
+    pace = {"delay": SECONDS_BETWEEN_LINES, "mininterval": SECONDS_BETWEEN_LINES, "maxinterval": math.inf}
+    return {**pace, "miniters": 1, "leave": False, "bar_format": _PROGRESS_LINE}
 
 
 def on_a_terminal() -> bool:
@@ -56,6 +82,23 @@ def _width(stream: Any) -> int | None:
     with contextlib.suppress(Exception):
         return os.get_terminal_size(stream.fileno()).columns or None
     return None
+
+
+class _Lines:
+    """A stream that writes what tqdm draws over and over as lines of their own."""
+
+    encoding = "utf-8"
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = _Stream(stream)
+
+    def write(self, text: str) -> None:
+        line = text.replace("\r", "").strip()
+        if line:
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _Stream(ObjectWrapper):
