@@ -1,6 +1,6 @@
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
-import { breakable, by, count, h, number, pairs, percent, plural, s } from "../shared/elements.js";
+import { breakable, count, h, number, pairs, percent, plural, s } from "../shared/elements.js";
 import { atlas } from "./data.js";
 import * as evidence from "./evidence.js";
 import * as grid from "./grid.js";

@@ -1309,7 +1309,7 @@ return { place, WORDS, tile, open };
 const $atlas_channel = (() => {
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
-const { breakable, by, count, h, number, pairs, percent, plural, s } = $shared_elements;
+const { breakable, count, h, number, pairs, percent, plural, s } = $shared_elements;
 const { atlas } = $atlas_data;
 const evidence = $atlas_evidence;
 const grid = $atlas_grid;
