@@ -81,6 +81,10 @@ def mean_interval(values: Iterable[float] | Tensor) -> Interval:
 def share_interval(hits: int, count: int) -> Interval:
     """The share of hits and Wilson's interval of it.
 
+    On average over all true shares it covers 95.4, 95.3 and 95.2 % for 8, 16 and 50 trials. As shares of few trials are
+    coarse, the coverage of a single one varies: for 8 trials from 83.5 (near 0 and 1) to 99.8 %, for 50 from 85.0 to
+    98.8 %. Agresti and Coull's and the mid-P interval cover more on average (96.5 and 97.1 % for 8).
+
     Args:
         hits: Number of hits.
         count: Number of trials; none gives NaN.

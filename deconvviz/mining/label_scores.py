@@ -7,7 +7,7 @@ the order of images, or on the device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,8 @@ class LabelledHalf:
 
     Attributes:
         rows: Its images, as rows of maxima, (n,).
-        members: Places in the half of the images of each label, one after the other.
-        labels: The label of each of these, as a number below `count`.
+        members: Places in the half of images that have a label, (m,).
+        labels: The label that each of these has, as a number below `count`; an image may be there several times.
         count: Number of labels.
     """
 
@@ -55,34 +55,45 @@ def held_out_half(images: Tensor, labels: Tensor) -> Tensor:
     return torch.from_numpy(held_out)
 
 
-def channel_labels(found: LabelledMaxima, names: Sequence[str], device: torch.device) -> dict[str, ChannelLabels]:
+def channel_labels(
+    found: LabelledMaxima, names: Sequence[str], device: torch.device, masks: Mapping[str, Tensor] | None = None
+) -> dict[str, ChannelLabels]:
     """For each layer, the label that fits each channel best.
 
     Args:
         found: The maxima of images with labels.
         names: The names of labels by number; a label without a name is called by its number.
         device: Where to compute.
+        masks: Instead of the labels in `found`, which images have each label, of which an image may have several.
 
     Returns:
         Nothing if no image has a label.
     """
     if not len(found.images):
         return {}
+    if masks:
+        called = tuple(masks)
+        rows, labels = torch.stack([mask[found.images] for mask in masks.values()], 1).nonzero().unbind(1)
+    else:
+        kinds, labels = found.labels.unique(return_inverse=True)
+        called = tuple(names[label] if label < len(names) else str(label) for label in kinds.tolist())
+        rows = torch.arange(len(labels), device="cpu")
     held_out = held_out_half(found.images, found.labels)
-    kinds, labels = found.labels.unique(return_inverse=True)
-    enough = torch.ones(len(kinds), dtype=torch.bool)
+    enough = torch.ones(len(called), dtype=torch.bool)
     for half in (~held_out, held_out):
-        sizes = torch.bincount(labels[half], minlength=len(kinds))
+        sizes = torch.bincount(labels[half[rows]], minlength=len(called))
         enough &= (sizes >= FEWEST) & (half.sum() - sizes >= FEWEST)
-    numbers = enough.cumsum(0) - 1  # of the labels that are tested
-    halves = []
-    for half in (~held_out, held_out):
-        rows = half.nonzero()[:, 0]
-        members = enough[labels[rows]].nonzero()[:, 0]
-        halves.append(LabelledHalf(rows, members, numbers[labels[rows][members]], int(enough.sum())))
-    tested = kinds[enough].tolist()
-    called = tuple(names[label] if label < len(names) else str(label) for label in tested)
-    return {name: _of_layer(name, values, halves, called, device) for name, values in found.values.items()}
+    halves = [_half(half, rows, labels, enough) for half in (~held_out, held_out)]
+    tested = tuple(name for name, is_tested in zip(called, enough.tolist(), strict=True) if is_tested)
+    return {name: _of_layer(name, values, halves, tested, device) for name, values in found.values.items()}
+
+
+def _half(half: Tensor, rows: Tensor, labels: Tensor, enough: Tensor) -> LabelledHalf:
+    """One half, from the images with each label, (n,) pairs, and which labels have enough."""
+    kept = half[rows] & enough[labels]
+    members = (half.cumsum(0) - 1)[rows[kept]]
+    numbers = (enough.cumsum(0) - 1)[labels[kept]]
+    return LabelledHalf(half.nonzero()[:, 0], members, numbers, int(enough.sum()))
 
 
 def _of_layer(

@@ -19,8 +19,9 @@ as that of one uninterrupted process with the same batch size. Ties go to the lo
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from deconvviz import __version__
 from deconvviz.arguments import CLASS_NAMES, FLAG, NET, PATH, check_counts, one_of, optional, takes
 from deconvviz.data.batches import Batch, batches, none_readable
 from deconvviz.data.datasets import as_dataset
+from deconvviz.data.digests import Digest
 from deconvviz.data.folder import ImageFolder
 from deconvviz.data.identity import difference, identity_of
 from deconvviz.data.naming import classes_of, name_of_item, short_name
@@ -48,6 +50,7 @@ from deconvviz.mining.reducer import Scanner
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.mining.state import ScanState, checked_folder
 from deconvviz.mining.statistics import bin_edges
+from deconvviz.mining.word_labels import FLAG_OR_MASKS, checked_masks
 from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.isolation import as_it_was, on_the_cpu
@@ -57,7 +60,14 @@ from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
 
 
-@takes(net=NET, state=optional(PATH), on_error=one_of("skip", "raise"), classes=CLASS_NAMES, labels=FLAG, progress=FLAG)
+@takes(
+    net=NET,
+    state=optional(PATH),
+    on_error=one_of("skip", "raise"),
+    classes=CLASS_NAMES,
+    labels=FLAG_OR_MASKS,
+    progress=FLAG,
+)
 @on_the_cpu
 def scan(
     net: DeconvNet,
@@ -71,7 +81,7 @@ def scan(
     workers: int | None = None,
     on_error: str = "skip",
     classes: Sequence[str] = (),
-    labels: bool = True,
+    labels: bool | Mapping[str, Any] = True,
     progress: bool = True,
 ) -> TopActivations:
     """Find the k strongest units of every channel over a dataset, and how often and how strongly its channels fire.
@@ -96,7 +106,8 @@ def scan(
         on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
         classes: Class names, for datasets that have none or other ones. Figures and the atlas show them.
         labels: Whether to find the label that fits each channel best, if the images have labels (`ChannelLabels`). For
-            that the maxima of as many images as fit into 512 MB are kept.
+            that the maxima of as many images as fit into 512 MB are kept. Or the labels themselves, of which an image
+            may have several: a mapping from names to masks (N,) of the images, such as `word_labels` returns.
         progress: Show a bar with the rate and the time left.
 
     Raises:
@@ -114,7 +125,13 @@ def scan(
     if source.indexed and not source.count:
         raise none_readable([])
     options = _ScanOptions(
-        layers=names, k=int(k), batch_size=int(batch_size), per_image=int(per_image), on_error=on_error, labels=labels
+        layers=names,
+        k=int(k),
+        batch_size=int(batch_size),
+        per_image=int(per_image),
+        on_error=on_error,
+        labels=bool(labels),
+        masks=checked_masks({} if isinstance(labels, bool) else labels, source.count if source.indexed else None),
     )
     job = _Job(net, source, ranks, options)
     with Restored() as lock:
@@ -123,7 +140,7 @@ def scan(
         total = job.finish()
     origin = provenance_of(net, source.data, int(batch_size), int(per_image))
     found = scan_result(total, source.data, origin, classes)
-    return replace(found, labels=channel_labels(total.labelled, found.classes, job.device))
+    return replace(found, labels=channel_labels(total.labelled, found.classes, job.device, options.masks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +153,11 @@ class _ScanOptions:
     per_image: int
     on_error: str
     labels: bool
+    masks: Mapping[str, Tensor]
+
+    def labels_of(self, batch: Batch) -> Sequence[int | None]:
+        """The labels by which images are kept: their own, or with masks the same one for all."""
+        return [0] * len(batch.numbers) if self.masks else batch.labels if self.labels else ()
 
     def identity(self) -> dict[str, Any]:
         """The options on which the result depends."""
@@ -144,7 +166,7 @@ class _ScanOptions:
             "batch size": self.batch_size,
             "units per image": self.per_image,
             "layers": self.layers,
-            "labels": self.labels,
+            "labels": Digest(*itertools.chain(*self.masks.items())).text if self.masks else self.labels,
         }
 
 
@@ -259,7 +281,7 @@ class _Job:
             self.scanner = self.scanner or Scanner(self.scanned, options.k, options.per_image, own.layers, own.labelled)
             # Batch by batch, so that other threads can use the model in between.
             with Restored(as_it_was(self.net.model), torch.no_grad()):
-                self.scanner.run(batch, batch.labels if options.labels else ())
+                self.scanner.run(batch, options.labels_of(batch))
         self.state.own.add(batch, content)
         if self.state.due:
             self._keep()

@@ -24,6 +24,7 @@ from tests.helpers.invalid_inputs import exploring as bad_exploring
 from tests.helpers.invalid_inputs import figures as bad_figures
 from tests.helpers.invalid_inputs import files as bad_files
 from tests.helpers.invalid_inputs import images as bad_images
+from tests.helpers.invalid_inputs import labels as bad_labels
 from tests.helpers.invalid_inputs import models as bad_models
 from tests.helpers.invalid_inputs import networks as bad_networks
 from tests.helpers.invalid_inputs import outputs as bad_outputs
@@ -39,7 +40,7 @@ CASES: list[Case] = [
     for table in (
         *(bad_calls, bad_units, bad_models, bad_images, bad_data, bad_scans, bad_files, bad_outputs),
         *(bad_checkpoints, bad_reading, bad_synthesis, bad_uncertain, bad_figures),
-        *(bad_networks,),
+        *(bad_networks, bad_labels),
         bad_exploring,
     )
     for case in table.CASES
