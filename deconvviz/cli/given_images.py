@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from deconvviz.cli.outputs import place
 from deconvviz.cli.shared import check_ending, image, picture_name, say
 from deconvviz.errors import InputError
-from deconvviz.results.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +53,7 @@ def calls(args: argparse.Namespace, net: DeconvNet) -> Iterator[tuple[str, Any]]
     Raises InputError if the model takes other arguments than are given.
     """
     from deconvviz.recording.placement import required_arguments
+    from deconvviz.results.words import counted
 
     arguments = required_arguments(net.model)
     if not args.together:
