@@ -33,7 +33,7 @@ class Explorable:
             A widget, see `deconvviz.explorer.notebook.NotebookExplorer`.
 
         Raises:
-            DependencyError: If anywidget is not installed: ``pip install 'deconvviz[notebook]'``.
+            DependencyError: If anywidget is not installed: ``pip install anywidget``.
             UnknownLayerError: If the layer does not run.
             InputError: If there is no such channel, or the input is not a batch of images.
 
@@ -51,6 +51,6 @@ class Explorable:
         except ImportError as error:
             raise DependencyError(
                 f"a network is explored in a notebook with anywidget, which cannot be imported ({error}); "
-                f"install it with: pip install 'deconvviz[notebook]'"
+                f"install it with: pip install anywidget"
             ) from error
         return notebook.shown(self, inputs, layer, channel=channel, classes=classes)

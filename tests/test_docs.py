@@ -36,7 +36,7 @@ def test_python_blocks_run(path, tmp_path, monkeypatch, registry):
     scope: dict[str, object] = {}
     left_out = set()
     for block in blocks(path, "python"):
-        asked = set(re.findall(r"^(?:import|from) (timm|transformers)\b", block, re.MULTILINE))
+        asked = set(re.findall(r"^(?:import|from) (timm|transformers|open_clip)\b", block, re.MULTILINE))
         if missing := {name for name in asked if not importlib.util.find_spec(name)}:
             left_out |= missing
             continue

@@ -57,7 +57,7 @@ class Rows(Dataset[Any]):
     """Inputs of a network that takes several: an item is a mapping with one row of each array.
 
     Example:
-        >>> Rows({"left": np.zeros((5, 3, 8, 8)), "age": np.arange(5.0)})[2]["age"]
+        >>> float(Rows({"left": np.zeros((5, 3, 8, 8)), "age": np.arange(5.0)})[2]["age"])
         2.0
     """
 

@@ -155,7 +155,7 @@ class _LayerMaps:
         rows: list[Tensor] = []
         size: tuple[int, ...] | None = None
         shape: tuple[int, ...] = ()
-        for part in x.split(batch_size):
+        for part in x.split(int(batch_size)):
             trace = net.trace(part, [name])
             found = features(trace, name, LONGEST_SIDE).float().cpu()
             check_finite(found, f"layer {name!r}")

@@ -107,7 +107,7 @@ def _named(panel: Any, result: Decoding) -> None:
     )
     panel.set_xlim(-0.5, count - 0.5)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8)
+    panel.legend(fontsize=8, loc="upper right")
 
 
 def _pictures(figure: Any, result: Decoding, shown: list[int]) -> None:

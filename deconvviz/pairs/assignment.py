@@ -28,7 +28,7 @@ def assignment(scores: Tensor) -> tuple[Tensor, Tensor]:
     if not scores.numel():
         none = torch.zeros(0, dtype=torch.long)
         return none, none
-    found = _columns_of(-np.asarray(scores.double().cpu().numpy()))
+    found = _columns_of(-np.asarray(scores.cpu().double().numpy()))
     return torch.arange(len(scores)), torch.from_numpy(found)
 
 

@@ -37,7 +37,7 @@ class RunningCorrelation:
 
     def add(self, a: Tensor, b: Tensor) -> None:
         """Add images, by their values (N, channels) in each network."""
-        a, b = a.double().cpu(), b.double().cpu()
+        a, b = a.cpu().double(), b.cpu().double()
         if not self.count:
             self._shifts = [a.mean(0), b.mean(0)]  # so that sums of squares lose no digits
             self._sums = [torch.zeros(())] * 5

@@ -100,6 +100,7 @@ def circuit(
     check_layers([name], trace.tape.layers, net.model)
     known = sources_of(trace, net, sources)
     check_layers(known, trace.tape.layers, net.model)
+    depth = int(depth)
     below = _below(trace, name, known, depth)
     top = scan(net, data, layers=list(below), k=images, batch_size=batch_size, labels=False, progress=progress)
     channels_of([channel], len(top.values[name]), name)

@@ -19,7 +19,7 @@ from deconvviz.io.pages import web_file
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import small_images, small_net
 
-pytest.importorskip("anywidget", reason="needs deconvviz[notebook]")
+pytest.importorskip("anywidget", reason="needs anywidget")
 
 
 def asked(widget: Any, name: str, **fields: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_what_is_given_wrongly_is_refused() -> None:
 def test_without_anywidget_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "deconvviz.explorer.notebook", raising=False)
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(DependencyError, match=r"pip install 'deconvviz\[notebook\]'"):
+    with pytest.raises(DependencyError, match=r"pip install anywidget"):
         small_net().explore(small_images(1))
 
 

@@ -89,7 +89,7 @@ def test_a_result_is_printed_on_one_line(outputs):
 
 
 def test_an_explored_network_is_a_widget_with_a_picture_for_where_no_kernel_runs(outputs):
-    pytest.importorskip("anywidget", reason="needs deconvviz[notebook]")
+    pytest.importorskip("anywidget", reason="needs anywidget")
     (output,) = outputs["an explored network"]
     data = output["data"]
     (picture,) = pictures([output])

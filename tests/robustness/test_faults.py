@@ -74,7 +74,8 @@ WRITERS = {
     "savez",
     "imwrite",
 }
-OTHERS = {  # to memory, and to a temporary folder that goes when the work ends
+OTHERS = {  # to memory, to a temporary folder that goes when the work ends, and a folder alone
+    ("figures/network_diff_pages.py", "mkdir"),
     ("figures/canvas.py", "savefig"),
     ("io/ownership.py", "savefig"),
     ("experiments/probe.py", "open"),

@@ -760,6 +760,7 @@ const { stageIn } = $shared_stage;
 const { unitFigures } = $shared_unit_figures;
 const { kernelOf } = $widget_kernel;
 
+const BUSY = "The notebook’s kernel does not answer: it is busy, or not running.";
 const TRAITS = ["image", "layer", "channel", "position", "random"];
 
 /**
@@ -770,7 +771,10 @@ function render({ model, el }) {
   const about = model.get("_about");
   const first = model.get("_first");
   const notice = h("p", { class: "notice wrong", role: "alert", hidden: true });
-  const kernel = kernelOf(model, (waits) => say(waits ? "The notebook’s kernel does not answer: it is busy, or not running." : ""));
+  const kernel = kernelOf(model, (waits) => {
+    if (waits) say(BUSY);
+    else if (notice.textContent === BUSY) say(""); // an answer takes back this alone, no refusal
+  });
   const view = () => Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
 
   // The parts

@@ -46,9 +46,9 @@ def judging() -> list[Command]:
         "compare mnist mnist:0 --out /proc/a.png": f"'/proc/a.png' {SEALED}",
         "circuit mnist images --layer conv2 --channel 99": "layer 'conv2' has channels 0 to 47, not 99",
         "circuit mnist images --layer conv2 --channel 1 --depth 0": "depth must be a whole number of at least 1, not 0",
-        "labels mnist images --layer conv1": (
-            "the images of 'images' have no labels; give a folder with one folder per label, or a dataset of images "
-            "with labels"
+        "labels mnist images/cats --layer conv1": (
+            "the images of 'images/cats' have no labels; give a folder with one folder per label, or a dataset of "
+            "images with labels"
         ),
         "mixed mnist mnist --layer conv1 --units 7": "units must be a whole number of at least 8, not 7",
         "read mnist mnist --layer conv1 --pictures patch": "there are no pictures 'patch'; there are …",
