@@ -15,9 +15,9 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import NOT_SPECIFIC, PARTLY, SPECIFIC
-from deconvviz.evidence.metrics import cosine, mean_of_known
+from deconvviz.evidence.metrics import mean_of_known
 from deconvviz.evidence.randomisation import randomise, weights_of
-from deconvviz.evidence.selectivity import DUPLICATE, strongest_at
+from deconvviz.evidence.selectivity import duplicates, strongest_at
 from deconvviz.evidence.specificity import Specificity
 from deconvviz.net import DeconvNet
 from deconvviz.projection.receptive_field import channel_axis
@@ -90,7 +90,7 @@ class Judge:
             return Neighbours.none(len(units))  # samples are mixed, or there are no maps of channels
         maps = trace.activations[layer]
         strongest = strongest_at(maps, [(unit.sample, unit.position) for unit in units], MOST_ACTIVE + 1)
-        channels = [_another(maps, unit.channel, found) for unit, found in zip(units, strongest, strict=True)]
+        channels = _others(maps, [unit.channel for unit in units], strongest)
         places = [
             (unit.sample, channel, unit.position) for unit, channel in zip(units, channels, strict=True) if channel >= 0
         ]
@@ -103,13 +103,16 @@ class Judge:
         return Neighbours(channels, rows, self.net.project_units(trace, layer, places, seed="one").cpu())
 
 
-def _another(maps: Tensor, channel: int, found: Sequence[int]) -> int:
-    """The first of the channels that is neither the given one nor a duplicate of it; -1 if there is none."""
-    own = maps[:, channel]
-    for other in found:
-        if other != channel and (own.numel() < FEWEST_NUMBERS or not cosine(own, maps[:, other]) > 1 - DUPLICATE):
-            return other
-    return -1
+def _others(maps: Tensor, channels: Sequence[int], found: Sequence[Sequence[int]]) -> list[int]:
+    """Per channel the first of those found for it that is neither itself nor a duplicate of it; -1 if there is none."""
+    left = [[other for other in others if other != own] for own, others in zip(channels, found, strict=True)]
+    doubtful = list(range(len(channels))) if maps[:, :1].numel() >= FEWEST_NUMBERS else []
+    while doubtful := [number for number in doubtful if left[number]]:  # once, but for duplicates
+        alike = duplicates(maps, [(channels[number], left[number][0]) for number in doubtful])
+        doubtful = [number for number, same in zip(doubtful, alike, strict=True) if same]
+        for number in doubtful:
+            left[number].pop(0)
+    return [others[0] if others else -1 for others in left]
 
 
 def said_of_layer(found: Sequence[Specificity], pictures: int) -> str:

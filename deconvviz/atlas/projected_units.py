@@ -236,8 +236,8 @@ class LayerProjections:
         for one in found:
             if one is not None and self.windows is not None:
                 projection, row = one
-                whole = projection.whole(row).detach().float().cpu()
-                pictures.append(small(self.windows.cut(whole, position, fill=0.0)[None])[0])
+                inside = projection.cut(row, self.windows.box(position, projection.shape[1:])).detach().float()
+                pictures.append(small(self.windows.filled(inside, position, fill=0.0)[None])[0])
         scaled = [picture / picture.abs().max().clamp(min=torch.finfo(torch.float32).tiny) for picture in pictures]
         offset = self._file.tell()
         self._file.write(b"".join(picture.half().numpy().tobytes() for picture in scaled))

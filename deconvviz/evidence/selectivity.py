@@ -31,6 +31,7 @@ from deconvviz.results.words import agreeing, counted
 
 NAN = math.nan
 DUPLICATE = 1e-6  # activations of two channels that are this near to one direction are the same
+NUMBERS_AT_ONCE = 2**24  # activations of channels that are compared together
 
 
 @takes(net=NET, count=WHOLE, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
@@ -102,13 +103,40 @@ class _OfImage(NamedTuple):
 
 def _distinct_pairs(activations: Tensor, judged: Judged) -> list[tuple[int, int]]:
     """The pairs of an image's units whose channels differ somewhere on the images. activations: (images, C, ...)."""
-    maps = [activations[:, channel] for channel, _ in judged.places]
-    return [(a, b) for a, b in itertools.combinations(range(len(maps)), 2) if not _alike(maps[a], maps[b])]
+    pairs = list(itertools.combinations(range(len(judged.places)), 2))
+    channels = [channel for channel, _ in judged.places]
+    alike = duplicates(activations, [(channels[a], channels[b]) for a, b in pairs])
+    return [pair for pair, same in zip(pairs, alike, strict=True) if not same]
 
 
-def _alike(a: Tensor, b: Tensor) -> bool:
-    """Whether activations differ by rounding and a positive factor at most; silent channels are no duplicates."""
-    return cosine(a, b) > 1 - DUPLICATE
+def duplicates(activations: Tensor, pairs: Sequence[tuple[int, int]]) -> list[bool]:
+    """Whether pairs of channels are duplicates: their activations differ by rounding and a positive factor at most.
+
+    A silent channel is no duplicate. The device is read once.
+
+    Args:
+        activations: (N, C, *positions).
+        pairs: Numbers of channels.
+    """
+    distinct = list(dict.fromkeys(pairs))
+    of_channel = activations[:, :1].numel()
+    together = max(1, NUMBERS_AT_ONCE // max(1, of_channel))
+    found = []
+    for start in range(0, len(distinct), together):
+        index = torch.tensor(distinct[start : start + together], device=activations.device)
+        first, second = (_directions(activations[:, channels]) for channels in index.unbind(1))
+        distance = (first - second).square().sum(1)  # twice what the cosine lacks of 1
+        found.append((distance < 2 * DUPLICATE) & first.any(1) & second.any(1))
+    alike = dict(zip(distinct, torch.cat(found).tolist(), strict=True)) if found else {}
+    return [alike[pair] for pair in pairs]
+
+
+def _directions(maps: Tensor) -> Tensor:
+    """Maps (N, C, ...) as one vector for each channel, (C, numbers), of length one; zeros stay zeros."""
+    flat = maps.detach().movedim(1, 0).flatten(1)
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+    largest = flat.abs().amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)
+    return torch.nn.functional.normalize(flat / largest, dim=1)
 
 
 def _measured(

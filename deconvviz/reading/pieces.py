@@ -51,21 +51,35 @@ class UnitWindows:
 
         What lies outside of the picture is filled with `fill`, or with the mean of what lies inside.
         """
+        (top, bottom), (left, right) = self.box(position, picture.shape[1:])
+        return self.filled(picture[:, top:bottom, left:right], position, fill=fill)
+
+    def box(self, position: Sequence[int], shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The part of a picture of a shape (H, W) in the window at a position: (top, bottom), (left, right)."""
+        height, width = shape
         if self.stride is None or len(position) != 2:
-            return picture
-        first = [
-            round(offset + place * step) for offset, place, step in zip(self.offset, position, self.stride, strict=True)
-        ]
-        (top, left), (rows, columns) = first, self.size
-        inside = picture[:, max(top, 0) : max(top + rows, 0), max(left, 0) : max(left + columns, 0)]
-        if inside.shape[1:] == (rows, columns):
+            return (0, height), (0, width)
+        (top, left), (rows, columns) = self._first(position, self.stride), self.size
+        vertical = min(max(top, 0), height), min(max(top + rows, 0), height)
+        return vertical, (min(max(left, 0), width), min(max(left + columns, 0), width))
+
+    def filled(self, inside: Tensor, position: Sequence[int], *, fill: float | None = None) -> Tensor:
+        """The window at a position, from what lies inside of the picture there (see `box`); `fill`: as for `cut`."""
+        rows, columns = self.size
+        if self.stride is None or len(position) != 2 or inside.shape[1:] == (rows, columns):
             return inside
-        channels = picture.shape[0]
-        mean = inside.mean((1, 2)) if fill is None and inside.numel() else picture.new_full((channels,), fill or 0.0)
+        top, left = self._first(position, self.stride)
+        channels = inside.shape[0]
+        mean = inside.mean((1, 2)) if fill is None and inside.numel() else inside.new_full((channels,), fill or 0.0)
         whole = mean[:, None, None].repeat(1, rows, columns)
         at = max(-top, 0), max(-left, 0)
         whole[:, at[0] : at[0] + inside.shape[1], at[1] : at[1] + inside.shape[2]] = inside
         return whole
+
+    def _first(self, position: Sequence[int], stride: tuple[float, float]) -> tuple[int, int]:
+        """The first pixel of the window at a position, which may lie outside of the picture."""
+        (top, left), (down, across) = self.offset, stride
+        return round(top + position[0] * down), round(left + position[1] * across)
 
 
 def small(pictures: Tensor) -> Tensor:

@@ -298,7 +298,7 @@ def test_stale_files_go_and_foreign_files_stay(tmp_path: Path) -> None:
     assert all(now[name] == b"mine" for name in foreign)
     assert not half.exists()
     assert {name for name in now if name.startswith("data/")} == {
-        *("data/index.js", "data/images.js", "data/0.js", "data/0-0.js", "data/0-1.js"),
+        *("data/index.js", "data/images.js", "data/search.js", "data/0.js", "data/0-0.js", "data/0-1.js"),
         *("data/mine.json", "data/notes.js"),
     }
 
