@@ -118,7 +118,8 @@ export async function view(layer, channel) {
     : h("a", { class: "step", href: link(layer, to), "aria-label": `${label} channel, ${to}`, title: `${label} channel, ${to}` }, text));
   /** @type {[string, string][]} */
   const numbersList = [["firing rate", percent(data.firing[channel])], ["mean", number(data.mean[channel])], ["maximum", number(data.maximum[channel])]];
-  if (details.label) numbersList.unshift(["label", details.label]);
+  const figures = pairs(numbersList, "numbers");
+  if (details.label) figures.append(h("div", { class: "wide" }, h("dt", null, "label"), h("dd", null, details.label)));
   const shown = { layer, channel, units, numbers, beside: details.beside };
   const judged = atlas.index.evidence ? evidence.verdict(data, channel, details, state) : null;
   const large = atlas.index.evidence && data.verdict[channel] !== "specific";
@@ -135,7 +136,7 @@ export async function view(layer, channel) {
         state ? h("span", { class: `badge ${state}`, title: STATES[state].title }, STATES[state].name) : null),
       step(after, "→", "Next")),
     h("div", { class: "columns" },
-      pairs(numbersList, "numbers"),
+      figures,
       h("div", { class: "seen" }, judged, pictures),
       h("aside", { "aria-label": "Statistics" }, histogram(details.histogram), inputs(details.inputs),
         h("section", null, h("h2", null, "Layer"), pairs(facts(layer), "facts")))));
