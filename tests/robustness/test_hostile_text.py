@@ -240,8 +240,12 @@ def test_the_atlas_names_its_files_itself(atlas):
 def test_the_page_of_the_atlas_has_no_more_elements_than_its_template(atlas):
     template = web_page("atlas/index.html", title="$title", generator="deconvviz atlas")
     plain, page = Page(template), Page((atlas / "index.html").read_text("utf-8"))
-    assert page.elements == plain.elements
     title = " ".join(TEXTS.values())
+    titled = [
+        (tag, {name: value and value.replace("$title", title) for name, value in attributes.items()})
+        for tag, attributes in plain.elements
+    ]
+    assert page.elements == titled  # the title is in attributes of the page's description, as it is
     assert page.text == plain.text.replace("$title", title)
 
 
@@ -281,7 +285,9 @@ def test_the_atlas_in_a_browser(atlas, page):
         assert set(named) <= set(texts)
         assert page.locator("main script, main iframe, main object, main [onerror], main [onmouseover]").count() == 0
     sources = page.evaluate("[...document.querySelectorAll('[src], [href]')].map(one => one.src || one.href)")
-    assert all(source.startswith(("file://", "data:,")) for source in sources)
+    icon = page.locator("link[rel=icon]").get_attribute("href")
+    assert icon.startswith("data:image/png;base64,")
+    assert all(source.startswith("file://") or source == icon for source in sources)
 
 
 def test_the_atlas_of_a_folder_with_hostile_names(tmp_path, capsys, monkeypatch):
