@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+import deconvviz as dv
+from deconvviz.errors import InputError
 from tests.helpers.command_line import run
 from tests.helpers.other_inputs import OfSignals, OfVolumes
 
@@ -106,6 +108,25 @@ def test_what_is_for_pictures_says_so(folder, capsys, command, said):
     saved("s.npy", np.ones((3, 2, 60), np.float32))
     run(*command, status=2)
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"deconvviz: {said}")
+
+
+def test_what_is_for_pictures_says_so_in_python_and_the_rest_is_right():
+    model = made(OfSignals)
+    net, x = dv.DeconvNet(model), torch.randn(8, 2, 60, generator=torch.Generator().manual_seed(3))
+    top = dv.scan(net, x, k=2, progress=False)
+    for call, said in (
+        (lambda: dv.build_atlas(net, x, top, out="atlas", progress=False), "an atlas shows images"),
+        (lambda: dv.evidence.deletion(net, x, "3", progress=False), "is for networks that take one batch of images"),
+        (lambda: dv.compare(net, x[:1], layer="3", channel=0), r"compared on one image \(1, C, H, W\)"),
+        (lambda: dv.experiments.occlusion(net, x[:1]), "occlusion is for networks that take one batch of images"),
+        (lambda: dv.experiments.invariance(net, x[:1]), r"translation is for images \(N, C, H, W\)"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call()
+    strongest = model(x).detach().amax(2)
+    assert torch.equal(top.values["3"], strongest.T.sort(descending=True).values[:, :2].clamp(min=0))
+    compared = dv.diff(net, net, x, layers=["3"], pictures=0, progress=False)
+    assert compared.layers[0].correlations.tolist() == pytest.approx([1.0] * len(compared.layers[0].correlations))
 
 
 def test_layers_of_networks_of_signals_and_volumes(folder, capsys):

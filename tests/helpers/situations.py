@@ -257,7 +257,7 @@ SITUATIONS = [
     Situation(
         "evidence, experiments and the atlas for signals",
         "they work, or say in a sentence that they are for pictures",
-        "",
+        _ARRAYS_GIVEN + "test_what_is_for_pictures_says_so_in_python_and_the_rest_is_right",
         _ARRAYS_GIVEN + "test_what_is_for_pictures_says_so",
     ),
     Situation(
