@@ -34,6 +34,8 @@ from deconvviz.results import TopActivations
 
 DEMO_LAYERS = ("conv1", "conv2")
 TOP_IMAGES = 9
+ATLAS_CHANNELS = {"fc1": range(16)}  # with pictures in the atlas; every channel of the other layers has them
+DEMO_BATCH = 128  # images that are recorded together: they are small
 SECTIONS = (
     *("filters-conv1", "filters-conv2", "activations-conv1", "activations-conv2", "top-conv1", "top-conv2"),
     *("reconstructions", "captum"),
@@ -55,8 +57,8 @@ class Section:
 def build_demo(out: str | os.PathLike[str], progress: bool = True) -> Path:
     """Write the demonstration's pictures (PNG), its page and an atlas into `out`; the path of its ``index.html``.
 
-    The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network. The atlas has
-    evidence where scikit-image and scipy are installed.
+    The page holds the pictures itself, the atlas lies beside it in ``atlas``; neither needs a network. Of the first
+    linear layer, the atlas shows 16 channels, so that it is made in seconds.
     Pictures, page and atlas that are there already are replaced where the library wrote them and nobody has changed
     them. Raises InputError where `out` is a file, OutputError where another job writes there or one of the files is
     somebody's, and what `deconvviz.build_atlas` raises for the folder of the atlas.
@@ -98,7 +100,10 @@ def _built(folder: Path, progress: bool) -> Path:
             beside.write_bytes(png)
         pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
     title = "What a small network sees in digits"
-    build_atlas(net, data, top, out=folder / "atlas", title=title, progress=progress)
+    atlas, few = folder / "atlas", ATLAS_CHANNELS
+    build_atlas(net, data, top, out=atlas, channel=few, batch_size=DEMO_BATCH, title=title, progress=progress)
+    channels = {layer: len(values) for layer, values in top.values.items()}
+    pictured = sum(len(few[layer]) if layer in few else count for layer, count in channels.items())
     page = web_page(
         "demo.html",
         title=title,
@@ -111,7 +116,7 @@ def _built(folder: Path, progress: bool) -> Path:
         ),
         sections=pictures,
         atlas="atlas/index.html",
-        channels=sum(len(values) for values in top.values.values()),
+        channels=f"{pictured} of {sum(channels.values())}",
         footer=f"deconvviz {__version__}, torch {torch.__version__}; {time.monotonic() - started:.0f} seconds.",
     )
     with replacing(folder / "index.html") as beside:
@@ -160,7 +165,7 @@ def _activations(net: DeconvNet, images: Tensor) -> list[Section]:
 def _top_activations(net: DeconvNet, top: TopActivations, images: Tensor) -> list[Section]:
     sections = []
     for layer, order in zip(DEMO_LAYERS, ("first", "second"), strict=True):
-        found = project_top(net, images, top, layer=layer, progress=False)
+        found = project_top(net, images, top, layer=layer, batch_size=DEMO_BATCH, progress=False)
         sections.append(
             Section(
                 f"top-{layer}",
