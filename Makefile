@@ -54,7 +54,7 @@ docs: $(INSTALLED)
 	@echo "open out/docs/index.html"
 
 # Whether the documentation's links to other sites still lead somewhere: needs the internet.
-linkcheck: $(INSTALLED) $(TSC)
+linkcheck: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
 
