@@ -187,15 +187,6 @@ def strongest_at(activations: Tensor, places: Sequence[tuple[int, Sequence[int]]
     return channels
 
 
-def likeness(heat: Tensor, others: Sequence[Tensor]) -> float:
-    """The mean rank correlation between a unit's heatmap and those of others that are not blank.
-
-    NaN if fewer than half of them are not blank, or if the heatmap itself is blank.
-    """
-    known = [value for value in (spearman(heat, other) for other in others) if not math.isnan(value)]
-    return sum(known) / len(known) if enough(len(known), len(others)) else float("nan")
-
-
 def _verdict(found: Mapping[str, Controls], blank: Mapping[str, int], pairs: int, duplicates: int) -> str:
     """found: per method the cosines of each image; pairs: number of pairs of different channels."""
     are = agreeing(duplicates, "is of a duplicate channel", "are of duplicate channels")
