@@ -139,6 +139,17 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
     shows(page, "#notice", "'text.png' is not an image file that Pillow can read")
 
 
+def test_an_image_that_is_chosen_before_the_server_has_answered(seen: Watched, tmp_path: Path) -> None:
+    held: list[Any] = []
+    seen.page.route("**/api/state?*", lambda route: held.append(route))
+    seen.page.reload()
+    (tmp_path / "early.png").write_bytes(png(seed=1))
+    seen.page.locator("#file").set_input_files(tmp_path / "early.png")
+    until(seen.page, "document.readyState === 'complete'")
+    held[0].continue_()
+    shows(seen.page, "#image-name", "early.png")
+
+
 def test_the_image_moves_under_the_network(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
@@ -185,6 +196,7 @@ def test_pins(seen: Watched) -> None:
     page.get_by_label("keep this image").first.check()
     until_address(page, '"data-3"')
     kept, followed = (page.locator(".pin").nth(n).locator(".said") for n in (0, 1))
+    until(page, "[...document.querySelectorAll('.pin .said')].filter(one => one.textContent).length === 4")
     before = kept.text_content(), followed.text_content()
     page.locator("#strip button").nth(5).click()
     until_address(page, "image=data-5")

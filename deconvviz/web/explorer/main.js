@@ -218,6 +218,12 @@ async function giveImage(content, name) {
   }
 }
 
+function giveFile() {
+  const [file] = byId("file").files;
+  giveImage(file, file && file.name);
+  byId("file").value = "";
+}
+
 /** @param {string} image */
 function chooseImage(image) {
   if (!image) return;
@@ -272,11 +278,8 @@ function attach() {
       move(down + by, right + across, true);
     });
   }
-  byId("file").addEventListener("change", () => {
-    const [file] = byId("file").files;
-    giveImage(file, file && file.name);
-    byId("file").value = "";
-  });
+  byId("file").addEventListener("change", giveFile);
+  if (byId("file").files.length) giveFile(); // chosen before the server had answered
   document.addEventListener("paste", (event) => {
     const file = event.clipboardData && [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
     if (file) giveImage(file, file.name || "pasted");
