@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 aten: Any = torch.ops.aten
 
-SMALL_SIGNAL = 25  # positions up to which a matrix product is faster than torch's transposed convolution to few channels
+SMALL_SIGNAL = 25  # positions up to which a matrix product is faster than the transposed convolution to few channels
 
 channels(aten.convolution, axis=1)
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvviz.operations.regions import NotLocal, Region, Starts
+from deconvviz.operations.regions import NotLocal, Starts
 from deconvviz.operations.styles import Style
 from deconvviz.projection.crops import SeenRegions, phases, regions, seen_operations
 from deconvviz.projection.device_costs import DeviceCosts, costs_of
