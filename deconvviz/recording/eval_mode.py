@@ -218,4 +218,4 @@ def _same_memory(tensor: Tensor, other: Tensor) -> bool:
         return False
     if not storage:  # without strides
         return tensor.device == other.device
-    return tensor.stride() == other.stride() and tensor.storage_offset() == other.storage_offset()
+    return (tensor.stride(), int(tensor.storage_offset())) == (other.stride(), int(other.storage_offset()))
