@@ -27,7 +27,7 @@ from deconvviz.operations.conditions import only
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.registry import channels, crop, mirror, window
 from deconvviz.operations.step import Signals, Step
-from deconvviz.operations.windows import EVERYTHING, WindowGeometry, Windows
+from deconvviz.operations.windows import WHOLE_AXIS, WindowGeometry, Windows
 from deconvviz.recording.tape import Operation, Value
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _has_even_windows(operation: Operation, value: Value, output: Value, moving:
 def filtered(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """The taps of the kernel; all channels."""
     inside = _geometry(operation).backward(rows)
-    inside[:, :2] = EVERYTHING
+    inside[:, :2] = WHOLE_AXIS
     return inside
 
 

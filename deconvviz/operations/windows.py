@@ -48,15 +48,15 @@ def never_even(operation: Operation, value: Value, output: Value, moving: Sequen
     return False
 
 
-EVERYTHING, NOTHING = np.array([-math.inf, math.inf]), np.array([math.inf, -math.inf])
+WHOLE_AXIS, NO_POSITION = np.array([-math.inf, math.inf]), np.array([math.inf, -math.inf])
 
 
 def everything_seen(rows: int, axes: int) -> Windows:
-    return _filled(rows, axes, EVERYTHING)
+    return _filled(rows, axes, WHOLE_AXIS)
 
 
 def nothing_seen(rows: int, axes: int) -> Windows:
-    return _filled(rows, axes, NOTHING)
+    return _filled(rows, axes, NO_POSITION)
 
 
 def _filled(rows: int, axes: int, window: Windows) -> Windows:

@@ -28,7 +28,7 @@ from deconvviz.operations.styles import Style
 from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 aten: Any = torch.ops.aten
-K = TypeVar("K")
+SeenAt = TypeVar("SeenAt")
 
 # Which windows
 
@@ -49,7 +49,7 @@ class SeenRegions(dict[int, Region]):
         return SeenRegions(_of_units(self, units), _of_units(self.needed, units))
 
 
-def _of_units(regions: Mapping[K, Region], units: Starts | slice) -> dict[K, Region]:
+def _of_units(regions: Mapping[SeenAt, Region], units: Starts | slice) -> dict[SeenAt, Region]:
     return {key: region.of(units) for key, region in regions.items()}
 
 

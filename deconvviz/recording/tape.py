@@ -85,14 +85,14 @@ class Operation:
         """The argument called `name`, or its default; None if the operation has no such argument."""
         if (parameters := self._named) is None:
             parameters = self._named = _parameters(self.func)  # kept here, which is quicker than to look up an overload
-        position, default = parameters.get(name, _MISSING)
+        position, default = parameters.get(name, _NO_ARGUMENT)
         return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
     def __str__(self) -> str:
         return f"{self.label} in {self.where}"
 
 
-_MISSING = (sys.maxsize, None)  # the place and the default of an argument that an operation does not have
+_NO_ARGUMENT = (sys.maxsize, None)  # the place and the default of an argument that an operation does not have
 
 
 def _parameters(func: Any) -> dict[str, tuple[int, Any]]:
