@@ -4,17 +4,19 @@
     python -m benchmarks.readable --squeezenet FILE --vgg16 FILE --pictures chelsea.png coffee.png --out out
 
 The second form draws out/readable.png alone: the strongest unit of each network and picture, in every way.
-Each way of drawing a projection is read by the observers of `dv.reading_test`, on the same questions. The weights are
-those of `benchmarks.reading`.
+Each way of drawing a projection is read by the observers of `dv.reading_test`, on the same questions, and compared with
+the projection as it is. The weights are those of `benchmarks.reading`. Each layer is written when it is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import matplotlib
@@ -23,13 +25,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import deconvviz as dv
-from benchmarks.reading import files_in, vgg16
+from benchmarks.reading import DASH, files_in, vgg16
 from benchmarks.timing import circumstances
 from deconvviz.figures.marks import HEAT
 from deconvviz.images import Preprocess, as_rgb, displayed, signed_as_rgb, to_input
+from deconvviz.intervals import LEVEL, holm
 from deconvviz.models.by_name import load_model
 from deconvviz.reading.conditions import PictureSource, References, as_picture
 from deconvviz.reading.pieces import UnitWindows, small
+from deconvviz.results import ReadingTest
 from deconvviz.results.energy import energy, smoothed
 
 LAYERS = {"squeezenet": ("features.7.expand3x3", "features.10.expand3x3"), "vgg16": ("features.21",)}
@@ -63,6 +67,7 @@ def main() -> None:
     parser.add_argument("--vgg16", metavar="FILE")
     parser.add_argument("--photos", nargs="+", metavar="DIR", default=[])
     parser.add_argument("--pictures", nargs="+", metavar="IMAGE")
+    parser.add_argument("--layers", nargs="+", metavar="NETWORK:LAYER", help="only these")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.pictures:
@@ -76,10 +81,13 @@ def main() -> None:
             continue
         net = network(name, weights, given.size)
         for layer in layers:
+            if given.layers and f"{name}:{layer}" not in given.layers:
+                continue
             started = time.perf_counter()
-            scores = read(net, paths, layer, given)
-            found[f"{name} {layer}"] = {**scores, "seconds": time.perf_counter() - started}
-            print(f"\n{name}, {layer}\n{json.dumps(scores, indent=1)}", flush=True)
+            test = read(net, paths, layer, given)
+            seconds = time.perf_counter() - started
+            found[f"{name} {layer}"] = {"ways": compared(test), "seconds": seconds}
+            print(f"\n{name}, {layer} ({seconds:.0f} s)\n\n" + "\n".join(markdown(test)), flush=True)
             (given.out / "readable.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -117,8 +125,8 @@ def strongest(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Refere
             yield f"{name} {layers[0]}\nchannel {channel}", {"patches": References(patch), **ways}
 
 
-def read(net: dv.DeconvNet, paths: Sequence[str], layer: str, given: argparse.Namespace) -> dict[str, object]:
-    """The mean score of each way and its interval, per observer; the pictures are written."""
+def read(net: dv.DeconvNet, paths: Sequence[str], layer: str, given: argparse.Namespace) -> ReadingTest:
+    """The test of reading with one condition per way; the pictures are written."""
     Treated.seen = {}
     channels = net.layers(torch.zeros(1, 3, given.size, given.size))[layer].shape[1]
     chosen = torch.randperm(channels, generator=torch.Generator().manual_seed(0))[: given.channels].tolist()
@@ -131,14 +139,37 @@ def read(net: dv.DeconvNet, paths: Sequence[str], layer: str, given: argparse.Na
         )
     shown = {f"channel {n}": Treated.seen[n] for n in sorted(Treated.seen)[:SHOWN]}
     draw(shown).savefig(given.out / f"{type(net.model).__name__}-{layer}.png", dpi=110)
-    return {
-        observer: {
-            way: [round(number, 3) for number in (score.mean, score.low, score.high)]
-            for way in WAYS
-            if (score := test.score(observer, way))
-        }
-        for observer in test.observers
-    }
+    return test
+
+
+def compared(test: ReadingTest) -> list[dict[str, Any]]:
+    """Per observer and way the score, and how it differs from that of the projection; p by Holm over the ways."""
+    found: list[dict[str, Any]] = []
+    for observer in test.observers:
+        differences = [test.difference(observer, way, "deconvnet") for way in WAYS]
+        p = holm([math.nan if way == "deconvnet" else d.p for way, d in zip(WAYS, differences, strict=True)])
+        for way, difference, probability in zip(WAYS, differences, p, strict=True):
+            score = test.score(observer, way)._asdict()
+            found.append(
+                {"observer": observer, "way": way, **score, "minus deconvnet": difference[:3], "p": probability}
+            )
+    return found
+
+
+def markdown(test: ReadingTest) -> list[str]:
+    """The rows of docs/readable.md: a way, and per observer the score and the difference."""
+    rows = compared(test)
+    lines = []
+    for way in WAYS:
+        cells = []
+        for row in rows:
+            if row["way"] == way:
+                mean, low, high = row["minus deconvnet"]
+                star = "**" if row["p"] <= LEVEL else ""
+                cells.append(f"{row['mean']:.2f} ({row['low']:.2f}{DASH}{row['high']:.2f})")
+                cells.append("" if way == "deconvnet" else f"{star}{mean:+.2f}{star} ({low:+.2f} to {high:+.2f})")
+        lines.append(f"| {' | '.join([way, *cells])} |")
+    return lines
 
 
 class Treated(PictureSource):

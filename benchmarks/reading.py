@@ -1,10 +1,12 @@
-"""The table of the test of reading in docs/evidence.md: three networks, three depths each, all conditions.
+"""The table of the test of reading in docs/reading.md: three networks, three or four depths each, all conditions.
 
     python -m benchmarks.reading --out out/reading
     python -m benchmarks.reading --out out/reading --squeezenet FILE --vgg16 FILE --photos FOLDER [FOLDER ...]
 
 SqueezeNet is torchvision's `squeezenet1_1`, VGG16 the convolutions of its `vgg16`, with ImageNet weights as safetensors
-or a state dict. The photographs are image files in folders and their sub-folders.
+or a state dict. The photographs are image files in folders and their sub-folders; `benchmarks.free_photographs` writes
+such a folder. Each layer is written when it is done; a later run with as many channels, questions and images leaves
+out what is there. At the end come the rows of the table in Markdown.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 
 import torch
@@ -24,15 +26,22 @@ import deconvviz as dv
 from benchmarks.timing import circumstances
 from deconvviz.data import ImageFolder, MnistTest
 from deconvviz.images import to_input
+from deconvviz.intervals import LEVEL, Interval, mean_interval
 from deconvviz.models.by_name import load_model
 from deconvviz.models.mnist import mnist_cnn
+from deconvviz.reading.synthetic_references import SYNTHETIC
 from deconvviz.results import ReadingTest
+from deconvviz.results.reading import ANOTHER, PATCHES
 
 LAYERS = {
     "mnist": ("conv1", "conv2", "fc1"),
     "squeezenet": ("features.6", "features.9", "features.12"),
-    "vgg16": ("features.7", "features.14", "features.21"),
+    "vgg16": ("features.7", "features.14", "features.21", "features.28"),
 }
+CALLED = {"mnist": "digits", "squeezenet": "SqueezeNet", "vgg16": "VGG16"}
+DASH = "\u2013"
+SHOWN = (PATCHES, "deconvnet", "guided", "gradient", SYNTHETIC, ANOTHER)
+WITH_SYNTHETIC = (PATCHES, "deconvnet", SYNTHETIC, ANOTHER)
 
 
 def main() -> None:
@@ -40,35 +49,70 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/reading"), help="folder for figures and numbers")
     parser.add_argument("--channels", type=int, default=24, help="channels per layer, at random (%(default)s)")
     parser.add_argument("--questions", type=int, default=10, help="questions per channel (%(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="pixels of the photographs' sides (%(default)s)")
     parser.add_argument("--squeezenet", metavar="FILE", help="weights of squeezenet1_1")
     parser.add_argument("--vgg16", metavar="FILE", help="weights of the convolutions of vgg16")
-    parser.add_argument("--photos", nargs="+", metavar="DIR", help="photographs for SqueezeNet and VGG16")
+    parser.add_argument("--photos", nargs="+", metavar="DIR", default=[], help="photographs for SqueezeNet and VGG16")
+    parser.add_argument("--synthetic", action="store_true", help="synthetic pictures beside patches and projections")
     parser.add_argument("--layers", nargs="+", metavar="NETWORK:LAYER", help="only these")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    found = {"circumstances": circumstances("cpu")}
+    written = given.out / "reading.json"
+    found = json.loads(written.read_text()) if written.is_file() else {}
+    rows, stable = [], []
     for name, net, data in networks(given):
         for layer in LAYERS[name]:
             if given.layers and f"{name}:{layer}" not in given.layers:
                 continue
-            started = time.perf_counter()
-            result = tested(net, data, layer, given.channels, given.questions)
-            seconds = time.perf_counter() - started
-            result.save(given.out / f"{name}-{layer}.safetensors")
-            result.figure(title=f"{name}, {layer}").savefig(given.out / f"{name}-{layer}.png", dpi=110)
-            found[f"{name} {layer}"] = {**result.as_json(), "seconds": seconds}
-            print(f"\n## {name}, {layer} ({seconds:.0f} s)\n\n{result}", flush=True)
-            (given.out / "reading.json").write_text(json.dumps(found, indent=1) + "\n")
+            asked = {n: getattr(given, n) for n in ("channels", "questions", "size")} | {"images": len(data)}
+            key = f"{name}-{layer}" + "-synthetic" * given.synthetic
+            file = given.out / f"{key}.safetensors"
+            if found.get(key, {}).get("asked") != asked:
+                started = time.perf_counter()
+                conditions = WITH_SYNTHETIC if given.synthetic else None
+                result = tested(net, data, layer, given.channels, given.questions, conditions)
+                seconds = time.perf_counter() - started
+                result.save(file)
+                result.figure(title=f"{name}, {layer}").savefig(file.with_suffix(".png"), dpi=110)
+                found["circumstances"] = circumstances("cpu")
+                found[key] = {**result.as_json(), "asked": asked, "seconds": seconds}
+                written.write_text(json.dumps(found, indent=1) + "\n")
+                print(f"\n## {name}, {layer} ({seconds:.0f} s)\n\n{result}", flush=True)
+            result, called = ReadingTest.load(file), f"{CALLED[name]}, `{layer}`"
+            rows += markdown(called, result)
+            stable.append(f"| {called} | {' | '.join(map(spread, map(mean_interval, result.stability.unbind(1))))} |")
+    print("\n" + "\n".join([*rows, "", *stable]))
 
 
-def networks(given: argparse.Namespace) -> Iterator[tuple[str, dv.DeconvNet, object]]:
+def markdown(called: str, result: ReadingTest) -> list[str]:
+    """The rows of a layer in docs/reading.md; another score than that of patches is bold."""
+    rows = []
+    for observer in result.observers:
+        p = {row["pictures"]: row["p"] for row in result.table() if row["observer"] == observer}
+        cells = [called, observer]
+        for condition in (one for one in SHOWN if one in result.conditions):
+            cell = spread(result.score(observer, condition))
+            bold = p[condition] <= LEVEL and condition != ANOTHER
+            cells.append(f"**{cell.replace(' ', '** ', 1)}" if bold else cell)
+        own = result.difference(observer, PATCHES, ANOTHER)
+        cells.append("yes" if own.p <= LEVEL and own.mean > 0 else "not shown")
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def spread(found: Interval) -> str:
+    return f"{found.mean:.2f} ({found.low:.2f}{DASH}{found.high:.2f})"
+
+
+def networks(given: argparse.Namespace) -> Iterator[tuple[str, dv.DeconvNet, Sized]]:
     yield "mnist", dv.DeconvNet(mnist_cnn()), MnistTest()
-    photos = given.photos and [path for folder in given.photos for path in files_in(folder)]
+    photos = [path for folder in given.photos for path in files_in(folder)]
+    seen = dv.images.Preprocess(size=given.size)
     if given.squeezenet:
-        loaded = load_model("torchvision:squeezenet1_1", given.squeezenet)
-        yield "squeezenet", dv.DeconvNet(loaded.model, preprocess=loaded.preprocess), photos
+        model = load_model("torchvision:squeezenet1_1", given.squeezenet).model
+        yield "squeezenet", dv.DeconvNet(model, preprocess=seen), photos
     if given.vgg16:
-        yield "vgg16", dv.DeconvNet(vgg16(given.vgg16), preprocess=dv.images.Preprocess(size=224)), photos
+        yield "vgg16", dv.DeconvNet(vgg16(given.vgg16), preprocess=seen), photos
 
 
 def files_in(folder: str) -> list[str]:
@@ -97,12 +141,21 @@ class Features(nn.Module):
         return out
 
 
-def tested(net: dv.DeconvNet, data: object, layer: str, channels: int, questions: int) -> ReadingTest:
+def tested(
+    net: dv.DeconvNet, data: object, layer: str, channels: int, questions: int, conditions: Sequence[str] | None
+) -> ReadingTest:
     """The test on so many channels that fire, drawn at random with a fixed seed."""
     count = net.layers(first_input(net, data))[layer].shape[1]
     chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:channels].sort().values
     return dv.reading_test(
-        net, data, layer, channel=chosen.tolist(), questions=questions, batch_size=16, progress=False
+        net,
+        data,
+        layer,
+        channel=chosen.tolist(),
+        conditions=conditions,
+        questions=questions,
+        batch_size=16,
+        progress=False,
     )
 
 

@@ -14,9 +14,10 @@ from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
 from deconvviz.reading.conditions import as_picture
-from deconvviz.reading.mixed import CHANNELS_TOGETHER, COMPARED_SIDE
+from deconvviz.reading.mixed import CHANNELS_TOGETHER
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
+from deconvviz.reading.stability import COMPARED_SIDE
 from deconvviz.recording.placement import required_arguments
 from deconvviz.results import ChannelTop, TopActivations
 from deconvviz.results.network_diff import PairPictures
@@ -64,8 +65,8 @@ def pictures_of(
 def _of_channel(top: ChannelTop, windows: UnitWindows) -> PicturedChannel:
     projection = top.projection
     places = [unit.position for unit in projection.units]
-    cut = [windows.cut(projection.whole(row).float(), place, fill=0.0) for row, place in enumerate(places)]
-    pictures = small(torch.stack(cut))
+    cut = windows.projected(projection)
+    pictures = small(cut)
     patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
     low, high = min(0.0, float(patches.min())), max(1.0, float(patches.max()))
     shown = reduced((patches - low) / (high - low), SHOWN_SIDE)

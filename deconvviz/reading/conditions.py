@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -82,7 +82,7 @@ class PictureSource:
         """Per channel and condition its pictures. A channel without another one that fires has none of that."""
         own = self.net.style.name
         projected = {
-            name: self._projected(name, channels, batch_size)
+            name: self.projected(name, channels, batch_size)
             for name in dict.fromkeys((own, *READ_STYLES))
             if name in self.names or (name == own and MASKED in self.names)
         }
@@ -126,27 +126,26 @@ class PictureSource:
         numbers = [n for n in torch.randperm(len(self.data), generator=generator).tolist() if n not in broken][:count]
         return small(torch.stack([self.windows.cut(self.picture(n), anywhere(self.dims, generator)) for n in numbers]))
 
-    def _projected(self, style: str, channels: Sequence[int], batch_size: int) -> dict[int, Tensor]:
-        """Per channel (k, C, h, w), signed."""
+    def projected(self, style: str, channels: Sequence[int], batch_size: int) -> dict[int, Tensor]:
+        """Per channel that fires (k, C, h, w), signed, strongest unit first."""
         kind = self.net.style if style == self.net.style.name else style
         net = DeconvNet(self.net.model, kind, preprocess=self.net.preprocess, strict=self.net.strict)
         found = project_top(
             net, self.data, self.top, layer=self.layer, channel=list(channels), batch_size=batch_size, progress=False
         )
-        return {
-            top.channel: small(
-                torch.stack(
-                    [
-                        self.windows.cut(top.projection.whole(row).float().cpu(), unit.position, fill=0.0)
-                        for row, unit in enumerate(top.projection.units)
-                    ]
-                )
-            )
-            for top in found
-        }
+        return {top.channel: small(self.windows.projected(top.projection)) for top in found}
 
 
 def as_picture(signed: Tensor) -> Tensor:
     """Signed pictures (N, C, h, w) in [0, 1], each on its own scale, with zero at 0.5."""
     scales = [display_scale(picture) or 1.0 for picture in signed]
     return (0.5 + 0.5 * signed / torch.tensor(scales).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def shortened(top: TopActivations, count: int) -> TopActivations:
+    """The same with lists of at most so many units."""
+    values, images, positions = (
+        {layer: numbers[:, :count] for layer, numbers in part.items()}
+        for part in (top.values, top.images, top.positions)
+    )
+    return replace(top, values=values, images=images, positions=positions)

@@ -25,12 +25,12 @@ from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import as_picture
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
+from deconvviz.reading.stability import COMPARED_SIDE
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results import ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups
 
-COMPARED_SIDE = 32  # pixels of the longer side at which pictures are compared
 SURROGATES = 199  # sets of pictures without groups
 TWO_MEANS_STEPS = 20  # of two-means, at most
 FEWEST_PICTURES = 8
@@ -183,8 +183,7 @@ def silhouettes(likeness: Tensor, labels: Tensor) -> Tensor:
 def _split(top: ChannelTop, windows: UnitWindows, generator: torch.Generator) -> _Split:
     projection = top.projection
     places = [unit.position for unit in projection.units]
-    cut = [windows.cut(projection.whole(row).float(), place, fill=0.0) for row, place in enumerate(places)]
-    pictures = small(torch.stack(cut))
+    pictures = small(windows.projected(projection))
     groups = two_groups(reduced(pictures, COMPARED_SIDE).flatten(1), generator)
     patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
     members = [(groups.labels == number).nonzero().flatten().tolist()[:SHOWN_UNITS] for number in (0, 1)]

@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from deconvviz.errors import InputError
 from deconvviz.reading.observers import reduced
-from deconvviz.results import LayerInfo
+from deconvviz.results import LayerInfo, Projection
 
 SIDE = 96  # pixels of the longer side to which pictures are reduced
 BLANK = 1e-3  # contrast, of brightness from 0 to 1, below which a piece shows nothing
@@ -75,6 +75,21 @@ class UnitWindows:
         at = max(-top, 0), max(-left, 0)
         whole[:, at[0] : at[0] + inside.shape[1], at[1] : at[1] + inside.shape[2]] = inside
         return whole
+
+    def projected(self, projection: Projection) -> Tensor:
+        """The pixels of each unit of a projection in its window, (units, C, h, w), signed, on the CPU.
+
+        What lies outside of the image is zero. No whole image is made of a projection that holds crops.
+        """
+        shape = projection.shape[1:]
+        return torch.stack(
+            [
+                self.filled(
+                    projection.cut(row, self.box(unit.position, shape)).detach().float().cpu(), unit.position, fill=0.0
+                )
+                for row, unit in enumerate(projection.units)
+            ]
+        )
 
     def _first(self, position: Sequence[int], stride: tuple[float, float]) -> tuple[int, int]:
         """The first pixel of the window at a position, which may lie outside of the picture."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,10 +25,11 @@ from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.scan import scan
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
-from deconvviz.reading.conditions import PictureSource, References, chosen_conditions
+from deconvviz.reading.conditions import PictureSource, References, as_picture, chosen_conditions, shortened
 from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
 from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
+from deconvviz.reading.stability import MeanPictures
 from deconvviz.reading.synthetic_references import synthetic_references
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
@@ -65,6 +66,9 @@ def reading_test(
     contrast among eight per question, and then both are given the same contrast, because contrast alone would tell most
     pairs apart. An observer that knows only the pictures picks one of the two. All conditions answer the same
     questions.
+
+    Pictures in the network's style are also made of the channel's strongest units in the other half, to see whether the
+    mean picture is the same with other images.
 
     Args:
         net: The network. Its style is the one of which the verdict speaks.
@@ -143,7 +147,8 @@ def reading_test(
         strongest=max(-(-found.count // 100), questions),
     )
     given = channels_of(once(channel), len(top.values[name]), name)
-    job = _ReadingJob(pictures, source, seeing, generator, batch_size)
+    again = replace(pictures, data=asking, top=shortened(found, references))
+    job = _ReadingJob(pictures, again, source, seeing, generator=generator, batch_size=batch_size)
     job.run([number for number in given if number in set(firing)], progress)
     return job.result(given, len(mining), asking)
 
@@ -221,13 +226,17 @@ class _ReadingJob:
     def __init__(
         self,
         pictures: PictureSource,
+        again: PictureSource,
         source: QuestionSource,
         observers: Mapping[str, Likeness],
+        *,
         generator: torch.Generator,
         batch_size: int,
     ) -> None:
-        self.pictures, self.source, self.observers = pictures, source, observers
+        """`again` has the pictures of the same channels from the held-out images."""
+        self.pictures, self.again, self.source, self.observers = pictures, again, source, observers
         self.generator, self.batch_size = generator, batch_size
+        self.means = MeanPictures()
         self.asked: list[_Asked] = []
         self.examples: list[tuple[int, int, dict[str, References]]] = []  # channel's place, question, its pictures
         self.signed: set[str] = set()
@@ -242,11 +251,21 @@ class _ReadingJob:
                 asked = {number: self.source.questions(number, self.generator) for number in block}
                 able = [number for number in block if asked[number]]
                 references = self.pictures.references(able, self.generator, self.batch_size) if able else {}
+                self._repeat(references)
                 for number in able:
                     self._ask(number, asked[number], references[number])
                     chosen = range(min(shown[number], len(asked[number])))
                     self.examples += [(len(self.asked) - 1, row, references[number]) for row in chosen]
                 bar.update(len(asked))
+
+    def _repeat(self, references: Mapping[int, Mapping[str, References]]) -> None:
+        """Compare the pictures of channels in the network's style with those from the held-out images."""
+        again, style = self.again, self.again.net.style.name
+        units = (again.top.values[again.layer] > 0).sum(1).tolist()
+        able = [number for number, held in references.items() if style in held and units[number] == self.pictures.top.k]
+        projected = again.projected(style, able, self.batch_size) if able else {}
+        for number, pictures in projected.items():
+            self.means.add(number, references[number][style].pictures - 0.5, as_picture(pictures) - 0.5)
 
     def _ask(self, channel: int, questions: list[AskedQuestion], references: Mapping[str, References]) -> None:
         pieces = torch.cat([question.shown for question in questions])
@@ -287,6 +306,7 @@ class _ReadingJob:
             images=numbers,
             activations=activations,
             contrasts=contrasts,
+            stability=self.means.cosines(channels),
             mining=mining,
             held_out=self.source.found.count,
             strongest=self.source.strongest,

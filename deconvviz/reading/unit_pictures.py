@@ -12,7 +12,7 @@ from torch import Tensor
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
-from deconvviz.reading.conditions import as_picture
+from deconvviz.reading.conditions import as_picture, shortened
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.results import ChannelTop, TopActivations
 from deconvviz.results.circuit import CircuitUnit
@@ -53,7 +53,7 @@ class UnitPictures:
             if layer in top.values and bool((top.values[layer][channel] > 0).any()):
                 by_layer.setdefault(layer, []).append(channel)
         known: dict[tuple[str, int], ChannelPictures] = {}
-        few = _shortened(top)
+        few = shortened(top, PICTURED_UNITS)
         for layer, numbers in by_layer.items():
             first = DatasetPictures(net, data).inputs(int(top.images[layer][numbers[0], 0]))[0]
             if not isinstance(first, Tensor) or first.ndim != 3:
@@ -69,24 +69,13 @@ class UnitPictures:
         return unit if found is None else replace(unit, **found._asdict())
 
 
-def _shortened(top: TopActivations) -> TopActivations:
-    """The same with shorter lists."""
-    values, images, positions = (
-        {layer: numbers[:, :PICTURED_UNITS] for layer, numbers in part.items()}
-        for part in (top.values, top.images, top.positions)
-    )
-    return replace(top, values=values, images=images, positions=positions)
-
-
 def _pictures(top: ChannelTop, windows: UnitWindows) -> ChannelPictures:
     projection = top.projection
     places = [unit.position for unit in projection.units]
-    cut = [windows.cut(projection.whole(row).float(), place, fill=0.0) for row, place in enumerate(places)]
     patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
     low, high = min(0.0, float(patches.min())), max(1.0, float(patches.max()))
-    return ChannelPictures(
-        _bytes((patches - low) / (high - low)), _bytes(as_picture(small(torch.stack(cut)))), tuple(top.names)
-    )
+    projections = as_picture(small(windows.projected(projection)))
+    return ChannelPictures(_bytes((patches - low) / (high - low)), _bytes(projections), tuple(top.names))
 
 
 def _bytes(pictures: Tensor) -> Tensor:

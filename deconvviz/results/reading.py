@@ -6,7 +6,7 @@ import functools
 import importlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from deconvviz.intervals import (
     paired_difference,
     share_interval,
 )
-from deconvviz.results.base import Finding, kind
+from deconvviz.results.base import Finding, kind, plain
 from deconvviz.results.words import counted
 
 PATCHES, ANOTHER, RANDOM = "patches", "another channel", "random images"
@@ -78,6 +78,10 @@ class ReadingTest(Finding):
         held_out: Number of held-out images.
         strongest: Number of held-out images, the strongest of each channel, of which a question takes one.
         examples: Some of the questions, with their pictures.
+        stability: (channels, 2), how alike the mean of a channel's pictures in the network's style is to that of its
+            strongest units among the held-out images, each picture on its own scale: the cosine, and the mean cosine
+            with those of the other tested channels. NaN where the channel fires on too few held-out images, or pictures
+            in the network's style were not tested; empty in files of earlier versions.
     """
 
     drawn_by = "deconvviz.figures.reading"
@@ -96,6 +100,7 @@ class ReadingTest(Finding):
     held_out: int
     strongest: int
     examples: tuple[ReadingQuestion, ...]
+    stability: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.float64, device="cpu"))
 
     @property
     def observers(self) -> tuple[str, ...]:
@@ -140,8 +145,9 @@ class ReadingTest(Finding):
             condition: One of `conditions`; None for projections in the network's own style, or else the first.
 
         Returns:
-            Rows with "channel", "score", "low", "high", "questions", "p" (Holm over the channels) and "reads": True,
-            False, or None for fewer than 8 questions.
+            Rows with "channel", "score", "low", "high", "questions", "p" (Holm over the channels), "reads" (True,
+            False, or None for fewer than 8 questions), and the channel's two numbers of `stability`, "stability" and
+            "stability of others".
         """
         answers = self._answers(observer or self.observers[0], condition or self.main)
         shares = [share_interval(int(row.nansum()), int((~row.isnan()).sum())) for row in answers]
@@ -158,8 +164,12 @@ class ReadingTest(Finding):
                 "questions": one.size,
                 "p": p,
                 "reads": None if math.isnan(p) else p <= LEVEL,
+                "stability": own,
+                "stability of others": others,
             }
-            for channel, one, p in zip(self.channels, shares, holm(tails), strict=True)
+            for channel, one, p, (own, others) in zip(
+                self.channels, shares, holm(tails), self._stability().tolist(), strict=True
+            )
         ]
 
     @property
@@ -190,13 +200,14 @@ class ReadingTest(Finding):
         return rows
 
     def as_json(self) -> dict[str, Any]:
-        facts = {"channels": self.channel_scores() if self.channels else [], "untested": list(self.untested)}
+        facts = {"channels": plain(self.channel_scores()) if self.channels else [], "untested": list(self.untested)}
         return {**super().as_json(), "layer": self.layer, **facts}
 
     @functools.cached_property
     def verdict(self) -> str:  # type: ignore[override]
         """What the scores mean, in words."""
-        return " ".join([*self._cautions(), *map(self._verdict_of, self.observers if self.channels else ())])
+        observers = self.observers if self.channels else ()
+        return " ".join([*self._cautions(), *map(self._verdict_of, observers), *self._stability_said()])
 
     def _cautions(self) -> list[str]:
         if not self.channels:
@@ -215,6 +226,25 @@ class ReadingTest(Finding):
         clauses = [self._compared(observer, main, PATCHES)] if PATCHES in self.conditions and main != PATCHES else []
         clauses += [self._against_another(observer, own)] if ANOTHER in self.conditions else []
         return "; ".join([said, *filter(None, clauses)]) + "."
+
+    def _stability(self) -> torch.Tensor:
+        """(channels, 2); NaN if it was not measured."""
+        known = len(self.stability) == len(self.channels)
+        return self.stability if known else torch.full((len(self.channels), 2), math.nan, device="cpu")
+
+    def _stability_said(self) -> list[str]:
+        own, others = (mean_interval(values) for values in self._stability().unbind(1))
+        if not own.size:
+            return []
+        ends = own.size >= FEWEST
+        said = f"Mean {self.style} pictures from the two halves of the images have a cosine of {_spread(own, ends)}"
+        if others.size:
+            said += f", those of different channels {_spread(others, ends)}"
+        if not ends:
+            return [f"{said}; too few channels to say more."]
+        found = paired_difference(*self._stability().unbind(1))
+        shown = found.p <= LEVEL and found.mean > 0
+        return [f"{said}." if shown else f"{said}; that a channel's own are more alike is not shown."]
 
     def _compared(self, observer: str, condition: str, other: str) -> str:
         found = self.difference(observer, condition, other)
@@ -258,3 +288,7 @@ class ReadingTest(Finding):
     def _answers(self, observer: str, condition: str) -> torch.Tensor:
         """(channels, questions)."""
         return self.right[observer][self.conditions.index(condition)]
+
+
+def _spread(found: Interval, ends: bool) -> str:
+    return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f})" if ends else f"{found.mean:.2f}"

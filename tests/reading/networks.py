@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,12 +24,12 @@ def templates(count: int = CHANNELS) -> Tensor:
     return (filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1))[:count]
 
 
-def planted_images(count: int = 240) -> Tensor:
-    """Noise in which each template stands in about a third of the images, at some place."""
+def planted_images(count: int = 240, planted: Sequence[int] = range(CHANNELS)) -> Tensor:
+    """Noise in which each template, or each of some, stands in about a third of the images, at some place."""
     generator = seeded(4)
     images = 0.5 + 0.05 * torch.randn(count, 1, SIDE, SIDE, generator=generator)
     for image in images:
-        for filters in templates():
+        for filters in templates()[list(planted)]:
             if torch.rand((), generator=generator) < 0.3:
                 top, left = torch.randint(SIDE - FIELD + 1, (2,), generator=generator).tolist()
                 strength = 0.6 + 0.4 * torch.rand((), generator=generator)
@@ -47,6 +48,26 @@ class Planted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(self.before(x))
+        return out
+
+
+class Pairs(nn.Module):
+    """Six channels that respond to two templates each, and six that respond to one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.templates = nn.Conv2d(1, 12, FIELD, bias=False)
+        self.templates.weight.data.copy_(templates())
+        self.relu = nn.ReLU()
+        self.units = nn.Conv2d(12, 12, 1, bias=False)
+        weights = torch.zeros(12, 12)
+        for unit in range(6):
+            weights[unit, 2 * unit] = weights[unit, 2 * unit + 1] = 1
+            weights[6 + unit, 2 * unit] = 1
+        self.units.weight.data.copy_(weights[..., None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.units(self.relu(self.templates(x) - 0.2))
         return out
 
 

@@ -15,27 +15,7 @@ from torch import Tensor, nn
 import deconvviz as dv
 from deconvviz.reading.mixed import silhouettes, two_groups
 from deconvviz.results import MixedChannels
-from tests.reading.networks import FIELD, SIDE, planted_images, seeded, templates
-
-
-class Pairs(nn.Module):
-    """Six channels that respond to two templates each, and six that respond to one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.templates = nn.Conv2d(1, 12, FIELD, bias=False)
-        self.templates.weight.data.copy_(templates())
-        self.relu = nn.ReLU()
-        self.units = nn.Conv2d(12, 12, 1, bias=False)
-        weights = torch.zeros(12, 12)
-        for unit in range(6):
-            weights[unit, 2 * unit] = weights[unit, 2 * unit + 1] = 1
-            weights[6 + unit, 2 * unit] = 1
-        self.units.weight.data.copy_(weights[..., None, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.units(self.relu(self.templates(x) - 0.2))
-        return out
+from tests.reading.networks import FIELD, SIDE, Pairs, planted_images, seeded, templates
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@
 /**
  * @typedef {object} View
  * @property {string} image
- * @property {string} shift how the image lies, see `placing.js`
+ * @property {string} shift
  * @property {string} layer
  * @property {number | null} channel
  * @property {string} position
