@@ -67,14 +67,15 @@ class Answers:
         }
 
     def _classes(self, trace: Trace) -> list[dict[str, Any]]:
-        """The strongest classes, if the network ends in one number per class."""
+        """The strongest classes and their units, if the network ends in one number per class."""
         last = list(trace.activations.values())[-1] if trace.activations else torch.zeros(0)
+        layer = next((name for name, tensor in trace.activations.items() if tensor is last), "")
         if last.ndim != 2 or len(last) != 1 or not last.is_floating_point() or last.shape[1] < 2:
             return []
         shares = last[0].detach().float().softmax(0)
         best = shares.topk(min(CLASSES_SHOWN, len(shares)))
         return [
-            {"name": self.class_name(number, len(shares)), "share": share}
+            {"name": self.class_name(number, len(shares)), "share": share, "layer": layer, "channel": number}
             for share, number in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
 

@@ -74,10 +74,10 @@ class Clients:
             raise InputError(f"the explorer does not have this image (any more); give it again ({key!r})")
         return given
 
-    def names(self, client: str) -> list[tuple[str, str]]:
-        """Key and name of each image of a client, the newest first."""
+    def given(self, client: str) -> list[tuple[str, GivenImage]]:
+        """The images of a client with their keys, the newest first, without those of a running camera."""
         with self._lock:
-            return [(key, one.name) for key, one in reversed(self._of(client).items()) if not key.startswith("live-")]
+            return [(key, one) for key, one in reversed(self._of(client).items()) if not key.startswith("live-")]
 
     def _of(self, client: str) -> OrderedDict[str, GivenImage]:
         images = self._images.setdefault(client, OrderedDict())

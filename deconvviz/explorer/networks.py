@@ -24,6 +24,7 @@ KEPT_BYTES = 400 * 2**20  # of recorded runs
 STYLES_SHOWN = ("deconvnet", "guided", "gradient")
 OF_THE_DATASET = "data-"  # how the names of its images begin
 FARTHEST = 4096  # pixels by which an image can be moved
+SIZES = (25, 800)  # percent, the least and the most
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ class ImageKey:
     Attributes:
         name: ``data-N`` for number N of the data set, or the key of an image that the client gave.
         shift: By how many pixels it is moved down and to the right.
+        size: Its size in percent; a larger one is cropped.
     """
 
     name: str
     shift: tuple[int, int] = (0, 0)
+    size: int = 100
 
     @property
     def of_the_dataset(self) -> bool:
@@ -87,7 +90,7 @@ class Networks:
         Raises:
             InputError: If there is no such image.
         """
-        return moved(self._loaded(client, image)[0], image.shift)
+        return moved(self._loaded(client, image)[0], image.shift, image.size)
 
     def _loaded(self, client: str, image: ImageKey) -> tuple[Tensor, str]:
         """An image as the network's input, before it is moved, and its name."""
@@ -100,7 +103,11 @@ class Networks:
         if not (number.isdecimal() and number.isascii()) or len(number) > 12 or int(number) >= len(self.data):
             raise InputError(f"the data set has images 0 to {len(self.data) - 1}, not {number!r}")
         x, label = self.pictures.load_alone(int(number))
-        return x[None], f"{self.pictures.name(int(number))}{f' · {label}' if label else ''}"
+        name = self.pictures.name(int(number))
+        words = [f"image {name}" if name.isdecimal() else name]
+        if label:
+            words.append(f"label {label}" if label.isdecimal() else label)
+        return x[None], " · ".join(words)
 
     def name(self, client: str, image: ImageKey) -> str:
         """What an image is called, with its label where it has one."""
@@ -125,17 +132,32 @@ class Networks:
         return images.displayed(x, self.given.preprocess)[0]
 
 
-def moved(x: Tensor, shift: tuple[int, int]) -> Tensor:
-    """An input (1, C, H, W) with the image moved down and to the right; its border is repeated where nothing is left.
+def moved(x: Tensor, shift: tuple[int, int], size: int = 100) -> Tensor:
+    """An input (1, C, H, W) with the image larger or smaller about its middle, then moved.
+
+    Its border is repeated where nothing is left; sizes in between are interpolated linearly.
+
+    Args:
+        x: The input.
+        shift: By how many pixels the image is moved down and to the right.
+        size: Its size in percent.
 
     Raises:
-        InputError: If it has no two spatial axes, or is moved farther than it is large.
+        InputError: If it has no two spatial axes, is moved farther than it is large, or the size is out of bounds.
     """
-    if shift == (0, 0):
+    if shift == (0, 0) and size == 100:
         return x
     down, right = shift
     if x.ndim != 4 or abs(down) >= min(x.shape[2], FARTHEST) or abs(right) >= min(x.shape[3], FARTHEST):
         raise InputError(f"an input of shape {tuple(x.shape)} cannot be moved by {down} and {right} pixels")
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"an image has a size of {SIZES[0]} to {SIZES[1]} percent, not {size}")
+    if size != 100:
+        height, width = x.shape[2:]
+        zoom = 100 / size  # pixels of the image per pixel of the result
+        lines = [[zoom, 0.0, -2 * zoom * right / width], [0.0, zoom, -2 * zoom * down / height]]
+        grid = torch.nn.functional.affine_grid(x.new_tensor([lines]), list(x.shape), align_corners=False)
+        return torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
     padding = max(right, 0), max(-right, 0), max(down, 0), max(-down, 0)
     padded = torch.nn.functional.pad(x, padding, mode="replicate")
     top, left = max(-down, 0), max(-right, 0)

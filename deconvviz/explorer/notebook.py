@@ -6,11 +6,13 @@ It is loaded by `DeconvNet.explore` alone, since it needs anywidget.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
 import traitlets
+from torch import Tensor
 
 from deconvviz.errors import DeconvVizError, InputError
 from deconvviz.evidence.steps import finished
@@ -136,7 +138,7 @@ def shown(
 ) -> NotebookExplorer:
     """See `DeconvNet.explore`."""
     x = images_of(inputs, net.model, net.preprocess, "a network in a notebook")
-    networks = Networks(net, x)
+    networks = Networks(net, _Images(x, _file_names(inputs)))
     answers = Answers(networks, classes)
     trace = networks.trace(_CLIENT, ImageKey("data-0"))
     name = _first_layer(trace.activations) if layer is None else layer_name(layer, net.model)
@@ -147,6 +149,27 @@ def shown(
     elif channel >= activations.channels:
         raise InputError(f"layer {name!r} has channels 0 to {activations.channels - 1}, not {channel}")
     return NotebookExplorer(answers, count=len(x), layer=name, channel=channel)
+
+
+class _Images:
+    """Images (N, C, H, W) of a notebook, with the names of the files that they come from, if they do."""
+
+    def __init__(self, x: Tensor, names: Sequence[str]) -> None:
+        self.x, self.names = x, list(names)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return self.x[number]
+
+
+def _file_names(inputs: Any) -> list[str]:
+    """The names of the files in an input of paths; [] for any other input."""
+    parts = inputs if isinstance(inputs, list) else [inputs]
+    if not all(isinstance(part, (str, os.PathLike)) for part in parts):
+        return []
+    return [os.path.basename(os.fsdecode(part)) for part in parts]
 
 
 def _first_layer(activations: Mapping[str, Any]) -> str:

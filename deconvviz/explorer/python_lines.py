@@ -57,7 +57,8 @@ class PythonLines:
                 "from deconvviz.mining.dataset_pictures import DatasetPictures",
                 f"x = DatasetPictures(net, dataset).load({image.name.partition('-')[2]})[0][None]",
             ]
-        if image.shift != (0, 0):
-            lines += ["from deconvviz.explorer.networks import moved", f"x = moved(x, {image.shift})"]
+        if image.shift != (0, 0) or image.size != 100:
+            size = "" if image.size == 100 else f", size={image.size}"
+            lines += ["from deconvviz.explorer.networks import moved", f"x = moved(x, {image.shift}{size})"]
         lines += [made, f'{result}.figure().savefig("{result}.png", dpi=150)']
         return "\n".join(lines) + "\n"

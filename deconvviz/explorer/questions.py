@@ -56,10 +56,14 @@ class Question:
     @property
     def image(self) -> ImageKey:
         """The image that is meant."""
-        shift = self.numbers("shift") or (0, 0)
-        if len(shift) != 2:
-            raise InputError(f"an image is moved down and right by two numbers of pixels, not {described(shift)}")
-        return ImageKey(self.text("image"), (shift[0], shift[1]))
+        placed = self.numbers("shift") or (0, 0)
+        if len(placed) not in (2, 3):
+            raise InputError(
+                f"an image is moved down and right by two numbers of pixels, before its size in percent, "
+                f"not {described(placed)}"
+            )
+        down, right, *size = placed
+        return ImageKey(self.text("image"), (down, right), *size)
 
     @property
     def unit(self) -> dict[str, Any]:
@@ -96,6 +100,7 @@ class Questions:
         self.quick: dict[str, Callable[[Question], Steps[Any]]] = {
             "state": ask(self._state),
             "dataset": self._dataset,
+            "own": ask(self._own),
             "image": ask(lambda q: answers.image(q.client, q.image)),
             "maps": ask(lambda q: answers.maps(q.client, q.image, q.text("layer"))),
             "unit": ask(lambda q: answers.unit(q.client, q.image, q.text("layer"), q.number("channel"), **q.unit)),
@@ -127,7 +132,7 @@ class Questions:
             "dataset": None
             if networks.pictures is None or data is None
             else {"name": networks.pictures.dataset, "count": len(data)},
-            "own": networks.clients.names(question.client),
+            "own": [[key, image.name] for key, image in networks.clients.given(question.client)],
         }
 
     def _values(self, question: Question) -> dict[str, Any]:
@@ -155,6 +160,12 @@ class Questions:
             names.append([number, pictures.name(number), label])
             yield len(names) / len(numbers)
         return {"items": names, "sprite": thumbnails(shown, THUMBNAIL)}
+
+    def _own(self, question: Question) -> dict[str, Any]:
+        """Small pictures of the images that the client gave, the newest first."""
+        given = self._networks.clients.given(question.client)
+        shown = [self._networks.displayed(image.x) for _, image in given]
+        return {"items": [[key, image.name] for key, image in given], "sprite": thumbnails(shown, THUMBNAIL)}
 
     def _python(self, question: Question) -> dict[str, str]:
         name = self._networks.name(question.client, question.image).partition(" · ")[0]

@@ -194,7 +194,11 @@ def _server(app: Any) -> Any:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.loop.call_later(HEADER_SECONDS, self._close_silent)
+            self._clock = self.loop.call_later(HEADER_SECONDS, self._close_silent)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._clock.cancel()  # it would hold the connection and its last request until then
 
         def _close_silent(self) -> None:
             if not self.headers and not self.transport.is_closing():

@@ -2,7 +2,7 @@
 
 On an accelerator this is one operation, which the host does not wait for. On the CPU torch's own `max` with indices is
 four to fourteen times slower than `amax`, so maps are reduced block by block, and only the block with the maximum is
-searched.
+searched. Where channels lie next to each other, max pooling finds the places on the way.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 128  # positions of a map whose values lie next to each other, which are reduced together on the CPU
+POOLED = 1024  # positions that are pooled together where channels lie next to each other
 AT_ONCE = 2**25  # values that are searched together for several units of a map
 
 
@@ -40,39 +42,37 @@ def strongest(maps: Tensor, values: Tensor, places: Tensor) -> None:
 
 def _by_blocks(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima and their places: the maximum of each block, the first block that has the map's, and the place in it."""
-    size, last = _block(maps), _channels_last(maps)
     count = maps.shape[2]
+    if maps.stride(1) < maps.stride(2) and maps.is_floating_point():
+        return _by_pooling(maps, min(count, POOLED))
+    size = _block(count)
     if size >= count:
         return maps.max(2)
-    if not last and maps.is_contiguous() and count % size == 0:  # a block is a row of the memory, and copied as such
+    if maps.is_contiguous() and count % size == 0:  # a block is a row of the memory, and copied as such
         rows = maps.view(-1, size)
         values, block = rows.amax(1).view(*maps.shape[:2], -1).max(2)
         first = torch.arange(0, len(rows), count // size, device=maps.device).view_as(block)
         within = rows.index_select(0, (first + block).flatten()).argmax(1).view_as(block)
         return values, block * size + within
-    rows = maps.movedim(1, 2) if last else maps  # channels last: blocks lie before channels, as in memory
-    axis = 1 if last else 2  # along which the positions lie
-    whole = rows.narrow(axis, 0, count // size * size).unflatten(axis, (-1, size)).amax(axis + 1)
+    whole = maps.narrow(2, 0, count // size * size).unflatten(2, (-1, size)).amax(3)
     if count % size:
-        rest = rows.narrow(axis, count // size * size, count % size).amax(axis, keepdim=True)
-        whole = torch.cat([whole, rest], axis)
-    values, block = whole.max(axis)
+        rest = maps.narrow(2, count // size * size, count % size).amax(2, keepdim=True)
+        whole = torch.cat([whole, rest], 2)
+    values, block = whole.max(2)
     # The last block may be shorter. Then it is searched with values before it that are smaller than the maximum.
     start = (block * size).clamp_(max=count - size)
-    steps = torch.arange(size, device=maps.device)
-    steps, where = (steps[:, None], start[:, None]) if last else (steps, start[..., None])
-    return values, start + rows.gather(axis, where + steps).argmax(axis)
+    return values, start + maps.gather(2, start[..., None] + torch.arange(size, device=maps.device)).argmax(2)
 
 
-def _channels_last(maps: Tensor) -> bool:
-    return maps.stride(1) < maps.stride(2)
+def _by_pooling(maps: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same for channels last: torch's max pooling takes as long as `amax` there, and also knows the places."""
+    values, places = F.max_pool2d(maps.unsqueeze(2), (1, size), ceil_mode=True, return_indices=True)
+    best, block = values.squeeze(2).max(2, keepdim=True)
+    return best.squeeze(2), places.squeeze(2).gather(2, block).squeeze(2)
 
 
-def _block(maps: Tensor) -> int:
-    """How many positions to reduce together, as was fastest on maps of 7 x 7 to 224 x 224."""
-    count = maps.shape[2]
-    if _channels_last(maps):
-        return max(4, math.isqrt(count) // 2)
+def _block(count: int) -> int:
+    """How many of a map's positions to reduce together, as was fastest on maps of 7 x 7 to 224 x 224."""
     wanted = BLOCK if count > 4 * BLOCK else math.isqrt(count)
     return next((size for size in range(wanted, wanted // 2, -1) if count % size == 0), wanted)
 

@@ -25,15 +25,17 @@ from torch import Tensor
 
 from deconvviz.operations.conditions import only
 from deconvviz.operations.regions import NotLocal, Region, Starts
-from deconvviz.operations.registry import channels, crop, mirror, region_needed, window
+from deconvviz.operations.registry import channels, crop, mirror, window
 from deconvviz.operations.step import Signals, Step
-from deconvviz.operations.windows import WindowGeometry, Windows, everything_seen
+from deconvviz.operations.windows import WHOLE_AXIS, WindowGeometry, Windows
 from deconvviz.recording.tape import Operation, Value
 
 if TYPE_CHECKING:
     from deconvviz.projection.crops import Crops
 
 aten: Any = torch.ops.aten
+
+SMALL_SIGNAL = 25  # positions up to which a matrix product is faster than the transposed convolution to few channels
 
 channels(aten.convolution, axis=1)
 
@@ -47,6 +49,8 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     if signal.shape[2:].numel() == 1 and is_product(shape, weight, geometry):
         op.dense.add(op["input"].id)
         return _shaped(signal.flatten(1) @ _matrix(weight), shape)
+    if _is_small_stem(op, signal, weight):
+        return _by_columns(op, signal, weight, shape)
     if _is_strided_stem(op, weight):
         return _by_phases(op, signal, weight, shape)
     if (bounds := _signal_bounds(op, signal, weight)) is not None:
@@ -148,6 +152,20 @@ def _from_windows(
     return inside.contiguous().permute(0, 3, 1, 2)
 
 
+def _is_small_stem(op: Step, signal: Tensor, weight: Tensor) -> bool:
+    """A 2-D convolution of few channels to a few positions, as the first one on small crops, on the CPU."""
+    few = weight.ndim == 4 and weight.shape[1] <= 4 and signal.shape[2:].numel() <= SMALL_SIGNAL
+    return few and op["groups"] == 1 and not op["transposed"] and signal.is_cpu and not signal.is_complex()
+
+
+def _by_columns(op: Step, signal: Tensor, weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The transposed convolution as one matrix product, whose columns are then added where their taps lie."""
+    rows = signal.permute(0, 2, 3, 1).flatten(1, 2) @ weight.flatten(1)
+    where = (op[name] for name in ("dilation", "padding", "stride"))
+    back: Tensor = aten.col2im(rows.mT, shape[2:], weight.shape[2:], *where)
+    return back
+
+
 def _is_strided_stem(op: Step, weight: Tensor) -> bool:
     """A strided 2-D convolution of few channels. Its transposed convolution is slow: too few channels to vectorise."""
     strided = weight.ndim == 4 and len(set(op["stride"])) == 1 and op["stride"][0] > 1 and set(op["dilation"]) == {1}
@@ -186,8 +204,8 @@ def _has_even_windows(operation: Operation, value: Value, output: Value, moving:
 @window(aten.convolution, even=_has_even_windows)
 def filtered(operation: Operation, value: Value, output: Value, rows: Windows) -> Windows:
     """The taps of the kernel; all channels."""
-    inside = everything_seen(len(rows), len(value.shape))
-    inside[:, 2:] = _geometry(operation).backward(rows)[:, 2:]
+    inside = _geometry(operation).backward(rows)
+    inside[:, :2] = WHOLE_AXIS
     return inside
 
 
@@ -210,7 +228,7 @@ def filter_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     """Without padding. A transposed one makes more than the region, which is then cut out."""
     geometry = _geometry(operation)
     rank, output = len(region.size), operation.made
-    needed = region_needed(operation, operation["input"], region)
+    needed = crops.needed(operation, operation["input"])
     piece = crops.piece(operation, operation["input"], needed, fill=0.0)
     weights = [crops.kept(operation[name]) for name in ("weight", "bias")]
     shared = (geometry.stride.tolist(), [0] * rank, geometry.dilation.tolist(), geometry.transposed, [0] * rank)

@@ -13,7 +13,7 @@ import torch
 
 from deconvviz.operations.conditions import has_batch
 from deconvviz.operations.regions import Region
-from deconvviz.operations.registry import crop, mirror, region_needed, window
+from deconvviz.operations.registry import crop, mirror, window
 from deconvviz.operations.vector_jacobian import adjoint
 from deconvviz.operations.windows import Windows
 from deconvviz.recording.tape import Operation, Value
@@ -52,6 +52,6 @@ def _pads_positions_with_zeros(operation: Operation) -> bool:
 @crop(aten.constant_pad_nd, applies=_pads_positions_with_zeros)
 def pad_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     """What lies outside the map is set to zero; the window moves by what is put in front."""
-    needed = region_needed(operation, operation["self"], region)
+    needed = crops.needed(operation, operation["self"])
     piece = crops.piece(operation, operation["self"], needed, fill=0.0)
     return crops.operation(operation, aten.clone.default, (piece,), {}, crops.new(operation.made, region))

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from deconvviz.operations.conditions import has_batch
 from deconvviz.operations.regions import Region
-from deconvviz.operations.registry import crop, masks_and_indices, mirror, outputs, region_needed, window
+from deconvviz.operations.registry import crop, masks_and_indices, mirror, outputs, window
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.vector_jacobian import adjoint
 from deconvviz.operations.windows import WindowGeometry, Windows, per_axis
@@ -102,7 +102,7 @@ for _choice, _place in (("sum", _window_sum), ("overwrite", _last), ("mean", _wi
 def pool_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     """Without padding: what lies outside the map is below everything."""
     geometry = _geometry(operation)
-    needed = region_needed(operation, operation["self"], region)
+    needed = crops.needed(operation, operation["self"])
     piece = crops.piece(operation, operation["self"], needed, fill=-math.inf)
     switches = operation.outputs[1]
     assert switches is not None
@@ -127,7 +127,7 @@ mirror(*_ADAPTIVE_AVERAGE_POOLS, batchwise=has_batch)(adjoint)
 def average_crop(crops: Crops, operation: Operation, region: Region) -> Value:
     """The sum over each window, then divided by its size, which is smaller at the border."""
     geometry = _geometry(operation)
-    needed = region_needed(operation, operation["self"], region)
+    needed = crops.needed(operation, operation["self"])
     piece = crops.piece(operation, operation["self"], needed, fill=0.0)
     lists = (geometry.kernel.tolist(), geometry.stride.tolist(), [0] * len(region.size))
     summed = crops.operation(

@@ -23,6 +23,10 @@ class Region(NamedTuple):
     start: Starts
     size: tuple[int, ...]
 
+    def of(self, units: Starts | slice) -> Region:
+        """The windows of some units."""
+        return Region(self.start[units], self.size)
+
     def bounding(self, other: Region) -> Region:
         """The smallest region that holds both."""
         start = np.minimum(self.start, other.start)
@@ -37,7 +41,7 @@ class Region(NamedTuple):
     def clipped(self, shape: Sequence[int]) -> Region:
         """The part of the windows that lies in the map, at least one position; all of them if these parts differ."""
         extent = np.array(shape[2:])
-        start = np.clip(self.start, 0, extent - 1)
+        start = np.minimum(np.maximum(self.start, 0), extent - 1)
         sizes = np.maximum(np.minimum(self.start + self.size, extent), start + 1) - start
         cut = np.concatenate([start - self.start, sizes], 1)
         return self if (cut != cut[:1]).any() else Region(start, tuple(sizes[0].tolist()))
@@ -62,7 +66,7 @@ class Region(NamedTuple):
         """
         index: list[Any] = [samples.view(-1, *[1] * len(self.size)), slice(None)]
         for axis in range(len(self.size)):
-            inside = np.clip(self.places(axis), 0, numbers.shape[2 + axis] - 1)
+            inside = np.minimum(np.maximum(self.places(axis), 0), numbers.shape[2 + axis] - 1)
             index.append(torch.from_numpy(inside).to(numbers.device))
         cut: Tensor = numbers[tuple(index)]  # (units, *size, channels)
         return cut.movedim(-1, 1)

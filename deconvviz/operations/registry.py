@@ -346,12 +346,12 @@ def region_needed(operation: Operation, value: Value, region: Region) -> Region:
         return region
     rows = windows.everything_seen(len(region.start), len(region.size) + 2)
     rows[:, 2:, 0] = region.start
-    rows[:, 2:, 1] = region.start + np.array(region.size) - 1
+    rows[:, 2:, 1] = region.start + (np.array(region.size) - 1)
     seen = rule.backward(operation, value, operation.made, rows)[:, 2:]
     if not np.isfinite(seen).all():
         raise NotLocal(str(operation))
-    first, last = seen[..., 0].astype(np.int64), seen[..., 1].astype(np.int64)
-    return Region(first, tuple(np.maximum((last - first + 1).max(0), 1).tolist()))
+    first, last = seen.astype(np.int64).transpose(2, 0, 1)
+    return Region(first, tuple(max(1, 1 + further) for further in (last - first).max(0).tolist()))
 
 
 # Channels

@@ -19,7 +19,7 @@ from torch import Tensor
 from deconvviz.operations.conditions import has_batch, only
 from deconvviz.operations.elementwise import run_at_each_position, same_shape_on_crops
 from deconvviz.operations.regions import Region, Starts
-from deconvviz.operations.registry import crop, mirror, region_needed, window
+from deconvviz.operations.registry import crop, mirror, window
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.vector_jacobian import adjoint
 from deconvviz.operations.windows import Windows, channels_mixed
@@ -193,7 +193,7 @@ def interpolate_crop(crops: Crops, operation: Operation, region: Region) -> Valu
     gets its own weight alone; dividing by that weight gives the same.
     """
     value, factors = operation.inputs[0], _whole_factors(operation)
-    needed, linear = region_needed(operation, value, region), _is_linear(operation)
+    needed, linear = crops.needed(operation, value), _is_linear(operation)
     piece = crops.piece(operation, value, needed, fill=0.0 if linear else None)
     size = [factor * side for factor, side in zip(factors, needed.size, strict=True)]
     args = (piece, size, False) if linear else (piece, size)

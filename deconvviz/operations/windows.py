@@ -12,6 +12,7 @@ together. The same arithmetic serves receptive fields, the table of layers, and 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -47,17 +48,20 @@ def never_even(operation: Operation, value: Value, output: Value, moving: Sequen
     return False
 
 
+WHOLE_AXIS, NO_POSITION = np.array([-math.inf, math.inf]), np.array([math.inf, -math.inf])
+
+
 def everything_seen(rows: int, axes: int) -> Windows:
-    return _filled(rows, axes, -math.inf, math.inf)
+    return _filled(rows, axes, WHOLE_AXIS)
 
 
 def nothing_seen(rows: int, axes: int) -> Windows:
-    return _filled(rows, axes, math.inf, -math.inf)
+    return _filled(rows, axes, NO_POSITION)
 
 
-def _filled(rows: int, axes: int, first: float, last: float) -> Windows:
+def _filled(rows: int, axes: int, window: Windows) -> Windows:
     windows = np.empty((rows, axes, 2))
-    windows[..., 0], windows[..., 1] = first, last
+    windows[:] = window
     return windows
 
 
@@ -119,13 +123,14 @@ class WindowGeometry(NamedTuple):
     padding: NDArray[np.int64]
     dilation: NDArray[np.int64]
     transposed: bool
+    steps: NDArray[np.float64]  # (axes, 1), the stride
+    ends: NDArray[np.float64]  # (axes, 2), where the window of the output at position 0 begins and ends
 
     @classmethod
     def of(cls, operation: Operation, kernel: Sequence[int], rank: int) -> WindowGeometry:
         stride = per_axis(operation["stride"], rank, kernel)
         padding, dilation = per_axis(operation["padding"], rank), per_axis(operation["dilation"], rank)
-        sides = [np.array(side, np.int64) for side in (kernel, stride, padding, dilation)]
-        return cls(sides[0], sides[1], sides[2], sides[3], bool(operation["transposed"]))
+        return _geometry(tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), bool(operation["transposed"]))
 
     @property
     def reach(self) -> NDArray[np.int64]:
@@ -135,12 +140,24 @@ class WindowGeometry(NamedTuple):
     def backward(self, rows: Windows) -> Windows:
         """Windows along the spatial axes, the last ones of `rows`, as windows of the input."""
         inside = rows.copy()
-        spatial = slice(rows.shape[1] - len(self.kernel), None)
-        first, last = rows[:, spatial, 0], rows[:, spatial, 1]
+        spatial = inside[:, rows.shape[1] - len(self.kernel) :]
         if self.transposed:
-            inside[:, spatial, 0] = np.ceil((first + self.padding - self.reach) / self.stride)
-            inside[:, spatial, 1] = np.floor((last + self.padding) / self.stride)
+            spatial[..., 0] = np.ceil((spatial[..., 0] + self.padding - self.reach) / self.stride)
+            spatial[..., 1] = np.floor((spatial[..., 1] + self.padding) / self.stride)
         else:
-            inside[:, spatial, 0] = first * self.stride - self.padding
-            inside[:, spatial, 1] = last * self.stride - self.padding + self.reach
+            spatial *= self.steps
+            spatial += self.ends
         return inside
+
+
+@functools.lru_cache(maxsize=1024)
+def _geometry(*sides_and_transposed: Any) -> WindowGeometry:
+    """A geometry, made once for all operations that have it. Nobody writes its numbers."""
+    *sides, transposed = sides_and_transposed
+    kernel, stride, padding, dilation = (np.array(side, np.int64) for side in sides)
+    steps = stride[:, None].astype(np.float64)
+    ends = np.stack([-padding, dilation * (kernel - 1) - padding], 1).astype(np.float64)
+    geometry = WindowGeometry(kernel, stride, padding, dilation, transposed, steps, ends)
+    for array in (kernel, stride, padding, dilation, steps, ends):
+        array.setflags(write=False)
+    return geometry

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deconvviz.operations.regions import NotLocal, Region, Starts
+from deconvviz.operations.regions import NotLocal, Starts
 from deconvviz.operations.styles import Style
 from deconvviz.projection.crops import SeenRegions, phases, regions, seen_operations
 from deconvviz.projection.device_costs import DeviceCosts, costs_of
@@ -137,18 +137,18 @@ class UnitCrops:
         outside: Starts = np.maximum(np.concatenate([-region.start, behind], 1), 0)
         return outside
 
-    def groups(self) -> Iterator[tuple[Starts, dict[int, Region]]]:
+    def groups(self) -> Iterator[tuple[Starts, SeenRegions]]:
         """The units that can share a tape, by their numbers, and what they see; those near the border come first."""
         outside = [self.seen[value.id].crossing(value.shape) for value in self._values]
         order = np.argsort(~np.logical_or.reduce(outside), kind="stable")
         for kind in range(int(self._kinds.max()) + 1):
             group = order[self._kinds[order] == kind]
             if self.cost <= self.costs.large:
-                yield group, _parts(self.seen, group)
+                yield group, self.seen.of(group)
                 continue
             seen = regions(self.tape, self.style, self.layer, self.positions[group])
             for alike in _alike(phases(self.tape, seen)):  # what is cut off may move a window within what it needs
-                yield group[alike], _parts(seen, alike)
+                yield group[alike], seen.of(alike)
 
 
 def _kinds_of(rows: Starts) -> Starts:
@@ -163,10 +163,6 @@ def _alike(rows: Starts) -> Iterator[Starts]:
     kinds = _kinds_of(rows)
     for kind in range(int(kinds.max()) + 1):
         yield np.nonzero(kinds == kind)[0]
-
-
-def _parts(seen: dict[int, Region], units: Starts) -> dict[int, Region]:
-    return {key: Region(region.start[units], region.size) for key, region in seen.items()}
 
 
 def may_pay(tape: Tape, units: int) -> bool:

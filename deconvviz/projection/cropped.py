@@ -19,7 +19,7 @@ from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.styles import Style
 from deconvviz.projection.backward import Met, check_constants, in_batches, keep_for, refuse_arrived, undisturbed, walk
 from deconvviz.projection.crop_cost import UnitCrops, may_pay
-from deconvviz.projection.crops import Crops, write_crops
+from deconvviz.projection.crops import Crops, SeenRegions, write_crops
 from deconvviz.projection.device_costs import crop_bytes
 from deconvviz.projection.half_precision import wide, widened
 from deconvviz.projection.model_call import refuse_not_finite
@@ -120,15 +120,14 @@ class _Projecting:
         chunk = max(1, crop_bytes(x.device) // max(1, units.bytes_per_unit))
         for group, seen in units.groups():
 
-            def send_back(part: slice, group: Starts = group, seen: dict[int, Region] = seen) -> None:
-                batch = {key: Region(region.start[part], region.size) for key, region in seen.items()}
-                done.append((group[part], self._back(group[part], batch, pixels)))
+            def send_back(part: slice, group: Starts = group, seen: SeenRegions = seen) -> None:
+                done.append((group[part], self._back(group[part], seen.of(part), pixels)))
 
             chunk = in_batches(len(group), chunk, send_back)
         places = torch.from_numpy(np.argsort(np.concatenate([batch for batch, _ in done]))).to(x.device)
         return pixels, torch.cat([values for _, values in done])[places]
 
-    def _back(self, batch: Starts, seen: dict[int, Region], pixels: CroppedPixels) -> Tensor:
+    def _back(self, batch: Starts, seen: SeenRegions, pixels: CroppedPixels) -> Tensor:
         """Project a batch of units, by their numbers, into `pixels`. Returns their activations."""
         units, device = self.units, pixels.values.device
         crops = write_crops(units.tape, seen, units.filters)

@@ -11,8 +11,8 @@ How each operation runs on crops stands in its file in `operations`. Not every o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from deconvviz.operations.styles import Style
 from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 aten: Any = torch.ops.aten
+SeenAt = TypeVar("SeenAt")
 
 # Which windows
 
@@ -39,9 +40,17 @@ class SeenRegions(dict[int, Region]):
         needed: What each operation needs of each input, by the operation and the id of the input.
     """
 
-    def __init__(self, layer: Value, region: Region) -> None:
-        super().__init__({layer.id: region})
-        self.needed: dict[tuple[Operation, int], Region] = {}
+    def __init__(self, seen: Mapping[int, Region], needed: Mapping[tuple[Operation, int], Region]) -> None:
+        super().__init__(seen)
+        self.needed = dict(needed)
+
+    def of(self, units: Starts | slice) -> SeenRegions:
+        """The windows of some units."""
+        return SeenRegions(_of_units(self, units), _of_units(self.needed, units))
+
+
+def _of_units(regions: Mapping[SeenAt, Region], units: Starts | slice) -> dict[SeenAt, Region]:
+    return {key: region.of(units) for key, region in regions.items()}
 
 
 def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> SeenRegions:
@@ -50,7 +59,7 @@ def regions(tape: Tape, style: Style, layer: Value, positions: Starts) -> SeenRe
     positions: (units, spatial axes). Raises NotLocal if an operation on the way, or its mirror, needs whole maps.
     """
     rank = positions.shape[1]
-    seen = SeenRegions(layer, Region(positions, (1,) * rank))
+    seen = SeenRegions({layer.id: Region(positions, (1,) * rank)}, {})
     for operation in reversed(tape.operations):
         if not any(operation.outputs):
             raise NotLocal("a decision that depends on the image")
@@ -123,7 +132,7 @@ class Crops:
         planes: Where switches point into: the window and the size of the map, by the switches' id.
     """
 
-    def __init__(self, tape: Tape, seen: dict[int, Region], filters: dict[int, Tensor]) -> None:
+    def __init__(self, tape: Tape, seen: SeenRegions, filters: dict[int, Tensor]) -> None:
         self.recorded, self.seen, self.filters = tape, seen, filters
         self.units = len(next(iter(seen.values())).start)
         self.tape = Tape(samples=self.units, constants=tape.constants)
@@ -156,6 +165,10 @@ class Crops:
         self.tape.operations.append(Operation(func, tuple(args), kwargs, tuple(inputs), outputs, where=recorded.where))
         assert outputs[0] is not None
         return outputs[0]
+
+    def needed(self, operation: Operation, old: Value) -> Region:
+        """The region of an input that the operation needs for the region of its output that units see."""
+        return self.seen.needed[operation, old.id]
 
     def piece(self, operation: Operation, old: Value, needed: Region, fill: float | None = None) -> Value:
         """The part `needed` of a value's window, with `fill` for what lies outside the map."""
@@ -232,7 +245,7 @@ def _pads(ahead: Starts, behind: Starts) -> list[int]:
     return [int(side) for pair in zip(ahead[::-1], behind[::-1], strict=True) for side in pair]
 
 
-def write_crops(tape: Tape, seen: dict[int, Region], filters: dict[int, Tensor]) -> Crops:
+def write_crops(tape: Tape, seen: SeenRegions, filters: dict[int, Tensor]) -> Crops:
     """The tape of crops for units that share their phases.
 
     filters: Parameters laid out for it, by the value's id; filled here, to be used again for other units.

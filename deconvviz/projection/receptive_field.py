@@ -92,13 +92,19 @@ def windows_at_inputs(tape: Tape, starts: dict[int, Windows]) -> dict[int, Windo
             if output is None or output.id not in windows:
                 continue
             rows = windows.pop(output.id)
-            empty = (rows[..., 0] > rows[..., 1]).any(axis=1)
+            empty = _empty(rows)
             for value in dict.fromkeys(operation.inputs):
                 inside = window_for(operation, value).backward(operation, value, output, rows)
-                inside[empty | (inside[..., 0] > inside[..., 1]).any(axis=1)] = (math.inf, -math.inf)
+                if (nothing := empty | _empty(inside)).any():
+                    inside[nothing] = (math.inf, -math.inf)
                 known = windows.get(value.id)
                 windows[value.id] = inside if known is None else bounding(known, inside)
     return {v.id: windows.get(v.id, nothing_seen(count, len(v.shape))) for v in tape.inputs}
+
+
+def _empty(rows: Windows) -> NDArray[np.bool_]:
+    """(rows,): which windows hold nothing."""
+    return np.asarray((rows[..., 0] > rows[..., 1]).any(axis=1))
 
 
 def receptive_fields(
@@ -138,7 +144,7 @@ def fields_of_inputs(
         spatial = 1 if number in without_batch else _first_spatial(tape, image)
         seen = windows[image.id][:, spatial:]
         lasts = np.array(image.shape[spatial:])[:, None] - 1
-        clipped = np.clip(np.nan_to_num(seen, posinf=1e15, neginf=-1e15), 0, lasts)
+        clipped = np.minimum(np.fmax(seen, 0), lasts)  # 0 for NaN
         clipped[..., 1] += 1
         clipped[seen[..., 0] > seen[..., 1]] = 0
         fields.append(clipped.astype(np.int64))

@@ -6,6 +6,7 @@ their branches for inference, it is called as `model.eval()` would call it.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -21,7 +22,8 @@ from deconvviz.recording.model_parts import ModelParts
 from deconvviz.recording.tape import written_by
 
 _MISSING = object()
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that are restored by themselves
+_IN_ORDER = list(vars(nn.Module()))  # attributes of every module, as they are first set
+_OF_EVERY_MODULE = frozenset(_IN_ORDER)  # which are restored by themselves
 
 
 class EvalMode(Restored):
@@ -139,14 +141,12 @@ class _ModuleState:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.attributes = dict(vars(module))
+        self.attributes = vars(module).copy()
         inner: tuple[Any, ...] = (module._parameters, module._buffers, module._modules)
-        self.containers = [(part, dict(part)) for part in inner]
-        self.containers += [
-            (value, _members(value))
-            for name in self.attributes.keys() - _OF_EVERY_MODULE
-            if isinstance(value := self.attributes[name], _CONTAINERS)
-        ]
+        self.containers = [(part, _members(part) if part else _EMPTY) for part in inner]
+        for value in _own_values(self.attributes):
+            if isinstance(value, _CONTAINERS):
+                self.containers.append((value, _members(value)))
 
     def put_back(self) -> None:
         now = vars(self.module)
@@ -162,9 +162,19 @@ class _ModuleState:
 
 
 _CONTAINERS = (list, dict, set, deque)
+_EMPTY: dict[str, Any] = {}
+
+
+def _own_values(attributes: dict[str, Any]) -> Iterable[Any]:
+    """The values of the attributes that not every module has."""
+    if list(itertools.islice(attributes, len(_IN_ORDER))) == _IN_ORDER:  # as in most modules, which then have their own
+        return itertools.islice(attributes.values(), len(_IN_ORDER), None)
+    return [value for name, value in attributes.items() if name not in _OF_EVERY_MODULE]
 
 
 def _members(container: Any) -> Any:
+    if type(container) is dict:
+        return container.copy()  # in a seventh of the time of `dict(container)`
     return dict(container) if isinstance(container, dict) else list(container)
 
 
@@ -195,11 +205,17 @@ class _TensorState:
     def put_back(self) -> None:
         if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
             self.tensor.requires_grad_(self.requires_grad)
-        if self.plain and _memory(self.tensor) != _memory(self.data):
+        if self.plain and not _same_memory(self.tensor, self.data):
             self.tensor.data = self.data
 
 
-def _memory(tensor: Tensor) -> tuple[Any, ...]:
-    """What tells the memory and layout of two tensors apart."""
-    where = (tensor.storage_offset(), tensor.stride()) if storage_of(tensor) else None
-    return storage_of(tensor), where, tensor.shape, tensor.dtype, tensor.device
+def _same_memory(tensor: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same memory, type and layout."""
+    storage = storage_of(tensor)
+    if storage and tensor.is_cpu:
+        return tensor.dtype == other.dtype and bool(tensor.is_set_to(other))
+    if storage != storage_of(other) or tensor.shape != other.shape or tensor.dtype != other.dtype:
+        return False
+    if not storage:  # without strides
+        return tensor.device == other.device
+    return (tensor.stride(), int(tensor.storage_offset())) == (other.stride(), int(other.storage_offset()))

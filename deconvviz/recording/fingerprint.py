@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 
@@ -16,21 +17,28 @@ def fingerprint(model: nn.Module) -> str:
 
     It quickly tells a model from a retrained one. It does not prove that two models are the same.
     """
-    digest, state = hashlib.sha256(), model.state_dict()
+    state = model.state_dict()
     sampled = read_back([_sampled(tensor.detach()) for tensor in state.values()])
     wide: dict[int, bytes | memoryview] = {}  # what was sampled, by its number
     for dtype in {numbers.dtype for numbers in sampled}:
         group = [number for number, numbers in enumerate(sampled) if numbers.dtype == dtype]
         together = torch.cat([sampled[number] for number in group])
-        content = together.to(torch.complex128 if dtype.is_complex else torch.float64).numpy().data.cast("B")
+        numbers = together.to(torch.complex128 if dtype.is_complex else torch.float64).numpy().data.cast("B")
         size = 16 if dtype.is_complex else 8
         ends = list(itertools.accumulate(size * len(sampled[number]) for number in group))
         for number, start, end in zip(group, [0, *ends], ends, strict=False):
-            wide[number] = content[start:end]
-    for number, (name, tensor) in enumerate(state.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(wide[number])
-    return digest.hexdigest()[:16]
+            wide[number] = numbers[start:end]
+    content = (
+        part
+        for number, (name, tensor) in enumerate(state.items())
+        for part in (_named(name, tensor.shape, tensor.dtype), wide[number])
+    )
+    return hashlib.sha256(b"".join(content)).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=2**14)
+def _named(name: str, shape: torch.Size, dtype: torch.dtype) -> bytes:
+    return f"{name} {tuple(shape)} {dtype}".encode()
 
 
 def _sampled(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ class Operation:
     _: KW_ONLY
     where: str
     drawn: RandomState | None = None
+    _named: dict[str, tuple[int, Any]] | None = field(default=None, init=False, repr=False)
 
     @property
     def made(self) -> Value:
@@ -81,11 +83,16 @@ class Operation:
 
     def __getitem__(self, name: str) -> Any:
         """The argument called `name`, or its default; None if the operation has no such argument."""
-        position, default = _parameters(self.func).get(name, (len(self.args), None))
+        if (parameters := self._named) is None:
+            parameters = self._named = _parameters(self.func)  # kept here, which is quicker than to look up an overload
+        position, default = parameters.get(name, _NO_ARGUMENT)
         return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
     def __str__(self) -> str:
         return f"{self.label} in {self.where}"
+
+
+_NO_ARGUMENT = (sys.maxsize, None)  # the place and the default of an argument that an operation does not have
 
 
 def _parameters(func: Any) -> dict[str, tuple[int, Any]]:

@@ -281,7 +281,7 @@ class TapeBuilder:
             return value
         version = 0 if tensor.is_inference() else tensor._version
         self.tape.constants[value.id] = (tensor, version, where)
-        self._keep(value, tensor, storage)
+        self._keep(value, tensor.detach() if id(tensor) in self._own else tensor, storage)  # as it lies in this run
         return value
 
     def _new_value(self, tensor: Tensor, tracked: bool) -> Value:

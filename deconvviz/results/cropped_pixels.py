@@ -35,10 +35,10 @@ class CroppedPixels:
 
     def __post_init__(self) -> None:
         units, channels, *size = self.values.shape
-        last = self.starts + torch.tensor(size, device="cpu")
+        starts = self.starts.numpy()
         if self.starts.shape != (units, len(size)) or (channels, len(size)) != (self.shape[0], len(self.shape) - 1):
             raise ValueError(f"windows {tuple(self.values.shape)} do not fit images of shape {self.shape}")
-        if bool((self.starts < 0).any()) or bool((last > torch.tensor(self.shape[1:], device="cpu")).any()):
+        if (starts < 0).any() or (starts + size > self.shape[1:]).any():
             raise ValueError(f"a window lies outside images of shape {self.shape}")
 
     @classmethod
@@ -67,7 +67,7 @@ class CroppedPixels:
             starts: (n, axes), the first pixel of each. What lies outside the image is dropped.
         """
         size, extent = np.array(self.values.shape[2:]), np.array(self.shape[1:])
-        inside = np.clip(starts, 0, extent - size)
+        inside = np.minimum(np.maximum(starts, 0), extent - size)
         self.starts[torch.from_numpy(rows)] = torch.from_numpy(inside)
         index: list[Tensor | slice] = [torch.from_numpy(rows).to(crops.device), slice(None)]
         if (inside == starts).all() and all(crops.shape[2 + axis] <= side for axis, side in enumerate(size)):

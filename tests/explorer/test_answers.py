@@ -49,7 +49,9 @@ def test_the_layers_of_an_image(client: Client) -> None:
     assert found["size"] == [12, 12]
     shares = activations(6).softmax(0)
     assert [one["share"] for one in found["classes"]] == pytest.approx(shares.topk(3).values.tolist(), rel=1e-4)
-    assert [one["name"] for one in found["classes"]] == [str(int(n)) for n in shares.topk(3).indices]
+    best = shares.topk(3).indices.tolist()
+    assert [(one["name"], one["layer"], one["channel"]) for one in found["classes"]] == [(str(n), "6", n) for n in best]
+    assert found["name"] == "image 3"
 
 
 def test_the_maps_of_a_layer(client: Client) -> None:
@@ -125,6 +127,27 @@ def test_a_moved_image(client: Client) -> None:
     assert "cannot be moved by 12 and 0" in client.ask("maps", image="data-3", layer="0", shift="12,0").json["error"]
 
 
+@pytest.mark.parametrize(("shift", "size"), [((0, 0), 200), ((2, -3), 150), ((-1, 4), 50)])
+def test_an_image_of_another_size(client: Client, shift: tuple[int, int], size: int) -> None:
+    """Against an interpolation written out: the image is larger about its middle, and then moved."""
+    image, length = IMAGES[3, 0].double(), 12
+    expected = torch.zeros(length, length, dtype=torch.float64)
+    for row in range(length):
+        for column in range(length):
+            places = [(p + 0.5 - 6 - by) * 100 / size + 6 - 0.5 for p, by in zip((row, column), shift, strict=True)]
+            (top, down), (left, right) = ((int(np.floor(place)), place - np.floor(place)) for place in places)
+            for r, of_row in ((top, 1 - down), (top + 1, down)):
+                for c, of_column in ((left, 1 - right), (left + 1, right)):
+                    value = image[min(max(r, 0), length - 1), min(max(c, 0), length - 1)]
+                    expected[row, column] += of_row * of_column * value
+    x = moved(IMAGES[3:4], shift, size)
+    torch.testing.assert_close(x[0, 0].double(), expected, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        maxima = NET.model[:1](x)[0].flatten(1).amax(1)
+    found = client.ask("maps", image="data-3", layer="0", shift=f"{shift[0]},{shift[1]},{size}").json
+    assert found["maximum"] == pytest.approx(maxima.tolist(), abs=1e-5)
+
+
 def test_an_image_of_ones_own(client: Client) -> None:
     key = client.give(png(seed=4), "my.png").json["image"]
     found = client.ask("image", image=key).json
@@ -132,6 +155,16 @@ def test_an_image_of_ones_own(client: Client) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(png(seed=4))))
     assert (picture_at(found["picture"])[..., 0] == pixels).all()
     assert [key, "my.png"] in client.ask("state").json["own"]
+    other = client.give(png(seed=5), "another.png").json["image"]
+    client.give(png(seed=6), "camera.jpg", live="1")
+    own = client.ask("own").json
+    assert own["items"] == [[other, "another.png"], [key, "my.png"]]
+    small = Image.open(io.BytesIO(base64.b64decode(own["sprite"]["url"].partition(",")[2])))
+    side = own["sprite"]["cell"][0]
+    assert small.size == (2 * side, side)
+    means = [float(np.asarray(small)[:, place * side : (place + 1) * side].mean()) for place in (0, 1)]
+    expected = [float(np.asarray(Image.open(io.BytesIO(png(seed=n)))).mean()) for n in (5, 4)]
+    assert means == pytest.approx(expected, abs=3)
 
 
 def test_the_strip_of_the_data_set(client: Client) -> None:
@@ -158,7 +191,16 @@ def test_files_that_are_saved(client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"style": "guided"}, {"seed": "one"}, {"random": 1}, {"shift": "1,-2"}, {"position": "0,1"}]
+    "options",
+    [
+        {},
+        {"style": "guided"},
+        {"seed": "one"},
+        {"random": 1},
+        {"shift": "1,-2"},
+        {"shift": "1,-2,150"},
+        {"position": "0,1"},
+    ],
 )
 def test_the_lines_of_python_make_the_same_projection(
     client: Client, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,6 +223,7 @@ def test_mistakes_are_sentences(client: Client) -> None:
         "a request lacks 'layer'": {"image": "data-0"},
         "the explorer does not have this image (any more); give it again ('own-1')": {"image": "own-1", "layer": "0"},
         "shift is a whole number, not 'a'": {"image": "data-0", "layer": "0", "shift": "a,b"},
+        "an image has a size of 25 to 800 percent, not 5000": {"image": "data-0", "layer": "0", "shift": "0,0,5000"},
     }
     for sentence, fields in given.items():
         answer = client.ask("maps", **fields)

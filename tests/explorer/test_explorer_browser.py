@@ -15,23 +15,11 @@ import deconvviz as dv
 from deconvviz.results import Projection
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import TOKEN, png, small_images, small_net
+from tests.helpers.explorer_page import projected, shows, until_address
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
-
-
-def shows(page: Any, selector: str, text: str) -> None:
-    playwright.expect(page.locator(selector).first).to_contain_text(text)
-
-
-def until_address(page: Any, part: str) -> None:
-    until(page, f"decodeURIComponent(location.hash).includes({part!r})")
-
-
-def projected(page: Any) -> None:
-    """Wait until all three styles are shown."""
-    until(page, "[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3")
 
 
 def test_from_a_map_to_its_unit_and_back(seen: Watched) -> None:
@@ -133,6 +121,15 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
             [kind, name, content],
         )
         shows(page, "#image-name", name)
+    until(page, "document.querySelectorAll('#own button').length === 3")
+    names = [one.get_attribute("title") for one in page.locator("#own button").all()]
+    assert names == ["pasted.png", "dropped.png", "mine.png"]
+    page.locator("#own button").nth(2).click()
+    shows(page, "#image-name", "mine.png")
+    page.reload()
+    shows(page, "#image-name", "mine.png")
+    until(page, "document.querySelectorAll('#own button').length === 3")
+    assert page.locator("#own button[aria-pressed=true]").get_attribute("title") == "mine.png"
     (tmp_path / "text.png").write_text("no image")
     seen.expected.append("422")  # type: ignore[attr-defined]
     page.locator("#file").set_input_files(tmp_path / "text.png")
@@ -191,6 +188,8 @@ def test_pins(seen: Watched) -> None:
         shows(page, "#unit-title", f"3 channel {channel}")
         page.get_by_role("button", name="Pin", exact=True).click()
         until(page, f"document.querySelectorAll('.pin').length === {channel + 1}")
+    page.locator("#maps button[data-channel='4']").click()
+    shows(page, "#unit-title", "3 channel 4")
     page.get_by_role("button", name="Pin", exact=True).click()
     shows(page, "#notice", "4 units are pinned already")
     page.get_by_label("keep this image").first.check()
@@ -203,6 +202,11 @@ def test_pins(seen: Watched) -> None:
     until(page, f"document.querySelectorAll('.pin .said')[1].textContent !== {before[1]!r}")
     assert kept.text_content() == before[0]
     page.get_by_role("button", name="Remove 3 channel 0").click()
+    until(page, "document.querySelectorAll('.pin').length === 3")
+    page.locator("#maps button[data-channel='2']").click()
+    page.get_by_role("button", name="Unpin", exact=True).click()
+    until(page, "document.querySelectorAll('.pin').length === 2")
+    page.keyboard.press("p")
     until(page, "document.querySelectorAll('.pin').length === 3")
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import deconvviz as dv
 from deconvviz.errors import DeconvVizError, DependencyError, InputError, UnknownLayerError
 from deconvviz.io.pages import web_file
 from tests.helpers.chromium import CHROMIUM, Watched, until
-from tests.helpers.explorer_client import small_images, small_net
+from tests.helpers.explorer_client import png, small_images, small_net
 
 pytest.importorskip("anywidget", reason="needs anywidget")
 
@@ -104,6 +105,14 @@ def test_its_picture_is_that_of_the_unit() -> None:
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     assert len(np.unique(np.asarray(picture.convert("L")))) > 20
     assert 'alt="layer 3, channel 2"' in data["text/html"]
+
+
+def test_images_of_files_have_their_names(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.png", "b.png")):
+        (tmp_path / name).write_bytes(png(seed=number))
+    widget = small_net().explore([tmp_path / "a.png", str(tmp_path / "b.png")])
+    assert [asked(widget, "image", image=f"data-{n}")["answer"]["name"] for n in (0, 1)] == ["a.png", "b.png"]
+    assert asked(small_net().explore(small_images(2)), "image", image="data-1")["answer"]["name"] == "image 1"
 
 
 def test_marimo_shows_it_as_a_widget() -> None:

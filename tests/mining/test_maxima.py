@@ -53,9 +53,10 @@ def test_the_maximum_and_the_first_place_that_has_it(shape, layout, ties):
     assert (values.tolist(), places.tolist()) == by_looking(maps)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.half])
-def test_every_type_of_numbers(dtype):
-    maps = torch.randn(2, 3, 40, 30, dtype=torch.float64).to(dtype)
+def test_every_type_of_numbers(dtype, layout):
+    maps = torch.randn(2, 3, 40, 30, dtype=torch.float64).to(dtype).contiguous(memory_format=layout)
     values, places = torch.empty(2, 3, dtype=dtype), torch.empty(2, 3, dtype=torch.long)
     strongest(flat(maps), values, places)
     assert (values.tolist(), places.tolist()) == by_looking(maps)
@@ -70,6 +71,27 @@ def test_a_map_that_is_not_finite_has_no_finite_maximum(last):
     values, places = torch.empty(1, 3), torch.empty(1, 3, dtype=torch.long)
     strongest(flat(maps), values, places)
     assert values.isfinite().tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_map_of_minus_infinity_has_it_first_at_the_first_place(layout):
+    maps = torch.full((1, 3, 40, 30), -torch.inf).contiguous(memory_format=layout)
+    maps[0, 1, 39, 29] = -5
+    values, places = torch.empty(1, 3), torch.empty(1, 3, dtype=torch.long)
+    strongest(flat(maps), values, places)
+    assert (values.tolist(), places.tolist()) == ([[-torch.inf, -5, -torch.inf]], [[0, 1199, 0]])
+
+
+def test_pooling_is_asked_where_channels_lie_next_to_each_other(monkeypatch):
+    sizes = []
+    pooled = maxima._by_pooling
+    monkeypatch.setattr(maxima, "_by_pooling", lambda maps, size: sizes.append(size) or pooled(maps, size))
+    for side in (9, 40):
+        maps = torch.randn(1, 3, side, side)
+        values, places = torch.empty(1, 3), torch.empty(1, 3, dtype=torch.long)
+        strongest(flat(maps), values, places)
+        strongest(flat(maps.contiguous(memory_format=torch.channels_last)), values, places)
+    assert sizes == [81, 1024]
 
 
 def test_several_units_are_searched_part_by_part(monkeypatch):

@@ -1,8 +1,10 @@
 """What is done once per call or once per kind of operation gives the same as doing it for each operation."""
 
+import dataclasses
 import gc
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.operations.registry import rule_for, rules_under
 from deconvviz.operations.styles import STYLES
+from deconvviz.operations.windows import WindowGeometry
 from deconvviz.recording import model_parts, observer
 from deconvviz.recording.model_parts import ModelParts, module_names
 from deconvviz.recording.recordable import kind_of
@@ -118,6 +121,30 @@ def test_a_length_of_one_is_written_out_for_every_axis():
     model.forward = lambda x: torch.conv2d(x, model.weight, model.bias, stride=[2], padding=[1])
     (operation,) = record(model, torch.rand(1, 2, 8, 8)).operations
     assert (operation["stride"], operation["padding"], operation["dilation"]) == ([2, 2], [1, 1], [1, 1])
+
+
+def test_arguments_are_found_by_name_however_often_they_are_asked_for():
+    tape = record(nn.Sequential(nn.Conv2d(2, 2, 3, stride=2), nn.MaxPool2d(2)), torch.rand(1, 2, 9, 9))
+    conv, pool = tape.operations
+    for _ in range(2):
+        assert (conv["stride"], conv["transposed"], conv["kernel_size"], conv["no such"]) == ([2, 2], False, None, None)
+        assert (pool["kernel_size"], pool["ceil_mode"], pool["weight"]) == ([2, 2], False, None)
+    other = dataclasses.replace(conv, func=aten.relu.default, args=conv.args[:1])
+    assert other["self"] is conv["input"]
+    assert other["stride"] is None
+
+
+def test_the_geometry_of_windows_is_that_of_each_operation():
+    layers = [nn.Conv2d(2, 2, 3, stride=2, padding=1), nn.Conv2d(2, 2, 3, dilation=2), nn.MaxPool2d(3, 2, 1)]
+    tape = record(nn.Sequential(*layers, nn.Conv2d(2, 2, 3, stride=2, padding=1)), torch.rand(1, 2, 33, 33))
+    found = [WindowGeometry.of(operation, [3, 3], 2) for operation in tape.operations]
+    rows = np.array([[[0.0, 0.0], [0.0, 1.0], [2.0, 3.0], [4.0, 4.0]]])
+    seen = [geometry.backward(rows)[0, 2:].tolist() for geometry in found]
+    assert seen == [[[3, 7], [7, 9]], [[2, 7], [4, 8]], [[3, 7], [7, 9]], [[3, 7], [7, 9]]]
+    assert found[0] is found[3]
+    with pytest.raises(ValueError, match="read-only"):
+        found[0].stride[0] = 7
+    assert rows.tolist() == [[[0, 0], [0, 1], [2, 3], [4, 4]]]
 
 
 # Rules

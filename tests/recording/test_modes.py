@@ -206,13 +206,22 @@ class Written(nn.Conv2d):
         return super().forward(x)
 
 
+class Turned(nn.Conv2d):
+    """The same memory in another layout."""
+
+    def forward(self, x):
+        self.weight.data = self.weight.data.transpose(2, 3)
+        self.bias.data = self.bias.data.as_strided((4,), (0,))
+        return super().forward(x)
+
+
 class Frozen(nn.Conv2d):
     def forward(self, x):
         self.weight.requires_grad_(False)
         return super().forward(x)
 
 
-@pytest.mark.parametrize("kind", [Renormed, Replaced, Written, Frozen])
+@pytest.mark.parametrize("kind", [Renormed, Replaced, Written, Turned, Frozen])
 def test_a_parameter_that_the_forward_pass_replaces_is_put_back(kind):
     torch.manual_seed(2)
     model = nn.Sequential(kind(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()

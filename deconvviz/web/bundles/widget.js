@@ -198,6 +198,17 @@ function described(layer, maps) {
 }
 
 /**
+ * The strongest classes, each of which leads to its unit.
+ * @param {any[]} classes
+ * @param {(layer: string, channel: number, position: string) => void} choose
+ */
+const classesIn = (classes, choose) => classes.map((one) => {
+  const button = h("button", { type: "button" }, h("span", null, one.name), h("b", null, percent(one.share)));
+  button.addEventListener("click", () => choose(one.layer, one.channel, ""));
+  return h("li", null, button);
+});
+
+/**
  * The units that fire at a place of the image, by layer.
  * @param {string} at
  * @param {any[]} layers
@@ -222,7 +233,7 @@ function firingAt(at, layers, choose, close) {
         : h("span", { class: "muted small" }, "none fires")))),
   ];
 }
-return { layersIn, described, firingAt };
+return { layersIn, described, classesIn, firingAt };
 })();
 
 // shared/pictures.js
@@ -401,7 +412,8 @@ function gridIn(list, more, heard) {
   }
 
   function draw() {
-    const values = sorting === "selective" ? found.selective : found.maximum;
+    const selective = sorting === "selective";
+    const values = selective ? found.selective : found.maximum;
     const order = [...found.maximum.keys()];
     if (sorting !== "number") order.sort((a, b) => values[b] - values[a] || a - b);
     const strongest = Math.max(...found.maximum, 1e-30);
@@ -417,12 +429,12 @@ function gridIn(list, more, heard) {
       const name = found.names ? ` ${found.names[channel]}` : "";
       button.dataset.channel = String(channel);
       button.tabIndex = at === 0 ? 0 : -1;
-      button.setAttribute("aria-label", `Channel ${channel}${name}, strongest ${number(found.maximum[channel])}`);
+      button.setAttribute("aria-label", `Channel ${channel}${name}, ${selective ? "selectivity" : "strongest"} ${number(values[channel])}`);
       button.classList.toggle("silent", !(found.maximum[channel] > 0));
       mosaic.hidden = !sprite;
       if (sprite) paintCell(mosaic, sprite, channel);
       /** @type {HTMLElement} */ (caption.firstElementChild).textContent = `${channel}${name}`;
-      /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(found.maximum[channel]);
+      /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
       mark(button);
       if (kept === String(channel)) button.focus({ preventScroll: true });
@@ -452,6 +464,7 @@ function gridIn(list, more, heard) {
 
     /** @param {string} sort */
     sortBy(sort) {
+      if (sorting === sort) return;
       sorting = sort;
       if (found) draw();
     },
@@ -752,8 +765,8 @@ return { kernelOf };
 const $widget_main = (() => {
 // The explorer's panels in a notebook: the image, the layers, the maps of one, a unit.
 
-const { breakable, h, percent } = $shared_elements;
-const { described, firingAt, layersIn } = $shared_layer_list;
+const { breakable, h } = $shared_elements;
+const { classesIn, described, firingAt, layersIn } = $shared_layer_list;
 const { gridIn } = $shared_map_grid;
 const { Refused, Superseded } = $shared_refusals;
 const { stageIn } = $shared_stage;
@@ -798,7 +811,9 @@ function render({ model, el }) {
     button.addEventListener("click", () => go({ image: Math.max(0, Math.min(about.count - 1, model.get("image") + step)) }));
     return button;
   };
-  const steps = about.count > 1 ? h("div", { class: "row" }, stepTo(-1, "←", "Previous image"), stepTo(1, "→", "Next image")) : null;
+  const steps = about.count > 1
+    ? h("div", { class: "row" }, stepTo(-1, "←", "Previous image"), stepTo(1, "→", "Next image"), h("span", { class: "muted small" }, `images 0 to ${about.count - 1}`))
+    : null;
 
   const stage = stageIn(stageBox, { place: (at) => showPlace(at) });
   const layers = layersIn(layerBox, (layer) => go({ layer, channel: null, position: "" }));
@@ -877,7 +892,7 @@ function render({ model, el }) {
     const found = await ask("image", seen);
     stage.show(found, "");
     imageName.textContent = found.name;
-    classes.replaceChildren(...found.classes.map((/** @type {any} */ one) => h("li", null, h("span", null, one.name), h("b", null, percent(one.share)))));
+    classes.replaceChildren(...classesIn(found.classes, (to, channel, position) => go({ layer: to, channel, position })));
     layers.show(found.layers, layer);
   }
 

@@ -12,7 +12,7 @@
 /**
  * @typedef {object} View
  * @property {string} image
- * @property {string} shift
+ * @property {string} shift how the image lies, see `placing.js`
  * @property {string} layer
  * @property {number | null} channel
  * @property {string} position

@@ -1,8 +1,8 @@
 // From the address to what is shown, and from what is pressed to the address.
 
-import { breakable, byId, h, percent } from "../shared/elements.js";
+import { breakable, byId, h } from "../shared/elements.js";
 import * as keys from "../shared/keys.js";
-import { described, firingAt, layersIn } from "../shared/layer_list.js";
+import { classesIn, described, firingAt, layersIn } from "../shared/layer_list.js";
 import { gridIn } from "../shared/map_grid.js";
 import * as search from "../shared/search.js";
 import { stageIn } from "../shared/stage.js";
@@ -11,7 +11,8 @@ import { Refused, Superseded } from "../shared/refusals.js";
 import * as address from "./address.js";
 import * as camera from "./camera.js";
 import * as pins from "./pins.js";
-import { ask, clearNotice, give, notice, onReconnected, save } from "./server.js";
+import * as placing from "./placing.js";
+import { ask, cancelAll, clearNotice, give, notice, onReconnected, save } from "./server.js";
 import * as strip from "./strip.js";
 import * as unit from "./unit.js";
 
@@ -88,6 +89,7 @@ function parts() {
   strip.mark(image);
   byId("sort").value = view.sort;
   stage.crossAt(view.at);
+  if (changed("strip", image)) all.push(strip.showAround(image));
   if (!image) {
     unit.clear();
     return all;
@@ -114,6 +116,7 @@ function parts() {
     changed("at", "");
     byId("at").hidden = true;
   }
+  unit.markPinned(pins.placeOf(view) >= 0);
   const pinned = changed("pins", view.pins);
   if (changed("pinned image", seen) || pinned) all.push(pins.show(view, !pinned));
   return all;
@@ -125,10 +128,9 @@ async function showImage(seen) {
     const found = await ask("image", seen);
     stage.show(found, seen.shift);
     byId("image-name").textContent = found.name;
-    byId("shift").textContent = (seen.shift || "0,0").replace(",", ", ");
-    byId("unmoved").hidden = !seen.shift;
-    byId("classes").replaceChildren(...found.classes.map((/** @type {any} */ one) =>
-      h("li", null, h("span", null, one.name), h("b", null, percent(one.share)))));
+    placing.show(seen.shift);
+    byId("classes-part").hidden = !found.classes.length;
+    byId("classes").replaceChildren(...classesIn(found.classes, open));
     layers.show(found.layers, view.layer);
     if (!view.layer) go({ layer: layers.first() }, true);
   } catch (error) {
@@ -211,6 +213,7 @@ async function giveImage(content, name) {
   try {
     byId("status").textContent = `Reading ${name} …`;
     await go({ image: await give(content, name, false), shift: "", at: "" });
+    await strip.showOwn();
   } catch (error) {
     if (error instanceof Refused) notice(error.message);
   } finally {
@@ -233,12 +236,17 @@ function chooseImage(image) {
 
 /** @param {number} down @param {number} right @param {boolean} done */
 function move(down, right, done) {
-  const shift = down || right ? `${down},${right}` : "";
-  go({ shift }, !done);
+  go({ shift: placing.textOf({ ...placing.placingOf(view.shift), down, right }) }, !done);
 }
 
+/** Pins the unit; one that is pinned already is taken off. */
 function pin() {
   if (view.channel === null || !view.layer) return;
+  const at = pins.placeOf(view);
+  if (at >= 0) {
+    go({ pins: view.pins.filter((_, place) => place !== at) });
+    return;
+  }
   if (view.pins.length >= pins.MOST) {
     notice(`${pins.MOST} units are pinned already; remove one.`);
     return;
@@ -267,17 +275,14 @@ function attach() {
     unit: (layer, channel) => go({ layer, channel, position: "", whole: false }),
     place: (image, position) => go({ image, shift: "", position, at: "" }),
   });
-  camera.attach((image, live) => go({ image, shift: "", at: "" }, live));
+  camera.attach(async (image, live) => {
+    await go({ image, shift: "", at: "" }, live);
+    if (!live) await strip.showOwn();
+  });
+  byId("cancel").addEventListener("click", cancelAll);
   byId("sort").addEventListener("change", () => go({ sort: byId("sort").value }, true));
   byId("whole").addEventListener("click", () => go({ whole: true, channel: null, position: "" }));
-  byId("unmoved").addEventListener("click", () => move(0, 0, true));
-  for (const button of document.querySelectorAll("[data-move]")) {
-    button.addEventListener("click", () => {
-      const [down, right] = (view.shift || "0,0").split(",").map(Number);
-      const [by, across] = (/** @type {HTMLElement} */ (button).dataset.move || "").split(",").map(Number);
-      move(down + by, right + across, true);
-    });
-  }
+  placing.attach(() => view.shift, (shift) => go({ shift }));
   byId("file").addEventListener("change", giveFile);
   if (byId("file").files.length) giveFile(); // chosen before the server had answered
   document.addEventListener("paste", (event) => {
@@ -299,8 +304,13 @@ function attach() {
   });
   document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(); });
   byId("copy").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(byId("code").textContent).catch(() => {});
-    byId("copied").textContent = "Copied.";
+    try {
+      await navigator.clipboard.writeText(byId("code").textContent);
+      byId("copied").textContent = "Copied.";
+    } catch {
+      document.getSelection()?.selectAllChildren(byId("code"));
+      byId("copied").textContent = "The browser lets no page copy here; the lines are selected for you to copy.";
+    }
   });
   theme.attach(byId("theme"));
   keys.attach(key);
@@ -349,12 +359,12 @@ async function start() {
   byId("title").textContent = state.title;
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
-  if (state.dataset) strip.attach(state.dataset, chooseImage);
+  strip.attach(state.dataset, chooseImage);
   if (view.image.startsWith("live-")) view.image = "";
   if (!view.image && state.dataset) view.image = "data-0";
   if (!view.image && state.own.length) view.image = state.own[0][0];
   address.write(view, true);
-  await Promise.all([show(), state.dataset ? strip.showAround(view.image) : null]);
+  await Promise.all([show(), strip.showOwn()]);
 }
 
 start();

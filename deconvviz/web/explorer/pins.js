@@ -18,6 +18,14 @@ export function attach(what) {
 }
 
 /**
+ * The place of the unit of a view among the pinned ones; -1 if it is not pinned.
+ * @param {any} view
+ * @returns {number}
+ */
+export const placeOf = (view) => view.pins.findIndex((/** @type {Pin} */ pin) =>
+  pin.layer === view.layer && pin.channel === view.channel && pin.position === view.position && (!pin.image || (pin.image === view.image && pin.shift === view.shift)));
+
+/**
  * @param {any} view
  * @param {boolean} moved whether only the image has changed, so that pins that keep their own stay
  */

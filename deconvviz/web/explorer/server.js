@@ -4,6 +4,7 @@ import { byId } from "../shared/elements.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 
 const TAB = Math.random().toString(36).slice(2, 10); // two tabs of a browser do not take each other's place
+const SLOW = 700; // milliseconds until it is said that the explorer works
 let last = Date.now();
 /** @type {Map<string, AbortController>} */
 const running = new Map();
@@ -35,8 +36,15 @@ function query(lane, fields) {
  * @returns {Promise<any>}
  */
 export async function ask(name, fields, lane = name) {
-  const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
-  return answer.json();
+  asking(1);
+  try {
+    const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
+    return await answer.json();
+  } catch (error) {
+    throw isAbort(error) ? new Superseded() : error;
+  } finally {
+    asking(-1);
+  }
 }
 
 /**
@@ -82,6 +90,27 @@ export function cancel(lane) {
   const before = running.get(lane);
   if (before) before.abort();
   running.delete(lane);
+}
+
+let unanswered = 0; // questions
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let clock;
+
+/** @param {number} more questions that wait for an answer; after a while it is said that they do */
+function asking(more) {
+  unanswered += more;
+  if (unanswered === 0) {
+    clearTimeout(clock);
+    clock = undefined;
+    byId("working").hidden = true;
+  } else if (clock === undefined) {
+    clock = setTimeout(() => { byId("working").hidden = false; }, SLOW);
+  }
+}
+
+/** Nobody waits for any answer any more. */
+export function cancelAll() {
+  for (const lane of running.keys()) cancel(lane);
 }
 
 /**

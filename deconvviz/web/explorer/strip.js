@@ -1,4 +1,4 @@
-// The data set's images, a strip at a time.
+// Strips of images to choose from: those of the data set, some at a time, and one's own.
 
 import { byId, count, h } from "../shared/elements.js";
 import { blobOf, paintCell } from "../shared/pictures.js";
@@ -10,21 +10,46 @@ let first = -1;
 let total = 0;
 /** @type {(image: string) => void} */
 let chosen = () => {};
-let shownUrl = "";
+/** The pictures of a strip, by its id. @type {Map<string, string>} */
+const urls = new Map();
+let marked = "";
+
+/** @typedef {{ image: string, words: string }} Item */
 
 /**
- * @param {{ name: string, count: number }} dataset
+ * @param {{ name: string, count: number } | null} dataset
  * @param {(image: string) => void} choose
  */
 export function attach(dataset, choose) {
-  total = dataset.count;
   chosen = choose;
+  if (!dataset) return;
+  total = dataset.count;
   byId("strip-part").hidden = false;
   byId("strip-title").textContent = `${dataset.name} (${count(total)})`;
   byId("from").max = String(total - 1);
   byId("earlier").addEventListener("click", () => load(first - AT_ONCE));
   byId("later").addEventListener("click", () => load(first + AT_ONCE));
   byId("from").addEventListener("change", () => load(Math.floor(Number(byId("from").value)) || 0));
+}
+
+/**
+ * Fills a strip.
+ * @param {string} id
+ * @param {Item[]} items
+ * @param {any} sprite their pictures, in the same order
+ */
+function fill(id, items, sprite) {
+  const before = urls.get(id);
+  const url = blobOf(sprite.url);
+  urls.set(id, url);
+  byId(id).replaceChildren(...items.map(({ image, words }, cell) => {
+    const button = h("button", { type: "button", class: "thumb", title: words, "aria-label": `Image ${words}`, "data-image": image });
+    paintCell(button, { ...sprite, url }, cell);
+    button.addEventListener("click", () => chosen(image));
+    return h("li", null, button);
+  }));
+  if (before) URL.revokeObjectURL(before);
+  mark(marked);
 }
 
 /** @param {number} start */
@@ -35,41 +60,48 @@ async function load(start) {
     const found = await ask("dataset", { start: from, count: AT_ONCE });
     first = from;
     byId("from").value = String(from);
-    if (shownUrl) URL.revokeObjectURL(shownUrl);
-    shownUrl = blobOf(found.sprite.url);
-    const sprite = { ...found.sprite, url: shownUrl };
-    byId("strip").replaceChildren(...found.items.map((/** @type {[number, string, string]} */ [number, name, label], /** @type {number} */ cell) => {
-      const words = label ? `${name}, ${label}` : name;
-      const button = h("button", { type: "button", class: "thumb", title: words, "aria-label": `Image ${words}`, "data-image": `data-${number}` });
-      paintCell(button, sprite, cell);
-      button.addEventListener("click", () => chosen(`data-${number}`));
-      return h("li", null, button);
-    }));
-    mark(marked);
+    byId("earlier").disabled = from === 0;
+    byId("later").disabled = from + AT_ONCE >= total;
+    fill("strip", found.items.map((/** @type {[number, string, string]} */ [number, name, label]) =>
+      ({ image: `data-${number}`, words: label ? `${name}, ${label}` : name })), found.sprite);
   } catch (error) {
     if (!(error instanceof Superseded)) throw error;
   }
 }
 
-let marked = "";
+/** Shows the images that were given, the newest first. */
+export async function showOwn() {
+  try {
+    const found = await ask("own", {});
+    byId("own-part").hidden = !found.items.length;
+    fill("own", found.items.map((/** @type {[string, string]} */ [image, words]) => ({ image, words })), found.sprite);
+  } catch (error) {
+    if (!(error instanceof Superseded)) throw error;
+  }
+}
 
 /**
- * Marks the image that is shown, and shows the strip that it lies in.
+ * Marks the image that is shown.
  * @param {string} image
  */
 export function mark(image) {
   marked = image;
-  for (const button of byId("strip").querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.image === image));
+  for (const id of ["strip", "own"]) {
+    for (const button of byId(id).querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(button.dataset.image === image));
+    }
   }
 }
 
-/** @param {string} image */
+/**
+ * Shows the strip in which an image lies.
+ * @param {string} image
+ */
 export async function showAround(image) {
+  if (!total) return;
   const number = /^data-(\d+)$/.exec(image);
   const at = number ? Number(number[1]) : Math.max(first, 0);
   if (first < 0 || (number && (at < first || at >= first + AT_ONCE))) await load(at - (at % AT_ONCE));
-  mark(image);
 }
 
 /**

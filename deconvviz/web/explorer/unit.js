@@ -34,6 +34,14 @@ export const fieldsOf = (view, more = {}) => ({
   seed: view.seed, random: view.random ? 1 : "", ...more,
 });
 
+/** @param {boolean} pinned whether the unit is */
+export function markPinned(pinned) {
+  const button = byId("pin");
+  if (!button) return;
+  button.textContent = pinned ? "Unpin" : "Pin";
+  button.setAttribute("aria-pressed", String(pinned));
+}
+
 /** Shows nothing. */
 export function clear() {
   shownKey = "";

@@ -96,6 +96,17 @@ export function described(layer, maps) {
 }
 
 /**
+ * The strongest classes, each of which leads to its unit.
+ * @param {any[]} classes
+ * @param {(layer: string, channel: number, position: string) => void} choose
+ */
+export const classesIn = (classes, choose) => classes.map((one) => {
+  const button = h("button", { type: "button" }, h("span", null, one.name), h("b", null, percent(one.share)));
+  button.addEventListener("click", () => choose(one.layer, one.channel, ""));
+  return h("li", null, button);
+});
+
+/**
  * The units that fire at a place of the image, by layer.
  * @param {string} at
  * @param {any[]} layers

@@ -73,7 +73,8 @@ export function gridIn(list, more, heard) {
   }
 
   function draw() {
-    const values = sorting === "selective" ? found.selective : found.maximum;
+    const selective = sorting === "selective";
+    const values = selective ? found.selective : found.maximum;
     const order = [...found.maximum.keys()];
     if (sorting !== "number") order.sort((a, b) => values[b] - values[a] || a - b);
     const strongest = Math.max(...found.maximum, 1e-30);
@@ -89,12 +90,12 @@ export function gridIn(list, more, heard) {
       const name = found.names ? ` ${found.names[channel]}` : "";
       button.dataset.channel = String(channel);
       button.tabIndex = at === 0 ? 0 : -1;
-      button.setAttribute("aria-label", `Channel ${channel}${name}, strongest ${number(found.maximum[channel])}`);
+      button.setAttribute("aria-label", `Channel ${channel}${name}, ${selective ? "selectivity" : "strongest"} ${number(values[channel])}`);
       button.classList.toggle("silent", !(found.maximum[channel] > 0));
       mosaic.hidden = !sprite;
       if (sprite) paintCell(mosaic, sprite, channel);
       /** @type {HTMLElement} */ (caption.firstElementChild).textContent = `${channel}${name}`;
-      /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(found.maximum[channel]);
+      /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
       mark(button);
       if (kept === String(channel)) button.focus({ preventScroll: true });
@@ -124,6 +125,7 @@ export function gridIn(list, more, heard) {
 
     /** @param {string} sort */
     sortBy(sort) {
+      if (sorting === sort) return;
       sorting = sort;
       if (found) draw();
     },

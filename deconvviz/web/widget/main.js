@@ -1,7 +1,7 @@
 // The explorer's panels in a notebook: the image, the layers, the maps of one, a unit.
 
-import { breakable, h, percent } from "../shared/elements.js";
-import { described, firingAt, layersIn } from "../shared/layer_list.js";
+import { breakable, h } from "../shared/elements.js";
+import { classesIn, described, firingAt, layersIn } from "../shared/layer_list.js";
 import { gridIn } from "../shared/map_grid.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 import { stageIn } from "../shared/stage.js";
@@ -46,7 +46,9 @@ function render({ model, el }) {
     button.addEventListener("click", () => go({ image: Math.max(0, Math.min(about.count - 1, model.get("image") + step)) }));
     return button;
   };
-  const steps = about.count > 1 ? h("div", { class: "row" }, stepTo(-1, "←", "Previous image"), stepTo(1, "→", "Next image")) : null;
+  const steps = about.count > 1
+    ? h("div", { class: "row" }, stepTo(-1, "←", "Previous image"), stepTo(1, "→", "Next image"), h("span", { class: "muted small" }, `images 0 to ${about.count - 1}`))
+    : null;
 
   const stage = stageIn(stageBox, { place: (at) => showPlace(at) });
   const layers = layersIn(layerBox, (layer) => go({ layer, channel: null, position: "" }));
@@ -125,7 +127,7 @@ function render({ model, el }) {
     const found = await ask("image", seen);
     stage.show(found, "");
     imageName.textContent = found.name;
-    classes.replaceChildren(...found.classes.map((/** @type {any} */ one) => h("li", null, h("span", null, one.name), h("b", null, percent(one.share)))));
+    classes.replaceChildren(...classesIn(found.classes, (to, channel, position) => go({ layer: to, channel, position })));
     layers.show(found.layers, layer);
   }
 

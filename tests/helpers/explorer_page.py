@@ -1,0 +1,22 @@
+"""What tests wait for on the explorer's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.helpers.chromium import until
+
+
+def shows(page: Any, selector: str, text: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator(selector).first).to_contain_text(text)
+
+
+def until_address(page: Any, part: str) -> None:
+    until(page, f"decodeURIComponent(location.hash).includes({part!r})")
+
+
+def projected(page: Any) -> None:
+    """Wait until all three styles are shown."""
+    until(page, "[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3")
