@@ -11,6 +11,7 @@ from deconvviz.operations import elementwise as elementwise
 from deconvviz.operations import indexing as indexing
 from deconvviz.operations import linear as linear
 from deconvviz.operations import normalisation as normalisation
+from deconvviz.operations import own_channels as own_channels
 from deconvviz.operations import padding as padding
 from deconvviz.operations import pooling as pooling
 from deconvviz.operations import rectifiers as rectifiers

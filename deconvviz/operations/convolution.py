@@ -46,9 +46,9 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     weight = op.data(op["weight"])
     shape = op.shape(op["input"])
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
-    if signal.shape[2:].numel() == 1 and is_product(shape, weight, geometry):
+    if signal.shape[2:].numel() == 1 and is_product(shape, weight.shape, geometry):
         op.dense.add(op["input"].id)
-        return _shaped(signal.flatten(1) @ _matrix(weight), shape)
+        return shaped(signal.flatten(1) @ as_rows(weight), shape)
     if _is_small_stem(op, signal, weight):
         return _by_columns(op, signal, weight, shape)
     if _is_strided_stem(op, weight):
@@ -62,33 +62,34 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     return back
 
 
-def is_product(shape: Sequence[int], weight: Tensor, geometry: Sequence[Any]) -> bool:
+def is_product(shape: Sequence[int], filters: Sequence[int], geometry: Sequence[Any]) -> bool:
     """Whether the kernel covers an input of this shape, so that the convolution is a product with one matrix.
 
     The last convolution before a unit is one on every crop. Its product takes a third of the time.
 
+    filters: The shape of the weights.
     geometry: The arguments of `aten.convolution` from stride to groups.
     """
     _, padding, _, transposed, _, groups = geometry
-    return tuple(shape[2:]) == weight.shape[2:] and not any(padding) and not transposed and groups == 1
+    return tuple(shape[2:]) == tuple(filters[2:]) and not any(padding) and not transposed and groups == 1
 
 
-def _matrix(weight: Tensor) -> Tensor:
-    """The filters (features, C, *kernel) as rows (features, kernel * C), in which channels vary fastest."""
-    return weight.movedim(1, -1).flatten(1)
+def as_rows(crops: Tensor) -> Tensor:
+    """Filters or crops (n, C, *kernel) as rows (n, kernel * C), in which channels vary fastest."""
+    return crops.movedim(1, -1).flatten(1)
 
 
-def _shaped(rows: Tensor, shape: Sequence[int]) -> Tensor:
+def shaped(rows: Tensor, shape: Sequence[int]) -> Tensor:
     """Such rows as maps of a shape (samples, C, *positions), channels last."""
     return rows.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Tensor:
     """`aten.convolution`, as a product where the kernel covers the input."""
-    if not is_product(x.shape, weight, geometry):
+    if not is_product(x.shape, weight.shape, geometry):
         made: Tensor = aten.convolution(x, weight, bias, *geometry)
         return made
-    rows, matrix = x.movedim(1, -1).flatten(1), _matrix(weight).T
+    rows, matrix = as_rows(x), as_rows(weight).T
     product = rows @ matrix if bias is None else torch.addmm(bias, rows, matrix)
     return product.view(*product.shape, *[1] * (x.ndim - 2))
 

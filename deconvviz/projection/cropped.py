@@ -132,11 +132,15 @@ class _Projecting:
         units, device = self.units, pixels.values.device
         crops = write_crops(units.tape, seen, units.filters)
         samples, channels = units.samples[batch].to(device), units.channels[batch].to(device)
+        crops.take_own_channels(units.layer, units.style, channels)
         with undisturbed(units.layer.device):
             activations = self.prepare(crops, samples).flatten(1)
-            values = activations.gather(1, channels[:, None])
-            signal = torch.zeros_like(activations, memory_format=torch.contiguous_format)
-            signal.scatter_(1, channels[:, None], torch.ones_like(values) if self.ones else values)
+            own = activations.shape[1] == 1
+            values = activations if own else activations.gather(1, channels[:, None])
+            signal = torch.ones_like(values) if self.ones else values
+            if crops.values[units.layer.id].shape[1] > 1:
+                blank = torch.zeros_like(activations, memory_format=torch.contiguous_format)
+                signal = blank.scatter_(1, channels[:, None], signal)
         tape, layer = widened(crops.tape, units.style, crops.values[units.layer.id])
         arrived = walk(tape, units.style, layer, signal.view(layer.shape).to(layer.dtype), None, met=self.met)
         image = crops.tape.inputs[0]

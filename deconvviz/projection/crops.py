@@ -12,6 +12,7 @@ How each operation runs on crops stands in its file in `operations`. Not every o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from deconvviz.operations.borders import filled_outside
 from deconvviz.operations.normalisation import is_batch_norm
+from deconvviz.operations.own_channels import has_own_channels, own_channels
 from deconvviz.operations.pooling import has_switches
 from deconvviz.operations.regions import NotLocal, Region, Starts
 from deconvviz.operations.registry import crop_for, region_needed, rule_for
@@ -200,6 +202,21 @@ class Crops:
         output = operation.made
         factor = self.constant((1 / product).to(output.dtype).to(output.device))
         return self.operation(operation, aten.mul.Tensor, (value, factor), {}, self.new(output, region))
+
+    def take_own_channels(self, layer: Value, style: Style, channels: Tensor) -> None:
+        """Make of a layer, whose units have one position each, their own channels (units,) alone, if that is less work.
+
+        Its value is then (units, 1, ..., 1).
+        """
+        value, last = self.values[layer.id], self.tape.operations[-1]
+        if last.made is not value or not has_own_channels(last, style):
+            return
+        self._ids += 1
+        own = replace(value, id=self._ids, shape=(self.units, 1, *value.shape[2:]))
+        self.values[layer.id], self.origins[own.id] = own, self.origins[value.id]
+        del self.tape.operations[-1]
+        args = (last["input"], last["weight"], last["bias"], self.constant(channels))
+        self.operation(last, own_channels, args, {}, own)
 
     def _shortened(
         self, operation: Operation, value: Value, ahead: Starts, behind: Starts, output: Value, *, fill: float = 0

@@ -69,12 +69,17 @@ class CroppedPixels:
         size, extent = np.array(self.values.shape[2:]), np.array(self.shape[1:])
         inside = np.minimum(np.maximum(starts, 0), extent - size)
         self.starts[torch.from_numpy(rows)] = torch.from_numpy(inside)
-        index: list[Tensor | slice] = [torch.from_numpy(rows).to(crops.device), slice(None)]
-        if (inside == starts).all() and all(crops.shape[2 + axis] <= side for axis, side in enumerate(size)):
-            index += [slice(0, length) for length in crops.shape[2:]]
-            self.values[tuple(index)] = crops
-        else:
-            self.values[index[0]] = _shifted(crops, inside - starts, self.values.shape[2:])
+        moved = np.flatnonzero((inside != starts).any(1))
+        fits = all(crops.shape[2 + axis] <= side for axis, side in enumerate(size))
+        first = len(rows) if not fits else int(moved[-1]) + 1 if len(moved) else 0  # that fits where it lies
+        if first and crops.device.type != "cpu":  # to launch twice is more work than to move all
+            first = len(rows)
+        if first:
+            there = torch.from_numpy(rows[:first]).to(crops.device)
+            self.values[there] = _shifted(crops[:first], (inside - starts)[:first], self.values.shape[2:])
+        if first < len(rows):
+            there = torch.from_numpy(rows[first:]).to(crops.device)
+            self.values[(there, slice(None), *(slice(0, length) for length in crops.shape[2:]))] = crops[first:]
 
     def __len__(self) -> int:
         return len(self.values)
