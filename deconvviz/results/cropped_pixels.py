@@ -78,8 +78,9 @@ class CroppedPixels:
             there = torch.from_numpy(rows[:first]).to(crops.device)
             self.values[there] = _shifted(crops[:first], (inside - starts)[:first], self.values.shape[2:])
         if first < len(rows):
-            there = torch.from_numpy(rows[first:]).to(crops.device)
-            self.values[(there, slice(None), *(slice(0, length) for length in crops.shape[2:]))] = crops[first:]
+            index: list[Tensor | slice] = [torch.from_numpy(rows[first:]).to(crops.device), slice(None)]
+            index += [slice(0, length) for length in crops.shape[2:]]
+            self.values[tuple(index)] = crops[first:]
 
     def __len__(self) -> int:
         return len(self.values)
