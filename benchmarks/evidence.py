@@ -41,11 +41,13 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, metavar="DIR", help="natural photographs for SqueezeNet")
     parser.add_argument("--cutouts", type=Path, metavar="DIR", help="cut-outs on grey for SqueezeNet")
     parser.add_argument("--count", type=int, default=8, help="photographs and cut-outs that are judged (%(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only measures that have this in their name")
     given = parser.parse_args()
     questions = reference_network(given.images) if given.images else {}
     for kind in ("photos", "cutouts"):
         if given.squeezenet and (folder := getattr(given, kind)):
             questions |= squeezenet(given.squeezenet, kind, folder, given.count)
+    questions = {name: ask for name, ask in questions.items() if given.only in name}
     given.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"circumstances": circumstances("cpu")}
     for name, ask in questions.items():
@@ -94,13 +96,13 @@ def squeezenet(weights: str, kind: str, folder: Path, count: int) -> dict[str, Q
     judged |= {
         "clarity": functools.partial(clarity, net, x, layers=["features.0", *fires, "classifier.1"]),
         f"randomisation-{upper}": functools.partial(randomisation, net, x, upper),
-        f"deletion-{upper}": functools.partial(deletion, net, x, upper, steps=8, seeds=2),  # runs it 10,000 times
+        f"deletion-{upper}": functools.partial(deletion, net, x, upper, methods=["deconvnet"], steps=8, seeds=2),
     }
     return {f"squeezenet-{kind}-{name}": ask for name, ask in judged.items()}
 
 
 def photographs(net: dv.DeconvNet, folder: Path, count: int) -> Tensor:
-    files = sorted(one for one in folder.rglob("*") if one.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    files = sorted(one for one in folder.rglob("*") if one.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
     chosen = [files[n * len(files) // count] for n in range(min(count, len(files)))]
     return to_input([str(one) for one in chosen], net.preprocess)
 

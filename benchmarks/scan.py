@@ -2,6 +2,7 @@
 
     python -m benchmarks.scan                VGG16 and ResNet-50 at 224 x 224, all convolutions; then the memory
     python -m benchmarks.scan --model NAME   only one network of torchvision
+    python -m benchmarks.scan --labels       only what labels cost: VGG16, 96 images of 12 labels
 
 Bare passes and scans alternate over the same batches, with the same batch size and memory format, in `inference_mode`.
 The work at the end of a scan is included. If other programs run, processor time is more reliable than elapsed time.
@@ -28,6 +29,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data.batches import Batch
 from deconvviz.io.restoring import Restored
+from deconvviz.mining.label_scores import channel_labels
 from deconvviz.mining.reducer import Scanner
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.recording.isolation import as_it_was
@@ -40,11 +42,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=12, help="batches (%(default)s)")
     parser.add_argument("--size", type=int, default=16, help="images in a batch (%(default)s)")
     parser.add_argument("--model", help="only this network of torchvision, and not the memory")
+    parser.add_argument("--labels", action="store_true", help="only what labels cost in a scan of VGG16")
     parser.add_argument("--memory", type=int, metavar="IMAGES", help="only print the peak memory of one scan, in MiB")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
     if given.memory:
         print(peak(given.memory))
+        return
+    if given.labels:
+        print(json.dumps(cost_of_labels(torchvision.models.vgg16(weights=None), given.batches // 2, given.size)))
         return
     for name in ("vgg16", "resnet50") if given.model is None else (given.model,):
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -100,6 +106,49 @@ def overhead(model: nn.Module, count: int, size: int) -> dict[str, Any]:
             "entering, s": round(float(entering[column]), 4),
             "overhead": f"{statistics.median(ratios) - 1:.1%}",
             "quartiles": quartiles,
+        }
+    return found
+
+
+def cost_of_labels(model: nn.Module, count: int, size: int) -> dict[str, Any]:
+    """The times of scans with and without labels over the same batches in turn, of which each label has 8 images."""
+    net, x = dv.DeconvNet(model.eval()), torch.randn(size, 3, 224, 224)
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    layered = ScannedLayers.of(net, layers, x[:1], batched=True)
+    scanners = {kind: Scanner(layered, k=9, per_image=1) for kind in ("without", "with")}
+    times: dict[str, list[torch.Tensor]] = {kind: [] for kind in scanners}
+    kinds = max(1, count * size // 16)
+
+    def scan(kind: str, batch: Batch) -> None:
+        labels = [int(number) % kinds for number in batch.numbers] if kind == "with" else []
+        with Restored(as_it_was(model), torch.no_grad()):
+            scanners[kind].run(batch, labels)
+
+    for number in range(-1, count):
+        x.normal_()
+        batch = Batch(number + 1, torch.arange(size) + (number + 1) * size, x, (), ())
+        for kind in ("without", "with") if number % 2 else ("with", "without"):
+            took = _timed(partial(scan, kind, batch))
+            if number >= 0:  # the first batch makes room
+                times[kind].append(took)
+
+    def finish(kind: str) -> None:
+        scanners[kind].results()
+        if kind == "with":
+            channel_labels(scanners[kind].labelled(), [], torch.device("cpu"))
+
+    ends = {kind: _timed(partial(finish, kind)) for kind in scanners}
+    found: dict[str, Any] = {"images": count * size, "labels": kinds, "layers": len(layers)}
+    for name, column in (("clock", 0), ("processor", 1)):
+        total = {kind: float(torch.stack([*times[kind], ends[kind]])[:, column].sum()) for kind in scanners}
+        ratios = [float(b[column] / a[column]) - 1 for a, b in zip(times["without"], times["with"], strict=True)]
+        found[name] = {
+            "without, s": round(total["without"], 2),
+            "with, s": round(total["with"], 2),
+            "more": f"{total['with'] / total['without'] - 1:.2%}",
+            "more per batch, median": f"{statistics.median(ratios):.2%}",
+            "end without, s": round(float(ends["without"][column]), 3),
+            "end with, s": round(float(ends["with"][column]), 3),
         }
     return found
 

@@ -1,7 +1,7 @@
 """Confidence intervals and tests that every verdict uses: means, shares, paired differences, several tests at once.
 
-Student's t for means and paired differences, Wilson's interval and the exact binomial test for shares, Newcombe's
-interval for areas under the ROC curve, Holm's correction over several tests. NaN stands for a value that could not be
+Student's t for means and paired differences, Wilson's interval and the exact binomial test for shares, Holm's
+correction over several tests (areas under ROC curves are in `deconvviz.roc`). NaN stands for a value that could not be
 measured and is left out.
 """
 
@@ -100,44 +100,6 @@ def share_interval(hits: int, count: int) -> Interval:
     middle = (share + z / 2) / (1 + z)
     reach = NORMAL_QUANTILE / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach), count)
-
-
-def auc_interval(auc: float, positives: int, negatives: int) -> Interval:
-    """An area under the ROC curve and Newcombe's interval of it (2006, his method 5).
-
-    The interval holds the areas from which this one is not farther than 1.96 standard errors, by Hanley and McNeil's
-    formula for samples of equal size. So it keeps a width where the area is 1. In simulations with 8, 16 and 50
-    positives it covered 94.3 to 98.0 % for normal distributions, and 97.7 % on average for channels of the bundled
-    network.
-
-    Args:
-        auc: The area; NaN gives NaN.
-        positives: Number of values that should be high.
-        negatives: Number of the others.
-
-    Example:
-        >>> area, low, high, size = auc_interval(1.0, 8, 80)
-        >>> f"{area} ({low:.2f} to {high:.2f}) of {size}"
-        '1.0 (0.86 to 1.00) of 88'
-    """
-    size = positives + negatives
-    if math.isnan(auc) or not positives or not negatives:
-        return Interval(math.nan, math.nan, math.nan, size)
-    extra = size / 2 - 1
-
-    def is_near(area: float) -> bool:
-        spread = 1 + extra * ((1 - area) / (2 - area) + area / (1 + area))
-        variance = area * (1 - area) * spread / (positives * negatives)
-        return (auc - area) ** 2 <= NORMAL_QUANTILE**2 * variance
-
-    ends = []
-    for end in (0.0, 1.0):
-        near, far = auc, end
-        for _ in range(40):
-            middle = (near + far) / 2
-            near, far = (middle, far) if is_near(middle) else (near, middle)
-        ends.append((near + far) / 2)
-    return Interval(auc, ends[0], ends[1], size)
 
 
 def paired_difference(a: Iterable[float] | Tensor, b: Iterable[float] | Tensor | None = None) -> Difference:

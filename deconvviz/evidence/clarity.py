@@ -24,6 +24,8 @@ from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
 from deconvviz.results.words import agreeing, counted
 
+LEVEL_OF_EACH = LEVEL / 2  # a verdict answers two questions: clearer than the first layer, and than random weights?
+
 
 @takes(net=NET, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)
 def clarity(
@@ -97,7 +99,13 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
-    """A difference counts only if its interval excludes zero. trained: (layers, images); random: (seeds, same)."""
+    """What the correlations say; both differences together count at 5 %.
+
+    Args:
+        names: The layers.
+        trained: (layers, images).
+        random: (seeds, layers, images).
+    """
     images = trained.shape[1]
     known = ~(trained[0] + trained[-1]).isnan()
     judged = int(known.sum())
@@ -131,4 +139,4 @@ def _verdict(names: Sequence[str], trained: Tensor, random: Tensor) -> str:
 
 def _sign(difference: Difference) -> int:
     """1, -1 or 0: whether a difference lies above zero, below it, or cannot be told from it."""
-    return 0 if not difference.p <= LEVEL else 1 if difference.mean > 0 else -1
+    return 0 if not difference.p <= LEVEL_OF_EACH else 1 if difference.mean > 0 else -1

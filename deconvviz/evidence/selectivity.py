@@ -226,4 +226,6 @@ def _means(floor: Floor, image: bool, unit: bool) -> str:
         return ALIKE.said(share)
     if unit:
         return ALIKE.words[0]
+    if image:
+        return "shows a little of the image, and nothing of the unit that recurs"
     return "shows hardly more of the image than chance does, and nothing of the unit that recurs"

@@ -21,7 +21,6 @@ from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
 from deconvviz.experiments._labels import required_labels
 from deconvviz.experiments._layers import ClassScoreLayer, class_scores
-from deconvviz.experiments._roc import area, area_difference
 from deconvviz.intervals import FEWEST, LEVEL, Difference, Interval
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
@@ -36,6 +35,7 @@ from deconvviz.recording.tape import tensors_in
 from deconvviz.results.top_activations import Broken
 from deconvviz.results.uncertainty import Uncertainty
 from deconvviz.results.words import agreeing, counted
+from deconvviz.roc import area, area_difference
 
 
 @takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), progress=FLAG)

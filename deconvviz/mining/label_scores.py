@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deconvviz.intervals import FEWEST, auc_interval, holm
+from deconvviz.intervals import FEWEST, holm
 from deconvviz.mining.labelled_maxima import LabelledMaxima, random_ranks
 from deconvviz.results import ChannelLabels
+from deconvviz.roc import Measured, measured
 
 RANKED_AT_ONCE = 2**22  # maxima that are ranked together
 RANK_BINS = 256  # of ranks, for the test
@@ -101,35 +102,52 @@ def _of_layer(
 ) -> ChannelLabels:
     channels = values.shape[1]
     label = torch.full((channels,), -1)
-    chosen, auc, p = torch.full((3, channels), torch.nan, dtype=torch.float64)
+    chosen, auc, low, high, p = torch.full((5, channels), torch.nan, dtype=torch.float64)
     choosing, asking = halves
     step = max(1, RANKED_AT_ONCE // len(values))
     for start in range(0, channels if names else 0, step):
         part = slice(start, start + step)
         maxima = values[:, part].T.contiguous()
-        areas, _ = areas_and_tails(maxima, choosing, device)
-        label[part] = areas.argmax(1)
+        by_label, _ = areas_and_tails(maxima, choosing, device)
+        label[part] = by_label.argmax(1)
         best = label[part, None]
-        chosen[part] = areas.gather(1, best)[:, 0]
-        areas, tails = areas_and_tails(maxima, asking, device, best)
-        auc[part], p[part] = areas.gather(1, best)[:, 0], tails
+        chosen[part] = by_label.gather(1, best)[:, 0]
+        by_label, tails = areas_and_tails(maxima, asking, device, best)
+        auc[part], p[part] = by_label.gather(1, best)[:, 0], tails
+        low[part], high[part] = _ends(maxima, asking, label[part])
     sizes = asking.sizes[label] if names else torch.zeros(channels, dtype=torch.long)
-    intervals = [
-        auc_interval(area, size, len(asking.rows) - size)
-        for area, size in zip(auc.tolist(), sizes.tolist(), strict=True)
-    ]
     return ChannelLabels(
         layer=layer,
         names=names,
         label=label,
         auc=auc,
-        low=torch.tensor([interval.low for interval in intervals], dtype=torch.float64),
-        high=torch.tensor([interval.high for interval in intervals], dtype=torch.float64),
+        low=low,
+        high=high,
         p=torch.tensor(holm(p.tolist()), dtype=torch.float64),
         chosen_auc=chosen,
         images=sizes,
         held_out=len(asking.rows),
     )
+
+
+def _ends(maxima: Tensor, half: LabelledHalf, label: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of the intervals of the areas of each channel's label in a half, (channels,) each.
+
+    Args:
+        maxima: Of all images, (channels, n).
+        half: The half.
+        label: The label of each channel, (channels,).
+    """
+    values = maxima[:, half.rows]
+    found = torch.full((4, len(maxima)), torch.nan, dtype=torch.float64)
+    for chosen in label.unique():
+        channels = label == chosen
+        with_label = torch.zeros(len(half.rows), dtype=torch.bool)
+        with_label[half.members[half.labels == chosen]] = True
+        of_label = values[channels]
+        found[:, channels] = torch.stack(measured(of_label[:, with_label], of_label[:, ~with_label]))
+    ends = Measured(*found).areas()
+    return ends.low, ends.high
 
 
 def areas_and_tails(

@@ -27,7 +27,7 @@ class ChannelLabels(Finding):
         names: The names of the labels that were tested: those of at least 8 images in either half.
         label: Per channel the number of the best label in `names`, (channels,); -1 if none was tested.
         auc: Its area under the ROC curve on the held-out half, (channels,).
-        low: Lower end of its 95 % interval (Newcombe's).
+        low: Lower end of its 95 % interval (`deconvviz.roc.areas`).
         high: Upper end.
         p: Probability of such an area by chance, adjusted by Holm over the channels, (channels,).
         chosen_auc: The area on the half on which the label was chosen, which flatters it, (channels,).

@@ -1,36 +1,107 @@
-"""The interval of an area under the ROC curve covers the true one, by simulation."""
+"""Areas under ROC curves and their intervals: against counted pairs, and by how often they hold the true area."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from statistics import NormalDist
 
 import pytest
 import torch
+from scipy import optimize, special, stats
 
-from deconvviz.intervals import auc_interval
-
-
-def areas(draws, distance, positives, negatives):
-    generator = torch.Generator().manual_seed(positives)
-    high = torch.randn(draws, positives, 1, generator=generator) + distance
-    low = torch.randn(draws, 1, negatives, generator=generator)
-    return (high > low).double().mean((1, 2)).tolist()
+from benchmarks.intervals import area_coverage, area_difference_coverage
+from deconvviz.roc import area, areas
 
 
-@pytest.mark.parametrize("positives", [8, 16, 50])
-@pytest.mark.parametrize(("area", "most"), [(0.5, 0.965), (0.8, 0.965), (0.9, 0.98), (0.97, 0.99)])
-def test_it_covers(positives, area, most):
-    distance = math.sqrt(2) * NormalDist().inv_cdf(area)
-    found = [auc_interval(one, positives, 9 * positives) for one in areas(1200, distance, positives, 9 * positives)]
-    covered = sum(one.low <= area <= one.high for one in found) / len(found)
-    assert 0.935 <= covered <= most
+def won(first: float, second: float) -> float:
+    return (first > second) + (first == second) / 2
+
+
+def shared_variance(items: list[float], others: list[float]) -> float:
+    """The covariance of two pairs that share one of `items`, from all pairs of pairs."""
+    with_one = [won(a, b) * won(a, c) for a in items for b, c in itertools.permutations(others, 2)]
+    with_none = [won(a, c) * won(b, d) for a, b in itertools.permutations(items, 2) for c in others for d in others]
+    return max(0.0, sum(with_one) / len(with_one) - sum(with_none) / len(with_none))
+
+
+def by_definition(positive: list[float], negative: list[float]) -> tuple[float, float, float]:
+    m, n = len(positive), len(negative)
+    found = sum(won(a, b) for a in positive for b in negative) / (m * n)
+
+    def q(a: float) -> float:
+        """The mean of Hanley and McNeil's for exponential scores, and of normal ones."""
+        a = min(max(a, 1e-9), 1 - 1e-9)
+        both = a - 2 * special.owens_t(stats.norm.ppf(a), 1 / math.sqrt(3))  # two normal values below one limit
+        exponential = (a / (2 - a) + 2 * a**2 / (1 + a)) / 2
+        return ((exponential + both) / 2 - a**2) / (a * (1 - a))
+
+    parts, lost = [], 0.0
+    for items, others in ((positive, negative), (negative, positive)):
+        known = (len(items) - 1) * 4 * found * (1 - found)
+        ratio = shared_variance(items, others) / (found * (1 - found) * q(found)) if 0 < found < 1 else 1
+        parts.append((len(others) - 1) * (2 + known * ratio) / (2 + known))
+        lost += (parts[-1] * q(found)) ** 2 / (4 + 2 * known)
+    t = stats.t.ppf(0.975, (1 + sum(parts) * q(found)) ** 2 / lost)
+
+    def beyond(a: float) -> float:
+        return (found - a) ** 2 - t**2 * a * (1 - a) * (1 + sum(parts) * q(a)) / (m * n)
+
+    low = optimize.brentq(beyond, 1e-8, found - 1e-6) if found > 0 else 0.0
+    high = optimize.brentq(beyond, found + 1e-6, 1 - 1e-8) if found < 1 else 1.0
+    return found, low, high
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("distance", [-1.0, 0.0, 2.0, 9.0])
+def test_intervals_are_those_by_definition(distance, ties):
+    generator = torch.Generator().manual_seed(1)
+    positive = torch.randn(5, 6, generator=generator) + distance
+    negative = torch.randn(5, 9, generator=generator)
+    if ties:
+        positive, negative = positive.round(), negative.round()
+    found = areas(positive, negative)
+    for row, (high, low) in enumerate(zip(positive.tolist(), negative.tolist(), strict=True)):
+        assert [float(each[row]) for each in found] == pytest.approx(
+            by_definition(high, low), abs=2e-4
+        )  # quantiles are interpolated
 
 
 def test_ends():
-    assert auc_interval(1.0, 8, 80).high == pytest.approx(1, abs=1e-9)
-    assert 0.7 < auc_interval(1.0, 8, 80).low < 0.9
-    same, other = auc_interval(0.7, 9, 30), auc_interval(0.3, 9, 30)
-    assert (same.low, same.high) == pytest.approx((1 - other.high, 1 - other.low))
-    assert all(math.isnan(end) for end in auc_interval(math.nan, 8, 80)[:3])
-    assert math.isnan(auc_interval(0.5, 0, 80).low)
+    def of(high, low):
+        return [float(each) for each in areas(torch.tensor(high), torch.tensor(low))]
+
+    certain = of([float(n) for n in range(100, 108)], [float(n) for n in range(80)])
+    assert certain[0] == 1
+    assert certain[2] == pytest.approx(1, abs=1e-9)
+    assert 0.7 < certain[1] < 0.95
+    high, low = [0.1, 0.7, 0.8, 0.9], [0.0, 0.3, 0.75]
+    other = of(low, high)
+    assert of(high, low) == pytest.approx([1 - other[0], 1 - other[2], 1 - other[1]])
+    assert of([1.0], low)[0] == 1
+    assert all(math.isnan(end) for end in of([1.0], low)[1:])
+    assert all(math.isnan(each) for each in of([], low))
+    equal = of([0.0] * 9, [0.0] * 20)
+    assert equal[0] == 0.5
+    assert 0.2 < equal[1] < 0.4
+    assert equal[2] == pytest.approx(1 - equal[1])
+
+
+@pytest.mark.parametrize("scores", ["normal", "exponential", "normal, positive ones twice as wide"])
+@pytest.mark.parametrize("truth", [0.5, 0.95])
+def test_intervals_hold_the_true_area(truth, scores):
+    """The longer simulation is `python -m benchmarks.verdicts`."""
+    for positives, negatives in ((8, 8), (50, 50), (8, 72)):
+        assert 0.92 <= area_coverage(scores, truth, positives, negatives, 800) <= 0.98
+
+
+@pytest.mark.parametrize("truth", [0.7, 0.9])
+def test_intervals_of_differences_hold_zero(truth):
+    assert 0.92 <= area_difference_coverage(truth, 16, 200) <= 0.99
+
+
+def test_one_interval_of_scores():
+    scores = torch.tensor([0.2, 0.1, 0.9, 0.4, 0.6])
+    positive = torch.tensor([False, False, True, False, True])
+    found = area(scores, positive)
+    assert found.size == 5
+    assert tuple(found[:3]) == pytest.approx(by_definition([0.9, 0.6], [0.2, 0.1, 0.4]), abs=2e-4)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.intervals import DISTRIBUTIONS, mean_coverage, share_coverage
 from deconvviz.intervals import (
     binomial_tail,
     holm,
@@ -17,7 +18,6 @@ from deconvviz.intervals import (
     student_quantile,
     student_tail,
 )
-from tests.helpers.coverage import DISTRIBUTIONS, mean_coverage, share_coverage
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 7, 15, 49, 1000])
