@@ -53,10 +53,12 @@ docs: $(INSTALLED)
 	$(RUN) -m sphinx -W --keep-going -q docs out/docs
 	@echo "open out/docs/index.html"
 
-# Whether the documentation's links to other sites still lead somewhere: needs the internet.
+# Whether the links of documentation and README to other sites still lead somewhere: needs the internet. AT=URL also asks
+# for the files and pictures that README names where the repository is published.
 linkcheck: $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(RUN) -m sphinx -b linkcheck -q docs out/linkcheck
+	$(RUN) docs/readme_links.py $(if $(AT),--at $(AT))
 
 # Wheel and source distribution into dist/, looked through and tried in an environment of their own.
 package: $(INSTALLED)

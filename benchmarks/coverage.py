@@ -11,6 +11,7 @@ Each row runs in a worker process with limits on time and memory, one at a time.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import os
@@ -82,9 +83,13 @@ def _is_due(known: dict[str, Any] | None, key: str, redo: str | None) -> bool:
 
 
 class Worker:
-    """A process that checks one row after another. It is replaced if a row takes too long or kills it."""
+    """A process that checks one row after another. It is replaced if a row takes too long or kills it.
 
-    def __init__(self) -> None:
+    module: the module in `benchmarks` whose `check` is called; by default that of the row's family.
+    """
+
+    def __init__(self, module: str | None = None) -> None:
+        self.module = module
         self.context = multiprocessing.get_context("spawn")
         self.process: Any = None
         self.connection: Connection | None = None
@@ -92,7 +97,7 @@ class Worker:
     def check(self, key: str, limit: float) -> dict[str, Any]:
         if self.process is None:
             self.connection, theirs = self.context.Pipe()
-            self.process = self.context.Process(target=_work, args=(theirs,), daemon=True)
+            self.process = self.context.Process(target=_work, args=(theirs, self.module), daemon=True)
             self.process.start()
             theirs.close()
         assert self.connection is not None
@@ -113,12 +118,11 @@ class Worker:
             self.process = None
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, module: str | None) -> None:
     """Receive keys and send back rows, until killed."""
     warnings.simplefilter("ignore")
     import torch  # noqa: PLC0415  after the environment was set
 
-    from benchmarks import check, thorough  # noqa: PLC0415
     from benchmarks.architectures import PACKAGES, architectures  # noqa: PLC0415
 
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
@@ -127,8 +131,8 @@ def _work(connection: Connection) -> None:
     while True:
         key = connection.recv()
         try:
-            kind = thorough if rows[key].family in PACKAGES else check
-            connection.send(kind.check(rows[key]))
+            name = module or ("thorough" if rows[key].family in PACKAGES else "check")
+            connection.send(importlib.import_module(f"benchmarks.{name}").check(rows[key]))
         except Exception as error:  # an error in one row must not stop the others
             traceback.print_exc()
             connection.send({"status": "failed", "reason": f"{type(error).__name__}: {error}"})

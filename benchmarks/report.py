@@ -83,7 +83,7 @@ def document(known: Known) -> str:
     """The whole page."""
     rows = [row for _, row in known.values()]
     names = ("torch", "torchvision", "timm", "transformers", "captum")
-    parts = [INTRODUCTION.format(rows=len(rows), **_circumstances(names, rows)), _counts(known)]
+    parts = [INTRODUCTION.format(rows=len(rows), **circumstances(names, rows)), _counts(known)]
     for family, title in FAMILIES.items():
         members = [(architecture, row) for architecture, row in known.values() if architecture.family == family]
         if members:
@@ -91,7 +91,7 @@ def document(known: Known) -> str:
     return "\n".join(parts)
 
 
-def _circumstances(names: Iterable[str], rows: list[Row]) -> dict[str, Any]:
+def circumstances(names: Iterable[str], rows: list[Row]) -> dict[str, Any]:
     versions = [f"deconvviz {deconvviz.__version__}", f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name).partition('+')[0]}" for name in names]
     minutes = sum(map(_seconds, rows)) / 60
@@ -249,7 +249,7 @@ def packages(known: Known) -> str:
         "torch",
         *(name for family, (_, name) in ZOO.items() if any(a.family == family for a, _ in known.values())),
     ]
-    facts = _circumstances(names, rows)
+    facts = circumstances(names, rows)
     parts = [PACKAGES_INTRODUCTION.format(rows=len(rows), count=len(names) - 1, **facts)]
     lines = [
         "| | networks | exact | refused | wrong | failed | not run | projections | on windows | unsure |",

@@ -20,6 +20,7 @@ from deconvviz.atlas.build import build_atlas
 from deconvviz.atlas.output_folder import check_folder
 from deconvviz.data import MnistTest
 from deconvviz.errors import InputError, OutputError
+from deconvviz.figures.dark import darkened
 from deconvviz.io.atomic import check_writable, replacing
 from deconvviz.io.locks import alone
 from deconvviz.io.ownership import UNSIGNED, is_ours, picture_of, signed
@@ -98,7 +99,9 @@ def _built(folder: Path, progress: bool) -> Path:
         png = picture_of(section.figure, "png", dpi=130)
         with replacing(folder / f"{section.name}.png") as beside:
             beside.write_bytes(png)
-        pictures.append({**vars(section), "png": base64.b64encode(png).decode()})
+        dark = picture_of(darkened(section.figure), "png", dpi=130)
+        encoded = {"png": base64.b64encode(png).decode(), "dark": base64.b64encode(dark).decode()}
+        pictures.append({**vars(section), **encoded})
     title = "What a small network sees in digits"
     atlas, few = folder / "atlas", ATLAS_CHANNELS
     build_atlas(net, data, top, out=atlas, channel=few, batch_size=DEMO_BATCH, title=title, progress=progress)

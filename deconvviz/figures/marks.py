@@ -128,6 +128,10 @@ def _legend(kind: str, words: str) -> dict[str, Any]:
     }
 
 
+class ScaleColour(Rectangle):
+    """A colour of a key, which is that of pictures and so the same on light and on dark paper."""
+
+
 class _Ramp(HandlerBase):
     """Draws the colours of a key side by side, in a thin frame."""
 
@@ -140,7 +144,7 @@ class _Ramp(HandlerBase):
         _, _, xdescent, ydescent, width, height, _, trans = given
         each = width / len(self.colours)
         parts = [
-            Rectangle((-xdescent + n * each, -ydescent), each * 1.1, height, facecolor=colour, linewidth=0)
+            ScaleColour((-xdescent + n * each, -ydescent), each * 1.1, height, facecolor=colour, linewidth=0)
             for n, colour in enumerate(self.colours.tolist())
         ]
         frame = Rectangle((-xdescent, -ydescent), width, height, fill=False, edgecolor="0.4", linewidth=0.6)

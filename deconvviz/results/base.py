@@ -102,10 +102,21 @@ class Result:
         """The figure for a notebook; None if `_repr_html_` holds it, next to tables."""
         return None if hasattr(self, "_repr_html_") else self._png()
 
+    def _light_and_dark(self) -> tuple[bytes, bytes]:
+        """The figure as PNG on light and on dark paper."""
+        figure = self.figure()
+        light = figure._repr_png_()
+        return light, importlib.import_module("deconvviz.figures.dark").darkened(figure)._repr_png_()
+
     def _picture_element(self) -> str:
-        encoded = base64.b64encode(self._png()).decode()
-        style = "max-width:100%;height:auto;background:white"  # as wide as the notebook, readable on a dark one
-        return f'<img alt="{type(self).__name__}" style="{style}" src="data:image/png;base64,{encoded}">'
+        """The figure, no wider than the page, dark where the reader's system is."""
+        light, dark = (
+            f"data:image/png;base64,{base64.b64encode(picture).decode()}" for picture in self._light_and_dark()
+        )
+        return (
+            f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+            f'<img alt="{type(self).__name__}" style="max-width:100%;height:auto" src="{light}"></picture>'
+        )
 
     @takes(path=PATH)
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -22,13 +22,15 @@ SECTIONS = [
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.images, self.links, self.names = [], [], []
+        self.images, self.dark, self.links, self.names = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
         if tag == "img":
             self.images.append(attributes)
+        if tag == "source" and attributes["media"] == "(prefers-color-scheme: dark)":
+            self.dark.append(attributes["srcset"])
         self.links += [attributes[key] for key in ("href", "src") if key in attributes]
         self.names += [attributes["id"]] if "id" in attributes else []
 
@@ -55,4 +57,8 @@ def test_the_demo_is_one_page_with_its_pictures(tmp_path, capsys):
         assert png == (folder / f"{name}.png").read_bytes()
         assert len(Image.open(io.BytesIO(png)).convert("RGB").getcolors(2**24)) > 50, name
         assert image["alt"]
+    for address in page.dark:
+        picture = Image.open(io.BytesIO(base64.b64decode(address.partition("base64,")[2]))).convert("RGB")
+        assert picture.getpixel((0, 0)) == (0x1C, 0x1E, 0x24)
+    assert len(page.dark) == len(SECTIONS)
     assert re.search(r"relative difference [0-9]e-0[67]|relative difference 0e\+00", text)

@@ -34,7 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning"),  # a name wider than its figure
 ]
 
-PICTURE = {("img", ""), ("img", "alt"), ("img", "src"), ("img", "style")}
+PICTURE = {("img", ""), ("img", "alt"), ("img", "src"), ("img", "style"), ("picture", "")}
+PICTURE |= {("source", ""), ("source", "media"), ("source", "srcset")}
 TABLE = {("div", ""), ("div", "style"), *((tag, "") for tag in ("table", "tr", "th", "td"))}
 
 
@@ -113,6 +114,7 @@ def results(name: str) -> dict[str, object]:
 def test_results_in_notebooks(text, monkeypatch):
     name = TEXTS[text]
     monkeypatch.setattr(Result, "_png", lambda self: b"drawn elsewhere")
+    monkeypatch.setattr(Result, "_light_and_dark", lambda self: (b"drawn elsewhere", b"and in the dark"))
     for kind, result in results(name).items():
         if kind in ("projection", "reconstruction"):  # pictures without text beside them
             assert result._repr_png_() == b"drawn elsewhere"
@@ -313,7 +315,7 @@ def test_the_page_of_the_demonstration():
     texts = dict.fromkeys(("title", "introduction", "atlas", "channels", "footer", "generator"), TEXTS["a script"])
 
     def page(text: str) -> Page:
-        section = dict.fromkeys(("name", "heading", "words", "png"), text)
+        section = dict.fromkeys(("name", "heading", "words", "png", "dark"), text)
         return Page(web_page("demo.html", **dict.fromkeys(texts, text), sections=[section]))
 
     plain = page("text")
