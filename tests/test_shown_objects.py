@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def test_every_kind_of_result_is_here() -> None:
     bases = {"Result", "Tabular", "Finding", "Judgement"}
     kinds = {name for name in results.__all__ if inspect.isclass(getattr(results, name))}
     assert kinds - bases <= set(shown_objects())
+
+
+def test_what_is_given_as_json_is_json() -> None:
+    """NaN, which JSON does not have, is None."""
+    for what, item in shown_objects().items():
+        if hasattr(item, "as_json"):
+            assert json.loads(json.dumps(item.as_json(), allow_nan=False)), what
 
 
 def test_objects_show_themselves_in_a_line_or_a_small_table(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ From these, and from a test of reading on images that are not among a channel's 
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from torch import Tensor
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import NOT_SPECIFIC, PARTLY, SPECIFIC
 from deconvviz.evidence.metrics import mean_of_known
-from deconvviz.evidence.randomisation import randomise, weights_of
+from deconvviz.evidence.randomisation import with_random_weights
 from deconvviz.evidence.selectivity import duplicates, strongest_at
 from deconvviz.evidence.specificity import Specificity
 from deconvviz.net import DeconvNet
@@ -57,9 +56,7 @@ class Judge:
     @functools.cached_property
     def random(self) -> DeconvNet:
         """A copy of the network with random weights."""
-        net, model = self.net, copy.deepcopy(self.net.model)
-        randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
-        return DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
+        return with_random_weights(self.net, 0)
 
     def from_random_weights(self, x: Tensor, projection: Projection) -> Projection | None:
         """Project the same units with random weights; units that do not fire have a picture, too.

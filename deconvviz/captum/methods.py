@@ -6,7 +6,6 @@ model (`aimed`), which shares only the parameters.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from deconvviz.errors import InputError
+from deconvviz.evidence.randomisation import copied
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.eval_mode import EvalMode, has_its_own_train
 from deconvviz.recording.layer_output import layer_output
@@ -93,12 +93,11 @@ def aimed(model: nn.Module, layer: str, index: tuple[int, ...], cam: str) -> Aim
         cam: Name of the module that Grad-CAM weighs, or "".
     """
     shares = not any(map(has_its_own_train, model.modules()))  # parameters, if changing the mode leaves them alone
-    shared = {id(parameter): parameter for parameter in model.parameters()} if shares else {}
-    copied = copy.deepcopy(model, shared).eval()
-    weighed = copied.get_submodule(cam) if cam else None
+    own = copied(model, model.parameters() if shares else ()).eval()
+    weighed = own.get_submodule(cam) if cam else None
     if layer == "output":
-        return Aim(copied, copied, index, weighed)
-    until = Until(copied, layer)
+        return Aim(own, own, index, weighed)
+    until = Until(own, layer)
     return Aim(_OneLayer(until).eval(), until, index, weighed)
 
 

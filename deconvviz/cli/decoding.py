@@ -6,7 +6,7 @@ import argparse
 
 from deconvviz.cli.experiments import dataset_arguments, folder_outputs, write_finding
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.shared import Command, bars
+from deconvviz.cli.shared import Command
 
 # ruff: noqa: PLC0415
 
@@ -31,7 +31,7 @@ def _decode(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     names = ("layers", "seeds", "random_state", "batch_size")
     options = {name: getattr(args, name) for name in names} | {"images": args.count}
-    write_finding(args, decoding(net, load_data(args.data, args.root), progress=bars(), **options), outputs)
+    write_finding(args, decoding(net, load_data(args.data, args.root), **options), outputs)
 
 
 DECODING = {

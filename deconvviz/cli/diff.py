@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import DATA_HELP, Command, bars, check_ending, json_argument, picture_name, report
+from deconvviz.cli.shared import Command, check_ending, data_arguments, json_argument, picture_name, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def _diff_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, weights=False)
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument(
         "--weights",
         nargs="+",
@@ -51,7 +50,7 @@ def _diff(args: argparse.Namespace) -> None:
     outputs = Outputs(args, out)
     net, other, names = _networks(args)
     options = {name: value for name in ("pictures", "batch_size") if (value := getattr(args, name)) is not None}
-    found = diff(net, other, load_data(args.data, args.root), layers=layers, **options, progress=bars())
+    found = diff(net, other, load_data(args.data, args.root), layers=layers, **options)
     result = found.renamed(*names)
     pages = []
     if args.pages:

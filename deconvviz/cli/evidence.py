@@ -8,7 +8,7 @@ from typing import Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, bars, batch, check_ending, image, json_argument, picture_name, report, say
+from deconvviz.cli.shared import Command, batch, check_ending, image, json_argument, picture_name, report, say
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -44,7 +44,6 @@ def _compare(args: argparse.Namespace) -> None:
         channel=args.channel,
         position=position,
         methods=args.methods,
-        progress=bars(),
     )
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
@@ -93,22 +92,20 @@ def _evidence(args: argparse.Namespace) -> None:
     outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     net, _ = loaded(args)
     x = batch(args.images, net)
-    layer, shown = args.layer or "output", bars()
+    layer = args.layer or "output"
     unit: dict[str, Any] = {"channel": args.channel, "position": "max" if args.position is None else args.position}
 
     def benchmark() -> Any:
         bench = evidence.digit_benchmark()
-        return evidence.localisation(
-            bench.net, bench.images, bench.boxes, channel=bench.labels.tolist(), progress=shown
-        )
+        return evidence.localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist())
 
     questions: dict[str, Callable[[], Any]] = {
-        "deletion": lambda: evidence.deletion(net, x, layer, **unit, progress=shown),
-        "randomisation": lambda: evidence.randomisation(net, x, layer, **unit, progress=shown),
-        "selectivity": lambda: evidence.selectivity(net, x, layer, progress=shown),
-        "leak": lambda: evidence.leak(net, x, layer, **unit, progress=shown),
+        "deletion": lambda: evidence.deletion(net, x, layer, **unit),
+        "randomisation": lambda: evidence.randomisation(net, x, layer, **unit),
+        "selectivity": lambda: evidence.selectivity(net, x, layer),
+        "leak": lambda: evidence.leak(net, x, layer, **unit),
         "localisation": benchmark,
-        "clarity": lambda: evidence.clarity(net, x, progress=shown),
+        "clarity": lambda: evidence.clarity(net, x),
     }
     facts: dict[str, Any] = {}
     for name in wanted:

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import (
-    DATA_HELP,
-    Command,
-    bars,
-    batch,
-    image_names,
-    json_argument,
-    lines_of,
-    list_broken,
-    report,
-)
+from deconvviz.cli.shared import Command, batch, data_arguments, image_names, json_argument, lines_of, report
 from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -51,8 +41,7 @@ def write_finding(args: argparse.Namespace, result: Finding, outputs: Outputs) -
 
 def dataset_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments of all experiments that go through a dataset."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layer names; see `deconvviz layers MODEL`")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images per batch (%(default)s)")
     out_argument(parser, "folder for the figure and the result", name)
@@ -117,7 +106,6 @@ def _occlusion(args: argparse.Namespace) -> None:
         fill=_fill(args),
         batch_size=args.batch_size,
         classes=names,
-        progress=bars(),
     )
     write_finding(args, result, outputs)
 
@@ -163,7 +151,7 @@ def _invariance(args: argparse.Namespace) -> None:
     x = batch(args.images, net)
     target = args.target[0] if args.target and len(args.target) == 1 else args.target
     options = {name: getattr(args, name) for name in ("layers", "transform", "values", "batch_size")}
-    result = invariance(net, x, target=target, fill=_fill(args), progress=bars(), **options)
+    result = invariance(net, x, target=target, fill=_fill(args), **options)
     write_finding(args, result, outputs)
 
 
@@ -211,7 +199,6 @@ def _correspond(args: argparse.Namespace) -> None:
         draws=args.draws,
         random_state=args.random_state,
         fill=_fill(args),
-        progress=bars(),
     )
     write_finding(args, result, outputs)
 
@@ -252,7 +239,7 @@ def _evolve(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     data = load_data(args.data, args.root)
     options = {name: getattr(args, name) for name in ("layers", "channel", "runs", "batch_size")}
-    result = evolution(net, args.checkpoints, data, progress=bars(), **options)
+    result = evolution(net, args.checkpoints, data, **options)
     write_finding(args, result, outputs)
 
 
@@ -281,7 +268,7 @@ def _diagnose(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     data = load_data(args.data, args.root)
     options = {name: getattr(args, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
-    write_finding(args, diagnose(net, data, progress=bars(), **options), outputs)
+    write_finding(args, diagnose(net, data, **options), outputs)
 
 
 # probe
@@ -289,10 +276,7 @@ def _diagnose(args: argparse.Namespace) -> None:
 
 def _probe_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
-    parser.add_argument(
-        "data", metavar="DATA", help="mnist, a folder with one sub-folder per class, or torchvision:NAME with --root"
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser, with_labels=True)
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layers (default: all hidden layers)")
     parser.add_argument(
         "--pool",
@@ -328,8 +312,7 @@ def _probe(args: argparse.Namespace) -> None:
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
     options["classes"] = lines_of(args.classes) if args.classes else ()
-    result = probe(net, load_data(args.data, args.root), pool=args.pool or None, progress=bars(), **options)
-    list_broken(result)
+    result = probe(net, load_data(args.data, args.root), pool=args.pool or None, **options)
     write_finding(args, result, outputs)
 
 
@@ -338,10 +321,7 @@ def _probe(args: argparse.Namespace) -> None:
 
 def _uncertainty_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
-    parser.add_argument(
-        "data", metavar="DATA", help="mnist, a folder with one sub-folder per class, or torchvision:NAME with --root"
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser, with_labels=True)
     parser.add_argument(
         "--samples", type=int, default=50, metavar="N", help="draws with dropout for each image (%(default)s)"
     )
@@ -362,8 +342,7 @@ def _uncertainty(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     names = ("samples", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
-    result = uncertainty(net, load_data(args.data, args.root), progress=bars(), **options)
-    list_broken(result)
+    result = uncertainty(net, load_data(args.data, args.root), **options)
     write_finding(args, result, outputs)
 
 

@@ -81,14 +81,14 @@ def _lines(args: argparse.Namespace, data: str | None) -> Any:
     if args.pretrained:
         options.append("pretrained=True")
     network = ["from deconvviz.models.by_name import load_model"]
-    if any(value is not None for value in (args.size, args.mean, args.std, args.channels, args.preprocess, args.bands)):
+    names = ("size", "mean", "std", "channels", "bands", "channels_last")
+    wishes = [f"{name}={value!r}" for name in names if (value := getattr(args, name)) not in (None, False)]
+    if args.preprocess:
+        network.append("from deconvviz.models.by_name import load_preprocess")
+        wishes.append(f"preprocess=load_preprocess({args.preprocess!r})")
+    if wishes:
         network.append("from deconvviz.models.inputs import InputWishes")
-        wishes = f"size={args.size!r}, mean={args.mean!r}, std={args.std!r}, channels={args.channels!r}"
-        if args.preprocess:
-            network.append("from deconvviz.models.by_name import load_preprocess")
-            wishes += f", preprocess=load_preprocess({args.preprocess!r})"
-        wishes += f", bands={args.bands!r}" if args.bands else ""
-        options.append(f"wishes=InputWishes({wishes})")
+        options.append(f"wishes=InputWishes({', '.join(wishes)})")
     network += ["import torch", "torch.manual_seed(0)  # for weights that are random"]
     network.append(f"loaded = load_model({', '.join(options)})")
     model = "loaded.model"

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
 from deconvviz.cli.shared import (
-    DATA_HELP,
     Command,
-    bars,
     check_ending,
+    data_arguments,
     drawing_arguments,
     first_few,
     json_argument,
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
 
 def _scan_arguments(parser: argparse.ArgumentParser, workers: str = "") -> None:
     model_arguments(parser)
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument("--k", type=int, help="number of strongest units per channel (9)")
     parser.add_argument("--per-image", type=int, metavar="N", help="at most N units of one image (1)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
@@ -162,7 +160,7 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
         top = dataclasses.replace(top, classes=tuple(_classes(args)) or top.classes)
         return net, data, top
     _join()
-    top = scan(net, data, layers=args.layers, **_of_the_scan(args), progress=bars())
+    top = scan(net, data, layers=args.layers, **_of_the_scan(args))
     return net, data, top
 
 
@@ -194,7 +192,6 @@ def _scan(args: argparse.Namespace) -> None:
     outputs = Outputs(args, out)
     _, _, top = _scanned(args)
     if _rank() == 0:
-        list_broken(top)
         outputs.save(top, out)
         report(args, top, out)
 
@@ -214,7 +211,7 @@ def _top(args: argparse.Namespace) -> None:
     if _rank() == 0:
         list_broken(top)
         channels = args.channel or _first_that_fire(top, args.layer, args.most)
-        projections = project_top(net, data, top, layer=args.layer, channel=channels, progress=bars())
+        projections = project_top(net, data, top, layer=args.layer, channel=channels)
         drawn = {"scale": args.scale, "overlay": args.overlay, "sigma": args.sigma, "rate": args.rate}
         per_page = args.per_page if out.suffix.lower() == ".pdf" else len(projections)
         outputs.write_figure(top_pages(projections, per_page, **drawn), out)

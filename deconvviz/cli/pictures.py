@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deconvviz.cli.given_images import calls, image_files, images_argument, print_each
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
-from deconvviz.cli.shared import Command, bars, drawing_arguments, json_argument, report
+from deconvviz.cli.shared import Command, drawing_arguments, json_argument, report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def _demo(args: argparse.Namespace) -> None:
     out = place(args, "demo")
     if args.out is None and os.path.lexists(out / "index.html"):
         raise at_default_name(out / "index.html")
-    print(build_demo(out, progress=bars()))
+    print(build_demo(out))
 
 
 def _layers_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
 from deconvviz.cli.shared import (
-    DATA_HELP,
     Command,
-    bars,
     check_ending,
+    data_arguments,
     json_argument,
     lines_of,
     list_broken,
@@ -25,8 +24,7 @@ from deconvviz.errors import InputError
 
 def _read_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
     parser.add_argument(
@@ -62,7 +60,6 @@ def _read(args: argparse.Namespace) -> None:
         conditions=args.pictures,
         observers=args.observers,
         **{name: value for name, value in options.items() if value is not None},
-        progress=bars(),
     )
     for page in pages:  # first, since a test without questions has none
         page_outputs.check(page)
@@ -73,8 +70,7 @@ def _read(args: argparse.Namespace) -> None:
 
 def _mixed_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
     parser.add_argument("--units", type=int, metavar="N", help="strongest units of a channel (40)")
@@ -93,15 +89,14 @@ def _mixed(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     options = {name: value for name in ("units", "batch_size") if (value := getattr(args, name)) is not None}
     data = load_data(args.data, args.root)
-    result = mixed_channels(net, data, args.layer, channel=args.channel, **options, progress=bars())
+    result = mixed_channels(net, data, args.layer, channel=args.channel, **options)
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
 
 
 def _circuit_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser)
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, required=True, metavar="C", help="the channel")
     parser.add_argument(
@@ -129,7 +124,7 @@ def _circuit(args: argparse.Namespace) -> None:
     given = {name: getattr(args, name) for name in ("feeders", "depth", "batch_size")} | {"images": args.count}
     options = {name: value for name, value in given.items() if value is not None}
     data = load_data(args.data, args.root)
-    result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options, progress=bars())
+    result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options)
     for page in pages:
         page_outputs.check(page)
         result.write_page(page)
@@ -147,8 +142,7 @@ def _pages(args: argparse.Namespace) -> list[Path]:
 
 def _labels_arguments(parser: argparse.ArgumentParser) -> None:
     model_arguments(parser, style=False)
-    parser.add_argument("data", metavar="DATA", help=f"{DATA_HELP}, with labels")
-    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+    data_arguments(parser, with_labels=True)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
     parser.add_argument("--classes", metavar="FILE", help="names of the labels, one per line (as the dataset has them)")
@@ -170,7 +164,6 @@ def _labels(args: argparse.Namespace) -> None:
         load_data(args.data, args.root),
         layers=[args.layer],
         **{name: value for name, value in options.items() if value is not None},
-        progress=bars(),
     )
     if not top.labels:
         raise InputError(

@@ -38,6 +38,17 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], None]
 
 
+def data_arguments(parser: argparse.ArgumentParser, *, with_labels: bool = False) -> None:
+    """Add the dataset that a command goes through, and the folder of torchvision's.
+
+    with_labels: whether the command needs its labels.
+    """
+    parser.add_argument(
+        "data", metavar="DATA", help=f"{DATA_HELP}; its labels are needed" if with_labels else DATA_HELP
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the torchvision dataset")
+
+
 def json_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--json`` to a command that prints results."""
     parser.add_argument("--json", action="store_true", help="print unrounded JSON instead of a table")
@@ -76,7 +87,9 @@ def say(args: argparse.Namespace, text: object, facts: dict[str, Any]) -> None:
 
 
 def report(args: argparse.Namespace, result: Tabular, *files: Path) -> None:
-    """Print a result and the files that show it."""
+    """Print a result and the files that show it, and list the items that could not be read."""
+    if hasattr(result, "broken"):
+        list_broken(result)
     say(args, "\n".join(map(str, (result, *files))), {**result.as_json(), "files": files})
 
 
@@ -102,11 +115,6 @@ def first_few(names: Sequence[str]) -> str:
 
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{', '.join(map(printable, names[:5]))}{more}"
-
-
-def bars() -> bool:
-    """Whether to show progress: a bar on a terminal; in a log, where it would fill pages, a line every half minute."""
-    return True
 
 
 def image(argument: str) -> Any:

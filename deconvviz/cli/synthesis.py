@@ -6,7 +6,7 @@ import argparse
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, bars, check_ending, json_argument, picture_name, report
+from deconvviz.cli.shared import Command, check_ending, json_argument, picture_name, report
 
 # ruff: noqa: PLC0415
 
@@ -51,7 +51,6 @@ def _synthesize(args: argparse.Namespace) -> None:
         top=top,
         random_state=args.random_state,
         **options,
-        progress=bars(),
     )
     outputs.write_figure(result.figure(), out)
     report(args, result, out)

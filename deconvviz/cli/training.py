@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, bars
+from deconvviz.cli.shared import Command
 
 # ruff: noqa: PLC0415
 
@@ -63,10 +63,9 @@ def _train(args: argparse.Namespace) -> None:
             labels,
             settings=settings,
             checkpoints=out / "checkpoints",
-            progress=bars(),
             **{name: value for name, value in architecture.items() if value is not None},
         )
-        test = evaluate(model, *mnist_test(), progress=bars())
+        test = evaluate(model, *mnist_test())
         outputs.check(weights)
         save_trained(model, weights, result, test=test)
         outputs.save(result.curves, curves)

@@ -37,7 +37,7 @@ def label_of(item: Any) -> int | None:
     Floating-point numbers are none: they are values to be predicted. Labels of a dataset may be anything.
     """
     try:
-        label = _given_label(item)
+        label = given_label(item)
         if isinstance(label, str):
             label = int(label)
         elif isinstance(label, (Tensor, np.ndarray)):
@@ -48,7 +48,8 @@ def label_of(item: Any) -> int | None:
         return None
 
 
-def _given_label(item: Any) -> Any:
+def given_label(item: Any) -> Any:
+    """What an item has as its label, whatever it is; None if it has none."""
     if isinstance(item, Mapping):
         return next((item[key] for key in LABEL_KEYS if key in item), None)
     return item[1] if isinstance(item, (tuple, list)) and len(item) > 1 else None

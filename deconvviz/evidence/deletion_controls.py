@@ -10,10 +10,8 @@ A method that gains as much in an untrained network says nothing about what trai
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +20,7 @@ from deconvviz.errors import InputError
 from deconvviz.evidence.curves import Curves
 from deconvviz.evidence.methods import Attribution, Judged, mean_score, noise
 from deconvviz.evidence.metrics import heatmap
-from deconvviz.evidence.randomisation import SEED_STRIDE, randomise, weighted_layers
+from deconvviz.evidence.randomisation import SEED_STRIDE, copy_with_random_weights, weighted_layers
 from deconvviz.intervals import Difference, difference_from_draws, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.results.evidence import Score
@@ -105,8 +103,7 @@ def _with_random(
     rows: list[int],
 ) -> dict[str, Tensor] | None:
     """Each method's gains (rows,) with random weights in some layers; None if they make the numbers overflow."""
-    model: Any = copy.deepcopy(judged.net.model)
-    randomise(model, layers, random_state)
+    model = copy_with_random_weights(judged.net.model, random_state, layers)
     try:
         other = judged.again(model, rows)
     except InputError:  # activations that are not finite; the network itself has been run on these images

@@ -12,7 +12,6 @@ no activation of the network on these images, so what they draw shows nothing th
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from deconvviz.errors import InputError
 from deconvviz.evidence.limits import DORMANT, blank_pictures, too_few
 from deconvviz.evidence.methods import METHODS, Judged, mean_score
 from deconvviz.evidence.metrics import enough
-from deconvviz.evidence.randomisation import SEED_STRIDE, randomise, weighted_layers
+from deconvviz.evidence.randomisation import SEED_STRIDE, copied, copy_with_random_weights, weighted_layers
 from deconvviz.intervals import FEWEST
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
@@ -117,8 +116,7 @@ def _with_random_weights(judged: Judged, names: Sequence[str], random_state: int
     """The leaks with random weights; None if there are none, or if they make the numbers overflow."""
     if not names:
         return None
-    model: Any = copy.deepcopy(judged.net.model)
-    randomise(model, names, random_state)
+    model = copy_with_random_weights(judged.net.model, random_state, names)
     try:
         return _leaks(judged.again(model, range(len(judged.x))))
     except InputError:
@@ -130,7 +128,7 @@ def _through_awake_units(judged: Judged) -> list[Tensor] | None:
 
     None if no convolution or linear layer is a module of its own, as in a script.
     """
-    model: Any = copy.deepcopy(judged.net.model)
+    model = copied(judged.net.model)
     seen: dict[nn.Module, Tensor] = {}
     readers = [module for module in model.modules() if isinstance(module, WEIGHTED)]
     hooks = [module.register_forward_pre_hook(lambda module, args: _look(seen, module, args)) for module in readers]

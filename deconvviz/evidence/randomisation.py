@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -85,9 +85,9 @@ def randomisation(
     found = {name: _Similarities(*(torch.empty(shape, dtype=torch.float64) for _ in range(3))) for name in asked}
     with progress_bar(total=seeds * len(names), unit="layer", desc="randomisation", shown=progress) as bar:
         for seed in range(seeds):
-            cascade = copy.deepcopy(net.model)
+            cascade = copied(net.model)
             for step, layer_name in enumerate(names):
-                model = cascade if mode == "cascading" else copy.deepcopy(net.model)
+                model = cascade if mode == "cascading" else copied(net.model)
                 randomise(model, [layer_name], random_state + SEED_STRIDE * seed + step)
                 for name, method in asked.items():
                     found[name].measure((seed, step), judged.pictures(method, model), trained[name])
@@ -153,8 +153,8 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
     return [*module.parameters(recurse=False), *(inner.parameters() if isinstance(inner, nn.Module) else ())]
 
 
-def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None:
-    """Give modules of a model new random weights, in place.
+def randomise(model: nn.Module, names: Sequence[str] | None, random_state: int) -> None:
+    """Give modules of a model new random weights, in place; None for all modules.
 
     Each tensor is drawn from a normal distribution with its own standard deviation, so that signals keep the size that
     later layers expect. Filters and matrices get mean zero, as in all initialisations; gains and biases keep their
@@ -162,17 +162,37 @@ def randomise(model: nn.Module, names: Sequence[str], random_state: int) -> None
     """
     with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
         torch.default_generator.manual_seed(random_state)
+        if names is None:
+            names = [name for name, module in model.named_modules() if weights_of(module)]
         for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
             spread = weight.float().std(correction=0)
             mean = weight.float().mean() if weight.ndim < 2 else torch.zeros(())
             weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 
+def copied(model: nn.Module, shared: Iterable[nn.Parameter] = ()) -> nn.Module:
+    """A copy of a model, which may share some parameters with it.
+
+    Tensors that modules hold and that were computed from parameters, such as the weight under
+    ``torch.nn.utils.weight_norm``, cannot be copied with their history. They are copied without it, since each run
+    computes them anew.
+    """
+    held = (value for module in model.modules() for value in vars(module).values())
+    computed = {id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf}
+    return copy.deepcopy(model, {**computed, **{id(parameter): parameter for parameter in shared}})
+
+
+def copy_with_random_weights(model: nn.Module, random_state: int, names: Sequence[str] | None = None) -> nn.Module:
+    """A copy of a model with random weights in some modules; None for all."""
+    other = copied(model)
+    randomise(other, names, random_state)
+    return other
+
+
 def with_random_weights(net: DeconvNet, random_state: int) -> DeconvNet:
     """A copy of a network with random weights everywhere."""
-    model = copy.deepcopy(net.model)
-    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state)
-    return DeconvNet(model, net.style, preprocess=net.preprocess)
+    model = copy_with_random_weights(net.model, random_state)
+    return DeconvNet(model, net.style, preprocess=net.preprocess, strict=net.strict)
 
 
 def _verdict(kept: Mapping[str, Tensor], floors: Mapping[str, Tensor], mode: str) -> str:

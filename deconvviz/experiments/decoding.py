@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from deconvviz import images as pictures
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, takes, whole_from
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
-from deconvviz.errors import DataError, InputError
+from deconvviz.errors import InputError
 from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
 from deconvviz.experiments._layers import POOLS, features, hidden_layers
 from deconvviz.io.progress_bar import progress_bar
@@ -30,6 +30,7 @@ from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
 from deconvviz.recording.placement import where_double
+from deconvviz.results import Broken
 from deconvviz.results.decoding import Decoding
 from deconvviz.trace import Trace
 
@@ -90,7 +91,7 @@ def decoding(
     if not is_indexed(data):
         raise InputError(f"decoding needs a dataset with a length and items by number, not a {type(data).__name__}")
     generator = torch.Generator().manual_seed(random_state)
-    x = _drawn(net, data, images, generator)
+    x, broken = _drawn(net, data, images, generator)
     names = asked or _usual_layers(net.trace(x[:1]), net)
     shown = pictures.displayed(x, net.preprocess).cpu().float()
     job = _Decoders(shown, len(x))
@@ -102,22 +103,18 @@ def decoding(
             for name in names:
                 found[-1].append(job.decode(_LayerMaps.of(one, x, name, batch_size)))
                 bar.update()
-    return job.result(names, found)
+    return replace(job.result(names, found), broken=broken)
 
 
-def _drawn(net: DeconvNet, data: Any, count: int, generator: torch.Generator) -> Tensor:
-    """Images of a dataset that can be read, (N, C, ...)."""
-    source, drawn = DatasetPictures(net, data), list[Tensor]()
-    for number in torch.randperm(len(data), generator=generator).tolist():
-        with contextlib.suppress(DataError):
-            drawn.append(source.load(number)[0])
-        if len(drawn) == count:
-            break
+def _drawn(net: DeconvNet, data: Any, count: int, generator: torch.Generator) -> tuple[Tensor, tuple[Broken, ...]]:
+    """Images of a dataset that can be read, (N, C, ...), and items that cannot."""
+    numbers = torch.randperm(len(data), generator=generator).tolist()
+    drawn, broken = DatasetPictures(net, data).readable(numbers, count)
     if len(drawn) < FEWEST_IMAGES:
         raise InputError(f"decoding needs at least {FEWEST_IMAGES} images, and {len(drawn)} of these can be read")
     x = torch.stack(drawn)
     check_finite(x)
-    return x
+    return x, broken
 
 
 def _usual_layers(trace: Trace, net: DeconvNet) -> list[str]:

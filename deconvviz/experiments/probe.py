@@ -205,8 +205,8 @@ class _Store:
         if counts.min() < folds:
             fewest = int(counts.argmin())
             raise InputError(
-                f"class {names[fewest]} has {counts[fewest]} images, fewer than the {folds} folds; give more images of "
-                f"it, or fewer folds"
+                f"class {names[fewest]} has {counted(int(counts[fewest]), 'image')}, fewer than the {folds} folds; "
+                f"give more images of it, or fewer folds"
             )
         return names, numbers.astype(np.int64)
 

@@ -6,6 +6,7 @@ do.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from deconvviz.errors import InputError
+from deconvviz.data.source import LOOKED_AT
+from deconvviz.errors import DataError, InputError
 from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.encoding import shown_image, shown_signed
-from deconvviz.explorer.networks import ImageKey, Networks
+from deconvviz.explorer.networks import OF_THE_DATASET, ImageKey, Networks
 from deconvviz.explorer.worker import Steps
 from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
@@ -25,6 +27,7 @@ from deconvviz.results import ChannelTop, TopActivations
 
 SCANNED = 1000  # images that are scanned behind, at most
 BATCH_PIXELS = 100_000  # numbers in a batch of that scan: a step has to be short
+MOST_IN_A_BATCH = 64
 BARS_SHOWN = 40  # of a histogram
 INPUTS_SHOWN = 8
 KEPT_CHANNELS = 64  # whose strongest units are kept
@@ -133,8 +136,7 @@ class _Scan:
     """A scan in a thread of its own that runs only during a step: the model has one user at a time."""
 
     def __init__(self, networks: Networks, data: Any) -> None:
-        x = networks.input("", ImageKey("data-0"))
-        self._size = max(1, min(64, BATCH_PIXELS // max(1, x.numel())))
+        self._size = _batch_size(networks, len(data))
         self._networks, self._data = networks, data
         self._go, self._reached = threading.Semaphore(0), threading.Semaphore(0)
         self._at, self._ended, self._stopped = 0, False, False
@@ -176,6 +178,15 @@ class _Scan:
             if number:
                 self._reached.release()
             self._go.acquire()
+
+
+def _batch_size(networks: Networks, count: int) -> int:
+    """How many images are scanned in a step, from the size of the first one that can be read."""
+    for number in range(min(LOOKED_AT, count)):
+        with contextlib.suppress(DataError, InputError):
+            numbers = networks.input("", ImageKey(f"{OF_THE_DATASET}{number}")).numel()
+            return max(1, min(MOST_IN_A_BATCH, BATCH_PIXELS // max(1, numbers)))
+    return 1
 
 
 class _Gated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from deconvviz import images
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import InputError
-from deconvviz.evidence.randomisation import randomise, weights_of
+from deconvviz.evidence.randomisation import copy_with_random_weights
 from deconvviz.explorer.clients import Clients
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.net import DeconvNet
@@ -79,7 +78,9 @@ class Networks:
         if (style, random) not in self._nets:
             model, own = self.given.model, self.given
             if random:
-                model = next((net.model for (_, also), net in self._nets.items() if also), None) or _random(model)
+                model = next(
+                    (net.model for (_, also), net in self._nets.items() if also), None
+                ) or copy_with_random_weights(model, 0)
             shown_style = own.style if style == own.style.name else style
             self._nets[style, random] = DeconvNet(model, shown_style, preprocess=own.preprocess, strict=own.strict)
         return self._nets[style, random]
@@ -162,10 +163,3 @@ def moved(x: Tensor, shift: tuple[int, int], size: int = 100) -> Tensor:
     padded = torch.nn.functional.pad(x, padding, mode="replicate")
     top, left = max(-down, 0), max(-right, 0)
     return padded[:, :, top : top + x.shape[2], left : left + x.shape[3]].contiguous()
-
-
-def _random(model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of a model with random weights, always the same."""
-    model = copy.deepcopy(model)
-    randomise(model, [name for name, module in model.named_modules() if weights_of(module)], random_state=0)
-    return model

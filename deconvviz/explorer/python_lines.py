@@ -44,9 +44,8 @@ class PythonLines:
         lines += [*self.network, *(() if own else self.dataset)]
         if options["random"]:
             lines += [
-                "from deconvviz.evidence.randomisation import randomise, weights_of",
-                "weighted = [name for name, module in net.model.named_modules() if weights_of(module)]",
-                "randomise(net.model, weighted, random_state=0)  # random weights, always the same",
+                "from deconvviz.evidence.randomisation import randomise",
+                "randomise(net.model, None, random_state=0)  # random weights, always the same",
             ]
         if options["style"] not in ("", self.style):
             lines.append(f"net = dv.DeconvNet(net.model, {options['style']!r}, preprocess=net.preprocess)")

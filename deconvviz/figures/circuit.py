@@ -150,4 +150,4 @@ def _curve(panel: Any, unit: CircuitUnit) -> None:
     panel.set_ylabel("share of the activation lost", fontsize=SMALL)
     panel.tick_params(labelsize=SMALL)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=SMALL, loc="lower right")
+    panel.legend(fontsize=SMALL, loc="upper left")  # losses grow to the right

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import NEUTRAL, SMALL, line
+from deconvviz.figures.marks import NEUTRAL, SMALL, line, name_ticks
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Correspondence
@@ -63,11 +62,7 @@ def _draw_part(axes: Any, result: Correspondence, part: str, colour: Any) -> Non
     own = result.differences[part]
     spread = own.std(1).numpy() if own.shape[1] > 1 else None
     axes.errorbar(places, own.mean(1), spread, color=colour, marker="o", markersize=4, capsize=2, label=part)
-    axes.set(xticks=list(places), ylim=(0, None))
-    axes.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=_font(result.layers))
+    axes.set(ylim=(0, None))
+    name_ticks(axes.xaxis, result.layers, 20, rotation=60, ha="right", rotation_mode="anchor")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right", fontsize=SMALL)
-
-
-def _font(layers: Sequence[str]) -> float:
-    return max(5.0, min(SMALL, 160 // len(layers)))

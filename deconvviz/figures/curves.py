@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from deconvviz.arguments import TEXT, instance, takes
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import BLUE, CAPTION, SMALL, VERMILION, line
+from deconvviz.figures.marks import BLUE, CAPTION, SMALL, VERMILION, line, name_ticks
 from deconvviz.figures.projections import draw
 from deconvviz.results import LearningCurves, TopActivations
 from deconvviz.results.words import counted
@@ -63,8 +63,8 @@ def firing_rates(top: TopActivations, title: str = "", *, axes: Axes | None = No
         shares = [len(getattr(statistics, name)) / len(statistics.fires) for statistics in top.statistics.values()]
         look = {"color": VERMILION, "hatch": "//", "edgecolor": "white"} if name == "always_on" else {"color": BLUE}
         right.barh([place + shift for place in places], shares, 0.4, label=name.replace("_", " "), **look)
-    right.set(xlabel="fraction of the layer's channels", xlim=(0, 1), yticks=list(places))
-    right.set_yticklabels(top.layers, fontsize=max(5.0, min(SMALL, 200 // len(top.layers))))
+    right.set(xlabel="fraction of the layer's channels", xlim=(0, 1))
+    name_ticks(right.yaxis, top.layers, 20)
     right.invert_yaxis()
     right.legend(loc="upper right", fontsize=SMALL)
     if len(top.layers) <= 8:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import BLUE, SMALL, name_ticks
 from deconvviz.images import as_rgb
-from deconvviz.intervals import mean_interval
+from deconvviz.intervals import Interval, mean_interval
 from deconvviz.results.decoding import Decoding
 from deconvviz.results.words import counted
 
 MOST_COLUMNS = 12  # layers whose pictures are drawn
+MOST_NAMES = 24  # layers whose names have room on an axis
 RANDOM_COLOUR = "#8a8a8a"
 
 
@@ -41,7 +43,7 @@ def draw(result: Decoding, *, title: str = "", axes: Axes | None = None) -> Figu
         _pictures(parts[1], result, shown)
     split = f"{result.fitted} images fit the decoder, {counted(len(result.totals), 'other')} are decoded"
     figure.suptitle(title or f"How much of the image is left: {split}", fontsize=11)
-    figure.supxlabel(result.verdict, fontsize=8, wrap=True)
+    figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure
 
 
@@ -53,19 +55,7 @@ def _columns(count: int) -> list[int]:
 
 
 def _recovered(panel: Any, result: Decoding) -> None:
-    colour = matplotlib.colormaps["tab10"](0)
-    found = [result.recovered(layer) for layer in result.layers]
-    reach = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
-    panel.errorbar(
-        range(len(found)),
-        [one.mean for one in found],
-        yerr=reach,
-        color=colour,
-        marker="o",
-        markersize=4,
-        capsize=3,
-        label="trained",
-    )
+    _trained(panel, [result.recovered(layer) for layer in result.layers])
     draws = [result.recovered_at_random(layer) for layer in result.layers]
     for seed in range(len(result.random_errors)):
         values = [of_layer[seed] for of_layer in draws]
@@ -75,20 +65,23 @@ def _recovered(panel: Any, result: Decoding) -> None:
     _named(panel, result)
 
 
-def _likeness(panel: Any, result: Decoding) -> None:
-    colour = matplotlib.colormaps["tab10"](0)
-    own = [mean_interval(values) for values in result.likeness]
-    reach = [[one.mean - one.low for one in own], [one.high - one.mean for one in own]]
+def _trained(panel: Any, found: Sequence[Interval]) -> None:
+    """The trained network's values by layer, with their intervals."""
     panel.errorbar(
-        range(len(own)),
-        [one.mean for one in own],
-        yerr=reach,
-        color=colour,
+        range(len(found)),
+        [one.mean for one in found],
+        yerr=[[one.mean - one.low for one in found], [one.high - one.mean for one in found]],
+        color=BLUE,
         marker="o",
         markersize=4,
         capsize=3,
         label="trained",
     )
+
+
+def _likeness(panel: Any, result: Decoding) -> None:
+    own = [mean_interval(values) for values in result.likeness]
+    _trained(panel, own)
     drawn = [mean_interval(result.random_likeness[:, place].flatten()).mean for place in range(len(own))]
     panel.plot(range(len(own)), drawn, "x--", color=RANDOM_COLOUR, markersize=4, linewidth=0.8, label="random weights")
     panel.set(ylabel="correlation of map and image, without sign", ylim=(0, None))
@@ -96,18 +89,10 @@ def _likeness(panel: Any, result: Decoding) -> None:
 
 
 def _named(panel: Any, result: Decoding) -> None:
-    count = len(result.layers)
-    panel.set_xticks(
-        range(count),
-        result.layers,
-        rotation=45,
-        ha="right",
-        rotation_mode="anchor",
-        fontsize=max(5, min(9, 200 // count)),
-    )
-    panel.set_xlim(-0.5, count - 0.5)
+    name_ticks(panel.xaxis, result.layers, MOST_NAMES, rotation=45, ha="right", rotation_mode="anchor")
+    panel.set_xlim(-0.5, len(result.layers) - 0.5)
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8, loc="upper right")
+    panel.legend(fontsize=SMALL, loc="upper right")
 
 
 def _pictures(figure: Any, result: Decoding, shown: list[int]) -> None:
@@ -118,14 +103,14 @@ def _pictures(figure: Any, result: Decoding, shown: list[int]) -> None:
         panel.set(xticks=[], yticks=[])
         panel.set_frame_on(False)
     _image(panels[0][0], result.originals[0])
-    panels[0][0].set_title("image", fontsize=8)
+    panels[0][0].set_title("image", fontsize=SMALL)
     for row, (words, pictures) in enumerate(rows):
-        panels[row][1].set_ylabel(words, fontsize=8)
+        panels[row][1].set_ylabel(words, fontsize=SMALL)
         for column, place in enumerate(shown, 1):
             _image(panels[row][column], pictures[place][0])
             if row == 0:
-                panels[row][column].set_title(result.layers[place], fontsize=8)
-    panels[2][1].set_ylabel("strongest map", fontsize=8)
+                panels[row][column].set_title(result.layers[place], fontsize=SMALL)
+    panels[2][1].set_ylabel("strongest map", fontsize=SMALL)
     for column, place in enumerate(shown, 1):
         if result.maps[place].numel() and result.maps[place].ndim == 3:
             panels[2][column].imshow(result.maps[place][0].numpy(), cmap="gray", interpolation="nearest")

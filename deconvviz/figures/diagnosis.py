@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import BLUE, GREEN, ORANGE, PURPLE, SKY, SMALL, VERMILION
+from deconvviz.figures.marks import BLUE, GREEN, ORANGE, PURPLE, SKY, SMALL, VERMILION, name_ticks
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Diagnosis, LayerFacts
 
@@ -82,10 +82,10 @@ def _flags(axes: Any, result: Diagnosis) -> None:
             places, shares, left=left, color=colour, label=problem, height=0.7, hatch=HATCHES[problem], ec="white", lw=0
         )
         left += shares
-    axes.set(title="flags, as a share of the layer's channels", yticks=places)
+    axes.set(title="flags, as a share of the layer's channels")
     axes.title.set_fontsize(9)
     axes.set_xlim(0, max(0.05, float(left.max()) * 1.05))
-    axes.set_yticklabels([layer.layer for layer in result.layers], fontsize=max(5.0, min(SMALL, 220 // len(places))))
+    name_ticks(axes.yaxis, [layer.layer for layer in result.layers], 27)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower right", fontsize=SMALL)
@@ -108,10 +108,8 @@ def _draw_spread(axes: Any, result: Diagnosis, values: list[Tensor]) -> None:
         known = channels[~channels.isnan()].numpy()
         beside = np.linspace(-0.3, 0.3, len(known)) if len(known) > 1 else np.zeros(len(known))
         axes.plot(place + beside, known, ".", ms=3, color=matplotlib.colormaps["viridis"](place / (len(values) + 0.2)))
-    axes.set_xticks(range(len(values)))
-    size = max(5.0, min(SMALL, 160 // len(values)))
     names = [facts.layer for facts in result.layers]
-    axes.set_xticklabels(names, rotation=50, ha="right", rotation_mode="anchor", fontsize=size)
+    name_ticks(axes.xaxis, names, 20, rotation=50, ha="right", rotation_mode="anchor")
     axes.grid(axis="y", alpha=0.3)
 
 

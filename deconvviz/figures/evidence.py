@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import NEUTRAL, SMALL, framed, line
+from deconvviz.figures.marks import NEUTRAL, SMALL, framed, line, name_ticks
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
@@ -112,9 +112,8 @@ def _(result: Randomisation, *, axes: Axes | None = None) -> Figure:
             part.axhline(floor.both.mean, color=styles[method]["color"], linestyle=":", linewidth=1)
         if result.floors and part is panels[0]:
             part.plot([], [], ":", color="black", linewidth=1, label="other unit on another image")
-        part.set(ylabel=name, xticks=list(places), ylim=(min(-0.05, part.get_ylim()[0]), 1.02))
-        size = max(5.0, min(SMALL, 160 // len(result.layers)))
-        part.set_xticklabels(result.layers, rotation=60, ha="right", rotation_mode="anchor", fontsize=size)
+        part.set(ylabel=name, ylim=(min(-0.05, part.get_ylim()[0]), 1.02))
+        name_ticks(part.xaxis, result.layers, 20, rotation=60, ha="right", rotation_mode="anchor")
         part.grid(alpha=0.3)
         part.legend(loc="upper right", fontsize=SMALL)
     return figure
@@ -187,9 +186,8 @@ def _(result: Clarity, *, axes: Axes | None = None) -> Figure:
     places = range(len(result.layers))
     _quartile_band(part, places, result.trained.T, "trained", line(0))
     _quartile_band(part, places, result.random.T, "random weights", {**line(1), "color": NEUTRAL})
-    part.set(ylabel="correlation with the image", xticks=list(places))
-    size = max(5.0, min(SMALL, 240 // len(result.layers)))
-    part.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    part.set(ylabel="correlation with the image")
+    name_ticks(part.xaxis, result.layers, 30, rotation=45, ha="right", rotation_mode="anchor")
     part.grid(alpha=0.3)
     part.legend(loc="upper right", fontsize=SMALL)
     return figure

@@ -48,6 +48,28 @@ def line(number: int, *, marked: bool = True) -> dict[str, Any]:
     return {**style, "marker": MARKERS[place], "markersize": 4} if marked else style
 
 
+def shortened(text: str, most: int, end: int = 0) -> str:
+    """A text of at most so many characters; of a longer one the beginning, and so many characters of its end.
+
+    >>> shortened("a very long name, AUC 0.91", 16, 8), shortened("short", 16)
+    ('a very…AUC 0.91', 'short')
+    """
+    return text if len(text) <= most else f"{text[: most - end - 1].rstrip()}…{text[len(text) - end :]}"
+
+
+def name_ticks(axis: Any, names: Sequence[str], most: int, **style: Any) -> None:
+    """Name the places 0, 1, ... of an axis; of more names than have room there every second, third and so on.
+
+    Args:
+        axis: The axis of a panel.
+        names: One name per place.
+        most: How many names have room.
+        **style: Properties of the text.
+    """
+    step = max(1, -(-len(names) // most))
+    axis.set_ticks(range(0, len(names), step), names[::step], fontsize=SMALL, **style)
+
+
 def framed(axes: Axes, left: float, top: float, width: float, height: float) -> None:
     """A frame, white on black, which shows on any ground."""
     frame = Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=0.9)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
 from deconvviz.figures.marks import SMALL
-from deconvviz.figures.reading import rgb
-from deconvviz.images import tiled
+from deconvviz.figures.network_diff import block
 from deconvviz.results import MixedChannels
 
 
@@ -28,19 +22,15 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
         place = result.channels.index(shown.channel)
         share = float(result.groups[place].float().mean())
         for group in (0, 1):
-            _draw_tiles(row[2 * group], shown.pictures[group], True)
-            _draw_tiles(row[2 * group + 1], shown.patches[group], False)
+            for panel, pictures, signed in (
+                (row[2 * group], shown.pictures[group], True),
+                (row[2 * group + 1], shown.patches[group], False),
+            ):
+                if len(pictures):
+                    panel.imshow(block(pictures, signed).numpy(), interpolation="nearest")
         clear = f"silhouette {result.silhouettes[place]:.2f} ({result.expected[place]:.2f} without groups)"
         row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
         row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
     figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)
     figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure
-
-
-def _draw_tiles(panel: Any, pictures: Tensor, signed: bool) -> None:
-    tiles = rgb(pictures, signed)
-    across = 3
-    blank = [torch.ones_like(tiles[0])] * (across * across - len(tiles)) if tiles else []
-    if tiles:
-        panel.imshow(tiled([*tiles, *blank], max(across, math.isqrt(len(tiles))), gap=1, background=0.6).numpy())

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import SMALL, line
+from deconvviz.figures.marks import SMALL, line, name_ticks
 from deconvviz.results.probe import Probe
 from deconvviz.results.words import counted
 
@@ -19,9 +19,8 @@ def draw(result: Probe, *, axes: Axes | None = None) -> Figure:
     mean, deviation = result.accuracy.mean(1).numpy(), result.accuracy.std(1).numpy()
     curve.errorbar(range(count), mean, yerr=deviation, capsize=3, **line(0))
     curve.axhline(result.chance, color="black", linestyle=":", label=f"chance {result.chance:.2f}")
-    curve.set(xticks=range(count), ylabel="accuracy of a linear classifier", ylim=(0, 1.03))
-    size = max(5.0, min(SMALL, 200 // count))
-    curve.set_xticklabels(result.layers, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    curve.set(ylabel="accuracy of a linear classifier", ylim=(0, 1.03))
+    name_ticks(curve.xaxis, result.layers, 40, rotation=45, ha="right", rotation_mode="anchor")
     curve.grid(alpha=0.3)
     curve.legend(loc="lower right", fontsize=SMALL)
     kinds = f"{counted(result.images, 'image')} of {len(result.classes)} classes, {result.accuracy.shape[1]} folds"

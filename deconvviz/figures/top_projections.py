@@ -29,6 +29,7 @@ from deconvviz.figures.marks import (
     draw_key,
     kind_of,
     room_for_key,
+    shortened,
     shown_number,
     signed_words,
 )
@@ -42,6 +43,7 @@ from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
+CALLED = 46  # characters of what a channel is called, at most
 SQUARE = 1.75  # inches of a square of tiles
 GREY_LINE = 0.8  # the grey between tiles: zero in a projection of one colour is white
 SHARPEST = 100  # pixels that a tile of a figure is wide, at least
@@ -150,7 +152,8 @@ def top_grid(
             squares[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
         strongest = max(unit.activation for unit in projection.units)
         said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
-        said = "\n".join(filter(None, [said, called.get(id(projection))]))
+        name = shortened(called.get(id(projection), ""), CALLED, len(", AUC 0.00)"))
+        said = "\n".join(filter(None, [said, name]))
         squares[row, 2 * column].set_title(said, fontsize=HEADING, loc="left")
     channels = len(views[0][0][0].pixels)
     key = KEY if heat else (kind_of(channels), signed_words(channels, scale))

@@ -104,7 +104,7 @@ def diff(
         networks=(_network_name(net, "before"), _network_name(other, "after")),
         dataset=short_name(data),
         images=runs.count,
-        broken=len(runs.broken),
+        broken=runs.broken,
         layers=tuple(found),
     )
 

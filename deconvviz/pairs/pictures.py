@@ -14,6 +14,7 @@ from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
 from deconvviz.reading.conditions import as_picture
+from deconvviz.reading.cut_pictures import cut_patches, in_bytes
 from deconvviz.reading.mixed import CHANNELS_TOGETHER
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
@@ -63,24 +64,14 @@ def pictures_of(
 
 
 def _of_channel(top: ChannelTop, windows: UnitWindows) -> PicturedChannel:
-    projection = top.projection
-    places = [unit.position for unit in projection.units]
-    cut = windows.projected(projection)
-    pictures = small(cut)
-    patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
-    low, high = min(0.0, float(patches.min())), max(1.0, float(patches.max()))
-    shown = reduced((patches - low) / (high - low), SHOWN_SIDE)
+    pictures = small(windows.projected(top.projection))
     return PicturedChannel(
         mean=pictures.mean(0),
-        size=(cut[0].shape[1], cut[0].shape[2]),
-        patches=_bytes_of(shown),
-        projections=_bytes_of(as_picture(reduced(pictures, SHOWN_SIDE))),
+        size=windows.size,
+        patches=in_bytes(reduced(cut_patches(top, windows), SHOWN_SIDE)),
+        projections=in_bytes(as_picture(reduced(pictures, SHOWN_SIDE))),
         names=top.names,
     )
-
-
-def _bytes_of(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
 def cosines(a: Sequence[PicturedChannel], b: Sequence[PicturedChannel]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from deconvviz.data.batches import Batch, batches, none_readable
 from deconvviz.data.naming import name_of_item
 from deconvviz.data.source import Source
 from deconvviz.errors import InputError, UnknownLayerError
-from deconvviz.evidence.randomisation import randomise, weights_of
+from deconvviz.evidence.randomisation import copy_with_random_weights
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.progress import ScanProgress
@@ -76,10 +75,7 @@ class _Side:
         self.scanner = Scanner(scanned, k, 1)
         self.untrained: list[Scanner] = []
         for draw in range(RANDOM_DRAWS):
-            model = copy.deepcopy(net.model)
-            randomise(
-                model, [name for name, module in model.named_modules() if weights_of(module)], random_state + draw
-            )
+            model = copy_with_random_weights(net.model, random_state + draw)
             self.untrained.append(Scanner(replace(scanned, model=model), 1, 1))
 
     def run(self, batch: Batch, controlled: bool) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:

@@ -117,6 +117,7 @@ def circuit(
         sources=tuple(one for one in known if one in below and one != name),
         images=int(images),
         draws=DRAWS,
+        broken=top.broken,
     )
 
 

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, once, takes
+from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
+from deconvviz.errors import InputError
 from deconvviz.intervals import holm
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
@@ -23,12 +25,13 @@ from deconvviz.mining.scan import scan
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import as_picture
+from deconvviz.reading.cut_pictures import cut_patches, in_bytes, seen_by
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.reading.stability import COMPARED_SIDE
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
-from deconvviz.results import ChannelTop
+from deconvviz.results import Broken, ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups
 
 SURROGATES = 199  # sets of pictures without groups
@@ -88,13 +91,16 @@ def mixed_channels(
     check_counts(FEWEST_PICTURES, units=units)
     name = layer_name(layer, net.model)
     data, generator = as_dataset(dataset), torch.Generator().manual_seed(random_state)
+    if not is_indexed(data):
+        raise InputError(
+            f"mixed channels need a dataset with a length and items by number, not a {type(data).__name__}"
+        )
     guided = DeconvNet(net.model, "guided", preprocess=net.preprocess, strict=net.strict)
+    windows, _ = seen_by(guided, DatasetPictures(guided, data).first(), name)
     top = scan(guided, data, layers=[name], k=units, batch_size=batch_size, labels=False, progress=progress)
     given = channels_of(once(channel), len(top.values[name]), name)
     firing = set((top.values[name][:, -1] > 0).nonzero().flatten().tolist())
     able = [number for number in given if number in firing]
-    first = DatasetPictures(guided, data).load(int(top.images[name][0, 0]))[0]
-    windows = UnitWindows.of(guided.layers(first[None])[name], first.shape)
     found: list[_Split] = []
     with progress_bar(total=len(able), unit="channel", desc="mixed", shown=progress) as bar:
         for start in range(0, len(able), CHANNELS_TOGETHER):
@@ -103,7 +109,7 @@ def mixed_channels(
                 found.append(_split(one, windows, generator))
             found = _with_clearest_pictures(found)
             bar.update(len(block))
-    return _result(name, given, found)
+    return _result(name, given, found, top.broken)
 
 
 class Groups(NamedTuple):
@@ -181,14 +187,10 @@ def silhouettes(likeness: Tensor, labels: Tensor) -> Tensor:
 
 
 def _split(top: ChannelTop, windows: UnitWindows, generator: torch.Generator) -> _Split:
-    projection = top.projection
-    places = [unit.position for unit in projection.units]
-    pictures = small(windows.projected(projection))
+    pictures = small(windows.projected(top.projection))
     groups = two_groups(reduced(pictures, COMPARED_SIDE).flatten(1), generator)
-    patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
     members = [(groups.labels == number).nonzero().flatten().tolist()[:SHOWN_UNITS] for number in (0, 1)]
-    low, high = min(0.0, float(patches.min())), max(1.0, float(patches.max()))
-    shown, seen = _bytes_of(as_picture(pictures)), _bytes_of((patches - low) / (high - low))
+    shown, seen = in_bytes(as_picture(pictures)), in_bytes(cut_patches(top, windows))
     return _Split(
         top.channel,
         groups,
@@ -201,10 +203,6 @@ def _split(top: ChannelTop, windows: UnitWindows, generator: torch.Generator) ->
     )
 
 
-def _bytes_of(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-
-
 def _by_clarity(found: Sequence[_Split]) -> list[_Split]:
     return sorted(found, key=lambda one: (one.groups.p, -one.groups.silhouette))
 
@@ -215,7 +213,7 @@ def _with_clearest_pictures(found: Sequence[_Split]) -> list[_Split]:
     return [one if one.channel in kept else one._replace(pictures=None) for one in found]
 
 
-def _result(layer: str, given: Sequence[int], found: Sequence[_Split]) -> MixedChannels:
+def _result(layer: str, given: Sequence[int], found: Sequence[_Split], broken: tuple[Broken, ...]) -> MixedChannels:
     tested = tuple(one.channel for one in found)
     numbers = [[one.groups.silhouette, one.groups.expected, one.groups.p] for one in found]
     columns = torch.tensor(numbers, dtype=torch.float64).view(-1, 3)
@@ -228,4 +226,5 @@ def _result(layer: str, given: Sequence[int], found: Sequence[_Split]) -> MixedC
         p=torch.tensor(holm(columns[:, 2].tolist()), dtype=torch.float64),
         groups=torch.stack([one.groups.labels for one in found]) if found else torch.zeros(0, 0, dtype=torch.long),
         examples=tuple(one.pictures for one in _by_clarity(found) if one.pictures is not None),
+        broken=broken,
     )

@@ -26,6 +26,7 @@ from deconvviz.mining.scan import scan
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import PictureSource, References, as_picture, chosen_conditions, shortened
+from deconvviz.reading.cut_pictures import in_bytes, seen_by
 from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
 from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
@@ -33,6 +34,7 @@ from deconvviz.reading.stability import MeanPictures
 from deconvviz.reading.synthetic_references import synthetic_references
 from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
+from deconvviz.results import Broken, TopActivations
 from deconvviz.results.reading import ReadingQuestion, ReadingTest
 
 CHANNELS_AT_ONCE = 16
@@ -111,19 +113,15 @@ def reading_test(
     wanted, seeing = chosen_conditions(conditions, net.style), chosen_observers(observers)
     generator = torch.Generator().manual_seed(random_state)
     mining, asking = _halves(as_dataset(dataset), held_out, generator)
-    if len(asking) < 2 * questions:
-        raise InputError(
-            f"{questions} questions about a channel need at least {2 * questions} held-out images, and there are "
-            f"{len(asking)}; give more images or fewer questions"
-        )
+    _check_enough(len(asking), questions)
+    first = DatasetPictures(net, mining).first()
+    windows, dims = seen_by(net, first, name)
     top = scan(net, mining, layers=[name], k=references, batch_size=batch_size, labels=False, progress=progress)
     found = scan(net, asking, layers=[name], k=len(asking), batch_size=batch_size, labels=False, progress=progress)
     if found.count < 2 * questions:
         raise InputError(f"{found.count} held-out images can be read, too few for {questions} questions")
-    first = DatasetPictures(net, mining).load(int(top.images[name][0, 0]))[0]
-    row = net.layers(first[None])[name]
-    windows, dims = UnitWindows.of(row, first.shape), row.shape[2:]
-    brightness = _brightness(net, mining)
+    sampled = _sampled(len(mining), top.broken)
+    brightness = _brightness(net, mining, sampled)
     firing = (top.values[name][:, -1] > 0).nonzero().flatten().tolist()
     pictures = PictureSource(
         net=net,
@@ -135,7 +133,9 @@ def reading_test(
         picture=_viewer(net, mining, brightness),
         names=wanted,
         firing=firing,
-        synthetic=_synthesiser(net, mining, first, windows, brightness, layer=name, seed=random_state),
+        synthetic=_synthesiser(
+            net, mining, first, sampled, windows, brightness=brightness, layer=name, seed=random_state
+        ),
     )
     source = QuestionSource(
         found=found,
@@ -150,7 +150,8 @@ def reading_test(
     again = replace(pictures, data=asking, top=shortened(found, references))
     job = _ReadingJob(pictures, again, source, seeing, generator=generator, batch_size=batch_size)
     job.run([number for number in given if number in set(firing)], progress)
-    return job.result(given, len(mining), asking)
+    broken = _left_out((mining, asking), (top, found), held_out is None)
+    return replace(job.result(given, top.count, asking), broken=broken)
 
 
 def _halves(data: Any, held_out: Any, generator: torch.Generator) -> tuple[Any, Any]:
@@ -169,13 +170,32 @@ def _halves(data: Any, held_out: Any, generator: torch.Generator) -> tuple[Any, 
     return data, asking
 
 
+def _check_enough(count: int, questions: int) -> None:
+    if count < 2 * questions:
+        raise InputError(
+            f"{questions} questions about a channel need at least {2 * questions} held-out images, and there are "
+            f"{count}; give more images or fewer questions"
+        )
+
+
+def _left_out(parts: Sequence[Any], scans: Sequence[TopActivations], halves: bool) -> tuple[Broken, ...]:
+    """The items that could not be read, by their number in the dataset; halves: whether the parts are halves of it."""
+    found = [
+        replace(item, image=part.indices[item.image]) if halves else item
+        for part, scanned in zip(parts, scans, strict=True)
+        for item in scanned.broken
+    ]
+    return tuple(sorted(found, key=lambda one: one.image))
+
+
 def _synthesiser(
     net: DeconvNet,
     data: Any,
     first: Tensor,
+    sampled: Sequence[int],
     windows: UnitWindows,
-    brightness: tuple[float, float],
     *,
+    brightness: tuple[float, float],
     layer: str,
     seed: int,
 ) -> Callable[[Sequence[int]], dict[int, Tensor]]:
@@ -183,16 +203,22 @@ def _synthesiser(
     pictures = DatasetPictures(net, data)
 
     def made(channels: Sequence[int]) -> dict[int, Tensor]:
-        loaded = [pictures.load(number)[0] for number in range(0, len(data), -(-len(data) // SAMPLED))]
+        loaded = [pictures.load(number)[0] for number in sampled]
         examples = torch.stack([first, *(x for x in loaded if x.shape == first.shape)])
         return synthetic_references(net, layer, windows, examples, brightness, channels=channels, seed=seed)
 
     return made
 
 
-def _brightness(net: DeconvNet, data: Any) -> tuple[float, float]:
+def _sampled(count: int, broken: Sequence[Broken]) -> list[int]:
+    """Some of the images that can be read, evenly spaced."""
+    lost = {item.image for item in broken}
+    able = [number for number in range(count) if number not in lost]
+    return able[:: -(-len(able) // SAMPLED)]
+
+
+def _brightness(net: DeconvNet, data: Any, numbers: Sequence[int]) -> tuple[float, float]:
     pictures = DatasetPictures(net, data)
-    numbers = range(0, len(data), -(-len(data) // SAMPLED))
     return brightness_range([_displayed(net, pictures, number) for number in numbers])
 
 
@@ -321,8 +347,8 @@ class _ReadingJob:
         names = DatasetPictures(self.pictures.net, asking)
         return ReadingQuestion(
             channel=asked.channel,
-            pictures={name: _bytes(held.pictures) for name, held in references.items()},
-            choices=_bytes(question.shown[order]),
+            pictures={name: in_bytes(held.pictures) for name, held in references.items()},
+            choices=in_bytes(question.shown[order]),
             answer=answer,
             names=(names.name(first.image), names.name(second.image)),
             activations=(first.activation, second.activation),
@@ -331,7 +357,3 @@ class _ReadingJob:
                 for name, answers in asked.right.items()
             },
         )
-
-
-def _bytes(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255 + 0.5).to(torch.uint8)

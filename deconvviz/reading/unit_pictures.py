@@ -13,6 +13,7 @@ from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
 from deconvviz.net import DeconvNet
 from deconvviz.reading.conditions import as_picture, shortened
+from deconvviz.reading.cut_pictures import cut_patches, in_bytes
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.results import ChannelTop, TopActivations
 from deconvviz.results.circuit import CircuitUnit
@@ -70,13 +71,5 @@ class UnitPictures:
 
 
 def _pictures(top: ChannelTop, windows: UnitWindows) -> ChannelPictures:
-    projection = top.projection
-    places = [unit.position for unit in projection.units]
-    patches = small(torch.stack([windows.cut(projection.images[row], place) for row, place in enumerate(places)]))
-    low, high = min(0.0, float(patches.min())), max(1.0, float(patches.max()))
-    projections = as_picture(small(windows.projected(projection)))
-    return ChannelPictures(_bytes((patches - low) / (high - low)), _bytes(projections), tuple(top.names))
-
-
-def _bytes(pictures: Tensor) -> Tensor:
-    return (pictures.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+    projections = as_picture(small(windows.projected(top.projection)))
+    return ChannelPictures(in_bytes(cut_patches(top, windows)), in_bytes(projections), tuple(top.names))

@@ -14,9 +14,11 @@ from deconvviz.arguments import PATH, takes
 from deconvviz.errors import InputError
 from deconvviz.intervals import FEWEST, LEVEL, Interval, mean_interval, paired_difference
 from deconvviz.results.base import Finding, kind, plain
-from deconvviz.results.words import agreeing, counted, listing
+from deconvviz.results.top_activations import Broken
+from deconvviz.results.words import agreeing, counted, listing, percent
 
 NAMED = 3  # feeders in the verdict
+LEAST_SAID = 0.01  # of the activation, from which feeders are named
 
 
 @kind
@@ -98,6 +100,7 @@ class Circuit(Finding):
         sources: The layers whose channels count as feeders.
         images: Number of the strongest images; one half ranks feeders, on the other half they are removed.
         draws: Number of draws of random channels.
+        broken: Items that could not be read.
     """
 
     drawn_by = "deconvviz.figures.circuit"
@@ -107,6 +110,7 @@ class Circuit(Finding):
     sources: tuple[str, ...]
     images: int
     draws: int
+    broken: tuple[Broken, ...] = ()
 
     @property
     def layer(self) -> str:
@@ -157,23 +161,26 @@ class Circuit(Finding):
             return f"{named} is above zero on none of these images, so nothing feeds it."
         if not unit.adding:
             return f"{named} is fired by its biases; no channel adds to it."
+        if sum(feeder.share.mean for feeder in unit.adding) < LEAST_SAID:
+            return f"{named} is fired by its biases; the channels that add most to it bring less than 1% together."
         first = unit.adding[:NAMED]
         words = listing([f"{feeder.layer} {feeder.channel}" for feeder in first])
         brought = sum(feeder.share.mean for feeder in first)
         bring = agreeing(len(first), "brings", "bring")
-        fed = f"{named} is fed most by {words}, which {bring} {brought:.0%} of its activation"
+        fed = f"{named} is fed most by {words}, which {bring} {percent(brought)} of its activation"
         return f"{fed}. {self._checked(unit)}" if unit.counts else f"{fed}."
 
     def _checked(self, unit: CircuitUnit) -> str:
         count, images = unit.counts[-1], len(unit.lost_first)
         if images < FEWEST:
-            return f"{counted(images, 'other image')} on which it fires are too few to check this by removing channels."
+            other, are = counted(images, "other image"), agreeing(images, "is", "are")
+            return f"{other} on which it fires {are} too few to check this by removing channels."
         lost, random = mean_interval(unit.lost_first[:, -1]), mean_interval(unit.lost_random[:, -1])
         together = "it" if count == 1 else f"the first {count}"
         drawn = "a random channel" if count == 1 else f"{count} random channels"
         found = (
-            f"Without {together} it loses {lost.mean:.0%} ({lost.low:.0%} to {lost.high:.0%}) of it on other images, "
-            f"without {drawn} {random.mean:.0%} ({random.low:.0%} to {random.high:.0%})"
+            f"Without {together} it loses {_shown_share(lost)} of it on other images, "
+            f"without {drawn} {_shown_share(random)}"
         )
         more = paired_difference(unit.lost_first[:, -1], unit.lost_random[:, -1])
         agrees = more.p <= LEVEL and more.mean > 0
@@ -188,6 +195,10 @@ class Circuit(Finding):
         """
         page: Path = importlib.import_module("deconvviz.figures.circuit_page").write(self, path)
         return page
+
+
+def _shown_share(share: Interval) -> str:
+    return f"{percent(share.mean)} ({percent(share.low)} to {percent(share.high)})"
 
 
 def _as_json(unit: CircuitUnit) -> dict[str, Any]:

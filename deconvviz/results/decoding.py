@@ -9,7 +9,8 @@ import torch
 
 from deconvviz.intervals import FEWEST, LEVEL, Interval, difference_from_draws, holm, mean_interval
 from deconvviz.results.base import Finding
-from deconvviz.results.words import counted, listing
+from deconvviz.results.top_activations import Broken
+from deconvviz.results.words import counted, listing, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Decoding(Finding):
         decoded: (layers, examples, C, H, W), what the decoders make of their maps.
         random_decoded: The same with random weights, of the first seed.
         maps: Per layer (examples, h, w), the strongest map; empty for layers without maps.
+        broken: Items that could not be read.
     """
 
     drawn_by = "deconvviz.figures.decoding"
@@ -46,6 +48,7 @@ class Decoding(Finding):
     decoded: torch.Tensor
     random_decoded: torch.Tensor
     maps: tuple[torch.Tensor, ...]
+    broken: tuple[Broken, ...] = ()
 
     def recovered(self, layer: str) -> Interval:
         """R squared of the decoded held-out images, with its interval over images: 1 is all, 0 is the mean image.
@@ -88,7 +91,7 @@ class Decoding(Finding):
         if not float(self.totals.sum()):
             return "All held-out images are the same, so there is nothing to recover."
         first, last = self.layers[0], self.layers[-1]
-        ends = [f"{self.recovered(name).mean:.0%} from {name}" for name in dict.fromkeys((first, last))]
+        ends = [f"{percent(self.recovered(name).mean)} from {name}" for name in dict.fromkeys((first, last))]
         between = counted(images, "held-out image")
         said = f"A linear decoder recovers {listing(ends)} of what differs between {between}"
         if images < FEWEST:

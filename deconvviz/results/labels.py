@@ -78,11 +78,9 @@ class ChannelLabels(Finding):
         """What was found, in words."""
         if not self.names:
             return f"Too few to say: no label has {FEWEST} images with it and {FEWEST} without it in each half."
-        count = int(self.fits.sum())
-        return (
-            f"A label fits {count} of {counted(len(self.label), 'channel')} of {self.layer}, with an AUC of at least "
-            f"{FITS} on {counted(self.held_out, 'held-out image')}."
-        )
+        count, channels = int(self.fits.sum()), counted(len(self.label), "channel")
+        fits = f"A label fits {count} of {channels}" if count else f"No label fits any of {channels}"
+        return f"{fits} of {self.layer}, with an AUC of at least {FITS} on {counted(self.held_out, 'held-out image')}."
 
     def table(self) -> list[dict[str, Any]]:
         """One row per channel."""

@@ -9,7 +9,8 @@ import torch
 
 from deconvviz.intervals import LEVEL
 from deconvviz.results.base import Finding, kind
-from deconvviz.results.words import counted
+from deconvviz.results.top_activations import Broken
+from deconvviz.results.words import agreeing, counted
 
 
 @kind
@@ -43,6 +44,7 @@ class MixedChannels(Finding):
         p: (channels,), how likely pictures without groups are to have so clear ones, by Holm over the channels.
         groups: (channels, units), 0 for the larger group and 1 for the other one.
         examples: The channels with the clearest groups, clearest first, with their pictures.
+        broken: Items that could not be read.
     """
 
     drawn_by = "deconvviz.figures.mixed"
@@ -55,6 +57,7 @@ class MixedChannels(Finding):
     p: torch.Tensor
     groups: torch.Tensor
     examples: tuple[PictureGroups, ...]
+    broken: tuple[Broken, ...] = ()
 
     @property
     def mixed(self) -> tuple[int, ...]:
@@ -84,4 +87,5 @@ class MixedChannels(Finding):
         if not found:
             return f"None of {tested} of {self.layer} is shown to respond to two things."
         listed = ", ".join(map(str, found[:20])) + (" and others" if len(found) > 20 else "")
-        return f"{len(found)} of {tested} of {self.layer} respond to two things: {listed}."
+        respond = agreeing(len(found), "responds", "respond")
+        return f"{len(found)} of {tested} of {self.layer} {respond} to two things: {listed}."

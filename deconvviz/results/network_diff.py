@@ -16,7 +16,8 @@ import torch
 from deconvviz.arguments import PATH, takes
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.intervals import FEWEST, LEVEL, difference_from_draws, holm
-from deconvviz.results.base import Finding, kind
+from deconvviz.results.base import Finding, kind, plain
+from deconvviz.results.top_activations import Broken
 from deconvviz.results.words import agreeing, counted, listing
 
 ALIKE_FROM = 0.8  # a counterpart whose correlation is above this is kept, below this it is changed
@@ -223,7 +224,7 @@ class LayerDiff(Finding):
         }
 
     def as_json(self) -> dict[str, Any]:
-        return {**super().as_json(), "summary": self.summary()}
+        return {**super().as_json(), "summary": plain(self.summary())}
 
     @functools.cached_property
     def verdict(self) -> str:  # type: ignore[override]
@@ -253,7 +254,9 @@ class LayerDiff(Finding):
     def _same(self) -> str:
         """What is to be said of layers with the same channels, or ""."""
         respond = [len(fires) - len(flat) for fires, flat in zip(self.fires, self.constant, strict=True)]
-        if respond[0] != respond[1] or len(self.pairs) != respond[0] or float(self.correlations.min()) < SAME_CHANNEL:
+        if not len(self.pairs) or respond[0] != respond[1] or len(self.pairs) != respond[0]:
+            return ""
+        if float(self.correlations.min()) < SAME_CHANNEL:
             return ""
         if any(state != KEPT_PAIR for state in self.states):
             return ""
@@ -284,7 +287,7 @@ class NetworkDiff(Finding):
         networks: What the networks are called.
         dataset: The dataset's name.
         images: Number of images.
-        broken: Number of items that could not be read.
+        broken: Items that could not be read.
         layers: One entry per pair of layers.
     """
 
@@ -293,7 +296,7 @@ class NetworkDiff(Finding):
     networks: tuple[str, str]
     dataset: str
     images: int
-    broken: int
+    broken: tuple[Broken, ...]
     layers: tuple[LayerDiff, ...]
 
     def renamed(self, first: str, second: str) -> NetworkDiff:
@@ -340,7 +343,8 @@ class NetworkDiff(Finding):
         total = sum(len(layer.fires[0]) for layer in self.layers)
         over = f"over {counted(self.images, 'image')}"
         if self.images < FEWEST:
-            return f"{counted(self.images, 'image')} are too few to compare channels."
+            images = counted(self.images, "image")
+            return f"{images} {agreeing(self.images, 'is', 'are')} too few to compare channels."
         same = [layer._same() for layer in self.layers]
         if all(same):
             order = " in another order" if any("order" in one for one in same) else ""
@@ -349,7 +353,8 @@ class NetworkDiff(Finding):
         kept, changed = sum(len(one.kept) for one in self.layers), sum(len(one.changed) for one in self.layers)
         if not kept + changed:
             return f"No channel of {total:,} is shown to have a counterpart {over}."
-        found = f"{kept + changed} of {counted(total, 'channel')} have a counterpart {over}"
+        have = agreeing(kept + changed, "has", "have")
+        found = f"{kept + changed} of {counted(total, 'channel')} {have} a counterpart {over}"
         return f"{found}, {kept} of them nearly the same."
 
     @takes(path=PATH)

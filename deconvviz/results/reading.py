@@ -25,6 +25,7 @@ from deconvviz.intervals import (
     share_interval,
 )
 from deconvviz.results.base import Finding, kind, plain
+from deconvviz.results.top_activations import Broken
 from deconvviz.results.words import counted
 
 PATCHES, ANOTHER, RANDOM = "patches", "another channel", "random images"
@@ -82,6 +83,7 @@ class ReadingTest(Finding):
             strongest units among the held-out images, each picture on its own scale: the cosine, and the mean cosine
             with those of the other tested channels. NaN where the channel fires on too few held-out images, or pictures
             in the network's style were not tested; empty in files of earlier versions.
+        broken: Items that could not be read.
     """
 
     drawn_by = "deconvviz.figures.reading"
@@ -101,6 +103,7 @@ class ReadingTest(Finding):
     strongest: int
     examples: tuple[ReadingQuestion, ...]
     stability: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.float64, device="cpu"))
+    broken: tuple[Broken, ...] = ()
 
     @property
     def observers(self) -> tuple[str, ...]:

@@ -23,6 +23,15 @@ def agreeing(number: int, singular: str, plural: str) -> str:
     return singular if number == 1 else plural
 
 
+def percent(share: float) -> str:
+    """A share in whole percent.
+
+    >>> percent(0.124), percent(-0.001)
+    ('12%', '0%')
+    """
+    return f"{round(share, 2) + 0.0:.0%}"  # -0.0 + 0.0 is 0.0
+
+
 def listing(words: Sequence[str]) -> str:
     """Words in a row, with "and" before the last.
 

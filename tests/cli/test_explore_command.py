@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from deconvviz.cli import main
+from deconvviz.cli import build_parser, main
 from deconvviz.explorer.serve import Explorer
+from deconvviz.models.inputs import InputWishes
 from deconvviz.results import Projection
 from tests.helpers.explorer_client import Client
 
@@ -71,12 +73,25 @@ def test_the_lines_load_the_model_as_the_options_do() -> None:
         "dtype": "float64",
         "style": "deconvnet",
         "root": None,
+        "channels_last": False,
     }
     args = SimpleNamespace(model="torchvision:squeezenet1_1", **options)
     names: dict[str, Any] = {}
     exec("\n".join(["import deconvviz as dv", *_lines(args, None).network]), names)
     assert next(names["net"].model.parameters()).dtype == torch.float64
     assert names["loaded"].shape == (3, 32, 32)
+
+
+def test_the_lines_have_all_that_is_asked_of_the_input() -> None:
+    from deconvviz.cli.explore import _lines
+
+    given = "explore file.py:make --size 8 9 --mean 0.5 --std 0.2 --channels 3 --bands 2 1 0 --channels-last"
+    args = build_parser("explore").parse_args([*given.split(), "--preprocess", "own.py:make"])
+    lines = "\n".join(_lines(args, None).network)
+    asked = [f"{field.name}=" for field in dataclasses.fields(InputWishes) if f"{field.name}=" not in lines]
+    assert asked == []
+    assert "size=(8, 9)" in lines
+    assert "channels_last=True" in lines
 
 
 def test_ctrl_c_ends_it_with_status_0(tmp_path: Path) -> None:

@@ -248,6 +248,9 @@ def test_bad_input_is_one_sentence(monkeypatch):
 
     refused("item 0 has no label; give \\(images, labels\\)", images)
     refused("item 0 has no label", (images, -torch.ones(60, dtype=torch.long)))
+    refused("the label of item 0 is 'cat', and labels are numbers of classes, from 0", [(images[0], "cat")] * 60)
+    refused("the label of item 0 is 0.5, and labels are numbers", (images, torch.full((60,), 0.5)))
+    refused("class 7 has 1 image, fewer than the 2 folds", (images, torch.tensor([7] + [3] * 59)), folds=2)
     refused(
         "all 60 images are of one class, 1; a classifier needs at least two", (images, torch.ones(60, dtype=torch.long))
     )

@@ -105,6 +105,12 @@ def test_a_data_set_that_cannot_be_scanned_says_why() -> None:
         assert found["why"].startswith("The data set could not be scanned: ")
 
 
+def test_a_first_image_that_cannot_be_read_does_not_stop_the_scan() -> None:
+    images: list[torch.Tensor] = [torch.full_like(IMAGES[0], torch.nan), *IMAGES]
+    with dv.explore(NET, images, token=TOKEN, open_browser=False) as explorer:
+        assert known(Client(explorer), layer="3", channel=2)["images"] == 20
+
+
 def test_without_a_data_set() -> None:
     with dv.explore(NET, open_browser=False) as explorer:
         client = Client(explorer)

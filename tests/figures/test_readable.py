@@ -156,3 +156,43 @@ def test_frames_of_volumes_of_pairs_and_at_borders():
     assert sizes == {(3 * enlarge, 3 * enlarge), (5 * enlarge, 5 * enlarge)}, "at the border, as far as it lies inside"
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(27, 2))
     assert frames(dv.DeconvNet(model).project(torch.rand(1, 3, 3, 3), "1", channel=0).figure(crop=False)) == []
+
+
+def test_names_of_many_layers_are_left_out_and_not_small():
+    """Every second or third layer is named, where all names would not have room."""
+    torch.manual_seed(0)
+    net = dv.DeconvNet(torch.nn.Sequential(*(torch.nn.Conv2d(1, 1, 1) for _ in range(60))).eval())
+    images, boxes = torch.rand(8, 1, 4, 4), {"corner": [(0, 0, 2, 2)] * 8}
+    labelled, quiet = (images, torch.arange(8) % 2), {"progress": False}
+    found = [
+        dv.scan(net, images, **quiet),
+        dv.experiments.correspondence(net, images, boxes, draws=1, **quiet),
+        dv.experiments.decoding(net, images, seeds=1, **quiet),
+        dv.experiments.diagnose(net, images, **quiet),
+        dv.experiments.probe(net, labelled, folds=2, epochs=1, **quiet),
+        dv.evidence.clarity(net, images, **quiet),
+        dv.evidence.randomisation(net, images[:1], "59", methods="gradient", seeds=1, **quiet),
+    ]
+    layers = {str(number) for number in range(60)}
+    for result in found:
+        figure = result.figure()
+        named = {text for axes in figure.findobj(matplotlib.axes.Axes) for text in names_of(axes.xaxis, axes.yaxis)}
+        assert 15 <= len(named & layers) <= 40, type(result).__name__
+        assert min(text.get_fontsize() for text in texts(figure)) >= LEAST, type(result).__name__
+
+
+def names_of(*axes):
+    return [text.get_text() for axis in axes for text in axis.get_ticklabels()]
+
+
+def test_long_names_of_classes_are_shortened():
+    """A name keeps its beginning, and what follows it."""
+    torch.manual_seed(0)
+    net = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)).eval())
+    images, long = torch.rand(40, 1, 6, 6), "a class name that goes on and on " * 4
+    top = dv.scan(net, (images, torch.arange(40) % 2), classes=[long, f"{long}!"], progress=False)
+    for figure in (top.labels["0"].figure(), dv.project_top(net, images, top, layer="0", progress=False).figure()):
+        named = [line for text in texts(figure) for line in text.get_text().split("\n") if "…" in line]
+        assert len(named) == 2
+        assert all("a class name" in line and len(line) <= 50 for line in named)
+    assert all(", AUC 0." in line for line in named)  # of the strongest images

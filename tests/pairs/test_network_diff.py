@@ -169,6 +169,23 @@ def test_fewer_than_eight_images_get_no_verdict() -> None:
     assert found.verdict == "7 images are too few to compare channels. conv1: too few images to say (7)."
     assert set(found[0].states) == {"unclear"}
     assert not found[0].vanished
+    one = dv.diff(dv.DeconvNet(model), dv.DeconvNet(model), IMAGES[:1], layers="conv1", pictures=0, **QUIET)
+    assert one.overall == "1 image is too few to compare channels."
+
+
+def test_networks_that_respond_to_nothing_have_no_counterparts() -> None:
+    model = dv.DeconvNet(net())
+    found = dv.diff(model, model, torch.zeros(10, 1, 28, 28), layers=["conv1", "conv2"], pictures=2, **QUIET)
+    assert found.overall == "No channel of 72 is shown to have a counterpart over 10 images."
+    assert found["conv1"].verdict == "conv1: no channel responds in both networks."
+    assert found.figure().axes
+    assert str(found)
+
+
+def test_verbs_agree_with_one_channel() -> None:
+    layer = _layer([0.7, 0.12], [0.1, 0.1])
+    found = NetworkDiff(networks=("a", "b"), dataset="c", images=300, broken=(), layers=(layer,))
+    assert found.overall == "1 of 2 channels has a counterpart over 300 images, 0 of them nearly the same."
 
 
 # Against independent references
@@ -309,7 +326,7 @@ def test_images_that_one_network_cannot_read_are_left_out_for_both() -> None:
     model = net()
     plain = dv.DeconvNet(model, preprocess=lambda image: torch.tensor(np.asarray(image))[None].float() / 255)
     found = dv.diff(dv.DeconvNet(model, preprocess=fussy), plain, arrays, layers="conv1", pictures=2, **QUIET)
-    assert (found.images, found.broken) == (19, 1)
+    assert (found.images, [item.image for item in found.broken]) == (19, [4])
     assert found.overall == "The networks have the same channels over 19 images."
 
 

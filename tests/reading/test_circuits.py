@@ -110,6 +110,15 @@ def test_silent_channels_few_images_and_biases_are_said() -> None:
     assert silent.verdict == "Channel 0 of 2 is above zero on none of these images, so nothing feeds it."
     assert biased.verdict == "Channel 1 of 2 is fired by its biases; no channel adds to it."
     assert few.verdict.endswith("3 other images on which it fires are too few to check this by removing channels.")
+    one = dv.circuit(net, images[:2], "2", channel=2, **QUIET)
+    assert one.verdict.endswith(" 1 other image on which it fires is too few to check this by removing channels.")
+    with torch.no_grad():
+        model[2].bias[2] = 1000.0
+    faint = dv.circuit(net, images, "2", channel=2, **QUIET)
+    assert faint.units[0].adding
+    assert faint.verdict == (
+        "Channel 2 of 2 is fired by its biases; the channels that add most to it bring less than 1% together."
+    )
     for one in (silent, biased, few):
         assert one.figure().axes
         assert json.loads(json.dumps(one.as_json()))["verdict"] == one.verdict

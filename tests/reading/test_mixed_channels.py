@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score, silhouette_score
 from torch import Tensor, nn
 
 import deconvviz as dv
+from deconvviz.errors import InputError, UnknownLayerError
 from deconvviz.reading.mixed import silhouettes, two_groups
 from deconvviz.results import MixedChannels
 from tests.reading.networks import FIELD, SIDE, Pairs, planted_images, seeded, templates
@@ -76,12 +78,27 @@ def test_what_is_shown_saved_and_printed(found: MixedChannels, tmp_path: Path) -
     rows = again.table()
     assert rows == sorted(rows, key=lambda row: (row["p"], -row["silhouette"]))
     assert f"{len(found.mixed)} of 12 channels of units respond to two things: " in again.verdict
+    one = replace(again, p=torch.tensor([0.01] + [1.0] * 11))
+    assert one.verdict == "1 of 12 channels of units responds to two things: 0."
     assert json.loads(json.dumps(found.as_json()))["table"][0]["channel"] in range(6)
     first = again.examples[0]
     assert first.pictures[0].shape[1:] == first.patches[1].shape[1:] == (1, FIELD, FIELD)
     assert len(first.names[0]) == len(first.pictures[0])
     titles: list[Any] = [axes.get_title(loc="left") for axes in again.figure().axes]
     assert titles[0].startswith(f"Channel {first.channel}, silhouette ")
+
+
+def test_what_cannot_be_compared_is_refused_before_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deconvviz.reading.mixed.scan", None)
+    net, signals = dv.DeconvNet(nn.Sequential(nn.Conv1d(2, 3, 3)).eval()), torch.rand(20, 2, 16)
+    for function in (dv.mixed_channels, dv.reading_test):
+        monkeypatch.setattr("deconvviz.reading.reading.scan", None)
+        with pytest.raises(InputError, match=r"pictures are read on images .* takes \(2, 16\)"):
+            function(net, signals.repeat(3, 1, 1), "0", progress=False)
+        with pytest.raises(UnknownLayerError, match="there is no layer 'nosuch'"):
+            function(dv.DeconvNet(Pairs().eval()), planted_images(60), "nosuch", progress=False)
+    with pytest.raises(InputError, match="mixed channels need a dataset with a length and items by number"):
+        dv.mixed_channels(dv.DeconvNet(Pairs().eval()), iter(torch.rand(9, 1, SIDE, SIDE)), "units", progress=False)
 
 
 def test_channels_that_fire_on_few_images_are_left_out() -> None:

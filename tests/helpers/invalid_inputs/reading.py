@@ -62,6 +62,18 @@ CASES: list[Case] = [
         "1 held-out images can be read, too few for 2 questions",
     ),
     refused(
+        "a stream of which channels may be mixed",
+        lambda _: dv.mixed_channels(net(), iter(IMAGES), "0", progress=False),
+        InputError,
+        "mixed channels need a dataset with a length and items by number, not a …",
+    ),
+    refused(
+        "a network of two inputs, of which channels may be mixed",
+        lambda _: dv.mixed_channels(dv.DeconvNet(torch.nn.Bilinear(2, 2, 1)), torch.rand(9, 2), "", progress=False),
+        InputError,
+        "this is for networks of one input, and Bilinear takes input1, input2",
+    ),
+    refused(
         "a stream to read from",
         lambda _: read(iter(IMAGES)),
         InputError,

@@ -29,6 +29,12 @@ CASES: list[Case] = [
         "Sequential has no dropout layer, so every draw would be the same",
     ),
     refused(
+        "labels that are texts",
+        lambda _: judged([(image, "cat") for image in IMAGES], *DROPPING),
+        InputError,
+        "the label of item 0 is 'cat', and labels are numbers of classes, from 0",
+    ),
+    refused(
         "uncertainty without labels",
         lambda _: judged(IMAGES, *DROPPING),
         InputError,
