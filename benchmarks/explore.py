@@ -10,9 +10,11 @@ another image's feature maps, and of frames of a camera with one pinned unit (Ch
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import statistics
+import time
 from typing import Any
 
 import torch
@@ -24,8 +26,9 @@ from deconvviz.images import Preprocess
 from deconvviz.models import load_weights
 from deconvviz.models.mnist import mnist_cnn
 from tests.helpers.chromium import ARGUMENTS, CHROMIUM
-from tests.helpers.explorer_client import Client
+from tests.helpers.explorer_client import Client, png
 
+QUESTIONS = ("unit", "maps", "image", "place", "known", "reconstruction", "python")
 UNIT, MAPS = "figure[data-style] img", "#maps .mosaic"
 CLICK = """([button, picture]) => new Promise(resolve => {
   const shown = () => {
@@ -85,15 +88,27 @@ def settled(page: Any) -> bool:
     return True
 
 
-def memory(explorer: Any, requests: int) -> float:
-    """MiB by which memory grows while other units and images are asked for again and again, after the first tenth."""
+def memory(explorer: Any, requests: int) -> tuple[float, int]:
+    """By how much memory grows while all is asked about units and images again and again, after the first tenth.
+
+    Returns:
+        MiB, and how many more objects Python knows. The scan behind has ended before.
+    """
     client = Client(explorer)
-    before = 0
-    for number in range(requests):
-        client.ask("unit", image=f"data-{number % 100}", layer="conv2", channel=number % 48)
-        if number == requests // 10:
-            before = resident()
-    return (resident() - before) / 2**20
+    unit: dict[str, Any] = {"layer": "conv2", "at": "9,9"}
+    while "scanning" in client.ask("known", image="data-0", channel=0, **unit).json:
+        time.sleep(0.2)
+    before, known = 0, 0
+    for number in range(requests + 1):
+        image = f"data-{number % 100}"
+        if number % 10 == 3:
+            image = client.give(png((320, 240), seed=number % 50), live="1").json["image"]
+        client.ask(QUESTIONS[number % len(QUESTIONS)], image=image, channel=number % 48, **unit)
+        if number in (requests // 10, requests):
+            gc.collect()
+            grown, more = resident() - before, len(gc.get_objects()) - known
+            before, known = resident(), len(gc.get_objects())
+    return grown / 2**20, more
 
 
 def resident() -> int:
@@ -127,8 +142,8 @@ def main() -> None:
             dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,))), MnistTest(), open_browser=False
         ) as explorer:
             measure(page, explorer.url, "conv2", "reference network", **given, limits=(30, 30, 15))
-            grown, first = memory(explorer, args.requests), args.requests // 10
-            print(f"memory after {args.requests:,} requests: {grown:+.1f} MiB since request {first:,}")
+            (grown, more), first = memory(explorer, args.requests), args.requests // 10
+            print(f"after {args.requests:,} requests: {grown:+.1f} MiB and {more:+,} objects since request {first:,}")
 
 
 if __name__ == "__main__":

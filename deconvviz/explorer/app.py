@@ -63,17 +63,21 @@ class Application:
         if declared.isdecimal() and int(declared[:12]) > MOST_BYTES:
             return _sentence(413, f"the explorer takes images of {MOST_BYTES:,} bytes at most; give a smaller one")
         live = request.query_params.get("live") == "1"
+        answers: list[Any] = []
         async with self._uploads:
             try:
                 content = await _body(request)
                 key = await run_in_threadpool(self._clients.give, client, content, name, live=live)
+                if asked := request.query_params.get("ask"):
+                    several = self._questions.several(client, key, asked)
+                    answers = await _awaited(request, self._job(request, lambda _: several, behind=False))
             except ClientDisconnect:
                 return _sentence(408, "the image did not arrive in time")
             except DeconvVizError as error:
                 return _refused(error)
             except MemoryError:
                 return _sentence(507, "there is not enough memory for this image; give a smaller one")
-        return JSONResponse({"image": key})
+        return JSONResponse({"image": key, "answers": answers})
 
     def _asked(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:

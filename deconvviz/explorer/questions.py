@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from deconvviz.arguments import described
-from deconvviz.errors import DataError, InputError
+from deconvviz.errors import DataError, DeconvVizError, InputError
 from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.encoding import thumbnails
 from deconvviz.explorer.files import projection_file, projection_picture
@@ -21,6 +22,7 @@ from deconvviz.explorer.worker import Steps, at_once
 
 MOST_IN_STRIP = 60  # images of the data set in one answer, at most
 THUMBNAIL = 64  # pixels
+MOST_AT_ONCE = 10  # questions
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,30 @@ class Questions:
             "result": ask(lambda q: projection_file(self._projection(q))),
         }
 
+    def several(self, client: str, image: str, asked: str) -> Steps[list[dict[str, Any]]]:
+        """The answers to several quick questions about an image, each in a dictionary, or the error in its place.
+
+        Args:
+            client: Who asks.
+            image: The image's key.
+            asked: The questions as JSON: pairs of a name and the other fields.
+
+        Raises:
+            InputError: If that is not what is asked.
+        """
+        try:
+            pairs = [
+                (self.quick[name], Question(client, {**fields, "image": image})) for name, fields in json.loads(asked)
+            ]
+            fitting = len(pairs) <= MOST_AT_ONCE and all(
+                isinstance(v, str) for _, q in pairs for v in q.fields.values()
+            )
+        except (ValueError, TypeError, KeyError, RecursionError):
+            fitting = False
+        if not fitting:
+            raise InputError(f"several questions are a list of {MOST_AT_ONCE} at most, each a name and its fields")
+        return _answered(pairs)
+
     def _state(self, question: Question) -> dict[str, Any]:
         networks = self._networks
         data = networks.data
@@ -178,6 +204,16 @@ class Questions:
         if (channel := question.whole("channel")) is None:
             return answers.reconstruction(question.client, question.image, layer, question.text("style", ""))
         return answers.projection(question.client, question.image, layer, channel, **question.unit)
+
+
+def _answered(pairs: Sequence[tuple[Callable[[Question], Steps[Any]], Question]]) -> Steps[list[dict[str, Any]]]:
+    answers: list[dict[str, Any]] = []
+    for answer, question in pairs:
+        try:
+            answers.append({"answer": (yield from answer(question))})
+        except DeconvVizError as error:
+            answers.append({"error": str(error)})
+    return answers
 
 
 def _simple(answer: Callable[[Question], Any]) -> Callable[[Question], Steps[Any]]:

@@ -169,15 +169,25 @@ def test_camera(seen: Watched) -> None:
     projected(page)
     page.locator("#camera").click()
     shows(page, "#rate", "frames per second")
-    until_address(page, "image=live-")
+    shows(page, "#image-name", "camera.jpg")
+    until_address(page, "image=data-3")  # frames come and go; the address stays
     page.keyboard.press("Space")
     until_address(page, "image=own-")
     shows(page, "#freeze", "Go on")
     page.keyboard.press("Space")
-    until_address(page, "image=live-")
+    shows(page, "#rate", "frames per second")
     page.locator("#camera").click()
-    until_address(page, "image=own-")
+    until(page, "document.querySelectorAll('#own button').length >= 2")
     page.reload()
+    shows(page, "#image-name", "camera.jpg")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    page.locator("#strip button").nth(5).click()  # ends the camera, and no frame takes its place
+    shows(page, "#image-name", "image 5")
+    shows(page, "#camera", "Camera")
+    page.wait_for_timeout(300)
+    shows(page, "#image-name", "image 5")
+    page.go_back()
     shows(page, "#image-name", "camera.jpg")
 
 

@@ -203,7 +203,7 @@ function described(layer, maps) {
  * @param {(layer: string, channel: number, position: string) => void} choose
  */
 const classesIn = (classes, choose) => classes.map((one) => {
-  const button = h("button", { type: "button" }, h("span", null, one.name), h("b", null, percent(one.share)));
+  const button = h("button", { type: "button" }, h("span", null, /^\d+$/.test(one.name) ? `class ${one.name}` : one.name), h("b", null, percent(one.share)));
   button.addEventListener("click", () => choose(one.layer, one.channel, ""));
   return h("li", null, button);
 });

@@ -1,4 +1,5 @@
 // What is shown stands in the address: copying it, going back and forward, and loading it again lead to the same view.
+// Frames of a camera come and go; the address stays at the image before them.
 
 /**
  * @typedef {object} Pin
@@ -24,13 +25,19 @@
  * @property {Pin[]} pins
  */
 
+/** What the address says of the image. */
+let still = { image: "", shift: "" };
+
+/** @param {string} image */
+export const isLive = (image) => image.startsWith("live-");
+
 /** @returns {View} */
 export function read() {
   const words = new URLSearchParams(location.hash.slice(1));
+  still = { image: words.get("image") || "", shift: words.get("shift") || "" };
   const channel = words.get("channel");
   return {
-    image: words.get("image") || "",
-    shift: words.get("shift") || "",
+    ...still,
     layer: words.get("layer") || "",
     channel: channel !== null && /^\d+$/.test(channel) ? Number(channel) : null,
     position: words.get("position") || "",
@@ -56,8 +63,10 @@ function pinOf(text) {
 /** @param {View} view @param {boolean} replaces whether it takes the place of the address before */
 export function write(view, replaces) {
   const words = new URLSearchParams();
+  if (!isLive(view.image)) still = { image: view.image, shift: view.shift };
+  const written = { ...view, ...still };
   for (const name of /** @type {const} */ (["image", "shift", "layer", "position", "at", "seed"])) {
-    if (view[name]) words.set(name, view[name]);
+    if (written[name]) words.set(name, written[name]);
   }
   if (view.channel !== null) words.set("channel", String(view.channel));
   if (view.sort !== "strength") words.set("sort", view.sort);
@@ -67,6 +76,7 @@ export function write(view, replaces) {
     words.append("pin", JSON.stringify([pin.image, pin.shift, pin.layer, pin.channel, pin.position]));
   }
   const address = `${location.pathname}#${words}`;
-  if (replaces || address === location.pathname + location.hash) history.replaceState(null, "", address);
+  if (address === location.pathname + location.hash) return;
+  if (replaces) history.replaceState(null, "", address);
   else history.pushState(null, "", address);
 }

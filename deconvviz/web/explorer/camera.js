@@ -1,16 +1,18 @@
-// The camera: the newest frame wins, one is on its way at a time.
+// The camera: the newest frame wins, one is on its way at a time, while the one before it is painted.
 
 import { byId } from "../shared/elements.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 import { give, notice } from "./server.js";
 
 const LARGEST_SIDE = 320; // of a frame, in pixels
+const PER_PIXEL = 2; // pixels of a frame for one of the network's input
 const video = document.createElement("video");
 const canvas = document.createElement("canvas");
 /** @type {MediaStream | null} */
 let stream = null;
 let frozen = false;
 let turn = 0;
+let largest = LARGEST_SIDE;
 /** @type {number[]} */
 let times = [];
 
@@ -22,11 +24,16 @@ export function attach(shown) {
   show = shown;
   video.muted = true;
   video.playsInline = true;
-  byId("camera").addEventListener("click", () => (stream ? stop() : start()));
+  byId("camera").addEventListener("click", () => (stream ? stop(true) : start()));
   byId("freeze").addEventListener("click", freeze);
 }
 
 export const running = () => stream !== null;
+
+/** @param {number[]} size of the network's input: what it cannot see need not be sent */
+export function fit(size) {
+  largest = Math.min(LARGEST_SIDE, PER_PIXEL * Math.max(...size));
+}
 
 async function start() {
   try {
@@ -44,13 +51,16 @@ async function start() {
   run();
 }
 
-/** Ends the camera; the last frame stays. */
-export function stop() {
+/**
+ * Ends the camera.
+ * @param {boolean} keeps whether the last frame stays, as an image of one's own
+ */
+export function stop(keeps) {
   if (!stream) return;
   for (const track of stream.getTracks()) track.stop();
   stream = null;
   turn += 1;
-  if (!frozen) keep();
+  if (keeps && !frozen) keep();
   frozen = false;
   marked();
 }
@@ -75,7 +85,7 @@ function marked() {
 
 /** @returns {Promise<Blob>} */
 function frame() {
-  const factor = Math.min(1, LARGEST_SIDE / Math.max(video.videoWidth, video.videoHeight, 1));
+  const factor = Math.min(1, largest / Math.max(video.videoWidth, video.videoHeight, 1));
   canvas.width = Math.max(1, Math.round(video.videoWidth * factor));
   canvas.height = Math.max(1, Math.round(video.videoHeight * factor));
   const context = canvas.getContext("2d");
@@ -96,23 +106,32 @@ async function keep() {
 
 async function run() {
   const own = ++turn;
+  /** @type {Promise<string> | null} */
+  let coming = null;
   while (stream && !frozen && own === turn) {
     try {
-      const image = await give(await frame(), "camera.jpg", true);
+      const image = await (coming || sent());
+      coming = null;
       if (!stream || frozen || own !== turn) return;
       await show(image, true);
+      coming = sent();
+      coming.catch(() => {}); // it is said when it is waited for
+      await new Promise((resolve) => { requestAnimationFrame(resolve); });
       measured();
     } catch (error) {
       if (error instanceof Refused) {
         notice(error.message);
-        stop();
+        stop(true);
         return;
       }
+      coming = null;
       await new Promise((resolve) => { setTimeout(resolve, error instanceof Superseded ? 50 : 500); });
     }
-    await new Promise((resolve) => { requestAnimationFrame(resolve); });
   }
 }
+
+/** A frame is taken and given; resolves to its key. */
+const sent = async () => give(await frame(), "camera.jpg", true);
 
 function measured() {
   times.push(performance.now());

@@ -83,7 +83,7 @@ function changed(kind, what) {
 /** What has to be asked for. */
 function parts() {
   const { image, shift, layer, channel } = view;
-  const live = camera.running() && image.startsWith("live-");
+  const live = camera.running() && address.isLive(image);
   /** @type {Promise<any>[]} */
   const all = [];
   strip.mark(image);
@@ -127,6 +127,7 @@ async function showImage(seen) {
   try {
     const found = await ask("image", seen);
     stage.show(found, seen.shift);
+    camera.fit(found.size);
     byId("image-name").textContent = found.name;
     placing.show(seen.shift);
     byId("classes-part").hidden = !found.classes.length;
@@ -209,7 +210,7 @@ async function copyPython() {
 /** @param {Blob | null | undefined} content @param {string} name */
 async function giveImage(content, name) {
   if (!content) return;
-  camera.stop();
+  camera.stop(false);
   try {
     byId("status").textContent = `Reading ${name} …`;
     await go({ image: await give(content, name, false), shift: "", at: "" });
@@ -230,7 +231,7 @@ function giveFile() {
 /** @param {string} image */
 function chooseImage(image) {
   if (!image) return;
-  camera.stop();
+  camera.stop(false);
   go({ image, shift: "", at: "" });
 }
 
@@ -302,7 +303,7 @@ function attach() {
     const file = event.dataTransfer && event.dataTransfer.files[0];
     if (file) giveImage(file, file.name);
   });
-  document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(); });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(true); });
   byId("copy").addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(byId("code").textContent);
@@ -322,7 +323,7 @@ function back() {
   const before = JSON.stringify(view);
   const next = address.read();
   if (JSON.stringify(next) === before) return;
-  if (!next.image.startsWith("live-")) camera.stop();
+  camera.stop(false);
   view = next;
   show();
 }
@@ -360,7 +361,6 @@ async function start() {
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
-  if (view.image.startsWith("live-")) view.image = "";
   if (!view.image && state.dataset) view.image = "data-0";
   if (!view.image && state.own.length) view.image = state.own[0][0];
   address.write(view, true);

@@ -4,6 +4,7 @@ import { byId } from "../shared/elements.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 
 const TAB = Math.random().toString(36).slice(2, 10); // two tabs of a browser do not take each other's place
+const MOST_AT_ONCE = 10; // questions with a frame of the camera
 const SLOW = 700; // milliseconds until it is said that the explorer works
 let last = Date.now();
 /** @type {Map<string, AbortController>} */
@@ -12,16 +13,24 @@ const running = new Map();
 const given = new Map();
 /** @type {(() => void) | null} */
 let whenBack = null;
+/** What was asked about the last frame of the camera, and will be asked about the next. @type {[string, Record<string, any>][]} */
+let usual = [];
+/** The answers that came with a frame, by their questions. @type {Map<string, { answer?: any, error?: string }>} */
+const ready = new Map();
+
+/** @param {Record<string, any>} fields those that are given, as text */
+const givenOf = (fields) => Object.fromEntries(Object.entries(fields)
+  .filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => [name, String(value)]));
+
+/** @param {string} name @param {Record<string, any>} fields */
+const keyOf = (name, fields) => `${name}?${new URLSearchParams(Object.entries(givenOf(fields)).sort())}`;
 
 /**
  * @param {string} lane
  * @param {Record<string, any>} fields
  */
 function query(lane, fields) {
-  const words = new URLSearchParams();
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== null && value !== undefined && value !== "") words.set(name, String(value));
-  }
+  const words = new URLSearchParams(givenOf(fields));
   last += 1;
   words.set("lane", `${TAB} ${lane}`);
   words.set("number", String(last));
@@ -36,6 +45,14 @@ function query(lane, fields) {
  * @returns {Promise<any>}
  */
 export async function ask(name, fields, lane = name) {
+  const { image, ...others } = givenOf(fields);
+  if (image && given.get(image)?.live) usual.push([name, others]);
+  const found = ready.get(keyOf(name, fields));
+  if (found) {
+    cancel(lane);
+    if (found.error) throw new Refused(found.error);
+    return found.answer;
+  }
   asking(1);
   try {
     const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
@@ -164,17 +181,23 @@ async function fetched(address, options) {
 }
 
 /**
- * Gives the server an image and returns its key.
+ * Gives the server an image and returns its key. With a frame of the camera, what is usually asked is asked at once.
  * @param {Blob} content
  * @param {string} name
  * @param {boolean} live
  * @returns {Promise<string>}
  */
 export async function give(content, name, live) {
-  const words = new URLSearchParams({ name, live: live ? "1" : "0" });
+  const words = query(live ? "camera" : "image", { name, live: live ? "1" : "0" });
+  const asked = live ? new Map(usual.map(([question, fields]) => [keyOf(question, fields), [question, fields]])) : new Map();
+  if (asked.size) words.set("ask", JSON.stringify([...asked.values()].slice(0, MOST_AT_ONCE)));
+  usual = [];
   const answer = await fetched(`/api/images?${words}`, { method: "POST", body: content });
+  if (answer.status === 409) throw new Superseded();
   if (!answer.ok) throw new Refused((await said(answer)).error);
-  const { image } = await answer.json();
+  const { image, answers } = await answer.json();
+  ready.clear();
+  [...asked.values()].slice(0, answers.length).forEach(([question, fields], at) => ready.set(keyOf(question, { ...fields, image }), answers[at]));
   if (live) for (const [key, one] of given) if (one.live) given.delete(key);
   given.set(image, { content, name, live });
   return image;

@@ -1,0 +1,93 @@
+"""A frame of the camera brings its questions along: the answers are those that each question has alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import deconvviz as dv
+from tests.helpers.chromium import CHROMIUM, Watched, until
+from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
+from tests.helpers.explorer_page import shows, until_address
+
+pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
+
+QUESTIONS: list[tuple[str, dict[str, str]]] = [
+    ("image", {}),
+    ("maps", {"layer": "3"}),
+    ("unit", {"layer": "3", "channel": "2", "style": "deconvnet"}),
+    ("unit", {"layer": "3", "channel": "1", "position": "0,1", "style": "guided"}),
+    ("place", {"at": "5,8"}),
+    ("maps", {"layer": "nope"}),
+]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer:
+        yield Client(explorer)
+
+
+def test_answers_come_with_a_frame(client: Client) -> None:
+    said = client.give(png(seed=3), "camera.jpg", live="1", ask=json.dumps(QUESTIONS), lane="camera", number="1").json
+    alone = [client.ask(name, image=said["image"], **fields).json for name, fields in QUESTIONS]
+    assert said["answers"][:5] == [{"answer": answer} for answer in alone[:5]]
+    assert said["answers"][5] == alone[5]
+    assert "did you mean" in alone[5]["error"] or "'nope'" in alone[5]["error"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "no JSON",
+        "3",
+        "{}x",
+        '["maps"]',
+        '[["save", {}]]',
+        '[["evidence", {}]]',
+        '[["maps", 3]]',
+        '[["maps", {"layer": 3}]]',
+        '[["maps", {"layer": ["3"]}]]',
+        json.dumps(QUESTIONS * 2),
+        "[" * 5000,
+    ],
+    ids=range(11),
+)
+def test_what_is_asked_wrongly_with_a_frame_is_refused(client: Client, asked: str) -> None:
+    answer = client.give(png(seed=3), live="1", ask=asked, lane=f"wrong {hash(asked)}", number="1")
+    assert answer.status == 422
+    assert "several questions are a list of 10 at most" in answer.json["error"]
+
+
+def test_a_frame_asks_about_no_image_but_its_own(client: Client) -> None:
+    fields = {"image": "data-1", "layer": "3"}
+    said = client.give(png(seed=3), live="1", ask=json.dumps([["maps", fields]]), lane="own", number="1").json
+    assert said["answers"] == [{"answer": client.ask("maps", image=said["image"], layer="3").json}]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_the_page_asks_once_per_frame(seen: Watched) -> None:
+    page = seen.page
+    page.locator("#maps button[data-channel='2']").click()
+    shows(page, "#unit-title", "3 channel 2")
+    page.keyboard.press("p")
+    until(page, "document.querySelector('.pin .said').textContent !== ''")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request.url.partition("/api/")[2].partition("?")[0]))
+    for _ in range(200):
+        if asked.count("images") > 3:
+            break
+        page.wait_for_timeout(20)
+    assert set(asked) - {""} == {"images"}
+    before = page.locator(".pin .said").text_content()
+    page.locator("#maps button[data-channel='4']").click()  # what is new is asked for at once
+    shows(page, "#unit-title", "3 channel 4")
+    until(page, "document.querySelector('#facts').textContent.includes('activation')")
+    assert before
+    page.locator("#camera").click()
+    until_address(page, "image=own-")
