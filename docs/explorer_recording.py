@@ -18,11 +18,16 @@ from playwright.sync_api import sync_playwright
 import deconvviz as dv
 from deconvviz.data.by_name import load_data
 from deconvviz.models.by_name import load_model
-from tests.helpers.chromium import ARGUMENTS, CHROMIUM
+from tests.helpers.chromium import ARGUMENTS, CHROMIUM, until
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 760}
+TRIES = 4000  # for a picture, a twentieth of a second each
 SHOWN_MS = 1400  # of a picture
+PROJECTED = """[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3
+  && document.getElementById('badges').textContent.includes('Can you trust it?')
+  && document.getElementById('working').hidden"""
+KNOWN = f"{PROJECTED} && document.querySelectorAll('#strongest img').length > 0"  # of layers that a scan reads
 
 
 def main() -> None:
@@ -43,7 +48,7 @@ def main() -> None:
         }.items():
             phone = browser.new_page(**options)
             phone.goto(f"{explorer.url}{page.url[page.url.index('#') :]}")
-            phone.wait_for_timeout(8000)
+            until(phone, PROJECTED, TRIES)
             phone.locator("#unit-title").scroll_into_view_if_needed()
             phone.evaluate("document.getElementById('unit-title').scrollIntoView()")
             phone.screenshot(path=FOLDER / f"{name}.png")
@@ -60,25 +65,43 @@ def main() -> None:
 
 
 def recorded(page: Any, url: str, layer: str) -> list[Image.Image]:
-    """The page after each step: choosing a layer, units, a place, another image, moving it."""
+    """The page after each step: choosing a layer, units, a pin, a place, another image, a crop of it."""
     page.goto(url)
-    page.wait_for_timeout(5000)
+    until(
+        page,
+        "document.querySelectorAll('#strip button').length && document.querySelectorAll('#maps button').length",
+        TRIES,
+    )
     pictures = [picture(page)]
 
-    def step(action: Any, wait: int = 2500) -> None:
+    def step(action: Any, shown: str) -> None:
+        """Do something and take a picture once the page has shown it, and an expression holds."""
+        before = page.evaluate("document.body.dataset.shown")
         action()
-        page.wait_for_timeout(wait)
+        until(page, f"document.body.dataset.shown !== '{before}' && {shown}", TRIES)
+        page.wait_for_timeout(400)
         pictures.append(picture(page))
 
-    step(lambda: page.locator(f"#layers li[data-layer='{layer}'] button").click())
-    step(page.locator("#maps button").first.click, 9000)
-    step(lambda: page.locator("#maps button").nth(4).click(), 6000)
-    step(lambda: page.keyboard.press("p"))
+    page.keyboard.press("Escape")
+    step(
+        lambda: page.locator(f"#layers li[data-layer='{layer}'] button").click(),
+        f"document.getElementById('layer-name').textContent === '{layer}'",
+    )
+    step(page.locator("#maps button").first.click, KNOWN)
+    step(lambda: page.locator("#maps button").nth(4).click(), KNOWN)
+    step(lambda: page.keyboard.press("p"), "document.querySelector('.pin img').naturalWidth")
     box = page.locator("#stage").bounding_box()
-    step(lambda: page.locator("#stage").click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.45}))
-    step(page.locator("#at .chip").last.click, 7000)
-    step(page.get_by_role("button", name="Close").first.click, 500)
-    step(lambda: page.keyboard.press("."), 7000)
+    step(
+        lambda: page.locator("#stage").click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.45}),
+        "!document.getElementById('at').hidden",
+    )
+    step(page.locator("#at .chip").last.click, PROJECTED)
+    step(page.get_by_role("button", name="Close").first.click, "document.getElementById('at').hidden")
+    step(lambda: page.keyboard.press("."), PROJECTED)
+    for _ in range(2):
+        page.get_by_role("button", name="Larger").click()
+        page.wait_for_timeout(600)
+    step(lambda: page.get_by_role("button", name="Larger").click(), PROJECTED)
     return pictures
 
 

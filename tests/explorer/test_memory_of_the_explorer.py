@@ -16,5 +16,5 @@ def test_memory_is_flat_over_many_requests() -> None:
     pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
     with dv.explore(dv.DeconvNet(mnist_cnn()), MnistTest(), token=TOKEN, open_browser=False) as explorer:
         grown, objects = memory(explorer, 2000)
-    assert grown < 3  # MiB; of this, the allocator's share becomes less from thousand to thousand
+    assert grown < 5  # MiB; most of it in the first thousand, by the allocator
     assert objects < 1000  # a request that left one behind would leave 1,800

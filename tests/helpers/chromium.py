@@ -13,9 +13,9 @@ ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disabl
 ARGUMENTS += " --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 
 
-def until(page: Any, expression: str) -> None:
+def until(page: Any, expression: str, tries: int = 200) -> None:
     """Wait until an expression holds; Playwright's own waiting needs `eval`, which the page's policy forbids."""
-    for _ in range(200):
+    for _ in range(tries):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
