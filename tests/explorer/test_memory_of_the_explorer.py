@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import gc
+import time
+import weakref
+from typing import Any
+
 import pytest
 
 import deconvviz as dv
 from benchmarks.explore import memory
 from deconvviz.data.mnist import MnistTest
+from deconvviz.explorer import serve
 from deconvviz.models.mnist import mnist_cnn
-from tests.helpers.explorer_client import TOKEN
+from tests.helpers.explorer_client import TOKEN, Client, small_images, small_net
+
+pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+def test_a_connection_that_has_ended_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: weakref.WeakSet[Any] = weakref.WeakSet()
+    begin = H11Protocol.__init__
+
+    def counted(self: Any, *given: Any, **options: Any) -> None:
+        begin(self, *given, **options)
+        kept.add(self)
+
+    monkeypatch.setattr(H11Protocol, "__init__", counted)
+    monkeypatch.setattr(serve, "HEADER_SECONDS", 3600.0)  # for which a connection without a request may last
+    with dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer:
+        client = Client(explorer)
+        for number in range(20):
+            assert client.ask("maps", image=f"data-{number % 8}", layer="0").status == 200
+        for _ in range(20):
+            gc.collect()
+            if len(kept) < 3:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{len(kept)} of 21 connections are still there")
 
 
 @pytest.mark.slow
 def test_memory_is_flat_over_many_requests() -> None:
-    pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
     with dv.explore(dv.DeconvNet(mnist_cnn()), MnistTest(), token=TOKEN, open_browser=False) as explorer:
         grown, objects = memory(explorer, 2000)
     assert grown < 5  # MiB; most of it in the first thousand, by the allocator
