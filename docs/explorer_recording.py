@@ -1,8 +1,8 @@
-"""Record docs/images/explorer.webp and the screenshots of the explorer's page.
+"""Record docs/images/explorer.webp, a walk through the explorer's page.
 
     python docs/explorer_recording.py MODEL DATA [--weights FILE]
 
-The pictures in the documentation: `torchvision:squeezenet1_1` with torchvision's weights for ImageNet.
+The one in the documentation: `torchvision:squeezenet1_1` with torchvision's weights for ImageNet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from tests.helpers.chromium import ARGUMENTS, CHROMIUM, until
 FOLDER = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 760}
 TRIES = 4000  # for a picture, a twentieth of a second each
-PINNED = 4  # the picture that also stands alone
 SHOWN_MS = 1400  # of a picture
 PROJECTED = """[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3
   && document.getElementById('badges').textContent.includes('Can you trust it?')
@@ -44,16 +43,6 @@ def main() -> None:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         pictures = recorded(page, explorer.url, args.layer)
-        for name, options in {
-            "explorer-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
-        }.items():
-            phone = browser.new_page(**options)
-            phone.goto(f"{explorer.url}{page.url[page.url.index('#') :]}")
-            until(phone, PROJECTED, TRIES)
-            phone.locator("#unit-title").scroll_into_view_if_needed()
-            phone.evaluate("document.getElementById('unit-title').scrollIntoView()")
-            phone.screenshot(path=FOLDER / f"{name}.png")
-    pictures[PINNED].save(FOLDER / "explorer.png", optimize=True)
     pictures[0].save(
         FOLDER / "explorer.webp",
         save_all=True,

@@ -39,7 +39,7 @@ def phone(browser: Any, shown_explorer: Any) -> Iterator[Watched]:
 def opened(browser: Any, shown_explorer: Any, layout: str) -> Iterator[Watched]:
     """A page that reports no errors and asks nobody but the explorer; errors that a test expects go into `expected`."""
     context = browser.new_context(**LAYOUTS[layout])
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     watched = Watched(context.new_page())
     watched.expected = []  # type: ignore[attr-defined]
     watched.page.goto(f"{shown_explorer.url}#image=data-3&layer=3")

@@ -81,6 +81,26 @@ def test_an_image_is_cropped_and_made_smaller(seen: Watched) -> None:
     assert page.get_by_role("button", name="Smaller").is_disabled()
 
 
+def test_the_layers_from_input_to_output(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelectorAll('#layers li').length === 8")
+    assert page.locator("#layers .layer-name").all_text_contents() == [*"0123456", "output"]
+    fourth = page.locator("#layers li[data-layer='4'] button")
+    assert fourth.locator(".muted").text_content() == "ReLU \u00b7 6 \u00d7 4 \u00d7 4 \u00b7 sees 8 \u00d7 8"
+    with torch.no_grad():
+        maps = small_net().model[:5](small_images(30)[3:4])
+    width = float(fourth.locator("i").evaluate("one => parseFloat(one.style.width)"))
+    assert width == pytest.approx(100 * float((maps > 0).float().mean()), abs=0.01)
+    fourth.click()
+    shows(page, "#layer-name", "4")
+    until_address(page, "layer=4")
+    page.locator("#search").fill("conv")
+    page.locator("#search").fill("0")
+    page.keyboard.press("ArrowDown")  # from the layer to the first of its channels that is found
+    until(page, "document.querySelectorAll('#found [aria-selected=true]').length === 1")
+    assert page.locator("#found [role=option]").first.get_attribute("aria-selected") == "false"
+
+
 def test_a_class_leads_to_its_unit(seen: Watched) -> None:
     page = seen.page
     with torch.no_grad():

@@ -10,7 +10,7 @@ from tests.helpers.chromium import until
 def shows(page: Any, selector: str, text: str) -> None:
     from playwright.sync_api import expect
 
-    expect(page.locator(selector).first).to_contain_text(text, timeout=20_000)
+    expect(page.locator(selector).first).to_contain_text(text, timeout=60_000)
 
 
 def until_address(page: Any, part: str) -> None:
