@@ -16,6 +16,7 @@ from torch import Tensor
 
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE  # of tests: how often one may find something where there is nothing
+STRICT_LEVEL = 0.04  # of tests that suppose normal values, where scores are not: leaves room to 5 %
 FEWEST = 8  # measurements (images, channels, questions) below which there is no verdict
 NORMAL_QUANTILE = 1.959963984540054
 

@@ -17,14 +17,14 @@ from deconvviz.evidence.limits import too_few
 from deconvviz.evidence.methods import mean_score
 from deconvviz.evidence.metrics import enough
 from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
-from deconvviz.intervals import FEWEST, LEVEL, Difference, difference_from_draws, paired_difference
+from deconvviz.intervals import FEWEST, STRICT_LEVEL, Difference, difference_from_draws, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
 from deconvviz.results.evidence import Clarity
 from deconvviz.results.words import agreeing, counted
 
-LEVEL_OF_EACH = LEVEL / 2  # a verdict answers two questions: clearer than the first layer, and than random weights?
+LEVEL_OF_EACH = STRICT_LEVEL / 2  # of two questions: clearer than the first layer, and than random weights?
 
 
 @takes(net=NET, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)

@@ -22,7 +22,7 @@ from deconvviz.evidence.floor import Controls, distance_from_floor
 from deconvviz.evidence.limits import ALIKE, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
 from deconvviz.evidence.metrics import cosine, enough, heatmap, mean_of_known, spearman, ssim
-from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
+from deconvviz.intervals import FEWEST, STRICT_LEVEL, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import LayerName
@@ -196,8 +196,8 @@ def _verdict(found: Mapping[str, Controls], blank: Mapping[str, int], pairs: int
     names = [name for name in found if name != "random"]
     effects = {name: [paired_difference(values, found[name].both) for values in found[name][:2]] for name in names}
     tested = [effect for each in effects.values() for effect in each]
-    adjusted = holm([effect.p for effect in tested])
-    likely = [effect.mean > 0 and p <= LEVEL for effect, p in zip(tested, adjusted, strict=True)]
+    rises = holm([effect.p / 2 if effect.mean > 0 else 1 - effect.p / 2 for effect in tested])  # one-sided
+    likely = [p <= STRICT_LEVEL for p in rises]
     sure = dict(zip(names, zip(likely[::2], likely[1::2], strict=True), strict=True))
     said = []
     for name in names:

@@ -9,7 +9,9 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.evidence import clarity, randomisation, selectivity
+from deconvviz.evidence.floor import Controls
 from deconvviz.evidence.randomisation import randomise
+from deconvviz.intervals import difference_from_draws
 from deconvviz.models import mnist_cnn
 from deconvviz.results import Randomisation, Selectivity
 
@@ -133,3 +135,33 @@ def test_an_untrained_network_shows_no_more_and_no_less_than_random_weights():
         verdict = clarity(net, x, random_state=100 * seed, progress=False).verdict
         wrong += "shows no more of the image" not in verdict
     assert wrong <= 2  # 1 - binomial(12, 0.05): three or more happen in 2 % of the runs
+
+
+def test_a_trained_network_that_hardly_differs_from_random_weights_is_no_finding():
+    """A difference at p = 0.043 would be one if the verdict had one question."""
+    drawn = torch.tensor([0.50, 0.52, 0.54, 0.56, 0.58]).double()[:, None, None].expand(5, 1, 9)
+    verdict = clarity.__wrapped__.__globals__["_verdict"]
+    near, far = (torch.full((1, 9), value, dtype=torch.float64) for value in (0.64, 0.72))
+    assert 0.02 < difference_from_draws(0.64, drawn[:, 0, 0]).p < 0.05
+    assert "shows no more of the image" in verdict(["conv2"], near, drawn)
+    assert difference_from_draws(0.72, drawn[:, 0, 0]).p < 0.02
+    assert "shows more of the image" in verdict(["conv2"], far, drawn)
+
+
+@pytest.mark.parametrize(
+    ("image", "unit", "said"),
+    [
+        (0.0, 0.0, "shows hardly more of the image than chance does, and nothing of the unit that recurs"),
+        (0.1, 0.0, "shows a little of the image, and nothing of the unit that recurs"),
+        (0.1, 0.2, "is specific to the unit"),
+        (0.5, 0.0, "is partly specific to the unit"),
+        (0.8, 0.2, "shows the image more than the unit"),
+        (-0.2, -0.2, "shows hardly more of the image than chance does, and nothing of the unit that recurs"),
+    ],
+)
+def test_what_is_said_of_shared_images_and_units(image, unit, said):
+    noise = torch.tensor([-0.04, 0.03, 0.01, -0.02, 0.04, -0.03, 0.02, -0.01], dtype=torch.float64)
+    floor = 0.1 + noise
+    cosines = Controls(floor + image + noise.flip(0), floor + unit + noise.roll(3), floor)
+    verdict = selectivity.__wrapped__.__globals__["_verdict"]({"mine": cosines}, {"mine": 0}, 15, 0)
+    assert verdict.endswith(f"the picture {said}.")
