@@ -14,6 +14,7 @@ agree by chance alone once in four times, so more are better (``--seeds 5``).
 It writes ``features.png`` with one row per network of the first seed: the filters of its first layer and, for the most
 active channels of its last convolution (or of fc1 if there is none), the digit that activates the channel most strongly
 above its projection. Compare the rows: does a network with a larger error also detect other features?
+``features-seed-2.png`` and so on show the other seeds: believe what all of them show.
 
 With MNIST's training files, ``--root DIR --images 60000 --epochs 10`` is the full study.
 """
@@ -27,7 +28,17 @@ from dataclasses import dataclass
 import torch
 from matplotlib.figure import Figure
 from runs import add_seeds, beside, over_seeds
-from studies import Digits, first_filters, load_digits, output_folder, positive, strongest, study_parser, top_units
+from studies import (
+    Digits,
+    first_filters,
+    load_digits,
+    of_seed,
+    output_folder,
+    positive,
+    strongest,
+    study_parser,
+    top_units,
+)
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -155,12 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, list[Trained]] = {name: [] for name in NETWORKS}
     for number, name in tqdm([(number, name) for number in range(given.seeds) for name in NETWORKS], disable=None):
         found[name].append(train_one(name, splits[number], given.epochs, given.seed + number))
-    digits = splits[0]
-    print(f"{len(digits.images):,} digits to train on, {given.epochs} epochs, {len(digits.test_images):,} to test on")
+    first = splits[0]
+    print(f"{len(first.images):,} digits to train on, {given.epochs} epochs, {len(first.test_images):,} to test on")
     print(table(found))
     print(beside(found, "test error", lambda one: one.test_error))
-    comparison([seeds[0] for seeds in found.values()], digits.test_images).savefig(out / "features.png", dpi=110)
-    print(out / "features.png")
+    for number, digits in enumerate(splits):
+        path = of_seed(out / "features.png", number)
+        comparison([seeds[number] for seeds in found.values()], digits.test_images).savefig(path, dpi=110)
+        print(path)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ largest value), the part of the weights that is almost zero, how similar the fil
 weights (correlation), and the number of channels of conv1, conv2 and fc1 that no test digit activates, per seed. Below
 it says what all seeds show. Three seeds agree by chance alone once in four times, so more are better (``--seeds 5``).
 
-It writes two figures:
+It writes figures:
 
 - ``curves.png``: training and validation loss per epoch, a line per seed. Where they diverge, the network overfits.
 - ``features.png``: one row per run of the first seed, with the final filters of conv1 and the evolution of one channel
   of conv2, the same in all rows: for each epoch, the test digit that activates it most strongly, above its projection.
   All rows start from the same weights, so differences between them come from the regularisation or the optimiser.
+  ``features-seed-2.png`` and so on show the other seeds: believe what all of them show.
 
 With ``--root DIR`` (MNIST's training files) you can use more digits: ``--images 15000``. A third of them are held out.
 """
@@ -32,7 +33,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from runs import OPTIMISERS, Run, Runs, add_seeds, beside, over_seeds, train_all
-from studies import first_filters, load_digits, output_folder, positive, study_parser, top_units
+from studies import first_filters, load_digits, of_seed, output_folder, positive, study_parser, top_units
 from torch import Tensor
 
 import deconvviz as dv
@@ -154,9 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(beside(runs, "held-out loss", lambda run: run.held_out_loss))
         print(beside(runs, "test accuracy", lambda run: run.test.accuracy))
         curves_figure(runs).savefig(out / "curves.png", dpi=110)
-        first = {name: some[0] for name, some in runs.items()}
-        features_figure(first, digits.test_images[:WATCHED], given.epochs).savefig(out / "features.png", dpi=110)
-    print(out / "curves.png", out / "features.png", sep="\n")
+        features = [of_seed(out / "features.png", number) for number in range(given.seeds)]
+        for number, path in enumerate(features):
+            of_one = {name: some[number] for name, some in runs.items()}
+            watched = load_digits(parser, given, number).test_images[:WATCHED]
+            features_figure(of_one, watched, given.epochs).savefig(path, dpi=110)
+    print(out / "curves.png", *features, sep="\n")
 
 
 if __name__ == "__main__":

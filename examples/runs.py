@@ -93,15 +93,15 @@ def train_all(
     parser: argparse.ArgumentParser,
     given: argparse.Namespace,
     planned: Mapping[str, Mapping[str, Any]],
-    first_folder: Path | None = None,
+    folder: Path | None = None,
 ) -> Runs:
-    """Train every planned run with every seed. first_folder: for the checkpoints of the first seed's runs."""
+    """Train every planned run with every seed. folder: for checkpoints, in folders by the seed's number and the run."""
     splits = [load_digits(parser, given, number) for number in range(given.seeds)]  # before any training
     runs: Runs = {name: [] for name in planned}
     every = [(number, name) for number in range(given.seeds) for name in planned]
     for number, name in tqdm(every, desc="runs", disable=None):
-        folder = first_folder / name if first_folder and not number else None
-        runs[name].append(train_one(planned[name], splits[number], given.seed + number, folder))
+        own = folder / str(number) / name if folder else None
+        runs[name].append(train_one(planned[name], splits[number], given.seed + number, own))
     return runs
 
 

@@ -80,6 +80,15 @@ def output_folder(given: argparse.Namespace) -> Path:
     return out
 
 
+def of_seed(path: Path, number: int) -> Path:
+    """Where the figure of a seed lies: at the path for the first one, number 0, and beside it for the others.
+
+    >>> of_seed(Path("features.png"), 0).name, of_seed(Path("features.png"), 2).name
+    ('features.png', 'features-seed-3.png')
+    """
+    return path.with_stem(f"{path.stem}-seed-{number + 1}") if number else path
+
+
 def strongest(top: dv.TopActivations, layer: str, count: int) -> list[int]:
     """The most active channels of a layer, at most `count`, strongest first."""
     return top.statistics[layer].maximum.argsort(descending=True, stable=True)[:count].tolist()

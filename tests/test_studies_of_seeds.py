@@ -45,7 +45,8 @@ def test_seeds_have_digits_weights_and_rows_of_their_own(example, tmp_path, monk
     printed = capsys.readouterr().out
     assert re.search(r"^none +1 +([\d.]+) \(([\d.]+) to ([\d.]+)\) ", printed, re.MULTILINE)
     assert re.search(r"^held-out loss beside none: .*with both seeds: L2 penalty$", printed, re.MULTILINE)
-    assert (tmp_path / "curves.png").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "features-seed-2.png", "features.png"]
+    assert (tmp_path / "features.png").read_bytes() != (tmp_path / "features-seed-2.png").read_bytes()
 
 
 def test_all_runs_of_a_seed_start_alike_and_seeds_differ(example, tmp_path):
@@ -59,8 +60,7 @@ def test_all_runs_of_a_seed_start_alike_and_seeds_differ(example, tmp_path):
     assert torch.equal(weights["a"][0], weights["b"][0])
     assert not torch.allclose(weights["a"][0], weights["a"][1], atol=1e-3)
     assert made["a"][0].like_start == pytest.approx(1, abs=1e-4)
-    assert made["a"][0].checkpoints == tmp_path / "a"
-    assert made["a"][1].checkpoints is None
+    assert [run.checkpoints for run in made["a"]] == [tmp_path / "0" / "a", tmp_path / "1" / "a"]
 
 
 def test_a_growing_lambda(example, tmp_path, monkeypatch, capsys):

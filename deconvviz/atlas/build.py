@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from deconvviz.atlas.held_out import HeldOut
 from deconvviz.atlas.layer_verdicts import judged_channels
 from deconvviz.atlas.layer_writer import LayerWriter
 from deconvviz.atlas.output_folder import check_folder
-from deconvviz.atlas.progress import BuildProgress, duration, file_size, tell
+from deconvviz.atlas.progress import BuildProgress, Work, duration, file_size, tell
 from deconvviz.atlas.projected_units import AtlasSource, LayerProjections, ListedUnit
 from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer
 from deconvviz.atlas.site import Site
+from deconvviz.atlas.synthetic import LayerSynthesis, Synthesis
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import classes_of, short_name
@@ -55,6 +56,7 @@ MOST_BARS = 48  # bars of a histogram, at most
     title=optional(TEXT),
     classes=CLASS_NAMES,
     evidence=FLAG,
+    synthesize=FLAG,
     progress=FLAG,
 )
 def build_atlas(
@@ -71,6 +73,7 @@ def build_atlas(
     classes: Sequence[str] = (),
     progress: bool = True,
     evidence: bool = True,
+    synthesize: bool = False,
     workers: int | None = None,
 ) -> Path:
     """Write an atlas of a scan's results: a folder with a web site that opens from disk.
@@ -95,6 +98,8 @@ def build_atlas(
         evidence: Also say of each channel whether its projections are specific to it, and project beside each unit
             another one at its place, and the unit with random weights, for comparison. This takes about three times as
             long.
+        synthesize: Also make a synthetic picture for each channel that is projected: what excites its unit in the
+            middle most, by `deconvviz.synthesize`. This takes far longer than the rest.
         workers: Number of threads that encode pictures while others are projected; None for one per core, 0 for none.
 
     Returns:
@@ -105,6 +110,7 @@ def build_atlas(
             things.
         OutputError: If another job is building there.
         UnknownLayerError: If a layer was not scanned.
+        UnsupportedOperation: If there are to be synthetic pictures and no gradient of a layer reaches the input.
     """
     check_folder(Path(out))
     images_in = dataset.root if isinstance(dataset, ImageFolder) else dataset
@@ -120,10 +126,14 @@ def build_atlas(
             check_counts(limit=limit)
         names = _checked_layers(net, data, top, layers, channel)
         classes = classes or top.classes
-        source = AtlasSource(net, top, DatasetPictures(net, data, classes), judge)
+        source = AtlasSource(net=net, top=top, pictures=DatasetPictures(net, data, classes), judge=judge)
         units = {name: _listed_units(top, name, (channel or {}).get(name), limit) for name in names}
         run = _first_run(source, len(data))
         _check_strongest(source, units)
+        shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
+        if synthesize and shown:
+            tried = {name: of_layer[0].channel for name, of_layer in units.items() if of_layer}
+            source = dataclasses.replace(source, synthesis=Synthesis.checked(net, source.pictures, shown, tried))
         header = _header(source, run, names, title or f"{type(net.model).__name__} · {short_name(data)}")
         rows = list(_atlas_layers(source, run, names, [classes, classes_of(data), classes_of_model(net.model)]))
         labels = {name: [found.name(of) for of in range(len(found.label))] for name, found in top.labels.items()}
@@ -138,7 +148,6 @@ def build_atlas(
             )
         if progress:
             _tell_what_comes(source, site, rows, units, encoders)
-        shown = sorted({unit.image for of_layer in units.values() for unit in of_layer})
         site.add_images(shown, source.pictures.picture)
         _write_layers(site, source, rows, units, batch_size=batch_size, progress=progress)
         return Path(site.finish(source.pictures.picture))
@@ -171,9 +180,11 @@ def _write_layers(
     progress: bool,
 ) -> None:
     """Project the units of each layer and write the layer; units: those to project, by layer."""
-    total, kept = sum(map(len, units.values())), len(site.finished)
-    done, writer = sum(len(units[layer.name]) for layer in layers[:kept]), LayerWriter(site)
-    with BuildProgress(total, done, len(layers), shown=progress) as said:
+    kept, writer = len(site.finished), LayerWriter(site)
+    channels = {name: sorted({unit.channel for unit in of_layer}) for name, of_layer in units.items()}
+    work = _work([len(units[layer.name]) for layer in layers], kept)
+    pictures = _work([len(channels[layer.name]) if source.synthesis else 0 for layer in layers], kept)
+    with BuildProgress(work, pictures, len(layers), shown=progress) as said:
         try:
             for number, layer in enumerate(layers[kept:], kept):
                 said.begin_layer(number, layer.name)
@@ -182,23 +193,35 @@ def _write_layers(
                     for count in projections.project(units[layer.name], batch_size):
                         said.add(count)
                         writer.check()
-                    channels = sorted({unit.channel for unit in units[layer.name]})
-                    found = judged_channels(projections, channels)
+                    found = judged_channels(projections, channels[layer.name])
+                    made = None
+                    if source.synthesis and channels[layer.name]:
+                        made = unless_begun.enter_context(closing(source.synthesis.begun(layer.name)))
+                        made.make(channels[layer.name], said.synthesis)
                     said.say()
-                    told = dataclasses.replace(layer, said=said_of_layer([*found.values()], len(channels)))
-                    writer.begin(partial(_write_layer, site, told, projections, found))
+                    told = dataclasses.replace(layer, said=said_of_layer([*found.values()], len(channels[layer.name])))
+                    writer.begin(partial(_write_layer, site, told, projections, found, made))
                     unless_begun.pop_all()
             writer.wait()
         finally:
             writer.end()
 
 
+def _work(of_layers: Sequence[int], kept: int) -> Work:
+    """Work by layer, of which an earlier build has done that of the first `kept` layers."""
+    return Work(sum(of_layers), sum(of_layers[:kept]))
+
+
 def _write_layer(
-    site: Site, layer: AtlasLayer, projections: LayerProjections, found: Mapping[int, Specificity]
+    site: Site,
+    layer: AtlasLayer,
+    projections: LayerProjections,
+    found: Mapping[int, Specificity],
+    made: LayerSynthesis | None,
 ) -> None:
     """Write a layer whose units have been projected. This runs in another thread."""
-    with closing(projections):
-        site.add_layer(layer, _channels(projections, found))
+    with closing(projections), closing(made) if made else nullcontext():
+        site.add_layer(layer, _channels(projections, found, made))
 
 
 def _checked_layers(
@@ -264,6 +287,8 @@ def _header(source: AtlasSource, run: Trace, layers: Sequence[str], title: str) 
         provenance["units of one image in a list, at most"] = str(top.provenance.per_image)
     if source.judge is not None:
         provenance["random weights"] = "all of them, seed 0; the seed of their projections is one"
+    if source.synthesis is not None:
+        provenance["synthetic pictures"] = source.synthesis.described
     return AtlasHeader(
         title=title,
         model=type(source.net.model).__name__,
@@ -277,6 +302,7 @@ def _header(source: AtlasSource, run: Trace, layers: Sequence[str], title: str) 
         provenance=provenance | top.provenance.versions,
         random=has_random_weights(source.net.model),
         evidence=source.judge is not None,
+        synthetic=source.synthesis is not None,
         layers=tuple(layers),
     )
 
@@ -313,8 +339,16 @@ def _has_weights(module: nn.Module | None) -> bool:
     return module is not None and any(weight.ndim > 1 for weight in module.parameters(recurse=False))
 
 
-def _channels(projections: LayerProjections, found: Mapping[int, Specificity]) -> Iterator[AtlasChannel]:
-    """Each channel of a layer as the atlas shows it, with its pictures; found: what is known of those with pictures."""
+def _channels(
+    projections: LayerProjections, found: Mapping[int, Specificity], made: LayerSynthesis | None
+) -> Iterator[AtlasChannel]:
+    """Each channel of a layer as the atlas shows it.
+
+    Args:
+        projections: Its pictures.
+        found: What is known of the channels that have some.
+        made: Their synthetic pictures.
+    """
     statistics = projections.source.top.statistics[projections.layer]
     labels = projections.source.top.labels.get(projections.layer)
     states = {
@@ -334,6 +368,7 @@ def _channels(projections: LayerProjections, found: Mapping[int, Specificity]) -
             state=states.get(channel, ""),
             label="" if labels is None else labels.name(channel),
             evidence=found.get(channel, Specificity()),
+            synthetic=made.of_channel(channel) if made else None,
         )
 
 

@@ -34,7 +34,7 @@ ASSETS = {  # files of the page in its folder "assets", and where they lie among
 _FORMER_ASSETS = ("app", "channel", "data", "dom", "evidence", "grid", "overview", "search", "theme")  # scripts
 _NAMES = {  # names that files of any atlas may have, by folder
     "data": re.compile(r"(index|unfinished|images|search|\d+(-\d+)?)\.js"),
-    "sheets": re.compile(r"\d+-[nprt]?\d+\.webp"),
+    "sheets": re.compile(r"\d+-[nprst]?\d+\.webp"),
     "images": re.compile(r"\d+\.webp"),
     "assets": re.compile("|".join(map(re.escape, (*ASSETS, *(f"{name}.js" for name in _FORMER_ASSETS))))),
 }

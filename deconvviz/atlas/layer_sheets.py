@@ -73,6 +73,8 @@ class LayerSheets:
             for kind in COMPARED:
                 compared = [self._compared(channel, kind) for channel in channels]
                 files[f"{kind[0]}{block}"] = encoded(sheet(compared, 1), self.tile)
+        if self.header.synthetic:
+            files[f"s{block}"] = encoded(sheet([self._synthetic(channel) for channel in channels], 1), self.tile)
         return BlockPictures(files, *cells)
 
     def of_grid(self, cells: Sequence[Tile]) -> bytes:
@@ -89,6 +91,13 @@ class LayerSheets:
                 whole = placed(picture, unit.box, self.field)
                 tiles[place] = self._shown([self.tile.scaled(whole)], self.tile, True)[0]
         return strip(tiles, self.tile, self.k)
+
+    def _synthetic(self, channel: AtlasChannel) -> Tile:
+        """A channel's synthetic picture; transparent if it has none."""
+        made = channel.synthetic
+        if made is None:
+            return np.zeros((self.tile.height, self.tile.width, 4), np.uint8)
+        return self.tile.scaled(placed(made.picture, made.box, self.field))
 
     def _shown(self, tiles: list[Tile], fit: Fit, signed: bool) -> list[Tile]:
         """The tiles; if they are reduced projections, with their contrast restored."""

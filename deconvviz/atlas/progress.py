@@ -5,51 +5,118 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from deconvviz.io.progress_bar import on_a_terminal, progress_bar
+from deconvviz.synthesis.synthesis import ASCENT_STEPS
 
 SECONDS_BETWEEN = 30.0  # lines within a layer
+# With synthetic pictures, which take longer than units, tqdm does not know how much time is left.
+_WITH_PICTURES = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+
+
+@dataclass
+class Work:
+    """Work of one kind.
+
+    Attributes:
+        total: How much there is.
+        first: How much of it an earlier build has done.
+        done: How much is done.
+        seconds: How long what is new has taken.
+    """
+
+    total: int
+    first: int
+    done: int = field(init=False)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.done = self.first
+
+    @property
+    def left(self) -> float | None:
+        """About how many seconds are left; None if that is not known."""
+        rest, new = self.total - self.done, self.done - self.first
+        if not rest:
+            return 0.0
+        return self.seconds / new * rest if new else None
 
 
 class BuildProgress:
-    """Shows how many units were projected."""
+    """Shows how many units were projected, and how many synthetic pictures were made."""
 
-    def __init__(self, total: int, done: int, layers: int, *, shown: bool) -> None:
+    def __init__(self, units: Work, pictures: Work, layers: int, *, shown: bool) -> None:
         """Begin.
 
         Args:
-            total: Number of units of the atlas.
-            done: How many of them an earlier build has projected.
+            units: The work on units.
+            pictures: The work on synthetic pictures.
             layers: Number of layers.
             shown: Whether to show anything.
         """
         bar = shown and on_a_terminal()
-        self._bar = progress_bar(total=total, initial=done, unit="unit", desc="atlas", shown=bar, smoothing=0.05)
+        total, first = units.total + pictures.total, units.first + pictures.first
+        how: dict[str, Any] = {"bar_format": _WITH_PICTURES} if pictures.total else {"smoothing": 0.05}
+        self._bar = progress_bar(total=total, initial=first, unit="unit", desc="atlas", shown=bar, **how)
         self._lines = shown and not bar
-        self._total, self._first, self._done, self._layers = total, done, done, layers
-        self._begun = self._said = time.monotonic()
-        self._layer = ""
+        self._units, self._pictures, self._layers = units, pictures, layers
+        self._steps = 0  # of the picture that is being made
+        self._begun = self._said = self._made = time.monotonic()
+        self._layer = self._name = ""
 
     def begin_layer(self, number: int, name: str) -> None:
         """Note which layer comes; number: counted from 0."""
-        self._layer = f"{name} ({number + 1} of {self._layers})"
-        self._bar.set_postfix_str(name)
+        self._layer, self._name = f"{name} ({number + 1} of {self._layers})", name
+        self._show(0)
 
     def add(self, units: int) -> None:
         """Note that more units were projected."""
-        self._done += units
-        self._bar.update(units)
+        self._units.done += units
+        self._show(units)
+
+    @contextlib.contextmanager
+    def synthesis(self, *, total: int) -> Iterator[BuildProgress]:
+        """Follow work on synthetic pictures by `update`; total: steps of single pictures."""
+        self._made, before = time.monotonic(), self._pictures.done
+        yield self
+        self._steps, self._pictures.done = 0, before + total // ASCENT_STEPS
+
+    def update(self, steps: int) -> None:
+        """Note that more steps of synthetic pictures were taken."""
+        now = time.monotonic()
+        self._pictures.seconds += now - self._made
+        self._made = now
+        whole, self._steps = divmod(self._steps + steps, ASCENT_STEPS)
+        self._pictures.done += whole
+        self._show(whole)
+
+    def _show(self, more: int) -> None:
+        """Show a change: so many more units or pictures."""
+        if self._pictures.total:
+            self._bar.set_postfix_str(f"{self._name}{self._ending()}", refresh=False)
+        elif not more:
+            self._bar.set_postfix_str(self._name)
+        self._bar.update(more)
         if time.monotonic() - self._said > SECONDS_BETWEEN:
             self.say()
 
     def say(self) -> None:
         """Say how far the build is."""
-        self._said = now = time.monotonic()
-        spent, new = now - self._begun, self._done - self._first
-        left = spent / new * (self._total - self._done) if new else 0.0
-        ending = f", about {duration(left)} left" if left else ""
-        self.tell(f"{self._layer}: {self._done:,} of {self._total:,} units, {duration(spent)}{ending}")
+        self._said = time.monotonic()
+        done = f"{self._units.done:,} of {self._units.total:,} units"
+        if self._pictures.total:
+            done += f" and {self._pictures.done:,} of {self._pictures.total:,} synthetic pictures"
+        self.tell(f"{self._layer}: {done}, {duration(self._said - self._begun)}{self._ending()}")
+
+    def _ending(self) -> str:
+        """How long the rest will take, if that is known."""
+        self._units.seconds = time.monotonic() - self._begun - self._pictures.seconds
+        parts = self._units.left, self._pictures.left
+        left = sum(part for part in parts if part is not None)
+        return f", about {duration(left)} left" if left and None not in parts else ""
 
     def tell(self, line: str) -> None:
         """Print a line, unless there is a bar."""

@@ -20,6 +20,7 @@ from deconvviz.atlas.channel_inputs import UNITS, ChannelInputs
 from deconvviz.atlas.evidence import Judge, Neighbours
 from deconvviz.atlas.held_out import HeldOut
 from deconvviz.atlas.records import AtlasUnit
+from deconvviz.atlas.synthetic import Synthesis
 from deconvviz.mining.dataset_pictures import DatasetPictures, Picture, as_bytes
 from deconvviz.mining.matching import check_recomputed
 from deconvviz.net import DeconvNet
@@ -40,7 +41,7 @@ class ListedUnit(NamedTuple):
     position: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AtlasSource:
     """What an atlas is made from.
 
@@ -50,6 +51,7 @@ class AtlasSource:
         pictures: The images.
         judge: Projects what projections are compared with; None in an atlas without evidence.
         held_out: Images for the test of reading; None in an atlas without evidence.
+        synthesis: Makes synthetic pictures; None in an atlas without them.
     """
 
     net: DeconvNet
@@ -57,6 +59,7 @@ class AtlasSource:
     pictures: DatasetPictures
     judge: Judge | None
     held_out: HeldOut | None = None
+    synthesis: Synthesis | None = None
 
 
 class JudgedPictures(NamedTuple):

@@ -28,6 +28,15 @@ class AtlasUnit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AtlasSynthetic:
+    """A picture that was made from noise so that it excites a channel's unit in the middle."""
+
+    picture: Picture  # what the unit sees of it
+    box: tuple[int, int, int, int]  # top, left, bottom, right of that, in a picture of its own
+    activation: float  # of the unit
+
+
+@dataclass(frozen=True, kw_only=True)
 class AtlasChannel:
     """A channel's statistics over the dataset, its strongest units and the channels that feed it most."""
 
@@ -41,6 +50,7 @@ class AtlasChannel:
     state: str = ""  # "dead" or "always" (on), as the scan found it, or neither
     label: str = ""  # the label that fits it and how well, or that none does; "" if the scan has none
     evidence: Specificity = UNKNOWN
+    synthetic: AtlasSynthetic | None = None  # None in an atlas without synthetic pictures, and of a dead channel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +85,5 @@ class AtlasHeader:
     provenance: dict[str, str]
     random: bool = False  # whether the network's own weights are random
     evidence: bool = False  # whether channels have evidence, and units pictures from random weights
+    synthetic: bool = False  # whether channels have synthetic pictures
     layers: tuple[str, ...] = ()  # names of all its layers, for the page of an atlas that is being built

@@ -9,6 +9,7 @@ The folder holds ``index.html``, what it needs in ``assets``, and per layer numb
     sheets/L-B.webp    per channel of block B a row of its patches and one of its projections
     sheets/L-nB.webp   per channel of block B a row of other channels' projections at the same places, in an atlas with
                        evidence; L-rB.webp of its projections from random weights
+    sheets/L-sB.webp   per channel of block B its synthetic picture, in an atlas that has them
     data/images.js     which images are shown anywhere; images/N.webp has 36 of them a sheet
 
 ``data/index.js`` and then ``manifest.json`` are written last. Before, ``data/unfinished.js`` stands in for the first:
@@ -41,7 +42,7 @@ from deconvviz.atlas.output_folder import (
     rounded,
     shown_name,
 )
-from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit
+from deconvviz.atlas.records import AtlasChannel, AtlasHeader, AtlasLayer, AtlasSynthetic, AtlasUnit
 from deconvviz.atlas.tiles import GUTTER, Fit, placed, sheet
 from deconvviz.errors import InputError
 from deconvviz.evidence.limits import ALIKE, VERDICTS
@@ -49,7 +50,7 @@ from deconvviz.evidence.specificity import Specificity
 from deconvviz.intervals import FEWEST, LEVEL
 from deconvviz.mining.dataset_pictures import Picture
 
-__all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasUnit", "Site"]
+__all__ = ["AtlasChannel", "AtlasHeader", "AtlasLayer", "AtlasSynthetic", "AtlasUnit", "Site"]
 
 PICTURE = 96  # pixels, the largest side of a full image
 LIMITS = {"alike": ALIKE.limits, "images": FEWEST, "level": round(LEVEL, 6)}  # of the verdicts, for the page
@@ -252,7 +253,7 @@ class Site:
         shown = {name: getattr(header, name) for name in ("title", "model", "dataset", "images", "k", "style")}
         inputs = {"input": list(header.input_shape), "broken": header.broken, "provenance": header.provenance}
         about = {"across": ACROSS, "gutter": GUTTER, "evidence": header.evidence, "limits": LIMITS}
-        about |= {"random": header.random, "version": __version__}
+        about |= {"random": header.random, "synthetic": header.synthetic, "version": __version__}
         return {**shown, **inputs, **about, "layers": self._layers, "picture": _fit_size(self._fit)}
 
 
@@ -322,6 +323,8 @@ def _details(channel: AtlasChannel) -> dict[str, Any]:
     known: dict[str, Any] = {"label": channel.label} if channel.label else {}
     if channel.evidence.images:
         known |= {"beside": beside, "evidence": _numbers(channel.evidence)}
+    if channel.synthetic is not None:
+        known["synthetic"] = rounded(channel.synthetic.activation)
     return {"units": units, "histogram": bins, "inputs": inputs, **known}
 
 

@@ -91,6 +91,11 @@ def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="say of each channel whether its projections are specific to it",
     )
+    parser.add_argument(
+        "--synthesize",
+        action="store_true",
+        help="also make a synthetic picture for each channel that is projected, which takes long",
+    )
 
 
 def _top_arguments(parser: argparse.ArgumentParser) -> None:
@@ -261,6 +266,7 @@ def _atlas(args: argparse.Namespace) -> None:
                 title=args.title,
                 classes=classes,
                 evidence=args.evidence,
+                synthesize=args.synthesize,
                 workers=args.workers,
             )
             list_broken(top)

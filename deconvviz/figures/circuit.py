@@ -21,6 +21,7 @@ from deconvviz.results import Circuit, CircuitFeeder, CircuitUnit
 ADDS, TAKES, CONTROL = "#2457c5", "#b3261e", "#8a8a8a"
 WIDEST_LINE = 7  # points
 DRAWN_FEEDERS = 8
+LONGEST_NAME = 19  # characters of a layer's name that fit above a feeder
 
 
 def draw(
@@ -77,11 +78,17 @@ def _feeder(pair: list[Any], feeder: CircuitFeeder, held: CircuitUnit | None) ->
     _tiles(pair[1], empty if held is None else held.patches, signed=False)
     share = feeder.share.mean
     colour = ADDS if share > 0 else TAKES
-    pair[0].set_title(f"{feeder.layer} {feeder.channel}\n{_percent(share)}", fontsize=SMALL, color=colour)
+    said = f"{_fitting(feeder.layer)}\n{feeder.channel}: {_percent(share)}"
+    pair[0].set_title(said, fontsize=SMALL, color=colour)
+
+
+def _fitting(name: str) -> str:
+    """A layer's name as wide as a feeder's pictures; of a longer one the end, which tells layers apart."""
+    return name if len(name) <= LONGEST_NAME else f"\u2026{name[1 - LONGEST_NAME :]}"
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.0%}".replace("-", "\u2212")
+    return f"{round(share, 2) + 0.0:+.0%}".replace("-", "\u2212")
 
 
 def _line(figure: Any, below: Any, above: Any, feeder: CircuitFeeder, shown: tuple[CircuitFeeder, ...]) -> None:

@@ -65,37 +65,41 @@ def _heading(result: NetworkDiff) -> str:
 def _draw_layers(result: NetworkDiff, title: str, axes: Axes | None) -> Figure:
     across = min(ACROSS_LAYERS, len(result.layers))
     rows = math.ceil(len(result.layers) / across)
-    figure = canvas((3.0 * across + 0.6, 2.1 * rows + 1.3), axes)
+    figure = canvas((3.3 * across + 0.6, 2.2 * rows + 1.3), axes)
     figure.suptitle(title or f"Channels of two networks: {result.networks[0]}, {result.networks[1]}", fontsize=11)
     panels = figure.subplots(rows, across, squeeze=False)
     for panel, layer in zip(panels.flat, result.layers, strict=False):
-        _draw_histogram(panel, layer, legend=layer is result.layers[0])
-        panel.set_title(f"{layer.name}: {len(layer.kept)} of {len(layer.fires[0])} kept", fontsize=9)
+        _draw_histogram(panel, layer, alone=False)
+        means = f"mean {layer.mean:.2f}, untrained {layer.chance:.2f}, unmatched {layer.unmatched:.2f}"
+        panel.set_title(f"{layer.name}: {len(layer.kept)} of {len(layer.fires[0])} kept\n{means}", fontsize=8)
     for panel in panels.flat[len(result.layers) :]:
         panel.axis("off")
+    panels.flat[0].legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="none")
     figure.supxlabel(result.verdict, fontsize=8, wrap=True)
     return figure
 
 
-def _draw_histogram(panel: Any, layer: LayerDiff, legend: bool = True) -> None:
+def _draw_histogram(panel: Any, layer: LayerDiff, alone: bool = True) -> None:
+    """Correlations of a layer; if it stands alone, with a legend that says their means."""
     edges = np.linspace(-0.2, 1.0, 37)
     count = max(1, len(layer.pairs))
     drawn = [
-        (layer.untrained.flatten(), f"with untrained networks, mean {layer.chance:.2f}", CHANCE_COLOUR, 1.0),
-        (layer.correlations, f"of the two networks, mean {layer.mean:.2f}", PAIR_COLOUR, 0.75),
+        (layer.untrained.flatten(), "with untrained networks", layer.chance, CHANCE_COLOUR, 1.0),
+        (layer.correlations, "of the two networks", layer.mean, PAIR_COLOUR, 0.75),
     ]
-    for values, said, colour, alpha in drawn:
+    for values, what, mean, colour, alpha in drawn:
+        said = f"{what}, mean {mean:.2f}" if alone else what
         known = values[~values.isnan()].clamp(-0.2, 1.0)
         weights = torch.full_like(known, count / max(1, len(known)))
         panel.hist(known.numpy(), edges, weights=weights.numpy(), color=colour, alpha=alpha, label=said)
     if not math.isnan(layer.unmatched):
-        unmatched = f"channels not matched, mean {layer.unmatched:.2f}"
+        unmatched = f"channels not matched, mean {layer.unmatched:.2f}" if alone else "channels not matched, mean"
         panel.axvline(layer.unmatched, color="black", linestyle=":", linewidth=1.2, label=unmatched)
     panel.axvline(ALIKE_FROM, color=PAIR_COLOUR, linestyle="--", linewidth=1, label=f"kept above {ALIKE_FROM:g}")
     panel.set(xlabel="correlation of matched channels", ylabel="channels", xlim=(-0.2, 1.02))
     panel.tick_params(labelsize=8)
-    if legend:
-        panel.legend(fontsize=8, loc="upper left", framealpha=0.9, edgecolor="none")
+    if alone:
+        panel.legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="none")
 
 
 def chosen(layer: LayerDiff, count: int) -> list[PairPictures]:

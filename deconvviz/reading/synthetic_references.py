@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.reading.pieces import UnitWindows, small
-from deconvviz.synthesis.synthesis import synthesize
+from deconvviz.results import SyntheticPictures
+from deconvviz.synthesis.synthesis import ASCENT_STEPS, Begins, synthesized
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_COUNT = 4  # pictures of a channel, each from other random numbers
@@ -37,16 +40,9 @@ def synthetic_references(
         channels: The channels.
         seed: Seed of the random numbers.
     """
-    made = synthesize(
-        net,
-        layer,
-        channel=list(channels),
-        position="middle",
-        examples=examples,
-        size=_size(net, layer, windows, examples),
-        variants=SYNTHETIC_COUNT,
-        random_state=seed,
-        progress=False,
+    begin = partial(progress_bar, shown=False)
+    made = of_units_in_the_middle(
+        net, layer, windows, examples, channels=channels, variants=SYNTHETIC_COUNT, seed=seed, begin=begin
     )
     low, high = brightness
     place = () if isinstance(made.position, str) else made.position
@@ -55,6 +51,45 @@ def synthetic_references(
         number: small(torch.stack([windows.cut(picture, place) for picture in of_channel]))
         for number, of_channel in zip(made.channels, pictures, strict=True)
     }
+
+
+def of_units_in_the_middle(
+    net: DeconvNet,
+    layer: str,
+    windows: UnitWindows,
+    examples: Tensor,
+    *,
+    channels: Sequence[int],
+    begin: Begins,
+    variants: int = 1,
+    steps: int = ASCENT_STEPS,
+    seed: int = 0,
+) -> SyntheticPictures:
+    """What excites the unit in the middle of each channel's map, in pictures that are hardly larger than what it sees.
+
+    Args:
+        net: The network.
+        layer: The layer.
+        windows: What the layer's units see.
+        examples: Inputs of the network (N, C, H, W).
+        channels: The channels.
+        begin: Begins to show how far the work is.
+        variants: Pictures per channel.
+        steps: Steps of gradient ascent.
+        seed: Seed of the random numbers.
+    """
+    return synthesized(
+        net,
+        layer,
+        channel=list(channels),
+        position="middle",
+        examples=examples,
+        size=_size(net, layer, windows, examples),
+        begin=begin,
+        variants=variants,
+        steps=steps,
+        random_state=seed,
+    )
 
 
 def _size(net: DeconvNet, layer: str, windows: UnitWindows, examples: Tensor) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,19 @@ BELOW_ZERO = 0.01  # what an activation below zero counts, against one above
 KEPT_TWICE = 2  # autograd keeps what operations return, and makes gradients of the same size
 
 
+class Shown(Protocol):
+    """What shows how far the work is, such as a progress bar."""
+
+    def update(self, n: int, /) -> object:
+        """Note that so many steps of single pictures were taken."""
+
+
+class Begins(Protocol):
+    """Begins to show work of `total` steps of single pictures."""
+
+    def __call__(self, *, total: int) -> AbstractContextManager[Shown]: ...
+
+
 @takes(
     net=NET,
     top=optional(instance("a TopActivations", TopActivations)),
@@ -56,7 +71,6 @@ KEPT_TWICE = 2  # autograd keeps what operations return, and makes gradients of 
     random_state=RANDOM_STATE,
     progress=FLAG,
 )
-@on_the_cpu
 def synthesize(
     net: DeconvNet,
     layer: LayerName,
@@ -110,7 +124,29 @@ def synthesize(
         >>> found.pictures.shape, bool((found.activations > found.started).all())
         (torch.Size([2, 1, 1, 28, 28]), True)
     """
-    name = layer_name(layer, net.model)
+    options = {"examples": examples, "size": size, "variants": variants, "steps": steps, "top": top}
+    options |= {"batch_size": batch_size, "random_state": random_state}
+    begin = partial(progress_bar, unit="step", desc="synthesis", shown=progress)
+    return synthesized(net, layer_name(layer, net.model), channel=channel, position=position, begin=begin, **options)
+
+
+@on_the_cpu
+def synthesized(
+    net: DeconvNet,
+    name: str,
+    *,
+    channel: int | Iterable[int] | None,
+    position: str | Sequence[int],
+    examples: Any,
+    size: int | Sequence[int] | None,
+    begin: Begins,
+    variants: int = 1,
+    steps: int = ASCENT_STEPS,
+    top: TopActivations | None = None,
+    batch_size: int | None = None,
+    random_state: int = 0,
+) -> SyntheticPictures:
+    """As `synthesize`, with checked arguments; `begin` begins to show how far the work is."""
     canvas = canvas_of(net, examples, size)
     blank = canvas.inputs(torch.full((1, *canvas.shape), 0.5, dtype=canvas.low.dtype, device=canvas.low.device))
     trace = net.trace(blank, name)
@@ -122,12 +158,11 @@ def synthesize(
     apart = trace.layer(name).value.id in trace.apart
     at_once = (batch_size or _at_once(trace)) if apart else 1
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with progress_bar(total=steps * -(-len(work) // at_once), unit="step", desc="synthesis", shown=progress) as bar:
+    with begin(total=steps * len(work)) as shown:
         for start in range(0, len(work), at_once):
             part = work[start : start + at_once]
-            parts.append(
-                _made(net.model, aim, canvas, part, steps=steps, random_state=random_state, stepped=bar.update)
-            )
+            stepped = partial(shown.update, len(part))
+            parts.append(_made(net.model, aim, canvas, part, steps=steps, random_state=random_state, stepped=stepped))
     inputs, found, started = (torch.cat(values) for values in zip(*parts, strict=True))
     pictures = images.displayed(inputs, net.preprocess).float().cpu()
     return SyntheticPictures(

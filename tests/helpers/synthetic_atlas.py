@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deconvviz.atlas.site import AtlasChannel, AtlasHeader, AtlasLayer, AtlasUnit, Site
+from deconvviz.atlas.site import AtlasChannel, AtlasHeader, AtlasLayer, AtlasSynthetic, AtlasUnit, Site
 from deconvviz.evidence.limits import ALIKE
 from deconvviz.evidence.specificity import Reading, Specificity
 
@@ -103,6 +103,13 @@ def evidence(channel: int) -> Specificity:
     return Specificity(verdict=verdict, images=9, reading=reading, **numbers)
 
 
+def synthetic(channel: int, field: Size) -> AtlasSynthetic:
+    """A picture that reaches 1.5 times the highest activation of the first channels."""
+    return AtlasSynthetic(
+        picture=_projection(1200 + channel, field), box=(3, 3, 3 + field[0], 3 + field[1]), activation=14.25
+    )
+
+
 def firing(channel: int) -> float:
     """Every 13th channel from 5 on is dead, every 17th from 3 on always on."""
     if channel % 13 == 5:
@@ -146,6 +153,8 @@ def channels(
             inputs=feeding,
             state="dead" if dead else "always" if share == 1 else "",
         )
+        if header.synthetic and not dead:
+            one = replace(one, synthetic=synthetic(number, field))
         yield replace(one, evidence=Specificity() if dead else evidence(number)) if header.evidence else one
 
 

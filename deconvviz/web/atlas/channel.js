@@ -1,6 +1,7 @@
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
 import { breakable, count, h, number, pairs, percent, plural, s } from "../shared/elements.js";
+import { image } from "../shared/pictures.js";
 import { atlas } from "./data.js";
 import * as evidence from "./evidence.js";
 import * as grid from "./grid.js";
@@ -41,6 +42,25 @@ function controls(shown) {
   return h("section", { class: "controls" }, h("h2", null, "Beside controls"),
     h("p", { class: "muted" }, "The same units, beside other channels at the same places of the same images, and beside the same network with random weights. What looks the same in all three does not come from this channel."),
     h("div", { class: "three" }, square(shown, 1), square(shown, 3), square(shown, 2)));
+}
+
+/**
+ * The picture that was made for a channel, what it is and what it is not.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {number} activation of its unit in the picture
+ * @param {number} most the highest activation in the data set
+ */
+function synthetic(layer, channel, activation, most) {
+  const unit = layer.shape.length > 1 ? "the unit in the middle of the map" : "its unit";
+  const times = most > 0 ? `, ${number(activation / most)} times that of the strongest image` : "";
+  const reached = activation > 0 ? `The activation reaches ${number(activation)}${times}.` : "No picture was found that makes it fire.";
+  const words = `Synthetic picture of ${layer.name} channel ${channel}, made from noise; its activation is ${number(activation)}`;
+  return h("section", null, h("h2", null, "Synthetic picture"),
+    h("figure", { class: "pictures synthetic" }, image(atlas.synthetic(layer, channel), words, layer.tile[2] > 1),
+      h("figcaption", null,
+        h("p", null, `Made from noise by gradient ascent, so that ${unit} fires as strongly as possible (activation maximisation). ${reached}`),
+        h("p", null, "This is no image of the data set, and nothing like it need occur there. In the library’s tests (docs/synthetic.md) such pictures were nowhere shown to tell better than patches which images fire a channel."))));
 }
 
 /** @param {number[]} numbers @param {any[]} units */
@@ -125,6 +145,7 @@ export async function view(layer, channel) {
   const large = atlas.index.evidence && data.verdict[channel] !== "specific";
   const pictures = units.length
     ? [h("div", { class: large ? "pair patches-first" : "pair" }, square(shown, 0), square(shown, 1)), legend(),
+      atlas.index.synthetic ? synthetic(layer, channel, details.synthetic, data.maximum[channel]) : null,
       atlas.index.evidence ? controls(shown) : null,
       h("h2", null, "In the full image"), unitList(numbers, units)]
     : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];

@@ -140,6 +140,25 @@ function tile(layer, channel, unit, part) {
 }
 
 /**
+ * A channel's synthetic picture.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @returns {import("../shared/pictures.js").Part}
+ */
+function synthetic(layer, channel) {
+  const block = Math.floor(channel / layer.block);
+  const channels = Math.min(layer.block, layer.channels - block * layer.block);
+  const [height, width] = layer.tile;
+  const { gutter } = atlas.index;
+  return {
+    file: `${root}sheets/${layer.number}-s${block}.webp`,
+    sheet: [channels * (height + gutter), width + gutter],
+    at: [(channel % layer.block) * (height + gutter), 0],
+    size: [height, width],
+  };
+}
+
+/**
  * A full image, by its number in the dataset.
  * @param {number[]} numbers `load("images")`, ascending
  * @param {number} number
@@ -158,5 +177,5 @@ function picture(numbers, number) {
 }
 
 export const atlas = {
-  load, open, details, cell, tile, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
+  load, open, details, cell, tile, synthetic, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
 };

@@ -310,6 +310,105 @@ function attach(button) {
 return { current, toggle, restore, attach };
 })();
 
+// shared/pictures.js
+const $shared_pictures = (() => {
+// Pictures. A sheet holds many small ones, of which an element shows one.
+
+const { h, percentage } = $shared_elements;
+
+/**
+ * A picture in a sheet, in the sheet's pixels, height before width.
+ * @typedef {object} Part
+ * @property {string} file
+ * @property {number[]} sheet height and width of the whole
+ * @property {number[]} at its top left corner
+ * @property {number[]} size
+ */
+
+/**
+ * A sheet whose pictures are alike and without gaps.
+ * @typedef {object} Sprite
+ * @property {string} url
+ * @property {[number, number]} cell height and width
+ * @property {number} columns
+ * @property {number} rows
+ */
+
+/**
+ * The picture of a data address as a short address, which many elements can use.
+ * @param {string} data
+ */
+function blobOf(data) {
+  const [head, body] = data.split(",");
+  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
+}
+
+/**
+ * @param {Sprite} sprite
+ * @param {number} cell
+ * @returns {Part}
+ */
+function partOf({ url, cell: [tall, wide], columns, rows }, cell) {
+  return { file: url, sheet: [rows * tall, columns * wide], at: [Math.floor(cell / columns) * tall, (cell % columns) * wide], size: [tall, wide] };
+}
+
+/**
+ * Shows a part of a sheet as an element's background.
+ * @param {HTMLElement} element
+ * @param {Part} part
+ */
+function paint(element, { file, sheet: [height, width], at: [y, x], size: [tall, wide] }) {
+  const { style } = element;
+  style.backgroundImage = `url("${file}")`;
+  style.backgroundSize = `${percentage(width / wide)} ${percentage(height / tall)}`;
+  style.backgroundPosition = `${percentage(width > wide ? x / (width - wide) : 0)} ${percentage(height > tall ? y / (height - tall) : 0)}`;
+}
+
+/**
+ * Shows one cell of a sprite as an element's background, in the cell's shape.
+ * @param {HTMLElement} element
+ * @param {Sprite} sprite its `url` is one of `blobOf`
+ * @param {number} cell
+ */
+function paintCell(element, sprite, cell) {
+  paint(element, partOf(sprite, cell));
+  element.style.aspectRatio = `${sprite.cell[1]} / ${sprite.cell[0]}`;
+}
+
+/**
+ * A part of a sheet as an image with a text in its place.
+ * @param {Part} part
+ * @param {string} alt
+ * @param {boolean} sharp whether pixels stay squares when enlarged
+ */
+function image({ file, sheet: [height, width], at: [y, x], size: [tall, wide] }, alt, sharp) {
+  const shown = h("img", { src: file, alt, loading: "lazy", decoding: "async", draggable: "false" });
+  Object.assign(shown.style, {
+    width: percentage(width / wide), height: percentage(height / tall), left: percentage(-x / wide), top: percentage(-y / tall),
+  });
+  const frame = h("span", { class: sharp ? "tile sharp" : "tile" }, shown);
+  frame.style.aspectRatio = `${wide} / ${tall}`;
+  return frame;
+}
+
+/**
+ * A single picture; small ones are enlarged with sharp pixels.
+ * @param {HTMLImageElement} element
+ * @param {string} url
+ * @param {string} alt
+ * @param {number} width pixels of the picture
+ */
+function picture(element, url, alt, width) {
+  element.src = url;
+  element.alt = alt;
+  element.classList.toggle("sharp", width <= 96);
+  element.draggable = false;
+  return element;
+}
+return { blobOf, paint, paintCell, image, picture };
+})();
+
 // atlas/data.js
 const $atlas_data = (() => {
 // The atlas's data. A page opened from the disk may not read files, but it may load scripts: each file of data is a
@@ -454,6 +553,25 @@ function tile(layer, channel, unit, part) {
 }
 
 /**
+ * A channel's synthetic picture.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @returns {import("../shared/pictures.js").Part}
+ */
+function synthetic(layer, channel) {
+  const block = Math.floor(channel / layer.block);
+  const channels = Math.min(layer.block, layer.channels - block * layer.block);
+  const [height, width] = layer.tile;
+  const { gutter } = atlas.index;
+  return {
+    file: `${root}sheets/${layer.number}-s${block}.webp`,
+    sheet: [channels * (height + gutter), width + gutter],
+    at: [(channel % layer.block) * (height + gutter), 0],
+    size: [height, width],
+  };
+}
+
+/**
  * A full image, by its number in the dataset.
  * @param {number[]} numbers `load("images")`, ascending
  * @param {number} number
@@ -472,7 +590,7 @@ function picture(numbers, number) {
 }
 
 const atlas = {
-  load, open, details, cell, tile, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
+  load, open, details, cell, tile, synthetic, picture, layer: (/** @type {string} */ name) => byName.get(name), index: /** @type {any} */ (null),
 };
 return { atlas };
 })();
@@ -579,105 +697,6 @@ function patchesFirst(layer) {
   return 2 * specific <= specific + partly + not;
 }
 return { VERDICTS, sign, verdict, patchesFirst };
-})();
-
-// shared/pictures.js
-const $shared_pictures = (() => {
-// Pictures. A sheet holds many small ones, of which an element shows one.
-
-const { h, percentage } = $shared_elements;
-
-/**
- * A picture in a sheet, in the sheet's pixels, height before width.
- * @typedef {object} Part
- * @property {string} file
- * @property {number[]} sheet height and width of the whole
- * @property {number[]} at its top left corner
- * @property {number[]} size
- */
-
-/**
- * A sheet whose pictures are alike and without gaps.
- * @typedef {object} Sprite
- * @property {string} url
- * @property {[number, number]} cell height and width
- * @property {number} columns
- * @property {number} rows
- */
-
-/**
- * The picture of a data address as a short address, which many elements can use.
- * @param {string} data
- */
-function blobOf(data) {
-  const [head, body] = data.split(",");
-  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
-}
-
-/**
- * @param {Sprite} sprite
- * @param {number} cell
- * @returns {Part}
- */
-function partOf({ url, cell: [tall, wide], columns, rows }, cell) {
-  return { file: url, sheet: [rows * tall, columns * wide], at: [Math.floor(cell / columns) * tall, (cell % columns) * wide], size: [tall, wide] };
-}
-
-/**
- * Shows a part of a sheet as an element's background.
- * @param {HTMLElement} element
- * @param {Part} part
- */
-function paint(element, { file, sheet: [height, width], at: [y, x], size: [tall, wide] }) {
-  const { style } = element;
-  style.backgroundImage = `url("${file}")`;
-  style.backgroundSize = `${percentage(width / wide)} ${percentage(height / tall)}`;
-  style.backgroundPosition = `${percentage(width > wide ? x / (width - wide) : 0)} ${percentage(height > tall ? y / (height - tall) : 0)}`;
-}
-
-/**
- * Shows one cell of a sprite as an element's background, in the cell's shape.
- * @param {HTMLElement} element
- * @param {Sprite} sprite its `url` is one of `blobOf`
- * @param {number} cell
- */
-function paintCell(element, sprite, cell) {
-  paint(element, partOf(sprite, cell));
-  element.style.aspectRatio = `${sprite.cell[1]} / ${sprite.cell[0]}`;
-}
-
-/**
- * A part of a sheet as an image with a text in its place.
- * @param {Part} part
- * @param {string} alt
- * @param {boolean} sharp whether pixels stay squares when enlarged
- */
-function image({ file, sheet: [height, width], at: [y, x], size: [tall, wide] }, alt, sharp) {
-  const shown = h("img", { src: file, alt, loading: "lazy", decoding: "async", draggable: "false" });
-  Object.assign(shown.style, {
-    width: percentage(width / wide), height: percentage(height / tall), left: percentage(-x / wide), top: percentage(-y / tall),
-  });
-  const frame = h("span", { class: sharp ? "tile sharp" : "tile" }, shown);
-  frame.style.aspectRatio = `${wide} / ${tall}`;
-  return frame;
-}
-
-/**
- * A single picture; small ones are enlarged with sharp pixels.
- * @param {HTMLImageElement} element
- * @param {string} url
- * @param {string} alt
- * @param {number} width pixels of the picture
- */
-function picture(element, url, alt, width) {
-  element.src = url;
-  element.alt = alt;
-  element.classList.toggle("sharp", width <= 96);
-  element.draggable = false;
-  return element;
-}
-return { blobOf, paint, paintCell, image, picture };
 })();
 
 // atlas/parts.js
@@ -1310,6 +1329,7 @@ const $atlas_channel = (() => {
 // One channel: its strongest patches and projections, their place in the full image, firing statistics and what feeds it.
 
 const { breakable, count, h, number, pairs, percent, plural, s } = $shared_elements;
+const { image } = $shared_pictures;
 const { atlas } = $atlas_data;
 const evidence = $atlas_evidence;
 const grid = $atlas_grid;
@@ -1350,6 +1370,25 @@ function controls(shown) {
   return h("section", { class: "controls" }, h("h2", null, "Beside controls"),
     h("p", { class: "muted" }, "The same units, beside other channels at the same places of the same images, and beside the same network with random weights. What looks the same in all three does not come from this channel."),
     h("div", { class: "three" }, square(shown, 1), square(shown, 3), square(shown, 2)));
+}
+
+/**
+ * The picture that was made for a channel, what it is and what it is not.
+ * @param {Layer} layer
+ * @param {number} channel
+ * @param {number} activation of its unit in the picture
+ * @param {number} most the highest activation in the data set
+ */
+function synthetic(layer, channel, activation, most) {
+  const unit = layer.shape.length > 1 ? "the unit in the middle of the map" : "its unit";
+  const times = most > 0 ? `, ${number(activation / most)} times that of the strongest image` : "";
+  const reached = activation > 0 ? `The activation reaches ${number(activation)}${times}.` : "No picture was found that makes it fire.";
+  const words = `Synthetic picture of ${layer.name} channel ${channel}, made from noise; its activation is ${number(activation)}`;
+  return h("section", null, h("h2", null, "Synthetic picture"),
+    h("figure", { class: "pictures synthetic" }, image(atlas.synthetic(layer, channel), words, layer.tile[2] > 1),
+      h("figcaption", null,
+        h("p", null, `Made from noise by gradient ascent, so that ${unit} fires as strongly as possible (activation maximisation). ${reached}`),
+        h("p", null, "This is no image of the data set, and nothing like it need occur there. In the library’s tests (docs/synthetic.md) such pictures were nowhere shown to tell better than patches which images fire a channel."))));
 }
 
 /** @param {number[]} numbers @param {any[]} units */
@@ -1434,6 +1473,7 @@ async function view(layer, channel) {
   const large = atlas.index.evidence && data.verdict[channel] !== "specific";
   const pictures = units.length
     ? [h("div", { class: large ? "pair patches-first" : "pair" }, square(shown, 0), square(shown, 1)), legend(),
+      atlas.index.synthetic ? synthetic(layer, channel, details.synthetic, data.maximum[channel]) : null,
       atlas.index.evidence ? controls(shown) : null,
       h("h2", null, "In the full image"), unitList(numbers, units)]
     : [h("p", { class: "notice" }, state === "dead" ? "This channel is dead: it is above zero at no position of these images, so there is nothing to show." : "There are no pictures of this channel.")];

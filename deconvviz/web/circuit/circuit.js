@@ -5,7 +5,8 @@
   const byId = (id) => document.getElementById(id);
   const key = (unit) => `${unit.layer} ${unit.channel}`;
   const known = new Map(units.map((unit) => [key(unit), unit]));
-  const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0).replace("-", "−")} %`);
+  const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(Math.abs(share) < 0.0995 ? 1 : 0).replace(/^-0\.0$/, "0.0").replace("-", "−")} %`);
+  const digits = (value) => (Math.abs(value) >= 1e6 ? value.toExponential(2) : Number(value.toPrecision(3)).toLocaleString("en"));
   const spread = (one) => (one.low === null ? "" : ` (${percent(one.low)} to ${percent(one.high)})`);
   let way = [key(units[0])];
 
@@ -97,7 +98,7 @@
     });
     byId("way").hidden = way.length < 2;
     byId("name").textContent = `${unit.layer}, channel ${unit.channel}`;
-    byId("facts").textContent = unit.activation.images ? `Mean activation of its strongest units: ${unit.activation.mean.toPrecision(3)}` : "It is above zero on none of these images.";
+    byId("facts").textContent = unit.activation.images ? `Mean activation of its strongest units: ${digits(unit.activation.mean)}` : "It is above zero on none of these images.";
     ["projections", "patches"].forEach((name) => {
       byId(name).hidden = !unit[name];
       if (unit[name]) byId(name).querySelector("img").src = unit[name];
