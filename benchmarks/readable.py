@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import deconvviz as dv
-from benchmarks.reading import DASH, files_in, vgg16
+from benchmarks.reading import CALLED, DASH, files_in, vgg16
 from benchmarks.timing import circumstances
 from deconvviz.figures.marks import HEAT
 from deconvviz.images import Preprocess, as_rgb, displayed, signed_as_rgb, to_input
@@ -122,7 +122,8 @@ def strongest(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Refere
             moved = torch.stack([cut("deconvnet", shift) for shift in half_strides(windows)]).mean(0)
             patch = small(windows.cut(displayed(x, net.preprocess)[0], place)[None])
             ways = in_every_way(cut("deconvnet"), cut("guided"), moved, patch)
-            yield f"{name} {layers[0]}\nchannel {channel}", {"patches": References(patch), **ways}
+            called = f"{CALLED[name]}, {Path(path).stem}\n{layers[0]}\nchannel {channel}"
+            yield called, {"patches": References(patch), **ways}
 
 
 def read(net: dv.DeconvNet, paths: Sequence[str], layer: str, given: argparse.Namespace) -> ReadingTest:

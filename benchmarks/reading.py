@@ -1,4 +1,4 @@
-"""The table of the test of reading in docs/reading.md: three networks, three or four depths each, all conditions.
+"""The table of the test of reading in docs/reading.md: three networks, three depths each, all conditions.
 
     python -m benchmarks.reading --out out/reading
     python -m benchmarks.reading --out out/reading --squeezenet FILE --vgg16 FILE --photos FOLDER [FOLDER ...]
@@ -36,7 +36,7 @@ from deconvviz.results.reading import ANOTHER, PATCHES
 LAYERS = {
     "mnist": ("conv1", "conv2", "fc1"),
     "squeezenet": ("features.6", "features.9", "features.12"),
-    "vgg16": ("features.7", "features.14", "features.21", "features.28"),
+    "vgg16": ("features.7", "features.14", "features.21"),
 }
 CALLED = {"mnist": "digits", "squeezenet": "SqueezeNet", "vgg16": "VGG16"}
 DASH = "\u2013"
