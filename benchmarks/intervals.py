@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deconvviz.intervals import difference_from_draws, mean_interval, share_interval
 from deconvviz.pairs.correlation import correlation_interval
+from deconvviz.results import ReadingTest
 from deconvviz.roc import area_difference, areas
 
 Drawn = NDArray[np.float64]
@@ -57,6 +58,39 @@ def draw_coverage(count: int, repeats: int, seed: int = 0) -> float:
     random = np.random.default_rng(seed)
     found = (difference_from_draws(random.normal(), random.normal(size=count)) for _ in range(repeats))
     return sum(each.low <= 0 <= each.high for each in found) / repeats
+
+
+def reading_coverage(channels: int, spread: float, repeats: int, seed: int = 0) -> float:
+    """The share of intervals of a test of reading, 20 questions per channel, that hold the mean score of channels, 0.8.
+
+    Args:
+        channels: Number of channels.
+        spread: Of the channels' true scores; 0 or the standard deviation of a beta distribution.
+        repeats: Number of tests.
+        seed: Seed of the draws.
+    """
+    random, held = np.random.default_rng(seed), 0
+    size = 0.16 / spread**2 - 1 if spread else 0.0
+    for _ in range(repeats):
+        scores = random.beta(0.8 * size, 0.2 * size, channels) if spread else np.full(channels, 0.8)
+        answers = torch.from_numpy((random.random((channels, 20)) < scores[:, None]).astype(float))
+        test = _Answers(tuple(range(channels)), answers)
+        _, low, high, _ = ReadingTest.score(cast(ReadingTest, test), "", "")
+        held += low <= 0.8 <= high
+    return held / repeats
+
+
+class _Answers(NamedTuple):
+    """What the score of a test of reading is made of."""
+
+    channels: tuple[int, ...]
+    answers: Tensor
+
+    def _answers(self, observer: str, condition: str) -> Tensor:
+        return self.answers
+
+    def by_channel(self, observer: str, condition: str) -> Tensor:
+        return self.answers.mean(1)
 
 
 # Areas under ROC curves
@@ -144,6 +178,9 @@ def rows(counts: list[int], repeats: int) -> Iterator[Row]:
         yield Row("mean", kind, [mean_coverage(kind, count, repeats) for count in counts])
     yield Row("share", "all shares from 0 to 1", [share_coverage(count) for count in counts])
     yield Row("one more draw", "normal", [draw_coverage(count, repeats) for count in counts])
+    for spread in (0.0, 0.12):
+        found = [reading_coverage(count, spread, repeats) for count in counts]
+        yield Row("score in the test of reading", f"channels of 0.8 with a spread of {spread:g}", found)
     for others in (1, 9):
         for kind in SCORES:
             for area in AREAS:
