@@ -41,7 +41,7 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m benchmarks.coverage_torchlens`; edit that, not this. -->
 
-`torchlens.attribution.deconvolution` on {rows} networks of the [coverage table](coverage.md), beside deconvviz.
+`torchlens.attribution.deconvolution` on {rows} networks of the [coverage table](coverage.md), beside deconvviz.{left}
 
 **What was compared.** The networks, their random weights and the reference are those of the coverage table. TorchLens
 explains what a model returns, so one unit is compared per network: one channel of its last layer, or of the last one
@@ -171,6 +171,7 @@ def document(known: dict[str, Row], count: int) -> str:
 
     facts = circumstances(("torch", "torchvision", "timm", "torchlens"), [])
     rows = f"{len(known)} of the {count}" if len(known) < count else f"all {count}"
+    left = "\nThe others were not asked." if len(known) < count else ""
     lines = [
         "## In numbers",
         "",
@@ -180,7 +181,7 @@ def document(known: dict[str, Row], count: int) -> str:
         _counted("all", known),
         "",
     ]
-    parts = [INTRODUCTION.format(rows=rows, **facts), "\n".join(lines)]
+    parts = [INTRODUCTION.format(rows=rows, left=left, **facts), "\n".join(lines)]
     for family, title in FAMILIES.items():
         if members := _of(known, family):
             table = ["| network | layer | deconvviz | TorchLens | it lists |", "|---|---|---:|---|---|"]

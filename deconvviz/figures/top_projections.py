@@ -7,6 +7,7 @@ and its projection alike.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
 from deconvviz.figures.marks import (
     CAPTION,
+    CHARACTERS,
     HEADING,
     KEY_INCHES,
     TITLE,
@@ -43,6 +45,7 @@ from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
+RAMP = 13  # characters that the colours of a key are wide
 CALLED = 46  # characters of what a channel is called, at most
 SQUARE = 1.75  # inches of a square of tiles
 GREY_LINE = 0.8  # the grey between tiles: zero in a projection of one colour is white
@@ -156,10 +159,13 @@ def top_grid(
         said = "\n".join(filter(None, [said, name]))
         squares[row, 2 * column].set_title(said, fontsize=HEADING, loc="left")
     channels = len(views[0][0][0].pixels)
-    key = KEY if heat else (kind_of(channels), signed_words(channels, scale))
-    draw_key(below.subplots(), *key)
+    kind, meaning = KEY if heat else (kind_of(channels), signed_words(channels, scale))
+    inches = across * (2 * SQUARE + 0.25)
+    draw_key(below.subplots(), kind, textwrap.fill(meaning, int(inches * CHARACTERS) - RAMP))
     beside = " over the patches, and the patches alone" if heat else " and patches"
-    figure.suptitle(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", fontsize=TITLE)
+    room = int(inches * CHARACTERS * CAPTION / TITLE)
+    title = title or textwrap.fill(f"{_words(projections[0], scale, sigma, heat)}{beside}", room)
+    figure.suptitle(title, fontsize=TITLE)
     captions = energy_words(sigma) if heat else "", note(of_unit for channel in views for of_unit in channel)
     if any(captions):
         figure.supxlabel(" ".join(filter(None, captions)), fontsize=CAPTION, color="0.3", wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 
 import matplotlib
@@ -17,6 +18,7 @@ from deconvviz.figures import marks
 from deconvviz.images import signed_as_rgb
 from tests.figures.test_own_axes import with_figures
 from tests.helpers.other_inputs import OfPairs, OfPictures, OfVolumes
+from tests.helpers.public_functions import DATA, NET, QUIET
 
 LEAST = 8  # points
 
@@ -196,3 +198,18 @@ def test_long_names_of_classes_are_shortened():
         assert len(named) == 2
         assert all("a class name" in line and len(line) <= 50 for line in named)
     assert all(", AUC 0." in line for line in named)  # of the strongest images
+
+
+def test_nothing_of_a_figure_of_one_channel_is_cut():
+    """Title and key wrap where they are wider than the two squares."""
+    top = dv.scan(NET, DATA, layers="2", k=3, **QUIET)
+    figure = dv.project_top(NET, DATA, top, layer="2", channel=[0], **QUIET).figure()
+    figure.savefig(io.BytesIO())
+    right, width = 0.0, figure.bbox.width
+    for text in texts(figure):
+        if not any(letter.isalpha() for letter in text.get_text()):  # of the axes, which are hidden
+            continue
+        box = text.get_window_extent()
+        assert box.x0 >= 0, text.get_text()
+        right = max(right, box.x1)
+    assert 0.5 * width < right <= width
