@@ -252,7 +252,8 @@ class _Reducer(Observer):
 
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         if name in self.wanted:
-            with Restored(_disable_current_modes()):  # none of the model's operations, which are watched
+            # None of the model's operations, which are watched. The block around the model puts modes back in any case.
+            with _disable_current_modes():
                 for layer in self.seen_at[name]:
                     scanned = self.scanner.scanned.layers[layer]
                     maps = tensor.unflatten(0, (self.count, -1)).movedim(scanned.channel_axis + 1, 1)
