@@ -37,6 +37,7 @@ from deconvviz.evidence.specificity import Specificity
 from deconvviz.io.locks import alone
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
+from deconvviz.mining.label_scores import with_classes
 from deconvviz.mining.matching import check_channels, check_recomputed, check_scan, check_scanned
 from deconvviz.models.notes import classes_of_model, has_random_weights
 from deconvviz.net import DeconvNet
@@ -126,6 +127,7 @@ def build_atlas(
             check_counts(limit=limit)
         names = _checked_layers(net, data, top, layers, channel)
         classes = classes or top.classes
+        top = with_classes(top, classes)
         source = AtlasSource(net=net, top=top, pictures=DatasetPictures(net, data, classes), judge=judge)
         units = {name: _listed_units(top, name, (channel or {}).get(name), limit) for name in names}
         run = _first_run(source, len(data))

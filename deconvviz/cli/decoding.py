@@ -6,7 +6,7 @@ import argparse
 
 from deconvviz.cli.experiments import dataset_arguments, folder_outputs, write_finding
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.shared import Command
+from deconvviz.cli.shared import Command, dataset
 
 # ruff: noqa: PLC0415
 
@@ -24,14 +24,13 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decode(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import decoding
 
     outputs = folder_outputs(args, "decode")
     net, _ = loaded(args)
     names = ("layers", "seeds", "random_state", "batch_size")
     options = {name: getattr(args, name) for name in names} | {"images": args.count}
-    write_finding(args, decoding(net, load_data(args.data, args.root), **options), outputs)
+    write_finding(args, decoding(net, dataset(args), **options), outputs)
 
 
 DECODING = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, check_ending, data_arguments, json_argument, picture_name, report
+from deconvviz.cli.shared import Command, check_ending, data_arguments, dataset, json_argument, picture_name, report
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ def _diff_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _diff(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.pairs.diff import diff
 
     layers = layers_given(args.layers)
     out = place(args, picture_name("diff", args.model))
     check_ending(out)
     outputs = Outputs(args, out)
+    data = dataset(args)
     net, other, names = _networks(args)
     options = {name: value for name in ("pictures", "batch_size") if (value := getattr(args, name)) is not None}
-    found = diff(net, other, load_data(args.data, args.root), layers=layers, **options)
+    found = diff(net, other, data, layers=layers, **options)
     result = found.renamed(*names)
     pages = []
     if args.pages:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, batch, data_arguments, image_names, json_argument, lines_of, report
+from deconvviz.cli.shared import Command, batch, data_arguments, dataset, image_names, json_argument, lines_of, report
 from deconvviz.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -227,7 +227,6 @@ def _evolve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evolve(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import evolution
     from deconvviz.models.checkpoints import checkpoint_files
 
@@ -237,7 +236,7 @@ def _evolve(args: argparse.Namespace) -> None:
         files = checkpoint_files(args.checkpoints)
     args.weights = args.weights or files[-1]  # for `mnist`, their metadata describes the architecture
     net, _ = loaded(args)
-    data = load_data(args.data, args.root)
+    data = dataset(args)
     options = {name: getattr(args, name) for name in ("layers", "channel", "runs", "batch_size")}
     result = evolution(net, args.checkpoints, data, **options)
     write_finding(args, result, outputs)
@@ -261,12 +260,11 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _diagnose(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import diagnose
 
     outputs = folder_outputs(args, "diagnose")
     net, _ = loaded(args)
-    data = load_data(args.data, args.root)
+    data = dataset(args)
     options = {name: getattr(args, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
     write_finding(args, diagnose(net, data, **options), outputs)
 
@@ -304,7 +302,6 @@ def _probe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _probe(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import probe
 
     outputs = folder_outputs(args, "probe")
@@ -312,7 +309,7 @@ def _probe(args: argparse.Namespace) -> None:
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
     options["classes"] = lines_of(args.classes) if args.classes else ()
-    result = probe(net, load_data(args.data, args.root), pool=args.pool or None, **options)
+    result = probe(net, dataset(args), pool=args.pool or None, **options)
     write_finding(args, result, outputs)
 
 
@@ -335,14 +332,13 @@ def _uncertainty_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _uncertainty(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.experiments import uncertainty
 
     outputs = folder_outputs(args, "uncertainty")
     net, _ = loaded(args)
     names = ("samples", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
-    result = uncertainty(net, load_data(args.data, args.root), **options)
+    result = uncertainty(net, dataset(args), **options)
     write_finding(args, result, outputs)
 
 

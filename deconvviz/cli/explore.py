@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.shared import DATA_HELP, Command, lines_of, remark
+from deconvviz.cli.shared import DATA_HELP, Command, dataset, lines_of, remark
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -32,7 +32,6 @@ def _explore_arguments(parser: argparse.ArgumentParser) -> None:
 def _explore(args: argparse.Namespace) -> None:
     import webbrowser
 
-    from deconvviz.data.by_name import load_data
     from deconvviz.explorer.atlas_values import AtlasValues
     from deconvviz.explorer.networks import Networks
     from deconvviz.explorer.serve import Explorer, check_reach, check_server_installed
@@ -44,9 +43,9 @@ def _explore(args: argparse.Namespace) -> None:
         raise InputError(f"--port is a whole number from 0 to 65535, not {args.port}")
     check_reach(args.host, args.token)
     classes = lines_of(args.classes) if args.classes else []
+    args.data = args.data or ("mnist" if args.model == "mnist" else None)
     net, _ = loaded(args)
-    data = args.data or ("mnist" if args.model == "mnist" else None)
-    networks = Networks(net, None if data is None else load_data(data, args.root))
+    networks = Networks(net, None if args.data is None else dataset(args))
     top = TopActivations.load(args.top) if args.top else None
     if top is not None:
         check_scan(net, networks.data, top)
@@ -54,7 +53,7 @@ def _explore(args: argparse.Namespace) -> None:
         networks,
         top,
         classes,
-        lines=_lines(args, data),
+        lines=_lines(args, args.data),
         host=args.host,
         port=args.port,
         token=args.token,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from deconvviz.cli.shared import (
     Command,
     check_ending,
     data_arguments,
+    dataset,
     drawing_arguments,
     first_few,
     json_argument,
@@ -153,17 +153,16 @@ def _join() -> None:
 
 def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     """The network, the dataset, and the result of its scan."""
-    from deconvviz.data.by_name import load_data
+    from deconvviz.mining.label_scores import with_classes
     from deconvviz.mining.scan import scan
     from deconvviz.results import TopActivations
 
     net, _ = loaded(args)
-    data = load_data(args.data, args.root)
+    data = dataset(args)
     if saved := getattr(args, "top", None):
         top = TopActivations.load(saved)
         _check_scan(args, top)
-        top = dataclasses.replace(top, classes=tuple(_classes(args)) or top.classes)
-        return net, data, top
+        return net, data, with_classes(top, _classes(args))
     _join()
     top = scan(net, data, layers=args.layers, **_of_the_scan(args))
     return net, data, top

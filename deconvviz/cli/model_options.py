@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.shared import remark
+from deconvviz.cli.shared import dataset, remark
 from deconvviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
     # Where weights are random they are the same in each process and each time.
     torch.manual_seed(0)
     loaded = load_model(args.model, args.weights, pretrained=args.pretrained, wishes=wishes)
-    as_numbers = _are_numbers([*getattr(args, "images", ()), getattr(args, "data", "")])
+    as_numbers = _are_numbers(args)
     for text in (loaded.remark, loaded.assumed if takes_images and not as_numbers else ""):
         if text:
             remark(f"note: {text}")
@@ -109,11 +109,19 @@ def loaded(args: argparse.Namespace, *, takes_images: bool = True) -> tuple[Deco
     return DeconvNet(model, getattr(args, "style", "deconvnet"), preprocess=preprocess), loaded.shape
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    """Whether all inputs are floating-point numbers in files of NumPy, which a model gets as they are."""
-    from deconvviz.data.array_files import holds_inputs
+def _are_numbers(args: argparse.Namespace) -> bool:
+    """Whether all inputs are floating-point numbers, which a model gets as they are.
 
-    given = [name for name in names if name]
+    They are in files of NumPy, or items of a dataset that code makes, of which the first one counts.
+    """
+    from deconvviz.data.array_files import holds_inputs
+    from deconvviz.data.by_name import is_factory
+    from deconvviz.data.items import gives_inputs
+
+    images, data = list(getattr(args, "images", ())), getattr(args, "data", None)
+    if data and is_factory(data):
+        return all(map(holds_inputs, images)) and gives_inputs(dataset(args))
+    given = [*images, data] if data else images
     return bool(given) and all(map(holds_inputs, given))
 
 

@@ -11,6 +11,7 @@ from deconvviz.cli.shared import (
     Command,
     check_ending,
     data_arguments,
+    dataset,
     json_argument,
     lines_of,
     list_broken,
@@ -42,7 +43,6 @@ def _read_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _read(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.reading.reading import reading_test
 
     out = place(args, picture_name("read", args.layer))
@@ -54,7 +54,7 @@ def _read(args: argparse.Namespace) -> None:
     options = {"questions": args.questions, "batch_size": args.batch_size}
     result = reading_test(
         net,
-        load_data(args.data, args.root),
+        dataset(args),
         args.layer,
         channel=args.channel,
         conditions=args.pictures,
@@ -80,7 +80,6 @@ def _mixed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _mixed(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.reading.mixed import mixed_channels
 
     out = place(args, picture_name("mixed", args.layer))
@@ -88,7 +87,7 @@ def _mixed(args: argparse.Namespace) -> None:
     outputs = Outputs(args, out)
     net, _ = loaded(args)
     options = {name: value for name in ("units", "batch_size") if (value := getattr(args, name)) is not None}
-    data = load_data(args.data, args.root)
+    data = dataset(args)
     result = mixed_channels(net, data, args.layer, channel=args.channel, **options)
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
@@ -112,7 +111,6 @@ def _circuit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _circuit(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.reading.circuit import circuit
 
     out = place(args, picture_name("circuit", f"{args.layer}-{args.channel}"))
@@ -123,7 +121,7 @@ def _circuit(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     given = {name: getattr(args, name) for name in ("feeders", "depth", "batch_size")} | {"images": args.count}
     options = {name: value for name, value in given.items() if value is not None}
-    data = load_data(args.data, args.root)
+    data = dataset(args)
     result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options)
     for page in pages:
         page_outputs.check(page)
@@ -151,7 +149,6 @@ def _labels_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _labels(args: argparse.Namespace) -> None:
-    from deconvviz.data.by_name import load_data
     from deconvviz.mining.scan import scan
 
     out = place(args, picture_name("labels", args.layer))
@@ -160,10 +157,7 @@ def _labels(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     options = {"batch_size": args.batch_size, "classes": lines_of(args.classes) if args.classes else None}
     top = scan(
-        net,
-        load_data(args.data, args.root),
-        layers=[args.layer],
-        **{name: value for name, value in options.items() if value is not None},
+        net, dataset(args), layers=[args.layer], **{name: value for name, value in options.items() if value is not None}
     )
     if not top.labels:
         raise InputError(

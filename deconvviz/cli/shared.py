@@ -142,6 +142,16 @@ def image_names(arguments: Sequence[str]) -> list[str]:
     ]
 
 
+def evenly_spaced(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of some names, from the first on.
+
+    >>> evenly_spaced("abcdefgh", 3)
+    ['a', 'c', 'f']
+    """
+    count = min(most, len(names))
+    return [names[n * len(names) // count] for n in range(count)]
+
+
 def batch(arguments: Sequence[str], net: DeconvNet) -> Any:
     """The images that `image_names` lists, as one tensor (N, C, H, W), as the network gets it."""
     import torch
@@ -152,6 +162,15 @@ def batch(arguments: Sequence[str], net: DeconvNet) -> Any:
     if len({part.shape[1:] for part in parts}) > 1:
         raise InputError("the images are of different sizes or types; give only photographs or only bundled digits")
     return torch.cat(parts)
+
+
+def dataset(args: argparse.Namespace) -> Any:
+    """The dataset that a command was given by name, loaded once."""
+    from deconvviz.data.by_name import load_data
+
+    if "loaded_data" not in args:
+        args.loaded_data = load_data(args.data, args.root)
+    return args.loaded_data
 
 
 def lines_of(path: str) -> list[str]:

@@ -55,8 +55,8 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
         return MnistTest()
     if kind == "hf":
         return of_hugging_face(load_hugging_face(name))
-    home, _, factory = spec.rpartition(":")
-    if kind != "torchvision" and home and not os.path.exists(spec):
+    if is_factory(spec):
+        home, _, factory = spec.rpartition(":")
         return as_dataset(factory_of(home, factory, DATASET)())
     if kind != "torchvision":
         return dataset_at(spec)
@@ -86,3 +86,13 @@ def load_data(spec: str, root: str | os.PathLike[str] | None = None) -> Any:
         return dataset(os.fspath(root), **options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"{spec} cannot be read from {os.fspath(root)!r}: {error}") from error
+
+
+def is_factory(spec: str) -> bool:
+    """Whether a name is that of a function that makes a dataset.
+
+    >>> is_factory("data.py:photos"), is_factory("torchvision:CIFAR10"), is_factory("photos")
+    (True, False, False)
+    """
+    home = spec.rpartition(":")[0]
+    return bool(home) and spec.partition(":")[0] not in ("torchvision", "hf") and not os.path.exists(spec)

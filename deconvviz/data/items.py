@@ -31,6 +31,29 @@ def image_of(item: Any) -> Any:
     return item[0] if isinstance(item, (tuple, list)) else item
 
 
+def gives_inputs(dataset: Any) -> bool:
+    """Whether the first item of a dataset is an input as it is: floating-point numbers in place of a picture.
+
+    False where there are no items by number, or the first one cannot be read, which is said when it is needed.
+
+    >>> gives_inputs(torch.zeros(2, 3, 8, 8)), gives_inputs([np.zeros((8, 8), np.uint8)]), gives_inputs(iter([]))
+    (True, False, False)
+    """
+    try:
+        item = dataset[0]
+        first = item[0] if isinstance(item, (tuple, list)) else item
+        parts = list(first.values()) if isinstance(first, Mapping) else [first]
+        return any(_are_floats(part) for part in parts)
+    except Exception:
+        return False
+
+
+def _are_floats(part: Any) -> bool:
+    if isinstance(part, Tensor):
+        return part.is_floating_point()
+    return isinstance(part, np.ndarray) and part.dtype.kind == "f"
+
+
 def label_of(item: Any) -> int | None:
     """The number of an item's class, from 0, if it has one.
 

@@ -8,7 +8,7 @@ the order of images, or on the device.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deconvviz.intervals import FEWEST, holm
 from deconvviz.mining.labelled_maxima import LabelledMaxima, random_ranks
-from deconvviz.results import ChannelLabels
+from deconvviz.results import ChannelLabels, TopActivations
 from deconvviz.roc import Measured, measured
 
 RANKED_AT_ONCE = 2**22  # maxima that are ranked together
@@ -87,6 +87,30 @@ def channel_labels(
     halves = [_half(half, rows, labels, enough) for half in (~held_out, held_out)]
     tested = tuple(name for name, is_tested in zip(called, enough.tolist(), strict=True) if is_tested)
     return {name: _of_layer(name, values, halves, tested, device) for name, values in found.values.items()}
+
+
+def with_classes(top: TopActivations, classes: Sequence[str]) -> TopActivations:
+    """A scan with other names of its classes, by which its channels' labels are called, too.
+
+    A label keeps its name if it cannot be told which class it was: if several had this name, or none, as with the words
+    of an open vocabulary.
+
+    Args:
+        top: The scan.
+        classes: The names by number; empty for those that it has.
+    """
+    if not classes:
+        return top
+    before = list(top.classes)
+
+    def renamed(name: str) -> str:
+        number = before.index(name) if before.count(name) == 1 else -1
+        if not before and name.isdecimal():
+            number = int(name)  # what a label without a name is called
+        return classes[number] if 0 <= number < len(classes) else name
+
+    labels = {layer: replace(found, names=tuple(map(renamed, found.names))) for layer, found in top.labels.items()}
+    return replace(top, classes=tuple(classes), labels=labels)
 
 
 def _half(half: Tensor, rows: Tensor, labels: Tensor, enough: Tensor) -> LabelledHalf:

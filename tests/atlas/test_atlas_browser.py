@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,9 +37,12 @@ def maximum(channel: int) -> float:
 def test_down_from_the_overview_to_a_channel_and_along_its_inputs_and_back(page: Any, atlas: str) -> None:
     go(page, atlas, ABOUT.title)
     assert page.locator(".card h2").all_text_contents() == [one.name for one in LAYERS]
-    playwright.expect(page.locator(".lead")).to_contain_text("344 channels of ExampleNet")
+    playwright.expect(page.locator(".lead")).to_contain_text("What 318 of 344 channels of ExampleNet respond to")
+    said = [re.split(r"\d+ (?:dead|always)", one)[0].strip() for one in page.locator(".channels").all_text_contents()]
+    assert said == ["40 channels, 37 with pictures", "300 channels, 277 with pictures", "3 channels", "1 channel"]
     page.get_by_role("link", name="features.3", exact=True).click()
     at(page, "features.3")
+    playwright.expect(page.locator(".lead")).to_have_text("300 channels, 277 with pictures")
     playwright.expect(page.locator(".cells li").first).to_be_visible()
     assert numbers(page)[:12] == list(range(12))
     page.locator(".cells a", has=page.locator("b", has_text="17")).first.click()

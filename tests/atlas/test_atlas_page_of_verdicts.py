@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -20,6 +24,13 @@ LAYERS = [
     replace(layer("classifier.1", 8, None), names=CLASSES),
 ]
 LOADED = "[...document.querySelectorAll('main img')].every(img => img.complete && img.naturalWidth)"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *said: object) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +113,34 @@ def test_a_unit_large(page, atlas):
     assert lines[2] == f'projection = net.project(image, "features.3", channel=4, position=({position}))'
     dialog.get_by_text("copy link").click()
     until(page, "window.copied === location.href")
+    dialog.get_by_text("save PNG").click()
+    until(
+        page, "document.querySelector('dialog [role=status]').textContent.includes('Open the atlas from a web server')"
+    )
     page.keyboard.press("Escape")
     until(page, "!document.querySelector('dialog.lightbox')")
     assert page.url.endswith("#/features.3/4"), "the picture goes first, and not the page"
+
+
+def test_a_picture_is_saved_where_a_web_server_gives_the_atlas(browser, atlas, tmp_path):
+    folder = Path(atlas.removeprefix("file://")).parent
+    serving = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serving) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        opened(page, f"http://127.0.0.1:{server.server_port}/#/features.3/4", "features.3 channel 4")
+        page.locator(".pair .enlarge").nth(5).click()
+        with page.expect_download() as coming:
+            page.locator("dialog.lightbox").get_by_text("save PNG").click()
+        coming.value.save_as(tmp_path / "unit.png")
+        page.close()
+        server.shutdown()
+    assert coming.value.suggested_filename == "features.3-4-6.png"
+    with Image.open(tmp_path / "unit.png") as saved:
+        pixels = np.asarray(saved.convert("RGB").resize((42, 21), Image.Resampling.BOX), float)
+    unit = units(4, 9, (21, 21), (56, 56), 60, ["tench", "otter"])[5]
+    for part, expected in enumerate((unit.patch, unit.projection)):
+        assert np.abs(pixels[:, 21 * part : 21 * (part + 1)] - expected)[1:-1, 1:-1].mean() < 6
 
 
 def test_the_grid_by_verdict(page, atlas):

@@ -229,6 +229,24 @@ def test_tensors_whose_normalisation_is_known_or_not(folder, capsys, shown, know
     assert np.allclose(projection.images[0], image if known else x, atol=1e-5)
 
 
+@pytest.mark.parametrize("items", ["tensors", "pictures"])
+def test_a_dataset_that_code_makes_of_tensors_or_of_pictures(folder, capsys, monkeypatch, items):
+    """Of tensors, too, it is not assumed how they were normalised."""
+    Path("data.py").write_text(
+        "import torch\nfrom PIL import Image\n"
+        "def made(item):\n    print('made', flush=True)\n    return [(item, 0)] * 3\n"
+        "def tensors():\n    return made(torch.randn(3, 12, 12))\n"
+        "def pictures():\n    return made(Image.effect_noise((12, 12), 60).convert('RGB'))\n"
+    )
+    drawn = []
+    monkeypatch.setattr("deconvviz.cli.outputs.write_figure", lambda figure, *rest: drawn.append(figure))
+    run("top", "nets.py:bare", f"data.py:{items}", "--layer", "first", "--channel", 0, "--size", 12)
+    written = capsys.readouterr()
+    assert ("the model brings no preprocessing" in written.err) == (items == "pictures")
+    assert ("Images are stretched from their lowest number" in texts(drawn[0][0])) == (items == "tensors")
+    assert written.out.count("made") == 1
+
+
 def blurred(energy, sigma):
     """A Gaussian blur, place by place."""
     height, width = energy.shape

@@ -12,7 +12,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.mining import labelled_maxima, state
-from deconvviz.mining.label_scores import chance_of, channel_labels, doubled_ranks, held_out_half
+from deconvviz.mining.label_scores import chance_of, channel_labels, doubled_ranks, held_out_half, with_classes
 from deconvviz.mining.labelled_maxima import KeptImages, KeptRows, LabelledMaxima, most_images, random_ranks
 from deconvviz.models import mnist_cnn
 from deconvviz.results import ChannelLabels, TopActivations
@@ -72,6 +72,23 @@ def test_areas_are_those_of_counted_pairs(pairs):
             assert found.chosen_auc[channel] == pytest.approx(of_half[0][best], abs=1e-9)
             assert found.auc[channel] == pytest.approx(of_half[1][best], abs=1e-9)
             assert int(found.images[channel]) == int((labels[held_out] == best).sum())
+
+
+def test_labels_are_renamed_with_the_classes(pairs):
+    top, names = scanned(pairs), ["sky", "sea", "sand", *"3456", "star"]
+    renamed = with_classes(top, names)
+    assert renamed.classes == tuple(names)
+    assert {found.names for found in renamed.labels.values()} == {("sky", "sea", "sand")}
+    by_the_scan = scanned(pairs, classes=names)
+    for layer, found in by_the_scan.labels.items():
+        assert [found.name(n) for n in range(len(found.label))] == [
+            renamed.labels[layer].name(n) for n in range(len(found.label))
+        ]
+    again = with_classes(by_the_scan, ["a", "b", "c"])
+    assert again.labels["4"].names == ("a", "b", "c")
+    ambiguous = with_classes(scanned(pairs, classes=["crane", "sea", "crane"]), ["bird", "b", "machine"])
+    assert ambiguous.labels["4"].names == ("crane", "b", "crane")
+    assert with_classes(top, []) is top
 
 
 def test_halves_have_as_many_images_of_each_label_in_whatever_order():

@@ -4,7 +4,7 @@ import { breakable, count, h, number, pairs, percent, plural } from "../shared/e
 import { paint } from "../shared/pictures.js";
 import { atlas } from "./data.js";
 import { patchesFirst, VERDICTS } from "./evidence.js";
-import { facts, link, STATES } from "./parts.js";
+import { channelCount, facts, link, STATES } from "./parts.js";
 
 /** @typedef {import("./data.js").Layer} Layer */
 /** @typedef {{ sort: string, hide: string[], show: string, verdict: string }} Options */
@@ -149,7 +149,7 @@ export async function view(layer, asking) {
   const nothing = h("p", { class: "notice", hidden: true }, "No channel of this layer is left. Choose all verdicts, or show what is hidden.");
   const cells = h("ul", { class: "cells", "aria-label": `Channels of ${layer.name}` });
   const element = h("div", { class: "grid" },
-    h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, plural(layer.channels, "channel")),
+    h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, channelCount(layer)),
     layer.said ? h("p", { class: "notice said" }, layer.said) : null,
     pairs(facts(layer), "facts inline"), tools, nothing, cells);
 

@@ -3,18 +3,18 @@
 import { breakable, by, count, h, pairs, plural } from "../shared/elements.js";
 import { atlas } from "./data.js";
 import { patchesFirst, VERDICTS } from "./evidence.js";
-import { facts, link, mosaic, STATES } from "./parts.js";
+import { channelCount, facts, link, mosaic, STATES } from "./parts.js";
 
 /** @param {import("./data.js").Layer} layer */
 function card(layer) {
   const badges = [];
   for (const [kind, { name, title }] of Object.entries(STATES)) {
-    const channels = layer[/** @type {"dead" | "always"} */ (kind)];
-    if (channels) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(channels)} ${name}`));
+    const found = layer[/** @type {"dead" | "always"} */ (kind)];
+    if (found) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(found)} ${name}`));
   }
   const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, patchesFirst(layer) ? "p" : "t")));
   const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
-  const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
+  const words = h("p", { class: "channels" }, channelCount(layer), badges.length ? " " : "", badges);
   return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, counts(layer), pairs(facts(layer), "facts")), cover);
 }
 
@@ -43,10 +43,12 @@ function unfinished(names) {
 /** @returns {import("./main.js").View} */
 export function view() {
   const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing, random, version } = atlas.index;
-  const channels = layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + layer.channels, 0);
+  const total = (/** @type {(layer: any) => number} */ of) => layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + of(layer), 0);
+  const all = total((layer) => layer.channels);
+  const pictured = all - total((layer) => layer.empty.size);
   const element = h("div", { class: "overview" },
     h("h1", { tabindex: "-1" }, title),
-    h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+    h("p", { class: "lead" }, `What ${pictured < all ? `${count(pictured)} of ${plural(all, "channel")}` : plural(all, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
     random ? h("p", { class: "notice warning", role: "status" }, h("b", null, "Random weights. "), "This network was not trained, so its channels show what the architecture does and nothing that was learnt.") : null,
     unfinished(missing),
     broken(files),

@@ -1,6 +1,6 @@
 // What the atlas's pages have in common: the states of channels, links, mosaics and facts.
 
-import { by, h } from "../shared/elements.js";
+import { by, count, h, plural } from "../shared/elements.js";
 import { paint } from "../shared/pictures.js";
 import { atlas } from "./data.js";
 
@@ -22,6 +22,15 @@ export const STATES = {
 export function link(layer, channel, query) {
   const path = `#/${encodeURIComponent(layer.name)}`;
   return (channel === undefined ? path : `${path}/${channel}`) + (query ? `?${query}` : "");
+}
+
+/**
+ * How many channels there are, and how many of them have pictures if not all have.
+ * @param {import("./data.js").Layer} layer
+ */
+export function channelCount(layer) {
+  const all = plural(layer.channels, "channel");
+  return layer.empty.size ? `${all}, ${count(layer.channels - layer.empty.size)} with pictures` : all;
 }
 
 /**

@@ -703,7 +703,7 @@ return { VERDICTS, sign, verdict, patchesFirst };
 const $atlas_parts = (() => {
 // What the atlas's pages have in common: the states of channels, links, mosaics and facts.
 
-const { by, h } = $shared_elements;
+const { by, count, h, plural } = $shared_elements;
 const { paint } = $shared_pictures;
 const { atlas } = $atlas_data;
 
@@ -725,6 +725,15 @@ const STATES = {
 function link(layer, channel, query) {
   const path = `#/${encodeURIComponent(layer.name)}`;
   return (channel === undefined ? path : `${path}/${channel}`) + (query ? `?${query}` : "");
+}
+
+/**
+ * How many channels there are, and how many of them have pictures if not all have.
+ * @param {import("./data.js").Layer} layer
+ */
+function channelCount(layer) {
+  const all = plural(layer.channels, "channel");
+  return layer.empty.size ? `${all}, ${count(layer.channels - layer.empty.size)} with pictures` : all;
 }
 
 /**
@@ -768,7 +777,7 @@ function facts(layer) {
   if (layer.detached.length) said.push(["passed, though detached", layer.detached.join(", ")]);
   return said;
 }
-return { STATES, link, mosaic, facts };
+return { STATES, link, channelCount, mosaic, facts };
 })();
 
 // atlas/grid.js
@@ -779,7 +788,7 @@ const { breakable, count, h, number, pairs, percent, plural } = $shared_elements
 const { paint } = $shared_pictures;
 const { atlas } = $atlas_data;
 const { patchesFirst, VERDICTS } = $atlas_evidence;
-const { facts, link, STATES } = $atlas_parts;
+const { channelCount, facts, link, STATES } = $atlas_parts;
 
 /** @typedef {import("./data.js").Layer} Layer */
 /** @typedef {{ sort: string, hide: string[], show: string, verdict: string }} Options */
@@ -924,7 +933,7 @@ async function view(layer, asking) {
   const nothing = h("p", { class: "notice", hidden: true }, "No channel of this layer is left. Choose all verdicts, or show what is hidden.");
   const cells = h("ul", { class: "cells", "aria-label": `Channels of ${layer.name}` });
   const element = h("div", { class: "grid" },
-    h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, plural(layer.channels, "channel")),
+    h("h1", { tabindex: "-1" }, breakable(layer.name)), h("p", { class: "lead" }, channelCount(layer)),
     layer.said ? h("p", { class: "notice said" }, layer.said) : null,
     pairs(facts(layer), "facts inline"), tools, nothing, cells);
 
@@ -1603,18 +1612,18 @@ const $atlas_overview = (() => {
 const { breakable, by, count, h, pairs, plural } = $shared_elements;
 const { atlas } = $atlas_data;
 const { patchesFirst, VERDICTS } = $atlas_evidence;
-const { facts, link, mosaic, STATES } = $atlas_parts;
+const { channelCount, facts, link, mosaic, STATES } = $atlas_parts;
 
 /** @param {import("./data.js").Layer} layer */
 function card(layer) {
   const badges = [];
   for (const [kind, { name, title }] of Object.entries(STATES)) {
-    const channels = layer[/** @type {"dead" | "always"} */ (kind)];
-    if (channels) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(channels)} ${name}`));
+    const found = layer[/** @type {"dead" | "always"} */ (kind)];
+    if (found) badges.push(h("span", { class: `badge ${kind}`, title }, `${count(found)} ${name}`));
   }
   const cover = h("span", { class: "cover", "aria-hidden": "true" }, layer.cover.map((channel) => mosaic(layer, channel, patchesFirst(layer) ? "p" : "t")));
   const title = h("h2", null, h("a", { href: link(layer), class: "cover-link" }, breakable(layer.name)));
-  const words = h("p", { class: "channels" }, plural(layer.channels, "channel"), badges.length ? " " : "", badges);
+  const words = h("p", { class: "channels" }, channelCount(layer), badges.length ? " " : "", badges);
   return h("li", { class: "card" }, h("div", { class: "card-text" }, title, words, counts(layer), pairs(facts(layer), "facts")), cover);
 }
 
@@ -1643,10 +1652,12 @@ function unfinished(names) {
 /** @returns {import("./main.js").View} */
 function view() {
   const { title, model, dataset, images, k, style, input, layers, broken: files, provenance, unfinished: missing, random, version } = atlas.index;
-  const channels = layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + layer.channels, 0);
+  const total = (/** @type {(layer: any) => number} */ of) => layers.reduce((/** @type {number} */ sum, /** @type {any} */ layer) => sum + of(layer), 0);
+  const all = total((layer) => layer.channels);
+  const pictured = all - total((layer) => layer.empty.size);
   const element = h("div", { class: "overview" },
     h("h1", { tabindex: "-1" }, title),
-    h("p", { class: "lead" }, `What ${plural(channels, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
+    h("p", { class: "lead" }, `What ${pictured < all ? `${count(pictured)} of ${plural(all, "channel")}` : plural(all, "channel")} of ${model} respond to: for each channel, the ${k === 1 ? "strongest unit" : `${k} strongest units`} in ${plural(images, "image")} of ${dataset}, and their ${style} projections to the input of ${by(input.slice(-2))} pixels.`),
     random ? h("p", { class: "notice warning", role: "status" }, h("b", null, "Random weights. "), "This network was not trained, so its channels show what the architecture does and nothing that was learnt.") : null,
     unfinished(missing),
     broken(files),
