@@ -19,7 +19,7 @@ from deconvviz.mining.top_k import PackedPlaces
 
 _CPU = torch.device("cpu")
 NEVER = torch.iinfo(torch.long).max
-MERGED_AT_ONCE = {"cpu": 2**16}  # maxima that are entered together: several float64 for each must fit into memory
+MERGED_AT_ONCE = {"cpu": 2**18}  # maxima that are entered together: several float64 for each must fit into memory
 MERGED_AT_ONCE_ELSEWHERE = 2**22
 WAITING = {"cpu": (2**25, 1024)}  # bytes of maxima that wait, at most, and how many of one channel
 WAITING_ELSEWHERE = (2**28, 4096)  # the last that CUDA sorts in one kernel
