@@ -15,6 +15,7 @@ from deconvviz.projection.model_call import Call
 from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.projection.units import LayerActivations
 from deconvviz.recording.tape import Layer, Tape
+from deconvviz.results.words import counted
 from deconvviz.rules import Style, rule_for
 
 
@@ -63,6 +64,6 @@ class Trace:
         if name not in self.activations:
             raise UnknownLayerError(
                 f"this trace has no activations of {name!r}{did_you_mean(name, self.activations)} "
-                f"(it was recorded for {len(self.activations)} layers)"
+                f"(it was recorded for {counted(len(self.activations), 'layer')})"
             )
         return self.tape.layers[name]

@@ -44,7 +44,7 @@ def _diff(args: argparse.Namespace) -> None:
     from deconvviz.pairs.diff import diff
 
     layers = layers_given(args.layers)
-    out = place(args, picture_name("diff", args.model))
+    out = place(args, picture_name("diff", Path(args.model).name))
     check_ending(out)
     outputs = Outputs(args, out)
     data = dataset(args)

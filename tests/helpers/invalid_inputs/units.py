@@ -93,7 +93,7 @@ CASES: list[Case] = [
         "a layer that was not recorded",
         lambda _: net().project(net().trace(x(), "0"), "3"),
         UnknownLayerError,
-        "this trace has no activations of '3' (it was recorded for 1 layers)",
+        "this trace has no activations of '3' (it was recorded for 1 layer)",
     ),
     refused(
         "a layer that never runs",
