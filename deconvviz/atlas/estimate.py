@@ -86,12 +86,16 @@ def _measure(source: AtlasSource, header: AtlasHeader, layer: AtlasLayer, units:
     some = [unit for unit in units if unit.channel in chosen]
     images = len({unit.image for unit in some})
     made: dict[int, AtlasSynthetic | None] = {}
-    start = time.monotonic()
+    synthesised = 0.0
     if source.synthesis:
         with closing(source.synthesis.begun(layer.name)) as synthesis:
-            synthesis.make(sorted(chosen), NOT_SHOWN, steps=MEASURED_STEPS)
+            start = time.monotonic()
+            synthesis.make(sorted(chosen), NOT_SHOWN, steps=1)
+            once = time.monotonic()  # most of it what comes before the first step
+            synthesis.make(sorted(chosen), NOT_SHOWN, steps=1 + MEASURED_STEPS)
+            more = time.monotonic()
             made = {channel: synthesis.of_channel(channel) for channel in chosen}
-    synthesised = (time.monotonic() - start) / len(chosen) * ASCENT_STEPS / MEASURED_STEPS
+        synthesised = max(0.0, more - once - (once - start)) / len(chosen) * ASCENT_STEPS / MEASURED_STEPS
     with closing(LayerProjections(source, layer.name)) as projections:
         start = time.monotonic()
         batch = next(projections.batches(some, images))
@@ -101,7 +105,7 @@ def _measure(source: AtlasSource, header: AtlasHeader, layer: AtlasLayer, units:
         size = _encoded_size(LayerSheets(header, layer), projections, sorted(chosen), made)
         encoded = time.monotonic()
     spent = (recorded - start) / images, (projected - recorded) / len(some), (encoded - projected) / len(some)
-    return _Measured(*spent, synthesised if made else 0.0, size / len(some))
+    return _Measured(*spent, synthesised, size / len(some))
 
 
 def _encoded_size(

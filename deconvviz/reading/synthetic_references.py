@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,6 +17,7 @@ from deconvviz.synthesis.synthesis import ASCENT_STEPS, Begins, synthesized
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_COUNT = 4  # pictures of a channel, each from other random numbers
+WIDENED = (0, 1, 2)  # steps of the layer by which a picture is wider, until its middle unit sees nothing beyond it
 MARGIN = 8  # a picture is wider than what its unit sees by the MARGIN-th part on either side
 
 
@@ -93,15 +95,22 @@ def of_units_in_the_middle(
 
 
 def _size(net: DeconvNet, layer: str, windows: UnitWindows, examples: Tensor) -> tuple[int, int]:
-    """The size of the pictures: a little more than the unit sees, if the network runs on so small ones."""
+    """The size of the pictures: a little more than the middle unit sees, if the network runs on so small ones."""
     height, width = examples.shape[-2:]
     if windows.stride is None:
         return height, width
-    rows, columns = (
-        min(whole, size + 2 * -(-size // MARGIN)) for whole, size in zip((height, width), windows.size, strict=True)
-    )
-    try:
-        net.trace(examples[:1, :, :rows, :columns], layer)
-    except Exception:  # the model's own, if it insists on one size
-        return height, width
+    rows, columns = height, width
+    for steps in WIDENED:
+        rows, columns = (
+            min(whole, size + 2 * -(-size // MARGIN) + 2 * steps * math.ceil(stride))
+            for whole, size, stride in zip((height, width), windows.size, windows.stride, strict=True)
+        )
+        try:
+            trace = net.trace(examples[:1, :, :rows, :columns], layer)
+        except Exception:  # the model's own, if it insists on one size
+            return height, width
+        middle = [side // 2 for side in net.layers(trace)[layer].shape[2:]]
+        (top, bottom), (left, right) = windows.box(middle, (rows, columns))
+        if (bottom - top, right - left) == windows.size:
+            break
     return rows, columns

@@ -137,6 +137,21 @@ def test_an_accelerator_makes_the_same_atlas(tmp_path: Path) -> None:
     assert {name: there[name] for name in sheets} == {name: here[name] for name in sheets}
 
 
+@pytest.mark.usefixtures("quick")
+def test_the_unit_in_the_middle_sees_nothing_beyond_its_picture(tmp_path: Path) -> None:
+    """In a layer of large steps, whose map of a small picture has few units."""
+    torch.manual_seed(0)
+    net = dv.DeconvNet(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(4, 4, 1)))
+    nn.init.ones_(net.model[3].bias)
+    images = torch.rand(4, 3, 48, 48)
+    top = dv.scan(net, images, layers=["3"], k=1, progress=False)
+    dv.build_atlas(net, images, top, out=tmp_path, synthesize=True, channel={"3": [0]}, **QUIET)
+    entry = read_script(tmp_path / "data/index.js")["layers"][0]
+    assert (entry["field"], entry["stride"]) == ([7, 7], [4, 4])
+    height, width, _ = entry["tile"]
+    assert (pixels(tmp_path / "sheets/0-s0.webp")[:height, :width, 3] == 255).all()
+
+
 # Building
 
 
@@ -213,20 +228,21 @@ def test_the_command_says_how_far_the_pictures_are(
 
 @pytest.mark.usefixtures("quick")
 def test_the_estimate_of_time_contains_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that is a second further whenever it is read."""
+    """With a clock that is a second further whenever it is read, but for four more steps, which take four seconds."""
     net, images = colours()
     top = dv.scan(net, images, layers=["0"], k=1, progress=False)
     foretold: list[float] = []
     monkeypatch.setattr(estimates, "FEWEST_UNITS", 1)
-    monkeypatch.setattr(estimates, "time", SimpleNamespace(monotonic=itertools.count(1.0).__next__))
     monkeypatch.setattr("deconvviz.atlas.build.duration", lambda seconds: foretold.append(seconds) or "1 s")
     for out, synthesize in (("without", False), ("with", True)):
         options = {**QUIET, "progress": True, "workers": 0}
+        clock = itertools.chain([0.0, 1.0, 6.0] if synthesize else [], itertools.count(7.0))
+        monkeypatch.setattr(estimates, "time", SimpleNamespace(monotonic=clock.__next__))
         dv.build_atlas(net, images, top, out=tmp_path / out, synthesize=synthesize, **options)
     firing = int((top.values["0"][:, 0] > 0).sum())
     assert firing == 5
-    # Four steps for each of three channels took a second.
-    assert foretold[1] - foretold[0] == pytest.approx(firing * 128 / (4 * 3))
+    # Four more steps for each of three channels took four seconds more.
+    assert foretold[1] - foretold[0] == pytest.approx(firing * 128 * 4 / (4 * 3))
 
 
 # The page
