@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from deconvviz.arguments import CLASS_NAMES, FLAG, FUNCTION, NET, Kind, check_counts, takes
+from deconvviz.arguments import CLASS_NAMES, FLAG, FUNCTION, NET, NUMBER, Kind, check_counts, takes
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import DataError, InputError
@@ -32,7 +32,7 @@ def _flag_or_masks(value: Any) -> tuple[Any] | None:
 FLAG_OR_MASKS = Kind("True, False, or a mapping from names to masks of the images", _flag_or_masks)
 
 
-@takes(net=NET, words=CLASS_NAMES, images=FUNCTION, texts=FUNCTION, progress=FLAG)
+@takes(net=NET, words=CLASS_NAMES, images=FUNCTION, texts=FUNCTION, share=NUMBER, progress=FLAG)
 @on_the_cpu
 def word_labels(
     net: DeconvNet,
@@ -85,7 +85,7 @@ def word_labels(
     if len(words) < 2 or len(set(words)) < len(words):
         raise InputError(f"words are at least two different ones, not {list(words)!r}")
     if not 0 < share < 1:
-        raise InputError(f"share is between 0 and 1, not {share!r}")
+        raise InputError(f"share is between 0 and 1, not {share:g}")
     data = as_dataset(dataset)
     if not is_indexed(data):
         raise InputError(f"words label a dataset with a length and items by number, not a {type(data).__name__}")

@@ -78,6 +78,8 @@ def test_what_does_not_fit_is_refused(net, pictures):
         word_labels(net, pictures, ["red", "red"], **given)
     with pytest.raises(InputError, match="share is between 0 and 1, not 1"):
         word_labels(net, pictures, WORDS, share=1, **given)
+    with pytest.raises(InputError, match="share is a finite number, not 'a tenth'"):
+        word_labels(net, pictures, WORDS, share="a tenth", **given)
     with pytest.raises(InputError, match="words label a dataset with a length"):
         word_labels(net, iter(pictures), WORDS, **given)
     with pytest.raises(InputError, match=r"texts gives a finite vector for each, \(3, d\), not \(3,\)"):
