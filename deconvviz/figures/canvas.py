@@ -12,14 +12,25 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from deconvviz.arguments import checked_as, instance, optional
+from deconvviz.figures.marks import TITLE, wrapped
 
+MARGIN = 0.2  # inches beside a title, in all
 GIVEN_AXES = optional(instance("an Axes of matplotlib", Axes))
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows where it is the value of a cell, whatever pyplot's backend is."""
+    """A figure that a notebook shows where it is the value of a cell, whatever pyplot's backend is.
+
+    Its title is broken into lines that fit.
+    """
+
+    def suptitle(self, t: str, **options: Any) -> Text:
+        """As that of matplotlib."""
+        size = options.setdefault("fontsize", TITLE)
+        return super().suptitle(wrapped(t, self.get_figwidth() - MARGIN, size), **options)
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()

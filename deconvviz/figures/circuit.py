@@ -12,7 +12,7 @@ from matplotlib.patches import ConnectionPatch
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import SMALL
+from deconvviz.figures.marks import KEY_INCHES, SMALL, draw_key, kind_of, signed_words
 from deconvviz.figures.reading import rgb
 from deconvviz.images import tiled
 from deconvviz.intervals import Interval, mean_interval
@@ -21,6 +21,7 @@ from deconvviz.results import Circuit, CircuitFeeder, CircuitUnit
 ADDS, TAKES, CONTROL = "#2457c5", "#b3261e", "#8a8a8a"
 WIDEST_LINE = 7  # points
 DRAWN_FEEDERS = 8
+COLUMN = 1.45  # inches of a feeder
 LONGEST_NAME = 19  # characters of a layer's name that fit above a feeder
 
 
@@ -40,9 +41,9 @@ def draw(
     unit = result.units[0] if asked else result.unit(str(layer), -1 if channel is None else channel)
     shown = unit.feeders[:DRAWN_FEEDERS]
     columns = max(4, len(shown))
-    figure = canvas((1.45 * columns + 0.4, 8.6), axes)
-    parts: Any = figure.subfigures(2, 1, height_ratios=[5.6, 3.0])
-    upper, lower = parts
+    figure = canvas((COLUMN * columns + 0.4, 8.6 + KEY_INCHES), axes)
+    parts: Any = figure.subfigures(3, 1, height_ratios=[5.6, KEY_INCHES, 3.0])
+    upper, between, lower = parts
     grid: Any = upper.add_gridspec(3, columns, height_ratios=[1.6, 1, 1])
     middle = columns // 2
     top = [upper.add_subplot(grid[0, place]) for place in (middle - 1, middle)]
@@ -54,6 +55,9 @@ def draw(
         pair = [upper.add_subplot(grid[1, place]), upper.add_subplot(grid[2, place])]
         _feeder(pair, feeder, held)
         _line(upper, pair[0], top[0] if place < middle else top[1], feeder, shown)
+    if len(unit.projections):
+        channels = unit.projections.shape[1]
+        draw_key(between.subplots(), kind_of(channels), signed_words(channels, "each"))
     _below(lower, unit, shown)
     figure.suptitle(title or f"What feeds channel {unit.channel} of {unit.layer}", fontsize=11)
     figure.supxlabel(result.verdict if unit is result.units[0] else "", fontsize=SMALL, wrap=True)

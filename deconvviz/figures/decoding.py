@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import BLUE, SMALL, name_ticks
+from deconvviz.figures.marks import BLUE, SMALL, name_ticks, wrapped
 from deconvviz.images import as_rgb
 from deconvviz.intervals import Interval, mean_interval
 from deconvviz.results.decoding import Decoding
@@ -109,7 +109,7 @@ def _pictures(figure: Any, result: Decoding, shown: list[int]) -> None:
         for column, place in enumerate(shown, 1):
             _image(panels[row][column], pictures[place][0])
             if row == 0:
-                panels[row][column].set_title(result.layers[place], fontsize=SMALL)
+                panels[row][column].set_title(wrapped(result.layers[place], 1.05, SMALL), fontsize=SMALL)
     panels[2][1].set_ylabel("strongest map", fontsize=SMALL)
     for column, place in enumerate(shown, 1):
         if result.maps[place].numel() and result.maps[place].ndim == 3:

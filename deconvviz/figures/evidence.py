@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import NEUTRAL, SMALL, framed, line, name_ticks
+from deconvviz.figures.marks import NEUTRAL, SMALL, framed, line, name_ticks, wrapped
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb
 from deconvviz.results import Clarity, Deletion, Judgement, Leak, Localisation, Randomisation, Score, Selectivity
@@ -64,7 +64,7 @@ def _score_bars(axes: Any, scores: Mapping[str, Score], label: str) -> None:
     for place, (name, score) in enumerate(scores.items()):
         reach = None if np.isnan(score.low) else [[score.mean - score.low], [score.high - score.mean]]
         axes.barh(place, score.mean, xerr=reach, color=styles[name.split(",")[0]]["color"], height=0.6, capsize=3)
-    axes.set(yticks=range(len(scores)), xlabel=label)
+    axes.set(yticks=range(len(scores)), xlabel=wrapped(label, 3.9, 10))
     axes.set_yticklabels(list(scores))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)

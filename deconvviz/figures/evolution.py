@@ -14,12 +14,13 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import CAPTION, KEY_INCHES, SMALL, draw_key, kind_of, line, signed_words
+from deconvviz.figures.marks import CAPTION, KEY_INCHES, SMALL, draw_key, kind_of, line, signed_words, wrapped
 from deconvviz.figures.tiles import same_size, with_note
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
 
 CHECKPOINTS_SHOWN = 10  # checkpoints in a grid, at most
+WIDE = 12.5  # inches
 TILE_PIXELS = 64  # pixels that a tile is enlarged to, at least
 
 
@@ -38,14 +39,14 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN, *, axes: Axes | No
     grids = {layer: rows for layer, rows in result.grids.items() if rows[0][0].pixels.ndim == 3}
     across = min(2, max(1, len(grids)))
     heights = [max(map(len, list(grids.values())[n : n + across])) for n in range(0, len(grids), across)]
-    inches = 12.5 / across / (len(shown) + 3)
+    inches = WIDE / across / (len(shown) + 3)
     tall = [count * inches + 0.5 for count in heights]
-    figure = canvas((12.5, sum(tall) + 4.0 + KEY_INCHES), axes)
+    figure = canvas((WIDE, sum(tall) + 4.0 + KEY_INCHES), axes)
     outer = figure.add_gridspec(len(tall) + 2, 1, height_ratios=[*tall, KEY_INCHES, 3.6])
     for n, (layer, rows) in enumerate(grids.items()):
         if n % across == 0:
             inner = outer[n // across].subgridspec(1, across)
-        _grid(figure.add_subplot(inner[n % across]), result, layer, rows, shown.tolist())
+        _grid(figure.add_subplot(inner[n % across]), result, layer, rows, shown.tolist(), wide=WIDE / across)
     if grids:
         channels = len(next(iter(grids.values()))[0][0].pixels)
         words = f"{signed_words(channels, 'each')}; framed: of another image than the tile before"
@@ -56,7 +57,9 @@ def draw(result: Evolution, columns: int = CHECKPOINTS_SHOWN, *, axes: Axes | No
     return figure
 
 
-def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[StrongestUnit]], shown: list[int]) -> None:
+def _grid(
+    axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[StrongestUnit]], shown: list[int], *, wide: float
+) -> None:
     tiles = same_size(
         [tile for row in rows for tile in _tiles([row[place] for place in shown])],
         [edge for row in rows for edge in _at_image_edges([row[place] for place in shown])],
@@ -79,7 +82,7 @@ def _grid(axes: Any, result: Evolution, layer: str, rows: Sequence[Sequence[Stro
     names = [f"{result.times[place]:g}" for place in shown] + ["patch"]
     for column, name in enumerate(names):
         axes.text(gap + column * (width + gap) + width / 2, -gap, name, ha="center", va="bottom", fontsize=SMALL)
-    axes.set_title(f"{layer}: channels by checkpoint", fontsize=10, pad=14)
+    axes.set_title(wrapped(f"{layer}: channels by checkpoint", wide - 0.5, 10), fontsize=10, pad=14)
     axes.axis("off")
 
 

@@ -32,8 +32,17 @@ from deconvviz.figures.layer_tiles import (
     map_pictures,
     size_words,
 )
-from deconvviz.figures.marks import SMALL
-from deconvviz.figures.projections import COLUMNS, ENLARGE, TILE_PIXELS, by, check_dimensions, tile_figure, tile_image
+from deconvviz.figures.marks import SMALL, wrapped
+from deconvviz.figures.projections import (
+    COLUMNS,
+    ENLARGE,
+    LINE,
+    TILE_PIXELS,
+    by,
+    check_dimensions,
+    tile_figure,
+    tile_image,
+)
 from deconvviz.figures.tiles import side_by_side
 from deconvviz.figures.views import slices_through
 from deconvviz.images import as_rgb
@@ -41,6 +50,7 @@ from deconvviz.results import FeatureMaps
 from deconvviz.results.layer_pictures import magnitudes
 from deconvviz.results.words import counted
 
+BAR = 0.9  # inches of a colour bar beside the maps
 MAPS_RESULT = instance("a FeatureMaps", FeatureMaps)
 
 
@@ -228,17 +238,21 @@ def _bars(result: FeatureMaps, sample: int, title: str, given: Axes | None, **ch
     """The numbers of a layer that has only channels."""
     layer, values = result.provenance.layer, magnitudes(result.maps[sample])
     channels = chosen_channels(values, layer, **choice)
-    figure, axes = panel((max(4.0, min(12.0, 0.22 * len(channels) + 1.5)), 2.6), given)
+    wide = max(4.0, min(12.0, 0.22 * len(channels) + 1.5))
+    count = f"{len(channels)} of {counted(len(values), 'channel')}" if len(channels) < len(values) else ""
+    which = f", image {sample} of {len(result)}" if len(result) > 1 else ""
+    said = wrapped(title or f"{layer}: {count or counted(len(values), 'channel')}{which}", wide - 0.8, 10)
+    figure, axes = panel((wide, 2.6 + LINE * said.count("\n")), given)
     axes.bar(range(len(channels)), values[channels].numpy(), width=0.8)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(range(len(channels)), [str(number) for number in channels], fontsize=SMALL, rotation=90)
     axes.set(xlabel="channel", ylabel="activation", xlim=(-0.6, len(channels) - 0.4))
-    count = f"{len(channels)} of {counted(len(values), 'channel')}" if len(channels) < len(values) else ""
-    which = f", image {sample} of {len(result)}" if len(result) > 1 else ""
-    axes.set_title(title or f"{layer}: {count or counted(len(values), 'channel')}{which}", fontsize=10)
+    axes.set_title(said, fontsize=10)
     return figure
 
 
 def _with_colour_bar(figure: Figure, colours: Any, axes: Axes | None) -> Figure:
+    if axes is None:
+        figure.set_figwidth(figure.get_figwidth() + BAR)
     figure.colorbar(colours, ax=figure.axes[0] if axes is None else axes, shrink=0.7, pad=0.02, label="activation")
     return figure

@@ -34,6 +34,7 @@ from deconvviz.figures.layer_tiles import (
     scale_end,
     size_words,
 )
+from deconvviz.figures.marks import kind_of, signed_words
 from deconvviz.figures.projections import COLUMNS, ENLARGE, by, check_dimensions, tile_figure, tile_image
 from deconvviz.figures.tiles import side_by_side
 from deconvviz.images import signed_as_rgb, tiled
@@ -54,11 +55,12 @@ PLANES = Kind(
 
 
 class ShownFilters(NamedTuple):
-    """The tiles of some filters, with their labels and a title."""
+    """The tiles of some filters, with their labels, a title, and of colours their kind and what they are."""
 
     tiles: list[Tensor]
     labels: list[str]
     title: str
+    key: tuple[str, str] | None
 
 
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, title=TEXT)
@@ -121,7 +123,7 @@ def draw(
     shown = _shown(result, scale, WEIGHT_PIXELS, channel=channel, planes=planes, order=order, most=most)
     wide = shown.tiles[0].shape[1] / (WEIGHT_PIXELS * result.weight.shape[-1] + 2)
     least = 0.7 if wide <= 1 else BLOCK_INCHES if result.weight.ndim < 5 else VOLUME_INCHES
-    return tile_figure(shown.tiles, columns, title or shown.title, shown.labels, axes=axes, least=least)
+    return tile_figure(shown.tiles, columns, title or shown.title, shown.labels, key=shown.key, axes=axes, least=least)
 
 
 @takes(
@@ -170,7 +172,9 @@ def _shown(result: Filters, scale: str, enlarge: int, *, planes: Any, **choice: 
     )
     labels = [str(n) if choice["order"] == "number" else f"{n}: {float(strength[n]):.2g}" for n in channels]
     title = "\n".join([first, f"{said}; {scaled}" if said else scaled])
-    return ShownFilters(_tiles(parts, colours, ends, layer, enlarge), labels, title)
+    drawn = 3 if colours else 1
+    key = None if weight.ndim == 3 else (kind_of(drawn), signed_words(drawn, scale))
+    return ShownFilters(_tiles(parts, colours, ends, layer, enlarge), labels, title, key)
 
 
 def _planes(result: Filters, weight: Tensor, planes: Any) -> tuple[list[list[int]], str]:

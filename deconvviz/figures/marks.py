@@ -5,7 +5,7 @@ The colours are those of Okabe and Ito, which people with any common kind of col
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +13,11 @@ import matplotlib
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.legend_handler import HandlerBase
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
+from matplotlib.textpath import text_to_path
 from torch import Tensor
 
 from deconvviz.images import signed_as_rgb
@@ -24,7 +26,8 @@ SMALL = 8.0  # points of labels, the smallest text
 CAPTION = 8.5  # points of captions
 HEADING = 9.5  # points of the title of a panel
 TITLE = 11.0  # points of the title of a figure
-CHARACTERS = 13.5  # of a caption in an inch
+POINTS = 72.0  # in an inch
+HINTED = 1.04  # how much wider than its outlines a text may be drawn
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, BLACK, NEUTRAL = "#CC79A7", "#56B4E9", "#000000", "#777777"
@@ -33,8 +36,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (7, 2)), (0, (1, 1)))
 
 HEAT = "inferno"  # its brightness grows all the way
-KEY_INCHES = 0.3  # height of a key
+KEY_INCHES = 0.32  # height of a key of up to two lines
 KEY_STEPS = 41
+KEY_RAMP = 5.0  # width of a key's colours, in sizes of its text
 
 
 def line(number: int, *, marked: bool = True) -> dict[str, Any]:
@@ -86,6 +90,47 @@ def shown_number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
+# Texts that stay within a width
+
+
+def inches(text: str, size: float) -> float:
+    """How wide one line of text is drawn, in inches; size: in points."""
+    width: float = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]
+    return HINTED * width / POINTS
+
+
+def wrapped(text: str, width: float, size: float) -> str:
+    """A text with line breaks, so that no line is wider than `width` inches; size: in points.
+
+    Lines are broken at spaces; words that do not fit after a mark in them, as names of layers have, or anywhere.
+
+    >>> wrapped("features.12.expand3x3.activation of one", 1.0, 10)
+    'features.12.\nexpand3x3.\nactivation of\none'
+    """
+    return "\n".join(line for part in text.split("\n") for line in _lines(part, width, size))
+
+
+def _lines(text: str, width: float, size: float) -> list[str]:
+    lines = [""]
+    for word in re.findall(r"\S+\s*|\s+", text):
+        if inches((lines[-1] + word).rstrip(), size) > width and lines[-1]:
+            lines.append("")
+        *full, rest = _parts(word, width, size)
+        lines[-1:] = [*full, rest] if full else [lines[-1] + rest]
+    return [line.rstrip() for line in lines]
+
+
+def _parts(word: str, width: float, size: float) -> list[str]:
+    """A word in parts that fit, broken after marks if there are any."""
+    parts, rest = [], word
+    while inches(rest.rstrip(), size) > width and len(rest) > 1:
+        fitting = max(1, sum(inches(rest[:end], size) <= width for end in range(1, len(rest))))
+        end = next((end for end in range(fitting, 1, -1) if rest[end - 1] in "._/-:"), fitting)
+        parts.append(rest[:end])
+        rest = rest[end:]
+    return [*parts, rest]
+
+
 # Keys of scales
 
 
@@ -125,16 +170,20 @@ def room_for_key(figure: Any, height: float) -> tuple[Any, Any]:
 def draw_key(axes: Axes, kind: str, words: str) -> None:
     """A key in axes of its own, `KEY_INCHES` high: the colours from left to right, and what they are."""
     axes.axis("off")
-    axes.legend(**_legend(kind, words), loc="center", borderaxespad=0).set_in_layout(False)
+    figure: Any = axes.figure
+    axes.legend(
+        **_legend(kind, key_label(words, figure.bbox.width / figure.dpi)), loc="center", borderaxespad=0
+    ).set_in_layout(False)
 
 
-def key_below(axes: Axes, kind: str, words: str, *, said: Sequence[str] = (), characters: int = 200) -> None:
-    """A key under the only panel of a figure, with lines of a caption above it.
+def key_label(words: str, width: float) -> str:
+    """What a key says, in lines that fit beside its colours within `width` inches."""
+    return wrapped(words, width - (KEY_RAMP + 1.5) * SMALL / POINTS, SMALL)
 
-    characters: how long a line may be.
-    """
-    label = "\n".join(textwrap.wrap(words, max(24, characters - 12)))
-    options = {**_legend(kind, label), "title": "\n".join(said), "title_fontproperties": {"size": SMALL}}
+
+def key_below(axes: Axes, kind: str, words: str, said: str = "") -> None:
+    """A key under the only panel of a figure, with a caption above it."""
+    options = {**_legend(kind, words), "title": said, "title_fontproperties": {"size": SMALL}}
     axes.legend(**options, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=0.3)
 
 
@@ -142,7 +191,7 @@ def _legend(kind: str, words: str) -> dict[str, Any]:
     return {
         "handles": [Patch(label=words)],
         "handler_map": {Patch: _Ramp(ramp(kind))},
-        "handlelength": 5.0,
+        "handlelength": KEY_RAMP,
         "fontsize": SMALL,
         "labelcolor": "0.2",
         "frameon": False,

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import SMALL
+from deconvviz.figures.marks import KEY_INCHES, SMALL, draw_key, kind_of, room_for_key, signed_words
 from deconvviz.figures.network_diff import block
 from deconvviz.results import MixedChannels
 
@@ -14,8 +14,10 @@ from deconvviz.results import MixedChannels
 def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) -> Figure:
     """One row per channel: the pictures and patches of its larger group, then those of the other one."""
     rows = max(1, len(result.examples))
-    figure = canvas((9.0, 2.35 * rows + 0.9), axes)
-    panels = figure.subplots(rows, 4, squeeze=False)
+    tall = 2.35 * rows + 0.9
+    figure = canvas((9.0, tall + KEY_INCHES), axes)
+    above, below = room_for_key(figure, tall)
+    panels = above.subplots(rows, 4, squeeze=False)
     for panel in panels.flat:
         panel.axis("off")
     for row, shown in zip(panels, result.examples, strict=False):
@@ -31,6 +33,8 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
         clear = f"silhouette {result.silhouettes[place]:.2f} ({result.expected[place]:.2f} without groups)"
         row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
         row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
+    channels = max((part.shape[1] for shown in result.examples for part in shown.pictures), default=1)
+    draw_key(below.subplots(), kind_of(channels), signed_words(channels, "each"))
     figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)
     figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
+from deconvviz.figures.marks import KEY_INCHES, draw_key, kind_of, signed_words, wrapped
 from deconvviz.figures.reading import rgb
 from deconvviz.images import tiled
 from deconvviz.results import LayerDiff, NetworkDiff, PairPictures
@@ -40,11 +41,14 @@ def draw(
         return _draw_layers(result, title, axes)
     shown = chosen(result, pairs)
     rows = math.ceil(len(shown) / PAIRS_ACROSS)
-    figure = canvas((11.0, 2.6 + 1.12 * rows), axes)
+    figure = canvas((11.0, 2.6 + 1.12 * rows + KEY_INCHES), axes)
     figure.suptitle(title or f"Channels of {result.name} in two networks", fontsize=11)
-    parts: Any = figure.subfigures(2, 1, height_ratios=[1.9, max(1.12 * rows, 0.01)]) if shown else [figure]
+    ratios = [1.9, max(1.12 * rows, 0.01), KEY_INCHES]
+    parts: Any = figure.subfigures(3, 1, height_ratios=ratios) if shown else [figure]
     _draw_histogram(parts[0].subplots(), result)
     if shown:
+        channels = shown[0].projections[0].shape[1]
+        draw_key(parts[2].subplots(), kind_of(channels), signed_words(channels, "each"))
         panels = parts[1].subplots(rows, PAIRS_ACROSS, squeeze=False)
         for panel in panels.flat:
             panel.axis("off")
@@ -71,7 +75,8 @@ def _draw_layers(result: NetworkDiff, title: str, axes: Axes | None) -> Figure:
     for panel, layer in zip(panels.flat, result.layers, strict=False):
         _draw_histogram(panel, layer, alone=False)
         means = f"mean {layer.mean:.2f}, untrained {layer.chance:.2f}, unmatched {layer.unmatched:.2f}"
-        panel.set_title(f"{layer.name}: {len(layer.kept)} of {len(layer.fires[0])} kept\n{means}", fontsize=8)
+        said = f"{layer.name}: {len(layer.kept)} of {len(layer.fires[0])} kept\n{means}"
+        panel.set_title(wrapped(said, 2.8, 8), fontsize=8)
     for panel in panels.flat[len(result.layers) :]:
         panel.axis("off")
     panels.flat[0].legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="none")

@@ -68,7 +68,9 @@ def overlay_grid(
         cells: list[Cell] = [
             (said, [(behind, one) for one in of_unit]) for said, of_unit in zip(labels, views, strict=True)
         ]
-        return cells_figure(cells, columns=columns, rate=rate, title=f"{title}\n{energy_words(sigma)}", axes=axes)
+        return cells_figure(
+            cells, columns=columns, rate=rate, title=f"{title}\n{energy_words(sigma)}", key=KEY, axes=axes
+        )
     refuse_rate(rate)
     said = " ".join(filter(None, (energy_words(sigma), note(views))))
     title = title or f"{origin} over the image"

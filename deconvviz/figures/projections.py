@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,10 +19,9 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, MAPPING, TENSOR, TEXT, checked_as, instance, list_of, optional, takes, whole_from
 from deconvviz.errors import InputError
-from deconvviz.figures.canvas import canvas, panel
+from deconvviz.figures.canvas import MARGIN, canvas, panel
 from deconvviz.figures.marks import (
     CAPTION,
-    CHARACTERS,
     HEADING,
     KEY_INCHES,
     SMALL,
@@ -31,11 +29,13 @@ from deconvviz.figures.marks import (
     draw_key,
     framed,
     key_below,
+    key_label,
     kind_of,
     room_for_key,
     signed_words,
+    wrapped,
 )
-from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate
+from deconvviz.figures.signals import below, cells_figure, common_scale, has_signals, pairs, refuse_rate, signed_key
 from deconvviz.figures.tiles import (
     Frame,
     field_frames,
@@ -56,6 +56,8 @@ COLUMNS = optional(whole_from(1))
 ENLARGE = whole_from(1, 1001)
 PROJECTION = instance("a Projection", Projection)
 
+STRIP = 1.7  # inches of a picture in a strip
+LINE = 0.18  # inches of a line of a title
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
 TILE_PIXELS = 96  # pixels that a figure's tile is enlarged to, at least
 
@@ -105,7 +107,8 @@ def projection_grid(
         end = common_scale(views, scale)
         cells = [(said, pairs(of_unit, end)) for said, of_unit in zip(labels, views, strict=True)]
         title = title or f"{where.layer}, {where.style['name']}: signal and projection{smoothing(sigma)}"
-        return cells_figure(cells, columns=columns, rate=rate, title=title, axes=axes)
+        key = signed_key(views, scale)
+        return cells_figure(cells, columns=columns, rate=rate, title=title, key=key, axes=axes)
     refuse_rate(rate)
     pairs_of_tiles = unit_tiles(views, scale)
     tiles = [tiled(pair, columns=2, gap=1) for pair in pairs_of_tiles]
@@ -189,7 +192,8 @@ def reconstruction_strip(
             for sample, of_sample in enumerate(zip(*views, strict=True))
         ]
         title = title or f"signal, and reconstructions from {', '.join(names)}"
-        return cells_figure(cells, columns=None, rate=rate, title=title, axes=axes)
+        key = signed_key([one for of_layer in views for one in of_layer], "each")
+        return cells_figure(cells, columns=None, rate=rate, title=title, key=key, axes=axes)
     refuse_rate(rate)
     inputs = [one for of_sample in views[0] for one in of_sample]
     columns = [("input", [picture(one) for one in inputs])]
@@ -228,11 +232,14 @@ def _strip(
 ) -> Figure:
     """Named columns of pictures (H, W, 3), one row each."""
     rows = max(len(pictures) for _, pictures in columns)
-    tall = 1.7 * rows + 0.5
-    figure = canvas((max(3.4, 1.7 * len(columns)), tall + KEY_INCHES), axes)
+    across = max(3.4, STRIP * len(columns))
+    names = [wrapped(name, across / len(columns) - 0.1, HEADING) for name, _ in columns]
+    lines = max(name.count("\n") for name in names) + wrapped(title, across - MARGIN, TITLE).count("\n")
+    tall = STRIP * rows + 0.5 + LINE * lines
+    figure = canvas((across, tall + KEY_INCHES), axes)
     above, below = room_for_key(figure, tall)
     grid = above.subplots(rows, len(columns), squeeze=False)
-    for column, (name, pictures) in enumerate(columns):
+    for column, (name, (_, pictures)) in enumerate(zip(names, columns, strict=True)):
         grid[0, column].set_title(name, fontsize=HEADING)
         for row in range(rows):
             grid[row, column].axis("off")
@@ -325,10 +332,11 @@ def tile_figure(
     inches = max(least, 0.08 * max(map(len, texts)), min(2.5, width / enlarge / 60))  # wide enough for the labels
     headroom, gap = round(0.22 / inches * width), round(0.06 / inches * width)
     across = max(3.0, columns * inches * (1 + gap / width) + 0.2)  # for a title
-    heading = "\n".join(textwrap.fill(part, int(12 * across)) for part in title.split("\n"))
-    lines = textwrap.wrap(said, max(30, round(CHARACTERS * across)))
-    below = 0.15 * len(lines) + (0.22 if key else 0.0)
-    tall = rows * inches * (height + headroom + gap) / width + 0.4 + 0.18 * heading.count("\n")
+    heading = wrapped(title, across - MARGIN, HEADING + 0.5)
+    caption = wrapped(said, across - MARGIN, SMALL)
+    words = key_label(key[1], across) if key else ""
+    below = 0.15 * (caption.count("\n") + bool(caption) + words.count("\n")) + (0.22 if key else 0.0)
+    tall = rows * inches * (height + headroom + gap) / width + 0.4 + LINE * heading.count("\n")
     figure, shown = panel((across, tall + below), axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
     shown.imshow(sheet.numpy())
@@ -343,8 +351,8 @@ def tile_figure(
     shown.axis("off")
     shown.set_title(heading, fontsize=HEADING + 0.5)
     if key:
-        key_below(shown, *key, said=lines, characters=round(CHARACTERS * across))
+        key_below(shown, key[0], words, caption)
     elif said:
         small = dict[str, Any](fontsize=SMALL, color="0.3", ha="center", va="top", transform=shown.transAxes)
-        shown.text(0.5, -0.01, "\n".join(lines), **small)
+        shown.text(0.5, -0.01, caption, **small)
     return figure

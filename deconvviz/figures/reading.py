@@ -11,12 +11,13 @@ from torch import Tensor
 
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import BLUE, SMALL
+from deconvviz.figures.marks import BLUE, KEY_INCHES, SMALL, draw_key, kind_of, room_for_key, signed_words
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import ReadingTest
 from deconvviz.results.reading import ANOTHER, CHANCE_SCORE, RANDOM
 
 CONTROL_COLOUR = "#8a8a8a"
+QUESTION_INCHES = 2.9
 
 
 def draw(result: ReadingTest, *, condition: str | None = None, title: str = "", axes: Axes | None = None) -> Figure:
@@ -30,10 +31,10 @@ def draw(result: ReadingTest, *, condition: str | None = None, title: str = "", 
     """
     shown = chosen_condition(result, condition)
     rows = len(result.conditions)
-    figure = canvas((9.5, 0.34 * rows + (4.3 if result.examples else 1.7)), axes)
+    figure = canvas((9.5, 0.34 * rows + (1.7 + QUESTION_INCHES if result.examples else 1.7)), axes)
     parts: Any = [figure]
     if result.examples:
-        parts = figure.subfigures(2, 1, height_ratios=[0.34 * rows + 1, 2.6])
+        parts = figure.subfigures(2, 1, height_ratios=[0.34 * rows + 1, QUESTION_INCHES])
     figure.suptitle(title or f"Which of two unseen images fires the channel? {result.layer}", fontsize=11)
     _draw_scores(parts[0], result)
     if result.examples:
@@ -76,6 +77,10 @@ def _draw_question(figure: Any, result: ReadingTest, condition: str) -> None:
     question = next((one for one in result.examples if condition in one.pictures), None)
     if question is None:
         return
+    if condition in result.signed:
+        channels = question.pictures[condition].shape[1]
+        figure, below = room_for_key(figure, QUESTION_INCHES - KEY_INCHES)
+        draw_key(below.subplots(), kind_of(channels), signed_words(channels, "each"))
     axes = figure.subplots(1, 3, width_ratios=[1.25, 1, 1])
     for square in axes:
         square.axis("off")

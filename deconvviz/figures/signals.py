@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from deconvviz.arguments import NUMBER, checked_as, optional
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import SMALL
+from deconvviz.figures.marks import KEY_INCHES, SMALL, draw_key, room_for_key, scale_words, wrapped
 from deconvviz.figures.tiles import picture, shared_scale, signed_picture
 from deconvviz.figures.views import View
 from deconvviz.images import signed_as_rgb
@@ -49,7 +49,13 @@ def has_signals(views: Sequence[Sequence[View]]) -> bool:
 
 
 def cells_figure(
-    cells: Sequence[Cell], *, columns: int | None, rate: float | None, title: str, axes: Axes | None
+    cells: Sequence[Cell],
+    *,
+    columns: int | None,
+    rate: float | None,
+    title: str,
+    key: tuple[str, str],
+    axes: Axes | None,
 ) -> Figure:
     """Cells side by side, each with its panels below one another.
 
@@ -58,6 +64,7 @@ def cells_figure(
         columns: Cells per row; None for up to two.
         rate: The sampling rate of signals in hertz, or None.
         title: The figure's title.
+        key: Of the colours the kind, and what they are.
         axes: Where to draw instead of in a figure of its own.
     """
     hertz = checked_rate(rate)
@@ -65,21 +72,30 @@ def cells_figure(
         cells, title = cells[:MOST_CELLS], f"{title} (the first {MOST_CELLS} of {len(cells)})"
     across = max(1, min(len(cells), columns or (1 if len(cells) < 4 else 2)))
     down, lines = math.ceil(len(cells) / across), max(len(panels) for _, panels in cells)
-    size = across * (6.4 if across < 3 else 4.2) + 0.3, down * (lines * INCHES + 0.45) + 0.6
-    figure = canvas(size, axes)
-    parts = figure.subfigures(down, across, squeeze=False)
+    wide, tall = across * (6.4 if across < 3 else 4.2) + 0.3, down * (lines * INCHES + 0.45) + 0.6
+    figure = canvas((wide, tall + KEY_INCHES), axes)
+    above, below = room_for_key(figure, tall)
+    parts = above.subfigures(down, across, squeeze=False)
     for part, (said, panels) in zip(parts.flat, cells, strict=False):
         if not panels:
             continue
-        part.suptitle(said, fontsize=SMALL)
+        part.suptitle(wrapped(said, wide / across, SMALL), fontsize=SMALL)
         grid = part.subplots(len(panels), 1, squeeze=False)[:, 0]
         for number, (drawn, (draw, one)) in enumerate(zip(grid, panels, strict=True)):
             draw(drawn, one, hertz or 1.0)
             if one.is_signal:
                 is_last = number + 1 == len(panels) or panels[number + 1][1].field != one.field
                 _time_axis(drawn, one, hertz, is_last)
+    draw_key(below.subplots(), *key)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def signed_key(views: Sequence[Sequence[View]], scale: str) -> tuple[str, str]:
+    """The key of projections of signals, and of pictures beside them."""
+    colours = any(not one.is_signal and len(one.pixels) == 3 for of_unit in views for one in of_unit)
+    pictures = "; of pictures in colours, grey is zero" if colours else ""
+    return "sign", f"projection: below zero, zero, above zero{pictures}; {scale_words(scale)}"
 
 
 def pairs(views: Sequence[View], scale: float | None = None) -> list[Panel]:

@@ -7,7 +7,6 @@ and its projection alike.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,10 +20,9 @@ from torch import Tensor
 
 from deconvviz.arguments import CLASS_NAMES, TEXT, list_of, takes
 from deconvviz.errors import InputError
-from deconvviz.figures.canvas import canvas
+from deconvviz.figures.canvas import MARGIN, canvas
 from deconvviz.figures.marks import (
     CAPTION,
-    CHARACTERS,
     HEADING,
     KEY_INCHES,
     TITLE,
@@ -34,10 +32,20 @@ from deconvviz.figures.marks import (
     shortened,
     shown_number,
     signed_words,
+    wrapped,
 )
 from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles
-from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
-from deconvviz.figures.signals import Cell, Panel, cells_figure, common_scale, has_signals, pairs, refuse_rate
+from deconvviz.figures.projections import COLUMNS, ENLARGE, LINE, PROJECTION, draw, tile_image
+from deconvviz.figures.signals import (
+    Cell,
+    Panel,
+    cells_figure,
+    common_scale,
+    has_signals,
+    pairs,
+    refuse_rate,
+    signed_key,
+)
 from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
@@ -45,7 +53,6 @@ from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
-RAMP = 13  # characters that the colours of a key are wide
 CALLED = 46  # characters of what a channel is called, at most
 SQUARE = 1.75  # inches of a square of tiles
 GREY_LINE = 0.8  # the grey between tiles: zero in a projection of one colour is white
@@ -134,42 +141,47 @@ def top_grid(
         cells = _cells(shown, views, scale, columns or 3, heat)
         where = "behind each signal" if heat else "below each signal"
         title = title or f"{_words(projections[0], scale, sigma, heat)}, {where}"
-        return cells_figure(cells, columns=columns or 3, rate=rate, title=title, axes=axes)
+        key = KEY if heat else signed_key([of_unit for channel in views for of_unit in channel], scale)
+        return cells_figure(cells, columns=columns or 3, rate=rate, title=title, key=key, axes=axes)
     refuse_rate(rate)
     blocks = _blocks(views, scale, heat, sharp=True)
     across = min(len(blocks), columns or min(3, math.ceil(math.sqrt(len(blocks)))))
     rows = -(-len(blocks) // across)
     height, width = blocks[0][0].shape[:2]
     called = {id(projection): name for projection, name in zip(projections, names, strict=False)}
-    heading = 0.5 if any(called.values()) else 0.35  # inches of what stands above the squares
-    tall = rows * (SQUARE * height / width + heading) + 0.5
+    wide = across * (2 * SQUARE + 0.25)
+    beside = " over the patches, and the patches alone" if heat else " and patches"
+    title = wrapped(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", wide - MARGIN, TITLE)
+    headings = [_heading(projection, called.get(id(projection), "")) for projection in shown]
+    above_squares = 0.35 + 0.15 * max(text.count("\n") for text in headings)  # inches
+    tall = rows * (SQUARE * height / width + above_squares) + 0.5 + LINE * title.count("\n")
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
-    figure = canvas((across * (2 * SQUARE + 0.25), tall + KEY_INCHES), axes, layout=layout)
+    figure = canvas((wide, tall + KEY_INCHES), axes, layout=layout)
     above, below = room_for_key(figure, tall)
     squares = above.subplots(rows, 2 * across, squeeze=False)
     for square in squares.flat:
         square.axis("off")
-    for number, (projection, pair) in enumerate(zip(shown, blocks, strict=True)):
+    for number, (heading, pair) in enumerate(zip(headings, blocks, strict=True)):
         row, column = divmod(number, across)
         for part, block in enumerate(pair):
             squares[row, 2 * column + part].imshow(block.numpy(), interpolation="nearest")
-        strongest = max(unit.activation for unit in projection.units)
-        said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
-        name = shortened(called.get(id(projection), ""), CALLED, len(", AUC 0.00)"))
-        said = "\n".join(filter(None, [said, name]))
-        squares[row, 2 * column].set_title(said, fontsize=HEADING, loc="left")
+        squares[row, 2 * column].set_title(heading, fontsize=HEADING, loc="left")
     channels = len(views[0][0][0].pixels)
-    kind, meaning = KEY if heat else (kind_of(channels), signed_words(channels, scale))
-    inches = across * (2 * SQUARE + 0.25)
-    draw_key(below.subplots(), kind, textwrap.fill(meaning, int(inches * CHARACTERS) - RAMP))
-    beside = " over the patches, and the patches alone" if heat else " and patches"
-    room = int(inches * CHARACTERS * CAPTION / TITLE)
-    title = title or textwrap.fill(f"{_words(projections[0], scale, sigma, heat)}{beside}", room)
+    key = KEY if heat else (kind_of(channels), signed_words(channels, scale))
+    draw_key(below.subplots(), *key)
     figure.suptitle(title, fontsize=TITLE)
     captions = energy_words(sigma) if heat else "", note(of_unit for channel in views for of_unit in channel)
     if any(captions):
         figure.supxlabel(" ".join(filter(None, captions)), fontsize=CAPTION, color="0.3", wrap=True)
     return figure
+
+
+def _heading(projection: Projection, name: str) -> str:
+    """What stands above the squares of a channel."""
+    strongest = max(unit.activation for unit in projection.units)
+    said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
+    name = shortened(name, CALLED, len(", AUC 0.00)"))
+    return wrapped("\n".join(filter(None, [said, name])), 2 * SQUARE, HEADING)
 
 
 def _words(projection: Projection, scale: str, sigma: float | None, heat: Heat | None) -> str:

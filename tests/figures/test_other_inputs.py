@@ -33,7 +33,8 @@ def drawn(figure):
 
 
 def panels(figure):
-    return figure.findobj(Axes)
+    """Its axes but the key's."""
+    return [axes for axes in figure.findobj(Axes) if axes.get_legend() is None]
 
 
 def gradients(model, place, *inputs):

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
@@ -17,7 +18,7 @@ from deconvviz import figures
 from deconvviz.figures import marks
 from deconvviz.images import signed_as_rgb
 from tests.figures.test_own_axes import with_figures
-from tests.helpers.other_inputs import OfPairs, OfPictures, OfVolumes
+from tests.helpers.other_inputs import OfPairs, OfPictures, OfSignals, OfVolumes
 from tests.helpers.public_functions import DATA, NET, QUIET
 
 LEAST = 8  # points
@@ -82,7 +83,101 @@ def test_colours_survive_deuteranopia():
     assert (np.diff(brightness) > 0).all()
 
 
+# Texts within the canvas, however it is saved
+
+LONG = "encoder.stages.3.blocks.11.mixer.pointwise_convolution_2_with_a_name_in_one_word"
+
+
+def beyond(figure):
+    """How far what is drawn leaves the canvas, in inches."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    boxes = [figure.get_tightbbox(renderer)]
+    for axes in figure.findobj(matplotlib.axes.Axes):
+        if legend := axes.get_legend():
+            boxes.append(legend.get_window_extent(renderer).transformed(figure.dpi_scale_trans.inverted()))
+    width, height = figure.get_size_inches()
+    return max(max(-box.x0, -box.y0, box.x1 - width, box.y1 - height) for box in boxes)
+
+
+def named(module, name):
+    """A network whose only layer has a name of several parts."""
+    for part in reversed(name.split(".")):
+        parent = torch.nn.Module()
+        parent.add_module(part, module)
+        parent.forward = module.__call__
+        module = parent
+    return module
+
+
+def test_nothing_is_drawn_beyond_the_canvas(every_figure):
+    left = {name: round(beyond(figure), 2) for name, figure in every_figure.items()}
+    assert {name: by for name, by in left.items() if by > 0.02} == {}
+
+
+def few_and_long(channels):
+    """Figures of one or two channels of a layer with a long name."""
+    torch.manual_seed(0)
+    net = dv.DeconvNet(named(torch.nn.Conv2d(channels, 2, 3), LONG))
+    x = torch.rand(1, channels, 9, 9)
+    one = net.project(x, LONG, channel=0)
+    called = ["hartebeest or another animal of the plain, AUC 0.97 on held-out images"] * 2
+    signals = dv.DeconvNet(named(torch.nn.Conv1d(2, 2, 5), LONG))
+    signal = signals.project(torch.rand(1, 2, 40), LONG, channel=0)
+    return {
+        "one": one.figure(sigma=1.5),
+        "whole": one.figure(crop=False, scale="shared"),
+        "overlay": one.overlay(),
+        "top of one": figures.top_grid([one], sigma=1.5, names=called),
+        "top of two": figures.top_grid([one, one], overlay=0.6, names=called),
+        "strip": net.reconstruct(x, LONG).figure(title=f"reconstructed from {LONG}"),
+        "filter": net.filters(LONG).figure(channel=0),
+        "map": net.activations(x, LONG).figure(channel=1),
+        "comparison": dv.compare(net, x, layer=LONG, methods="guided", progress=False).figure(),
+        "signal": signal.figure(sigma=1.5),
+        "signal, overlay": signal.overlay(),
+        "top of signals": figures.top_grid([signal], names=called),
+    }
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_figures_of_few_channels_with_long_names_are_not_clipped(channels):
+    left = {name: round(beyond(figure), 2) for name, figure in few_and_long(channels).items()}
+    assert {name: by for name, by in left.items() if by > 0.02} == {}
+
+
+def test_lines_are_broken_where_they_are_too_wide():
+    text = "features.9.expand3x3, deconvnet: projections (each on its own scale) and patches"
+    for width in (0.8, 1.7, 3.5):
+        lines = marks.wrapped(text, width, 11).split("\n")
+        assert max(marks.inches(line, 11) for line in lines) <= width
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+        for line, following in itertools.pairwise(lines):
+            more = following.split(" ")[0].split(".")[0]
+            assert marks.inches(f"{line} {more}", 11) > width, "a line is as full as it can be"
+    assert marks.wrapped("a\n\nb", 1, 8) == "a\n\nb"
+    assert marks.wrapped("W", 0.01, 8) == "W", "one character is not broken"
+
+
 # Keys
+
+
+def test_figures_of_signals_have_a_key():
+    net, x = dv.DeconvNet(OfSignals()), torch.rand(1, 2, 40)
+    p = net.project(x, "3", channel=[0, 1])
+    words = "projection: below zero, zero, above zero; "
+    for figure in (p.figure(), figures.top_grid([p]), net.reconstruct(x, "3").figure()):
+        assert f"{words}each on its own scale" in said(figure)
+    for figure in (p.figure(scale="shared"), figures.top_grid([p], scale="shared")):
+        assert f"{words}all on one scale" in said(figure)
+
+
+@pytest.mark.parametrize("name", ["MixedChannels", "ReadingTest", "NetworkDiff", "Circuit", "Filters"])
+def test_figures_of_small_projections_have_a_key(every_figure, name):
+    words = "zero (grey), above zero in each colour; all on one scale"
+    if name != "Filters":  # which read three channels
+        words = "zero (white), above zero; each on its own scale"
+    assert f"below zero, {words}" in said(every_figure[name])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
