@@ -275,6 +275,9 @@ MAPPING = instance("a mapping", Mapping)
 METHOD_NAMES = Kind(
     "None or a list of names of methods", lambda value: None if isinstance(value, Mapping) else _methods(value)
 )
+SCORE_NAMES = Kind(
+    "None or a list of names of scores", lambda value: None if isinstance(value, Mapping) else _methods(value)
+)
 METHODS_OR_FUNCTIONS = Kind("None, a list of names of methods, or a mapping from names to functions", _methods)
 FUNCTION = Kind("a function", lambda value: (value,) if callable(value) else None)
 CLASS_NAMES = list_of(TEXT, "names")

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from deconvviz import __version__, images
-from deconvviz.arguments import FLAG, METHOD_NAMES, described, takes
+from deconvviz.arguments import FLAG, METHOD_NAMES, SCORE_NAMES, described, takes
 from deconvviz.captum.explained_unit import OWN_STYLES, ExplainedUnit
 from deconvviz.captum.methods import INTEGRATION_STEPS, OF_A_CLASS, OF_A_NEURON, patch
 from deconvviz.captum.remarks import remark_on
-from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, UnitScores
+from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, UnitScores, score_names
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, method_names
 from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library, overlap, spearman, ssim
@@ -40,7 +40,7 @@ from deconvviz.trace import Trace
 AGREEMENTS: Mapping[str, Callable[[Tensor, Tensor], float]] = {"Spearman": spearman, "SSIM": ssim, "overlap": overlap}
 
 
-@takes(methods=METHOD_NAMES, progress=FLAG)
+@takes(methods=METHOD_NAMES, scores=SCORE_NAMES, progress=FLAG)
 def compare(
     model: nn.Module | DeconvNet,
     inputs: Any,
@@ -50,6 +50,7 @@ def compare(
     channel: int | None = None,
     position: Position = "max",
     methods: Sequence[str] | None = None,
+    scores: Sequence[str] | None = None,
     preprocess: Any = None,
     progress: bool = True,
 ) -> Comparison:
@@ -65,6 +66,8 @@ def compare(
         methods: Names of some methods; None for all. For a class these are "deconvnet", "guided" and
             `deconvviz.captum.methods.OF_A_CLASS`, for a unit the same two and `deconvviz.captum.methods.OF_A_NEURON`;
             for both also the baselines `deconvviz.evidence.BASELINES`, which know nothing about the network.
+        scores: Names of `deconvviz.captum.scores.SCORES`; None for "deletion" and "insertion", "all" for all, which
+            takes several times as long.
         preprocess: For a module, as `DeconvNet` takes it.
         progress: Show a bar.
 
@@ -78,21 +81,21 @@ def compare(
     image = _one_image(inputs, net)
     name = _layer_of_unit(net, target, layer, channel)
     every = [*OWN_STYLES, *(OF_A_CLASS if name == "output" else OF_A_NEURON), *BASELINES]
-    chosen = method_names(methods, every, every)
+    chosen, asked = method_names(methods, every, every), score_names(scores)
     trace = net.trace(image, name)
     unit, index = _unit(trace, name, target if layer is None else channel, position)
     cam = _last_map_before(trace.tape, trace.layer(name).value, net.model)
     field = receptive_fields(trace.tape, trace.layer(name).value, [index])[0]
     explained = ExplainedUnit(net, image, unit, index, cam)
-    attributed, scores = _run_methods(explained, chosen, progress)
+    attributed, found = _run_methods(explained, chosen, asked, progress)
     return Comparison(
         image=images.displayed(image, net.preprocess)[0],
         unit=unit,
         receptive_field=torch.from_numpy(field),
         methods=tuple(attributed),
         agreement=_agreement(attributed, tuple((int(first), int(last)) for first, last in field)),
-        scores=scores,
-        settings=_settings(image, cam),
+        scores=found,
+        settings=_settings(image, cam, asked),
         provenance=_provenance(net, trace, name),
     )
 
@@ -112,16 +115,16 @@ def _layer_of_unit(net: DeconvNet, target: int | None, layer: LayerName | None, 
 
 
 def _run_methods(
-    explained: ExplainedUnit, names: Sequence[str], progress: bool
+    explained: ExplainedUnit, names: Sequence[str], asked: Sequence[str], progress: bool
 ) -> tuple[list[Attributed], dict[str, dict[str, float]]]:
-    """Each method's attributions, and their scores."""
-    with progress_bar(total=len(names) * (1 + len(SCORES)), desc="compare", shown=progress) as bar:
+    """Each method's attributions, and the scores asked for."""
+    with progress_bar(total=len(names) * (1 + len(asked)), desc="compare", shown=progress) as bar:
         attributed = []
         for name in names:
             bar.set_postfix_str(name, refresh=False)
             attributed.append(_attributed(explained, name))
             bar.update()
-        scores, failures = _scores(explained, attributed, bar)
+        scores, failures = _scores(explained, attributed, asked, bar)
     return [_with_failures(result, failures[result.name]) for result in attributed], scores
 
 
@@ -139,13 +142,13 @@ def _attributed(explained: ExplainedUnit, name: str) -> Attributed:
 
 
 def _scores(
-    explained: ExplainedUnit, attributed: Sequence[Attributed], bar: Any
+    explained: ExplainedUnit, attributed: Sequence[Attributed], asked: Sequence[str], bar: Any
 ) -> tuple[dict[str, dict[str, float]], dict[str, list[str]]]:
     """The scores of each method, NaN if they cannot be computed, and for each method why they cannot."""
-    scores: dict[str, dict[str, float]] = {score: {} for score in SCORES}
+    scores: dict[str, dict[str, float]] = {score: {} for score in asked}
     failures: dict[str, list[str]] = {result.name: [] for result in attributed}
     computed = UnitScores(explained)
-    for score, result in itertools.product(SCORES, attributed):
+    for score, result in itertools.product(asked, attributed):
         scores[score][result.name] = math.nan
         bar.set_postfix_str(f"{score} of {result.name}", refresh=False)
         bar.update()
@@ -253,15 +256,20 @@ def _provenance(net: DeconvNet, trace: Trace, layer: str) -> Provenance:
     )
 
 
-def _settings(image: Tensor, cam: str) -> tuple[str, ...]:
+def _settings(image: Tensor, cam: str, asked: Sequence[str]) -> tuple[str, ...]:
     height, width = patch(image)
+    of_captum = (
+        f"Infidelity (Captum's, normalised): {NOISES} times Gaussian noise of {NOISE:g} standard deviations of the "
+        f"input. Sensitivity (Captum's, the largest): {SHIFTS} samples within as much. Seed {SEED}."
+    )
+    left_out = [score for score in SCORES if score not in asked]
     return (
         "Agreement is that of absolute attributions, summed over channels, within the receptive field.",
-        f"Infidelity (Captum's, normalised): {NOISES} times Gaussian noise of {NOISE:g} standard deviations of the "
-        f"input. Sensitivity (Captum's, the largest): {SHIFTS} samples within as much. Seed {SEED}.",
+        *([of_captum] if {"infidelity", "sensitivity"} & set(asked) else []),
         "Deletion (lower is better) and insertion (higher is better) measure the unit's activation as the "
         "pixels ranked first are replaced by zeros, or inserted into zeros, within the receptive field: see "
-        "docs/evidence.md. Pixels are ranked by absolute attributions, by signed ones, and by attribution times image.",
+        "docs/evidence.md. Pixels are ranked by absolute attributions, by signed ones, or by attribution times image.",
+        *([f"Left out, to be quick: {'; '.join(left_out)}. Scores 'all' computes them, too."] if left_out else []),
         f"Baselines are zero; integrated gradients in {INTEGRATION_STEPS} steps; "
         f"occlusion by {height} x {width} pixels; "
         f"Saliency keeps its sign; Grad-CAM is that of layer {cam or '(none has positions)'}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from captum.metrics import infidelity, sensitivity_max
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deconvviz.captum.explained_unit import ExplainedUnit
 from deconvviz.captum.methods import aimed
+from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.curves import Curves, steps_of
 from deconvviz.evidence.methods import BASELINES, RANKINGS, Judged, ranked_by, rankings
 from deconvviz.io.restoring import Restored
@@ -28,7 +29,7 @@ class UnitScores:
     def __init__(self, unit: ExplainedUnit) -> None:
         self.unit = unit
         self._noise = NOISE * float(unit.image.std())
-        self._areas: dict[str, dict[str, dict[str, float]]] = {}
+        self._areas: dict[tuple[str, str], dict[str, float]] = {}
 
     def score(self, score: str, name: str) -> float:
         """A score, one of `SCORES`, of a method; random numbers start from the same seed for each.
@@ -76,17 +77,15 @@ class UnitScores:
         """
         if name in BASELINES and ranking != RANKINGS[0]:
             return math.nan
-        if name not in self._areas:
+        if (name, ranking) not in self._areas:
             net, unit = self.unit.net, self.unit.unit
             judged = Judged(net, self.unit.image, unit.layer, unit.channel, unit.position)
             curves = Curves(torch.zeros_like(judged.x), steps_of(CURVE_STEPS), CURVE_STEPS)
             picture, image = (judged.cut(each[0], 0) for each in (self.unit.attributions(name), judged.x))
-            for by, heat in rankings(picture, image).items():
-                both = (torch.trapezoid(curve, curves.fractions) for curve in curves.of(judged, 0, heat))
-                self._areas.setdefault(name, {})[by] = dict(
-                    zip(("deletion", "insertion"), map(float, both), strict=True)
-                )
-        return self._areas[name][ranking][score]
+            both = curves.of(judged, 0, rankings(picture, image)[ranking])
+            areas = (float(torch.trapezoid(curve, curves.fractions)) for curve in both)
+            self._areas[name, ranking] = dict(zip(("deletion", "insertion"), areas, strict=True))
+        return self._areas[name, ranking][score]
 
 
 def _area_score(score: str, ranking: str) -> Callable[[UnitScores, str], float]:
@@ -102,3 +101,20 @@ SCORES: dict[str, Callable[[UnitScores, str], Tensor | float]] = {
         for score in ("deletion", "insertion")
     },
 }
+USUAL_SCORES = ("deletion", "insertion")  # the others take several times as long
+
+
+def score_names(scores: Iterable[str] | None) -> list[str]:
+    """The names of the requested scores, each once and in their order; None for the usual ones, "all" for all.
+
+    Raises InputError for unknown names.
+
+    >>> score_names(None), score_names(["infidelity"]), len(score_names(["all"]))
+    (['deletion', 'insertion'], ['infidelity'], 8)
+    """
+    names = list(dict.fromkeys(USUAL_SCORES if scores is None else scores))
+    for name in names:
+        if name not in (*SCORES, "all"):
+            listed = ", ".join(map(repr, SCORES))
+            raise InputError(f"there is no score {name!r}; there are {listed}, or 'all'{did_you_mean(name, SCORES)}")
+    return list(SCORES) if "all" in names else names

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
 from deconvviz.cli.outputs import Outputs, out_argument, place
-from deconvviz.cli.shared import Command, batch, check_ending, image, json_argument, picture_name, report, say
+from deconvviz.cli.shared import (
+    Command,
+    batch,
+    check_ending,
+    evenly_spaced,
+    image,
+    image_names,
+    json_argument,
+    picture_name,
+    report,
+    say,
+)
 from deconvviz.errors import InputError
 
 # ruff: noqa: PLC0415
@@ -24,6 +36,12 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         "--position", type=int, nargs="+", metavar="I", help="index into the feature map (default: the maximum)"
     )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods, by their names in the table")
+    parser.add_argument(
+        "--scores",
+        nargs="+",
+        metavar="NAME",
+        help="scores to compute: deletion and insertion (the default), infidelity, sensitivity, or all",
+    )
     out_argument(parser, "picture to write", "IMAGE-compared.png", "FILE")
     json_argument(parser)
 
@@ -44,12 +62,16 @@ def _compare(args: argparse.Namespace) -> None:
         channel=args.channel,
         position=position,
         methods=args.methods,
+        scores=args.scores,
     )
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
 
 
-BENCHMARKS = ("deletion", "randomisation", "selectivity", "leak", "localisation", "clarity")
+BENCHMARKS = ("selectivity", "leak", "deletion", "localisation", "clarity", "randomisation")  # from quick to slow
+USUAL = BENCHMARKS[:4]
+OF_METHODS = ("selectivity", "deletion", "localisation", "randomisation")  # that judge several styles
+FEW = 8  # images of a folder: the fewest with a verdict
 
 
 def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +80,7 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image files, folders of images, or mnist:INDEX; confidence intervals need several images",
+        help="image files, folders of images, or mnist:INDEX; a verdict needs 8 images or more",
     )
     parser.add_argument("--layer", help="a name that `deconvviz layers MODEL` lists (output)")
     parser.add_argument(
@@ -71,42 +93,36 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         "--measures",
         nargs="+",
         metavar="NAME",
-        choices=BENCHMARKS,
-        help=f"any of {', '.join(BENCHMARKS)} (default: all; localisation is a benchmark for the model mnist only)",
+        choices=(*BENCHMARKS, "all"),
+        help=f"any of {', '.join(BENCHMARKS)}, or all (default: {', '.join(USUAL)}; localisation is a benchmark for "
+        "the model mnist only)",
     )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help=f"styles that {', '.join(OF_METHODS)} judge, or all (default: that of --style)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help=f"use N images of the folders, evenly spaced ({FEW})")
     out_argument(parser, "folder for figures and results", "evidence")
     json_argument(parser)
 
 
 def _evidence(args: argparse.Namespace) -> None:
-    from deconvviz import evidence
-
     if args.model != "mnist" and "localisation" in (args.measures or ()):
         raise InputError(
             "localisation needs to know where the object is: on the command line it is the benchmark of the model "
             "mnist; for others call deconvviz.evidence.localisation with boxes"
         )
-    wanted = args.measures or [name for name in BENCHMARKS if name != "localisation" or args.model == "mnist"]
+    wanted = _wanted(args)
     _check_used(args, wanted)
+    methods = _methods(args)
     out = place(args, "evidence")
     outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
+    names, left_out = _images(args)
+    left_out += _judged_no_further(args, wanted, methods)
     net, _ = loaded(args)
-    x = batch(args.images, net)
-    layer = args.layer or "output"
-    unit: dict[str, Any] = {"channel": args.channel, "position": "max" if args.position is None else args.position}
-
-    def benchmark() -> Any:
-        bench = evidence.digit_benchmark()
-        return evidence.localisation(bench.net, bench.images, bench.boxes, channel=bench.labels.tolist())
-
-    questions: dict[str, Callable[[], Any]] = {
-        "deletion": lambda: evidence.deletion(net, x, layer, **unit),
-        "randomisation": lambda: evidence.randomisation(net, x, layer, **unit),
-        "selectivity": lambda: evidence.selectivity(net, x, layer),
-        "leak": lambda: evidence.leak(net, x, layer, **unit),
-        "localisation": benchmark,
-        "clarity": lambda: evidence.clarity(net, x),
-    }
+    questions = _questions(args, net, batch(names, net), methods)
     facts: dict[str, Any] = {}
     for name in wanted:
         result = questions[name]()
@@ -116,13 +132,81 @@ def _evidence(args: argparse.Namespace) -> None:
         facts[name] = {**result.as_json(), "files": files}
         if not args.json:
             print(f"{name}\n{result}\n", flush=True)  # each measure takes a while
-    say(args, out, facts)
+    said = f"Left out, to be quick: {'; '.join(left_out)}.\n" if left_out else ""
+    say(args, f"{said}{out}", facts | ({"left out": left_out} if left_out else {}))
+
+
+def _questions(args: argparse.Namespace, net: Any, x: Any, methods: list[str]) -> dict[str, Callable[[], Any]]:
+    """What each measure runs."""
+    from deconvviz import evidence
+
+    layer = args.layer or "output"
+    unit: dict[str, Any] = {"channel": args.channel, "position": "max" if args.position is None else args.position}
+
+    def benchmark() -> Any:
+        bench = evidence.digit_benchmark()
+        return evidence.localisation(
+            bench.net, bench.images, bench.boxes, channel=bench.labels.tolist(), methods=methods
+        )
+
+    return {
+        "deletion": lambda: evidence.deletion(net, x, layer, **unit, methods=methods),
+        "randomisation": lambda: evidence.randomisation(net, x, layer, **unit, methods=methods),
+        "selectivity": lambda: evidence.selectivity(net, x, layer, methods=methods),
+        "leak": lambda: evidence.leak(net, x, layer, **unit),
+        "localisation": benchmark,
+        "clarity": lambda: evidence.clarity(net, x),
+    }
+
+
+def _wanted(args: argparse.Namespace) -> list[str]:
+    """The measures to take, quick ones first; without any named the usual ones."""
+    asked = args.measures or USUAL
+    known = [name for name in BENCHMARKS if name != "localisation" or args.model == "mnist"]
+    return known if "all" in asked else [name for name in known if name in asked]
+
+
+def _methods(args: argparse.Namespace) -> list[str]:
+    """The names of the styles that are judged."""
+    from deconvviz.evidence.methods import METHODS
+
+    return list(METHODS) if "all" in (args.methods or ()) else args.methods or [args.style]
+
+
+def _images(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The images to use, of folders not more than the limit, and what of them is left out."""
+    folders = [name for name in args.images if os.path.isdir(name)]
+    if args.limit is not None and not folders:
+        raise InputError("--limit is for folders of images, and none is given; leave it out")
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit is a number of images from 1, not {args.limit}")
+    every = image_names(folders)
+    used = evenly_spaced(every, args.limit or FEW) if every else []
+    left_out = (
+        [f"{len(every) - len(used)} of {len(every)} images (--limit {len(every)})"] if len(used) < len(every) else []
+    )
+    return [*image_names([name for name in args.images if name not in folders]), *used], left_out
+
+
+def _judged_no_further(args: argparse.Namespace, wanted: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """What a command without options does not judge."""
+    from deconvviz.evidence.methods import METHODS
+
+    others = [name for name in METHODS if name not in methods]
+    said = []
+    if args.methods is None and set(wanted) & set(OF_METHODS) and args.style in METHODS:
+        said.append(f"{' and '.join(others)} pictures (--methods all)")
+    all_measures = [name for name in BENCHMARKS if name != "localisation" or args.model == "mnist"]
+    missing = [name for name in all_measures if name not in wanted]
+    if args.measures is None and missing:
+        said.append(f"{' and '.join(missing)} (--measures all)")
+    return said
 
 
 def _check_used(args: argparse.Namespace, wanted: Sequence[str]) -> None:
-    """Raise InputError for options that choose a unit if none of the requested measures uses them."""
+    """Raise InputError for options that none of the requested measures uses."""
     of_a_unit = ("deletion", "randomisation", "leak")
-    users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit}
+    users = {"layer": (*of_a_unit, "selectivity"), "channel": of_a_unit, "position": of_a_unit, "methods": OF_METHODS}
     for name, measures in users.items():
         if getattr(args, name) is not None and not set(measures) & set(wanted):
             raise InputError(f"--{name} is for {', '.join(measures)}, not for {', '.join(wanted)}; leave it out")

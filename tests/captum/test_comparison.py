@@ -27,14 +27,14 @@ from tests.helpers.small_networks import SharedReLU
 def of_class():
     torch.manual_seed(0)
     model, x = double(Modules()), image()
-    return model, x, dv.compare(model, x, target=2)
+    return model, x, dv.compare(model, x, target=2, scores="all")
 
 
 @pytest.fixture(scope="module")
 def of_unit():
     torch.manual_seed(0)
     model, x = double(Modules()), image()
-    return model, x, dv.compare(model, x, layer="second", channel=3, position=(3, 4))
+    return model, x, dv.compare(model, x, layer="second", channel=3, position=(3, 4), scores="all")
 
 
 # What each method gives
@@ -232,7 +232,9 @@ def test_agreement_is_measured_within_the_receptive_field(of_unit):
 def test_scores_of_a_linear_model():
     """Its gradient loses nothing to noise and does not move; input x gradient does both."""
     model = double(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 10 * 14, 2)))
-    found = dv.compare(model, image(), target=1, methods=["deconvnet", "Saliency", "InputXGradient"])
+    methods, scores = ["deconvnet", "Saliency", "InputXGradient"], ["sensitivity", "infidelity"]
+    found = dv.compare(model, image(), target=1, methods=methods, scores=scores)
+    assert list(found.scores) == scores
     for name in ("deconvnet", "Saliency"):
         assert found.scores["infidelity"][name] < 1e-12
         assert found.scores["sensitivity"][name] < 1e-12
@@ -261,9 +263,29 @@ def test_scores_are_those_of_captum_and_repeatable(of_class):
         target=2,
     )
     assert math.isclose(found.scores["sensitivity"]["deconvnet"], float(theirs), rel_tol=1e-6)
-    again = dv.compare(model, x, target=2, methods=["deconvnet"])
+    again = dv.compare(model, x, target=2, methods=["deconvnet"], scores=["sensitivity", "infidelity"])
     for score in ("sensitivity", "infidelity"):
         assert again.scores[score]["deconvnet"] == found.scores[score]["deconvnet"]
+
+
+def test_what_takes_longest_is_left_out_and_the_settings_say_so(of_class):
+    model, x, everything = of_class
+    quick = dv.compare(model, x, target=2, methods=["deconvnet", "brightness"])
+    assert list(quick.scores) == ["deletion", "insertion"]
+    for score in quick.scores:
+        for name in ("deconvnet", "brightness"):
+            assert quick.scores[score][name] == everything.scores[score][name]
+    (said,) = [line for line in quick.settings if line.startswith("Left out")]
+    assert said == (
+        "Left out, to be quick: infidelity; sensitivity; deletion, signed; insertion, signed; deletion, times image; "
+        "insertion, times image. Scores 'all' computes them, too."
+    )
+    assert not any(line.startswith("Infidelity") for line in quick.settings)
+    assert not any(line.startswith("Left out") for line in everything.settings)
+    with pytest.raises(
+        InputError, match=r"there is no score 'insertoin'; there are .* or 'all'; did you mean 'insertion'"
+    ):
+        dv.compare(model, x, scores="insertoin")
 
 
 def test_a_score_that_cannot_be_computed_says_why():
@@ -273,7 +295,7 @@ def test_a_score_that_cannot_be_computed_says_why():
                 raise ValueError("one image at a time")
             return super().forward(x)
 
-    found = dv.compare(double(OneAtATime()), image(), target=1, methods=["Saliency"])
+    found = dv.compare(double(OneAtATime()), image(), target=1, methods=["Saliency"], scores="infidelity")
     assert found["Saliency"].pixels.any()
     assert math.isnan(found.scores["infidelity"]["Saliency"])
     assert "no infidelity: ValueError: one image at a time" in found["Saliency"].remark

@@ -159,7 +159,7 @@ def test_captums_methods_get_the_same_rankings_and_baselines():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 64, 4)).double()
     x = images(1, 1, 10)
-    found = dv.compare(model, x, target=2, methods=["Saliency", "edges", "brightness", "random"])
+    found = dv.compare(model, x, target=2, methods=["Saliency", "edges", "brightness", "random"], scores="all")
     judged = deletion(dv.DeconvNet(model), x, "output", channel=2, methods=["gradient"], seeds=0, progress=False)
     for ranking in ("", ", signed", ", times image"):
         for score, table in (("insertion", judged.insertion_scores), ("deletion", judged.deletion_scores)):

@@ -28,6 +28,12 @@ def judging() -> list[Command]:
             "layer 'output' has channels but no positions; a position is 'max', 'all', 0 integers, or an "
             "integer tensor (1, 0), not [1]"
         ),
+        "evidence mnist mnist:0 --limit 4": "--limit is for folders of images, and none is given; leave it out",
+        "evidence mnist images --limit 0": "--limit is a number of images from 1, not 0",
+        "evidence mnist mnist:0 --measures clarity --methods guided": (
+            "--methods is for selectivity, deletion, localisation, randomisation, not for clarity; leave it out"
+        ),
+        "evidence mnist mnist:0 --methods guide": "there is no method 'guide'; there are …; did you mean 'guided'?",
         "evidence mnist mnist:0 --measures deletion --out text.txt": f"'text.txt/deletion.png' {IN_THE_WAY}",
         "evidence mnist mnist:0 --measures deletion --out /proc": f"'/proc/deletion.png' {SEALED}",
         "compare mnist mnist:0 --target 10": "layer 'output' has channels 0 to 9, not 10",
@@ -37,6 +43,9 @@ def judging() -> list[Command]:
         "compare mnist mnist:0 --channel 1": "channel 1 of which layer? give the layer, or the class as target",
         "compare mnist mnist:0 --methods Saliencey": (
             "there is no method 'Saliencey'; there are …; did you mean 'Saliency'?"
+        ),
+        "compare mnist mnist:0 --scores insertoin": (
+            "there is no score 'insertoin'; there are …, or 'all'; did you mean 'insertion'?"
         ),
         "compare mnist mnist:0 --layer conv1 --position 99 99": (
             "layer 'conv1' has maps of size (28, 28); the position [99, 99] lies outside"

@@ -161,8 +161,9 @@ ANALYSES: dict[str, Call] = {
             "layer": ("layer or None", "2"),
             "channel": ("index", 1),
             "methods": ("methods", ["deconvnet"]),
+            "scores": ("methods", ["deletion"]),
         },
-        fitting={"methods": ()},
+        fitting={"methods": (), "scores": ()},
     ),
     "compare, class": Call(
         dv.compare, {"target": ("index", 1)}, {"model": NET, "inputs": X[:1], "methods": ["deconvnet"]}
