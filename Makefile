@@ -43,7 +43,7 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.atlas
 	$(RUN) -m benchmarks.explore
 
-# The README and the tutorial followed step by step in a new clone and an empty environment: see docs/newcomer.py.
+# README, tutorial, how-tos and notebooks followed step by step in a new clone and an empty environment: see docs/newcomer.py.
 newcomer: $(INSTALLED)
 	$(RUN) docs/newcomer.py
 
