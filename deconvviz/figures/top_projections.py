@@ -181,7 +181,7 @@ def _heading(projection: Projection, name: str) -> str:
     strongest = max(unit.activation for unit in projection.units)
     said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
     name = shortened(name, CALLED, len(", AUC 0.00)"))
-    return wrapped("\n".join(filter(None, [said, name])), 2 * SQUARE, HEADING)
+    return wrapped("\n".join(filter(None, [said, name])), 2 * SQUARE + 0.15, HEADING)
 
 
 def _words(projection: Projection, scale: str, sigma: float | None, heat: Heat | None) -> str:
