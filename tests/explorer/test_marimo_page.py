@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.chromium import CHROMIUM, until
+from tests.helpers.chromium import CHROMIUM
 from tests.helpers.explorer_client import small_images, small_net
 from tests.helpers.explorer_page import shows
 
@@ -67,10 +67,14 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 def test_the_exported_page_shows_the_unit(browser: Any, address: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(address)
+    page.goto(address, wait_until="commit", timeout=120_000)
     page.locator(".deconvviz .figures img").first.wait_for(timeout=120_000)
-    pictures = "[...document.querySelectorAll('.deconvviz .figures img')].filter(one => one.naturalWidth).length === 4"
-    until(page, pictures)
+    pictures = page.locator(".deconvviz .figures img")  # in a shadow tree, which the page's own queries do not enter
+    for _ in range(1200):
+        if pictures.evaluate_all("all => all.filter(one => one.naturalWidth).length") == 4:
+            break
+        page.wait_for_timeout(50)
+    assert pictures.evaluate_all("all => all.filter(one => one.naturalWidth).length") == 4
     expected = small_net().project(small_images(3)[:1], "3", channel=2).units[0]
     shows(page, ".deconvviz .panel:nth-child(3) h3", "3 channel 2")
     shows(page, ".deconvviz .numbers", f"{expected.activation:.3g}".replace("-", "\u2212"))
