@@ -1,6 +1,6 @@
 """Follows README, tutorial, every how-to and the notebooks as a newcomer would: a new clone, an empty environment.
 
-    python docs/newcomer.py                      installs several GB into a temporary folder, then half an hour
+    python docs/newcomer.py                      installs several GB into a temporary folder, then runs every step
     python docs/newcomer.py --only audio video   these documents alone
     python docs/newcomer.py --make               also runs `make demo` and `make test` in the clone
     python docs/newcomer.py --photos FOLDER --squeezenet FILE    for the notebook on photographs
