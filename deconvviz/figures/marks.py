@@ -104,8 +104,8 @@ def wrapped(text: str, width: float, size: float) -> str:
 
     Lines are broken at spaces; words that do not fit after a mark in them, as names of layers have, or anywhere.
 
-    >>> wrapped("features.12.expand3x3.activation of one", 1.0, 10)
-    'features.12.\nexpand3x3.\nactivation of\none'
+    >>> wrapped("conv2: projections", 1.0, 10).splitlines()
+    ['conv2:', 'projections']
     """
     return "\n".join(line for part in text.split("\n") for line in _lines(part, width, size))
 
