@@ -69,7 +69,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 BENCHMARKS = ("selectivity", "leak", "deletion", "localisation", "clarity", "randomisation")  # from quick to slow
-USUAL = BENCHMARKS[:4]
+QUICK_BENCHMARKS = BENCHMARKS[:4]
 OF_METHODS = ("selectivity", "deletion", "localisation", "randomisation")  # that judge several styles
 FEW = 8  # images of a folder: the fewest with a verdict
 
@@ -94,8 +94,8 @@ def _evidence_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         choices=(*BENCHMARKS, "all"),
-        help=f"any of {', '.join(BENCHMARKS)}, or all (default: {', '.join(USUAL)}; localisation is a benchmark for "
-        "the model mnist only)",
+        help=f"any of {', '.join(BENCHMARKS)}, or all (default: {', '.join(QUICK_BENCHMARKS)}; "
+        "localisation is a benchmark for the model mnist only)",
     )
     parser.add_argument(
         "--methods",
@@ -161,7 +161,7 @@ def _questions(args: argparse.Namespace, net: Any, x: Any, methods: list[str]) -
 
 def _wanted(args: argparse.Namespace) -> list[str]:
     """The measures to take, quick ones first; without any named the usual ones."""
-    asked = args.measures or USUAL
+    asked = args.measures or QUICK_BENCHMARKS
     known = [name for name in BENCHMARKS if name != "localisation" or args.model == "mnist"]
     return known if "all" in asked else [name for name in known if name in asked]
 

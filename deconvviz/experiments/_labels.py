@@ -34,12 +34,12 @@ def required_labels(data: Any, numbers: Sequence[int], labels: Sequence[int | No
 
 def _refuse_other_labels(data: Any, number: int) -> None:
     """Raise InputError if an item has a label that is no number of a class."""
-    label = None
+    shown = ""
     with contextlib.suppress(Exception):  # the data set is the caller's
         label = given_label(data[number])
         label = label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
-    if isinstance(label, (str, float)):
+        shown = described(label) if isinstance(label, (str, float)) else ""
+    if shown:
         raise InputError(
-            f"the label of item {name_of_item(data, number)} is {described(label)}, and labels are numbers of classes, "
-            f"from 0"
+            f"the label of item {name_of_item(data, number)} is {shown}, and labels are numbers of classes, from 0"
         )

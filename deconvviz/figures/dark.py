@@ -36,9 +36,10 @@ def darkened(figure: Figure) -> Figure:
         figure: Any figure of matplotlib; where its text lies must be known, so it must have been drawn or saved once.
 
     Example:
+        >>> from matplotlib.colors import to_hex
         >>> figure = Figure()
         >>> title = figure.suptitle("firing rates")
-        >>> darkened(figure).get_facecolor() == to_rgba(PAPER), title.get_color() == to_rgba(INK)
+        >>> to_hex(darkened(figure).get_facecolor()) == PAPER, to_hex(title.get_color()) == INK
         (True, True)
     """
     _darken(figure)
@@ -94,7 +95,8 @@ def in_the_dark(colour: Any, contrast: float = GRAPHICS_CONTRAST) -> Colour:
         contrast: The least contrast of WCAG, from 1 to 21, between the paper and a colour that is no grey.
 
     Example:
-        >>> in_the_dark("white") == to_rgba(PAPER), in_the_dark("black") == to_rgba(INK), in_the_dark("none")[3]
+        >>> from matplotlib.colors import to_hex
+        >>> to_hex(in_the_dark("white")) == PAPER, to_hex(in_the_dark("black")) == INK, in_the_dark("none")[3]
         (True, True, 0.0)
     """
     *channels, alpha = to_rgba(colour)

@@ -36,8 +36,8 @@ from deconvviz.figures.marks import SMALL, wrapped
 from deconvviz.figures.projections import (
     COLUMNS,
     ENLARGE,
-    LINE,
     TILE_PIXELS,
+    TITLE_LINE,
     by,
     check_dimensions,
     tile_figure,
@@ -242,7 +242,7 @@ def _bars(result: FeatureMaps, sample: int, title: str, given: Axes | None, **ch
     count = f"{len(channels)} of {counted(len(values), 'channel')}" if len(channels) < len(values) else ""
     which = f", image {sample} of {len(result)}" if len(result) > 1 else ""
     said = wrapped(title or f"{layer}: {count or counted(len(values), 'channel')}{which}", wide - 0.8, 10)
-    figure, axes = panel((wide, 2.6 + LINE * said.count("\n")), given)
+    figure, axes = panel((wide, 2.6 + TITLE_LINE * said.count("\n")), given)
     axes.bar(range(len(channels)), values[channels].numpy(), width=0.8)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xticks(range(len(channels)), [str(number) for number in channels], fontsize=SMALL, rotation=90)

@@ -6,6 +6,7 @@ The colours are those of Okabe and Ito, which people with any common kind of col
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from matplotlib.textpath import text_to_path
 from torch import Tensor
 
 from deconvviz.images import signed_as_rgb
+from deconvviz.io.restoring import Restored
 
 SMALL = 8.0  # points of labels, the smallest text
 CAPTION = 8.5  # points of captions
@@ -107,7 +109,9 @@ def wrapped(text: str, width: float, size: float) -> str:
     >>> wrapped("conv2: projections", 1.0, 10).splitlines()
     ['conv2:', 'projections']
     """
-    return "\n".join(line for part in text.split("\n") for line in _lines(part, width, size))
+    with Restored(warnings.catch_warnings()):
+        warnings.simplefilter("ignore")  # of letters that the font lacks matplotlib warns where it draws them
+        return "\n".join(line for part in text.split("\n") for line in _lines(part, width, size))
 
 
 def _lines(text: str, width: float, size: float) -> list[str]:

@@ -56,8 +56,8 @@ COLUMNS = optional(whole_from(1))
 ENLARGE = whole_from(1, 1001)
 PROJECTION = instance("a Projection", Projection)
 
-STRIP = 1.7  # inches of a picture in a strip
-LINE = 0.18  # inches of a line of a title
+STRIP_PICTURE = 1.7  # inches of a picture in a strip
+TITLE_LINE = 0.18  # inches of a line of a title
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
 TILE_PIXELS = 96  # pixels that a figure's tile is enlarged to, at least
 
@@ -232,10 +232,10 @@ def _strip(
 ) -> Figure:
     """Named columns of pictures (H, W, 3), one row each."""
     rows = max(len(pictures) for _, pictures in columns)
-    across = max(3.4, STRIP * len(columns))
+    across = max(3.4, STRIP_PICTURE * len(columns))
     names = [wrapped(name, across / len(columns) - 0.1, HEADING) for name, _ in columns]
     lines = max(name.count("\n") for name in names) + wrapped(title, across - MARGIN, TITLE).count("\n")
-    tall = STRIP * rows + 0.5 + LINE * lines
+    tall = STRIP_PICTURE * rows + 0.5 + TITLE_LINE * lines
     figure = canvas((across, tall + KEY_INCHES), axes)
     above, below = room_for_key(figure, tall)
     grid = above.subplots(rows, len(columns), squeeze=False)
@@ -336,7 +336,7 @@ def tile_figure(
     caption = wrapped(said, across - MARGIN, SMALL)
     words = key_label(key[1], across) if key else ""
     below = 0.15 * (caption.count("\n") + bool(caption) + words.count("\n")) + (0.22 if key else 0.0)
-    tall = rows * inches * (height + headroom + gap) / width + 0.4 + LINE * heading.count("\n")
+    tall = rows * inches * (height + headroom + gap) / width + 0.4 + TITLE_LINE * heading.count("\n")
     figure, shown = panel((across, tall + below), axes)
     sheet = tiled([torch.cat([torch.ones(headroom, width, 3), tile]) for tile in tiles], columns, gap=gap)
     shown.imshow(sheet.numpy())

@@ -35,7 +35,7 @@ from deconvviz.figures.marks import (
     wrapped,
 )
 from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles
-from deconvviz.figures.projections import COLUMNS, ENLARGE, LINE, PROJECTION, draw, tile_image
+from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, TITLE_LINE, draw, tile_image
 from deconvviz.figures.signals import (
     Cell,
     Panel,
@@ -154,7 +154,7 @@ def top_grid(
     title = wrapped(title or f"{_words(projections[0], scale, sigma, heat)}{beside}", wide - MARGIN, TITLE)
     headings = [_heading(projection, called.get(id(projection), "")) for projection in shown]
     above_squares = 0.35 + 0.15 * max(text.count("\n") for text in headings)  # inches
-    tall = rows * (SQUARE * height / width + above_squares) + 0.5 + LINE * title.count("\n")
+    tall = rows * (SQUARE * height / width + above_squares) + 0.5 + TITLE_LINE * title.count("\n")
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
     figure = canvas((wide, tall + KEY_INCHES), axes, layout=layout)
     above, below = room_for_key(figure, tall)

@@ -18,7 +18,7 @@ from deconvviz.synthesis.synthesis import ASCENT_STEPS, Begins, synthesized
 SYNTHETIC = "synthetic"
 SYNTHETIC_COUNT = 4  # pictures of a channel, each from other random numbers
 WIDENED = (0, 1, 2)  # steps of the layer by which a picture is wider, until its middle unit sees nothing beyond it
-MARGIN = 8  # a picture is wider than what its unit sees by the MARGIN-th part on either side
+WIDER_BY = 8  # a picture is wider than what its unit sees by the WIDER_BY-th part on either side
 
 
 def synthetic_references(
@@ -102,7 +102,7 @@ def _size(net: DeconvNet, layer: str, windows: UnitWindows, examples: Tensor) ->
     rows, columns = height, width
     for steps in WIDENED:
         rows, columns = (
-            min(whole, size + 2 * -(-size // MARGIN) + 2 * steps * math.ceil(stride))
+            min(whole, size + 2 * -(-size // WIDER_BY) + 2 * steps * math.ceil(stride))
             for whole, size, stride in zip((height, width), windows.size, windows.stride, strict=True)
         )
         try:

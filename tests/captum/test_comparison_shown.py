@@ -21,7 +21,7 @@ from tests.helpers.comparison_networks import Modules, Reused, double, image
 @pytest.fixture(scope="module")
 def of_class():
     torch.manual_seed(0)
-    return dv.compare(double(Modules()), image(), target=2)
+    return dv.compare(double(Modules()), image(), target=2, scores="all")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_tables(of_class):
     page = found._repr_html_()
     assert "<td>same as deconvnet</td>" in page
     assert page.count("<table>") == 4
-    assert page.startswith("<img")
+    assert page.startswith("<picture>")
 
 
 def test_saved_and_loaded(of_unit, tmp_path):

@@ -45,7 +45,7 @@ def test_judgements_are_saved_drawn_and_printed(judgements, tmp_path):
 def test_the_command_prints_draws_and_saves(tmp_path, capsys):
     names = [f"mnist:{n}" for n in range(3)]
     call = ["evidence", "mnist", *names, "--layer", "fc2", "--measures", "deletion", "clarity", "--out", str(tmp_path)]
-    assert cli.main(call) == 0
+    assert cli.main([*call, "--methods", "all"]) == 0
     printed = capsys.readouterr().out
     saved = Deletion.load(tmp_path / "deletion.safetensors")
     expected = deletion(dv.DeconvNet(mnist_cnn()), mnist_test()[0][:3], "fc2")

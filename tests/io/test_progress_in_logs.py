@@ -50,5 +50,5 @@ def test_evidence_says_how_far_it_is(capsys: pytest.CaptureFixture[str], tmp_pat
     monkeypatch.chdir(tmp_path)
     assert cli.main(["evidence", "mnist", "mnist:0", "mnist:1", "--layer", "conv1", "--measures", "selectivity"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("selectivity: 1 of 4, ") for line in lines)
+    assert any(line.startswith("selectivity: 1 of 2, ") for line in lines)
     assert all(len(line) < 120 for line in lines)

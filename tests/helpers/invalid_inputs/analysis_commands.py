@@ -45,7 +45,7 @@ def judging() -> list[Command]:
             "there is no method 'Saliencey'; there are …; did you mean 'Saliency'?"
         ),
         "compare mnist mnist:0 --scores insertoin": (
-            "there is no score 'insertoin'; there are …, or 'all'; did you mean 'insertion'?"
+            "there is no score 'insertoin'; there are …, or 'all'; did you mean 'insertion' or 'insertion, signed'?"
         ),
         "compare mnist mnist:0 --layer conv1 --position 99 99": (
             "layer 'conv1' has maps of size (28, 28); the position [99, 99] lies outside"
