@@ -22,7 +22,7 @@ class DeviceCosts:
         writing: Multiplications in the time that it takes to record an operation, or to write and launch it on crops.
         element: Reading and writing an element of a map costs about as much as this many multiplications.
         large: From this work per unit, units near the border go apart, so that nothing outside the map is computed.
-        crop_bytes: Bytes of all crops of a batch.
+        crop_bytes: Bytes of all crops of a batch. On a CPU, more would leave the caches.
         recorded_bytes: Bytes of the maps of images that are recorded together.
         signal_bytes: Bytes of signals that travel back at once on whole maps. On a CPU, more would leave the caches.
     """
@@ -37,7 +37,7 @@ class DeviceCosts:
 
 MIB = 2**20
 CPU = DeviceCosts(
-    writing=1e7, element=24, large=3e8, crop_bytes=256 * MIB, recorded_bytes=1024 * MIB, signal_bytes=128 * MIB
+    writing=1e7, element=24, large=3e8, crop_bytes=64 * MIB, recorded_bytes=1024 * MIB, signal_bytes=128 * MIB
 )
 ACCELERATOR = DeviceCosts(
     writing=1e9, element=48, large=float("inf"), crop_bytes=2**32, recorded_bytes=2**35, signal_bytes=2**34
