@@ -106,7 +106,8 @@ def _built(folder: Path, progress: bool) -> Path:
     atlas, few = folder / "atlas", ATLAS_CHANNELS
     build_atlas(net, data, top, out=atlas, channel=few, batch_size=DEMO_BATCH, title=title, progress=progress)
     channels = {layer: len(values) for layer, values in top.values.items()}
-    pictured = sum(len(few[layer]) if layer in few else count for layer, count in channels.items())
+    strongest = {layer: values[list(few.get(layer, range(len(values)))), 0] for layer, values in top.values.items()}
+    pictured = sum(int((values > 0).sum()) for values in strongest.values())  # the others never respond
     page = web_page(
         "demo.html",
         title=title,

@@ -51,7 +51,8 @@ def test_the_demo_is_one_page_with_its_pictures(tmp_path, capsys):
     manifest = json.loads((folder / "atlas" / "manifest.json").read_text())
     assert [layer["name"] for layer in manifest["layers"]] == ["conv1", "conv2", "fc1", "fc2"]
     weights = {layer: len(getattr(mnist_cnn(), layer).weight) for layer in ("conv1", "conv2", "fc1", "fc2")}
-    assert f"Browse {sum(weights.values()) - weights['fc1'] + 16} of {sum(weights.values())} channels" in text
+    pictured = sum(weights.values()) - weights["fc1"] + 15  # channel 8 of the 16 of fc1 never responds
+    assert f"Browse {pictured} of {sum(weights.values())} channels" in text
     for name, image in zip(SECTIONS, page.images, strict=True):
         png = base64.b64decode(image["src"].partition("base64,")[2])
         assert png == (folder / f"{name}.png").read_bytes()
