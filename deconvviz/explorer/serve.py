@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import secrets
 import socket
@@ -194,6 +195,9 @@ def _server(app: Any) -> Any:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            # asyncio does it only where the listener named its protocol; the body would wait for the head's receipt
+            with contextlib.suppress(OSError):  # the client has gone already
+                transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._clock = self.loop.call_later(HEADER_SECONDS, self._close_silent)
 
         def connection_lost(self, exc: Exception | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +31,15 @@ QUESTIONS: list[tuple[str, dict[str, str]]] = [
 def client() -> Iterator[Client]:
     with dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer:
         yield Client(explorer)
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_has_arrived() -> None:
+    with dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer:
+        with socket.create_connection(("127.0.0.1", Client(explorer).port)):
+            while not (connections := list(explorer._server.server_state.connections)):
+                time.sleep(0.01)
+            own = [one.transport.get_extra_info("socket") for one in connections]
+            assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in own)
 
 
 def test_answers_come_with_a_frame(client: Client) -> None:

@@ -261,14 +261,20 @@ const { h, percentage } = $shared_elements;
  */
 
 /**
+ * What a data address holds.
+ * @param {string} data
+ */
+function fileOf(data) {
+  const [head, body] = data.split(",");
+  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
+  return new Blob([bytes], { type: head.slice(5, head.indexOf(";")) });
+}
+
+/**
  * The picture of a data address as a short address, which many elements can use.
  * @param {string} data
  */
-function blobOf(data) {
-  const [head, body] = data.split(",");
-  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
-}
+const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
  * @param {Sprite} sprite
@@ -332,7 +338,7 @@ function picture(element, url, alt, width) {
   element.draggable = false;
   return element;
 }
-return { blobOf, paint, paintCell, image, picture };
+return { fileOf, blobOf, paint, paintCell, image, picture };
 })();
 
 // shared/map_grid.js

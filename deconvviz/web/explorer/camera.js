@@ -1,6 +1,7 @@
 // The camera: the newest frame wins, one is on its way at a time, while the one before it is painted.
 
 import { byId } from "../shared/elements.js";
+import { fileOf } from "../shared/pictures.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 import { give, notice } from "./server.js";
 
@@ -83,22 +84,20 @@ function marked() {
   times = [];
 }
 
-/** @returns {Promise<Blob>} */
+/** The newest frame as a file. `toBlob` would wait until the browser has nothing else to do. */
 function frame() {
   const factor = Math.min(1, largest / Math.max(video.videoWidth, video.videoHeight, 1));
   canvas.width = Math.max(1, Math.round(video.videoWidth * factor));
   canvas.height = Math.max(1, Math.round(video.videoHeight * factor));
   const context = canvas.getContext("2d");
   if (context) context.drawImage(video, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve, reject) => {
-    canvas.toBlob((content) => (content ? resolve(content) : reject(new Error("the camera gave no frame"))), "image/jpeg", 0.9);
-  });
+  return fileOf(canvas.toDataURL("image/jpeg", 0.9));
 }
 
 /** The last frame becomes an image like any other, which its address leads back to. */
 async function keep() {
   try {
-    await show(await give(await frame(), "camera.jpg", false), false);
+    await show(await give(frame(), "camera.jpg", false), false);
   } catch (error) {
     if (!(error instanceof Superseded)) notice(/** @type {Error} */ (error).message);
   }
@@ -131,7 +130,7 @@ async function run() {
 }
 
 /** A frame is taken and given; resolves to its key. */
-const sent = async () => give(await frame(), "camera.jpg", true);
+const sent = async () => give(frame(), "camera.jpg", true);
 
 function measured() {
   times.push(performance.now());

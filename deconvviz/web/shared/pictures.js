@@ -21,14 +21,20 @@ import { h, percentage } from "./elements.js";
  */
 
 /**
+ * What a data address holds.
+ * @param {string} data
+ */
+export function fileOf(data) {
+  const [head, body] = data.split(",");
+  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
+  return new Blob([bytes], { type: head.slice(5, head.indexOf(";")) });
+}
+
+/**
  * The picture of a data address as a short address, which many elements can use.
  * @param {string} data
  */
-export function blobOf(data) {
-  const [head, body] = data.split(",");
-  const bytes = Uint8Array.from(atob(body), (char) => char.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
-}
+export const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
  * @param {Sprite} sprite
