@@ -43,7 +43,7 @@ _HOMES = {
     "scan": "deconvviz.mining.scan",
     "synthesize": "deconvviz.synthesis.synthesis",
 }
-_MODULES = ("errors", "evidence", "experiments", "figures", "images", "results", "rules")
+_MODULES = ("data", "errors", "evidence", "experiments", "figures", "images", "models", "results", "rules")
 
 __all__ = [  # noqa: PLE0604
     "DeconvNet",

@@ -17,7 +17,7 @@ import deconvviz as dv
 from tests.helpers.chromium import CHROMIUM, until
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = (*dv._MODULES, "data", "models")  # what is documented besides `deconvviz` itself
+MODULES = dv._MODULES  # what is documented besides `deconvviz` itself
 NO_PAGE = {
     "BASELINES",
     "FORMAT",

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import deconvviz as dv
 
+DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
-def test_importing_the_package_does_not_import_torch():
+
+def test_importing_the_package_does_not_import_torch_and_reaches_every_documented_module():
+    pages = sorted(set(re.findall(r"^   deconvviz\.([a-z]+)$", DOCUMENTED.read_text("utf-8"), re.MULTILINE)))
+    assert "models" in pages
     code = (
         "import sys, deconvviz, deconvviz.cli; "
         "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)[-9:]; "
-        "deconvviz.DeconvNet; assert 'torch' in sys.modules"
+        "deconvviz.DeconvNet; assert 'torch' in sys.modules; "
+        f"print([getattr(deconvviz, name).__name__ for name in {pages!r}])"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said.strip() == str([f"deconvviz.{name}" for name in pages])
 
 
 def test_public_names():
