@@ -14,17 +14,20 @@ import deconvviz as dv
 DOCUMENTED = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 
-def test_importing_the_package_does_not_import_torch_and_reaches_every_documented_module():
-    pages = sorted(set(re.findall(r"^   deconvviz\.([a-z]+)$", DOCUMENTED.read_text("utf-8"), re.MULTILINE)))
-    assert "models" in pages
+def test_importing_the_package_does_not_import_torch():
     code = (
         "import sys, deconvviz, deconvviz.cli; "
         "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)[-9:]; "
-        "deconvviz.DeconvNet; assert 'torch' in sys.modules; "
-        f"print([getattr(deconvviz, name).__name__ for name in {pages!r}])"
+        "deconvviz.DeconvNet; assert 'torch' in sys.modules"
     )
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert said.strip() == str([f"deconvviz.{name}" for name in pages])
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_documented_module_is_reached_by_importing_the_package_alone():
+    pages = re.findall(r"^   deconvviz\.([a-z]+)$", DOCUMENTED.read_text("utf-8"), re.MULTILINE)
+    assert "models" in pages
+    for name in pages:  # not by getattr: it also finds what something else has imported
+        assert dv.__getattr__(name).__name__ == f"deconvviz.{name}"
 
 
 def test_public_names():

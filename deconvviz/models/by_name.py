@@ -213,6 +213,6 @@ def _from_timm(name: str, pretrained: bool, num_classes: int | None = None) -> n
         raise DependencyError("timm is not installed; pip install timm") from error
     if not timm.is_model(name):
         raise ModelError(f"timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
-    options = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     return model
