@@ -153,20 +153,24 @@ def weights_of(module: nn.Module) -> list[nn.Parameter]:
     return [*module.parameters(recurse=False), *(inner.parameters() if isinstance(inner, nn.Module) else ())]
 
 
-def randomise(model: nn.Module, names: Sequence[str] | None, random_state: int) -> None:
+def randomise(model: nn.Module, names: Sequence[str] | None, random_state: int, like: nn.Module | None = None) -> None:
     """Give modules of a model new random weights, in place; None for all modules.
 
     Each tensor is drawn from a normal distribution with its own standard deviation, so that signals keep the size that
     later layers expect. Filters and matrices get mean zero, as in all initialisations; gains and biases keep their
-    mean.
+    mean. With `like`, of which the model is a copy, standard deviations and means are those of `like`.
     """
     with Restored(torch.random.fork_rng(devices=[]), torch.no_grad()):
         torch.default_generator.manual_seed(random_state)
         if names is None:
             names = [name for name, module in model.named_modules() if weights_of(module)]
-        for weight in (weight for name in names for weight in weights_of(model.get_submodule(name))):
-            spread = weight.float().std(correction=0)
-            mean = weight.float().mean() if weight.ndim < 2 else torch.zeros(())
+        drawn, own = (
+            [weight for name in names for weight in weights_of(one.get_submodule(name))]
+            for one in (model, like or model)
+        )
+        for weight, measured in zip(drawn, own, strict=True):
+            spread = measured.float().std(correction=0)
+            mean = measured.float().mean() if weight.ndim < 2 else torch.zeros(())
             weight.copy_(torch.randn(weight.shape) * spread.cpu() + mean.cpu())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from deconvviz.figures.canvas import canvas
@@ -103,6 +104,7 @@ def _draw_histogram(panel: Any, layer: LayerDiff, alone: bool = True) -> None:
     panel.axvline(ALIKE_FROM, color=PAIR_COLOUR, linestyle="--", linewidth=1, label=f"kept above {ALIKE_FROM:g}")
     panel.set(xlabel="correlation of matched channels", ylabel="channels", xlim=(-0.2, 1.02))
     panel.tick_params(labelsize=8)
+    panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if alone:
         panel.legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="none")
 

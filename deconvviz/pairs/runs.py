@@ -15,7 +15,7 @@ from deconvviz.data.batches import Batch, batches, none_readable
 from deconvviz.data.naming import name_of_item
 from deconvviz.data.source import Source
 from deconvviz.errors import InputError, UnknownLayerError
-from deconvviz.evidence.randomisation import copy_with_random_weights
+from deconvviz.evidence.randomisation import copied, copy_with_random_weights, randomise
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.progress import ScanProgress
@@ -31,6 +31,9 @@ from deconvviz.results import Broken, TopActivations
 
 RANDOM_DRAWS = 4  # of random weights, for each network
 CONTROL_IMAGES = 1024  # on which untrained copies run, in evenly spaced batches
+KEPT_COPIES = (
+    1 << 30
+)  # bytes of a network's untrained copies up to which all are kept; else one is drawn anew each time
 SIDES = ("the first network", "the second network")
 
 
@@ -73,15 +76,20 @@ class _Side:
     def __init__(self, net: DeconvNet, scanned: ScannedLayers, k: int, random_state: int) -> None:
         self.net = net
         self.scanner = Scanner(scanned, k, 1)
-        self.untrained: list[Scanner] = []
-        for draw in range(RANDOM_DRAWS):
-            model = copy_with_random_weights(net.model, random_state + draw)
-            self.untrained.append(Scanner(replace(scanned, model=model), 1, 1))
+        self.seeds = range(random_state, random_state + RANDOM_DRAWS)
+        size = sum(one.nbytes for one in itertools.chain(net.model.parameters(), net.model.buffers()))
+        self.spare = copied(net.model) if RANDOM_DRAWS * size > KEPT_COPIES else None  # has the weights of one draw
+        models = [self.spare or copy_with_random_weights(net.model, seed) for seed in self.seeds]
+        self.untrained = [Scanner(replace(scanned, model=model), 1, 1) for model in models]
 
     def run(self, batch: Batch, controlled: bool) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
         """The maxima of each layer, and those of each untrained copy."""
-        found = [_run(scanner, batch) for scanner in (self.scanner, *(self.untrained if controlled else ()))]
-        return found[0], found[1:]
+        found, drawn = _run(self.scanner, batch), []
+        for scanner, seed in zip(self.untrained, self.seeds, strict=True) if controlled else ():
+            if self.spare is not None:
+                randomise(self.spare, None, seed, like=self.net.model)
+            drawn.append(_run(scanner, batch))
+        return found, drawn
 
 
 def _run(scanner: Scanner, batch: Batch) -> dict[str, Tensor]:

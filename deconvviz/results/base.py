@@ -183,7 +183,7 @@ class Tabular(Result):
         return {"table": plain(self.table())}
 
     def __str__(self) -> str:
-        return as_text(as_rows(self.table()))
+        return as_text(as_rows(self.table())) or "no rows"
 
 
 class Finding(Tabular):
@@ -195,7 +195,7 @@ class Finding(Tabular):
         return {**super().as_json(), "verdict": self.verdict}
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n{self.verdict}"
+        return "\n".join(filter(None, [as_text(as_rows(self.table())), self.verdict]))
 
     def _repr_html_(self) -> str:
         said = html.escape(self.verdict)
@@ -264,10 +264,10 @@ def plain(value: Any) -> Any:
 def as_rows(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Records as rows of text, starting with a header; numbers have three digits, missing values are empty.
 
-    >>> as_rows([{"layer": "conv1", "share": 1 / 3}, {"layer": "conv2", "share": math.nan}])
-    [('layer', 'share'), ('conv1', '0.333'), ('conv2', '')]
+    >>> as_rows([{"layer": "conv1", "share": 1 / 3}, {"layer": "conv2", "share": math.nan}]), as_rows([])
+    ([('layer', 'share'), ('conv1', '0.333'), ('conv2', '')], [])
     """
-    rows: list[tuple[str, ...]] = [tuple(records[0])] if records else [("nothing",)]
+    rows: list[tuple[str, ...]] = [tuple(record) for record in records[:1]]
     return rows + [tuple(_cell(value) for value in record.values()) for record in records]
 
 
@@ -290,15 +290,17 @@ def printable(text: str) -> str:
 
 
 def as_text(rows: list[tuple[str, ...]]) -> str:
-    """A table in columns."""
+    """A table in columns; "" without rows."""
     rows = [tuple(map(printable, row)) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def as_html(rows: list[tuple[str, ...]]) -> str:
     """An HTML table for a notebook; the first row is the header. A long or wide one scrolls in its place."""
+    if not rows:
+        return ""
     header, *body = [tuple(map(printable, row)) for row in rows]
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]

@@ -238,8 +238,8 @@ class LayerDiff(Finding):
         level = f"matched channels correlate at {self.mean:.2f}"
         if not self.kept and not self.changed and not self.p_of_layer <= LEVEL:
             return (
-                f"{self.name}: no channel is shown to have a counterpart; {level}, and at {self.chance:.2f} "
-                f"with those of untrained networks: unmatched at the level of chance."
+                f"{self.name}: no channel is shown to have a counterpart: {level}, which is the level of chance "
+                f"({self.chance:.2f} with those of untrained networks)."
             )
         counts = [f"{len(self.kept)} of {counted(len(self.fires[0]), 'channel')} kept", f"{len(self.changed)} changed"]
         counts += [f"{len(self.vanished)} vanished", f"{len(self.appeared)} appeared"]
@@ -355,7 +355,10 @@ class NetworkDiff(Finding):
             return f"No channel of {total:,} is shown to have a counterpart {over}."
         have = agreeing(kept + changed, "has", "have")
         found = f"{kept + changed} of {counted(total, 'channel')} {have} a counterpart {over}"
-        return f"{found}, {kept} of them nearly the same."
+        if kept + changed == 1:
+            return f"{found}, {'' if kept else 'not '}nearly the same."
+        alike = str(kept) if kept and changed else "none" if not kept else "both" if kept == 2 else "all"
+        return f"{found}, {alike} of them nearly the same."
 
     @takes(path=PATH)
     def write_pages(self, path: str | os.PathLike[str]) -> Path:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.errors import InputError, UnknownLayerError
+from deconvviz.evidence.randomisation import randomise
 from deconvviz.models import mnist_cnn
 from deconvviz.pairs.assignment import assignment
 from deconvviz.pairs.correlation import KEPT_IMAGES, RunningCorrelation
@@ -100,7 +101,9 @@ def test_untrained_networks_are_unmatched_at_the_level_of_chance() -> None:
     found = compared(a, b, BOTH)
     assert not any(layer.kept or layer.changed for layer in found)
     assert found.overall == "No channel of 72 is shown to have a counterpart over 100 images."
-    assert found["conv2"].verdict.endswith("of untrained networks: unmatched at the level of chance.")
+    assert "have a counterpart: matched channels correlate at 0." in found["conv2"].verdict
+    assert found["conv2"].verdict.endswith("with those of untrained networks).")
+    assert "which is the level of chance (0." in found["conv2"].verdict
     assert abs(found["conv2"].mean - found["conv2"].chance) < 0.1
 
 
@@ -185,7 +188,57 @@ def test_networks_that_respond_to_nothing_have_no_counterparts() -> None:
 def test_verbs_agree_with_one_channel() -> None:
     layer = _layer([0.7, 0.12], [0.1, 0.1])
     found = NetworkDiff(networks=("a", "b"), dataset="c", images=300, broken=(), layers=(layer,))
-    assert found.overall == "1 of 2 channels has a counterpart over 300 images, 0 of them nearly the same."
+    assert found.overall == "1 of 2 channels has a counterpart over 300 images, not nearly the same."
+
+
+@pytest.mark.parametrize(
+    ("correlations", "said"),
+    [
+        ([0.95, 0.12], "1 of 2 channels has a counterpart over 300 images, nearly the same."),
+        ([0.95, 0.95, 0.12], "2 of 3 channels have a counterpart over 300 images, both of them nearly the same."),
+        ([0.95, 0.95, 0.95, 0.12], "3 of 4 channels have a counterpart over 300 images, all of them nearly the same."),
+        ([0.95, 0.7, 0.12], "2 of 3 channels have a counterpart over 300 images, 1 of them nearly the same."),
+        ([0.7, 0.7, 0.12], "2 of 3 channels have a counterpart over 300 images, none of them nearly the same."),
+    ],
+)
+def test_how_many_counterparts_are_nearly_the_same(correlations: list[float], said: str) -> None:
+    layer = _layer(correlations, [0.1] * len(correlations))
+    found = NetworkDiff(networks=("a", "b"), dataset="c", images=300, broken=(), layers=(layer,))
+    assert found.overall == said
+
+
+def test_a_comparison_without_rows_prints_its_verdict_alone() -> None:
+    model = dv.DeconvNet(net())
+    found = dv.diff(model, model, torch.zeros(3, 1, 28, 28), layers="conv1", pictures=0, **QUIET)[0]
+    silent = dataclasses.replace(found, constant=((), ()))
+    assert silent.table() == []
+    assert str(silent) == silent.verdict == "conv1: too few images to say (3)."
+    assert "<table>" not in silent._repr_html_()
+
+
+def test_channels_are_counted_in_whole_numbers() -> None:
+    figure = _layer([0.95], [0.1]).figure()
+    ticks = figure.axes[0].get_yticks()
+    assert ticks.tolist() == [int(tick) for tick in ticks]
+
+
+def test_large_networks_have_one_untrained_copy_whose_weights_are_drawn_for_each_batch(
+    in_another_order: NetworkDiff, monkeypatch: Any
+) -> None:
+    from deconvviz.pairs import runs
+
+    monkeypatch.setattr(runs, "KEPT_COPIES", 0)
+    redrawn: list[int] = []
+    monkeypatch.setattr(
+        runs, "randomise", lambda *given, like: redrawn.append(given[2]) or randomise(*given, like=like)
+    )
+    found = compared(net(), permuted()[0], BOTH, batch_size=60)
+    assert redrawn == [0, 1, 2, 3] * 4  # two batches of two networks
+    for layer, wanted in zip(found, in_another_order, strict=True):
+        of_channels, wanted_of_channels = (
+            one.untrained[:, :, one.pairs[:, 0].argsort()].numpy() for one in (layer, wanted)
+        )
+        assert of_channels == pytest.approx(wanted_of_channels, abs=1e-4)
 
 
 # Against independent references

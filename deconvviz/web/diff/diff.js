@@ -18,15 +18,16 @@
   const digits = (value, count) => (value === null ? "–" : value.toFixed(count).replace("-", "−"));
   const percent = (value) => `${Math.round(100 * value)} %`;
 
+  const pictured = (row) => row.pictures.some(Boolean);
+
   function pictures(parent, source, name, number, fires) {
+    const said = `${name}, channel ${number}: fires on ${percent(fires)} of the images`;
+    if (!source) return void add(parent, "p", said);
     const figure = add(parent, "figure");
-    const said = number === null ? `${name}: no counterpart` : `${name}, channel ${number}: fires on ${percent(fires)} of the images`;
-    if (source) {
-      const image = add(figure, "img");
-      image.src = source;
-      image.alt = `${name}, channel ${number}: patches and projections`;
-      image.loading = "lazy";
-    }
+    const image = add(figure, "img");
+    image.src = source;
+    image.alt = `${name}, channel ${number}: patches and projections`;
+    image.loading = "lazy";
     add(figure, "figcaption", said);
   }
 
@@ -66,7 +67,9 @@
   function show() {
     const shown = rows.filter((row) => !hidden.has(row.state)).sort(orders[byId("order").value]);
     byId("count").textContent = `${shown.length} of ${rows.length} shown`;
-    byId("pairs").replaceChildren(...shown.map(card));
+    byId("pairs").replaceChildren(...shown.filter(pictured).map(card));
+    byId("others").replaceChildren(...shown.filter((row) => !pictured(row)).map(card));
+    byId("without").hidden = !byId("others").children.length;
   }
 
   for (const state of Object.keys(signs)) {
