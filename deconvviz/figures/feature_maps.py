@@ -32,17 +32,8 @@ from deconvviz.figures.layer_tiles import (
     map_pictures,
     size_words,
 )
-from deconvviz.figures.marks import SMALL, wrapped
-from deconvviz.figures.projections import (
-    COLUMNS,
-    ENLARGE,
-    TILE_PIXELS,
-    TITLE_LINE,
-    by,
-    check_dimensions,
-    tile_figure,
-    tile_image,
-)
+from deconvviz.figures.marks import SMALL, TITLE_LINE, wrapped
+from deconvviz.figures.projections import COLUMNS, ENLARGE, TILE_PIXELS, by, check_dimensions, tile_figure, tile_image
 from deconvviz.figures.tiles import side_by_side
 from deconvviz.figures.views import slices_through
 from deconvviz.images import as_rgb

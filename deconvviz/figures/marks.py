@@ -28,6 +28,7 @@ SMALL = 8.0  # points of labels, the smallest text
 CAPTION = 8.5  # points of captions
 HEADING = 9.5  # points of the title of a panel
 TITLE = 11.0  # points of the title of a figure
+TITLE_LINE = 0.18  # inches of a line of a title
 POINTS = 72.0  # in an inch
 HINTED = 1.04  # how much wider than its outlines a text may be drawn
 

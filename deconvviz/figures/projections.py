@@ -26,6 +26,7 @@ from deconvviz.figures.marks import (
     KEY_INCHES,
     SMALL,
     TITLE,
+    TITLE_LINE,
     draw_key,
     framed,
     key_below,
@@ -57,7 +58,6 @@ ENLARGE = whole_from(1, 1001)
 PROJECTION = instance("a Projection", Projection)
 
 STRIP_PICTURE = 1.7  # inches of a picture in a strip
-TITLE_LINE = 0.18  # inches of a line of a title
 GAP = 2  # pixels between tiles of a PIL image, in the tiles' own pixels
 TILE_PIXELS = 96  # pixels that a figure's tile is enlarged to, at least
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,14 +14,17 @@ from matplotlib.figure import Figure
 from deconvviz.arguments import NUMBER, checked_as, optional
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import KEY_INCHES, SMALL, draw_key, room_for_key, scale_words, wrapped
+from deconvviz.figures.marks import KEY_INCHES, SMALL, TITLE, TITLE_LINE, draw_key, scale_words, wrapped
 from deconvviz.figures.tiles import picture, shared_scale, signed_picture
 from deconvviz.figures.views import View
 from deconvviz.images import signed_as_rgb
 
+FEW = 3  # channels, whose samples are marked where they are few
 MANY = 12  # channels; of more, a picture is drawn instead of lines
 POSITIVE, NEGATIVE = "#b2052a", "#053094"
-INCHES = 1.05  # height of a panel
+# In inches: the least height of a panel, of a line of labels, of the space between panels, of an axis of time with its
+# label, and what is left free beside panels for the labels of their axes.
+INCHES, LINE, GAP, AXIS, LEFT, RIGHT = 1.05, 0.14, 0.12, 0.5, 0.75, 0.25
 MOST_CELLS = 100  # in one figure, whose height is limited
 
 Panel = tuple[Callable[[Any, View, float], None], View]  # how an input is drawn, and the input
@@ -71,24 +73,65 @@ def cells_figure(
     if len(cells) > MOST_CELLS:
         cells, title = cells[:MOST_CELLS], f"{title} (the first {MOST_CELLS} of {len(cells)})"
     across = max(1, min(len(cells), columns or (1 if len(cells) < 4 else 2)))
-    down, lines = math.ceil(len(cells) / across), max(len(panels) for _, panels in cells)
-    wide, tall = across * (6.4 if across < 3 else 4.2) + 0.3, down * (lines * INCHES + 0.45) + 0.6
-    figure = canvas((wide, tall + KEY_INCHES), axes)
-    above, below = room_for_key(figure, tall)
-    parts = above.subfigures(down, across, squeeze=False)
-    for part, (said, panels) in zip(parts.flat, cells, strict=False):
-        if not panels:
-            continue
-        part.suptitle(wrapped(said, wide / across, SMALL), fontsize=SMALL)
-        grid = part.subplots(len(panels), 1, squeeze=False)[:, 0]
-        for number, (drawn, (draw, one)) in enumerate(zip(grid, panels, strict=True)):
-            draw(drawn, one, hertz or 1.0)
-            if one.is_signal:
-                is_last = number + 1 == len(panels) or panels[number + 1][1].field != one.field
-                _time_axis(drawn, one, hertz, is_last)
-    draw_key(below.subplots(), *key)
-    figure.suptitle(title, fontsize=10)
+    rows = [cells[first : first + across] for first in range(0, len(cells), across)]
+    wide, room = 6.4 if across < 3 else 4.2, None
+    if axes is not None:
+        root: Any = axes.get_figure(root=True)
+        width, room = axes.get_window_extent().size / root.dpi
+        wide = width / across
+    title = wrapped(title, max(across * wide - LEFT, 1.0), TITLE)
+    top = 0.1 + TITLE_LINE * (1 + title.count("\n"))
+    share = 1.0
+    if room is not None:  # the text keeps its size, the panels take what is left
+        texts, all_of_it = (sum(_row_inches(row, wide, part) for row in rows) for part in (0.0, 1.0))
+        share = max(0.1, (room - top - KEY_INCHES - texts) / (all_of_it - texts))
+    tall = [_row_inches(row, wide, share) for row in rows]
+    height = top + sum(tall) + KEY_INCHES
+    # Placed in inches: the solver of a constrained layout gives up, or ends the process, on some hundred panels.
+    figure = canvas((across * wide, height), axes, layout="none")
+    figure.suptitle(title, fontsize=TITLE, y=1 - 0.08 / height, verticalalignment="top")
+    for row, of_row in zip(rows, tall, strict=True):
+        for column, (said, panels) in enumerate(row):
+            at = top + _heading_inches(said, wide)
+            for number, (draw, one) in enumerate(panels):
+                panel = share * _panel_inches(one)
+                place = ((column * wide + LEFT) / (across * wide), 1 - (at + panel) / height)
+                drawn = figure.add_axes((*place, (wide - LEFT - RIGHT) / (across * wide), panel / height))
+                if number == 0:
+                    drawn.set_title(wrapped(said, wide, SMALL), fontsize=SMALL)
+                draw(drawn, one, hertz or 1.0)
+                is_last = _ends_axis(panels, number)
+                if one.is_signal:
+                    _time_axis(drawn, one, hertz, is_last)
+                at += panel + (AXIS if is_last else GAP)
+        top += of_row
+    draw_key(figure.add_axes((0, 0, 1, KEY_INCHES / height)), *key)
     return figure
+
+
+def _row_inches(row: Sequence[Cell], wide: float, share: float) -> float:
+    """The height of cells side by side, whose panels have a share of the height they want."""
+    return max(
+        _heading_inches(said, wide)
+        + sum(share * _panel_inches(one) for _, one in panels)
+        + sum(AXIS if _ends_axis(panels, number) else GAP for number in range(len(panels)))
+        for said, panels in row
+    )
+
+
+def _heading_inches(said: str, wide: float) -> float:
+    return 0.14 + LINE * (1 + wrapped(said, wide, SMALL).count("\n"))
+
+
+def _panel_inches(one: View) -> float:
+    """The height that a panel wants: each line's number is to be read."""
+    return max(INCHES, LINE * len(one.image)) if one.is_signal and len(one.image) <= MANY else INCHES
+
+
+def _ends_axis(panels: Sequence[Panel], number: int) -> bool:
+    """Whether a panel is the last one of a signal, with an axis of its own below it."""
+    one = panels[number][1]
+    return one.is_signal and (number + 1 == len(panels) or panels[number + 1][1].field != one.field)
 
 
 def signed_key(views: Sequence[Sequence[View]], scale: str) -> tuple[str, str]:
@@ -153,7 +196,7 @@ def _lines(axes: Any, one: View, values: Any, rate: float, *, filled: bool = Fal
         low = -high
     step = 1.1 * (high - low) or 1.0
     offsets = [(count - 1 - channel) * step for channel in range(count)]
-    style = {"marker": "o", "markersize": 2.5} if length <= 40 else {}
+    style = {"marker": "o", "markersize": 2.5} if length <= 40 and count <= FEW else {}
     for offset, line in zip(offsets, values, strict=True):
         if filled:
             for colour, where in ((POSITIVE, line >= 0), (NEGATIVE, line <= 0)):

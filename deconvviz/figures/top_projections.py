@@ -26,6 +26,7 @@ from deconvviz.figures.marks import (
     HEADING,
     KEY_INCHES,
     TITLE,
+    TITLE_LINE,
     draw_key,
     kind_of,
     room_for_key,
@@ -35,7 +36,7 @@ from deconvviz.figures.marks import (
     wrapped,
 )
 from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles
-from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, TITLE_LINE, draw, tile_image
+from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
 from deconvviz.figures.signals import (
     Cell,
     Panel,

@@ -34,12 +34,14 @@ def client() -> Iterator[Client]:
 
 
 def test_the_body_of_an_answer_does_not_wait_until_its_head_has_arrived() -> None:
-    with dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer:
-        with socket.create_connection(("127.0.0.1", Client(explorer).port)):
-            while not (connections := list(explorer._server.server_state.connections)):
-                time.sleep(0.01)
-            own = [one.transport.get_extra_info("socket") for one in connections]
-            assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in own)
+    with (
+        dv.explore(small_net(), small_images(), token=TOKEN, open_browser=False) as explorer,
+        socket.create_connection(("127.0.0.1", Client(explorer).port)),
+    ):
+        while not (connections := list(explorer._server.server_state.connections)):
+            time.sleep(0.01)
+        own = [one.transport.get_extra_info("socket") for one in connections]
+        assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in own)
 
 
 def test_answers_come_with_a_frame(client: Client) -> None:

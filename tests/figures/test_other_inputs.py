@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -307,6 +308,23 @@ def test_very_many_signals_are_cut_off():
     figure = p.figure()
     assert len(panels(figure)) == 2 * 100
     assert figure.get_suptitle() == "3, deconvnet: signal and projection (the first 100 of 120)"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["alone", "in axes"])
+def test_labels_of_signals_of_many_channels_do_not_overlap(own):
+    """Placed in inches: a solver of layouts gave up, or ended the process, on some hundred panels."""
+    p = dv.DeconvNet(OfSignals(12)).project(torch.rand(3, 12, 40), "3", channel=[0, 1])
+    figure = figures.projection_grid(p[0], axes=Figure(figsize=(6, 5)).subplots()) if own else p.figure(rate=100)
+    assert figure.get_layout_engine() is None
+    figure.draw_without_rendering()
+    texts = [figure._suptitle, *(axes.title for axes in panels(figure))]
+    texts += [axes.xaxis.label for axes in panels(figure)]
+    if not own:  # where panels have the height they want
+        texts += [label for axes in panels(figure) for label in axes.get_yticklabels()]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert len(boxes) >= (3 if own else 12 * 12)
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
 
 
 def test_other_figures_say_that_images_are_stretched():
