@@ -137,8 +137,8 @@ def _input_of(model: nn.Module, wishes: InputWishes, brought: Callable[[Any], An
     own = as_preprocess(own)
     if own is not None and not wishes.others:
         return ModelInput(own, shape)
-    if own is not None and {"mean", "std"} <= set(vars(own)) and wishes.others == ["size"]:  # a preset of torchvision
-        return ModelInput(Preprocess(_size(height, width), own.mean, own.std), shape)
+    if wishes.others == ["size"] and (known := _mean_and_std(own, model, brought)):
+        return ModelInput(Preprocess(_size(height, width), *known), shape)
     if own is not None:
         raise InputError(
             f"the model brings its own preprocess, of which the {wishes.others[0]} cannot be changed alone; "
@@ -219,6 +219,16 @@ def _of_timm(model: nn.Module) -> Any:
         return None
     data = sys.modules["timm.data"]
     return data.create_transform(**data.resolve_data_config({}, model=model), is_training=False)
+
+
+def _mean_and_std(own: Any, model: nn.Module, brought: object) -> tuple[Sequence[float], Sequence[float]] | None:
+    """What the transform of a library normalises by; None for any other transform."""
+    if own is None:
+        return None
+    if {"mean", "std"} <= set(vars(own)):  # a preset of torchvision
+        return own.mean, own.std
+    config = getattr(model, "pretrained_cfg", None) if brought is None else None  # timm's
+    return (config["mean"], config["std"]) if config else None
 
 
 def _side_of(preset: Any) -> int | None:

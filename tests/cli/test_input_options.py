@@ -159,6 +159,10 @@ def test_timms_own_transform_is_used():
     config = timm.data.resolve_data_config({}, model=loaded.model)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (300, 400, 3), dtype=np.uint8))
     assert torch.equal(loaded.preprocess(image), timm.data.create_transform(**config)(image))
+    smaller = load_model("timm:resnet10t", wishes=InputWishes(size=96))
+    assert smaller.shape == (3, 96, 96)
+    alone = Preprocess(96, config["mean"], config["std"])
+    assert torch.equal(smaller.preprocess(image), alone(image))
 
 
 @pytest.mark.parametrize(
