@@ -6,12 +6,14 @@
 SqueezeNet is torchvision's `squeezenet1_1`, VGG16 the convolutions of its `vgg16`, with ImageNet weights as safetensors
 or a state dict. The photographs are image files in folders and their sub-folders; `benchmarks.free_photographs` writes
 such a folder. Each layer is written when it is done; a later run with as many channels, questions and images leaves
-out what is there. At the end come the rows of the table in Markdown.
+out what is there. `--skip 24` takes the next channels of the same random order, and adds the rows of both sets together
+if the first one lies in the same folder. At the end come the rows of the table in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence, Sized
@@ -48,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/reading"), help="folder for figures and numbers")
     parser.add_argument("--channels", type=int, default=24, help="channels per layer, at random (%(default)s)")
+    parser.add_argument("--skip", type=int, default=0, help="channels of the random order to leave out (%(default)s)")
     parser.add_argument("--questions", type=int, default=10, help="questions per channel (%(default)s)")
     parser.add_argument("--size", type=int, default=224, help="pixels of the photographs' sides (%(default)s)")
     parser.add_argument("--squeezenet", metavar="FILE", help="weights of squeezenet1_1")
@@ -65,12 +68,14 @@ def main() -> None:
             if given.layers and f"{name}:{layer}" not in given.layers:
                 continue
             asked = {n: getattr(given, n) for n in ("channels", "questions", "size")} | {"images": len(data)}
-            key = f"{name}-{layer}" + "-synthetic" * given.synthetic
+            first = f"{name}-{layer}" + "-synthetic" * given.synthetic
+            key = f"{first}-from-{given.skip}" if given.skip else first
             file = given.out / f"{key}.safetensors"
             if found.get(key, {}).get("asked") != asked:
                 started = time.perf_counter()
                 conditions = WITH_SYNTHETIC if given.synthetic else None
-                result = tested(net, data, layer, given.channels, given.questions, conditions)
+                chosen = drawn(net, data, layer, given.skip, given.channels)
+                result = tested(net, data, layer, chosen, given.questions, conditions)
                 seconds = time.perf_counter() - started
                 result.save(file)
                 result.figure(title=f"{name}, {layer}").savefig(file.with_suffix(".png"), dpi=110)
@@ -79,6 +84,9 @@ def main() -> None:
                 written.write_text(json.dumps(found, indent=1) + "\n")
                 print(f"\n## {name}, {layer} ({seconds:.0f} s)\n\n{result}", flush=True)
             result, called = ReadingTest.load(file), f"{CALLED[name]}, `{layer}`"
+            if given.skip and first in found:
+                both = together(ReadingTest.load(given.out / f"{first}.safetensors"), result)
+                rows += markdown(f"both sets: {called}", both)
             rows += markdown(called, result)
             stable.append(f"| {called} | {' | '.join(map(spread, map(mean_interval, result.stability.unbind(1))))} |")
     print("\n" + "\n".join([*rows, "", *stable]))
@@ -141,21 +149,48 @@ class Features(nn.Module):
         return out
 
 
+def drawn(net: dv.DeconvNet, data: object, layer: str, skip: int, count: int) -> list[int]:
+    """So many channels, at random with a fixed seed; those that `skip` leaves out are the ones drawn before."""
+    channels = net.layers(first_input(net, data))[layer].shape[1]
+    order = torch.randperm(channels, generator=torch.Generator().manual_seed(0))
+    chosen: list[int] = order[skip : skip + count].sort().values.tolist()
+    return chosen
+
+
 def tested(
-    net: dv.DeconvNet, data: object, layer: str, channels: int, questions: int, conditions: Sequence[str] | None
+    net: dv.DeconvNet,
+    data: object,
+    layer: str,
+    channels: Sequence[int],
+    questions: int,
+    conditions: Sequence[str] | None,
 ) -> ReadingTest:
-    """The test on so many channels that fire, drawn at random with a fixed seed."""
-    count = net.layers(first_input(net, data))[layer].shape[1]
-    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:channels].sort().values
+    """The test on some channels."""
     return dv.reading_test(
         net,
         data,
         layer,
-        channel=chosen.tolist(),
+        channel=list(channels),
         conditions=conditions,
         questions=questions,
         batch_size=16,
         progress=False,
+    )
+
+
+def together(one: ReadingTest, other: ReadingTest) -> ReadingTest:
+    """The test on the channels of two tests of a layer, of the same conditions and number of questions."""
+    if set(one.channels) & set(other.channels) or one.conditions != other.conditions:
+        raise SystemExit("two tests go together if they have other channels and the same kinds of pictures")
+    return dataclasses.replace(
+        one,
+        channels=one.channels + other.channels,
+        untested=one.untested + other.untested,
+        right={name: torch.cat([one.right[name], other.right[name]], 1) for name in one.observers},
+        images=torch.cat([one.images, other.images]),
+        activations=torch.cat([one.activations, other.activations]),
+        contrasts=torch.cat([one.contrasts, other.contrasts]),
+        stability=torch.cat([one.stability, other.stability]),
     )
 
 

@@ -1,26 +1,38 @@
 """Draw docs/images/two-networks-conv2.png: pairs of channels of two trainings of the network for digits.
 
-    deconvviz train --reference --epochs 4 --random-state 0 --out first.safetensors
-    deconvviz train --reference --epochs 4 --random-state 1 --out second.safetensors
-    python docs/two_networks.py first.safetensors second.safetensors
+    deconvviz train --root MNIST --reference --epochs 4 --random-state 0 --out first
+    deconvviz train --root MNIST --reference --epochs 4 --random-state 1 --out second
+    python docs/two_networks.py first/mnist_cnn.safetensors second/mnist_cnn.safetensors
 
 It prints the rows of the table in docs/two-networks.md, over 1,000 test digits. With photographs and the weights of
 torchvision's `squeezenet1_1` for ImageNet it does the same for copies that differ in one layer: its channels in another
 order, or its weights drawn anew.
 
     python docs/two_networks.py --squeezenet squeezenet1_1.safetensors --photos FOLDER [FOLDER ...]
+
+and with those of the convolutions of `vgg16` for a copy with channels in another order and for an untrained network:
+
+    python docs/two_networks.py --vgg16 vgg16_features.safetensors --photos FOLDER [FOLDER ...] --size 112
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import resource
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for benchmarks
+
 import deconvviz as dv
+from benchmarks.reading import Features, vgg16
 from deconvviz.data import ImageFolder, mnist_test
 from deconvviz.models import mnist_cnn
 from deconvviz.models.by_name import load_model
@@ -28,49 +40,73 @@ from deconvviz.models.by_name import load_model
 OUT = Path(__file__).parent / "images" / "two-networks-conv2.png"
 LAYERS = ("conv1", "conv2")
 IMAGES, PAIRS = 1000, 9
-CHANGED = "features.6.squeeze"  # read by two convolutions
-BEHIND = ("features.6.expand1x1", "features.6.expand3x3")
-COMPARED = (CHANGED, "features.6.expand3x3", "features.9.squeeze")
+CHANGED = {"squeezenet": "features.6.squeeze", "vgg16": "features.14"}  # whose channels are in another order
+BEHIND = {"squeezenet": ("features.6.expand1x1", "features.6.expand3x3"), "vgg16": ("features.17",)}  # that read it
+COMPARED = {
+    "squeezenet": (CHANGED["squeezenet"], "features.6.expand3x3", "features.9.squeeze"),
+    "vgg16": ("features.7", CHANGED["vgg16"], "features.17"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="*", metavar="FILE", help="two trainings of the network for digits")
     parser.add_argument("--squeezenet", metavar="FILE", help="weights of squeezenet1_1")
-    parser.add_argument("--photos", nargs="+", metavar="DIR", help="photographs for SqueezeNet")
+    parser.add_argument("--vgg16", metavar="FILE", help="weights of the convolutions of vgg16")
+    parser.add_argument("--photos", nargs="+", metavar="DIR", default=[], help="photographs for SqueezeNet and VGG16")
+    parser.add_argument(
+        "--size", type=int, default=224, help="pixels of the photographs' sides for VGG16 (%(default)s)"
+    )
     given = parser.parse_args()
     if given.weights:
         first, second = (dv.DeconvNet(mnist_cnn(weights=file)) for file in given.weights)
         found = dv.diff(first, second, mnist_test()[0][:IMAGES], layers=LAYERS, progress=False)
         print(found)
         found["conv2"].figure(pairs=PAIRS).savefig(OUT, dpi=100)
+    photographs = [str(Path(folder) / name) for folder in given.photos for name in ImageFolder(folder).names]
     if given.squeezenet:
         loaded = load_model("torchvision:squeezenet1_1", given.squeezenet)
-        before = dv.DeconvNet(loaded.model, preprocess=loaded.preprocess)
-        photographs = [str(Path(folder) / name) for folder in given.photos for name in ImageFolder(folder).names]
-        for what, model in (("permuted", permuted(loaded.model)), ("drawn anew", drawn_anew(loaded.model))):
-            after = dv.DeconvNet(model, preprocess=loaded.preprocess)
-            print(what, dv.diff(before, after, photographs, layers=COMPARED, pictures=PAIRS, progress=False), sep="\n")
+        copies = {
+            "permuted": permuted(loaded.model, "squeezenet"),
+            "drawn anew": drawn_anew(loaded.model, "squeezenet"),
+        }
+        compare("squeezenet", dv.DeconvNet(loaded.model, preprocess=loaded.preprocess), copies, photographs)
+    if given.vgg16:
+        net = dv.DeconvNet(vgg16(given.vgg16), preprocess=dv.images.Preprocess(size=given.size))
+        torch.manual_seed(0)
+        untrained = Features(torchvision.models.vgg16(weights=None).features).eval()
+        compare("vgg16", net, {"permuted": permuted(net.model, "vgg16"), "untrained": untrained}, photographs)
 
 
-def permuted(model: nn.Module) -> nn.Module:
+def compare(name: str, before: dv.DeconvNet, copies: dict[str, nn.Module], photographs: Sequence[str]) -> None:
+    """Print what differs between a network and each of its copies, and what that took."""
+    for what, model in copies.items():
+        after, start = dv.DeconvNet(model, preprocess=before.preprocess), time.process_time()
+        print(
+            what, dv.diff(before, after, photographs, layers=COMPARED[name], pictures=PAIRS, progress=False), sep="\n"
+        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{time.process_time() - start:.0f} s of processor time; at most {peak:.1f} GiB so far", flush=True)
+
+
+def permuted(model: nn.Module, name: str) -> nn.Module:
     """A copy that computes the same, with the channels of one layer in another order."""
     made = copy.deepcopy(model)
-    changed = made.get_submodule(CHANGED)
+    changed = made.get_submodule(CHANGED[name])
     order = torch.randperm(len(changed.get_parameter("bias")), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for name in ("weight", "bias"):
-            changed.get_parameter(name).copy_(changed.get_parameter(name)[order])
-        for name in BEHIND:
-            weight = made.get_submodule(name).get_parameter("weight")
+        for parameter in ("weight", "bias"):
+            changed.get_parameter(parameter).copy_(changed.get_parameter(parameter)[order])
+        for reader in BEHIND[name]:
+            weight = made.get_submodule(reader).get_parameter("weight")
             weight.copy_(weight[:, order])
     return made
 
 
-def drawn_anew(model: nn.Module) -> nn.Module:
+def drawn_anew(model: nn.Module, name: str) -> nn.Module:
     """A copy with other weights in one layer, with the mean and the standard deviation of the old ones."""
     made = copy.deepcopy(model)
-    weight, generator = made.get_submodule(CHANGED).get_parameter("weight"), torch.Generator().manual_seed(0)
+    weight, generator = made.get_submodule(CHANGED[name]).get_parameter("weight"), torch.Generator().manual_seed(0)
     with torch.no_grad():
         weight.copy_(weight.mean() + weight.std() * torch.randn(weight.shape, generator=generator))
     return made
