@@ -5,7 +5,8 @@
 
 The second form draws out/readable.png alone: the strongest unit of each network and picture, in every way.
 Each way of drawing a projection is read by the observers of `dv.reading_test`, on the same questions, and compared with
-the projection as it is. The weights are those of `benchmarks.reading`. Each layer is written when it is done.
+the projection as it is. The weights are those of `benchmarks.reading`. Each layer is written to readable.json when
+it is done, and one that is there is not measured again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.results import ReadingTest
 from deconvviz.results.energy import energy, smoothed
 
-LAYERS = {"squeezenet": ("features.7.expand3x3", "features.10.expand3x3"), "vgg16": ("features.21",)}
+LAYERS = {"squeezenet": ("features.7.expand3x3", "features.10.expand3x3"), "vgg16": ("features.21", "features.28")}
 LUMINANCE = (0.299, 0.587, 0.114)
 ALPHA = 0.6
 FLOOR = 0.1  # of the largest contrast, below which local contrast normalisation raises nothing
@@ -75,20 +76,22 @@ def main() -> None:
         figure.savefig(given.out / "readable.png", dpi=75)
         return
     paths = [path for folder in given.photos for path in files_in(folder)]
-    found = {"circumstances": circumstances("cpu"), "images": len(paths)}
+    file = given.out / "readable.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    found |= {"circumstances": circumstances("cpu"), "images": len(paths)}
     for name, layers in LAYERS.items():
         if not (weights := getattr(given, name)):
             continue
         net = network(name, weights, given.size)
         for layer in layers:
-            if given.layers and f"{name}:{layer}" not in given.layers:
+            if f"{name} {layer}" in found or (given.layers and f"{name}:{layer}" not in given.layers):
                 continue
             started = time.perf_counter()
             test = read(net, paths, layer, given)
             seconds = time.perf_counter() - started
             found[f"{name} {layer}"] = {"ways": compared(test), "seconds": seconds}
             print(f"\n{name}, {layer} ({seconds:.0f} s)\n\n" + "\n".join(markdown(test)), flush=True)
-            (given.out / "readable.json").write_text(json.dumps(found, indent=1) + "\n")
+            file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def network(name: str, weights: str, size: int) -> dv.DeconvNet:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import deconvviz as dv
 from deconvviz.data import ImageFolder
 from deconvviz.figures import top_image
+from deconvviz.figures.marks import KEY_INCHES, draw_key, signed_words
 
 CHANNELS = {2: 10, 7: 10, 14: 20, 21: 168, 28: 183}  # by hand
 SIGMA = {21: 1.0, 28: 1.0}  # pixels; the picture says so
@@ -35,9 +36,11 @@ def main() -> None:
     model.load_state_dict(weights, strict=False)
     net, photographs = dv.DeconvNet(model, preprocess=dv.images.Preprocess(size=224)), ImageFolder(given.photographs)
     top = dv.scan(net, photographs, layers=list(map(str, CHANNELS)), k=9, batch_size=8)
-    figure = Figure(figsize=(2.62 * len(CHANNELS), 5.7), facecolor="white")
+    height = 5.7 + KEY_INCHES
+    figure = Figure(figsize=(2.62 * len(CHANNELS), height), facecolor="white")
     axes = figure.subplots(2, len(CHANNELS))
-    figure.subplots_adjust(0.004, 0.006, 0.996, 0.925, wspace=0.03, hspace=0.03)
+    figure.subplots_adjust(0.004, KEY_INCHES / height, 0.996, 1 - 0.43 / height, wspace=0.03, hspace=0.03)
+    draw_key(figure.add_axes((0, 0, 1, KEY_INCHES / height)), "colours", signed_words(3, "each"))
     shown: set[str] = set()
     for column, (layer, channel) in zip(axes.T, CHANNELS.items(), strict=True):
         found = dv.project_top(net, photographs, top, layer=str(layer), channel=channel)[0]

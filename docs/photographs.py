@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import deconvviz as dv
-from deconvviz.figures import projection_image
-from deconvviz.images import as_rgb
+from deconvviz.figures.marks import KEY_INCHES, draw_key, signed_words
+from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.models.by_name import load_model
+from deconvviz.reading.pieces import UnitWindows
 
 LAYERS = {
     "features.4.expand3x3": "second fire module",
@@ -25,6 +26,7 @@ LAYERS = {
     "features.10.expand3x3": "sixth",
 }
 MARK = "#e8590c"
+TITLES = 0.25  # inches of the line above the panels
 
 
 def main() -> None:
@@ -39,17 +41,25 @@ def main() -> None:
 
 
 def draw(net: dv.DeconvNet, photographs: list[str]) -> Figure:
-    """Per photograph a row: the image, and per layer its strongest unit, its patch beside its projection."""
+    """Per photograph a row: the image, and per layer its strongest unit, its patch beside its projection.
+
+    What a unit sees beyond the border is grey in both.
+    """
     widths = [1, *[2] * len(LAYERS)]
-    figure = Figure(figsize=(1.6 * sum(widths), 1.58 * len(photographs) + 0.25), facecolor="white")
+    height = 1.58 * len(photographs) + TITLES + KEY_INCHES
+    figure = Figure(figsize=(1.6 * sum(widths), height), facecolor="white")
     axes = figure.subplots(len(photographs), len(widths), squeeze=False, width_ratios=widths)
-    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / figure.get_figheight(), wspace=0.04, hspace=0.04)
+    figure.subplots_adjust(0.005, KEY_INCHES / height, 0.995, 1 - TITLES / height, wspace=0.04, hspace=0.04)
+    draw_key(figure.add_axes((0, 0, 1, KEY_INCHES / height)), "colours", signed_words(3, "each"))
     for row, photograph in zip(axes, photographs, strict=True):
         trace = net.trace(photograph, list(LAYERS))
         for place, layer in zip(row[1:], LAYERS, strict=True):
             channel = int(trace.activations[layer][0].flatten(1).amax(1).argmax())
             projection = net.project(trace, layer, channel=channel)
-            place.imshow(projection_image(projection, enlarge=4), interpolation="nearest")
+            image, pixels, unit = projection.images[0], projection.pixels[0], projection.units[0]
+            windows = UnitWindows.of(net.layers(image[None])[layer], image.shape)
+            patch, drawn = (windows.cut(each, unit.position, fill=fill) for each, fill in ((image, 0.5), (pixels, 0.0)))
+            place.imshow(tiled([as_rgb(patch), signed_as_rgb(drawn)], 2), interpolation="nearest")
             (top, bottom), (left, right) = projection.receptive_fields[0].tolist()
             row[0].add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=MARK, lw=1))
         row[0].imshow(as_rgb(projection.images[0]).numpy())
@@ -58,7 +68,7 @@ def draw(net: dv.DeconvNet, photographs: list[str]) -> Figure:
         place.axis("off")
     for column, title in enumerate(["photograph", *LAYERS.values()]):
         x = (0.5 if column == 0 else 2 * column) / sum(widths)
-        figure.text(x, 1 - 0.07 / figure.get_figheight(), title, fontsize=10, ha="center", va="top")
+        figure.text(x, 1 - 0.07 / height, title, fontsize=10, ha="center", va="top")
     return figure
 
 

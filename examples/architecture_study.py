@@ -31,6 +31,7 @@ from runs import add_seeds, beside, over_seeds
 from studies import (
     Digits,
     first_filters,
+    keyed,
     load_digits,
     of_seed,
     output_folder,
@@ -140,8 +141,8 @@ def table(found: Mapping[str, Sequence[Trained]]) -> str:
 
 def comparison(found: Sequence[Trained], images: Tensor) -> Figure:
     """Draw one row per network: name and error, filters of the first layer, strongest units of the last convolution."""
-    figure = Figure(figsize=(11.5, 1.15 * len(found) + 0.4), layout="constrained")
-    axes = figure.subplots(len(found), 3, squeeze=False, width_ratios=[1.4, 2.9, 4])
+    figure, panels = keyed(11.5, 1.15 * len(found) + 0.4)
+    axes = panels.subplots(len(found), 3, squeeze=False, width_ratios=[1.4, 2.9, 4])
     for row, one in zip(axes, found, strict=True):
         first, last = one.top.layers[0], one.top.layers[-1]
         filters = first_filters(one.net, first, strongest(one.top, first, FILTERS), columns=FILTERS // 2)

@@ -28,7 +28,7 @@ from statistics import mean
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from studies import Digits, load_digits, output_folder, positive, study_parser
+from studies import Digits, keyed, load_digits, output_folder, positive, study_parser
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, ctc_loss
 from tqdm import trange
@@ -228,8 +228,8 @@ def draw(model: Reader, strings: Strings, readings: Sequence[list[tuple[int, int
     """Draw a column per chosen string: the string, the strongest unit of conv3, and each decoded character."""
     net = dv.DeconvNet(model)
     rows = 2 + max(len(readings[n]) for n in chosen)
-    figure = Figure(figsize=(6 * len(chosen), 1.3 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, len(chosen), squeeze=False)
+    figure, panels = keyed(6 * len(chosen), 1.3 * rows + 0.3)
+    axes = panels.subplots(rows, len(chosen), squeeze=False)
     for column, n in zip(axes.T, chosen, strict=True):
         image, found = strings.images[n], readings[n]
         said, written = ("".join(map(str, text)) for text in ([digit for digit, _ in found], strings.texts[n]))

@@ -18,9 +18,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from runs import NETWORK, Run, Runs, add_seeds, over_seeds, train_all
-from studies import first_filters, load_digits, output_folder, positive, study_parser
+from studies import first_filters, keyed, load_digits, output_folder, positive, study_parser
 
 import deconvviz as dv
+from deconvviz.figures.marks import line
 from deconvviz.results.base import as_text
 
 LAMBDAS: dict[str, tuple[float, ...]] = {"l1": (3e-4, 1e-3, 3e-3, 1e-2), "l2": (1e-3, 5e-3, 2e-2, 1e-1)}
@@ -64,10 +65,10 @@ def curves_figure(kinds: dict[str, Runs]) -> Figure:
     for column, (kind, runs) in enumerate(kinds.items()):
         losses, shares = axes[:, column]
         lambdas = [0.0, *LAMBDAS[kind]]
-        over(losses, lambdas, runs, "training", lambda run: run.train_loss, "C0")
-        over(losses, lambdas, runs, "held out", lambda run: run.held_out_loss, "C1")
-        over(shares, lambdas, runs, "weights near zero", lambda run: run.nearly_zero, "C2")
-        over(shares, lambdas, runs, "dead channels", dead_share, "C3")
+        over(losses, lambdas, runs, "training", lambda run: run.train_loss, 0)
+        over(losses, lambdas, runs, "held out", lambda run: run.held_out_loss, 1)
+        over(shares, lambdas, runs, "weights near zero", lambda run: run.nearly_zero, 2)
+        over(shares, lambdas, runs, "dead channels", dead_share, 3)
         losses.set(yscale="log", title=f"{kind.upper()} penalty")
         losses.set_ylabel("loss (nats)" if not column else "")
         shares.set(xlabel="lambda", ylim=(-0.03, 1.03))
@@ -78,14 +79,15 @@ def curves_figure(kinds: dict[str, Runs]) -> Figure:
 
 
 def over(
-    axes: Axes, lambdas: Sequence[float], runs: Runs, label: str, measure: Callable[[Run], float], colour: str
+    axes: Axes, lambdas: Sequence[float], runs: Runs, label: str, measure: Callable[[Run], float], number: int
 ) -> None:
-    """Draw a measure over lambda: the mean as a line, each seed as a dot; zero stands at the left."""
+    """Draw a measure over lambda: the mean as the line of a number, each seed as a mark; zero stands at the left."""
     places = range(len(lambdas))
     values = [[measure(run) for run in some] for some in runs.values()]
-    axes.plot(places, [sum(each) / len(each) for each in values], "-", color=colour, label=label)
+    style = line(number)
+    axes.plot(places, [sum(each) / len(each) for each in values], **style, label=label)
     for place, each in zip(places, values, strict=True):
-        axes.plot([place] * len(each), each, "o", ms=3, color=colour, alpha=0.6)
+        axes.plot([place] * len(each), each, **{**style, "linestyle": "", "markersize": 3}, alpha=0.6)
     axes.set_xticks(list(places), [f"{value:g}" for value in lambdas])
     axes.grid(alpha=0.3)
 
@@ -93,8 +95,8 @@ def over(
 def filters_figure(kinds: dict[str, Runs]) -> Figure:
     """Draw the filters of conv1 of the first seed, one row per lambda."""
     rows = max(len(runs) for runs in kinds.values())
-    figure = Figure(figsize=(5.2 * len(kinds), 0.62 * rows + 0.5), layout="constrained")
-    axes = figure.subplots(rows, len(kinds), squeeze=False)
+    figure, panels = keyed(5.2 * len(kinds), 0.62 * rows + 0.5)
+    axes = panels.subplots(rows, len(kinds), squeeze=False)
     for column, (kind, runs) in enumerate(kinds.items()):
         for panel, (name, some) in zip(axes[:, column], runs.items(), strict=True):
             model = some[0].model

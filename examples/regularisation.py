@@ -33,10 +33,11 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from runs import OPTIMISERS, Run, Runs, add_seeds, beside, over_seeds, train_all
-from studies import first_filters, load_digits, of_seed, output_folder, positive, study_parser, top_units
+from studies import first_filters, keyed, load_digits, of_seed, output_folder, positive, study_parser, top_units
 from torch import Tensor
 
 import deconvviz as dv
+from deconvviz.figures.marks import line
 from deconvviz.models import mnist_cnn
 from deconvviz.results.base import as_text
 
@@ -87,10 +88,11 @@ def curves_figure(runs: Runs) -> Figure:
     for panel, (name, some) in zip(panels, runs.items(), strict=False):
         for number, run in enumerate(some):
             curves, shown = run.result.curves, not number
-            panel.plot(curves.epochs, curves.train_loss, "-", color="C0", lw=1, label="training" if shown else None)
-            panel.plot(
-                curves.epochs, curves.validation_loss, "--", color="C1", lw=1, label="validation" if shown else None
-            )
+            for place, (what, losses) in enumerate(
+                (("training", curves.train_loss), ("validation", curves.validation_loss))
+            ):
+                label = what if shown else None
+                panel.plot(curves.epochs, losses, **line(place, marked=False), lw=1, label=label)
         panel.set_title(f"{name}: test {sum(run.test.accuracy for run in some) / len(some):.1%}", fontsize=10)
         panel.set_yscale("log")
         panel.grid(alpha=0.3)
@@ -106,8 +108,8 @@ def features_figure(runs: dict[str, Run], images: Tensor, last_epoch: int) -> Fi
     """Draw one row per run: its filters, and the evolution of a channel of conv2 that is active in all runs."""
     channel = shared_channel(list(runs.values()))
     epochs = [epoch for epoch in EPOCHS_SHOWN if epoch < last_epoch] + [last_epoch]
-    figure = Figure(figsize=(11, 1.25 * len(runs) + 0.6), layout="constrained")
-    axes = figure.subplots(len(runs), 2 + len(epochs), squeeze=False, width_ratios=[1.5, 4] + [1] * len(epochs))
+    figure, panels = keyed(11, 1.25 * len(runs) + 0.6)
+    axes = panels.subplots(len(runs), 2 + len(epochs), squeeze=False, width_ratios=[1.5, 4] + [1] * len(epochs))
     for row, (name, run) in zip(axes, runs.items(), strict=True):
         said = f"{name}\ntest {run.test.accuracy:.1%}\ndead {dead(run)}"
         row[0].text(1, 0.5, said, ha="right", va="center", fontsize=9)
@@ -122,7 +124,7 @@ def features_figure(runs: dict[str, Run], images: Tensor, last_epoch: int) -> Fi
     axes[0, 1].set_title("filters of conv1", fontsize=10)
     for panel, epoch in zip(axes[0, 2:], epochs, strict=True):
         panel.set_title(f"epoch {epoch}", fontsize=10)
-    figure.suptitle(f"conv2, channel {channel}: the digit that fires it most, and its projection", fontsize=11, x=0.75)
+    panels.suptitle(f"conv2, channel {channel}: the digit that fires it most, and its projection", fontsize=11, x=0.75)
     return figure
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 import deconvviz as dv
 from deconvviz.data import load_mnist, mnist_test
 from deconvviz.errors import DeconvVizError
+from deconvviz.figures.marks import KEY_INCHES, draw_key, room_for_key, signed_words
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 
 HELD_BACK = 3000  # bundled images used for testing
@@ -111,3 +113,11 @@ def top_units(net: dv.DeconvNet, top: dv.TopActivations, layer: str, channels: S
     projection = net.project_units(images[strongest], layer, units)
     pictures = [as_rgb(picture) for picture in projection.images]
     return tiled([*pictures, *(signed_as_rgb(pixels) for pixels in projection.pixels)], len(channels))
+
+
+def keyed(width: float, height: float) -> tuple[Figure, SubFigure]:
+    """A figure with the key of signed pictures below, and its part for panels; width and height: of that, in inches."""
+    figure = Figure(figsize=(width, height + KEY_INCHES), layout="constrained")
+    panels, below = room_for_key(figure, height)
+    draw_key(below.subplots(), "sign", signed_words(1, "each"))
+    return figure, panels

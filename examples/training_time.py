@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from runs import OPTIMISERS, SETTINGS, Run, Runs, add_seeds, beside, over_seeds, train_all, train_one
 from studies import Digits, load_digits, output_folder, positive, study_parser
 
+from deconvviz.figures.marks import SMALL, line
 from deconvviz.results.base import as_text
 
 REACHED = 0.9  # held-out accuracy whose first epoch is reported
@@ -136,18 +137,19 @@ STUDIES = {"loss": by_loss, "optimiser": by_optimiser, "stopping": by_stopping}
 
 
 def figure_of(runs: Runs) -> Figure:
-    """Draw the held-out accuracy by epoch, a colour for each kind of run and a line for each seed."""
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    """Draw the held-out accuracy by epoch, colour and dashes for each kind of run and a line for each seed."""
+    figure = Figure(figsize=(7, 4.9), layout="constrained")
     axes = figure.subplots()
     for number, (name, some) in enumerate(runs.items()):
         for seed, run in enumerate(some):
             curves = run.result.curves
             label = None if seed else name
-            axes.plot(curves.epochs, curves.validation_accuracy, color=f"C{number}", lw=1.2, alpha=0.8, label=label)
+            style = line(number, marked=False)
+            axes.plot(curves.epochs, curves.validation_accuracy, **style, lw=1.2, label=label)
     axes.axhline(REACHED, color="black", linestyle=":", lw=1)
     axes.set(xlabel="epoch", ylabel="accuracy on held-out digits", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, handlelength=4)
     return figure
 
 

@@ -27,6 +27,7 @@ from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, method_names
 from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library, overlap, spearman, ssim
 from deconvviz.io.progress_bar import progress_bar
+from deconvviz.models.notes import classes_of_model
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import prepared
 from deconvviz.projection.receptive_field import receptive_fields
@@ -97,7 +98,14 @@ def compare(
         scores=found,
         settings=_settings(image, cam, asked),
         provenance=_provenance(net, trace, name),
+        class_name=_class_name(net, unit, trace.activations[name].shape),
     )
+
+
+def _class_name(net: DeconvNet, unit: Unit, shape: Sequence[int]) -> str:
+    """What the model calls a unit of its output of a shape (N, classes)."""
+    names = classes_of_model(net.model) if unit.layer == "output" and len(shape) == 2 else ()
+    return names[unit.channel] if len(names) == shape[1] else ""
 
 
 def _layer_of_unit(net: DeconvNet, target: int | None, layer: LayerName | None, channel: int | None) -> str:

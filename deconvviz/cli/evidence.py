@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.outputs import Outputs, out_argument, place
+from deconvviz.cli.outputs import Outputs, folder, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     batch,
@@ -117,7 +117,7 @@ def _evidence(args: argparse.Namespace) -> None:
     wanted = _wanted(args)
     _check_used(args, wanted)
     methods = _methods(args)
-    out = place(args, "evidence")
+    out = folder(args, "evidence")
     outputs = Outputs(args, *(out / f"{name}{ending}" for name in wanted for ending in (".png", ".safetensors")))
     names, left_out = _images(args)
     left_out += _judged_no_further(args, wanted, methods)

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.outputs import Outputs, out_argument, place
+from deconvviz.cli.outputs import Outputs, folder, out_argument
 from deconvviz.cli.shared import Command, batch, data_arguments, dataset, image_names, json_argument, lines_of, report
 from deconvviz.errors import InputError, did_you_mean
 
@@ -27,8 +27,8 @@ def _images_arguments(parser: argparse.ArgumentParser, name: str, style: bool = 
 
 def folder_outputs(args: argparse.Namespace, name: str) -> Outputs:
     """The figure and the result in the output folder, checked before the work starts."""
-    folder = place(args, name)
-    return Outputs(args, folder / f"{name}.png", folder / f"{name}.safetensors")
+    out = folder(args, name)
+    return Outputs(args, out / f"{name}.png", out / f"{name}.safetensors")
 
 
 def write_finding(args: argparse.Namespace, result: Finding, outputs: Outputs) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deconvviz.cli.outputs import place
+from deconvviz.cli.outputs import folder, place
 from deconvviz.cli.shared import check_ending, image, picture_name, say
 from deconvviz.errors import InputError
 
@@ -41,7 +41,7 @@ def image_files(args: argparse.Namespace, rest: str) -> list[Path]:
     names = [picture_name(name, rest) for name in args.images[: 1 if args.together else None]]
     if len(set(names)) < len(names):  # images of one name from different folders
         names = [Path(f"{number}-{name}") for number, name in enumerate(names, 1)]
-    files = [place(args, ".") / name for name in names] if len(names) > 1 else [place(args, names[0])]
+    files = [folder(args, ".") / name for name in names] if len(names) > 1 else [place(args, names[0])]
     for file in files:
         check_ending(file)
     return files

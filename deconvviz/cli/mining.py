@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, out_argument, place
+from deconvviz.cli.outputs import Outputs, at_default_name, check_outside_inputs, folder, out_argument, place
 from deconvviz.cli.shared import (
     Command,
     check_ending,
@@ -243,7 +243,7 @@ def _atlas(args: argparse.Namespace) -> None:
     builds = _rank() == 0
     if args.top and not builds:  # nothing to scan, and only rank 0 writes
         return
-    out = place(args, "atlas")
+    out = folder(args, "atlas")
     if builds:
         if args.out is None and os.path.lexists(out / MANIFEST):
             raise at_default_name(out)

@@ -22,6 +22,8 @@ from deconvviz.errors import InputError, OutputError
 
 # ruff: noqa: PLC0415
 
+ENDINGS_OF_FILES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".html", ".json", ".safetensors")
+
 
 def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metavar: str = "DIR") -> None:
     """Add ``--out`` and ``--force``. `default` only appears in the help; without ``--out`` the command gets `None`."""
@@ -32,6 +34,14 @@ def out_argument(parser: argparse.ArgumentParser, what: str, default: str, metav
 def place(args: argparse.Namespace, default: str | Path) -> Path:
     """Where to write: the value of ``--out``, or the default."""
     return Path(default if args.out is None else args.out)
+
+
+def folder(args: argparse.Namespace, default: str | Path) -> Path:
+    """As `place`, of a command that writes several files. Raises InputError for the name of a file."""
+    out = place(args, default)
+    if out.suffix.lower() in ENDINGS_OF_FILES and not out.is_dir():
+        raise InputError(f"{out.name!r} names one file, and several are written: give --out the name of a folder")
+    return out
 
 
 class Outputs:

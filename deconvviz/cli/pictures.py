@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.given_images import calls, image_files, images_argument, print_each
 from deconvviz.cli.model_options import loaded, model_arguments
-from deconvviz.cli.outputs import Outputs, at_default_name, out_argument, place
+from deconvviz.cli.outputs import Outputs, at_default_name, folder, out_argument
 from deconvviz.cli.shared import Command, drawing_arguments, json_argument, report
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 def _demo(args: argparse.Namespace) -> None:
     from deconvviz.demo import build_demo
 
-    out = place(args, "demo")
+    out = folder(args, "demo")
     if args.out is None and os.path.lexists(out / "index.html"):
         raise at_default_name(out / "index.html")
     print(build_demo(out))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from deconvviz.cli.outputs import Outputs, out_argument, place
+from deconvviz.cli.outputs import Outputs, folder, out_argument
 from deconvviz.cli.shared import Command
 
 # ruff: noqa: PLC0415
@@ -52,7 +52,7 @@ def _train(args: argparse.Namespace) -> None:
     chosen = {name: value for name, value in asked.items() if value is not None}
     settings = dataclasses.replace(REFERENCE if args.reference else TrainingSettings(), **chosen)
     architecture = {name: getattr(args, name) for name in ("channels", "width", "dropout", "batch_norm")}
-    out = place(args, "trained")
+    out = folder(args, "trained")
     resumed = (out / "checkpoints" / STATE).is_file()  # a run owns the files that it wrote, whatever its folder's name
     weights, curves, figure = (out / name for name in ("mnist_cnn.safetensors", "curves.safetensors", "curves.png"))
     outputs = Outputs(args, weights, curves, figure, named=args.out is not None or resumed)

@@ -255,16 +255,11 @@ def _meeting(result: Occlusion) -> str:
         return f"no position reduces {what} more than another, so the two cannot be compared"
     distance = (result.lowest(result.probability) - result.lowest(result.activation)).abs()
     meeting = int(((distance < torch.tensor(result.patch)).all(1) & known).sum())
-    overlaps = (
-        f"in {meeting} of {counted(count, 'image')} overlaps"
-        if all_of > 1
-        else "overlaps"
-        if meeting
-        else "does not overlap"
-    )
+    where = f"in {meeting} of {counted(count, 'image')} " if all_of > 1 else ""
+    overlaps = "overlaps" if where or meeting else "does not overlap"
     left = "" if count == all_of else f", without {all_of - count} on which no position differs from another"
     return (
-        f"the patch that most reduces the map of {layer} {overlaps} the one that most reduces the class "
+        f"{where}the patch that most reduces the map of {layer} {overlaps} the one that most reduces the class "
         f"(chance: {float(_by_chance(result)[known].mean()):.0%}{left})"
     )
 

@@ -21,6 +21,7 @@ from deconvviz.results import Diagnosis, LayerFacts
 FLAG_COLOURS = {"dead": "#444444", "always on": ORANGE, "duplicate": PURPLE, "RMS": VERMILION, "aliasing": GREEN}
 HATCHES = {"dead": "", "always on": "//", "duplicate": "..", "RMS": "xx", "aliasing": "--"}
 FRAMES = {"dead": "-", "always on": "--", "duplicate": ":", "RMS": "-.", "aliasing": (0, (6, 2))}
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08), "fontsize": SMALL, "frameon": False}  # of a panel
 FILTERS_SHOWN = 96  # filters, at most
 FILTER_PIXELS = 48  # pixels that a filter is enlarged to, at least
 
@@ -50,7 +51,7 @@ def _draw_filters(axes: Any, result: Diagnosis, first: LayerFacts) -> None:
     enlarge = max(1, math.ceil(FILTER_PIXELS / tiles[0].shape[1]))
     tiles = [tile.repeat_interleave(enlarge, 0).repeat_interleave(enlarge, 1) for tile in tiles]
     height, width, _ = tiles[0].shape
-    gap, columns = 14, math.ceil(math.sqrt(len(tiles) * 1.9))
+    gap, columns = 20, math.ceil(math.sqrt(len(tiles) * 1.9))
     axes.imshow(tiled(tiles, columns, gap=gap).numpy(), interpolation="nearest")
     for number in range(len(tiles)):
         left, top = gap + number % columns * (width + gap) - 0.5, gap + number // columns * (height + gap) - 0.5
@@ -88,7 +89,7 @@ def _flags(axes: Any, result: Diagnosis) -> None:
     name_ticks(axes.yaxis, [layer.layer for layer in result.layers], 27)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", fontsize=SMALL)
+    axes.legend(**BELOW, ncols=3)
 
 
 def _sizes(axes: Any, result: Diagnosis) -> None:
@@ -126,4 +127,4 @@ def _frequencies(axes: Any, first: LayerFacts) -> None:
         axes.bar(places, share, bottom=base, width=1.0, color=colour, label=name)
     axes.set(title=f"share of energy of the filters of {first.layer}, sorted", ylim=(0, 1), xlim=(-0.5, len(low) - 0.5))
     axes.title.set_fontsize(9)
-    axes.legend(loc="upper right", fontsize=SMALL, title="spatial frequencies", title_fontsize=SMALL)
+    axes.legend(**BELOW, ncols=3, title="spatial frequencies", title_fontsize=SMALL)

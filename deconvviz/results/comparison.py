@@ -52,6 +52,7 @@ class Comparison(Tabular):
         scores: For each score, such as Captum's infidelity and sensitivity, one number per method.
         settings: How methods and scores were computed, in words.
         provenance: Model, style and versions.
+        class_name: What the model calls the class, if the unit is one and its name is known.
     """
 
     drawn_by: ClassVar[str] = "deconvviz.figures.comparison"
@@ -64,6 +65,7 @@ class Comparison(Tabular):
     scores: dict[str, dict[str, float]]
     settings: tuple[str, ...]
     provenance: Provenance
+    class_name: str = ""
 
     def __getitem__(self, name: str) -> Attributed:
         """The result of the method `name`."""
@@ -72,7 +74,9 @@ class Comparison(Tabular):
     @property
     def title(self) -> str:
         """The unit in words."""
-        where = f" at {self.unit.position}" if self.unit.position else ""
+        where = (
+            f" at {self.unit.position}" if self.unit.position else f" ({self.class_name})" if self.class_name else ""
+        )
         layer = "class" if self.unit.layer == "output" else f"{self.unit.layer}, channel"
         return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {self.unit.activation:.4g}"
 

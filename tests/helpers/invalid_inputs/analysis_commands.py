@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from tests.helpers.invalid_inputs.command import ENDINGS, IN_THE_WAY, NO_IDX, SEALED, TINY, Command
+from tests.helpers.invalid_inputs.command import ENDINGS, IN_THE_WAY, NO_IDX, SEALED, SEVERAL, TINY, Command
 
 
 def judging() -> list[Command]:
     said = {
         "evidence mnist no.png": "there is no image file 'no.png'",
+        "evidence mnist mnist:0 --out e.PNG": f"'e.PNG' {SEVERAL}",
+        "diagnose mnist mnist:0 --out a/d.pdf": f"'d.pdf' {SEVERAL}",
+        "atlas mnist mnist --out a.html": f"'a.html' {SEVERAL}",
+        "train --root empty --out w.safetensors": f"'w.safetensors' {SEVERAL}",
+        "project mnist mnist:0 mnist:1 --layer conv1 --out p.png": f"'p.png' {SEVERAL}",
         "evidence mnist empty": "the folder 'empty' holds no image files",
         "evidence mnist photo.png text.txt": "'text.txt' is not an image file that Pillow can read",
         f"evidence {TINY} photo.png mnist:0": (
