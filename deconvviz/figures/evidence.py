@@ -132,14 +132,15 @@ def _(result: Selectivity, *, axes: Axes | None = None) -> Figure:
         _score_bars(part, scores, name)
         part.set_xlim(min(0, *(score.mean for score in scores.values() if not np.isnan(score.mean)), 0), 1.02)
     floors = list(result.floors.values())
-    for control, marker, label in (
-        ("other_image", "D", "same unit, other image"),
-        ("both", "|", "other unit, other image (floor)"),
+    for control, marker, size, label in (
+        ("other_image", "D", 7, "same unit, other image"),
+        ("both", "|", 18, "other unit, other image (floor)"),
     ):
         means = [getattr(floor, control).mean for floor in floors]
-        panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=7, linestyle="")
+        panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=size, linestyle="")
     if floors:
-        panels[0].legend(loc="lower right", fontsize=SMALL)
+        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "frameon": False}
+        panels[0].legend(**above, fontsize=SMALL, markerscale=0.6)
     return figure
 
 
