@@ -78,12 +78,13 @@ def _where(result: Deletion | Leak | Randomisation | Selectivity) -> str:
 @draw.register
 def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
     title = f"Deletion and insertion: {_where(result)}, filled with {result.fill}"
-    figure, panels = _figure(result, 3, title, height=4.6, axes=axes)
+    figure, panels = _figure(result, 3, title, height=5.3, axes=axes)
     shown = [name for name in result.deletion if "," not in name]  # by the absolute picture, and baselines
     styles = _styles(shown)
-    for part, curves, scores, name, free in (
-        (panels[0], result.deletion, result.deletion_scores, "deleted", "upper right"),
-        (panels[1], result.insertion, result.insertion_scores, "inserted", "lower right"),
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "frameon": False}
+    for part, curves, scores, name in (
+        (panels[0], result.deletion, result.deletion_scores, "deleted"),
+        (panels[1], result.insertion, result.insertion_scores, "inserted"),
     ):
         for method in shown:
             label = f"{method} {scores[method].mean:.2f}"
@@ -91,7 +92,7 @@ def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
             _quartile_band(part, result.fractions.numpy(), curves[method], label, style)
         part.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
         part.grid(alpha=0.3)
-        part.legend(loc=free, fontsize=SMALL, title="area under the curve", title_fontsize=SMALL)
+        part.legend(**below, fontsize=SMALL, title="area under the curve", title_fontsize=SMALL)
     _score_bars(panels[2], result.insertion_scores, "insertion, by ranking (higher is better)")
     return figure
 
