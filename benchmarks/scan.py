@@ -2,25 +2,30 @@
 
     python -m benchmarks.scan                VGG16 and ResNet-50 at 224 x 224, all convolutions; then the memory
     python -m benchmarks.scan --model NAME   only one network of torchvision
-    python -m benchmarks.scan --labels       only what labels cost: VGG16, 96 images of 12 labels
+    python -m benchmarks.scan --labels       only what labels cost: VGG16, 96 images of 6 labels; and, of drawn maxima,
+                                             1,000 images of 12 labels and 16,000 images of 1,000 labels
 
 Bare passes and scans alternate over the same batches, with the same batch size and memory format, in `inference_mode`.
 The work at the end of a scan is included. If other programs run, processor time is more reliable than elapsed time.
+What labels cost is also told by the processor time in their own functions, which noise of the machine hardly changes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
+import math
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 import torchvision
@@ -30,11 +35,16 @@ import deconvviz as dv
 from deconvviz.data.batches import Batch
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.label_scores import channel_labels
+from deconvviz.mining.labelled_maxima import KeptImages, KeptRows, LabelledMaxima, most_images
 from deconvviz.mining.reducer import Scanner
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.recording.isolation import as_it_was
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 THREADS = 2
+VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256, *[512] * 6)
 
 
 def main() -> None:
@@ -50,7 +60,11 @@ def main() -> None:
         print(peak(given.memory))
         return
     if given.labels:
-        print(json.dumps(cost_of_labels(torchvision.models.vgg16(weights=None), given.batches // 2, given.size)))
+        found = cost_of_labels(torchvision.models.vgg16(weights=None), given.batches // 2, given.size)
+        print(json.dumps(found), flush=True)
+        bare = found["processor"]["without, s"] / found["images"]
+        for images, labels in ((1_000, 12), (16_000, 1_000)):
+            print(json.dumps(labels_alone(VGG16_CHANNELS, images, labels, given.size, bare)), flush=True)
         return
     for name in ("vgg16", "resnet50") if given.model is None else (given.model,):
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -111,7 +125,10 @@ def overhead(model: nn.Module, count: int, size: int) -> dict[str, Any]:
 
 
 def cost_of_labels(model: nn.Module, count: int, size: int) -> dict[str, Any]:
-    """The times of scans with and without labels over the same batches in turn, of which each label has 8 images."""
+    """The times of scans with and without labels over the same batches in turn, of which each label has 16 images.
+
+    Beside them, what of the processor's time was spent in the functions of which a scan without labels has no need.
+    """
     net, x = dv.DeconvNet(model.eval()), torch.randn(size, 3, 224, 224)
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     layered = ScannedLayers.of(net, layers, x[:1], batched=True)
@@ -124,20 +141,21 @@ def cost_of_labels(model: nn.Module, count: int, size: int) -> dict[str, Any]:
         with Restored(as_it_was(model), torch.no_grad()):
             scanners[kind].run(batch, labels)
 
-    for number in range(-1, count):
-        x.normal_()
-        batch = Batch(number + 1, torch.arange(size) + (number + 1) * size, x, (), ())
-        for kind in ("without", "with") if number % 2 else ("with", "without"):
-            took = _timed(partial(scan, kind, batch))
-            if number >= 0:  # the first batch makes room
-                times[kind].append(took)
-
     def finish(kind: str) -> None:
         scanners[kind].results()
         if kind == "with":
-            channel_labels(scanners[kind].labelled(), [], torch.device("cpu"))
+            own.timed(channel_labels)(own.timed(scanners[kind].labelled)(), [], torch.device("cpu"))
 
-    ends = {kind: _timed(partial(finish, kind)) for kind in scanners}
+    with _Own() as own:
+        for number in range(-1, count):
+            x.normal_()
+            batch = Batch(number + 1, torch.arange(size) + (number + 1) * size, x, (), ())
+            for kind in ("without", "with") if number % 2 else ("with", "without"):
+                took = _timed(partial(scan, kind, batch))
+                if number >= 0:  # the first batch makes room
+                    times[kind].append(took)
+        in_batches = own.seconds
+        ends = {kind: _timed(partial(finish, kind)) for kind in scanners}
     found: dict[str, Any] = {"images": count * size, "labels": kinds, "layers": len(layers)}
     for name, column in (("clock", 0), ("processor", 1)):
         total = {kind: float(torch.stack([*times[kind], ends[kind]])[:, column].sum()) for kind in scanners}
@@ -150,7 +168,68 @@ def cost_of_labels(model: nn.Module, count: int, size: int) -> dict[str, Any]:
             "end without, s": round(float(ends["without"][column]), 3),
             "end with, s": round(float(ends["with"][column]), 3),
         }
+    found["processor, in labels' own functions"] = own.told(in_batches, count + 1, found["processor"]["without, s"])
     return found
+
+
+def labels_alone(channels: Sequence[int], images: int, labels: int, size: int, bare: float) -> dict[str, Any]:
+    """The processor time of labels in a scan, from drawn maxima, as a share of what its forward passes take.
+
+    Args:
+        channels: Of each layer.
+        images: Number of images.
+        labels: Number of labels, each of as many images.
+        size: Images in a batch.
+        bare: Processor seconds of a scan without labels for one image.
+    """
+    width, rows = sum(channels), most_images(sum(channels))
+    kept, memory = KeptImages(rows, LabelledMaxima()), KeptRows(width, torch.device("cpu"), rows)
+    maxima = torch.randn(size, width)
+    with _Own() as own:
+        for start in range(0, images, size):
+            numbers = range(start, min(start + size, images))
+            memory.write(kept.placed(numbers, [number % labels for number in numbers]), maxima[: len(numbers)])
+            maxima.normal_()
+        in_batches = own.seconds
+        layers = zip(map(str, range(len(channels))), memory.values[:images].split(list(channels), 1), strict=True)
+        found = own.timed(channel_labels)(own.timed(kept.sorted)(dict(layers)), [], torch.device("cpu"))
+    told = own.told(in_batches, math.ceil(images / size), bare * images)
+    return {"images": images, "labels": labels, "tested": len(found["0"].names), "processor": told}
+
+
+class _Own(contextlib.ExitStack):
+    """Counts the processor time of the functions of labels while it is entered.
+
+    Attributes:
+        seconds: Their time so far.
+    """
+
+    seconds = 0.0
+
+    def __enter__(self) -> Self:
+        for owner, name in ((KeptImages, "placed"), (KeptRows, "write")):
+            self.enter_context(mock.patch.object(owner, name, self.timed(getattr(owner, name))))
+        return self
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function, of which the time is counted."""
+
+        @functools.wraps(function)
+        def called(*args: Any) -> Any:
+            before = time.process_time()
+            result = function(*args)
+            self.seconds += time.process_time() - before
+            return result
+
+        return called
+
+    def told(self, in_batches: float, batches: int, scan: float) -> dict[str, Any]:
+        """In words, given the seconds at the end of the batches, their number, and the seconds of the scan."""
+        return {
+            "per batch, ms": round(1000 * in_batches / batches, 2),
+            "end, s": round(self.seconds - in_batches, 3),
+            "of the scan without": f"{self.seconds / scan:.2%}",
+        }
 
 
 class _Ended(Exception):

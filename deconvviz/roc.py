@@ -74,7 +74,10 @@ def areas(positive: Tensor, negative: Tensor) -> Areas:
         >>> " ".join(f"{float(each):.2f}" for each in found)
         '0.94 0.54 0.99'
     """
-    return measured(positive, negative).areas()
+    sizes = positive.shape[-1], negative.shape[-1]
+    kinds = torch.arange(sum(sizes), device=positive.device) < sizes[0]
+    values = torch.cat([positive, negative], -1)
+    return Ordered.of(values).measured(kinds.expand_as(values)).areas()
 
 
 class Measured(NamedTuple):
@@ -108,31 +111,77 @@ class Measured(NamedTuple):
         return Areas(area, low, high)
 
 
-def measured(positive: Tensor, negative: Tensor) -> Measured:
-    """Areas and what their intervals need, for `areas` and for intervals of several labels at once.
+class Ordered(NamedTuple):
+    """The order of the values in each row, from which ranks and areas follow without sorting again.
 
-    Args:
-        positive: (..., m).
-        negative: (..., n).
+    Attributes:
+        order: Places in the row by ascending value, (..., items).
+        below: How many values of the row are less than each of these, (..., items).
+        upto: How many are not greater, itself included, (..., items).
     """
-    m, n = positive.shape[-1], negative.shape[-1]
-    above, below = _Placed.of(positive, negative), _Placed.of(negative, positive)
-    area = above.shares.mean(-1)
-    nothing = torch.full_like(area, math.nan)
-    pairs = torch.full_like(area, m * n)
-    if min(m, n) < 2:
-        return Measured(area if min(m, n) else nothing, pairs, nothing, nothing)
-    inside = (area > 0) & (area < 1)
-    together = _shared(area)
-    by_model = torch.where(inside, area * (1 - area) * together, 1.0)
-    parts, lost = [], torch.zeros_like(area)
-    for placed, others in ((above, n), (below, m)):
-        known = (placed.shares.shape[-1] - 1) * 4 * area * (1 - area)
-        ratio = torch.where(inside, placed.variance() / by_model, 1.0)
-        parts.append((others - 1) * (MODEL_ITEMS + known * ratio) / (MODEL_ITEMS + known))
-        lost += (parts[-1] * together).square() / (FREEDOM * (MODEL_ITEMS + known))
-    shared = parts[0] + parts[1]
-    return Measured(area, pairs, shared, (1 + shared * together).square() / lost)
+
+    order: Tensor
+    below: Tensor
+    upto: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> Ordered:
+        """Of values (..., items)."""
+        if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+            order = torch.from_numpy(np.argsort(values.numpy()))  # with vector instructions, unlike torch's
+        else:
+            order = values.argsort(-1)
+        ordered, count = values.gather(-1, order), values.shape[-1]
+        differs = torch.ones(*values.shape[:-1], count + 1, dtype=torch.bool, device=values.device)
+        differs[..., 1:-1] = ordered[..., 1:] != ordered[..., :-1]
+        places = torch.arange(count + 1, device=values.device)
+        below = torch.where(differs[..., :-1], places[:-1], 0).cummax(-1).values
+        upto = torch.where(differs[..., 1:], places[1:], count).flip(-1).cummin(-1).values.flip(-1)
+        return cls(order, below, upto)
+
+    @property
+    def ranks(self) -> Tensor:
+        """Twice the rank of each value in its row, from 1, in the order of the values; equal ones share their mean.
+
+        >>> found = Ordered.of(torch.tensor([[0.5, 0.0, 0.0, 2.0]]))
+        >>> found.ranks, found.ranks.scatter(1, found.order, found.ranks)
+        (tensor([[3, 3, 6, 8]]), tensor([[6, 3, 3, 8]]))
+        """
+        return self.below + self.upto + 1
+
+    def measured(self, positive: Tensor) -> Measured:
+        """Areas and what their intervals need.
+
+        Args:
+            positive: Which items are positive, (..., items); another number in each row, if need be.
+        """
+        kind = positive.gather(-1, self.order)
+        before = torch.nn.functional.pad(kind.cumsum(-1), (1, 0))  # positive items among the first
+        m = before[..., -1]
+        n = kind.shape[-1] - m
+        below, upto = before.gather(-1, self.below), before.gather(-1, self.upto)
+        # Of the items of the other kind.
+        below, upto = torch.where(kind, self.below - below, below), torch.where(kind, self.upto - upto, upto)
+        others = torch.where(kind, n[..., None], m[..., None]).clamp(min=1)
+        shares = (below + upto).double() / (2 * others)
+        squares = (3 * below + upto).double() / (4 * others)  # the mean of 1, 1/4 for a tie, or 0
+        noise = (squares - shares.square()) / (others - 1).clamp(min=1)  # that comparing with few others adds
+        area = torch.where(kind, below + upto, 0).sum(-1).double() / (2 * m * n)  # NaN without either
+        inside = (area > 0) & (area < 1)
+        together = _shared(area.nan_to_num(nan=0.5))
+        by_model = torch.where(inside, area * (1 - area) * together, 1.0)
+        shared, lost = torch.zeros_like(area), torch.zeros_like(area)
+        for own, items, rest, mean in ((kind, m, n, area), (~kind, n, m, 1 - area)):
+            spread = torch.where(own, (shares - mean[..., None]).square(), 0).sum(-1) / (items - 1)
+            variance = (spread - torch.where(own, noise, 0).sum(-1) / items).clamp(min=0)  # among infinitely many
+            known = (items - 1) * 4 * area * (1 - area)
+            ratio = torch.where(inside, variance / by_model, 1.0)
+            part = (rest - 1) * (MODEL_ITEMS + known * ratio) / (MODEL_ITEMS + known)
+            shared += part
+            lost += (part * together).square() / (FREEDOM * (MODEL_ITEMS + known))
+        few = torch.minimum(m, n) < 2
+        freedom = ((1 + shared * together).square() / lost).masked_fill(few, math.nan)
+        return Measured(area, (m * n).double(), shared.masked_fill(few, math.nan), freedom)
 
 
 def area(scores: Tensor, positive: Tensor) -> Interval:
@@ -227,32 +276,7 @@ def _shared(area: Tensor) -> Tensor:
     """
     area = area.clamp(1e-9, 1 - 1e-9)
     limits = torch.special.ndtri(area).square()[..., None]
-    owen = torch.exp(-limits * (OWEN[0] / 2)) @ OWEN[1]
+    factors, weights = (part.to(area.device) for part in OWEN)
+    owen = torch.exp(-limits * (factors / 2)) @ weights
     normal = 1 - 2 * owen / (area * (1 - area))
     return ((1 - area) / (2 - area) + area / (1 + area)) / 4 + normal / 2
-
-
-class _Placed(NamedTuple):
-    """Where items lie among others.
-
-    Attributes:
-        shares: The share of others below each item, ties counted half, (..., items).
-        noise: What comparing with few others adds to the variance of the shares, (..., items).
-    """
-
-    shares: Tensor
-    noise: Tensor
-
-    @classmethod
-    def of(cls, items: Tensor, others: Tensor) -> _Placed:
-        order, count = others.sort(-1).values, others.shape[-1]
-        items = items.contiguous()
-        below = torch.searchsorted(order, items).double()
-        upto = torch.searchsorted(order, items, right=True).double()
-        shares = (below + upto) / (2 * count)
-        squares = (3 * below + upto) / (4 * count)  # the mean of 1, 1/4 for a tie, or 0
-        return cls(shares, (squares - shares.square()) / max(1, count - 1))
-
-    def variance(self) -> Tensor:
-        """How much items differ, (...): the variance of shares among infinitely many others."""
-        return (self.shares.var(-1) - self.noise.mean(-1)).clamp(min=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor
 from deconvviz.intervals import FEWEST, holm
 from deconvviz.mining.labelled_maxima import LabelledMaxima, random_ranks
 from deconvviz.results import ChannelLabels, TopActivations
-from deconvviz.roc import Measured, measured
+from deconvviz.roc import Measured, Ordered
 
-RANKED_AT_ONCE = 2**22  # maxima that are ranked together
+RANKED_AT_ONCE = {"cpu": 2**18}  # maxima that are ranked together, so that what is counted stays in the caches
+RANKED_AT_ONCE_ELSEWHERE = 2**22
 RANK_BINS = 256  # of ranks, for the test
 TILTS = 2.0 ** torch.arange(-2, 14, 0.5, dtype=torch.float64, device="cpu")  # of the bound, of which the best is taken
 
@@ -44,6 +46,10 @@ class LabelledHalf:
     def sizes(self) -> Tensor:
         """Number of images of each label, (count,)."""
         return torch.bincount(self.labels, minlength=self.count)
+
+    def on(self, device: torch.device) -> LabelledHalf:
+        """The same on a device."""
+        return LabelledHalf(self.rows.to(device), self.members.to(device), self.labels.to(device), self.count)
 
 
 def held_out_half(images: Tensor, labels: Tensor) -> Tensor:
@@ -86,7 +92,27 @@ def channel_labels(
         enough &= (sizes >= FEWEST) & (half.sum() - sizes >= FEWEST)
     halves = [_half(half, rows, labels, enough) for half in (~held_out, held_out)]
     tested = tuple(name for name, is_tested in zip(called, enough.tolist(), strict=True) if is_tested)
-    return {name: _of_layer(name, values, halves, tested, device) for name, values in found.values.items()}
+    fits = {
+        name: _fit(values, halves, device) if tested else _Fit.none(values) for name, values in found.values.items()
+    }
+    # Intervals of all layers at once, since they take hundreds of operations, however many there are.
+    measured = Measured(*(torch.cat(parts) for parts in zip(*(fit.measured for fit in fits.values()), strict=True)))
+    ends = [part.split([len(fit.label) for fit in fits.values()]) for part in measured.areas()]
+    return {
+        name: ChannelLabels(
+            layer=name,
+            names=tested,
+            label=fit.label,
+            auc=auc,
+            low=low,
+            high=high,
+            p=torch.tensor(holm(fit.chance.tolist()), dtype=torch.float64),
+            chosen_auc=fit.chosen,
+            images=halves[1].sizes[fit.label] if tested else torch.zeros(len(fit.label), dtype=torch.long),
+            held_out=len(halves[1].rows),
+        )
+        for (name, fit), auc, low, high in zip(fits.items(), *ends, strict=True)
+    }
 
 
 def with_classes(top: TopActivations, classes: Sequence[str]) -> TopActivations:
@@ -121,100 +147,60 @@ def _half(half: Tensor, rows: Tensor, labels: Tensor, enough: Tensor) -> Labelle
     return LabelledHalf(half.nonzero()[:, 0], members, numbers, int(enough.sum()))
 
 
-def _of_layer(
-    layer: str, values: Tensor, halves: Sequence[LabelledHalf], names: tuple[str, ...], device: torch.device
-) -> ChannelLabels:
-    channels = values.shape[1]
-    label = torch.full((channels,), -1)
-    chosen, auc, low, high, p = torch.full((5, channels), torch.nan, dtype=torch.float64)
-    choosing, asking = halves
-    step = max(1, RANKED_AT_ONCE // len(values))
-    for start in range(0, channels if names else 0, step):
-        part = slice(start, start + step)
-        maxima = values[:, part].T.contiguous()
-        by_label, _ = areas_and_tails(maxima, choosing, device)
-        label[part] = by_label.argmax(1)
-        best = label[part, None]
-        chosen[part] = by_label.gather(1, best)[:, 0]
-        by_label, tails = areas_and_tails(maxima, asking, device, best)
-        auc[part], p[part] = by_label.gather(1, best)[:, 0], tails
-        low[part], high[part] = _ends(maxima, asking, label[part])
-    sizes = asking.sizes[label] if names else torch.zeros(channels, dtype=torch.long)
-    return ChannelLabels(
-        layer=layer,
-        names=names,
-        label=label,
-        auc=auc,
-        low=low,
-        high=high,
-        p=torch.tensor(holm(p.tolist()), dtype=torch.float64),
-        chosen_auc=chosen,
-        images=sizes,
-        held_out=len(asking.rows),
-    )
+class _Fit(NamedTuple):
+    """The label that fits each channel of a layer best.
+
+    Attributes:
+        label: Its number, (channels,).
+        chosen: Its area on the half on which it was chosen, (channels,).
+        chance: The probability of such an area as on the other half by chance, (channels,).
+        measured: The area on the other half, and what its interval needs, (channels,) each.
+    """
+
+    label: Tensor
+    chosen: Tensor
+    chance: Tensor
+    measured: Measured
+
+    @classmethod
+    def none(cls, maxima: Tensor) -> _Fit:
+        """Without labels, for a layer's maxima (n, channels)."""
+        nothing = torch.full((maxima.shape[1],), torch.nan, dtype=torch.float64)
+        return cls(torch.full((maxima.shape[1],), -1), nothing, nothing, Measured(nothing, nothing, nothing, nothing))
 
 
-def _ends(maxima: Tensor, half: LabelledHalf, label: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of the intervals of the areas of each channel's label in a half, (channels,) each.
+def _fit(maxima: Tensor, halves: Sequence[LabelledHalf], device: torch.device) -> _Fit:
+    """The label that fits each channel of a layer best, from its maxima (n, channels)."""
+    choosing, asking = (half.on(device) for half in halves)
+    masks = torch.zeros(asking.count, len(asking.rows), dtype=torch.bool, device=device)
+    masks[asking.labels, asking.members] = True
+    parts = []
+    step = max(1, RANKED_AT_ONCE.get(device.type, RANKED_AT_ONCE_ELSEWHERE) // len(maxima))
+    for some in maxima.split(step, 1):
+        on_device = some.to(device)
+        chosen, label = areas_by_label(on_device, choosing).max(1)
+        ordered = Ordered.of(on_device[asking.rows].T.contiguous())
+        mask = masks[label]
+        sums = torch.where(mask.gather(1, ordered.order), ordered.ranks, 0).sum(1)
+        chance = chance_of(ordered.ranks, sums, asking.sizes[label])
+        parts.append((label, chosen, chance, *ordered.measured(mask)))
+    label, chosen, chance, *measured = (torch.cat(each).cpu() for each in zip(*parts, strict=True))
+    return _Fit(label, chosen, chance, Measured(*measured))
+
+
+def areas_by_label(maxima: Tensor, half: LabelledHalf) -> Tensor:
+    """The area under the ROC curve of each channel and label in a half, (channels, labels).
 
     Args:
-        maxima: Of all images, (channels, n).
+        maxima: Of all images, (n, channels).
         half: The half.
-        label: The label of each channel, (channels,).
     """
-    values = maxima[:, half.rows]
-    found = torch.full((4, len(maxima)), torch.nan, dtype=torch.float64)
-    for chosen in label.unique():
-        channels = label == chosen
-        with_label = torch.zeros(len(half.rows), dtype=torch.bool)
-        with_label[half.members[half.labels == chosen]] = True
-        of_label = values[channels]
-        found[:, channels] = torch.stack(measured(of_label[:, with_label], of_label[:, ~with_label]))
-    ends = Measured(*found).areas()
-    return ends.low, ends.high
-
-
-def areas_and_tails(
-    maxima: Tensor, half: LabelledHalf, device: torch.device, chosen: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The area under the ROC curve of each channel and label in a half, and tests of one label per channel.
-
-    Args:
-        maxima: Of all images, (channels, n).
-        half: The half.
-        device: Where to compute.
-        chosen: The label of each channel that is tested, (channels, 1).
-
-    Returns:
-        Areas, (channels, labels), and per channel the probability of such an area by chance, (channels,), on the CPU.
-    """
-    ranks = doubled_ranks(maxima.to(device)[:, half.rows.to(device)])
-    sums = torch.zeros(half.count, len(maxima), dtype=torch.long, device=device)
-    sums.index_add_(0, half.labels.to(device), ranks.T[half.members.to(device)])
-    ranks, sums = ranks.cpu(), sums.T.cpu()
+    ordered = Ordered.of(maxima[half.rows].T.contiguous())
+    ranks = torch.empty_like(ordered.order).scatter_(1, ordered.order, ordered.ranks)
+    sums = torch.zeros(half.count, len(ranks), dtype=torch.long, device=ranks.device)
+    sums.index_add_(0, half.labels, ranks.T[half.members])
     count, sizes = len(half.rows), half.sizes
-    areas = (sums - sizes * (sizes + 1)).double() / (2 * sizes * (count - sizes))
-    if chosen is None:
-        return areas, torch.ones(len(maxima), dtype=torch.float64)
-    return areas, chance_of(ranks, sums.gather(1, chosen)[:, 0], sizes[chosen[:, 0]])
-
-
-def doubled_ranks(values: Tensor) -> Tensor:
-    """Twice the rank of each value in its row, from 1; equal values share the mean of their ranks.
-
-    >>> doubled_ranks(torch.tensor([[0.5, 0.0, 0.0, 2.0]]))
-    tensor([[6, 3, 3, 8]])
-    """
-    ordered, order = values.sort(dim=1)
-    count = values.shape[1]
-    places = torch.arange(count, device=values.device).expand_as(order)
-    differs = torch.ones_like(ordered, dtype=torch.bool)
-    differs[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    first = torch.where(differs, places, 0).cummax(1).values
-    ends = torch.ones_like(differs)
-    ends[:, :-1] = differs[:, 1:]
-    last = torch.where(ends, places, count).flip(1).cummin(1).values.flip(1)
-    return torch.empty_like(order).scatter_(1, order, first + last + 2)
+    return (sums.T - sizes * (sizes + 1)).double() / (2 * sizes * (count - sizes))
 
 
 def chance_of(ranks: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:
@@ -230,13 +216,13 @@ def chance_of(ranks: Tensor, sums: Tensor, sizes: Tensor) -> Tensor:
     """
     highest = ranks.amax(1, keepdim=True)
     bins = (ranks * RANK_BINS + highest - 1) // highest - 1  # rounded up, so that the bound stays one
-    shares = torch.zeros(len(ranks), RANK_BINS, dtype=torch.float64)
+    shares = torch.zeros(len(ranks), RANK_BINS, dtype=torch.float64, device=ranks.device)
     shares.scatter_add_(1, bins, torch.full_like(bins, 1, dtype=torch.float64))
     shares /= ranks.shape[1]
-    below = (torch.arange(1, RANK_BINS + 1, dtype=torch.float64) / RANK_BINS - 1)[
-        :, None
-    ]  # the rank as a share, minus 1
-    moments = (shares @ torch.exp(below * TILTS)).log()  # (channels, tilts)
+    steps = torch.arange(1, RANK_BINS + 1, dtype=torch.float64, device=ranks.device)
+    tilts = TILTS.to(ranks.device)
+    tilted = torch.exp((steps / RANK_BINS - 1)[:, None] * tilts)  # the rank as a share, minus 1
+    moments = (shares @ tilted).log()  # (channels, tilts)
     excess = sums.double() / highest[:, 0] - sizes
-    bounds = sizes[:, None] * moments - TILTS * excess[:, None]
+    bounds = sizes[:, None] * moments - tilts * excess[:, None]
     return bounds.amin(1).clamp(max=0).exp()

@@ -12,10 +12,11 @@ from torch import nn
 import deconvviz as dv
 from deconvviz.data import mnist_test
 from deconvviz.mining import labelled_maxima, state
-from deconvviz.mining.label_scores import chance_of, channel_labels, doubled_ranks, held_out_half, with_classes
+from deconvviz.mining.label_scores import chance_of, channel_labels, held_out_half, with_classes
 from deconvviz.mining.labelled_maxima import KeptImages, KeptRows, LabelledMaxima, most_images, random_ranks
 from deconvviz.models import mnist_cnn
 from deconvviz.results import ChannelLabels, TopActivations
+from deconvviz.roc import Ordered
 from tests.helpers.pretend_device import pretending
 
 CPU = torch.device("cpu")
@@ -180,12 +181,12 @@ def test_digits_have_names_and_permuted_ones_have_none():
 
 def test_the_chance_of_a_sum_of_ranks_is_never_underestimated():
     for values in ([0.0] * 8 + [1.0] * 4, list(range(12)), [0.0] * 5 + [1, 2, 2, 3, 4, 4, 4]):
-        ranks = doubled_ranks(torch.tensor([values]))
+        ranks = Ordered.of(torch.tensor([values])).ranks
         sums = [sum(drawn) for drawn in itertools.combinations(ranks[0].tolist(), 4)]
         for limit in sorted(set(sums)):
             exact = sum(value >= limit for value in sums) / len(sums)
             assert chance_of(ranks, torch.tensor([limit]), torch.tensor([4])) >= exact - 1e-12
-    many = doubled_ranks(torch.rand(1, 500))
+    many = Ordered.of(torch.rand(1, 500)).ranks
     strongest = many[0].sort().values[-20:].sum()
     assert chance_of(many, strongest[None], torch.tensor([20])) < 1e-12
 
