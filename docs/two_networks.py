@@ -1,12 +1,16 @@
 """Draw docs/images/two-networks-conv2.png: pairs of channels of two trainings of the network for digits.
 
+    python docs/two_networks.py
+
+It trains both on the bundled test digits but for 1,000, over which it compares them. It does the same with weights:
+
     deconvviz train --root MNIST --reference --epochs 4 --random-state 0 --out first
     deconvviz train --root MNIST --reference --epochs 4 --random-state 1 --out second
     python docs/two_networks.py first/mnist_cnn.safetensors second/mnist_cnn.safetensors
 
-It prints the rows of the table in docs/two-networks.md, over 1,000 test digits. With photographs and the weights of
-torchvision's `squeezenet1_1` for ImageNet it does the same for copies that differ in one layer: its channels in another
-order, or its weights drawn anew.
+It prints the rows of the tables in docs/two-networks.md. With photographs and the weights of torchvision's
+`squeezenet1_1` for ImageNet it does so for copies that differ in one layer: its channels in another order, or its
+weights drawn anew.
 
     python docs/two_networks.py --squeezenet squeezenet1_1.safetensors --photos FOLDER [FOLDER ...]
 
@@ -34,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for benchmarks
 import deconvviz as dv
 from benchmarks.reading import Features, vgg16
 from deconvviz.data import ImageFolder, mnist_test
-from deconvviz.models import mnist_cnn
+from deconvviz.models import TrainingSettings, mnist_cnn, train_mnist
 from deconvviz.models.by_name import load_model
 
 OUT = Path(__file__).parent / "images" / "two-networks-conv2.png"
@@ -58,8 +62,9 @@ def main() -> None:
         "--size", type=int, default=224, help="pixels of the photographs' sides for VGG16 (%(default)s)"
     )
     given = parser.parse_args()
-    if given.weights:
-        first, second = (dv.DeconvNet(mnist_cnn(weights=file)) for file in given.weights)
+    if given.weights or not (given.squeezenet or given.vgg16):
+        models = [mnist_cnn(weights=file) for file in given.weights] or [trained(seed) for seed in (0, 1)]
+        first, second = map(dv.DeconvNet, models)
         found = dv.diff(first, second, mnist_test()[0][:IMAGES], layers=LAYERS, progress=False)
         print(found)
         found["conv2"].figure(pairs=PAIRS).savefig(OUT, dpi=100)
@@ -76,6 +81,13 @@ def main() -> None:
         torch.manual_seed(0)
         untrained = Features(torchvision.models.vgg16(weights=None).features).eval()
         compare("vgg16", net, {"permuted": permuted(net.model, "vgg16"), "untrained": untrained}, photographs)
+
+
+def trained(seed: int) -> nn.Module:
+    """The network for digits after three epochs on the bundled test digits that are not compared."""
+    settings = TrainingSettings(epochs=3, batch_size=64, random_state=seed, validation=0.05, warm_up=1.0)
+    images, labels = (part[IMAGES:] for part in mnist_test())
+    return train_mnist(images, labels, settings=settings, progress=False)[0]
 
 
 def compare(name: str, before: dv.DeconvNet, copies: dict[str, nn.Module], photographs: Sequence[str]) -> None:
