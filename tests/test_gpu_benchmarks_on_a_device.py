@@ -12,7 +12,8 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.vgg import VGG, make_layers
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import exactness
+from benchmarks.gpu import exactness, predicting
+from benchmarks.gpu.settings import Run
 from tests.helpers.pretend_device import pretending
 
 WIDTHS = [8, 8, "M", 8, 8, "M", 8, 8, 8, "M", 8, 8, 8, "M", 128, 128, 128, "M"]
@@ -64,8 +65,19 @@ def test_a_part_runs_on_the_device(results, part):
     found, text = results(part)
     assert "error" not in found["parts"][part]
     assert bool(found["parts"][part]["goals"]) == (part != "counts")  # which are counted where there is no card
+    assert all(row["measured"] == row["measured"] for row in found["parts"][part]["goals"])
     assert found["circumstances"]["device"] == "pretended cuda"
     assert "| what | goal | measured |" in text
+
+
+def test_predictions_are_counted(monkeypatch):
+    """Of whole maps: on so small a network crops save nothing."""
+    monkeypatch.setattr(torchvision.models, "vgg16", narrow_vgg16)
+    rows = predicting.whole_maps(Run("cpu", smoke=True, rounds=1))
+    assert [row["what"].partition(":")[0] for row in rows] == [
+        f"features.21, {name}" for name in ("float32", "TF32, channels_last", "bfloat16, channels_last")
+    ]
+    assert all(0.5 < row["measured"] < 2 for row in rows)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu                         all parts, into out/gpu.md and out/gpu.json
     python -m benchmarks.gpu --parts windows scans   some of them
-    python -m benchmarks.gpu --parts counts          what a GPU would be asked to do, counted without one
+    python -m benchmarks.gpu --parts counts memory   what a GPU would be asked to do and to hold, counted without one
     python -m benchmarks.gpu --smoke                 everything small, on the CPU where there is no card
 
 Needs captum and zennit beside deconvviz. Contenders alternate in one run; ratios are medians of the ratios within a
@@ -29,15 +29,19 @@ from benchmarks.gpu.settings import Row, Run
 Part = Callable[[Run], list[Row]]
 PARTS: dict[str, Part] = {
     "counts": counts.counts,
-    "exactness": exactness.exactness,
     "windows": projecting.windows,
     "whole_maps": projecting.whole_maps,
     "one_image": projecting.one_image,
     "all_units": projecting.all_units,
     "memory": projecting.memory,
+    "exactness": exactness.exactness,
+    "tests": exactness.marked_tests,
     "scans": mining.scans,
     "files": mining.files,
 }
+
+
+COUNTED = frozenset({"counts", "memory"})  # without a GPU
 
 
 class _Both(io.TextIOBase):
@@ -63,7 +67,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few units, small images: does everything run?")
     parser.add_argument("--out", type=Path, default=Path("out/gpu.json"), help="beside it a .md (%(default)s)")
     options = parser.parse_args()
-    if not torch.cuda.is_available() and not options.smoke and options.parts != ["counts"]:
+    if not torch.cuda.is_available() and not options.smoke and not COUNTED.issuperset(options.parts):
         parser.error("torch sees no GPU here; --smoke runs everything small on the CPU")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     timing.prepare(device)
@@ -85,20 +89,20 @@ def main() -> None:
 
 
 def _measured(part: Part, run: Run) -> dict[str, Any]:
-    """The goals of a part, what was measured, and how long it took; or its error, so that the others still run."""
+    """The goals of a part, what was measured, and how long it took; and what failed, so that the others still run."""
     started = time.perf_counter()
-    try:
-        measured: dict[str, Any] = {"goals": part(run)}
-    except Exception as error:  # one part that fails must not cost the others' figures
-        print(f"\n{type(error).__name__}: {error}")
-        measured = {"goals": [], "error": f"{type(error).__name__}: {error}"}
-        run.free()
+    run.failures.clear()
+    measured: dict[str, Any] = {"goals": run.tried(lambda: part(run), "the part") or []}
+    if run.failures:
+        measured["error"] = "; ".join(run.failures)
     return {**measured, "seconds": round(time.perf_counter() - started, 1)}
 
 
 def _summary(results: dict[str, Any]) -> None:
     timing.heading("Goals", ("what", "goal", "measured", ""))
-    for part in results["parts"].values():
+    for name, part in results["parts"].items():
+        if "error" in part:
+            timing.line([f"{name}: something failed, see above", "", "", "**NOT**"])
         for row in part["goals"]:
             reached = "" if results["smoke"] else "ok" if row["reached"] else "**NOT**"
             timing.line([row["what"], row["goal"], timing.number(row["measured"]), reached])

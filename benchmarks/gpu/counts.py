@@ -11,6 +11,7 @@ from torch import nn
 
 import deconvviz as dv
 from benchmarks import timing
+from benchmarks.gpu import predicting
 from benchmarks.gpu.settings import Row, Run, at_most
 from benchmarks.projection import random_places
 from benchmarks.rivals import Bare, build
@@ -30,7 +31,7 @@ def counts(run: Run) -> list[Row]:
     for layer, numbers in (("features.2", (10, 1_000, 10_000)), ("features.7", (10, 1_000))):
         rows += [_projected(layer, number, "auto", "crops") for number in numbers[: run.count(3, 1)]]
     rows += [_projected("features.28", number, "full", "whole maps") for number in (1, 16)[: run.count(2, 1)]]
-    return [*rows, *_scanned()]
+    return [*rows, *_scanned(), *predicting.whole_maps(run)]
 
 
 def _projected(layer: str, number: int, window: str, kind: str) -> Row:

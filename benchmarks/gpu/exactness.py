@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +21,7 @@ from benchmarks.rivals import build
 NETWORKS = ("vgg16", "resnet50", "densenet121", "googlenet", "mobilenet_v2", "efficientnet_b0", "squeezenet1_1")
 NETWORKS += ("convnext_tiny", "inception_v3", "shufflenet_v2_x1_0", "regnet_y_400mf", "mnasnet0_5", "fcn_resnet50")
 SIDE = 128
+LONGEST = 120  # seconds for the tests marked cuda
 FLIPPED = 1e-4  # a float32 picture that differs by more took another rectifier's or switch's decision somewhere
 
 
@@ -23,23 +29,44 @@ def exactness(run: Run) -> list[Row]:
     """Units at their strongest (whole maps) and at those places (crops), and reconstructions; four layers each."""
     columns = ("network", "float64: whole maps", "crops", "reconstruction", "float32: median", "units that differ")
     timing.heading("The card beside the CPU: relative differences", columns)
-    worst = 0.0
     torch.set_num_threads(1 if run.smoke else os.cpu_count() or 1)  # nothing is timed
-    side = run.count(SIDE, 32)
-    for name in NETWORKS[: run.count(len(NETWORKS), 1)]:
-        model = network(name)
-        x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
-        layers = some_layers(model, x)
-        double = _differences(run, model, x, layers, torch.float64)
-        single = _differences(run, model, x, layers, torch.float32)["crops"]
-        largest = {part: float(values.max()) for part, values in double.items()}
-        worst = max(worst, *largest.values())
-        flipped = int((single > FLIPPED).sum())
-        cells = [f"{value:.0e}" for value in (*largest.values(), float(single.median()))]
-        timing.line([name, *cells, f"{flipped} of {len(single)}"])
-        run.free()
-    torch.set_num_threads(timing.THREADS)
-    return [at_most("largest difference of float64 from the CPU", 1e-10, worst)]
+    try:
+        return run.each(_network, [(name,) for name in NETWORKS[: run.count(len(NETWORKS), 1)]])
+    finally:
+        torch.set_num_threads(timing.THREADS)
+
+
+def _network(run: Run, name: str) -> Row:
+    model, side = network(name), run.count(SIDE, 32)
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    layers = some_layers(model, x)
+    double = _differences(run, model, x, layers, torch.float64)
+    single = _differences(run, model, x, layers, torch.float32)["crops"]
+    largest = {part: float(values.max()) for part, values in double.items()}
+    flipped = int((single > FLIPPED).sum())
+    cells = [f"{value:.0e}" for value in (*largest.values(), float(single.median()))]
+    timing.line([name, *cells, f"{flipped} of {len(single)}"])
+    return at_most(
+        f"{name}: largest difference of float64 from the CPU", 1e-10, float(torch.tensor([*largest.values()]).max())
+    )
+
+
+def marked_tests(run: Run) -> list[Row]:
+    """The tests that need a card; without one they are skipped."""
+    timing.heading("Tests marked `cuda`", ("passed", "failed", "skipped"))
+    files = sorted(str(path) for path in Path("tests").rglob("test_*.py") if "mark.cuda" in path.read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "tests.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", f"--junitxml={out}"]
+        done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=LONGEST, check=False)
+        suite = next(ElementTree.parse(out).iter("testsuite")).attrib if out.exists() else {}
+    ran, skipped, failed = (int(suite.get(name, 0)) for name in ("tests", "skipped", "failures"))
+    failed += int(suite.get("errors", 0))
+    timing.line([str(ran - skipped - failed), str(failed), str(skipped)])
+    if failed or not ran:
+        print(f"\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    missing = 0 if ran and (skipped < ran or run.device == "cpu" or run.smoke) else 1  # on a card some must run
+    return [at_most("tests marked cuda that fail", 0, failed + missing)]
 
 
 def network(name: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -22,6 +23,7 @@ from benchmarks.timing import Contender
 
 MODELS = (("vgg16", 64, 2048, 8.0), ("resnet50", 128, 4096, 20.0))  # batch, images, percent over the bare loop
 AUTOCAST = "bfloat16 by autocast, channels_last"
+KINDS = {TF32.name: TF32, TF32_LAST.name: TF32_LAST, AUTOCAST: TF32_LAST}
 WORKERS = 16
 
 
@@ -31,12 +33,15 @@ def scans(run: Run) -> list[Row]:
     goals = []
     for name, batch, count, goal in MODELS:
         images = torch.randn(run.count(count, 8), 3, run.side, run.side, generator=torch.Generator().manual_seed(1))
-        for arithmetic, autocast in ((TF32, False), (TF32_LAST, False), (TF32_LAST, True)):
-            with arithmetic.switched(), _autocast(run, autocast):
-                label = AUTOCAST if autocast else arithmetic.name
-                goals.append(_scan(run, name, images, run.count(batch), goal, arithmetic, label))
-            run.free()
+        measure = functools.partial(_scanned, images, run.count(batch), goal)
+        goals += run.each(measure, [(name, kind) for kind in KINDS])
     return goals
+
+
+def _scanned(images: Tensor, batch: int, goal: float, run: Run, name: str, kind: str) -> Row:
+    arithmetic = KINDS[kind]
+    with arithmetic.switched(), _autocast(run, kind == AUTOCAST):
+        return _scan(run, name, images, batch, goal, arithmetic, kind)
 
 
 @contextlib.contextmanager

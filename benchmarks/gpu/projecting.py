@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 
 import torch
@@ -22,6 +23,7 @@ RIVALS = (f"{CAPTUM} / {OURS}", f"{ZENNIT} / {OURS}")
 WINDOWS = {"features.2": 8, "features.7": 20, "features.14": 120}  # microseconds per unit
 ONE_IMAGE = (("vgg16", "features.28", 5), ("resnet50", "layer2.3", 15), ("resnet50", "layer4.2", 15))
 ONE_IMAGE += (("googlenet", "inception4a", 20),)  # times faster than Captum
+MEMORY = (("vgg16", "features.28"), ("resnet50", "layer4"))
 RIVAL_UNITS = 8  # over which the rivals average
 
 
@@ -34,7 +36,7 @@ def windows(run: Run) -> list[Row]:
     """One unit per image, position given, in layers whose units see little."""
     columns = ("layer", "units", "µs per unit", "goal", "", CAPTUM, ZENNIT, LIMIT)
     timing.heading("Crops: VGG16, one image per unit", columns)
-    return [_windows(run, layer, goal) for layer, goal in WINDOWS.items()]
+    return run.each(_windows, WINDOWS.items())
 
 
 def _windows(run: Run, layer: str, goal: float) -> Row:
@@ -78,16 +80,16 @@ def whole_maps(run: Run) -> list[Row]:
     """One unit per image in layers whose units see most of it."""
     columns = ("layer", "arithmetic", "units", "ms per unit", f"{OURS} / {LIMIT}", "goal", "", *RIVALS)
     timing.heading("Whole maps: VGG16, one image per unit", columns)
-    goals = []
-    for layer in ("features.21", "features.28"):
-        for arithmetic, faster in ((FLOAT32, 3.0), (TF32_LAST, 10.0), (BFLOAT16_LAST, None)):
-            with arithmetic.switched():
-                goals += _whole_maps(run, layer, arithmetic, faster)
-            run.free()
-    return goals
+    settings = (FLOAT32, 3.0), (TF32_LAST, 10.0), (BFLOAT16_LAST, None)
+    return run.each(_whole_maps, [(layer, *each) for layer in ("features.21", "features.28") for each in settings])
 
 
 def _whole_maps(run: Run, layer: str, arithmetic: Arithmetic, faster: float | None) -> list[Row]:
+    with arithmetic.switched():
+        return _in_arithmetic(run, layer, arithmetic, faster)
+
+
+def _in_arithmetic(run: Run, layer: str, arithmetic: Arithmetic, faster: float | None) -> list[Row]:
     model = arithmetic.applied(build("vgg16", run.device))
     net, plain, captum = dv.DeconvNet(model), limits.WholeMaps(model, layer), Captum(model, layer)
     x = arithmetic.applied(run.images(run.count(256)))
@@ -116,7 +118,7 @@ def one_image(run: Run) -> list[Row]:
     """The strongest units of 64 channels in one image."""
     columns = ("model", "layer", "units", "ms per unit", *RIVALS, "goal", "")
     timing.heading("64 units of one image", columns)
-    return [_one_image(run, *wanted) for wanted in ONE_IMAGE]
+    return run.each(_one_image, ONE_IMAGE)
 
 
 def _one_image(run: Run, name: str, layer: str, goal: float) -> Row:
@@ -169,25 +171,21 @@ def memory(run: Run) -> list[Row]:
     """The card's memory that recording and projecting one channel in eight images takes at most."""
     timing.heading("Peak memory on the card", ("model", "layer", f"{OURS}, MiB", "Captum, MiB", "ratio", "goal", ""))
     if run.device == "cuda":
-        return _memory(run)
+        return run.each(_memory, MEMORY)
     from tests.helpers.pretend_device import pretending  # noqa: PLC0415 - patches torch
 
     with pretending("cuda"):  # which counts tensors, without what the kernels of a card take beside them
-        return _memory(Run("cuda", run.smoke, run.rounds))
+        return replace(run, device="cuda").each(_memory, MEMORY)
 
 
-def _memory(run: Run) -> list[Row]:
-    goals = []
-    for name, layer in (("vgg16", "features.28"), ("resnet50", "layer4")):
-        model = build(name, run.device)
-        net, captum, x = dv.DeconvNet(model), Captum(model, layer), run.images(run.count(8, 2))
-        ours = _peak(lambda net=net, x=x, layer=layer: net.project(x, layer, channel=100))
-        rival = _peak(lambda captum=captum, x=x: captum.strongest(x, 100))
-        goals.append(at_most(f"{name} {layer}: peak memory / Captum's", 0.5, ours / rival))
-        verdict = run.verdict(ours / rival, 0.5, at_most=True)
-        timing.line([name, layer, f"{ours:,.0f}", f"{rival:,.0f}", timing.number(ours / rival), "0.5", verdict])
-        del model, net, captum, x
-    return goals
+def _memory(run: Run, name: str, layer: str) -> Row:
+    model = build(name, run.device)
+    net, captum, x = dv.DeconvNet(model), Captum(model, layer), run.images(run.count(8, 2))
+    ours = _peak(lambda: net.project(net.trace(x, layer), layer, channel=100))
+    rival = _peak(lambda: captum.strongest(x, 100))
+    verdict = run.verdict(ours / rival, 0.5, at_most=True)
+    timing.line([name, layer, f"{ours:,.0f}", f"{rival:,.0f}", timing.number(ours / rival), "0.5", verdict])
+    return at_most(f"{name} {layer}: peak memory / Captum's", 0.5, ours / rival)
 
 
 def _peak(call: Callable[[], object]) -> float:

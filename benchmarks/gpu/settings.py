@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -58,11 +59,13 @@ class Run:
         device: "cuda", or "cpu" for a smoke test.
         smoke: Whether everything is small, to see that it runs.
         rounds: How often each contender is timed.
+        failures: What failed in the part that runs.
     """
 
     device: str
     smoke: bool
     rounds: int
+    failures: list[str] = field(default_factory=list)
 
     @property
     def side(self) -> int:
@@ -84,10 +87,32 @@ class Run:
         """Whether a goal is reached; figures of a smoke test say nothing."""
         return "" if self.smoke else timing.verdict(value, goal, at_most)
 
+    def each(self, measure: Callable[..., Row | list[Row]], wanted: Iterable[Sequence[Any]]) -> list[Row]:
+        """The rows of `measure`, called with this run and each of the arguments. One that fails costs no other."""
+        rows: list[Row] = []
+        for arguments in wanted:
+            named = ", ".join(getattr(part, "name", str(part)) for part in arguments)
+            found = self.tried(lambda arguments=arguments: measure(self, *arguments), named)  # type: ignore[misc]
+            rows += found if isinstance(found, list) else [found] if found else []
+        return rows
+
+    def tried(self, call: Callable[[], Any], named: str) -> Any:
+        """What a call returns; None if it fails, which is printed and noted."""
+        try:
+            return call()
+        except Exception as error:  # what fails must not cost the other figures
+            self.failures.append(f"{named}: {type(error).__name__}: {error}")
+            print(f"\nFAILED: {self.failures[-1]}\n")
+        finally:
+            self.free()
+        return None
+
     def free(self) -> None:
         """Return to the card what no tensor uses any more."""
+        gc.collect()
         if self.device == "cuda":
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # of a card that has failed for good
+                torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 aten: Any = torch.ops.aten
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of axes
 SMALL_SIGNAL = 25  # positions up to which a matrix product is faster than the transposed convolution to few channels
 
 channels(aten.convolution, axis=1)
@@ -48,14 +49,16 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
     geometry = [op[n] for n in ("stride", "padding", "dilation", "transposed", "output_padding", "groups")]
     if signal.shape[2:].numel() == 1 and is_product(shape, weight.shape, geometry):
         op.dense.add(op["input"].id)
-        return shaped(signal.flatten(1) @ as_rows(weight), shape)
+        if signal.is_cpu or lies_channels_last(weight):
+            return shaped(signal.flatten(1) @ as_rows(weight), shape)
+        return (signal.flatten(1) @ weight.flatten(1)).view(shape)
     if _is_small_stem(op, signal, weight):
         return _by_columns(op, signal, weight, shape)
     if _is_strided_stem(op, weight):
         return _by_phases(op, signal, weight, shape)
     if (bounds := _signal_bounds(op, signal, weight)) is not None:
         return _from_windows(op, signal, weight, shape, bounds)
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.ndim, torch.contiguous_format)
+    last = CHANNELS_LAST.get(weight.ndim, torch.contiguous_format)
     layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
     shape_only = _shape_only(shape, signal, layout)
     back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
@@ -74,6 +77,12 @@ def is_product(shape: Sequence[int], filters: Sequence[int], geometry: Sequence[
     return tuple(shape[2:]) == tuple(filters[2:]) and not any(padding) and not transposed and groups == 1
 
 
+def lies_channels_last(filters: Tensor) -> bool:
+    """Whether filters in two or three dimensions lie in memory as signals do whose channels lie last."""
+    last = CHANNELS_LAST.get(filters.ndim)
+    return last is not None and not filters.is_contiguous() and filters.is_contiguous(memory_format=last)
+
+
 def as_rows(crops: Tensor) -> Tensor:
     """Filters or crops (n, C, *kernel) as rows (n, kernel * C), in which channels vary fastest."""
     return crops.movedim(1, -1).flatten(1)
@@ -89,7 +98,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> 
     if not is_product(x.shape, weight.shape, geometry):
         made: Tensor = aten.convolution(x, weight, bias, *geometry)
         return made
-    rows, matrix = as_rows(x), as_rows(weight).T
+    last = x.is_cpu or lies_channels_last(weight)
+    rows, matrix = (as_rows(part) if last else part.flatten(1) for part in (x, weight))
+    matrix = matrix.T
     product = rows @ matrix if bias is None else torch.addmm(bias, rows, matrix)
     return product.view(*product.shape, *[1] * (x.ndim - 2))
 
@@ -97,9 +108,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> 
 def _shape_only(shape: Sequence[int], signal: Tensor, layout: torch.memory_format) -> Tensor:
     """A tensor whose numbers nobody reads: in the memory of the signal if that is large enough.
 
-    A map of its own would take memory on an accelerator. In another layout than that of the filters it would be copied.
+    A map of its own would take memory on an accelerator. In another layout than that of the filters it would be copied
+    on a CPU; elsewhere the filters decide, and one number can stand for all.
     """
     if signal.untyped_storage().nbytes() < torch.Size(shape).numel() * signal.itemsize:
+        if not signal.is_cpu:
+            return signal.as_strided(shape, [0] * len(shape), 0)
         return torch.empty(shape, dtype=signal.dtype, device=signal.device, memory_format=layout)
     strides = torch.empty(shape, device="meta", memory_format=layout).stride()
     return signal.as_strided(shape, strides, 0)

@@ -59,8 +59,8 @@ class Region(NamedTuple):
             outside = outside | (places < 0) | (places >= shape[2 + axis])
         return outside[:, None]
 
-    def taken(self, numbers: Tensor, samples: Tensor) -> Tensor:
-        """The windows of recorded numbers (samples, channels, *positions): (units, channels, *size), channels last.
+    def taken(self, numbers: Tensor, samples: Tensor, channels_last: bool = True) -> Tensor:
+        """The windows of recorded numbers (samples, channels, *positions): (units, channels, *size).
 
         A position outside the map takes the nearest one inside.
         """
@@ -68,5 +68,10 @@ class Region(NamedTuple):
         for axis in range(len(self.size)):
             inside = np.minimum(np.maximum(self.places(axis), 0), numbers.shape[2 + axis] - 1)
             index.append(torch.from_numpy(inside).to(numbers.device))
-        cut: Tensor = numbers[tuple(index)]  # (units, *size, channels)
-        return cut.movedim(-1, 1)
+        if channels_last:
+            cut: Tensor = numbers[tuple(index)]  # (units, *size, channels)
+            return cut.movedim(-1, 1)
+        index = [part.unsqueeze(1) if isinstance(part, Tensor) else part for part in index]
+        index[1] = torch.arange(numbers.shape[1], device=numbers.device).view(-1, *[1] * len(self.size))
+        made: Tensor = numbers[tuple(index)]
+        return made

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from deconvviz.operations.convolution import filter_transposed
+from deconvviz.operations.convolution import filter_transposed, lies_channels_last
 from deconvviz.operations.normalisation import channel_factors, scale
 from deconvviz.operations.registry import rule_for
 from deconvviz.operations.step import Step
@@ -21,20 +22,19 @@ from deconvviz.recording.tape import Operation, Tape, Value, mapped
 
 
 def signal_layout(tape: Tape, layer: Value) -> torch.memory_format:
-    """The layout of signals (units, C, H, W) of many units: on a CPU channels last, elsewhere that of the filters."""
-    last = torch.channels_last
-    filters = (tape.data[value.id] for value in _filters(tape) if value.id in tape.data)
-    chosen = layer.device.type == "cpu" or any(
-        not numbers.is_contiguous() and numbers.is_contiguous(memory_format=last) for numbers in filters
-    )
-    return last if chosen else torch.contiguous_format
+    """The layout of signals (units, C, H, W) of many units."""
+    return torch.channels_last if has_channels_last(tape, layer) else torch.contiguous_format
 
 
-def _filters(tape: Tape) -> Iterator[Value]:
-    """The filters of two-dimensional convolutions."""
-    for operation in tape.operations:
-        if operation.label == "aten.convolution" and len(operation["weight"].shape) == 4:
-            yield operation["weight"]
+def has_channels_last(tape: Tape, layer: Value) -> bool:
+    """Whether channels lie last in the signals of many units: on a CPU, and elsewhere if they do so in the filters."""
+    return layer.device.type == "cpu" or any(map(lies_channels_last, _filters(tape)))
+
+
+def _filters(tape: Tape) -> Iterator[Tensor]:
+    """The filters of convolutions, if they do not depend on the input."""
+    weights = (operation["weight"].id for operation in tape.operations if operation.label == "aten.convolution")
+    return (tape.data[weight] for weight in weights if weight in tape.data)
 
 
 def folded(tape: Tape, style: Style, layer: Value, layout: torch.memory_format = torch.channels_last) -> Tape:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deconvviz.operations.regions import NotLocal, Starts
 from deconvviz.operations.styles import Style
+from deconvviz.projection.batchnorm_folding import has_channels_last
 from deconvviz.projection.crops import SeenRegions, phases, regions, seen_operations
 from deconvviz.projection.device_costs import DeviceCosts, costs_of
 from deconvviz.recording.tape import Operation, Tape, Value
@@ -68,6 +69,11 @@ class UnitCrops:
     def operations(self) -> list[tuple[Operation, Value]]:
         """The operations that units see through, each with the output that is seen."""
         return list(seen_operations(self.tape, self.seen))
+
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether channels lie last in their crops."""
+        return has_channels_last(self.tape, self.layer)
 
     @property
     def costs(self) -> DeviceCosts:

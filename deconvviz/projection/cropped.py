@@ -5,6 +5,7 @@ The results are those of whole maps: see `projection.crops` for how borders are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def project_images(units: UnitCrops, x: Tensor, ones: bool, met: Met) -> tuple[C
 
     def forward(crops: Crops, samples: Tensor) -> Tensor:
         image = crops.tape.inputs[0]
-        start = crops.origins[image.id][1].taken(x, samples)
+        start = crops.origins[image.id][1].taken(x, samples, crops.channels_last)
         met.finite.watch(start, refuse_not_finite)
         return _run_crops(crops, start, units.style, crops.values[units.layer.id])
 
@@ -58,7 +59,7 @@ def project_recorded(units: UnitCrops, trace: Tape, x: Tensor, ones: bool, met: 
     activations = trace.data[units.layer.id]
 
     def looked_up(crops: Crops, samples: Tensor) -> Tensor:
-        _look_up(crops, trace, samples, units.style)
+        crops.tape.data = CutWhenRead(crops, trace, samples, units.style)
         return crops.origins[crops.values[units.layer.id].id][1].taken(activations, samples)
 
     return _Projecting(units, looked_up, ones, met).all(x)
@@ -130,7 +131,7 @@ class _Projecting:
     def _back(self, batch: Starts, seen: SeenRegions, pixels: CroppedPixels) -> Tensor:
         """Project a batch of units, by their numbers, into `pixels`. Returns their activations."""
         units, device = self.units, pixels.values.device
-        crops = write_crops(units.tape, seen, units.filters)
+        crops = write_crops(units.tape, seen, units.filters, units.channels_last)
         samples, channels = units.samples[batch].to(device), units.channels[batch].to(device)
         crops.take_own_channels(units.layer, units.style, channels)
         with undisturbed(units.layer.device):
@@ -198,23 +199,36 @@ def _run_crops(crops: Crops, start: Tensor, style: Style, layer: Value) -> Tenso
     return live[layer.id]
 
 
-def _look_up(crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
-    """Put the numbers that rules will read on a tape of crops, cut from those recorded on whole images."""
-    tape, keep = crops.tape, keep_for(style)
-    for operation in tape.operations:
-        kept = keep(operation)
-        wanted = [*kept.inputs, *(operation.outputs[index] for index in kept.outputs)]
-        for value in wanted:
-            if value is not None and value.id not in tape.data:
-                old, region = crops.origins[value.id]
-                numbers = region.taken(trace.data[old.id], samples)
-                tape.data[value.id] = (
-                    _switches_within(numbers, *crops.planes[value.id]) if value.id in crops.planes else numbers
-                )
+class CutWhenRead(dict[int, Tensor]):
+    """The numbers of a tape of crops. What was recorded on whole images is cut when a rule reads it.
+
+    It is kept if other rules will read it, too; otherwise crops of all values would be in memory at once.
+    """
+
+    def __init__(self, crops: Crops, trace: Tape, samples: Tensor, style: Style) -> None:
+        super().__init__(crops.tape.data)
+        self._origins, self._planes, self._channels_last = crops.origins, crops.planes, crops.channels_last
+        self._recorded, self._samples = trace.data, samples
+        keep = keep_for(style)
+        self._readers = Counter(
+            value.id
+            for operation, kept in ((operation, keep(operation)) for operation in crops.tape.operations)
+            for value in (*kept.inputs, *(operation.outputs[index] for index in kept.outputs))
+            if value is not None
+        )
+
+    def __missing__(self, key: int) -> Tensor:
+        old, region = self._origins[key]
+        numbers = region.taken(self._recorded[old.id], self._samples, self._channels_last)
+        if key in self._planes:
+            numbers = _switches_within(numbers, *self._planes[key])
+        if self._readers[key] > 1:
+            self[key] = numbers
+        return numbers
 
 
 def _switches_within(switches: Tensor, needed: Region, plane: Sequence[int]) -> Tensor:
-    """Flat indices into whole maps as flat indices into windows of them.
+    """Flat indices into whole maps as flat indices into windows of them, in the same memory.
 
     An index p into a map of (rows, columns) lies in row r = p // columns. In the window it is
     (r - first row) * width + column - first column, which is p + r * (width - columns) minus the same of the window's
@@ -223,9 +237,14 @@ def _switches_within(switches: Tensor, needed: Region, plane: Sequence[int]) -> 
     width = torch.Size(needed.size)
     strides = np.array([width[axis + 1 :].numel() for axis in range(len(width))])
     before = torch.from_numpy((needed.start * strides).sum(1)).to(switches.device)
-    inside = switches - before.view(-1, *[1] * (switches.ndim - 1))
-    for axis in range(len(width) - 1):
-        over = switches.div(torch.Size(plane[axis + 1 :]).numel(), rounding_mode="floor")
-        inside += over.mul_(int(strides[axis] - plane[axis + 1] * strides[axis + 1]))
+    moved = [
+        switches.div(torch.Size(plane[axis + 1 :]).numel(), rounding_mode="floor").mul_(
+            int(strides[axis] - plane[axis + 1] * strides[axis + 1])
+        )
+        for axis in range(len(width) - 1)
+    ]
+    for part in moved:
+        switches += part
+    switches -= before.view(-1, *[1] * (switches.ndim - 1))
     # Positions outside the map hold the switches of others and carry no signal; their indices only have to be valid.
-    return inside.clamp_(0, width.numel() - 1)
+    return switches.clamp_(0, width.numel() - 1)

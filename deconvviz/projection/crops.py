@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.operations.borders import filled_outside
+from deconvviz.operations.convolution import CHANNELS_LAST
 from deconvviz.operations.normalisation import is_batch_norm
 from deconvviz.operations.own_channels import has_own_channels, own_channels
 from deconvviz.operations.pooling import has_switches
@@ -132,10 +133,11 @@ class Crops:
         values: The new value for a recorded one, by its id.
         origins: What a new value is a window of, by its id.
         planes: Where switches point into: the window and the size of the map, by the switches' id.
+        channels_last: Whether channels lie last, in crops and in filters.
     """
 
-    def __init__(self, tape: Tape, seen: SeenRegions, filters: dict[int, Tensor]) -> None:
-        self.recorded, self.seen, self.filters = tape, seen, filters
+    def __init__(self, tape: Tape, seen: SeenRegions, filters: dict[int, Tensor], channels_last: bool) -> None:
+        self.recorded, self.seen, self.filters, self.channels_last = tape, seen, filters, channels_last
         self.units = len(next(iter(seen.values())).start)
         self.tape = Tape(samples=self.units, constants=tape.constants)
         self.values: dict[int, Value] = {}
@@ -247,11 +249,11 @@ class Crops:
         return old
 
     def kept(self, old: Any) -> Any:
-        """A parameter; filters are laid out channels last, so that all that follows is."""
+        """A parameter; filters are laid out channels last if crops are, so that all that follows is."""
         if isinstance(old, Value):
             if old.id not in self.filters:
                 numbers = self.recorded.data[old.id]
-                last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(numbers.ndim)
+                last = CHANNELS_LAST.get(numbers.ndim) if self.channels_last else None
                 self.filters[old.id] = numbers.contiguous(memory_format=last) if last else numbers
             self.tape.data[old.id] = self.filters[old.id]
         return old
@@ -262,14 +264,15 @@ def _pads(ahead: Starts, behind: Starts) -> list[int]:
     return [int(side) for pair in zip(ahead[::-1], behind[::-1], strict=True) for side in pair]
 
 
-def write_crops(tape: Tape, seen: SeenRegions, filters: dict[int, Tensor]) -> Crops:
+def write_crops(tape: Tape, seen: SeenRegions, filters: dict[int, Tensor], channels_last: bool) -> Crops:
     """The tape of crops for units that share their phases.
 
     filters: Parameters laid out for it, by the value's id; filled here, to be used again for other units.
+    channels_last: Whether channels lie last in crops and filters.
 
     Raises NotLocal.
     """
-    crops = Crops(tape, seen, filters)
+    crops = Crops(tape, seen, filters, channels_last)
     for operation, output in seen_operations(tape, seen):
         if output.id not in crops.values:
             crops.values[output.id] = crop_for(operation).run(crops, operation, seen[output.id])

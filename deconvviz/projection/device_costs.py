@@ -40,7 +40,7 @@ CPU = DeviceCosts(
     writing=1e7, element=24, large=3e8, crop_bytes=160 * MIB, recorded_bytes=1024 * MIB, signal_bytes=128 * MIB
 )
 ACCELERATOR = DeviceCosts(
-    writing=1e9, element=48, large=float("inf"), crop_bytes=2**32, recorded_bytes=2**35, signal_bytes=2**34
+    writing=1e9, element=48, large=float("inf"), crop_bytes=2**34, recorded_bytes=2**35, signal_bytes=2**34
 )
 
 

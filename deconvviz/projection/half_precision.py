@@ -30,12 +30,19 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 class Widened(dict[int, Tensor]):
     """Recorded numbers, converted to their wide type when read."""
 
+    def __init__(self, recorded: dict[int, Tensor]) -> None:
+        super().__init__(recorded.items())
+        self._recorded = recorded
+
     def __getitem__(self, key: int) -> Tensor:
         numbers = super().__getitem__(key)
         return numbers.to(wide(numbers.dtype))
 
+    def __missing__(self, key: int) -> Tensor:
+        return self._recorded[key]  # which may be cut only now
+
     def copy(self) -> Widened:
-        return Widened(super().items())
+        return Widened(self)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-OWN = ("pretend_device", "device_rules", "device_counts")  # the modules of the pretend accelerator itself
+from tests.helpers.device_rules import tensors_of
+from tests.helpers.device_work import work_of
+
+OWN = ("pretend_device", "device_rules", "device_counts", "device_work")  # modules of the pretend accelerator itself
 
 
 @dataclass
@@ -22,6 +25,8 @@ class Counts:
         operations: How often each operation was launched, by its name.
         reads: How often each place of the package read, as "item at deconvviz/net.py:12".
         sent: The same for uploads.
+        moved: Bytes that operations read and wrote, by the type of what they made, as "float32".
+        products: Multiplications of convolutions and matrix products, likewise.
     """
 
     launches: int = 0
@@ -30,6 +35,8 @@ class Counts:
     operations: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
+    products: Counter[str] = field(default_factory=Counter)
 
     def read(self, what: str) -> None:
         self.host_reads += 1
@@ -40,9 +47,13 @@ class Counts:
             self.uploads += number
             self.sent[f"{what} at {_place()}"] += number
 
-    def launch(self, func: Any) -> None:
+    def launch(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         self.launches += 1
         self.operations[str(func)] += 1
+        kind = next((str(made.dtype).partition(".")[2] for made in tensors_of(result)), "")
+        work = work_of(func, args, kwargs, result)
+        self.moved[kind] += work.moved
+        self.products[kind] += work.products
 
 
 def _place() -> str:

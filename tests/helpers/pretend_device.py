@@ -149,13 +149,13 @@ class PretendDevice(TorchDispatchMode):
             for tensor in rules.tensors_of(result):
                 _mark(tensor, target, self.memory)
         if rules.is_copy(func):
-            self._copied(func, args, result, target)
+            self._copied(func, args, kwargs, result, target)
         elif there is not None or target.type not in ("cpu", "meta"):
             if there is not None and rules.is_read(func, args, kwargs, _lies_on):
                 self.note("read", str(func))
             self.note("send", str(func), rules.uploads_in(func, args, _lies_on) if there is not None else 0)
             if rules.is_launch(func):
-                self.note("launch", func)
+                self.note("launch", func, args, kwargs, result)
         return result
 
     def _target(self, func: Any, args: Any, kwargs: Any, there: torch.device | None) -> torch.device:
@@ -169,7 +169,7 @@ class PretendDevice(TorchDispatchMode):
             return getattr(self.moving, "to", there)
         return asked
 
-    def _copied(self, func: Any, args: Any, result: Any, target: torch.device) -> None:
+    def _copied(self, func: Any, args: Any, kwargs: Any, result: Any, target: torch.device) -> None:
         if func.overloadpacket is rules.aten._to_copy:
             source = device_of(args[0])
             _mark(result, target, self.memory)
@@ -180,7 +180,7 @@ class PretendDevice(TorchDispatchMode):
         elif source.type != "cpu" and target.type == "cpu":
             self.note("read", str(func))
         elif source.type != "cpu":
-            self.note("launch", func)
+            self.note("launch", func, args, kwargs, result)
 
     def move(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """`Tensor.to`, which C++ answers from the real device."""

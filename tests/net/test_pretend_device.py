@@ -133,6 +133,29 @@ def test_counts(operation):
     assert (sum(counts.operations.values()), sum(counts.reads.values()), sum(counts.sent.values())) == expected
 
 
+WORK = {
+    "a sum": (lambda x: x + x, 3 * 96, 0),
+    "in place": (lambda x: x.add_(1), 2 * 96, 0),
+    "repeated by a stride of zero": (lambda x: x * x[:, :1].expand(2, 3, 4), 2 * 96 + 32, 0),
+    "filled": (lambda x: x.zero_(), 96, 0),
+    "taken by indices": (lambda x: x.index_select(1, torch.tensor([1], device=x.device)), 2 * 32 + 8, 0),
+    "a product": (lambda x: x[0] @ x[0].T, 48 + 48 + 36, 36),
+    "a convolution": (lambda x: nn.functional.conv1d(x, x.new_ones(5, 3, 2)), 96 + 2 * 120 + 120, 180),
+}
+
+
+@pytest.mark.parametrize("operation", WORK)
+def test_bytes_and_multiplications(operation):
+    """Of a tensor of 2 x 3 x 4 numbers in single precision, 96 bytes."""
+    run, moved, products = WORK[operation]
+    with pretending() as device:
+        x = torch.ones(2, 3, 4).to(device.name)
+        with device.counted() as counts:
+            run(x)
+    assert sum(counts.moved.values()) == moved
+    assert sum(counts.products.values()) == products
+
+
 def test_torch_is_as_before_afterwards():
     before = torch.Tensor.to, torch.Tensor.device, torch.cuda.is_available(), torch.tensor
     with pretending() as device:
