@@ -74,6 +74,11 @@ class Clients:
             raise InputError(f"the explorer does not have this image (any more); give it again ({key!r})")
         return given
 
+    def has(self, client: str, key: str) -> bool:
+        """Whether an image of a client is (still) known."""
+        with self._lock:
+            return key in self._images.get(client, ())
+
     def given(self, client: str) -> list[tuple[str, GivenImage]]:
         """The images of a client with their keys, the newest first, without those of a running camera."""
         with self._lock:

@@ -120,6 +120,7 @@ class Networks:
         owner = "" if image.of_the_dataset else client
         key = owner, image, style, random
         if key not in self._traces:
+            self._forget_runs_of_forgotten_images()
             trace = self.net(style, random).trace(self.input(client, image))
             size = sum(value.numel() * value.element_size() for value in trace.tape.data.values())
             self._traces[key] = trace, size
@@ -127,6 +128,11 @@ class Networks:
         while len(self._traces) > 1 and sum(size for _, size in self._traces.values()) > KEPT_BYTES:
             self._traces.popitem(last=False)
         return self._traces[key][0]
+
+    def _forget_runs_of_forgotten_images(self) -> None:
+        """A camera gives an image per frame, of which only the newest are kept."""
+        for key in [key for key in self._traces if key[0] and not self.clients.has(key[0], key[1].name)]:
+            del self._traces[key]
 
     def displayed(self, x: Tensor) -> Tensor:
         """An input (1, C, H, W) as an image for display, (C, H, W)."""

@@ -236,7 +236,7 @@ def test_keys(page: Any, atlas: str) -> None:
     first, second = (page.locator(".cells li").nth(at).bounding_box()["x"] for at in (0, 1))
     width = page.locator(".cells").bounding_box()["width"]
     columns = round((width + 8) / (second - first))
-    assert page.evaluate("document.activeElement.querySelector('b').textContent") == str(1 + columns)
+    playwright.expect(page.locator(".cells a:focus b")).to_have_text(str(1 + columns))
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "the focus is visible"
     page.keyboard.press("Enter")
     at(page, f"features.3 channel {1 + columns}")
@@ -247,7 +247,7 @@ def test_keys(page: Any, atlas: str) -> None:
     at(page, f"features.3 channel {columns}")
     page.keyboard.press("Escape")
     at(page, "features.3")
-    assert page.evaluate("document.activeElement.querySelector('b').textContent") == str(columns)
+    playwright.expect(page.locator(".cells a:focus b")).to_have_text(str(columns))
     page.keyboard.press("Shift+ArrowLeft")
     at(page, "features.0")
     page.keyboard.press("Escape")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 import deconvviz as dv
 from deconvviz.results import Projection
@@ -42,6 +43,7 @@ def test_from_a_map_to_its_unit_and_back(seen: Watched) -> None:
     shows(page, "#unit-title", "3 channel 2")
     page.locator("#maps button[data-channel='1']").click()
     shows(page, "#unit-title", "3 channel 1")
+    until_address(page, "channel=1")
     page.go_back()
     shows(page, "#unit-title", "3 channel 2")
     page.go_forward()
@@ -59,6 +61,61 @@ def test_what_is_known_of_a_unit(seen: Watched) -> None:
     shows(page, "#inputs", "What feeds it here")
     page.locator("#inputs button").first.click()
     shows(page, "#unit-title", "0 channel")
+
+
+def test_two_units_in_quick_succession_are_two_steps_back(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    until_address(page, "layer=3")
+    page.evaluate("for (const n of [2, 5]) document.querySelector(`#maps button[data-channel='${n}']`).click()")
+    shows(page, "#unit-title", "3 channel 5")
+    until_address(page, "channel=5")
+    assert page.title().startswith("3 5 ")
+    for step, channel in ((page.go_back, 2), (page.go_forward, 5)):
+        step()
+        shows(page, "#unit-title", f"3 channel {channel}")
+        until(page, f"document.title.startsWith('3 {channel} ')")
+
+
+def test_a_layer_is_described_when_its_maps_come_before_the_image(seen: Watched) -> None:
+    held: list[Any] = []
+    seen.page.route("**/api/image?*", lambda route: held.append(route))
+    seen.page.reload()
+    until(seen.page, "document.querySelectorAll('#maps button').length === 6")
+    assert seen.page.locator("#layer-facts").text_content() == ""
+    held[-1].continue_()
+    shows(seen.page, "#layer-facts", "Conv2d, 6 channels of 4 \u00d7 4. Each unit sees 8 \u00d7 8 pixels")
+
+
+def test_more_of_many_maps(browser: Any) -> None:
+    """At first 256 are shown; the focus goes on at the first that was not."""
+    from playwright.sync_api import expect
+
+    watched = Watched(browser.new_context(viewport={"width": 1400, "height": 900}).new_page())
+    page, net = watched.page, dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 1300, 1), nn.Conv2d(1300, 4, 1)))
+    with dv.explore(net, small_images(2), token=TOKEN, open_browser=False) as explorer:
+        page.goto(f"{explorer.url}#image=data-0&layer=0&sort=number")
+        shown = "document.querySelectorAll('#maps button').length"
+        shows(page, "#more", "Show more (256 of 1,300)")
+        assert page.evaluate(shown) == 256
+        page.locator("#more").press("Enter")
+        shows(page, "#more", "Show more (1,280 of 1,300)")
+        assert page.evaluate(shown) == 1280
+        assert page.evaluate("document.activeElement.dataset.channel") == "256"
+        page.locator("#more").click()
+        expect(page.locator("#more")).to_be_hidden()
+        numbers = "[...document.querySelectorAll('#maps button')].map(one => Number(one.dataset.channel))"
+        assert page.evaluate(numbers) == list(range(1300))
+        assert page.evaluate("document.activeElement.dataset.channel") == "1280"
+        assert page.locator("#maps button[tabindex='0']").count() == 1
+        page.locator("#maps button").last.click()
+        shows(page, "#unit-title", "0 channel 1299")
+        page.locator("#layers li[data-layer='1'] button").click()
+        until(page, f"{shown} === 4")
+        page.locator("#layers li[data-layer='0'] button").click()
+        shows(page, "#more", "Show more (256 of 1,300)")
+    assert not [said for said in watched.wrong if not said.startswith(("failed: http", "failed: blob:"))]
+    page.context.close()
 
 
 def test_a_place_lists_the_units_that_fire_there(seen: Watched) -> None:

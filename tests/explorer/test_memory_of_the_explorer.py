@@ -13,8 +13,9 @@ import deconvviz as dv
 from benchmarks.explore import memory
 from deconvviz.data.mnist import MnistTest
 from deconvviz.explorer import serve
+from deconvviz.explorer.networks import ImageKey, Networks
 from deconvviz.models.mnist import mnist_cnn
-from tests.helpers.explorer_client import TOKEN, Client, small_images, small_net
+from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
 
 pytest.importorskip("uvicorn", reason="needs deconvviz[explore]")
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -40,6 +41,18 @@ def test_a_connection_that_has_ended_is_not_kept(monkeypatch: pytest.MonkeyPatch
                 return
             time.sleep(0.1)
         raise AssertionError(f"{len(kept)} of 21 connections are still there")
+
+
+def test_the_runs_of_a_cameras_frames_are_not_kept() -> None:
+    networks = Networks(small_net(), small_images())
+    kept: weakref.WeakSet[Any] = weakref.WeakSet()
+    kept.add(networks.trace("one", ImageKey("data-1")))
+    for number in range(6):
+        frame = networks.clients.give("one", png(seed=number), "camera.jpg", live=True)
+        kept.add(networks.trace("one", ImageKey(frame)))
+    gc.collect()
+    assert len(kept) == 3  # of the two frames that the client still has, and of the data set
+    assert networks.trace("one", ImageKey("data-1")) in kept
 
 
 @pytest.mark.slow

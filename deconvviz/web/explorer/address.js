@@ -25,6 +25,8 @@
  * @property {Pin[]} pins
  */
 
+const LATER = 100; // milliseconds
+
 /** What the address says of the image. */
 let still = { image: "", shift: "" };
 
@@ -60,8 +62,18 @@ function pinOf(text) {
   }
 }
 
-/** @param {View} view @param {boolean} replaces whether it takes the place of the address before */
-export function write(view, replaces) {
+/** What is entered soon. @type {{ address: string, replaces: boolean, title: string } | null} */
+let coming = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let clock;
+
+/**
+ * Writes a view into the address, once its pictures have had time to be shown: browsers take longer for it than for those.
+ * @param {View} view
+ * @param {boolean} replaces whether it takes the place of the address before
+ * @param {string} title of the page
+ */
+export function write(view, replaces, title) {
   const words = new URLSearchParams();
   if (!isLive(view.image)) still = { image: view.image, shift: view.shift };
   const written = { ...view, ...still };
@@ -76,7 +88,29 @@ export function write(view, replaces) {
     words.append("pin", JSON.stringify([pin.image, pin.shift, pin.layer, pin.channel, pin.position]));
   }
   const address = `${location.pathname}#${words}`;
-  if (address === location.pathname + location.hash) return;
-  if (replaces) history.replaceState(null, "", address);
-  else history.pushState(null, "", address);
+  if (coming && replaces) coming = { ...coming, address, title };
+  else {
+    enter();
+    coming = { address, replaces, title };
+  }
+  if (clock === undefined) clock = setTimeout(enter, LATER);
+}
+
+/** Enters what is coming. */
+function enter() {
+  clearTimeout(clock);
+  clock = undefined;
+  if (!coming) return;
+  const { address, replaces, title } = coming;
+  coming = null;
+  if (address !== location.pathname + location.hash) {
+    if (replaces) history.replaceState(null, "", address);
+    else history.pushState(null, "", address);
+  }
+  document.title = title;
+}
+
+/** Nothing is coming any more: the reader has gone to another address. */
+export function forget() {
+  coming = null;
 }

@@ -24,6 +24,8 @@ let state = null;
 /** What was asked for last, by its kind. @type {Record<string, string>} */
 let asked = {};
 let turn = 0;
+/** @type {{ layer: string, found: any } | null} */
+let shownMaps = null;
 
 const stage = stageIn(byId("stage"), { place: (at) => go({ at }), move });
 const layers = layersIn(byId("layers"), (layer) => open(layer, null, ""));
@@ -53,9 +55,11 @@ function open(layer, channel, position) {
  */
 function go(changes, replaces = false) {
   view = { ...view, ...changes };
-  address.write(view, replaces);
+  address.write(view, replaces, titleOf());
   return show();
 }
+
+const titleOf = () => [view.layer && view.channel !== null ? `${view.layer} ${view.channel}` : view.layer, state && state.title].filter(Boolean).join(" – ");
 
 /** Brings the page to the view; what has not changed stays. */
 async function show() {
@@ -67,7 +71,6 @@ async function show() {
     if (error instanceof Superseded) return;
     notice(error instanceof Refused ? error.message : String(error));
   } finally {
-    if (own === turn) document.title = [view.layer && view.channel !== null ? `${view.layer} ${view.channel}` : view.layer, state && state.title].filter(Boolean).join(" – ");
     document.body.dataset.shown = String(own);
   }
 }
@@ -95,12 +98,13 @@ function parts() {
     return all;
   }
   const seen = { image, shift };
-  if (changed("image", seen)) all.push(showImage(seen));
+  const moved = changed("image", seen);
   if (layer && changed("maps", [seen, layer])) all.push(showMaps(seen, layer));
   else if (layer) {
     maps.sortBy(view.sort);
     maps.choose(channel);
   }
+  if (moved) all.push(showImage(seen)); // after the maps, which one looks at
   layers.mark(layer);
   if (!layer) byId("maps-part").hidden = true;
   if (layer && channel !== null) {
@@ -133,6 +137,7 @@ async function showImage(seen) {
     byId("classes-part").hidden = !found.classes.length;
     byId("classes").replaceChildren(...classesIn(found.classes, open));
     layers.show(found.layers, view.layer);
+    describe();
     if (!view.layer) go({ layer: layers.first() }, true);
   } catch (error) {
     forget("image", error);
@@ -145,11 +150,19 @@ async function showMaps(seen, layer) {
     const found = await ask("maps", { ...seen, layer });
     byId("maps-part").hidden = false;
     byId("layer-name").replaceChildren(...breakable(layer || "the whole model"));
-    byId("layer-facts").textContent = described(layers.layerOf(layer) || { kind: "", field: null, stride: null, linearised: [] }, found);
+    shownMaps = { layer, found };
+    describe();
     maps.show(layer, found, view.sort, view.channel);
   } catch (error) {
     forget("maps", error);
   }
+}
+
+/** Says of the layer whose maps are shown what is known of both. */
+function describe() {
+  if (!shownMaps) return;
+  const known = layers.layerOf(shownMaps.layer);
+  byId("layer-facts").textContent = known ? described(known, shownMaps.found) : "";
 }
 
 /** @param {boolean} live */
@@ -320,11 +333,13 @@ function attach() {
 }
 
 function back() {
+  address.forget();
   const before = JSON.stringify(view);
   const next = address.read();
   if (JSON.stringify(next) === before) return;
   camera.stop(false);
   view = next;
+  document.title = titleOf();
   show();
 }
 
@@ -363,7 +378,7 @@ async function start() {
   strip.attach(state.dataset, chooseImage);
   if (!view.image && state.dataset) view.image = "data-0";
   if (!view.image && state.own.length) view.image = state.own[0][0];
-  address.write(view, true);
+  address.write(view, true, titleOf());
   await Promise.all([show(), strip.showOwn()]);
 }
 

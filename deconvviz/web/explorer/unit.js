@@ -12,6 +12,7 @@ let styles = [];
 /** @type {{ place: (image: string, position: string) => void, pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
 let heard;
 let shownKey = "";
+let turn = 0;
 /** @type {ReturnType<typeof unitFigures>} */
 let pictures;
 
@@ -45,6 +46,7 @@ export function markPinned(pinned) {
 /** Shows nothing. */
 export function clear() {
   shownKey = "";
+  turn += 1;
   known.stop();
   byId("unit-title").textContent = "Unit";
   byId("unit").replaceChildren(h("p", { class: "muted" }, "Choose a layer and one of its feature maps, or a place in the image."));
@@ -57,7 +59,11 @@ export function clear() {
  */
 export async function show(view, live) {
   const key = JSON.stringify([view.layer, view.channel, view.seed, view.random]);
-  if (key !== shownKey) build(view);
+  const own = ++turn;
+  if (key !== shownKey) {
+    known.stop();
+    build(view);
+  }
   shownKey = key;
   const [first, ...others] = styles;
   const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
@@ -65,14 +71,20 @@ export async function show(view, live) {
   pictures.showProjection(first, found);
   if (live) known.stop();
   else {
-    known.show(view, fieldsOf(view), found, { unit: heard.unit, place: heard.place });
-    for (const style of others) {
-      later(style, ask("unit", fieldsOf(view, { style }), `unit ${style}`));
-    }
+    painted().then(() => {
+      if (own !== turn) return;
+      known.show(view, fieldsOf(view), found, { unit: heard.unit, place: heard.place });
+      for (const style of others) {
+        later(style, ask("unit", fieldsOf(view, { style }), `unit ${style}`));
+      }
+    });
   }
   pictures.projections.forEach((figure, at) => figure.classList.toggle("old", live && at > 0));
   return found;
 }
+
+/** Resolves when what has changed is on the screen. */
+const painted = () => new Promise((resolve) => { requestAnimationFrame(() => { setTimeout(resolve); }); });
 
 /** @param {string} style @param {Promise<any>} answer */
 async function later(style, answer) {

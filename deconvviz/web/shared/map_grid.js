@@ -46,9 +46,18 @@ export function gridIn(list, more, heard) {
   }
   for (const kind of ["pointerleave", "focusout"]) list.addEventListener(kind, () => heard.over(null, 0));
   more.addEventListener("click", () => {
+    const first = list.children.length;
     shown += 4 * AT_FIRST;
     draw();
+    enter(cells(), first); // the button goes where there are no more, and the focus with it
   });
+
+  /** @param {HTMLElement[]} all @param {number} at which of them the arrows move from */
+  function enter(all, at) {
+    for (const cell of all) cell.tabIndex = -1;
+    all[at].tabIndex = 0;
+    all[at].focus();
+  }
 
   /** @param {KeyboardEvent} event */
   function move(event) {
@@ -62,9 +71,7 @@ export function gridIn(list, more, heard) {
     if (!step || !all[at + step]) return;
     event.preventDefault();
     event.stopPropagation(); // a notebook moves between its cells with the same keys
-    for (const cell of all) cell.tabIndex = -1;
-    all[at + step].tabIndex = 0;
-    all[at + step].focus();
+    enter(all, at + step);
   }
 
   /** @param {HTMLElement} button */
