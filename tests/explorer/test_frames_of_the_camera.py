@@ -104,3 +104,21 @@ def test_the_page_asks_once_per_frame(seen: Watched) -> None:
     assert before
     page.locator("#camera").click()
     until_address(page, "image=own-")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_maps_are_never_empty_while_their_picture_is_read(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    page.evaluate("""() => {
+      window.there = [];
+      new MutationObserver(() => {
+        const picture = new Image();
+        picture.src = document.querySelector("#maps .mosaic").style.backgroundImage.slice(5, -2);
+        window.there.push(picture.complete);
+      }).observe(document.querySelector("#maps .mosaic"), { attributeFilter: ["style"] });
+    }""")
+    for number in (4, 5, 6):
+        page.locator("#strip button").nth(number).click()
+        until(page, f"window.there.length === {number - 3}")
+    assert page.evaluate("window.there") == [True, True, True]

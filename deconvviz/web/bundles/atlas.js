@@ -351,6 +351,18 @@ function fileOf(data) {
 const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
+ * The picture of an address, once it is there: an element that shows it before is empty until then.
+ * @param {string} url
+ * @returns {Promise<HTMLImageElement>}
+ */
+const loaded = (url) => new Promise((resolve) => {
+  const one = new Image();
+  one.onload = () => resolve(one);
+  one.onerror = () => resolve(one);
+  one.src = url;
+});
+
+/**
  * @param {Sprite} sprite
  * @param {number} cell
  * @returns {Part}
@@ -412,7 +424,7 @@ function picture(element, url, alt, width) {
   element.draggable = false;
   return element;
 }
-return { fileOf, blobOf, paint, paintCell, image, picture };
+return { fileOf, blobOf, loaded, paint, paintCell, image, picture };
 })();
 
 // atlas/data.js

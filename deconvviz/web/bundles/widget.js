@@ -277,6 +277,18 @@ function fileOf(data) {
 const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
+ * The picture of an address, once it is there: an element that shows it before is empty until then.
+ * @param {string} url
+ * @returns {Promise<HTMLImageElement>}
+ */
+const loaded = (url) => new Promise((resolve) => {
+  const one = new Image();
+  one.onload = () => resolve(one);
+  one.onerror = () => resolve(one);
+  one.src = url;
+});
+
+/**
  * @param {Sprite} sprite
  * @param {number} cell
  * @returns {Part}
@@ -338,7 +350,7 @@ function picture(element, url, alt, width) {
   element.draggable = false;
   return element;
 }
-return { fileOf, blobOf, paint, paintCell, image, picture };
+return { fileOf, blobOf, loaded, paint, paintCell, image, picture };
 })();
 
 // shared/map_grid.js
@@ -346,7 +358,7 @@ const $shared_map_grid = (() => {
 // The feature maps of a layer as a grid, which is walked with the arrow keys.
 
 const { count, h, number } = $shared_elements;
-const { blobOf, paintCell } = $shared_pictures;
+const { blobOf, loaded, paintCell } = $shared_pictures;
 
 const AT_FIRST = 256;
 
@@ -367,8 +379,9 @@ const AT_FIRST = 256;
 function gridIn(list, more, heard) {
   /** @type {any} */
   let found = null;
-  /** @type {Sprite | null} */
+  /** With its picture, which the browser would read again otherwise. @type {Sprite & { sheet: HTMLImageElement } | null} */
   let sprite = null;
+  let turn = 0;
   let own = -1;
   let sorting = "strength";
   let shown = AT_FIRST;
@@ -462,17 +475,26 @@ function gridIn(list, more, heard) {
      * @param {any} maps what is said of its maps
      * @param {string} sort "strength", "number" or "selective"
      * @param {number | null} channel the chosen one
+     * @returns whether they are shown, and no newer ones have taken their place
      */
-    show(layer, maps, sort, channel) {
+    async show(layer, maps, sort, channel) {
+      const latest = ++turn;
+      own = channel === null ? -1 : channel;
+      sorting = sort;
+      const url = maps.sprite ? blobOf(maps.sprite.url) : "";
+      const next = url ? { ...maps.sprite, url, sheet: await loaded(url) } : null;
+      if (latest !== turn) {
+        URL.revokeObjectURL(url);
+        return false;
+      }
       const old = sprite;
       if (layer !== layerName) shown = AT_FIRST;
       layerName = layer;
       found = maps;
-      sprite = maps.sprite ? { ...maps.sprite, url: blobOf(maps.sprite.url) } : null;
-      own = channel === null ? -1 : channel;
-      sorting = sort;
+      sprite = next;
       draw();
       if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
+      return true;
     },
 
     /** @param {string} sort */
@@ -912,10 +934,10 @@ function render({ model, el }) {
   /** @param {{ image: string }} seen @param {string} layer */
   async function showMaps(seen, layer) {
     const found = await ask("maps", { ...seen, layer });
+    if (!(await maps.show(layer, found, sort.value, model.get("channel")))) return;
     layerName.replaceChildren(...breakable(layer || "the whole model"));
     const row = layers.layerOf(layer);
     layerFacts.textContent = row ? described(row, found) : "";
-    maps.show(layer, found, sort.value, model.get("channel"));
   }
 
   /** @param {Record<string, any>} fields */

@@ -148,11 +148,11 @@ async function showImage(seen) {
 async function showMaps(seen, layer) {
   try {
     const found = await ask("maps", { ...seen, layer });
+    if (!(await maps.show(layer, found, view.sort, view.channel))) return;
     byId("maps-part").hidden = false;
     byId("layer-name").replaceChildren(...breakable(layer || "the whole model"));
     shownMaps = { layer, found };
     describe();
-    maps.show(layer, found, view.sort, view.channel);
   } catch (error) {
     forget("maps", error);
   }

@@ -1,7 +1,7 @@
 // The feature maps of a layer as a grid, which is walked with the arrow keys.
 
 import { count, h, number } from "./elements.js";
-import { blobOf, paintCell } from "./pictures.js";
+import { blobOf, loaded, paintCell } from "./pictures.js";
 
 const AT_FIRST = 256;
 
@@ -22,8 +22,9 @@ const AT_FIRST = 256;
 export function gridIn(list, more, heard) {
   /** @type {any} */
   let found = null;
-  /** @type {Sprite | null} */
+  /** With its picture, which the browser would read again otherwise. @type {Sprite & { sheet: HTMLImageElement } | null} */
   let sprite = null;
+  let turn = 0;
   let own = -1;
   let sorting = "strength";
   let shown = AT_FIRST;
@@ -117,17 +118,26 @@ export function gridIn(list, more, heard) {
      * @param {any} maps what is said of its maps
      * @param {string} sort "strength", "number" or "selective"
      * @param {number | null} channel the chosen one
+     * @returns whether they are shown, and no newer ones have taken their place
      */
-    show(layer, maps, sort, channel) {
+    async show(layer, maps, sort, channel) {
+      const latest = ++turn;
+      own = channel === null ? -1 : channel;
+      sorting = sort;
+      const url = maps.sprite ? blobOf(maps.sprite.url) : "";
+      const next = url ? { ...maps.sprite, url, sheet: await loaded(url) } : null;
+      if (latest !== turn) {
+        URL.revokeObjectURL(url);
+        return false;
+      }
       const old = sprite;
       if (layer !== layerName) shown = AT_FIRST;
       layerName = layer;
       found = maps;
-      sprite = maps.sprite ? { ...maps.sprite, url: blobOf(maps.sprite.url) } : null;
-      own = channel === null ? -1 : channel;
-      sorting = sort;
+      sprite = next;
       draw();
       if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
+      return true;
     },
 
     /** @param {string} sort */

@@ -37,6 +37,18 @@ export function fileOf(data) {
 export const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
+ * The picture of an address, once it is there: an element that shows it before is empty until then.
+ * @param {string} url
+ * @returns {Promise<HTMLImageElement>}
+ */
+export const loaded = (url) => new Promise((resolve) => {
+  const one = new Image();
+  one.onload = () => resolve(one);
+  one.onerror = () => resolve(one);
+  one.src = url;
+});
+
+/**
  * @param {Sprite} sprite
  * @param {number} cell
  * @returns {Part}

@@ -134,10 +134,10 @@ function render({ model, el }) {
   /** @param {{ image: string }} seen @param {string} layer */
   async function showMaps(seen, layer) {
     const found = await ask("maps", { ...seen, layer });
+    if (!(await maps.show(layer, found, sort.value, model.get("channel")))) return;
     layerName.replaceChildren(...breakable(layer || "the whole model"));
     const row = layers.layerOf(layer);
     layerFacts.textContent = row ? described(row, found) : "";
-    maps.show(layer, found, sort.value, model.get("channel"));
   }
 
   /** @param {Record<string, any>} fields */
