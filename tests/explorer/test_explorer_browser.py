@@ -183,6 +183,7 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
     assert names == ["pasted.png", "dropped.png", "mine.png"]
     page.locator("#own button").nth(2).click()
     shows(page, "#image-name", "mine.png")
+    until_address(page, page.locator("#own button").nth(2).get_attribute("data-image"))
     page.reload()
     shows(page, "#image-name", "mine.png")
     until(page, "document.querySelectorAll('#own button').length === 3")

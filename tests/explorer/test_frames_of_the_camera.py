@@ -122,3 +122,15 @@ def test_maps_are_never_empty_while_their_picture_is_read(seen: Watched) -> None
         page.locator("#strip button").nth(number).click()
         until(page, f"window.there.length === {number - 3}")
     assert page.evaluate("window.there") == [True, True, True]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_why_the_camera_stopped_stays_on_the_page(seen: Watched) -> None:
+    page, seen.expected[:] = seen.page, ["500"]  # type: ignore[attr-defined]
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    page.route("**live=1*", lambda route: route.fulfill(status=500, json={"error": "there is no memory left"}))
+    shows(page, "#camera", "Camera")
+    until_address(page, "image=own-")
+    shows(page, "#notice", "there is no memory left")

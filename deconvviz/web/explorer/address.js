@@ -25,7 +25,7 @@
  * @property {Pin[]} pins
  */
 
-const LATER = 100; // milliseconds
+const LATER = 100; // milliseconds, in which pictures usually come
 
 /** What the address says of the image. */
 let still = { image: "", shift: "" };
@@ -68,7 +68,7 @@ let coming = null;
 let clock;
 
 /**
- * Writes a view into the address, once its pictures have had time to be shown: browsers take longer for it than for those.
+ * Writes a view into the address, after its pictures: entering it would delay them.
  * @param {View} view
  * @param {boolean} replaces whether it takes the place of the address before
  * @param {string} title of the page
@@ -96,7 +96,7 @@ export function write(view, replaces, title) {
   if (clock === undefined) clock = setTimeout(enter, LATER);
 }
 
-/** Enters what is coming. */
+/** Enters what is coming, if anything is. */
 function enter() {
   clearTimeout(clock);
   clock = undefined;

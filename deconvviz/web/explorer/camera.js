@@ -61,9 +61,10 @@ export function stop(keeps) {
   for (const track of stream.getTracks()) track.stop();
   stream = null;
   turn += 1;
-  if (keeps && !frozen) keep();
+  const kept = keeps && !frozen ? keep() : null;
   frozen = false;
   marked();
+  return kept;
 }
 
 export function freeze() {
@@ -107,6 +108,7 @@ async function run() {
   const own = ++turn;
   /** @type {Promise<string> | null} */
   let coming = null;
+  let before = "";
   while (stream && !frozen && own === turn) {
     try {
       const image = await (coming || sent());
@@ -116,11 +118,12 @@ async function run() {
       coming = sent();
       coming.catch(() => {}); // it is said when it is waited for
       await new Promise((resolve) => { requestAnimationFrame(resolve); });
-      measured();
+      if (image !== before) measured(); // the camera may be slower than the network
+      before = image;
     } catch (error) {
       if (error instanceof Refused) {
-        notice(error.message);
-        stop(true);
+        await stop(true);
+        notice(error.message); // after the last frame, with which what was said before it goes
         return;
       }
       coming = null;
