@@ -90,6 +90,7 @@ def test_the_page_asks_once_per_frame(seen: Watched) -> None:
     until(page, "document.querySelector('.pin .said').textContent !== ''")
     page.locator("#camera").click()
     shows(page, "#rate", "frames per second")
+    shows(page, "figure[data-style=guided]", "of the image before the camera")
     asked: list[Any] = []
     page.on("request", lambda request: asked.append(request.url.partition("/api/")[2].partition("?")[0]))
     for _ in range(200):
@@ -104,6 +105,7 @@ def test_the_page_asks_once_per_frame(seen: Watched) -> None:
     assert before
     page.locator("#camera").click()
     until_address(page, "image=own-")
+    until(page, "!document.querySelector('.figures').textContent.includes('before the camera')")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
@@ -134,3 +136,19 @@ def test_why_the_camera_stopped_stays_on_the_page(seen: Watched) -> None:
     shows(page, "#camera", "Camera")
     until_address(page, "image=own-")
     shows(page, "#notice", "there is no memory left")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_the_map_over_the_image_is_that_of_the_image(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    sheets = "['#maps .mosaic', '.over'].map(one => document.querySelector(one).style.backgroundImage)"
+    page.locator("#maps button").nth(1).hover()
+    before, over = page.evaluate(sheets)
+    assert before == over
+    page.keyboard.press(".")
+    until(page, f"{sheets}[0] !== {before!r}")
+    now, over = page.evaluate(sheets)
+    assert now == over
+    page.locator("#layer-name").hover()
+    assert page.locator(".over").is_hidden()

@@ -69,8 +69,10 @@ export async function show(view, live) {
   const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
   pictures.showUnit(found, view.random);
   pictures.showProjection(first, found);
-  if (live) known.stop();
-  else {
+  if (live) {
+    known.stop();
+    for (const style of others) pictures.keep(style, "of the image before the camera");
+  } else {
     painted().then(() => {
       if (own !== turn) return;
       known.show(view, fieldsOf(view), found, { unit: heard.unit, place: heard.place });

@@ -24,6 +24,8 @@ export function gridIn(list, more, heard) {
   let found = null;
   /** With its picture, which the browser would read again otherwise. @type {Sprite & { sheet: HTMLImageElement } | null} */
   let sprite = null;
+  /** The map that is pointed at. @type {HTMLElement | null} */
+  let pointed = null;
   let turn = 0;
   let own = -1;
   let sorting = "strength";
@@ -42,16 +44,22 @@ export function gridIn(list, more, heard) {
   for (const kind of ["pointerover", "focusin"]) {
     list.addEventListener(kind, (event) => {
       const button = cellOf(event);
-      if (button && (kind === "pointerover" || button.matches(":focus-visible"))) heard.over(sprite, Number(button.dataset.channel));
+      if (button && (kind === "pointerover" || button.matches(":focus-visible"))) point(button);
     });
   }
-  for (const kind of ["pointerleave", "focusout"]) list.addEventListener(kind, () => heard.over(null, 0));
+  for (const kind of ["pointerleave", "focusout"]) list.addEventListener(kind, () => point(null));
   more.addEventListener("click", () => {
     const first = list.children.length;
     shown += 4 * AT_FIRST;
     draw();
     enter(cells(), first); // the button goes where there are no more, and the focus with it
   });
+
+  /** @param {HTMLElement | null} button */
+  function point(button) {
+    pointed = button;
+    heard.over(button && sprite, Number(button ? button.dataset.channel : 0));
+  }
 
   /** @param {HTMLElement[]} all @param {number} at which of them the arrows move from */
   function enter(all, at) {
@@ -108,6 +116,7 @@ export function gridIn(list, more, heard) {
       mark(button);
       if (kept === String(channel)) button.focus({ preventScroll: true });
     });
+    if (pointed) point(list.contains(pointed) ? pointed : null); // another image, or another map in its place
     more.hidden = now.length === order.length;
     more.textContent = `Show more (${count(now.length)} of ${count(found.channels)})`;
   }

@@ -47,6 +47,15 @@ export function unitFigures(styles) {
       said(one, found.blank ? "blank: nothing reaches the image" : "");
     },
 
+    /**
+     * The projection stays, and words say of what it is.
+     * @param {string} style @param {string} words
+     */
+    keep(style, words) {
+      const one = projections[styles.indexOf(style)];
+      if (image(one).src) said(one, words);
+    },
+
     /** @param {string} style @param {unknown} error */
     refuse(style, error) {
       if (!(error instanceof Superseded)) said(projections[styles.indexOf(style)], error instanceof Refused ? error.message : String(error));
