@@ -30,7 +30,7 @@ def _decode(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     names = ("layers", "seeds", "random_state", "batch_size")
     options = {name: getattr(args, name) for name in names} | {"images": args.count}
-    write_finding(args, decoding(net, dataset(args), **options), outputs)
+    write_finding(args, decoding(net, dataset(args, net), **options), outputs)
 
 
 DECODING = {

@@ -47,8 +47,8 @@ def _diff(args: argparse.Namespace) -> None:
     out = place(args, picture_name("diff", Path(args.model).name))
     check_ending(out)
     outputs = Outputs(args, out)
-    data = dataset(args)
     net, other, names = _networks(args)
+    data = dataset(args, net)
     options = {name: value for name in ("pictures", "batch_size") if (value := getattr(args, name)) is not None}
     found = diff(net, other, data, layers=layers, **options)
     result = found.renamed(*names)

@@ -56,7 +56,7 @@ def _compare(args: argparse.Namespace) -> None:
     position = "max" if args.position is None else args.position
     result = compare(
         net,
-        image(args.image),
+        image(args.image, net),
         target=args.target,
         layer=args.layer,
         channel=args.channel,

@@ -236,7 +236,7 @@ def _evolve(args: argparse.Namespace) -> None:
         files = checkpoint_files(args.checkpoints)
     args.weights = args.weights or files[-1]  # for `mnist`, their metadata describes the architecture
     net, _ = loaded(args)
-    data = dataset(args)
+    data = dataset(args, net)
     options = {name: getattr(args, name) for name in ("layers", "channel", "runs", "batch_size")}
     result = evolution(net, args.checkpoints, data, **options)
     write_finding(args, result, outputs)
@@ -264,7 +264,7 @@ def _diagnose(args: argparse.Namespace) -> None:
 
     outputs = folder_outputs(args, "diagnose")
     net, _ = loaded(args)
-    data = dataset(args)
+    data = dataset(args, net)
     options = {name: getattr(args, name) for name in ("layers", "similar", "outlier", "rms_limit", "batch_size")}
     write_finding(args, diagnose(net, data, **options), outputs)
 
@@ -309,7 +309,7 @@ def _probe(args: argparse.Namespace) -> None:
     names = ("layers", "folds", "epochs", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
     options["classes"] = lines_of(args.classes) if args.classes else ()
-    result = probe(net, dataset(args), pool=args.pool or None, **options)
+    result = probe(net, dataset(args, net), pool=args.pool or None, **options)
     write_finding(args, result, outputs)
 
 
@@ -338,7 +338,7 @@ def _uncertainty(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     names = ("samples", "random_state", "batch_size", "workers")
     options = {name: getattr(args, name) for name in names}
-    result = uncertainty(net, dataset(args), **options)
+    result = uncertainty(net, dataset(args, net), **options)
     write_finding(args, result, outputs)
 
 

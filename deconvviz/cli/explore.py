@@ -45,7 +45,7 @@ def _explore(args: argparse.Namespace) -> None:
     classes = lines_of(args.classes) if args.classes else []
     args.data = args.data or ("mnist" if args.model == "mnist" else None)
     net, _ = loaded(args)
-    networks = Networks(net, None if args.data is None else dataset(args))
+    networks = Networks(net, None if args.data is None else dataset(args, net))
     top = TopActivations.load(args.top) if args.top else None
     if top is not None:
         check_scan(net, networks.data, top)

@@ -61,7 +61,7 @@ def calls(args: argparse.Namespace, net: DeconvNet) -> Iterator[tuple[str, Any]]
             raise InputError(
                 f"the model takes {', '.join(arguments)}; give --together with a file or a number for each of them"
             )
-        yield from ((name, image(name)) for name in args.images)
+        yield from ((name, image(name, net)) for name in args.images)
         return
     if len(arguments) > 1 and len(arguments) != len(args.images):
         came = counted(len(args.images), "input")
@@ -89,7 +89,7 @@ def _part(name: str, net: DeconvNet) -> Tensor:
             raise InputError(f"{name!r} holds {array.dtype}, not numbers")
         native = array.astype(array.dtype.newbyteorder("="))
         return typed(torch.from_numpy(native)[None])  # type: ignore[no-any-return]
-    return prepared(image(name), net.model, net.preprocess).first
+    return prepared(image(name, net), net.model, net.preprocess).first
 
 
 def _number(text: str) -> float | None:

@@ -158,7 +158,7 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
     from deconvviz.results import TopActivations
 
     net, _ = loaded(args)
-    data = dataset(args)
+    data = dataset(args, net)
     if saved := getattr(args, "top", None):
         top = TopActivations.load(saved)
         _check_scan(args, top)

@@ -54,7 +54,7 @@ def _read(args: argparse.Namespace) -> None:
     options = {"questions": args.questions, "batch_size": args.batch_size}
     result = reading_test(
         net,
-        dataset(args),
+        dataset(args, net),
         args.layer,
         channel=args.channel,
         conditions=args.pictures,
@@ -87,7 +87,7 @@ def _mixed(args: argparse.Namespace) -> None:
     outputs = Outputs(args, out)
     net, _ = loaded(args)
     options = {name: value for name in ("units", "batch_size") if (value := getattr(args, name)) is not None}
-    data = dataset(args)
+    data = dataset(args, net)
     result = mixed_channels(net, data, args.layer, channel=args.channel, **options)
     outputs.write_figure(result.figure(), out)
     report(args, result, out)
@@ -121,7 +121,7 @@ def _circuit(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     given = {name: getattr(args, name) for name in ("feeders", "depth", "batch_size")} | {"images": args.count}
     options = {name: value for name, value in given.items() if value is not None}
-    data = dataset(args)
+    data = dataset(args, net)
     result = circuit(net, data, args.layer, channel=args.channel, sources=args.sources, **options)
     for page in pages:
         page_outputs.check(page)
@@ -157,7 +157,10 @@ def _labels(args: argparse.Namespace) -> None:
     net, _ = loaded(args)
     options = {"batch_size": args.batch_size, "classes": lines_of(args.classes) if args.classes else None}
     top = scan(
-        net, dataset(args), layers=[args.layer], **{name: value for name, value in options.items() if value is not None}
+        net,
+        dataset(args, net),
+        layers=[args.layer],
+        **{name: value for name, value in options.items() if value is not None},
     )
     if not top.labels:
         raise InputError(

@@ -117,17 +117,18 @@ def first_few(names: Sequence[str]) -> str:
     return f"{', '.join(map(printable, names[:5]))}{more}"
 
 
-def image(argument: str) -> Any:
-    """The bundled test image (1, 1, 28, 28) for ``mnist:INDEX``; any other argument unchanged, as a path."""
+def image(argument: str, net: DeconvNet) -> Any:
+    """The bundled test image (1, 1, 28, 28) for ``mnist:INDEX``, in the model's type; else the argument, as a path."""
     kind, _, index = argument.partition(":")
     if kind != "mnist" or not index.isdecimal():
         return argument
     from deconvviz.data import mnist_test
+    from deconvviz.recording.placement import Placement
 
     images, _ = mnist_test()
     if len(index) > 9 or int(index) >= len(images):
         raise InputError(f"the bundled test images are mnist:0 to mnist:{len(images) - 1}, not {argument!r}")
-    return images[int(index)][None]
+    return Placement.of(net.model).typed(images[int(index)][None])
 
 
 def image_names(arguments: Sequence[str]) -> list[str]:
@@ -158,19 +159,24 @@ def batch(arguments: Sequence[str], net: DeconvNet) -> Any:
 
     from deconvviz.projection.model_call import prepared
 
-    parts = [prepared(image(name), net.model, net.preprocess).first for name in image_names(arguments)]
+    parts = [prepared(image(name, net), net.model, net.preprocess).first for name in image_names(arguments)]
     if len({part.shape[1:] for part in parts}) > 1:
         raise InputError("the images are of different sizes or types; give only photographs or only bundled digits")
     return torch.cat(parts)
 
 
-def dataset(args: argparse.Namespace) -> Any:
-    """The dataset that a command was given by name, loaded once."""
+def dataset(args: argparse.Namespace, net: DeconvNet | None = None) -> Any:
+    """The dataset that a command was given by name, loaded once; the bundled test images in the type of the model."""
     from deconvviz.data.by_name import load_data
+    from deconvviz.data.mnist import MnistTest
+    from deconvviz.recording.placement import Placement
 
     if "loaded_data" not in args:
         args.loaded_data = load_data(args.data, args.root)
-    return args.loaded_data
+    data = args.loaded_data
+    if net and isinstance(data, MnistTest) and (dtype := Placement.of(net.model).dtype) != data.tensors[0].dtype:
+        data = args.loaded_data = MnistTest(dtype)
+    return data
 
 
 def lines_of(path: str) -> list[str]:

@@ -49,8 +49,10 @@ class MnistTest(TensorDataset):
     name = "the MNIST test set"
     classes = tuple("0123456789")
 
-    def __init__(self) -> None:
-        super().__init__(*mnist_test())
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        """Read the images and labels; the images as `dtype`, by default float32."""
+        images, labels = mnist_test()
+        super().__init__(images.to(dtype or images.dtype), labels)
 
     def __repr__(self) -> str:
         return f"MnistTest({len(self)} images)"

@@ -137,7 +137,7 @@ def draw_behind(axes: Any, one: View, rate: float, *, alpha: float, sigma: float
     )
     left, right = (one.start[0] - 0.5) / rate, (one.start[0] + len(heat) - 0.5) / rate
     low, high = axes.get_ylim()
-    axes.imshow(ground[None].numpy(), extent=(left, right, low, high), aspect="auto", zorder=-0.5)
+    axes.imshow(ground[None].clamp(0, 1).numpy(), extent=(left, right, low, high), aspect="auto", zorder=-0.5)
     axes.set_ylim(low, high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import textwrap
@@ -13,13 +14,19 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Subset
 
 from deconvviz import cli
+from deconvviz.cli.shared import dataset
+from deconvviz.data import mnist_test
 from deconvviz.data.parts import read_parts
 from deconvviz.errors import InputError, ModelError
 from deconvviz.images import Preprocess
+from deconvviz.mining.scan import scan
+from deconvviz.models import mnist_cnn
 from deconvviz.models.by_name import load_model, load_preprocess
 from deconvviz.models.inputs import InputWishes
+from deconvviz.net import DeconvNet
 
 NETS = """
 import numpy as np
@@ -228,3 +235,20 @@ def test_every_command_that_runs_a_model_has_a_device(folder: Path, capsys: pyte
         assert ("--device" in options) == ("--weights" in options), (name, command)
     assert cli.main(["project", "nets.py:trained", "cat.png", "--layer", "3", "--device", "tpu"]) == 2
     assert "--device is cpu, cuda, cuda:N, xpu, xpu:N or mps, not 'tpu'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-5), ("bfloat16", 0.05), ("float16", 0.005)])
+def test_the_bundled_digits_come_in_the_type_of_the_model(folder: Path, capsys, dtype: str, tolerance: float):
+    """Nobody can convert `mnist:3` on the command line."""
+    strongest = []
+    for options in ([], ["--dtype", dtype]):
+        command = ["project", "mnist", "mnist:3", "--layer", "conv2", "--channel", "3", "--json", "--out", "p.png"]
+        assert cli.main([*command, *options]) == 0
+        strongest.append(json.loads(capsys.readouterr().out)["units"][0]["activation"])
+    assert strongest[1] == pytest.approx(strongest[0], rel=tolerance)
+    net = DeconvNet(mnist_cnn().to(getattr(torch, dtype)))
+    digits = dataset(argparse.Namespace(data="mnist", root=None), net)
+    top = scan(net, Subset(digits, range(6)), layers="conv1", k=1, progress=False)
+    assert top.values["conv1"].amax() == pytest.approx(
+        float(mnist_cnn().conv1(mnist_test()[0][:6]).detach().amax()), rel=tolerance
+    )

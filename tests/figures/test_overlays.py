@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
 import deconvviz as dv
 from deconvviz import figures
@@ -109,6 +110,14 @@ def test_a_signal_has_the_energy_behind_it():
     assert heat.shape == (40,)
     assert np.allclose(ground[heat == 0], 1)
     assert np.allclose(ground[heat.argmax()], matplotlib.colormaps["inferno"](1.0)[:3])
+
+
+def test_the_energy_behind_a_signal_has_no_colour_beyond_white(caplog):
+    """By rounding it could have, of which matplotlib writes a line for each unit."""
+    torch.manual_seed(0)
+    layers = nn.Conv1d(1, 6, 9, padding=4), nn.ReLU(), nn.MaxPool1d(4), nn.Conv1d(6, 8, 9, padding=4)
+    dv.DeconvNet(nn.Sequential(*layers)).project(torch.randn(1, 1, 400), "3").overlay()
+    assert not [record for record in caplog.records if "Clipping" in record.getMessage()]
 
 
 def test_pixels_as_arrays(projection):
