@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.helpers.syntax import tree_of
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -133,7 +135,7 @@ def test_no_function_is_long():
     found = {
         f"{path} {name}"
         for path, text in sources()
-        for name, function, _ in functions(ast.parse(text))
+        for name, function, _ in functions(tree_of(text))
         if lines_of_code(function) > FUNCTION_LINES
     }
     agree(found, LONG_FUNCTIONS, f"above {FUNCTION_LINES} lines without the docstring")
@@ -143,7 +145,7 @@ def test_no_function_takes_many_arguments_by_position():
     found = {
         f"{path} {name}"
         for path, text in sources()
-        for name, function, in_class in functions(ast.parse(text))
+        for name, function, in_class in functions(tree_of(text))
         if positional(function, in_class) > POSITIONAL
     }
     agree(found, MANY_POSITIONAL, f"more than {POSITIONAL} arguments by position; what follows * is given by name")
@@ -153,7 +155,7 @@ def test_no_constructor_takes_many_arguments_by_position():
     found = {
         f"{path} {node.name}"
         for path, text in sources()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree_of(text))
         if isinstance(node, ast.ClassDef) and len(positional_fields(node)) > POSITIONAL
     }
     agree(found, "", f"more than {POSITIONAL} fields by position; kw_only=True has them given by name")
@@ -162,7 +164,7 @@ def test_no_constructor_takes_many_arguments_by_position():
 def test_a_name_has_one_meaning():
     modules: dict[str, set[str]] = {}
     for path, text in sources():
-        for name in defined(ast.parse(text)):
+        for name in defined(tree_of(text)):
             modules.setdefault(name, set()).add(path)
     found = {name for name, paths in modules.items() if len(paths) > 1 and not name.startswith("__")}
     agree(found, SHARED_NAMES, "several modules define these names; say in each what it is")
@@ -189,7 +191,7 @@ def public(five):
 
 def _private(): ...
 """
-    tree = ast.parse(text)
+    tree = tree_of(text)
     assert set(defined(tree)) == {"one", "two", "three", "four", "Some", "All"}
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     assert [positional_fields(node) for node in classes] == [["a"], []]
@@ -209,6 +211,6 @@ class Thing:
 '''
     found = {
         name: (lines_of_code(function), positional(function, in_class))
-        for name, function, in_class in functions(ast.parse(text))
+        for name, function, in_class in functions(tree_of(text))
     }
     assert found == {"Thing.method": (3, 3), "Thing.method.inner": (1, 1), "Thing.static": (1, 1)}

@@ -13,6 +13,7 @@ import pytest
 
 from faults.operations import Operation
 from faults.power import states
+from tests.helpers.syntax import tree_of
 
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="faults are put in by way of /proc and /dev/full")
@@ -102,9 +103,9 @@ def test_every_file_is_written_by_replacing():
     others = []
     for path in sorted((ROOT / "deconvviz").rglob("*.py")):
         name = path.relative_to(ROOT / "deconvviz").as_posix()
-        for call in _writes(ast.parse(path.read_text("utf-8"))):
+        for call in _writes(tree_of(path.read_text("utf-8"))):
             if name != "io/atomic.py" and (name, ast.unparse(call.func).rpartition(".")[2]) not in OTHERS:
                 others.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
     assert others == []
-    planted = ast.parse("with replacing(a) as b:\n    b.write_text('')\na.write_text('')\nopen(a, 'wb')\na.open('r')")
+    planted = tree_of("with replacing(a) as b:\n    b.write_text('')\na.write_text('')\nopen(a, 'wb')\na.open('r')")
     assert [call.lineno for call in _writes(planted)] == [3, 4]

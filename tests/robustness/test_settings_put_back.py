@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import os
 import signal
@@ -19,6 +20,7 @@ from deconvviz.demo import _beside_captum
 from deconvviz.io.locks import LOCK, alone
 from deconvviz.models import clip_filter_rms_, initialised, mnist_cnn
 from deconvviz.recording.random_state import RandomState
+from tests.helpers.syntax import tree_of
 
 PACKAGE = Path(dv.__file__).parent
 SETS = {
@@ -49,7 +51,7 @@ INSIDE = {
 def entered_alone(source: str) -> list[tuple[str, str]]:
     """Where a `with` enters a context of `SETS` itself: (function, context)."""
     found = []
-    for function in ast.walk(ast.parse(source)):
+    for function in ast.walk(tree_of(source)):
         if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         for block in ast.walk(function):
@@ -71,6 +73,30 @@ def test_every_setting_goes_through_restored():
     assert wrong == []
     planted = "def f():\n with torch.no_grad(): pass\n with a(no_grad()), x.alone() if y else b(): pass"
     assert entered_alone(planted) == [("f", "no_grad"), ("f", "alone")]
+
+
+class ParsesAtItsEnd:
+    again = True
+
+    def __init__(self):
+        self.myself = self
+
+    def __del__(self):
+        ast.parse("a + b")
+        if ParsesAtItsEnd.again:
+            ParsesAtItsEnd()
+
+
+def test_sources_are_parsed_whatever_is_collected_meanwhile():
+    before = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        ParsesAtItsEnd()
+        assert tree_of(Path(ast.__file__).read_text("utf-8")).body
+    finally:
+        ParsesAtItsEnd.again = False
+        gc.set_threshold(*before)
+        gc.collect()
 
 
 # At the worst moment: in the middle of a context's own entering
