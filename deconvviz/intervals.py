@@ -18,6 +18,7 @@ CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE  # of tests: how often one may find something where there is nothing
 STRICT_LEVEL = 0.04  # of tests that suppose normal values, where scores are not: leaves room to 5 %
 FEWEST = 8  # measurements (images, channels, questions) below which there is no verdict
+COSINES = -1.0, 1.0  # between which cosines and correlations lie
 NORMAL_QUANTILE = 1.959963984540054
 
 
@@ -55,11 +56,12 @@ class Difference(NamedTuple):
     p: float
 
 
-def mean_interval(values: Iterable[float] | Tensor) -> Interval:
+def mean_interval(values: Iterable[float] | Tensor, within: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """The mean of independent values and Student's t interval of it.
 
     Args:
         values: Any number of values; NaN is left out.
+        within: Between which numbers values of this kind lie, such as `COSINES`; the interval does not go beyond.
 
     Returns:
         The interval; without ends for fewer than two values.
@@ -68,6 +70,8 @@ def mean_interval(values: Iterable[float] | Tensor) -> Interval:
         >>> mean, low, high, size = mean_interval([0.2, 0.4, 0.6, float("nan")])
         >>> f"{mean:.1f} ({low:.3f} to {high:.3f}) of {size}"
         '0.4 (-0.097 to 0.897) of 3'
+        >>> mean_interval([0.5, 1.0], within=COSINES)
+        Interval(mean=0.75, low=-1.0, high=1.0, size=2)
     """
     known = _known(values)
     if not known:
@@ -76,7 +80,8 @@ def mean_interval(values: Iterable[float] | Tensor) -> Interval:
     if len(known) < 2:
         return Interval(mean, math.nan, math.nan, 1)
     reach = _standard_error(known, mean) * student_quantile(len(known) - 1)
-    return Interval(mean, mean - reach, mean + reach, len(known))
+    low, high = max(within[0], mean - reach), min(within[1], mean + reach)
+    return Interval(mean, min(low, mean), max(high, mean), len(known))  # rounding may bring the mean itself beyond
 
 
 def share_interval(hits: int, count: int) -> Interval:

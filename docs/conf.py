@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,5 +87,13 @@ def skip_namedtuple_fields(app: Any, what: str, name: str, member: Any, skip: bo
     return True if str(getattr(member, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def shorten_defaults(
+    app: Any, what: str, name: str, member: Any, options: Any, signature: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Write `...` for defaults that are no Python, such as `<factory>`: Sphinx would show the signature unparsed."""
+    return (re.sub(r"= <(?:[^<>]|<[^<>]*>)*>", "= ...", signature), result) if signature else None
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", shorten_defaults)
     app.connect("autodoc-skip-member", skip_namedtuple_fields)

@@ -85,6 +85,9 @@ def test_the_page_of_a_class_has_what_it_inherits_of_us_and_not_of_others(site: 
         assert f'id="deconvviz.results.Projection.{method}"' in page
     network = (site / "api" / "deconvviz.models.MnistCNN.html").read_text("utf-8")
     assert "state_dict" not in network
+    signature = re.sub("<[^>]*>", "", page[page.index('<dt class="sig') : page.index("</dt>")])
+    assert "~" not in signature
+    assert "pixels: Tensor," in signature
     assert "with_traceback" not in (site / "api" / "deconvviz.errors.html").read_text("utf-8")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, takes, whole_from
 from deconvviz.evidence.limits import too_few
-from deconvviz.evidence.methods import mean_score
+from deconvviz.evidence.methods import mean_cosine
 from deconvviz.evidence.metrics import enough
 from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
 from deconvviz.intervals import FEWEST, STRICT_LEVEL, Difference, difference_from_draws, paired_difference
@@ -69,7 +69,7 @@ def clarity(
             by_seed.append(torch.stack(pixels))
     correlations, chances = torch.stack(rows), torch.stack(by_seed)
     trained, by_chance = (
-        {name: mean_score(by_image) for name, by_image in zip(names, values, strict=True)}
+        {name: mean_cosine(by_image) for name, by_image in zip(names, values, strict=True)}
         for values in (correlations, chances.nanmean(0))
     )
     return Clarity(

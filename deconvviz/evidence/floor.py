@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deconvviz.evidence.methods import Attribution, ChannelPosition, Judged, mean_score
+from deconvviz.evidence.methods import Attribution, ChannelPosition, Judged, mean_cosine
 from deconvviz.evidence.metrics import cosine
 from deconvviz.results.evidence import Floor
 
@@ -33,7 +33,7 @@ class Controls(NamedTuple):
 
     def floor(self) -> Floor:
         """The means over images."""
-        return Floor(*map(mean_score, self))
+        return Floor(*map(mean_cosine, self))
 
 
 def controls(judged: Judged, method: Attribution, own: Sequence[Tensor]) -> Controls:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from deconvviz.arguments import once
 from deconvviz.errors import InputError, did_you_mean
 from deconvviz.evidence.metrics import FieldRanges, edges, heatmap
-from deconvviz.intervals import mean_interval, share_interval
+from deconvviz.intervals import COSINES, mean_interval, share_interval
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.projection.receptive_field import channel_axis, receptive_fields
@@ -232,6 +232,11 @@ def ranked_by(method: str, ranking: str) -> str:
 def mean_score(values: Sequence[float] | Tensor) -> Score:
     """The mean over images with Student's t interval."""
     return Score(*mean_interval(values))
+
+
+def mean_cosine(values: Sequence[float] | Tensor) -> Score:
+    """The same of cosines or correlations, whose interval ends at -1 and 1."""
+    return Score(*mean_interval(values, COSINES))
 
 
 def share_score(hits: Sequence[float] | Tensor) -> Score:

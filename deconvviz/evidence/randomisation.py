@@ -23,7 +23,7 @@ from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, RANDOM_STATE, T
 from deconvviz.errors import InputError
 from deconvviz.evidence.floor import controls, distance_from_floor
 from deconvviz.evidence.limits import KEPT, blank_pictures, too_few
-from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score
+from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_cosine
 from deconvviz.evidence.metrics import cosine, enough, heatmap, spearman, ssim
 from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
@@ -102,7 +102,7 @@ def randomisation(
         cosine={name: similar.cosine for name, similar in found.items()},
         spearman={name: similar.spearman.nanmean(0) for name, similar in found.items()},
         ssim={name: similar.ssim.nanmean(0) for name, similar in found.items()},
-        kept={name: mean_score(values.nanmean(0)) for name, values in kept.items()},
+        kept={name: mean_cosine(values.nanmean(0)) for name, values in kept.items()},
         floors={name: each.floor() for name, each in controlled.items()},
         verdict=_verdict(kept, floors, mode),
     )
@@ -211,7 +211,7 @@ def _verdict(kept: Mapping[str, Tensor], floors: Mapping[str, Tensor], mode: str
         if name not in judged:
             said.append(blank_pictures(name, scored, images) if scored else f"the {name} picture is blank")
             continue
-        score, floor = mean_score(values.nanmean(0)), float(floors[name].nanmean())
+        score, floor = mean_cosine(values.nanmean(0)), float(floors[name].nanmean())
         cosines = f"the {name} picture keeps a cosine of {score} with itself ({floor:.2f} is that of another unit's on "
         cosines += "another image)"
         far = above[name].mean > 0 and sure[name] <= LEVEL

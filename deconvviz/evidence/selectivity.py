@@ -20,7 +20,7 @@ from deconvviz.arguments import FLAG, METHODS_OR_FUNCTIONS, NET, WHOLE, takes
 from deconvviz.errors import InputError
 from deconvviz.evidence.floor import Controls, distance_from_floor
 from deconvviz.evidence.limits import ALIKE, too_few
-from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_score, noise
+from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_cosine, noise
 from deconvviz.evidence.metrics import cosine, enough, heatmap, mean_of_known, spearman, ssim
 from deconvviz.intervals import FEWEST, STRICT_LEVEL, holm, paired_difference
 from deconvviz.io.progress_bar import progress_bar
@@ -83,8 +83,8 @@ def selectivity(
     return Selectivity(
         units=tuple(replace(unit, sample=n) for n, judged in enumerate(compared) for unit in judged.units),
         floors={name: table.floor() for name, table in tables.items()},
-        spearman={name: mean_score([each.spearman for each in rows]) for name, rows in found.items()},
-        ssim={name: mean_score([each.ssim for each in rows]) for name, rows in found.items()},
+        spearman={name: mean_cosine([each.spearman for each in rows]) for name, rows in found.items()},
+        ssim={name: mean_cosine([each.ssim for each in rows]) for name, rows in found.items()},
         verdict=_verdict(tables, left_out, distinct, every - distinct),
         pairs=distinct,
         blank=left_out,

@@ -80,7 +80,7 @@ def _trained(panel: Any, found: Sequence[Interval]) -> None:
 
 
 def _likeness(panel: Any, result: Decoding) -> None:
-    own = [mean_interval(values) for values in result.likeness]
+    own = [mean_interval(values, within=(0, 1)) for values in result.likeness]
     _trained(panel, own)
     drawn = [mean_interval(result.random_likeness[:, place].flatten()).mean for place in range(len(own))]
     panel.plot(range(len(own)), drawn, "x--", color=RANDOM_COLOUR, markersize=4, linewidth=0.8, label="random weights")

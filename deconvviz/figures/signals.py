@@ -19,12 +19,12 @@ from deconvviz.figures.tiles import picture, shared_scale, signed_picture
 from deconvviz.figures.views import View
 from deconvviz.images import signed_as_rgb
 
-FEW = 3  # channels, whose samples are marked where they are few
+MARKED = 3  # channels, whose samples are marked where they are few
 MANY = 12  # channels; of more, a picture is drawn instead of lines
 POSITIVE, NEGATIVE = "#b2052a", "#053094"
 # In inches: the least height of a panel, of a line of labels, of the space between panels, of an axis of time with its
 # label, and what is left free beside panels for the labels of their axes.
-INCHES, LINE, GAP, AXIS, LEFT, RIGHT = 1.05, 0.14, 0.12, 0.5, 0.75, 0.25
+INCHES, LINE_INCHES, GAP_INCHES, AXIS, LEFT, RIGHT = 1.05, 0.14, 0.12, 0.5, 0.75, 0.25
 MOST_CELLS = 100  # in one figure, whose height is limited
 
 Panel = tuple[Callable[[Any, View, float], None], View]  # how an input is drawn, and the input
@@ -103,7 +103,7 @@ def cells_figure(
                 is_last = _ends_axis(panels, number)
                 if one.is_signal:
                     _time_axis(drawn, one, hertz, is_last)
-                at += panel + (AXIS if is_last else GAP)
+                at += panel + (AXIS if is_last else GAP_INCHES)
         top += of_row
     draw_key(figure.add_axes((0, 0, 1, KEY_INCHES / height)), *key)
     return figure
@@ -114,18 +114,18 @@ def _row_inches(row: Sequence[Cell], wide: float, share: float) -> float:
     return max(
         _heading_inches(said, wide)
         + sum(share * _panel_inches(one) for _, one in panels)
-        + sum(AXIS if _ends_axis(panels, number) else GAP for number in range(len(panels)))
+        + sum(AXIS if _ends_axis(panels, number) else GAP_INCHES for number in range(len(panels)))
         for said, panels in row
     )
 
 
 def _heading_inches(said: str, wide: float) -> float:
-    return 0.14 + LINE * (1 + wrapped(said, wide, SMALL).count("\n"))
+    return 0.14 + LINE_INCHES * (1 + wrapped(said, wide, SMALL).count("\n"))
 
 
 def _panel_inches(one: View) -> float:
     """The height that a panel wants: each line's number is to be read."""
-    return max(INCHES, LINE * len(one.image)) if one.is_signal and len(one.image) <= MANY else INCHES
+    return max(INCHES, LINE_INCHES * len(one.image)) if one.is_signal and len(one.image) <= MANY else INCHES
 
 
 def _ends_axis(panels: Sequence[Panel], number: int) -> bool:
@@ -196,7 +196,7 @@ def _lines(axes: Any, one: View, values: Any, rate: float, *, filled: bool = Fal
         low = -high
     step = 1.1 * (high - low) or 1.0
     offsets = [(count - 1 - channel) * step for channel in range(count)]
-    style = {"marker": "o", "markersize": 2.5} if length <= 40 and count <= FEW else {}
+    style = {"marker": "o", "markersize": 2.5} if length <= 40 and count <= MARKED else {}
     for offset, line in zip(offsets, values, strict=True):
         if filled:
             for colour, where in ((POSITIVE, line >= 0), (NEGATIVE, line <= 0)):

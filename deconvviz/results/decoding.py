@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,4 +115,4 @@ def _r_squared(errors: torch.Tensor, totals: torch.Tensor) -> Interval:
     if not whole:
         return mean_interval([])
     share = float(errors.mean()) / whole
-    return mean_interval(1 - share - (errors - share * totals) / whole)
+    return mean_interval(1 - share - (errors - share * totals) / whole, within=(-math.inf, 1))

@@ -14,6 +14,7 @@ import torch
 
 from deconvviz.arguments import PATH, takes
 from deconvviz.intervals import (
+    COSINES,
     FEWEST,
     LEVEL,
     Difference,
@@ -236,7 +237,7 @@ class ReadingTest(Finding):
         return self.stability if known else torch.full((len(self.channels), 2), math.nan, device="cpu")
 
     def _stability_said(self) -> list[str]:
-        own, others = (mean_interval(values) for values in self._stability().unbind(1))
+        own, others = (mean_interval(values, COSINES) for values in self._stability().unbind(1))
         if not own.size:
             return []
         ends = own.size >= FEWEST

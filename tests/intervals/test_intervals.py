@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import deconvviz as dv
 from benchmarks.intervals import DISTRIBUTIONS, mean_coverage, share_coverage
+from deconvviz.data import mnist_test
 from deconvviz.intervals import (
+    COSINES,
     binomial_tail,
     holm,
     mean_interval,
@@ -18,6 +21,7 @@ from deconvviz.intervals import (
     student_quantile,
     student_tail,
 )
+from deconvviz.models import mnist_cnn
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 7, 15, 49, 1000])
@@ -106,3 +110,25 @@ def test_the_bootstrap_does_not_cover():
         low, high = np.quantile(resampled, [0.025, 0.975])
         hits += low <= 0 <= high
     assert hits / 600 < 0.88
+
+
+def test_an_interval_of_values_with_a_range_does_not_leave_it():
+    """Two images have a t of 12.7, so that cosines of 0.5 and 0.9 had an interval up to 3.24."""
+    free, within = mean_interval([0.5, 0.9]), mean_interval([0.5, 0.9], within=COSINES)
+    assert free.high == pytest.approx(0.7 + 12.7062 * 0.2, abs=1e-4)
+    assert within == (free.mean, -1, 1, 2)
+    assert mean_interval([0.5, 0.6, 0.7], COSINES) == mean_interval([0.5, 0.6, 0.7])
+    beyond = mean_interval([1.0000001, 1.0000001], COSINES)  # by rounding
+    assert beyond.low == beyond.mean == beyond.high
+
+
+def test_cosines_of_two_images_have_intervals_of_cosines():
+    images = mnist_test()[0][:2]
+    net = dv.DeconvNet(mnist_cnn())
+    found = dv.evidence.selectivity(net, images, "conv2", count=2, methods=["deconvnet"], progress=False)
+    scores = [score for floor in found.floors.values() for score in vars(floor).values()]
+    scores += [*found.spearman.values(), *found.ssim.values()]
+    scores += dv.evidence.clarity(net, images, layers="conv2", seeds=2, progress=False).trained_scores.values()
+    ends = [score.low for score in scores] + [score.high for score in scores]
+    assert sum(end in (-1, 1) for end in ends) > 2
+    assert all(-1 <= end <= 1 for end in ends if not math.isnan(end))
