@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser(arguments[0]).parse_args(arguments)
         with warnings.catch_warnings():
-            warnings.filterwarnings("always", message="of the folder .* were left out")
+            warnings.filterwarnings("always", message="of the folder .* were left out|the labels are text")
             warnings.showwarning = _show
             _check_named(args)
             _run(args)

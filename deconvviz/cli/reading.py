@@ -164,8 +164,8 @@ def _labels(args: argparse.Namespace) -> None:
     )
     if not top.labels:
         raise InputError(
-            f"the images of {args.data!r} have no labels; give a folder with one folder per label, or a dataset of "
-            f"images with labels"
+            f"the images of {args.data!r} have no labels, or text that is not used; give a folder with one folder per "
+            f"label, a CSV file with a column label, or a dataset of images with numbers of classes"
         )
     list_broken(top)
     result = top.labels[top.layers[0]]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from deconvviz.data.items import numbers_of_text
 from deconvviz.levels import PICTURE_CHANNELS, picture_in
 
 CHANNELS_LAST = "(N, H, W, C)"
@@ -22,12 +23,15 @@ class ArrayLayoutWarning(UserWarning):
 class Arrays(Dataset[Any]):
     """Images (N, ...), and labels (N,) if there are any; at least one of the two is an array.
 
+    Labels that are text are names of classes.
+
     Arrays of 8-bit numbers of the shape (N, H, W), (N, H, W, C) or (N, C, H, W), with 1, 3 or 4 channels, are pictures,
     and come as PIL images, as files would. If both the second and the last axis could be channels, the last one is; a
     warning says that it was. All other arrays come as they are.
 
     Attributes:
         name: What the arrays were taken for.
+        classes: The names of the classes, sorted; empty if labels are numbers.
 
     Example:
         >>> pictures = Arrays(np.zeros((5, 3, 8, 6), np.uint8))
@@ -37,6 +41,9 @@ class Arrays(Dataset[Any]):
 
     def __init__(self, images: Any, labels: Any = None) -> None:
         self.images, self.labels = images, labels
+        self.classes: list[str] = []
+        if isinstance(labels, np.ndarray) and labels.dtype.kind == "U" and not np.char.isdecimal(labels).all():
+            self.classes, self.labels = numbers_of_text(labels.tolist())
         self.layout = _layout_of_pictures(images)
         if self.layout == CHANNELS_LAST:
             message = f"the array of bytes of shape {images.shape} is taken for {len(images)} pictures {self.layout}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -48,11 +49,8 @@ def as_dataset(data: Any) -> Any:
         return of_hugging_face(data)
     if isinstance(data, DataLoader):
         return as_dataset(items_of(data))
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, _ARRAYS) for part in data):
-        images, labels = data
-        if labels.ndim == 1 < images.ndim and len(images) == len(labels):
-            whole = isinstance(images, Tensor) and isinstance(labels, Tensor)
-            return TensorDataset(images, labels) if whole else Arrays(images, labels)
+    if (pair := _pair(data)) is not None:
+        return pair
     if isinstance(data, _ARRAYS) and not data.ndim:
         raise InputError("a dataset of one number has no images; give a tensor (N, C, H, W)")
     if isinstance(data, np.ndarray):
@@ -68,6 +66,23 @@ def as_dataset(data: Any) -> Any:
     if isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         return data
     raise InputError(f"a dataset is a folder, a tensor, a torch dataset or an iterable, not {type(data).__name__}")
+
+
+def _pair(data: Any) -> TensorDataset | Arrays | None:
+    """The dataset for images (N, ...) and labels (N,), where labels may also be a list; None for anything else."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2 or not isinstance(data[0], _ARRAYS):
+        return None
+    images, labels = data
+    if isinstance(labels, (tuple, list)) and labels and all(isinstance(label, (str, int)) for label in labels):
+        labels = np.array(labels)
+        labels = torch.from_numpy(labels) if labels.dtype.kind in "bi" and isinstance(images, Tensor) else labels
+    if not isinstance(labels, _ARRAYS) or labels.ndim != 1 or images.ndim < 2:
+        return None
+    if len(images) != len(labels):
+        raise InputError(f"there are {len(images)} images and {len(labels)} labels; give one label for each image")
+    if isinstance(images, Tensor) and isinstance(labels, Tensor):
+        return TensorDataset(images, labels)
+    return Arrays(images, labels)
 
 
 def dataset_at(path: str | os.PathLike[str]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from deconvviz.data.items import IMAGE_KEYS, LABEL_KEYS
+from deconvviz.data.items import IMAGE_KEYS, LABEL_KEYS, numbers_of_text
 from deconvviz.errors import DataError, DependencyError, InputError, did_you_mean
 from deconvviz.images import decode_image, read_image
 
@@ -20,7 +20,7 @@ class HuggingFaceImages:
     """A dataset of Hugging Face; ``images[i]`` is (image, label).
 
     The image is in a column of a usual name, or in the first one whose type is `Image`; the label in a column of a
-    usual name, or in the first one of type `ClassLabel`, whose names are the classes.
+    usual name, or in the first one of type `ClassLabel`, whose names are the classes; so are labels that are text.
     """
 
     def __init__(self, data: Any) -> None:
@@ -28,6 +28,10 @@ class HuggingFaceImages:
         self.image, self.label = _columns(data)
         names = getattr(data.features.get(self.label), "names", None) if self.label else None
         self.classes = list(names or ())
+        self._numbers: dict[str, int] = {}
+        if self.label and hasattr(data, "unique") and "string" in str(getattr(data.features[self.label], "dtype", "")):
+            self.classes, numbers = numbers_of_text(sorted(filter(None, data.unique(self.label))))
+            self._numbers = dict(zip(self.classes, numbers, strict=True))
         info = getattr(data, "info", None)
         split = getattr(data, "split", None)
         self.name = " ".join(str(part) for part in (getattr(info, "dataset_name", None), split) if part)
@@ -45,7 +49,8 @@ class HuggingFaceImages:
             name = str(image.get("path") or "image")
             content = image["bytes"]
             image = read_image(name, all_levels=True) if content is None else decode_image(io.BytesIO(content), name)
-        return image, row[self.label] if self.label else -1
+        label: Any = row[self.label] if self.label else -1
+        return image, self._numbers.get(label, -1) if self._numbers else label
 
 
 class HuggingFaceStream(IterableDataset[Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,24 @@ def given_label(item: Any) -> Any:
     if isinstance(item, Mapping):
         return next((item[key] for key in LABEL_KEYS if key in item), None)
     return item[1] if isinstance(item, (tuple, list)) and len(item) > 1 else None
+
+
+def text_label(item: Any) -> str:
+    """The label of an item if it is text and no number of a class; otherwise ''."""
+    label = given_label(item)
+    return label if isinstance(label, str) and label_of(item) is None else ""
+
+
+def numbers_of_text(labels: Iterable[str | None]) -> tuple[list[str], list[int]]:
+    """The names of classes, sorted, and the number of each label; -1 for None.
+
+    >>> numbers_of_text(["dog", "cat", None, "dog"])
+    (['cat', 'dog'], [1, 0, -1, 1])
+    """
+    given = list(labels)
+    classes = sorted({label for label in given if label is not None})
+    numbers = {name: number for number, name in enumerate(classes)}
+    return classes, [-1 if label is None else numbers[label] for label in given]
 
 
 def prepared_inputs(item: Any, preprocess: Callable[[Any], Tensor] | None) -> Any:

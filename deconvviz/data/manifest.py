@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image
 
+from deconvviz.data.items import numbers_of_text
 from deconvviz.data.parts import BOX
 from deconvviz.errors import DataError, ImageFileError, MissingFileError
 from deconvviz.images import read_image
@@ -61,10 +62,10 @@ class Manifest:
         self.names = [self._named(number, row) for number, row in rows]
         self.boxes = [self._box(number, row) for number, row in rows]
         labels = [_label(row) for _, row in rows]
-        is_text = any(isinstance(label, str) for label in labels)
-        self.classes = sorted({str(label) for label in labels if label is not None}) if is_text else []
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        self.labels = [-1 if label is None else numbers[str(label)] if is_text else label for label in labels]
+        self.classes: list[str] = []
+        self.labels: list[Any] = [-1 if label is None else label for label in labels]
+        if any(isinstance(label, str) for label in labels):
+            self.classes, self.labels = numbers_of_text(None if label is None else str(label) for label in labels)
 
     def _named(self, number: int, row: Mapping[str, Any]) -> str:
         path = next((row[name] for name in PATH_COLUMNS if row.get(name)), None)

@@ -12,6 +12,7 @@ import torch
 
 from deconvviz.data.batches import Batch, Item, is_indexed, numbered, read
 from deconvviz.data.digests import Digest
+from deconvviz.data.items import text_label
 from deconvviz.errors import InputError
 from deconvviz.io.restoring import Restored
 
@@ -62,6 +63,14 @@ class Source:
                         break
             self._spread = []  # they may be large
         return None if self._first is None else self._first.image
+
+    def text_label(self) -> str:
+        """The label of the first item, if it is text and no number of a class; '' otherwise, and for an iterable."""
+        try:
+            with Restored(torch.random.fork_rng(devices=[])):
+                return text_label(self.data[0]) if self.indexed and self.count else ""
+        except Exception:  # the dataset is the caller's
+            return ""
 
     def _tried(self, preprocess: Any) -> Iterator[Item]:
         if self.indexed:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from deconvviz import __version__
-from deconvviz.arguments import CLASS_NAMES, FLAG, NET, PATH, check_counts, one_of, optional, takes
+from deconvviz.arguments import CLASS_NAMES, FLAG, NET, PATH, check_counts, one_of, optional, short_text, takes
 from deconvviz.data.batches import Batch, batches, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.digests import Digest
@@ -58,6 +59,10 @@ from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.placement import Placement, required_arguments
 from deconvviz.recording.tape import mapped
 from deconvviz.results import Broken, ChannelStatistics, ScanProvenance, TopActivations
+
+
+class TextLabelsWarning(UserWarning):
+    """Labels of a dataset were not used, since they are text whose classes are not known before the last item."""
 
 
 @takes(
@@ -138,6 +143,13 @@ def scan(
         job.begin(state, lock)
         job.run(None if workers is None else int(workers), progress)
         total = job.finish()
+    if labels is True and ranks.rank == 0 and not len(total.labelled.images) and (text := source.text_label()):
+        warnings.warn(
+            f"the labels are text, such as {short_text(text)}, and are not used; give numbers of classes from 0, "
+            f"(images, labels) with a list of labels, or a CSV file with a column label",
+            TextLabelsWarning,
+            stacklevel=4,
+        )
     origin = provenance_of(net, source.data, int(batch_size), int(per_image))
     found = scan_result(total, source.data, origin, classes)
     return replace(found, labels=channel_labels(total.labelled, found.classes, job.device, options.masks))

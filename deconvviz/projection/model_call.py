@@ -92,6 +92,7 @@ def prepared(inputs: Any, model: nn.Module, preprocess: Any, finite: bool = True
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which is empty; give at least one sample")
         if finite:
             check_finite(tensor, name)
+    placement.check_numbers(model, call.first)
     moved: Call = placement.moved(call)
     made_of(moved.first, call.first)
     return moved

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from deconvviz.errors import InputError
 from deconvviz.levels import without_preprocess
 from deconvviz.recording.model_parts import ModelParts
 from deconvviz.recording.tape import mapped, tensors_in
@@ -59,6 +60,19 @@ class Placement:
         if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in away):
             return arguments
         return mapped(arguments, lambda tensor: tensor.to(self.device) if self._is_away(tensor) else tensor)
+
+    def check_numbers(self, model: nn.Module, x: Tensor) -> None:
+        """Raise InputError for weights without numbers, with which torch would compute: some of its kernels do.
+
+        An input on the device meta is no calculation.
+        """
+        if x.is_meta or not any(device.type == "meta" for device in self.devices):
+            return
+        name = next(name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta)
+        raise InputError(
+            f"{name!r} of the model is on the device meta, which has no numbers; load its weights, such as after "
+            f"model.to_empty(device='cpu'), or give an input on meta, for which layers lists what would run"
+        )
 
     def _is_away(self, tensor: Tensor) -> bool:
         return self.device is not None and not tensor.is_meta and tensor.device not in self.devices

@@ -135,6 +135,7 @@ LABELS = {
 SAID = {"infinite": "inf", "not a number": "nan", "infinite tensor": "inf", "a long number": "a str"}
 
 
+@pytest.mark.filterwarnings("ignore::deconvviz.mining.scan.TextLabelsWarning")
 @pytest.mark.parametrize("name", LABELS)
 def test_a_label_that_is_no_number_is_none(net, tmp_path, name):
     items = [(image, LABELS[name]) for image in IMAGES]

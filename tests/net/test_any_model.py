@@ -162,6 +162,21 @@ def test_layers_of_a_model_without_numbers():
     assert table["conv_proj"].stride == (14.0, 14.0)
 
 
+@pytest.mark.parametrize("place", [0, 2])
+def test_weights_without_numbers_are_refused(place):
+    """torch's convolution of them on the CPU returns whatever lies in memory."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    model[place].to_empty(device="meta")
+    net, x = dv.DeconvNet(model), torch.rand(2, 3, 8, 8)
+    said = f"'{place}.weight' of the model is on the device meta, which has no numbers; load its weights"
+    for wrong in (net.layers, net.trace, lambda x: net.project(x, "2"), lambda x: dv.scan(net, x, progress=False)):
+        with pytest.raises(InputError, match=said):
+            wrong(x)
+    model[place].to_empty(device="cpu")
+    nn.init.ones_(model[place].weight)
+    assert len(dv.DeconvNet(model).project(x, "2").units) == 4
+
+
 # Several inputs and outputs
 
 

@@ -61,8 +61,8 @@ def judging() -> list[Command]:
         "circuit mnist images --layer conv2 --channel 99": "layer 'conv2' has channels 0 to 47, not 99",
         "circuit mnist images --layer conv2 --channel 1 --depth 0": "depth must be a whole number of at least 1, not 0",
         "labels mnist images/cats --layer conv1": (
-            "the images of 'images/cats' have no labels; give a folder with one folder per label, or a dataset of "
-            "images with labels"
+            "the images of 'images/cats' have no labels, or text that is not used; give a folder with one folder per "
+            "label, a CSV file with a column label, or a dataset of images with numbers of classes"
         ),
         "mixed mnist mnist --layer conv1 --units 7": "units must be a whole number of at least 8, not 7",
         "read mnist mnist --layer conv1 --pictures patch": "there are no pictures 'patch'; there are …",

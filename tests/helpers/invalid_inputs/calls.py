@@ -142,6 +142,13 @@ CASES: list[Case] = [
         "the activations of layer '3' are on the device meta, which has no values",
     ),
     refused(
+        "weights on the device meta",
+        lambda _: dv.DeconvNet(plain().to("meta")).trace(x()),
+        InputError,
+        "'0.weight' of the model is on the device meta, which has no numbers; load its weights, such as after "
+        "model.to_empty(device='cpu'), or give an input on meta, for which layers lists what would run",
+    ),
+    refused(
         "an input on the device meta",
         lambda _: dv.DeconvNet(plain().to("meta")).project(x().to("meta"), "3", channel=0),
         InputError,

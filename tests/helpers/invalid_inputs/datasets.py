@@ -17,7 +17,7 @@ import deconvviz as dv
 from deconvviz.data import ImageFolder
 from deconvviz.errors import DataError, InputError, MissingFileError, UnknownLayerError
 from deconvviz.results import TopActivations
-from tests.helpers.invalid_inputs.case import Case, gives, grey, refused
+from tests.helpers.invalid_inputs.case import Case, gives, grey, net, refused
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 NAN = float("nan")
@@ -119,6 +119,12 @@ class Columns(Listed):
 
 
 CASES: list[Case] = [
+    refused(
+        "fewer labels than images",
+        lambda _: dv.scan(net(), (IMAGES, [0, 1]), progress=False),
+        InputError,
+        "there are 6 images and 2 labels; give one label for each image",
+    ),
     *(
         refused(f"no file {name}", at(name), MissingFileError, sentence)
         for name, sentence in (
