@@ -31,6 +31,7 @@ from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
 from deconvviz.projection.units import Position
 from deconvviz.recording.layer_names import LayerName
+from deconvviz.recording.programs import graphs_of
 from deconvviz.recording.tape import Value, mapped
 from deconvviz.results.evidence import Randomisation
 from deconvviz.results.words import counted
@@ -179,11 +180,12 @@ def copied(model: nn.Module, shared: Iterable[nn.Parameter] = ()) -> nn.Module:
 
     Tensors that modules hold and that were computed from parameters, such as the weight under
     ``torch.nn.utils.weight_norm``, cannot be copied with their history. They are copied without it, since each run
-    computes them anew.
+    computes them anew. Graphs of exported programs are shared.
     """
     held = (value for module in model.modules() for value in vars(module).values())
     computed = {id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf}
-    return copy.deepcopy(model, {**computed, **{id(parameter): parameter for parameter in shared}})
+    kept = {id(part): part for part in (*shared, *graphs_of(model))}
+    return copy.deepcopy(model, {**computed, **kept})
 
 
 def copy_with_random_weights(model: nn.Module, random_state: int, names: Sequence[str] | None = None) -> nn.Module:

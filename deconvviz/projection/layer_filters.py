@@ -70,7 +70,12 @@ def _of_module(model: nn.Module, layer: str) -> LayerFilters:
         )
     if not isinstance(module, CONVOLUTIONS):
         raise _without_filters(layer, [*names], {name for name, one in names.items() if isinstance(one, WEIGHTED)})
-    tape = record(module, _zeros_for(module))
+    try:
+        tape = record(module, _zeros_for(module))
+    except (RuntimeError, TypeError) as error:  # a part of a program, which may take more than maps
+        raise InputError(
+            f"layer {layer!r} does not run alone, and its filters show in a run; give trace=net.trace(x)"
+        ) from error
     operation = next((one for one in tape.operations if _weight_in(one) is not None), None)
     if operation is None:  # the weights are made of the input
         raise InputError(f"layer {layer!r} has no filters of its own: it makes them of its input")

@@ -22,6 +22,7 @@ CONSTANTS_OF = {  # operations whose weights are constants of a frozen graph, an
     "aten::conv3d": "Conv3d",
     "aten::conv_transpose2d": "ConvTranspose2d",
 }
+STEPPING = {"stride": 1, "padding": 0, "dilation": 1}  # of convolutions, with what they are where nothing is said
 
 
 def as_modules(model: Any) -> Any:
@@ -71,18 +72,27 @@ def _class_of(base: type[_Part], kind: str, home: str, weight: Tensor | None) ->
     return type(kind, bases, {"__module__": home if home.startswith("torch.nn") else base.__module__})
 
 
-def _sized(part: _Part, groups: int = 1) -> None:
-    """Give a convolution or linear layer the sizes that torch's own have as attributes."""
+def _sized(part: _Part, call: Mapping[str, Any]) -> None:
+    """Give a convolution or linear layer the sizes that torch's own have as attributes.
+
+    call: the arguments, by their names, of torch's function that it calls.
+    """
     weight = getattr(part, "weight", None)
     if not isinstance(part, WEIGHTED) or not isinstance(weight, Tensor):
         return
     outputs, inputs = weight.shape[:2]
+    groups = call.get("groups", 1)
     if isinstance(part, nn.modules.conv._ConvTransposeNd):
         outputs, inputs = inputs * groups, outputs
     else:
         inputs *= groups
     names = ("out_features", "in_features") if isinstance(part, nn.Linear) else ("out_channels", "in_channels")
     sizes = {names[0]: outputs, names[1]: inputs, "kernel_size": tuple(weight.shape[2:]), "groups": groups}
+    dimensions = weight.ndim - 2
+    for name, usual in STEPPING.items() if dimensions else ():
+        value = call.get(name, usual)
+        value = [value] if isinstance(value, int) else value
+        sizes[name] = value if isinstance(value, str) else tuple(value) * (dimensions // len(value))
     for name, value in sizes.items():
         setattr(part, name, value)
 
@@ -114,7 +124,7 @@ class _Interpreted(_Part):
         for node in graph.nodes() if graph is not None else ():
             if kind := CONSTANTS_OF.get(node.kind()):
                 self._add_constant_layer(node, kind)
-        _sized(self, _groups(script))
+        _sized(self, _call_of_script(script))
 
     def _add_constant_layer(self, node: Any, kind: str) -> None:
         """A layer whose weights are constants of the graph, as those of frozen modules are."""
@@ -126,7 +136,7 @@ class _Interpreted(_Part):
         name = f"{kind.lower()}_{number}" if number else kind.lower()
         tensors = {"weight": weight} | ({} if bias is None else {"bias": bias})
         layer = _class_of(_Leaf, kind, "torch.nn", weight)(_operation(node), tensors)
-        _sized(layer, inputs[6].toIValue() if len(inputs) == 7 else 1)
+        _sized(layer, _arguments(node))
         self.add_module(name, layer)
         self._constant_layers[node.output().debugName()] = name
 
@@ -286,13 +296,27 @@ def _mirrored(script: Any) -> nn.Module:
     return leaf
 
 
-def _groups(script: Any) -> int:
-    """The groups of a scripted convolution, which a traced one keeps in its graph alone."""
-    if isinstance(getattr(script, "groups", None), int):
-        return int(script.groups)
+def _call_of_script(script: Any) -> dict[str, Any]:
+    """The numbers of a scripted convolution, which a traced one has in its graph alone."""
+    own = {name: getattr(script, name) for name in (*STEPPING, "groups") if hasattr(script, name)}
     nodes = _graph(script).nodes() if _graph(script) is not None else ()
     found = next((node for node in nodes if node.kind() == "aten::_convolution"), None)
-    return int(list(found.inputs())[8].toIValue()) if found is not None else 1
+    return own if found is None else _arguments(found)
+
+
+def _arguments(node: Any) -> dict[str, Any]:
+    """The constant arguments of a call in a graph, by their names."""
+    names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
+    found = {name: _constant(value) for name, value in zip(names, node.inputs(), strict=False)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _constant(value: Any) -> Any:
+    """The value of a constant, or of a list of constants; None for anything else."""
+    if value.node().kind() != "prim::ListConstruct":
+        return value.toIValue()
+    parts = [part.toIValue() for part in value.node().inputs()]
+    return None if None in parts else parts
 
 
 # Exported programs
@@ -305,13 +329,29 @@ def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
             home, _, kind = (module.type_name() or type(module).__name__).rpartition(".")
             tensors = dict((*module.named_parameters(), *module.named_buffers()))
             leaf = _class_of(_Leaf, kind, home, tensors.get("weight"))(module, tensors)
-            _sized(leaf, _groups_of(module))
+            _sized(leaf, _call_of_export(module))
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, leaf)
     return model
 
 
-def _groups_of(module: Any) -> int:
+def _call_of_export(module: Any) -> dict[str, Any]:
+    """The arguments of an exported convolution, by their names."""
     nodes: Sequence[Any] = list(module.graph.nodes) if hasattr(module, "graph") else []
     found = next((node for node in nodes if "conv" in str(node.target)), None)
-    return int(found.args[6]) if found is not None and len(found.args) > 6 else 1
+    schema = getattr(getattr(found, "target", None), "_schema", None)
+    if found is None or schema is None:
+        return {}
+    names = [argument.name for argument in schema.arguments]
+    return {**dict(zip(names, found.args, strict=False)), **found.kwargs}
+
+
+def graphs_of(model: nn.Module) -> Iterator[Any]:
+    """The graphs of exported programs and their nodes. Copies of a model share them: they hold tensors without data."""
+    for module in model.modules():
+        parts = [module, *(part for part in vars(module).get("_called", ()) if isinstance(part, nn.Module))]
+        held = [value for part in parts for value in vars(part).values()]
+        held += [value for one in held if isinstance(one, torch.fx.GraphModule) for value in vars(one).values()]
+        for graph in held:
+            if isinstance(graph, torch.fx.Graph):
+                yield from (graph, *graph.nodes)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz import cli
-from deconvviz.errors import ModelError
+from deconvviz.errors import InputError, ModelError
 from deconvviz.models import load_weights, save_weights
 from deconvviz.models.by_name import load_model
 from deconvviz.models.inputs import InputWishes
@@ -218,3 +218,53 @@ def test_layers_may_be_modules():
     assert handle.reconstruct(X, model.features).provenance.layer == "features"
     assert dv.scan(handle, X, layers=[model.conv, "fc"], k=1, progress=False).layers == ("conv", "fc")
     assert tuple(handle.trace(X, model.fc).activations) == ("fc",)
+
+
+FORMS: dict[str, Callable[[nn.Module], Any]] = {
+    "script": torch.jit.script,
+    "trace": lambda model: torch.jit.trace(model, X),
+    "frozen": lambda model: torch.jit.freeze(torch.jit.script(model)),
+    "export": lambda model: torch.export.export(model, (X,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)),
+}
+
+
+@pytest.mark.parametrize("form", ["script", "trace", "export"])
+def test_convolutions_of_programs_have_their_numbers(form: str) -> None:
+    """`filters` and `diagnose` look at a convolution alone."""
+    plain, program = dv.DeconvNet(net()), dv.DeconvNet(FORMS[form](net()))
+    found, expected = program.filters("conv"), plain.filters("conv")
+    assert torch.equal(found.weight, expected.weight)
+    assert found.groups == expected.groups == 2
+    tables = [dv.experiments.diagnose(one, X, progress=False).table() for one in (program, plain)]
+    assert str(tables[0]) == str(tables[1])  # with NaN
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_numbers_of_convolutions_that_are_no_usual_ones(form: str) -> None:
+    torch.manual_seed(0)
+    odd = nn.Sequential(nn.Conv2d(3, 4, 3, (2, 1), (1, 2), dilation=(1, 2)), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    program = FORMS[form](odd)
+    for name, own in dv.DeconvNet(program).model.named_modules():
+        if isinstance(own, nn.Conv2d):
+            like: Any = odd[2] if own.in_channels == 4 else odd[0]
+            for number in ("stride", "padding", "dilation", "groups", "kernel_size", "out_channels"):
+                assert getattr(own, number) == getattr(like, number), (name, number)
+
+
+def test_a_frozen_convolution_shows_its_filters_in_a_run() -> None:
+    program = dv.DeconvNet(torch.jit.freeze(torch.jit.script(net())))
+    with pytest.raises(InputError, match="layer 'conv2d_1' does not run alone, and its filters show in a run; give"):
+        program.filters("conv2d_1")
+    found = program.filters("conv2d_1", trace=program.trace(X))
+    assert torch.equal(found.weight, dv.DeconvNet(net()).filters("conv").weight)
+
+
+def test_programs_with_random_weights() -> None:
+    """Graphs of exported programs hold tensors without data, which torch does not copy."""
+    program = exported(net())
+    found = dv.evidence.clarity(dv.DeconvNet(program), X, layers=["conv"], seeds=2, progress=False)
+    expected = dv.evidence.clarity(dv.DeconvNet(net()), X, layers=["conv"], seeds=2, progress=False)
+    torch.testing.assert_close(found.trained, expected.trained)
+    assert not torch.allclose(found.random, found.trained, atol=0.05)
+    for name, tensor in net().state_dict().items():
+        assert torch.equal(program.state_dict[name], tensor), name

@@ -28,6 +28,13 @@ class MakesItsFilters(nn.Conv2d):
         return nn.functional.conv2d(x, x)
 
 
+class TakesAMask(nn.Conv2d):
+    """A convolution of two arguments."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x * mask)
+
+
 class Unfolded(nn.Module):
     """Its maps have four dimensions."""
 
@@ -190,6 +197,11 @@ CASES: list[Case] = [
                 "a convolution with filters made of its input",
                 lambda _: dv.DeconvNet(nn.Sequential(MakesItsFilters(1, 1, 3))).filters("0"),
                 "layer '0' has no filters of its own: it makes them of its input",
+            ),
+            (
+                "a convolution of two arguments",
+                lambda _: dv.DeconvNet(nn.Sequential(TakesAMask(1, 1, 3))).filters("0"),
+                "layer '0' does not run alone, and its filters show in a run; give trace=net.trace(x)",
             ),
             (
                 "a layer with infinite weights",
