@@ -150,6 +150,11 @@ def _maker(spec: str, pretrained: bool) -> Callable[..., Any]:
         return factory_of(kind, name, MODEL)
     if program := kind_of_file(spec):
         return functools.partial(_program, spec, program)
+    if os.path.isfile(spec):
+        raise ModelError(
+            f"the file {spec!r} is neither TorchScript nor an exported program; name the code that makes the model, "
+            f"such as net.py:network, and give a file of weights with --weights"
+        )
     known = ("mnist", "zfnet", f"torchvision:{spec}")
     raise ModelError(f"there is no model {spec!r}; a model is {FORMS}{did_you_mean(spec, known)}")
 

@@ -14,7 +14,10 @@ def _models() -> list[Command]:
     named = {
         "''": f"there is no model ''; a model is {FORMS}",
         "mnits": f"there is no model 'mnits'; a model is {FORMS}; did you mean 'mnist'?",
-        "nets.py": f"there is no model 'nets.py'; a model is {FORMS}",
+        "nets.py": (
+            "the file 'nets.py' is neither TorchScript nor an exported program; name the code that makes the model, "
+            "such as net.py:network, and give a file of weights with --weights"
+        ),
         ":f": f"there is no model ':f'; a model is {FORMS}",
         "::": f"there is no module ':' to take a model from (No module named ':'); a model is {FORMS}",
         ".pkg:f": f"there is no module '.pkg' to take a model from; a model is {FORMS}",
