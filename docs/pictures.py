@@ -35,7 +35,7 @@ from deconvviz.models.by_name import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDEST = 1300  # pixels
-LOSS = 0.5  # grey levels that a pixel may be off on average in a picture of few colours
+LOSS = 16  # levels of 256 that a pixel may be off in a picture of few colours
 INVARIANCE = ("translation", "scale", "rotation")
 CLARITY_LAYERS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]
 
@@ -170,8 +170,8 @@ def save(drawn: Path, path: Path) -> None:
     picture = Image.open(drawn).convert("RGB")
     if picture.width > WIDEST:
         picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.LANCZOS)
-    few = picture.quantize(256, dither=Image.Dither.NONE)
-    lost = np.abs(np.asarray(few.convert("RGB"), float) - np.asarray(picture, float)).mean()
+    few = picture.quantize(256, Image.Quantize.MAXCOVERAGE)  # others give rare colours up, as those of keys are
+    lost = np.abs(np.asarray(few.convert("RGB"), int) - np.asarray(picture, int)).max()
     (few if lost <= LOSS else picture).save(path, optimize=True)
     print(path, path.stat().st_size, flush=True)
 
