@@ -35,7 +35,7 @@ from deconvviz.models.by_name import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDEST = 1300  # pixels
-LOSS = 16  # levels of 256 that a pixel may be off in a picture of few colours
+LOSS = 24  # levels of 256 that a pixel may be off in a picture of few colours
 INVARIANCE = ("translation", "scale", "rotation")
 CLARITY_LAYERS = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "fc2"]
 
