@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, cast
@@ -12,13 +13,13 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 from torch import Tensor
 
-from deconvviz.intervals import difference_from_draws, mean_interval, share_interval
+from deconvviz.intervals import CONFIDENCE, difference_from_draws, mean_interval, share_interval
 from deconvviz.pairs.correlation import correlation_interval
 from deconvviz.results import ReadingTest
-from deconvviz.roc import area_difference, areas
+from deconvviz.roc import FEWEST_COMPARED, area_difference, areas
 
 Drawn = NDArray[np.float64]
 Random = np.random.Generator
@@ -30,6 +31,9 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[Random, int], Drawn], float]] = {
     "correlations": (lambda random, count: np.tanh(random.normal(0, 0.5, count)), 0.0),
     "areas": (lambda random, count: random.beta(6, 4, count), 0.6),
 }
+TOLERANCE = 0.015
+DRAWN_AT_ONCE = 2000
+JUDGE = " *"  # data that helped to choose no constant
 AREAS = (0.5, 0.7, 0.9, 0.95, 0.98)
 CORRELATIONS = (0.0, 0.5, 0.8, 0.95)
 
@@ -60,24 +64,43 @@ def draw_coverage(count: int, repeats: int, seed: int = 0) -> float:
     return sum(each.low <= 0 <= each.high for each in found) / repeats
 
 
-def reading_coverage(channels: int, spread: float, repeats: int, seed: int = 0) -> float:
-    """The share of intervals of a test of reading, 20 questions per channel, that hold the mean score of channels, 0.8.
+def reading_coverage(channels: str, mean: float, count: int, repeats: int, seed: int = 0) -> float:
+    """The share of intervals of a test of reading, 20 questions per channel, that hold the mean score of channels.
 
     Args:
-        channels: Number of channels.
-        spread: Of the channels' true scores; 0 or the standard deviation of a beta distribution.
+        channels: One of `READERS`, how their true scores are distributed.
+        mean: Of the true scores.
+        count: Number of channels.
         repeats: Number of tests.
         seed: Seed of the draws.
     """
     random, held = np.random.default_rng(seed), 0
-    size = 0.16 / spread**2 - 1 if spread else 0.0
     for _ in range(repeats):
-        scores = random.beta(0.8 * size, 0.2 * size, channels) if spread else np.full(channels, 0.8)
-        answers = torch.from_numpy((random.random((channels, 20)) < scores[:, None]).astype(float))
-        test = _Answers(tuple(range(channels)), answers)
+        scores = READERS[channels](random, mean, count)
+        answers = torch.from_numpy((random.random((count, 20)) < scores[:, None]).astype(float))
+        test = _Answers(tuple(range(count)), answers)
         _, low, high, _ = ReadingTest.score(cast(ReadingTest, test), "", "")
-        held += low <= 0.8 <= high
+        held += low <= mean <= high
     return held / repeats
+
+
+def _beta(spread: float) -> Callable[[Random, float, int], Drawn]:
+    def draw(random: Random, mean: float, count: int) -> Drawn:
+        size = mean * (1 - mean) / spread**2 - 1
+        return random.beta(mean * size, (1 - mean) * size, count)
+
+    return draw
+
+
+# The true scores of channels, of a mean.
+READERS: dict[str, Callable[[Random, float, int], Drawn]] = {
+    "all alike": lambda random, mean, count: np.full(count, mean),
+    "spread 0.12": _beta(0.12),
+    "uniform within 0.1": lambda random, mean, count: random.uniform(mean - 0.1, mean + 0.1, count),
+    "some at chance, others 0.98": lambda random, mean, count: np.where(
+        random.random(count) < (mean - 0.5) / 0.48, 0.98, 0.5
+    ),
+}
 
 
 class _Answers(NamedTuple):
@@ -101,7 +124,25 @@ def _spread(spread: float) -> Callable[[Random, float, tuple[int, ...]], Drawn]:
     return lambda random, area, shape: random.normal(stats.norm.ppf(area) * math.hypot(1, spread), spread, shape)
 
 
-# Scores of positive items for an area, and of negative ones.
+@functools.cache
+def _heavy_distance(area: float) -> float:
+    """By how much two of Student's t with three degrees of freedom are apart, for an area."""
+    places = np.linspace(-80, 80, 32001)
+    below = stats.t.cdf(places, 3)
+    return float(
+        optimize.brentq(lambda apart: np.trapezoid(stats.t.pdf(places - apart, 3) * below, places) - area, 0, 40)
+    )
+
+
+def _some_alike(random: Random, area: float, shape: tuple[int, ...]) -> Drawn:
+    """Positive scores of which a share, up to a fifth, are like negative ones."""
+    alike = min(0.2, 1 - area)
+    apart = math.sqrt(2) * stats.norm.ppf((area - alike / 2) / (1 - alike))
+    drawn: Drawn = random.normal(size=shape) + np.where(random.random(shape) < alike, 0.0, apart)
+    return drawn
+
+
+# Scores of positive items for an area, and of negative ones; those in `JUDGES` helped to choose no constant.
 SCORES: dict[str, tuple[Callable[[Random, float, tuple[int, ...]], Drawn], Callable[[Random, tuple[int, ...]], Drawn]]]
 SCORES = {
     "normal": (_spread(1.0), lambda random, shape: random.normal(size=shape)),
@@ -110,32 +151,74 @@ SCORES = {
         lambda random, area, shape: random.exponential(area / (1 - area), shape),
         lambda random, shape: random.exponential(size=shape),
     ),
+    "Student's t, 3 degrees of freedom": (
+        lambda random, area, shape: random.standard_t(3, shape) + _heavy_distance(area),
+        lambda random, shape: random.standard_t(3, shape),
+    ),
+    "normal, some positive ones like negative ones": (_some_alike, lambda random, shape: random.normal(size=shape)),
 }
 
 
 def area_coverage(scores: str, area: float, positives: int, negatives: int, repeats: int, seed: int = 0) -> float:
     """The share of intervals that hold the area under the ROC curve."""
     high, low = SCORES[scores]
-    random = np.random.default_rng(seed)
-    found = areas(
-        torch.from_numpy(high(random, area, (repeats, positives))), torch.from_numpy(low(random, (repeats, negatives)))
-    )
-    return float(((found.low <= area + 1e-9) & (area - 1e-9 <= found.high)).double().mean())
+    random, held = np.random.default_rng(seed), 0
+    for start in range(0, repeats, DRAWN_AT_ONCE):
+        rows = min(DRAWN_AT_ONCE, repeats - start)
+        drawn = high(random, area, (rows, positives)), low(random, (rows, negatives))
+        found = areas(*map(torch.from_numpy, drawn))
+        held += int(((found.low <= area + 1e-9) & (area - 1e-9 <= found.high)).sum())
+    return held / repeats
 
 
-def area_difference_coverage(area: float, count: int, repeats: int, seed: int = 0) -> float:
-    """The share of intervals that hold zero for two scores of one area that correlate by 0.5 on each item."""
-    random = np.random.default_rng(seed)
-    positive, held = torch.arange(2 * count) < count, 0
+def area_difference_coverage(
+    first: float, second: float, count: int, repeats: int, seed: int = 0, scores: str = "normal", shared: float = 0.5
+) -> float:
+    """The share of intervals that hold the difference of the areas of two scores on the same items.
+
+    Args:
+        first: Area of the first score.
+        second: Of the second one.
+        count: Number of items of either kind.
+        repeats: Number of draws.
+        seed: Seed of the draws.
+        scores: "normal", or "Student's t" with three degrees of freedom.
+        shared: What part of their variance the scores of an item share; their correlation if they are normal.
+    """
+    random, held = np.random.default_rng(seed), 0
+    positive = torch.arange(2 * count) < count
+    apart = [
+        math.sqrt(2) * stats.norm.ppf(area) if scores == "normal" else _heavy_distance(area) for area in (first, second)
+    ]
     for _ in range(repeats):
-        shared, *own = random.normal(scale=math.sqrt(0.5), size=(3, 2 * count))
-        one, other = (torch.from_numpy(shared + each) + positive * math.sqrt(2) * stats.norm.ppf(area) for each in own)
+        both, *own = random.normal(size=(3, 2 * count))
+        values = [math.sqrt(shared) * both + math.sqrt(1 - shared) * each for each in own]
+        if scores != "normal":
+            values = [value / np.sqrt(random.chisquare(3, 2 * count) / 3) for value in values]
+        one, other = (torch.from_numpy(v) + positive * each for v, each in zip(values, apart, strict=True))
         found = area_difference(one, other, positive)
-        held += found.low <= 0 <= found.high
+        held += found.low <= first - second <= found.high
     return held / repeats
 
 
 # Correlations
+
+
+def _by_numbers(function: Callable[[Drawn], Drawn]) -> tuple[Callable[[Drawn], Drawn], Callable[[float], float]]:
+    """Values, and their correlation by numerical integration."""
+
+    @functools.cache
+    def truth(level: float) -> float:
+        nodes = np.linspace(-9, 9, 2001)
+        weights = stats.norm.pdf(nodes) * (nodes[1] - nodes[0])
+        one = function(nodes)[:, None]
+        other = function(level * nodes[:, None] + math.sqrt(1 - level**2) * nodes)
+        both = weights[:, None] * weights
+        mean, square = float((weights * one[:, 0]).sum()), float((weights * one[:, 0] ** 2).sum())
+        return (float((both * one * other).sum()) - mean**2) / (square - mean**2)
+
+    return function, truth
+
 
 # How values arise from normal ones, and the correlation of the values from that of the normal ones.
 VALUES: dict[str, tuple[Callable[[Drawn], Drawn], Callable[[float], float]]] = {
@@ -146,17 +229,25 @@ VALUES: dict[str, tuple[Callable[[Drawn], Drawn], Callable[[float], float]]] = {
         lambda normal: np.maximum(normal, 0),
         lambda level: (math.sqrt(1 - level**2) + level * (math.pi - math.acos(level)) - 1) / (math.pi - 1),
     ),
+    "exponential": _by_numbers(lambda normal: -stats.norm.logsf(normal)),
+    "rectified normal, squared": _by_numbers(lambda normal: np.maximum(normal, 0) ** 2),
 }
+JUDGES = (
+    *("uniform within 0.1", "some at chance, others 0.98"),
+    *("Student's t, 3 degrees of freedom", "normal, some positive ones like negative ones"),
+    *("exponential", "rectified normal, squared"),
+)
 
 
 def correlation_coverage(kind: str, level: float, count: int, repeats: int, seed: int = 0) -> float:
-    """The share of intervals of correlations that hold the true one."""
+    """The share of intervals of correlations that hold the true one; NaN if most have none."""
     first, noise = np.random.default_rng(seed).normal(size=(2, count, repeats))
     second = level * first + math.sqrt(1 - level**2) * noise
     one, other = (torch.from_numpy(VALUES[kind][0](each)) for each in (first, second))
     low, high = correlation_interval(one, other, _correlations(one, other), count)
     truth, known = VALUES[kind][1](level), ~low.isnan()
-    return float(((low <= truth) & (truth <= high))[known].double().mean())
+    held = float(((low <= truth) & (truth <= high))[known].double().mean())
+    return held if 2 * int(known.sum()) > repeats else math.nan
 
 
 def _correlations(one: Tensor, other: Tensor) -> Tensor:
@@ -165,11 +256,20 @@ def _correlations(one: Tensor, other: Tensor) -> Tensor:
 
 
 class Row(NamedTuple):
-    """How often one kind of interval holds the truth, for each number of values."""
+    """How often one kind of interval holds the truth, for each number of values; NaN where there is none."""
 
     interval: str
     data: str
     coverage: list[float]
+
+    def told(self) -> list[str]:
+        """Each coverage, and whether it is within 95 +- 1.5 %."""
+        cells = ("none" if math.isnan(each) else f"{each:.3f} {_judged(each)}" for each in self.coverage)
+        return [self.interval, self.data, *cells]
+
+
+def _judged(coverage: float) -> str:
+    return "pass" if abs(coverage - CONFIDENCE) <= TOLERANCE else "over" if coverage > CONFIDENCE else "under"
 
 
 def rows(counts: list[int], repeats: int) -> Iterator[Row]:
@@ -178,17 +278,30 @@ def rows(counts: list[int], repeats: int) -> Iterator[Row]:
         yield Row("mean", kind, [mean_coverage(kind, count, repeats) for count in counts])
     yield Row("share", "all shares from 0 to 1", [share_coverage(count) for count in counts])
     yield Row("one more draw", "normal", [draw_coverage(count, repeats) for count in counts])
-    for spread in (0.0, 0.12):
-        found = [reading_coverage(count, spread, repeats) for count in counts]
-        yield Row("score in the test of reading", f"channels of 0.8 with a spread of {spread:g}", found)
+    for channels in READERS:
+        for mean in (0.6, 0.8):
+            found = [reading_coverage(channels, mean, count, repeats) for count in counts]
+            yield Row("score in the test of reading", _told(f"{channels}, mean {mean:g}", channels), found)
     for others in (1, 9):
         for kind in SCORES:
             for area in AREAS:
                 found = [area_coverage(kind, area, count, others * count, repeats) for count in counts]
-                yield Row(f"AUC, {others} negative for a positive", f"{kind}, {area:g}", found)
-    for area in (0.7, 0.9):
-        yield Row("AUC minus AUC", f"normal, {area:g}", [area_difference_coverage(area, n, repeats) for n in counts])
+                yield Row(f"AUC, {others} negative for a positive", _told(f"{kind}, {area:g}", kind), found)
+    for kind, shared in (("normal", 0.5), ("normal", 0.9), ("Student's t", 0.5)):
+        for areas_of_both in ((0.7, 0.7), (0.9, 0.9), (0.9, 0.8), (0.95, 0.95)):
+            found = [
+                area_difference_coverage(*areas_of_both, count, repeats, scores=kind, shared=shared)
+                if count >= FEWEST_COMPARED
+                else math.nan
+                for count in counts
+            ]
+            data = "{}, {:g} of variance shared, {:g} and {:g}".format(kind, shared, *areas_of_both)
+            yield Row("AUC minus AUC", data + (JUDGE if kind != "normal" or shared != 0.5 else ""), found)
     for kind in VALUES:
         for level in CORRELATIONS:
             found = [correlation_coverage(kind, level, count, repeats) for count in counts]
-            yield Row("correlation", f"{kind}, {VALUES[kind][1](level):.2f}", found)
+            yield Row("correlation", _told(f"{kind}, {VALUES[kind][1](level):.2f}", kind), found)
+
+
+def _told(data: str, kind: str) -> str:
+    return data + JUDGE if kind in JUDGES else data

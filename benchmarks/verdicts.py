@@ -180,9 +180,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[8, 16, 50], help="numbers of images (8 16 50)")
     parser.add_argument("--intervals", action="store_true", help="only intervals")
     given = parser.parse_args()
-    print("interval | data | coverage with", *given.images, "values", sep=" ")
+    print("interval | data (*: helped to choose no constant) | coverage with", *given.images, "values", sep=" ")
+    inside, cells = 0, 0
     for row in intervals.rows(given.images, 4 * given.repeats):
-        print(row.interval, row.data, *(f"{each:.3f}" for each in row.coverage), sep=" | ", flush=True)
+        print(*row.told(), sep=" | ", flush=True)
+        inside += sum("pass" in cell for cell in row.told())
+        cells += sum("none" not in cell for cell in row.told()[2:])
+    print(f"{inside} of {cells} within 95 +- 1.5 %")
     if given.intervals:
         return
     print("\nverdict | images | false positives | effect | power | effect with a power of 0.8")

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 CONFIDENCE = 0.95
@@ -102,10 +104,46 @@ def share_interval(hits: int, count: int) -> Interval:
     """
     if not count:
         return Interval(math.nan, math.nan, math.nan, 0)
-    share, z = hits / count, NORMAL_QUANTILE**2 / count
+    return _score_interval(hits / count, count, count, NORMAL_QUANTILE)
+
+
+def mean_share_interval(shares: Iterable[float] | Tensor, trials: int) -> Interval:
+    """The mean of several shares, such as of channels, with Wilson's interval of as many trials as they are worth.
+
+    Shares of p in n channels vary by v, where those of single trials vary by p (1 - p): the mean is as certain as that
+    of n p (1 - p) / v single trials. Student's t stands for the normal quantile, since v is measured. Unlike Student's
+    interval it stays between 0 and 1, and is wider towards 1/2, as it must be. If all shares are the same, which
+    happens by chance where they are few, trials count as if they were all of one kind.
+
+    With shares of 8, 16 and 50 channels it holds the truth in 93.5 to 96.5 % of the cases, unless most of them are near
+    0 or 1 (`python -m benchmarks.verdicts`).
+
+    Args:
+        shares: Any number of shares; NaN is left out.
+        trials: Number of trials in all of them together.
+
+    Returns:
+        The interval; without ends for fewer than two shares.
+
+    Example:
+        >>> share, low, high, size = mean_share_interval([0.9, 0.7, 0.8, 1.0, 0.6], 50)
+        >>> f"{share:.2f} ({low:.2f} to {high:.2f}) of {size}"
+        '0.80 (0.56 to 0.93) of 5'
+    """
+    mean, _, _, size = mean_interval(known := _known(shares))
+    if size < 2:
+        return Interval(mean, math.nan, math.nan, size)
+    error = _standard_error(known, mean)
+    worth = mean * (1 - mean) / error**2 if error else 0.0
+    return _score_interval(mean, worth or trials, size, student_quantile(size - 1) if worth else NORMAL_QUANTILE)
+
+
+def _score_interval(share: float, trials: float, size: int, quantile: float) -> Interval:
+    """Wilson's: the shares from which the measured one is not farther than `quantile` standard errors."""
+    z = quantile**2 / trials
     middle = (share + z / 2) / (1 + z)
-    reach = NORMAL_QUANTILE / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
-    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach), count)
+    reach = quantile / (1 + z) * math.sqrt(max(0.0, share * (1 - share)) / trials + z / (4 * trials))
+    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach), size)
 
 
 def paired_difference(a: Iterable[float] | Tensor, b: Iterable[float] | Tensor | None = None) -> Difference:
@@ -192,7 +230,7 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 
 
 @functools.cache
-def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
+def student_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     """The half width, in standard errors, of a two-sided interval by Student's t with `freedom` degrees of freedom.
 
     Example:
@@ -208,7 +246,24 @@ def student_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
     return (low + high) / 2
 
 
-def student_tail(t: float, freedom: int) -> float:
+def student_quantiles(freedom: Tensor) -> Tensor:
+    """`student_quantile` of any degrees of freedom from 2, by interpolation: to 0.1 % above 4, and to 0.6 % below.
+
+    Args:
+        freedom: (...); NaN counts as 2.
+    """
+    inverse, quantiles = _quantiles()
+    return torch.as_tensor(np.interp(1 / freedom.nan_to_num(nan=2.0).numpy(), inverse, quantiles))
+
+
+@functools.cache
+def _quantiles() -> tuple[list[float], list[float]]:
+    """Quantiles by one over the degrees of freedom, between which they are nearly linear."""
+    freedoms = (1e6, 60, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3, 2.5, 2)
+    return [1 / freedom for freedom in freedoms], [student_quantile(freedom) for freedom in freedoms]
+
+
+def student_tail(t: float, freedom: float) -> float:
     """The probability of a value above `t` >= 0 by Student's t.
 
     Example:

@@ -7,7 +7,6 @@ items in their share of positives that lie above them (DeLong, DeLong and Clarke
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deconvviz.intervals import Difference, Interval, student_quantile, student_tail
+from deconvviz.intervals import FEWEST, Difference, Interval, student_quantile, student_quantiles, student_tail
 
+FEWEST_COMPARED = 40  # items of either kind below which a difference of areas has no interval; found by simulation
 MODEL_ITEMS = 2  # items that models of the variance count for, beside those that are measured; found by simulation
-FREEDOM = 2  # degrees of freedom of the variance of shares per item; likewise
+MODEL_FREEDOM = 4  # degrees of freedom that they count for; likewise
 PAIRS_AT_ONCE = 2**22  # of items, which are compared together
 NO_ERROR = 1e-12  # a standard error or a difference of areas by rounding
 
@@ -57,8 +57,9 @@ def areas(positive: Tensor, negative: Tensor) -> Areas:
     the correlation of two pairs that share an item by models: the mean of Hanley and McNeil's for exponential scores,
     ((1 - A) / (2 - A) + A / (1 + A)) / 2, and that for normal scores of equal width. With these, a = b = 1; here they
     are the ratios of DeLong's variances, without their bias, to the models', averaged with 1: the less items say of the
-    variance, as near an area of 1, the more the models count. Degrees of freedom follow by Satterthwaite's formula,
-    twice as many as for normal values, as shares are bounded.
+    variance, as near an area of 1, the more the models count. Degrees of freedom follow by Satterthwaite's formula
+    from those of either variance, 2 (items - 1) / (k - 1) by the kurtosis k of Hanley and McNeil's model, and those of
+    the models: near an area of 1, most items are alike, and few that are not make the variance.
 
     `python -m benchmarks.verdicts` measures how often the intervals hold the truth.
 
@@ -67,12 +68,12 @@ def areas(positive: Tensor, negative: Tensor) -> Areas:
         negative: Scores of the others, (..., n).
 
     Returns:
-        Areas (...); NaN without positive or negative items, and without ends for a single one of either.
+        Areas (...); NaN without positive or negative items, and without ends for fewer than 8 of either.
 
     Example:
-        >>> found = areas(torch.tensor([0.7, 0.8, 0.4, 0.9]), torch.tensor([0.1, 0.5, 0.3, 0.2]))
+        >>> found = areas(torch.arange(8.0) + 4, torch.arange(9.0))
         >>> " ".join(f"{float(each):.2f}" for each in found)
-        '0.94 0.54 0.99'
+        '0.83 0.56 0.94'
     """
     sizes = positive.shape[-1], negative.shape[-1]
     kinds = torch.arange(sum(sizes), device=positive.device) < sizes[0]
@@ -87,7 +88,7 @@ class Measured(NamedTuple):
         area: (...).
         pairs: Number of pairs of items, (...).
         shared: How often two pairs that share an item differ together, as a multiple of q(A), (...): (n - 1) a +
-            (m - 1) b. NaN for a single item of either kind.
+            (m - 1) b. NaN for fewer than 8 items of either kind.
         freedom: Degrees of freedom, (...).
     """
 
@@ -99,8 +100,7 @@ class Measured(NamedTuple):
     def areas(self) -> Areas:
         """The areas with their intervals."""
         area, known = self.area, ~self.shared.isnan()
-        quantile = torch.as_tensor(np.interp(1 / self.freedom.nan_to_num(nan=1.0).numpy(), *_quantiles()))
-        scale = quantile.square() / self.pairs
+        scale = student_quantiles(self.freedom).square() / self.pairs
         near, far = torch.stack([area, area]), torch.stack([torch.zeros_like(area), torch.ones_like(area)])
         for _ in range(HALVINGS):
             middle = (near + far) / 2
@@ -178,8 +178,8 @@ class Ordered(NamedTuple):
             ratio = torch.where(inside, variance / by_model, 1.0)
             part = (rest - 1) * (MODEL_ITEMS + known * ratio) / (MODEL_ITEMS + known)
             shared += part
-            lost += (part * together).square() / (FREEDOM * (MODEL_ITEMS + known))
-        few = torch.minimum(m, n) < 2
+            lost += (part * together).square() / (MODEL_FREEDOM + 2 * (items - 1) / (_kurtosis(area) - 1))
+        few = torch.minimum(m, n) < FEWEST
         freedom = ((1 + shared * together).square() / lost).masked_fill(few, math.nan)
         return Measured(area, (m * n).double(), shared.masked_fill(few, math.nan), freedom)
 
@@ -192,7 +192,7 @@ def area(scores: Tensor, positive: Tensor) -> Interval:
         positive: (N,), which items are positive.
 
     Returns:
-        The interval; NaN without positives or without negatives, and no ends with one of either.
+        The interval; NaN without positives or without negatives, and no ends with fewer than 8 of either.
 
     Example:
         >>> found = area(torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5]), torch.tensor([False, False, True, False, True]))
@@ -206,7 +206,9 @@ def area(scores: Tensor, positive: Tensor) -> Interval:
 def area_difference(first: Tensor, second: Tensor, positive: Tensor) -> Difference:
     """The area of the first scores minus that of the second on the same items, with Student's t interval and test.
 
-    The variance is DeLong's without its bias; degrees of freedom follow by Satterthwaite's formula.
+    The variance is DeLong's without its bias; degrees of freedom follow by Satterthwaite's formula. Few items, which
+    both scores order rightly but for one or two, say hardly how much the areas vary: there is no interval and no test
+    with fewer than 40 positive or 40 negative ones.
 
     Args:
         first: (N,).
@@ -216,7 +218,7 @@ def area_difference(first: Tensor, second: Tensor, positive: Tensor) -> Differen
     apart = _Apart.of(first, second, positive)
     m, n = len(apart.rows), len(apart.columns)
     mean = float(apart.rows.mean()) if min(m, n) else math.nan
-    if min(m, n) < 2:
+    if min(m, n) < FEWEST_COMPARED:
         return Difference(mean, math.nan, math.nan, len(first), math.nan)
     by_row, by_column = (float(values.var()) for values in (apart.rows, apart.columns))
     noise = float(apart.squares - apart.rows.square().mean()), float(apart.squares - apart.columns.square().mean())
@@ -261,11 +263,15 @@ class _Apart(NamedTuple):
         return cls(rows, columns / max(1, len(high)), squares / max(1, len(high) * len(low)))
 
 
-@functools.cache
-def _quantiles() -> tuple[list[float], list[float]]:
-    """Quantiles of Student's t by one over the degrees of freedom, between which they are nearly linear."""
-    freedoms = (10**6, 60, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4)
-    return [1 / freedom for freedom in freedoms], [student_quantile(freedom) for freedom in freedoms]
+def _kurtosis(area: Tensor) -> Tensor:
+    """That of the share of other items below an item, if scores are exponential: of a power of a uniform number.
+
+    Its mean is 1 - A of an area A from 1/2, and the mean of its n-th power 1 / (1 + n A / (1 - A)).
+    """
+    odds = torch.maximum(area, 1 - area).nan_to_num(nan=0.5).clamp(max=1 - 1e-6)
+    mean, second, third, fourth = (1 / (1 + power * odds / (1 - odds)) for power in range(1, 5))
+    variance = second - mean.square()
+    return (fourth - 4 * mean * third + 6 * mean.square() * second - 3 * mean**4) / variance.square()
 
 
 def _shared(area: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from deconvviz.recording.tape import tensors_in
 from deconvviz.results.top_activations import Broken
 from deconvviz.results.uncertainty import Uncertainty
 from deconvviz.results.words import agreeing, counted
-from deconvviz.roc import area, area_difference
+from deconvviz.roc import FEWEST_COMPARED, area, area_difference
 
 
 @takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), progress=FLAG)
@@ -64,7 +64,8 @@ def uncertainty(
         progress: Whether to show a progress bar.
 
     Returns:
-        A `deconvviz.results.Uncertainty`. There is no verdict on fewer than 8 wrong or 8 right answers.
+        A `deconvviz.results.Uncertainty`. There is no verdict on fewer than 8 wrong or 8 right answers,
+        and on which entropy is better on fewer than 40.
 
     Raises:
         ModelError: If the network has no dropout layers (functional dropout cannot be detected).
@@ -199,6 +200,9 @@ def _verdict(wrong: int, right: int, areas: Mapping[str, Interval], gain: Differ
         f"With dropout left on, uncertainty tells the {counted(wrong, 'wrong answer')} from the {right:,} right ones "
         f"with an AUROC of {mean:.3f} ({low:.3f} to {high:.3f}); the plain softmax does so with {plain:.3f}"
     )
+    if min(wrong, right) < FEWEST_COMPARED:
+        kind, few = ("wrong", wrong) if wrong < FEWEST_COMPARED else ("right", right)
+        return f"{said}: {few} {kind} answers are too few to tell which is better; use at least {FEWEST_COMPARED}."
     apart = f"{gain.mean:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"
     if not gain.p <= LEVEL:
         return f"{said}: the difference, {apart}, is not beyond chance."

@@ -11,11 +11,14 @@ import math
 import torch
 from torch import Tensor
 
-from deconvviz.intervals import student_quantile
+from deconvviz.intervals import student_quantiles
 
 KEPT_IMAGES = 4096  # images whose values are kept for the intervals, evenly spaced
 FLAT = 1e-6  # of the largest value: a channel whose values differ less is constant
 ALONE = 1e-12  # of a channel's sum of squares: if leaving out an image leaves less, that image was all there was
+FEWEST_ACTIVE = 16  # images that activate a channel, below which its correlations have no interval
+FEW_TOGETHER = 32  # images that activate both channels, below which images hardly say how much a correlation varies
+COPIES = 0.9999  # a correlation from which channels are taken for copies, of which few active images suffice
 NEAREST = 1 - 1e-12  # the largest correlation that has a finite Fisher z
 
 
@@ -107,8 +110,15 @@ def correlation_interval(a: Tensor, b: Tensor, correlations: Tensor, count: int)
     """The ends of 95 % confidence intervals of correlations: Student's t on Fisher's z, with the jackknife's error.
 
     Each image is left out in turn. The spread of these correlations on Fisher's z is the standard error, whatever the
-    distribution of activations is (Efron and Stein 1981). `python -m benchmarks.verdicts` measures how often the
-    intervals hold the truth.
+    distribution of activations is (Efron and Stein 1981). The more it is due to a few images, the less certain it is:
+    degrees of freedom are 2 (n - 1) / (k - 1) by the kurtosis k of what images contribute (Satterthwaite), from 2 to
+    n - 1.
+
+    A channel that is silent on many images, which all have its least value, says less: there is no interval if fewer
+    than 16 images activate it, except of copies (0.9999). Where fewer than 32 images, and less than half, activate both
+    channels, the standard error is at least that of channels which have nothing to do with each other, 1 / sqrt(n - 3):
+    otherwise two channels that are never active together would seem to be known best. `python -m benchmarks.verdicts`
+    measures how often the intervals hold the truth.
 
     Args:
         a: (images, n), the values of one channel of each pair; they may be a part of the images.
@@ -117,19 +127,34 @@ def correlation_interval(a: Tensor, b: Tensor, correlations: Tensor, count: int)
         count: Number of images.
 
     Returns:
-        The lower and upper ends, (n,); NaN for fewer than four images, and where a channel is constant on these.
+        The lower and upper ends, (n,); NaN for fewer than four images, and where a channel is constant on these, or
+        hardly active.
     """
+    nothing = torch.full_like(correlations, math.nan)
     if count < 4:
-        nothing = torch.full_like(correlations, math.nan)
         return nothing, nothing
     found = correlations_without_each(a.double(), b.double())
     by_one_image = found.isnan() & ~found.isnan().all(0)  # without that image there is no correlation to be seen
     without = fisher_z(found.masked_fill(by_one_image, 0))
     kept = len(without)
-    spread = (without - without.mean(0)).square().sum(0) * (kept - 1) / kept  # of the mean of `kept` images, squared
-    reach = student_quantile(kept - 1) * (spread * kept / count).sqrt()
-    middle = fisher_z(correlations)
-    return torch.tanh(middle - reach), torch.tanh(middle + reach)
+    squares = (without - without.mean(0)).square()
+    variance = squares.sum(0) * (kept - 1) / count  # of `kept` images, and from these of all
+    kurtosis = squares.square().mean(0) / squares.mean(0).square()
+    freedom = (2 * (kept - 1) / (kurtosis - 1)).nan_to_num(nan=math.inf).clamp(2, kept - 1)
+    active = [_active(each) for each in (a, b)]
+    together = (active[0] & active[1]).sum(0)
+    few = (together < FEW_TOGETHER) & (2 * together < kept)
+    variance = torch.where(few, variance.clamp(min=1 / (count - 3)), variance)
+    middle, reach = fisher_z(correlations), student_quantiles(freedom) * variance.sqrt()
+    known = torch.minimum(active[0].sum(0), active[1].sum(0)) >= min(FEWEST_ACTIVE, kept)
+    known |= correlations >= COPIES
+    return tuple(torch.where(known, torch.tanh(end), nothing) for end in (middle - reach, middle + reach))  # type: ignore[return-value]
+
+
+def _active(values: Tensor) -> Tensor:
+    """Which images activate each channel, (images, n): all, unless several have its least value."""
+    least = values == values.amin(0)
+    return ~(least & (least.sum(0) > 1))
 
 
 def correlations_without_each(a: Tensor, b: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class LayerDiff(Finding):
         pairs: (pairs, 2), matched channels, the most alike first. Channels that are constant in either network have
             no pair.
         correlations: (pairs,), of their activations over the images.
-        low: (pairs,), lower ends of the 95 % confidence intervals.
+        low: (pairs,), lower ends of the 95 % confidence intervals; NaN where too few images activate a channel.
         high: (pairs,), upper ends.
         untrained: (2, draws, pairs), correlations of the pair's channel of either network with its match in an
             untrained copy of the other network, for each draw of random weights; NaN for none.
@@ -110,7 +110,8 @@ class LayerDiff(Finding):
         A counterpart is more alike than the match in an untrained network, at 5 % over all pairs. It is kept if the
         interval of its correlation lies above 0.8, and changed if it lies below. Two channels have no counterpart if
         even the unadjusted test finds nothing, and the whole interval is nearer to that match than to 0.8, on Fisher's
-        z. Fewer than eight images leave everything unclear.
+        z. Fewer than eight images leave everything unclear, and pairs of which fewer than 16 images activate a channel
+        are unclear, too.
         """
         if self.images < FEWEST:
             return (UNCLEAR,) * len(self.pairs)
@@ -249,6 +250,9 @@ class LayerDiff(Finding):
         moved = [pair for pair in (*self.kept, *self.changed) if pair[0] != pair[1]]
         if moved and len(self.fires[0]) == len(self.fires[1]):
             said += f"; {counted(len(moved), 'counterpart')} {agreeing(len(moved), 'has', 'have')} another number"
+        if without := int(self.low.isnan().sum()):
+            pairs, have = counted(without, "pair"), agreeing(without, "has", "have")
+            said += f"; {pairs} {have} no interval, since too few images activate a channel"
         return f"{said}."
 
     def _same(self) -> str:

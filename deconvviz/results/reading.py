@@ -22,6 +22,7 @@ from deconvviz.intervals import (
     binomial_tail,
     holm,
     mean_interval,
+    mean_share_interval,
     paired_difference,
     share_interval,
 )
@@ -117,19 +118,15 @@ class ReadingTest(Finding):
     def score(self, observer: str, condition: str) -> Interval:
         """The mean share of right answers over channels, with its interval; over questions if there is one channel.
 
-        The interval is Student's t over channels, and at least as wide as Wilson's over all questions, because the
-        scores of channels may all be the same by chance. It has no ends for 2 to 7 channels.
+        The interval is Wilson's with the spread of channels (`deconvviz.intervals.mean_share_interval`), or over the
+        questions of a single channel. It has no ends for 2 to 7 channels.
         """
         answers = self._answers(observer, condition)
         known = answers[~answers.isnan()]
-        pooled = share_interval(round(float(known.sum())), len(known))
         if len(self.channels) == 1:
-            return pooled
-        means = mean_interval(self.by_channel(observer, condition))
-        if means.size < FEWEST:
-            return means._replace(low=math.nan, high=math.nan)
-        low, high = min(means.low, pooled.low), max(means.high, pooled.high)
-        return Interval(means.mean, max(0.0, low), min(1.0, high), means.size)
+            return share_interval(round(float(known.sum())), len(known))
+        found = mean_share_interval(self.by_channel(observer, condition), len(known))
+        return found if found.size >= FEWEST else found._replace(low=math.nan, high=math.nan)
 
     def difference(self, observer: str, condition: str, other: str = PATCHES) -> Difference:
         """How much better one condition is than another, on the same questions: paired over channels, or questions."""

@@ -85,20 +85,20 @@ def pairs(scores: torch.Tensor, positive: torch.Tensor) -> list[list[float]]:
 
 def test_areas_are_those_of_all_pairs_with_ties():
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randint(0, 5, (30,), generator=generator).double()
-    other, positive = torch.rand(30, generator=generator), torch.arange(30) % 3 == 0
+    scores = torch.randint(0, 5, (135,), generator=generator).double()
+    other, positive = torch.rand(135, generator=generator), torch.arange(135) % 3 == 0
     won, others = np.array(pairs(scores, positive)), np.array(pairs(other, positive))
     assert area(scores, positive).mean == pytest.approx(won.mean())
     apart = area_difference(scores, other, positive)
     assert apart.mean == pytest.approx(won.mean() - others.mean())
     difference = won - others
     rows, columns = difference.mean(1), difference.mean(0)
-    assert rows.shape == (10,)
-    by_row = rows.var(ddof=1) - np.mean([row.var(ddof=1) / 20 for row in difference])
-    by_column = columns.var(ddof=1) - np.mean([column.var(ddof=1) / 10 for column in difference.T])
-    error = math.sqrt((19 * max(0, by_row) + 9 * max(0, by_column) + difference.var()) / 200)
-    parts = rows.var(ddof=1) / 10, columns.var(ddof=1) / 20
-    freedom = int(sum(parts) ** 2 / (parts[0] ** 2 / 9 + parts[1] ** 2 / 19))
+    assert rows.shape == (45,)
+    by_row = rows.var(ddof=1) - np.mean([row.var(ddof=1) / 90 for row in difference])
+    by_column = columns.var(ddof=1) - np.mean([column.var(ddof=1) / 45 for column in difference.T])
+    error = math.sqrt((89 * max(0, by_row) + 44 * max(0, by_column) + difference.var()) / 4050)
+    parts = rows.var(ddof=1) / 45, columns.var(ddof=1) / 90
+    freedom = int(sum(parts) ** 2 / (parts[0] ** 2 / 44 + parts[1] ** 2 / 89))
     assert (apart.high - apart.low) / 2 == pytest.approx(error * stats.t.ppf(0.975, freedom), rel=1e-9)
     assert apart.p == pytest.approx(2 * stats.t.sf(abs(apart.mean) / error, freedom))
     assert area_difference(scores, scores, positive)[:2] == (0, 0)
@@ -131,6 +131,9 @@ def test_what_is_said(gain, said):
     )
     assert verdict.endswith(f"the plain softmax does so with 0.993: {said}")
     few = "too few to say whether uncertainty tells wrong answers from right ones; use at least 8."
+    to_compare = "are too few to tell which is better; use at least 40."
+    assert _verdict(39, 99, areas, gain).endswith(f"softmax does so with 0.993: 39 wrong answers {to_compare}")
+    assert _verdict(99, 8, areas, gain).endswith(f"8 right answers {to_compare}")
     assert _verdict(1, 99, areas, gain) == f"1 wrong answer is {few}"
     assert _verdict(99, 7, areas, gain) == f"7 right answers are {few}"
 

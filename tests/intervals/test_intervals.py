@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 import deconvviz as dv
@@ -16,9 +17,11 @@ from deconvviz.intervals import (
     binomial_tail,
     holm,
     mean_interval,
+    mean_share_interval,
     paired_difference,
     share_interval,
     student_quantile,
+    student_quantiles,
     student_tail,
 )
 from deconvviz.models import mnist_cnn
@@ -132,3 +135,25 @@ def test_cosines_of_two_images_have_intervals_of_cosines():
     ends = [score.low for score in scores] + [score.high for score in scores]
     assert sum(end in (-1, 1) for end in ends) > 2
     assert all(-1 <= end <= 1 for end in ends if not math.isnan(end))
+
+
+def test_the_mean_of_shares_has_the_interval_of_as_many_trials_as_they_are_worth():
+    shares = [0.9, 0.7, 0.85, 0.95, 0.6, 0.8, 1.0, math.nan, 0.75]
+    mean, low, high, size = mean_share_interval(shares, 160)
+    assert size == 8
+    known = [share for share in shares if not math.isnan(share)]
+    assert mean == pytest.approx(sum(known) / 8)
+    t, variance = stats.t.ppf(0.975, 7), np.var(known, ddof=1) / 8
+    for end in (low, high):  # from which the mean is t standard errors away, where these change as p (1 - p)
+        assert abs(mean - end) == pytest.approx(t * math.sqrt(variance * end * (1 - end) / (mean * (1 - mean))))
+    assert mean_share_interval([0.5] * 9, 90)[1:3] == pytest.approx(share_interval(45, 90)[1:3])
+    assert mean_share_interval([1.0] * 9, 90)[1:3] == pytest.approx(share_interval(90, 90)[1:3])
+    assert math.isnan(mean_share_interval([0.5], 10).low)
+
+
+def test_quantiles_between_whole_degrees_of_freedom():
+    freedom = torch.tensor([2.0, 2.2, 2.7, 3.5, 4.0, 5.5, 9.0, 25.0, 400.0], dtype=torch.float64)
+    assert student_quantiles(freedom).tolist() == pytest.approx(stats.t.ppf(0.975, freedom.numpy()).tolist(), rel=6e-3)
+    assert student_quantiles(freedom[4:]).tolist() == pytest.approx(
+        stats.t.ppf(0.975, freedom[4:].numpy()).tolist(), rel=1e-3
+    )

@@ -166,6 +166,17 @@ def test_states_follow_the_thresholds() -> None:
     assert _layer([0.95], [0.9], spread=0.05).states == ("unclear",)  # as alike as to untrained networks
 
 
+def test_pairs_without_an_interval_are_unclear_and_said() -> None:
+    layer = _layer([0.95, 0.7, 0.12], [0.1, 0.1, 0.1])
+    assert "interval" not in layer.verdict
+    for without, said in (([2], "1 pair has"), ([0, 2], "2 pairs have")):
+        low, high = layer.low.clone(), layer.high.clone()
+        low[without] = high[without] = math.nan
+        found = dataclasses.replace(layer, low=low, high=high)
+        assert [n for n, state in enumerate(found.states) if state == "unclear"] == without
+        assert found.verdict.endswith(f"; {said} no interval, since too few images activate a channel.")
+
+
 def test_fewer_than_eight_images_get_no_verdict() -> None:
     model = net()
     found = dv.diff(dv.DeconvNet(model), dv.DeconvNet(model), IMAGES[:7], layers="conv1", pictures=0, **QUIET)
