@@ -113,16 +113,19 @@ def squeezenet(weights: str, photos: str | None) -> dict[str, tuple[str, ...]]:
     return pictures
 
 
+FEW = ("--images", "300", "--epochs", "10")  # as docs/examples.md says
+
+
 def training() -> dict[str, tuple[str, ...]]:
     """As `reference_network`."""
     return {
-        "example-architecture": ("features", *example("architecture_study", "--images", "3000", "--seeds", "1")),
+        "example-architecture": ("features", *example("architecture_study", "--images", "3000")),
         "example-regularisation": ("features", *example("regularisation")),
         "example-regularisation-curves": ("curves", *example("regularisation")),
-        "example-penalties": ("curves", *example("penalty_strength")),
-        "example-penalties-filters": ("filters", *example("penalty_strength")),
+        "example-penalties": ("curves", *example("penalty_strength", *FEW)),
+        "example-penalties-filters": ("filters", *example("penalty_strength", *FEW)),
         "example-losses": ("loss", *example("training_time", "--by", "loss")),
-        "example-optimisers": ("features", *example("regularisation", "--by", "optimiser")),
+        "example-optimisers": ("features", *example("regularisation", "--by", "optimiser", *FEW)),
         "example-crnn": ("crnn", *example("crnn")),
     }
 
