@@ -152,3 +152,30 @@ def test_the_map_over_the_image_is_that_of_the_image(seen: Watched) -> None:
     assert now == over
     page.locator("#layer-name").hover()
     assert page.locator(".over").is_hidden()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_a_frame_is_sent_once(seen: Watched) -> None:
+    page = seen.page
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "live=1" in request.url else None)
+    page.evaluate(
+        "{ const one = document.createElement('canvas').toDataURL('image/jpeg');"
+        " HTMLCanvasElement.prototype.toDataURL = () => one; }"
+    )
+    page.wait_for_timeout(300)
+    sent.clear()
+    page.wait_for_timeout(300)
+    assert sent == []
+    for words in ("Go on", "Freeze"):
+        page.locator("#freeze").click()
+        shows(page, "#freeze", words)
+    for _ in range(100):
+        if sent:
+            break
+        page.wait_for_timeout(20)
+    assert len(sent) == 1
+    page.locator("#camera").click()
+    until_address(page, "image=own-")

@@ -14,6 +14,7 @@ let stream = null;
 let frozen = false;
 let turn = 0;
 let largest = LARGEST_SIDE;
+let latest = ""; // frame that was given
 /** @type {number[]} */
 let times = [];
 
@@ -85,20 +86,20 @@ function marked() {
   times = [];
 }
 
-/** The newest frame as a file. `toBlob` would wait until the browser has nothing else to do. */
+/** The newest frame in a data address. `toBlob` would wait until the browser has nothing else to do. */
 function frame() {
   const factor = Math.min(1, largest / Math.max(video.videoWidth, video.videoHeight, 1));
   canvas.width = Math.max(1, Math.round(video.videoWidth * factor));
   canvas.height = Math.max(1, Math.round(video.videoHeight * factor));
   const context = canvas.getContext("2d");
   if (context) context.drawImage(video, 0, 0, canvas.width, canvas.height);
-  return fileOf(canvas.toDataURL("image/jpeg", 0.9));
+  return canvas.toDataURL("image/jpeg", 0.9);
 }
 
 /** The last frame becomes an image like any other, which its address leads back to. */
 async function keep() {
   try {
-    await show(await give(frame(), "camera.jpg", false), false);
+    await show(await give(fileOf(frame()), "camera.jpg", false), false);
   } catch (error) {
     if (!(error instanceof Superseded)) notice(/** @type {Error} */ (error).message);
   }
@@ -108,7 +109,7 @@ async function run() {
   const own = ++turn;
   /** @type {Promise<string> | null} */
   let coming = null;
-  let before = "";
+  latest = "";
   while (stream && !frozen && own === turn) {
     try {
       const image = await (coming || sent());
@@ -117,9 +118,8 @@ async function run() {
       await show(image, true);
       coming = sent();
       coming.catch(() => {}); // it is said when it is waited for
-      await new Promise((resolve) => { requestAnimationFrame(resolve); });
-      if (image !== before) measured(); // the camera may be slower than the network
-      before = image;
+      await painted();
+      measured();
     } catch (error) {
       if (error instanceof Refused) {
         await stop(true);
@@ -132,8 +132,20 @@ async function run() {
   }
 }
 
-/** A frame is taken and given; resolves to its key. */
-const sent = async () => give(frame(), "camera.jpg", true);
+const painted = () => new Promise((resolve) => { requestAnimationFrame(resolve); });
+
+/** A frame is taken and given, when the camera has another than before; resolves to its key. */
+async function sent() {
+  const own = turn;
+  let taken = frame();
+  while (taken === latest) {
+    await painted();
+    if (own !== turn || frozen) throw new Superseded();
+    taken = frame();
+  }
+  latest = taken;
+  return give(fileOf(taken), "camera.jpg", true);
+}
 
 function measured() {
   times.push(performance.now());

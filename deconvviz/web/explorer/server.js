@@ -15,8 +15,6 @@ const given = new Map();
 let whenBack = null;
 /** What was asked about the last frame of the camera, and will be asked about the next. @type {[string, Record<string, any>][]} */
 let usual = [];
-/** The same of the frame before; nothing is asked about a frame that shows the same. @type {[string, Record<string, any>][]} */
-let usualBefore = [];
 /** The answers that came with a frame, by their questions. @type {Map<string, { answer?: any, error?: string }>} */
 const ready = new Map();
 
@@ -191,8 +189,7 @@ async function fetched(address, options) {
  */
 export async function give(content, name, live) {
   const words = query(live ? "camera" : "image", { name, live: live ? "1" : "0" });
-  if (usual.length || !live) usualBefore = usual;
-  const asked = live ? new Map(usualBefore.map(([question, fields]) => [keyOf(question, fields), [question, fields]])) : new Map();
+  const asked = live ? new Map(usual.map(([question, fields]) => [keyOf(question, fields), [question, fields]])) : new Map();
   if (asked.size) words.set("ask", JSON.stringify([...asked.values()].slice(0, MOST_AT_ONCE)));
   usual = [];
   const answer = await fetched(`/api/images?${words}`, { method: "POST", body: content });
