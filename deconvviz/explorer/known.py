@@ -139,7 +139,7 @@ class _Scan:
         self._size = _batch_size(networks, len(data))
         self._networks, self._data = networks, data
         self._go, self._reached = threading.Semaphore(0), threading.Semaphore(0)
-        self._at, self._ended, self._stopped = 0, False, False
+        self._at, self._begun, self._ended, self._stopped = 0, False, False, False
         self.top: TopActivations | None = None
         self.failed = ""
         self._thread: threading.Thread | None = None
@@ -174,9 +174,10 @@ class _Scan:
         if self._stopped:
             raise InputError("the explorer has ended")
         if number % self._size == 0:
-            self._at = number
-            if number:
+            self._at = max(self._at, number)
+            if self._begun:
                 self._reached.release()
+            self._begun = True
             self._go.acquire()
 
 
