@@ -157,7 +157,8 @@ class HeldOut:
         pieces = torch.cat([question.shown for question in questions])
         right: dict[str, dict[str, float]] = {}
         for observer, observe in OBSERVERS.items():
-            likeness = {kind: observe(shown, pieces).view(-1, 2) for kind, shown in pictures.items()}
+            likeness_with = observe(pieces)
+            likeness = {kind: likeness_with(shown).view(-1, 2) for kind, shown in pictures.items()}
             picked = {kind: 0.5 + 0.5 * (each[:, 0] - each[:, 1]).sign() for kind, each in likeness.items()}
             right[observer] = {kind: float(each.sum()) for kind, each in picked.items()}
         return ChannelAnswers(len(questions), right)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 aten: Any = torch.ops.aten
 
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of axes
+FORMATS_OF_RANK = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of axes
 SMALL_SIGNAL = 25  # positions up to which a matrix product is faster than the transposed convolution to few channels
 
 channels(aten.convolution, axis=1)
@@ -58,7 +58,7 @@ def filter_transposed(op: Step, signal: Tensor) -> Signals:
         return _by_phases(op, signal, weight, shape)
     if (bounds := _signal_bounds(op, signal, weight)) is not None:
         return _from_windows(op, signal, weight, shape, bounds)
-    last = CHANNELS_LAST.get(weight.ndim, torch.contiguous_format)
+    last = FORMATS_OF_RANK.get(weight.ndim, torch.contiguous_format)
     layout = last if weight.is_contiguous(memory_format=last) else torch.contiguous_format
     shape_only = _shape_only(shape, signal, layout)
     back: Tensor = aten.convolution_backward(signal, shape_only, weight, None, *geometry, [True, False, False])[0]
@@ -79,7 +79,7 @@ def is_product(shape: Sequence[int], filters: Sequence[int], geometry: Sequence[
 
 def lies_channels_last(filters: Tensor) -> bool:
     """Whether filters in two or three dimensions lie in memory as signals do whose channels lie last."""
-    last = CHANNELS_LAST.get(filters.ndim)
+    last = FORMATS_OF_RANK.get(filters.ndim)
     return last is not None and not filters.is_contiguous() and filters.is_contiguous(memory_format=last)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deconvviz.operations.borders import filled_outside
-from deconvviz.operations.convolution import CHANNELS_LAST
+from deconvviz.operations.convolution import FORMATS_OF_RANK
 from deconvviz.operations.normalisation import is_batch_norm
 from deconvviz.operations.own_channels import has_own_channels, own_channels
 from deconvviz.operations.pooling import has_switches
@@ -253,7 +253,7 @@ class Crops:
         if isinstance(old, Value):
             if old.id not in self.filters:
                 numbers = self.recorded.data[old.id]
-                last = CHANNELS_LAST.get(numbers.ndim) if self.channels_last else None
+                last = FORMATS_OF_RANK.get(numbers.ndim) if self.channels_last else None
                 self.filters[old.id] = numbers.contiguous(memory_format=last) if last else numbers
             self.tape.data[old.id] = self.filters[old.id]
         return old

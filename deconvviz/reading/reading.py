@@ -27,7 +27,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import PictureSource, References, as_picture, chosen_conditions, shortened
 from deconvviz.reading.cut_pictures import in_bytes, seen_by
-from deconvviz.reading.observers import Embedding, Likeness, chosen_observers
+from deconvviz.reading.observers import Embedding, PieceObserver, chosen_observers
 from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
 from deconvviz.reading.stability import MeanPictures
@@ -254,7 +254,7 @@ class _ReadingJob:
         pictures: PictureSource,
         again: PictureSource,
         source: QuestionSource,
-        observers: Mapping[str, Likeness],
+        observers: Mapping[str, PieceObserver],
         *,
         generator: torch.Generator,
         batch_size: int,
@@ -297,9 +297,9 @@ class _ReadingJob:
         pieces = torch.cat([question.shown for question in questions])
         right: dict[str, dict[str, Tensor]] = {}
         for name, observe in self.observers.items():
-            right[name] = {}
+            right[name], likeness_with = {}, observe(pieces)
             for condition, held in references.items():
-                likeness = observe(held.pictures, pieces).view(-1, 2)
+                likeness = likeness_with(held.pictures).view(-1, 2)
                 right[name][condition] = 0.5 + 0.5 * (likeness[:, 0] - likeness[:, 1]).sign()
         self.signed |= {name for name, held in references.items() if held.signed}
         self.asked.append(_Asked(channel, questions, right))
