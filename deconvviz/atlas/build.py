@@ -101,7 +101,7 @@ def build_atlas(
             long.
         synthesize: Also make a synthetic picture for each channel that is projected: what excites its unit in the
             middle most, by `deconvviz.synthesize`. This takes far longer than the rest.
-        workers: Number of threads that encode pictures while others are projected; None for one per core, 0 for none.
+        workers: Number of threads that judge channels and encode pictures; None for one per core, 0 for none.
 
     Returns:
         The path of the page, ``index.html``.
@@ -151,7 +151,7 @@ def build_atlas(
         if progress:
             _tell_what_comes(source, site, rows, units, encoders)
         site.add_images(shown, source.pictures.picture)
-        _write_layers(site, source, rows, units, batch_size=batch_size, progress=progress)
+        _write_layers(site, source, rows, units, batch_size=batch_size, threads=encoders, progress=progress)
         return Path(site.finish(source.pictures.picture))
 
 
@@ -179,9 +179,20 @@ def _write_layers(
     units: Mapping[str, list[ListedUnit]],
     *,
     batch_size: int,
+    threads: int,
     progress: bool,
 ) -> None:
-    """Project the units of each layer and write the layer; units: those to project, by layer."""
+    """Project the units of each layer and write the layer.
+
+    Args:
+        site: Where to.
+        source: What is known of network and images.
+        layers: The layers.
+        units: Those to project, by layer.
+        batch_size: Number of images in a batch.
+        threads: How many channels are judged at once.
+        progress: Show progress.
+    """
     kept, writer = len(site.finished), LayerWriter(site)
     channels = {name: sorted({unit.channel for unit in of_layer}) for name, of_layer in units.items()}
     work = _work([len(units[layer.name]) for layer in layers], kept)
@@ -195,7 +206,7 @@ def _write_layers(
                     for count in projections.project(units[layer.name], batch_size):
                         said.add(count)
                         writer.check()
-                    found = judged_channels(projections, channels[layer.name])
+                    found = judged_channels(projections, channels[layer.name], threads)
                     made = None
                     if source.synthesis and channels[layer.name]:
                         made = unless_begun.enter_context(closing(source.synthesis.begun(layer.name)))

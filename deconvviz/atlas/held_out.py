@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -93,6 +94,7 @@ class HeldOut:
         size = pictures.load(able[0])[0].numel()
         self.numbers = able[: min(IMAGES, max(1, HELD_BYTES // size))]
         self._pictures, self._preprocess = DatasetPictures(net, Subset(data, self.numbers)), net.preprocess
+        self._loading = threading.Lock()  # several threads ask
         self.found: TopActivations | None = None
         if layers and len(self.numbers) >= FEWEST * PER_QUESTION:
             part, count = Subset(data, self.numbers), len(self.numbers)
@@ -120,7 +122,9 @@ class HeldOut:
 
     def picture(self, number: int) -> Tensor:
         """An image as people see it, (C, H, W) in [0, 1]."""
-        return self._seen[number].float() / 255
+        with self._loading:
+            seen = self._seen
+        return seen[number].float() / 255
 
     def ask(
         self, asked: AskedChannel, windows: UnitWindows, dims: tuple[int, ...], pictures: Mapping[str, Tensor]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +16,30 @@ from deconvviz.intervals import FEWEST
 from deconvviz.reading.conditions import as_picture
 
 
-def judged_channels(projections: LayerProjections, channels: Sequence[int]) -> dict[int, Specificity]:
-    """The verdict on each channel; projections: with all units of these channels, which have at least one each."""
+def judged_channels(projections: LayerProjections, channels: Sequence[int], threads: int) -> dict[int, Specificity]:
+    """The verdict on each channel.
+
+    Args:
+        projections: With all units of these channels, which have at least one each.
+        channels: The channels.
+        threads: How many channels are asked about at once; 0 or 1 for one after the other.
+    """
     if projections.source.judge is None:
         return {}
-    answers = [answers_about(projections, channel, channels) for channel in channels]
+    answers = _each(lambda channel: answers_about(projections, channel, channels), channels, threads)
     found = zip(channels, readings(answers), strict=True)
     return {channel: specificity(*_pictures(projections, channel), reading) for channel, reading in found}
+
+
+def _each(ask: Callable[[int], ChannelAnswers | None], channels: Sequence[int], threads: int) -> list[Any]:
+    """Answers about channels, in their order. Each is computed on one thread, so that sums are rounded alike."""
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(max(1, threads), "deconvviz-atlas-reading", torch.set_num_threads, (1,))
+    try:
+        return list(pool.map(ask, channels))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # which threads that begin later take over from the last one that set it
 
 
 def answers_about(projections: LayerProjections, channel: int, channels: Sequence[int]) -> ChannelAnswers | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -145,6 +146,7 @@ class LayerProjections:
         self.windows: UnitWindows | None = None
         self.dims: tuple[int, ...] = ()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  the pictures, until `close`
+        self._reading = threading.Lock()  # several channels are judged at once
         self._units: dict[tuple[int, int], ProjectedUnit] = {}  # by channel and rank
 
     def close(self) -> None:
@@ -253,10 +255,10 @@ class LayerProjections:
             return [None] * 3
         offset, shape, known = projected.judged
         numbers = int(np.prod(shape))
-        self._file.seek(offset)
-        pictures = iter(
-            np.frombuffer(self._file.read(2 * numbers * sum(known)), np.float16).astype(np.float32).reshape(-1, *shape)
-        )
+        with self._reading:
+            self._file.seek(offset)
+            held = self._file.read(2 * numbers * sum(known))
+        pictures = iter(np.frombuffer(held, np.float16).astype(np.float32).reshape(-1, *shape))
         return [torch.from_numpy(next(pictures).copy()) if there else None for there in known]
 
     def _check(self, members: Sequence[tuple[int, ListedUnit]], projection: Projection) -> None:

@@ -75,7 +75,7 @@ def _scan_only_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _atlas_arguments(parser: argparse.ArgumentParser) -> None:
-    _scan_arguments(parser, workers=", and threads that encode pictures (one per core)")
+    _scan_arguments(parser, workers=", and threads that judge channels and encode pictures (one per core)")
     _layers_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="folder for the web site (atlas)")
     parser.add_argument("--title", metavar="TEXT", help="title of the page (model and dataset)")

@@ -65,6 +65,19 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> Non
             build(tmp_path / "x", workers=wrong)
 
 
+def test_channels_are_judged_by_any_number_of_threads_alike(tmp_path: Path) -> None:
+    net, _, _ = network()
+    data = torch.rand(90, 3, 20, 20, generator=torch.Generator().manual_seed(5))
+    top, before = dv.scan(net, data, layers=["0"], k=9, progress=False), torch.get_num_threads()
+    files = []
+    for threads in (0, 5):
+        dv.build_atlas(net, data, top, out=tmp_path / f"{threads}", progress=False, workers=threads)
+        assert (alive(), torch.get_num_threads()) == ([], before)
+        files.append(contents(tmp_path / f"{threads}"))
+    assert files[0] == files[1]
+    assert any(b'"questions"' in content for content in files[0].values())
+
+
 def test_blocks_do_not_pile_up_behind_slow_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free, asked = threading.Event(), 0
     of_block = LayerSheets.of_block
