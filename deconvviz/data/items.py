@@ -81,7 +81,8 @@ def given_label(item: Any) -> Any:
 def text_label(item: Any) -> str:
     """The label of an item if it is text and no number of a class; otherwise ''."""
     label = given_label(item)
-    return label if isinstance(label, str) and label_of(item) is None else ""
+    is_text = issubclass(type(label), str)  # not isinstance: a label may be any object, and say anything
+    return str(label) if is_text and label_of(item) is None else ""
 
 
 def numbers_of_text(labels: Iterable[str | None]) -> tuple[list[str], list[int]]:

@@ -32,6 +32,7 @@ class Source:
         self._spread: list[Any] = []
         self._rest: Iterator[Any] = iter(()) if self.indexed else read(data)
         self._first: Item | None = None
+        self._text: str | None = None  # see `text_label`
 
     def items(self) -> Any:
         """What to read: the dataset itself, or all items of an iterable, including those inspected before."""
@@ -61,16 +62,22 @@ class Source:
                         raise item.error
                     if item.image is not None:
                         break
+            self._text = next(filter(None, map(text_label, self._spread or self._taken)), "")
             self._spread = []  # they may be large
         return None if self._first is None else self._first.image
 
     def text_label(self) -> str:
-        """The label of the first item, if it is text and no number of a class; '' otherwise, and for an iterable."""
-        try:
-            with Restored(torch.random.fork_rng(devices=[])):
-                return text_label(self.data[0]) if self.indexed and self.count else ""
-        except Exception:  # the dataset is the caller's
-            return ""
+        """A label of the first items that is text and no number of a class; '' for none.
+
+        If `first` has not looked at them, the first item is read; of an iterable, none is.
+        """
+        if self._text is None:
+            try:
+                with Restored(torch.random.fork_rng(devices=[])):
+                    self._text = text_label(self.data[0]) if self.indexed and self.count else ""
+            except Exception:  # the dataset is the caller's
+                self._text = ""
+        return self._text
 
     def _tried(self, preprocess: Any) -> Iterator[Item]:
         if self.indexed:

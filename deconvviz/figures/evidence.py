@@ -82,9 +82,9 @@ def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
     shown = [name for name in result.deletion if "," not in name]  # by the absolute picture, and baselines
     styles = _styles(shown)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "ncols": 2, "frameon": False}
-    for part, curves, scores, name in (
-        (panels[0], result.deletion, result.deletion_scores, "deleted"),
-        (panels[1], result.insertion, result.insertion_scores, "inserted"),
+    for part, curves, scores, name, free in (
+        (panels[0], result.deletion, result.deletion_scores, "deleted", "upper right"),
+        (panels[1], result.insertion, result.insertion_scores, "inserted", "lower right"),
     ):
         for method in shown:
             label = f"{method} {scores[method].mean:.2f}"
@@ -92,7 +92,8 @@ def _(result: Deletion, *, axes: Axes | None = None) -> Figure:
             _quartile_band(part, result.fractions.numpy(), curves[method], label, style)
         part.set(xlabel=f"fraction of the receptive field {name}", ylabel="activation of the unit")
         part.grid(alpha=0.3)
-        part.legend(**below, fontsize=SMALL, title="area under the curve", title_fontsize=SMALL)
+        place = below if axes is None else {"loc": free}  # in axes of the caller's there may be no room below
+        part.legend(**place, fontsize=SMALL, title="area under the curve", title_fontsize=SMALL)
     _score_bars(panels[2], result.insertion_scores, "insertion, by ranking (higher is better)")
     return figure
 
@@ -140,7 +141,9 @@ def _(result: Selectivity, *, axes: Axes | None = None) -> Figure:
         means = [getattr(floor, control).mean for floor in floors]
         panels[0].plot(means, range(len(means)), marker, color="black", label=label, markersize=size, linestyle="")
     if floors:
-        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "frameon": False}
+        above: dict[str, Any] = {"loc": "lower right"}
+        if axes is None:
+            above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "frameon": False}
         panels[0].legend(**above, fontsize=SMALL, markerscale=0.6)
     return figure
 
