@@ -99,16 +99,20 @@ function parts() {
   }
   const seen = { image, shift };
   const moved = changed("image", seen);
-  if (layer && changed("maps", [seen, layer])) all.push(showMaps(seen, layer));
-  else if (layer) {
+  /** @type {Promise<any>} */
+  let first = Promise.resolve(); // the maps, which one looks at: what else is drawn would delay their frame
+  if (layer && changed("maps", [seen, layer])) {
+    all.push(showMaps(seen, layer));
+    if (!live) first = Promise.allSettled(all.slice(-1)).then(unit.painted);
+  } else if (layer) {
     maps.sortBy(view.sort);
     maps.choose(channel);
   }
-  if (moved) all.push(showImage(seen)); // after the maps, which one looks at
+  if (moved) all.push(showImage(seen, first));
   layers.mark(layer);
   if (!layer) byId("maps-part").hidden = true;
   if (layer && channel !== null) {
-    if (changed("unit", unit.fieldsOf(view))) all.push(showUnit(live));
+    if (changed("unit", unit.fieldsOf(view))) all.push(showUnit(live, first));
   } else {
     changed("unit", null);
     stage.frameAt(null);
@@ -126,10 +130,14 @@ function parts() {
   return all;
 }
 
-/** @param {{ image: string, shift: string }} seen */
-async function showImage(seen) {
+let imageTurn = 0;
+
+/** @param {{ image: string, shift: string }} seen @param {Promise<any>} first after which it is shown */
+async function showImage(seen, first) {
+  const own = ++imageTurn;
   try {
-    const found = await ask("image", seen);
+    const [found] = await Promise.all([ask("image", seen), first]);
+    if (own !== imageTurn) throw new Superseded();
     stage.show(found, seen.shift);
     camera.fit(found.size);
     byId("image-name").textContent = found.name;
@@ -165,10 +173,10 @@ function describe() {
   byId("layer-facts").textContent = known ? described(known, shownMaps.found) : "";
 }
 
-/** @param {boolean} live */
-async function showUnit(live) {
+/** @param {boolean} live @param {Promise<any>} first after which it is shown */
+async function showUnit(live, first) {
   try {
-    stage.frameAt((await unit.show(view, live)).box);
+    stage.frameAt((await unit.show(view, live, first)).box);
   } catch (error) {
     forget("unit", error);
   }

@@ -1,6 +1,7 @@
 // One unit: what it saw, its projections in the styles, and what is known of it.
 
 import { breakable, byId, h } from "../shared/elements.js";
+import { Superseded } from "../shared/refusals.js";
 import { unitFigures } from "../shared/unit_figures.js";
 import * as known from "./known.js";
 import { ask } from "./server.js";
@@ -56,8 +57,9 @@ export function clear() {
  * Shows the unit of a view; returns its first projection's answer.
  * @param {any} view
  * @param {boolean} live whether a camera runs, so that only the first style is asked for
+ * @param {Promise<any>} before after which it is shown
  */
-export async function show(view, live) {
+export async function show(view, live, before) {
   const key = JSON.stringify([view.layer, view.channel, view.seed, view.random]);
   const own = ++turn;
   if (key !== shownKey) {
@@ -66,7 +68,8 @@ export async function show(view, live) {
   }
   shownKey = key;
   const [first, ...others] = styles;
-  const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
+  const [found] = await Promise.all([ask("unit", fieldsOf(view, { style: first }), "unit"), before]);
+  if (own !== turn) throw new Superseded();
   pictures.showUnit(found, view.random);
   pictures.showProjection(first, found);
   if (live) {
@@ -86,7 +89,7 @@ export async function show(view, live) {
 }
 
 /** Resolves when what has changed is on the screen. */
-const painted = () => new Promise((resolve) => { requestAnimationFrame(() => { setTimeout(resolve); }); });
+export const painted = () => new Promise((resolve) => { requestAnimationFrame(() => { setTimeout(resolve); }); });
 
 /** @param {string} style @param {Promise<any>} answer */
 async function later(style, answer) {
