@@ -31,7 +31,7 @@ position, for both samples of a batch. The projection in the style `deconvnet` i
 of the same network, with the backward passes of its rectifiers replaced by relu(signal) and that of local response
 normalisation by the identity. This reference (`tests/helpers/autograd_reference.py`) shares no code with the library.
 Networks of other packages are tested in more ways and have [their own page](packages.md), and what TorchLens does with
-some of these has [another](torchlens.md).
+these has [another](torchlens.md).
 
 **The columns.** *Error* is the largest ||a - b|| / ||b|| over these layers in float32; up to 1e-5 counts as exact.
 Deep networks whose activations grow from layer to layer lose more than that to rounding. For these the comparison is
