@@ -14,6 +14,7 @@ from benchmarks.explore import memory
 from deconvviz.data.mnist import MnistTest
 from deconvviz.explorer import serve
 from deconvviz.explorer.networks import ImageKey, Networks
+from deconvviz.images import Preprocess
 from deconvviz.models.mnist import mnist_cnn
 from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
 
@@ -57,7 +58,8 @@ def test_the_runs_of_a_cameras_frames_are_not_kept() -> None:
 
 @pytest.mark.slow
 def test_memory_is_flat_over_many_requests() -> None:
-    with dv.explore(dv.DeconvNet(mnist_cnn()), MnistTest(), token=TOKEN, open_browser=False) as explorer:
+    net = dv.DeconvNet(mnist_cnn(), preprocess=Preprocess(28, (0.0,), (1.0,)))
+    with dv.explore(net, MnistTest(), token=TOKEN, open_browser=False) as explorer:
         grown, objects = memory(explorer, 2000)
     assert grown < 5  # MiB; most of it in the first thousand, by the allocator
     assert objects < 1000  # a request that left one behind would leave 1,800
