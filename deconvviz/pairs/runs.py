@@ -31,9 +31,8 @@ from deconvviz.results import Broken, TopActivations
 
 RANDOM_DRAWS = 4  # of random weights, for each network
 CONTROL_IMAGES = 1024  # on which untrained copies run, in evenly spaced batches
-KEPT_COPIES = (
-    1 << 30
-)  # bytes of a network's untrained copies up to which all are kept; else one is drawn anew each time
+# Bytes of a network's untrained copies up to which all are kept; of larger ones one is kept, and drawn anew each time.
+KEPT_COPIES = 1 << 30
 SIDES = ("the first network", "the second network")
 
 
