@@ -18,10 +18,12 @@ from deconvviz.explorer.answers import Answers
 from deconvviz.explorer.networks import ImageKey
 from deconvviz.explorer.worker import Steps
 from deconvviz.net import DeconvNet
+from deconvviz.projection.receptive_field import channel_axis
 from deconvviz.results import Projection
 from deconvviz.trace import Trace
 
 INSERTION_STEPS = 8
+NOT_JUDGED = "Faithfulness not judged"
 STEP_PIXELS = 60_000  # of the images in a forward pass: a click waits for the end of one
 
 
@@ -46,8 +48,20 @@ class UnitBadges:
         net = self._answers.networks.given
         alike = _alike(Judge(net), trace, projection)
         yield 0.3
+        if why := _not_judged(trace, layer):
+            return {"badges": [["none", NOT_JUDGED, why], alike]}
         gain = yield from _inserted(net, trace, projection)
         return {"badges": [_gain(gain), alike]}
+
+
+def _not_judged(trace: Trace, layer: str) -> str:
+    """Why no pixels can be inserted for the units of a layer; "" if they can."""
+    value = trace.layer(layer).value
+    if trace.call.first.ndim != 4:
+        return "It is measured by inserting pixels into an image, and this is none."
+    if value.id not in trace.apart or channel_axis(trace.tape, value) != 1:
+        return f"It is measured where channels lie behind the batch axis, and those of {layer} do not."
+    return ""
 
 
 def _inserted(net: DeconvNet, trace: Trace, projection: Projection) -> Steps[float]:
@@ -57,8 +71,7 @@ def _inserted(net: DeconvNet, trace: Trace, projection: Projection) -> Steps[flo
     """
     (unit,), (box,) = projection.units, projection.receptive_fields.tolist()
     field = tuple((first, last) for first, last in box)
-    layer = trace.layer(unit.layer).value
-    if layer.id not in trace.apart or not all(first < last for first, last in field):
+    if not all(first < last for first, last in field):
         return math.nan
     heat = heatmap(projection.cpu().cut(0, field)[None])[0]
     image = trace.call.first[[unit.sample]]
@@ -76,7 +89,7 @@ def _gain(value: float) -> list[str]:
         f"random pixels the unit reached {abs(value):.2f} of its activation {'more' if value >= 0 else 'less'}."
     )
     if math.isnan(value):
-        return ["none", "Faithfulness not judged", "The unit does not fire, its picture is blank, or it has no field."]
+        return ["none", NOT_JUDGED, "The unit does not fire, its picture is blank, or it has no field."]
     if value > NEAR_CHANCE:
         return ["good", f"Faithful: {value:+.2f} vs. random", f"The picture shows pixels that activate the unit. {how}"]
     if value < -NEAR_CHANCE:

@@ -160,17 +160,24 @@ class _Scan:
 
     def _run(self) -> None:
         try:
-            self.top = scan(
-                self._networks.given, _Gated(self, self._data), batch_size=self._size, workers=0, progress=False
-            )
+            try:
+                self.top = self._scanned(self._size)
+            except InputError:  # images of several sizes, or a layer that mixes the samples of a batch
+                if self._size == 1 or self._stopped:
+                    raise
+                self.top = self._scanned(1)
         except Exception as error:  # shown where the values would be
             self.failed = f"The data set could not be scanned: {error}"
         finally:
             self._ended = True
             self._reached.release()
 
+    def _scanned(self, batch_size: int) -> TopActivations:
+        data = _Gated(self, self._data)
+        return scan(self._networks.given, data, batch_size=batch_size, workers=0, progress=False)
+
     def before(self, number: int) -> None:
-        """Called before an item is read: waits for the next step at the beginning of a batch."""
+        """Called before an item is read: waits for the next step after as many as fit into one."""
         if self._stopped:
             raise InputError("the explorer has ended")
         if number % self._size == 0:

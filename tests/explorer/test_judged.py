@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.atlas.evidence import Judge
@@ -75,3 +76,33 @@ def test_a_judge_copies_the_network_only_for_random_weights(monkeypatch: pytest.
     assert isinstance(judge.random, dv.DeconvNet)
     assert judge.random is judge.random
     assert any(one is net.model for one in copied)
+
+
+class Tokens(nn.Module):
+    """A convolution whose positions become tokens, with channels behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 6, 2, stride=2)
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.norm(self.patch(x).flatten(2).transpose(1, 2))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "layer", "why"),
+    [
+        (Tokens(), (1, 1, 12, 12), "norm", "channels lie behind the batch axis, and those of norm do not."),
+        (nn.Sequential(nn.Conv1d(2, 3, 3)), (1, 2, 20), "0", "by inserting pixels into an image, and this is none."),
+        (nn.Sequential(nn.Conv3d(1, 3, 3)), (1, 1, 5, 6, 7), "0", "inserting pixels into an image, and this is none."),
+    ],
+)
+def test_what_cannot_be_judged_says_why(model: nn.Module, size: tuple[int, ...], layer: str, why: str) -> None:
+    networks = Networks(dv.DeconvNet(model, strict=False), torch.ones(size))
+    found = finished(judged.UnitBadges(Answers(networks, [])).badges("c", IMAGE, layer, 2, None))
+    kind, words, sentence = found["badges"][0]
+    assert (kind, words) == ("none", "Faithfulness not judged")
+    assert sentence.endswith(why)
+    assert len(found["badges"]) == 2

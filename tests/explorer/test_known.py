@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import deconvviz as dv
 from deconvviz.errors import InputError, MissingFileError
+from deconvviz.evidence.steps import finished
 from deconvviz.explorer.atlas_values import AtlasValues
 from deconvviz.explorer.known import KnownChannels, bars_of
 from deconvviz.explorer.networks import Networks
@@ -109,6 +111,43 @@ def test_a_first_image_that_cannot_be_read_does_not_stop_the_scan() -> None:
     images: list[torch.Tensor] = [torch.full_like(IMAGES[0], torch.nan), *IMAGES]
     with dv.explore(NET, images, token=TOKEN, open_browser=False) as explorer:
         assert known(Client(explorer), layer="3", channel=2)["images"] == 20
+
+
+def scanned(net: dv.DeconvNet, images: Any) -> KnownChannels:
+    """What is known after the whole scan, which nobody interrupts."""
+    found = KnownChannels(Networks(net, images), None)
+    finished(found.scanning())
+    return found
+
+
+class Attention(nn.Module):
+    """Tokens that look at each other, by operations from which no one can tell that images stay apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 8, 4, stride=4)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        seen: torch.Tensor = self.head(self.attention(tokens, tokens, tokens)[0].mean(1))
+        return seen
+
+
+def test_what_cannot_be_scanned_in_batches_is_scanned_one_by_one() -> None:
+    model = Attention().eval()
+    found = scanned(dv.DeconvNet(model, strict=False), IMAGES).values("head", 2)
+    with torch.no_grad():
+        assert found["maximum"] == pytest.approx(float(model(IMAGES)[:, 2].max()), rel=1e-4)
+    assert found["images"] == 20
+    convolution = nn.Conv2d(1, 3, 3)
+    images = [IMAGES[0][:, :10], IMAGES[1], IMAGES[2][:, :, :9]]
+    found = scanned(dv.DeconvNet(nn.Sequential(convolution)), images).values("0", 1)
+    with torch.no_grad():
+        largest = max(float(convolution(image)[1].max()) for image in images)
+    assert found["maximum"] == pytest.approx(largest, rel=1e-5)
+    assert found["images"] == 3
 
 
 def test_without_a_data_set() -> None:
