@@ -34,8 +34,9 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[Random, int], Drawn], float]] = {
 TOLERANCE = 0.015
 DRAWN_AT_ONCE = 2000
 JUDGE = " *"  # data that helped to choose no constant
-AREAS = (0.5, 0.7, 0.9, 0.95, 0.98)
-CORRELATIONS = (0.0, 0.5, 0.8, 0.95)
+AREAS = tuple(np.linspace(0.5, 0.98, 13))  # and mean scores in the test of reading
+PAIRS_OF_AREAS = ((0.7, 0.7), (0.9, 0.9), (0.9, 0.8), (0.95, 0.95))
+CORRELATIONS = tuple(np.linspace(0, 0.95, 11))  # of the normal values from which others arise
 
 
 def mean_coverage(distribution: str, count: int, repeats: int, seed: int = 0) -> float:
@@ -76,7 +77,7 @@ def reading_coverage(channels: str, mean: float, count: int, repeats: int, seed:
     """
     random, held = np.random.default_rng(seed), 0
     for _ in range(repeats):
-        scores = READERS[channels](random, mean, count)
+        scores = READERS[channels].draw(random, mean, count)
         answers = torch.from_numpy((random.random((count, 20)) < scores[:, None]).astype(float))
         test = _Answers(tuple(range(count)), answers)
         _, low, high, _ = ReadingTest.score(cast(ReadingTest, test), "", "")
@@ -92,14 +93,21 @@ def _beta(spread: float) -> Callable[[Random, float, int], Drawn]:
     return draw
 
 
-# The true scores of channels, of a mean.
-READERS: dict[str, Callable[[Random, float, int], Drawn]] = {
-    "all alike": lambda random, mean, count: np.full(count, mean),
-    "spread 0.12": _beta(0.12),
-    "uniform within 0.1": lambda random, mean, count: random.uniform(mean - 0.1, mean + 0.1, count),
-    "some at chance, others 0.98": lambda random, mean, count: np.where(
-        random.random(count) < (mean - 0.5) / 0.48, 0.98, 0.5
+class Readers(NamedTuple):
+    """True scores of channels, drawn for a mean, which is at most `most`."""
+
+    draw: Callable[[Random, float, int], Drawn]
+    most: float = 1.0
+
+
+READERS = {
+    "all alike": Readers(lambda random, mean, count: np.full(count, mean)),
+    "spread 0.12": Readers(_beta(0.12)),
+    "uniform within 0.1": Readers(lambda random, mean, count: random.uniform(mean - 0.1, mean + 0.1, count), 0.9),
+    "some at chance, others 0.98": Readers(
+        lambda random, mean, count: np.where(random.random(count) < (mean - 0.5) / 0.48, 0.98, 0.5)
     ),
+    "of three kinds": Readers(lambda random, mean, count: 0.5 + random.binomial(2, 2 * mean - 1, count) / 4),
 }
 
 
@@ -229,13 +237,14 @@ VALUES: dict[str, tuple[Callable[[Drawn], Drawn], Callable[[float], float]]] = {
         lambda normal: np.maximum(normal, 0),
         lambda level: (math.sqrt(1 - level**2) + level * (math.pi - math.acos(level)) - 1) / (math.pi - 1),
     ),
-    "exponential": _by_numbers(lambda normal: -stats.norm.logsf(normal)),
+    "exponential values": _by_numbers(lambda normal: -stats.norm.logsf(normal)),
     "rectified normal, squared": _by_numbers(lambda normal: np.maximum(normal, 0) ** 2),
+    "exponential or zero": _by_numbers(lambda normal: np.maximum(-stats.norm.logsf(normal) - math.log(2), 0)),
 }
 JUDGES = (
-    *("uniform within 0.1", "some at chance, others 0.98"),
+    *("uniform within 0.1", "of three kinds"),
     *("Student's t, 3 degrees of freedom", "normal, some positive ones like negative ones"),
-    *("exponential", "rectified normal, squared"),
+    *("exponential values", "rectified normal, squared", "exponential or zero"),
 )
 
 
@@ -256,51 +265,63 @@ def _correlations(one: Tensor, other: Tensor) -> Tensor:
 
 
 class Row(NamedTuple):
-    """How often one kind of interval holds the truth, for each number of values; NaN where there is none."""
+    """How often one kind of interval holds the truth, for each number of values and each true value; NaN for none."""
 
     interval: str
     data: str
-    coverage: list[float]
+    coverage: list[list[float]]
+
+    def means(self) -> list[float]:
+        """For each number of values, the mean over the true values; NaN where there is no interval for most of them."""
+        return [
+            math.nan if 2 * sum(map(math.isnan, each)) > len(each) else float(np.nanmean(each))
+            for each in self.coverage
+        ]
 
     def told(self) -> list[str]:
-        """Each coverage, and whether it is within 95 +- 1.5 %."""
-        cells = ("none" if math.isnan(each) else f"{each:.3f} {_judged(each)}" for each in self.coverage)
+        """Each mean, whether it is within 95 +- 1.5 %, and the range over the true values."""
+        cells = []
+        for mean, each in zip(self.means(), self.coverage, strict=True):
+            over = (
+                f" ({np.nanmin(each):.3f} to {np.nanmax(each):.3f})" if len(each) > 1 and not math.isnan(mean) else ""
+            )
+            cells.append("none" if math.isnan(mean) else f"{mean:.3f} {judged(mean)}{over}")
         return [self.interval, self.data, *cells]
 
 
-def _judged(coverage: float) -> str:
+def judged(coverage: float) -> str:
     return "pass" if abs(coverage - CONFIDENCE) <= TOLERANCE else "over" if coverage > CONFIDENCE else "under"
 
 
 def rows(counts: list[int], repeats: int) -> Iterator[Row]:
     """All intervals, each with some distributions of data."""
     for kind in DISTRIBUTIONS:
-        yield Row("mean", kind, [mean_coverage(kind, count, repeats) for count in counts])
-    yield Row("share", "all shares from 0 to 1", [share_coverage(count) for count in counts])
-    yield Row("one more draw", "normal", [draw_coverage(count, repeats) for count in counts])
-    for channels in READERS:
-        for mean in (0.6, 0.8):
-            found = [reading_coverage(channels, mean, count, repeats) for count in counts]
-            yield Row("score in the test of reading", _told(f"{channels}, mean {mean:g}", channels), found)
+        yield Row("mean", kind, [[mean_coverage(kind, count, repeats)] for count in counts])
+    yield Row("share", "all shares from 0 to 1", [[share_coverage(count)] for count in counts])
+    yield Row("one more draw", "normal", [[draw_coverage(count, repeats)] for count in counts])
+    for channels, readers in READERS.items():
+        means = [mean for mean in AREAS if mean <= readers.most]
+        read = [[reading_coverage(channels, mean, count, repeats) for mean in means] for count in counts]
+        yield Row("score in the test of reading", _told(channels, channels), read)
     for others in (1, 9):
         for kind in SCORES:
-            for area in AREAS:
-                found = [area_coverage(kind, area, count, others * count, repeats) for count in counts]
-                yield Row(f"AUC, {others} negative for a positive", _told(f"{kind}, {area:g}", kind), found)
+            found = [[area_coverage(kind, area, count, others * count, repeats) for area in AREAS] for count in counts]
+            yield Row(f"AUC, {others} negative for a positive", _told(kind, kind), found)
     for kind, shared in (("normal", 0.5), ("normal", 0.9), ("Student's t", 0.5)):
-        for areas_of_both in ((0.7, 0.7), (0.9, 0.9), (0.9, 0.8), (0.95, 0.95)):
-            found = [
-                area_difference_coverage(*areas_of_both, count, repeats, scores=kind, shared=shared)
+        apart = [
+            [
+                area_difference_coverage(*both, count, repeats, scores=kind, shared=shared)
                 if count >= FEWEST_COMPARED
                 else math.nan
-                for count in counts
+                for both in PAIRS_OF_AREAS
             ]
-            data = "{}, {:g} of variance shared, {:g} and {:g}".format(kind, shared, *areas_of_both)
-            yield Row("AUC minus AUC", data + (JUDGE if kind != "normal" or shared != 0.5 else ""), found)
+            for count in counts
+        ]
+        data = f"{kind}, {shared:g} of variance shared"
+        yield Row("AUC minus AUC", data + (JUDGE if kind != "normal" or shared != 0.5 else ""), apart)
     for kind in VALUES:
-        for level in CORRELATIONS:
-            found = [correlation_coverage(kind, level, count, repeats) for count in counts]
-            yield Row("correlation", _told(f"{kind}, {VALUES[kind][1](level):.2f}", kind), found)
+        levels = [[correlation_coverage(kind, level, count, repeats) for level in CORRELATIONS] for count in counts]
+        yield Row("correlation", _told(kind, kind), levels)
 
 
 def _told(data: str, kind: str) -> str:

@@ -16,6 +16,7 @@ effect, and the smallest effect that it finds in 80 % of the cases. With 1,000 r
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -181,12 +182,14 @@ def main() -> None:
     parser.add_argument("--intervals", action="store_true", help="only intervals")
     given = parser.parse_args()
     print("interval | data (*: helped to choose no constant) | coverage with", *given.images, "values", sep=" ")
-    inside, cells = 0, 0
+    means, single = [], []
     for row in intervals.rows(given.images, 4 * given.repeats):
         print(*row.told(), sep=" | ", flush=True)
-        inside += sum("pass" in cell for cell in row.told())
-        cells += sum("none" not in cell for cell in row.told()[2:])
-    print(f"{inside} of {cells} within 95 +- 1.5 %")
+        means += [each for each in row.means() if not math.isnan(each)]
+        single += [each for values in row.coverage for each in values if not math.isnan(each)]
+    for name, found in (("averages over true values", means), ("numbers for a single true value", single)):
+        inside = sum(intervals.judged(each) == "pass" for each in found)
+        print(f"{inside} of {len(found)} {name} within 95 +- 1.5 %")
     if given.intervals:
         return
     print("\nverdict | images | false positives | effect | power | effect with a power of 0.8")

@@ -18,6 +18,7 @@ FLAT = 1e-6  # of the largest value: a channel whose values differ less is const
 ALONE = 1e-12  # of a channel's sum of squares: if leaving out an image leaves less, that image was all there was
 FEWEST_ACTIVE = 16  # images that activate a channel, below which its correlations have no interval
 FEW_TOGETHER = 32  # images that activate both channels, below which images hardly say how much a correlation varies
+SURE_TOGETHER = 10  # up to so many, it varies at least as that of unrelated channels; found by simulation
 COPIES = 0.9999  # a correlation from which channels are taken for copies, of which few active images suffice
 NEAREST = 1 - 1e-12  # the largest correlation that has a finite Fisher z
 
@@ -115,10 +116,10 @@ def correlation_interval(a: Tensor, b: Tensor, correlations: Tensor, count: int)
     n - 1.
 
     A channel that is silent on many images, which all have its least value, says less: there is no interval if fewer
-    than 16 images activate it, except of copies (0.9999). Where fewer than 32 images, and less than half, activate both
-    channels, the standard error is at least that of channels which have nothing to do with each other, 1 / sqrt(n - 3):
-    otherwise two channels that are never active together would seem to be known best. `python -m benchmarks.verdicts`
-    measures how often the intervals hold the truth.
+    than 16 images activate it, except of copies (0.9999). Where m images activate both channels, fewer than 32 and less
+    than half, the variance is at least min(1, 10 / m) times that of channels which have nothing to do with each other,
+    1 / (n - 3): otherwise two channels that are never active together would seem to be known best.
+    `python -m benchmarks.verdicts` measures how often the intervals hold the truth.
 
     Args:
         a: (images, n), the values of one channel of each pair; they may be a part of the images.
@@ -144,7 +145,8 @@ def correlation_interval(a: Tensor, b: Tensor, correlations: Tensor, count: int)
     active = [_active(each) for each in (a, b)]
     together = (active[0] & active[1]).sum(0)
     few = (together < FEW_TOGETHER) & (2 * together < kept)
-    variance = torch.where(few, variance.clamp(min=1 / (count - 3)), variance)
+    least = (SURE_TOGETHER / together.clamp(min=SURE_TOGETHER)) / (count - 3)
+    variance = torch.where(few, torch.maximum(variance, least), variance)
     middle, reach = fisher_z(correlations), student_quantiles(freedom) * variance.sqrt()
     known = torch.minimum(active[0].sum(0), active[1].sum(0)) >= min(FEWEST_ACTIVE, kept)
     known |= correlations >= COPIES

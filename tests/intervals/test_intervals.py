@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 import deconvviz as dv
-from benchmarks.intervals import DISTRIBUTIONS, mean_coverage, share_coverage
+from benchmarks.intervals import DISTRIBUTIONS, mean_coverage, reading_coverage, share_coverage
 from deconvviz.data import mnist_test
 from deconvviz.intervals import (
     COSINES,
@@ -143,12 +143,34 @@ def test_the_mean_of_shares_has_the_interval_of_as_many_trials_as_they_are_worth
     assert size == 8
     known = [share for share in shares if not math.isnan(share)]
     assert mean == pytest.approx(sum(known) / 8)
-    t, variance = stats.t.ppf(0.975, 7), np.var(known, ddof=1) / 8
-    for end in (low, high):  # from which the mean is t standard errors away, where these change as p (1 - p)
-        assert abs(mean - end) == pytest.approx(t * math.sqrt(variance * end * (1 - end) / (mean * (1 - mean))))
-    assert mean_share_interval([0.5] * 9, 90)[1:3] == pytest.approx(share_interval(45, 90)[1:3])
-    assert mean_share_interval([1.0] * 9, 90)[1:3] == pytest.approx(share_interval(90, 90)[1:3])
+    assert ends_of(np.var(known, ddof=1), mean, 8, (low, high)) == pytest.approx([abs(mean - low), abs(mean - high)])
+    _, low, high, _ = mean_share_interval([0.5] * 9, 90)  # as if all answers were of one kind
+    assert ends_of(0.25 / 10, 0.5, 9, (low, high)) == pytest.approx([0.5 - low, high - 0.5])
     assert math.isnan(mean_share_interval([0.5], 10).low)
+
+
+def ends_of(variance: float, mean: float, size: int, ends: tuple[float, float]) -> list[float]:
+    """How many t standard errors are from each end, where these change as p (1 - p), with the assumed spread."""
+    single = mean * (1 - mean)
+    measured = (size - 1) * (4 * single) ** 2
+    spread = (measured * variance / single + 0.02 * 0.3) / (measured + 0.02)
+    return [stats.t.ppf(0.975, size - 1) * math.sqrt(spread * end * (1 - end) / size) for end in ends]
+
+
+def test_channels_that_all_read_do_not_rule_out_one_that_does_not():
+    """Eight of eight channels: nothing is known of how much they vary, so trials do not count as 80."""
+    mean, low, high, _ = mean_share_interval([1.0] * 8, 80)
+    quantile = stats.t.ppf(0.975, 7) ** 2 / (8 / 0.3)
+    assert (mean, low, high) == pytest.approx((1.0, 1 / (1 + quantile), 1.0))
+    assert low < 0.9 < share_interval(80, 80).low
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "count"), [("all alike", 0.7, 8), ("some at chance, others 0.98", 0.9, 8)]
+)
+def test_intervals_hold_the_mean_of_shares(channels: str, mean: float, count: int):
+    """One reader in six guesses: in a quarter of the tests of eight, none does. (Wilson's alone holds 75 %.)"""
+    assert 0.93 <= reading_coverage(channels, mean, count, 1000) <= 0.98
 
 
 def test_quantiles_between_whole_degrees_of_freedom():

@@ -82,6 +82,21 @@ def test_channels_that_are_silent_on_most_images() -> None:
     assert all(map(torch.isnan, correlation_interval(one, other, r, 200)))
 
 
+def test_the_more_images_activate_both_channels_the_less_they_count_as_unrelated() -> None:
+    """Twenty of 100: the variance is at least half that of unrelated channels."""
+    one, other = torch.zeros(2, 100, 1, dtype=torch.float64)
+    one[:40, 0] = torch.linspace(1, 0.02, 40, dtype=torch.float64)
+    other[20:60, 0] = torch.linspace(0.02, 1, 40, dtype=torch.float64)
+    r = torch.tensor([0.1], dtype=torch.float64)
+    reach = [math.atanh(float(end)) - math.atanh(0.1) for end in correlation_interval(one, other, r, 100)]
+    quantile = max(reach) / math.sqrt(10 / 20 / 97)
+    assert stats.t.ppf(0.975, 99) - 1e-3 <= quantile
+    z = np.arctanh(correlations_without_each(one, other)[:, 0].numpy())
+    freedom = 2 * 99 / (stats.kurtosis(z, fisher=False) - 1)
+    assert quantile == pytest.approx(stats.t.ppf(0.975, min(99, freedom)), rel=2e-3)
+    assert z.var() * 99 < 10 / 20 / 97, "the images alone would seem to say more"
+
+
 @pytest.mark.parametrize("count", [8, 16, 50])
 @pytest.mark.parametrize("level", [0.0, 0.8])
 def test_intervals_hold_the_true_correlation(level: float, count: int) -> None:
