@@ -31,15 +31,11 @@ from tests.helpers.explorer_client import Client, png
 QUESTIONS = ("unit", "maps", "image", "place", "known", "reconstruction", "python")
 UNIT, MAPS = "figure[data-style] img", "#maps .mosaic"
 CLICK = """([button, picture]) => new Promise(resolve => {
-  const shown = () => {
-    const one = document.querySelector(picture);
-    return one && (one.src || one.style.backgroundImage);
-  };
+  const shown = () => [...document.querySelectorAll(picture)].slice(0, 4).map(one => one.src || one.toDataURL()).join();
   const before = shown();
   const start = performance.now();
   const look = () => {
-    const one = document.querySelector(picture);
-    if (shown() && shown() !== before && one.complete !== false) resolve(performance.now() - start);
+    if (shown() !== before && document.querySelector(picture).complete !== false) resolve(performance.now() - start);
     else requestAnimationFrame(look);
   };
   document.querySelector(button).click();

@@ -130,12 +130,10 @@ def test_a_map_that_is_pointed_at_lies_over_the_image(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#maps button').length === 6")
     assert page.locator(".over").is_hidden()
-    page.locator("#maps button[data-channel='4'] .mosaic").hover()
-    shown = page.locator(".over").evaluate("one => [one.style.backgroundImage, one.style.backgroundPosition]")
-    own = page.locator("#maps button[data-channel='4'] .mosaic").evaluate(
-        "one => [one.style.backgroundImage, one.style.backgroundPosition]"
-    )
-    assert shown == own
+    strongest, *_, weakest = page.locator("#maps .mosaic").all()
+    strongest.hover()
+    shown = page.locator(".over").evaluate("one => one.toDataURL()")
+    assert shown == strongest.evaluate("one => one.toDataURL()") != weakest.evaluate("one => one.toDataURL()")
     assert page.locator(".over").is_visible()
     page.locator("#layer-name").hover()
     assert page.locator(".over").is_hidden()

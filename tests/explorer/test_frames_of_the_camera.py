@@ -109,21 +109,36 @@ def test_the_page_asks_once_per_frame(seen: Watched) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
-def test_maps_are_never_empty_while_their_picture_is_read(seen: Watched) -> None:
+def test_maps_are_never_empty_nor_of_two_images(seen: Watched) -> None:
+    """In every frame they are those of the image before, or all of them those of the new one; its picture follows."""
     page = seen.page
+    shows(page, "#image-name", "3")
     until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
     page.evaluate("""() => {
-      window.there = [];
-      new MutationObserver(() => {
-        const picture = new Image();
-        picture.src = document.querySelector("#maps .mosaic").style.backgroundImage.slice(5, -2);
-        window.there.push(picture.complete);
-      }).observe(document.querySelector("#maps .mosaic"), { attributeFilter: ["style"] });
+      window.mapsNow = () => [...document.querySelectorAll("#maps button")]
+        .sort((one, other) => one.dataset.channel - other.dataset.channel)
+        .map(one => one.querySelector("canvas").toDataURL()).join(" ");
+      window.seen = [];
+      const look = () => {
+        const now = [window.mapsNow(), document.querySelector("#image-name").textContent];
+        if (String(now) !== String(window.seen.at(-1))) window.seen.push(now);
+        requestAnimationFrame(look);
+      };
+      look();
     }""")
+    settled = [page.evaluate("window.mapsNow()")]
+    names = [page.text_content("#image-name")]
     for number in (4, 5, 6):
         page.locator("#strip button").nth(number).click()
-        until(page, f"window.there.length === {number - 3}")
-    assert page.evaluate("window.there") == [True, True, True]
+        shows(page, "#image-name", str(number))
+        settled.append(page.evaluate("window.mapsNow()"))
+        names.append(page.text_content("#image-name"))
+    assert len(set(settled)) == 4
+    until(page, f"window.seen.at(-1)[1] === {names[-1]!r}")
+    expected = [[settled[0], names[0]]]
+    for at in (1, 2, 3):
+        expected += [[settled[at], names[at - 1]], [settled[at], names[at]]]
+    assert page.evaluate("window.seen") == expected
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
@@ -142,8 +157,8 @@ def test_why_the_camera_stopped_stays_on_the_page(seen: Watched) -> None:
 def test_the_map_over_the_image_is_that_of_the_image(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
-    sheets = "['#maps .mosaic', '.over'].map(one => document.querySelector(one).style.backgroundImage)"
-    page.locator("#maps button").nth(1).hover()
+    sheets = "['#maps .mosaic', '.over'].map(one => document.querySelector(one).toDataURL())"
+    page.locator("#maps button").nth(0).hover()
     before, over = page.evaluate(sheets)
     assert before == over
     page.keyboard.press(".")

@@ -260,6 +260,8 @@ const { h, percentage } = $shared_elements;
  * @property {number} rows
  */
 
+/** @typedef {Omit<Sprite, "url"> & { sheet: HTMLImageElement }} Drawable a sprite with its picture */
+
 /**
  * What a data address holds.
  * @param {string} data
@@ -277,15 +279,15 @@ function fileOf(data) {
 const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
- * The picture of an address, once it is there: an element that shows it before is empty until then.
- * @param {string} url
+ * The picture of a data address, once it can be drawn. It is there several times sooner than by a short address.
+ * @param {string} data
  * @returns {Promise<HTMLImageElement>}
  */
-const loaded = (url) => new Promise((resolve) => {
+const loaded = (data) => new Promise((resolve) => {
   const one = new Image();
   one.onload = () => resolve(one);
   one.onerror = () => resolve(one);
-  one.src = url;
+  one.src = data;
 });
 
 /**
@@ -307,6 +309,18 @@ function paint(element, { file, sheet: [height, width], at: [y, x], size: [tall,
   style.backgroundImage = `url("${file}")`;
   style.backgroundSize = `${percentage(width / wide)} ${percentage(height / tall)}`;
   style.backgroundPosition = `${percentage(width > wide ? x / (width - wide) : 0)} ${percentage(height > tall ? y / (height - tall) : 0)}`;
+}
+
+/**
+ * Draws one cell of a sprite, pixel by pixel.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Drawable} sprite
+ * @param {number} cell
+ */
+function drawCell(canvas, { sheet, cell: [tall, wide], columns }, cell) {
+  Object.assign(canvas, { width: wide, height: tall }); // which also clears it
+  const ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  if (sheet.naturalWidth) ink.drawImage(sheet, (cell % columns) * wide, Math.floor(cell / columns) * tall, wide, tall, 0, 0, wide, tall);
 }
 
 /**
@@ -350,7 +364,7 @@ function picture(element, url, alt, width) {
   element.draggable = false;
   return element;
 }
-return { fileOf, blobOf, loaded, paint, paintCell, image, picture };
+return { fileOf, blobOf, loaded, paint, drawCell, paintCell, image, picture };
 })();
 
 // shared/map_grid.js
@@ -358,16 +372,16 @@ const $shared_map_grid = (() => {
 // The feature maps of a layer as a grid, which is walked with the arrow keys.
 
 const { count, h, number } = $shared_elements;
-const { blobOf, loaded, paintCell } = $shared_pictures;
+const { drawCell, loaded } = $shared_pictures;
 
 const AT_FIRST = 256;
 
-/** @typedef {import("./pictures.js").Sprite} Sprite */
+/** @typedef {import("./pictures.js").Drawable} Drawable */
 
 /**
  * @typedef {object} Heard
  * @property {(channel: number) => void} choose a map was chosen
- * @property {(sprite: Sprite | null, cell: number) => void} over a map is pointed at; null where none is any more
+ * @property {(sprite: Drawable | null, cell: number) => void} over a map is pointed at; null where none is any more
  */
 
 /**
@@ -379,7 +393,7 @@ const AT_FIRST = 256;
 function gridIn(list, more, heard) {
   /** @type {any} */
   let found = null;
-  /** With its picture, which the browser would read again otherwise. @type {Sprite & { sheet: HTMLImageElement } | null} */
+  /** @type {Drawable | null} */
   let sprite = null;
   /** The map that is pointed at. @type {HTMLElement | null} */
   let pointed = null;
@@ -466,7 +480,7 @@ function gridIn(list, more, heard) {
       button.setAttribute("aria-label", `Channel ${channel}${name}, ${selective ? "selectivity" : "strongest"} ${number(values[channel])}`);
       button.classList.toggle("silent", !(found.maximum[channel] > 0));
       mosaic.hidden = !sprite;
-      if (sprite) paintCell(mosaic, sprite, channel);
+      if (sprite) drawCell(/** @type {HTMLCanvasElement} */ (mosaic), sprite, channel);
       /** @type {HTMLElement} */ (caption.firstElementChild).textContent = `${channel}${name}`;
       /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
@@ -490,19 +504,13 @@ function gridIn(list, more, heard) {
       const latest = ++turn;
       own = channel === null ? -1 : channel;
       sorting = sort;
-      const url = maps.sprite ? blobOf(maps.sprite.url) : "";
-      const next = url ? { ...maps.sprite, url, sheet: await loaded(url) } : null;
-      if (latest !== turn) {
-        URL.revokeObjectURL(url);
-        return false;
-      }
-      const old = sprite;
+      const next = maps.sprite ? { ...maps.sprite, sheet: await loaded(maps.sprite.url) } : null;
+      if (latest !== turn) return false;
       if (layer !== layerName) shown = AT_FIRST;
       layerName = layer;
       found = maps;
       sprite = next;
       draw();
-      if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
       return true;
     },
 
@@ -523,7 +531,7 @@ function gridIn(list, more, heard) {
 
 function cell() {
   return h("li", null, h("button", { type: "button", class: "map" },
-    h("span", { class: "mosaic" }),
+    h("canvas", { class: "mosaic" }),
     h("span", { class: "caption" }, h("b"), h("span")),
     h("span", { class: "rate" }, h("i"))));
 }
@@ -547,7 +555,7 @@ const $shared_stage = (() => {
 // The image under the network: the frame of the unit, the map over it, clicks and drags.
 
 const { h } = $shared_elements;
-const { paintCell, picture } = $shared_pictures;
+const { drawCell, picture } = $shared_pictures;
 
 /** @typedef {{ place: (at: string) => void, move?: (down: number, right: number, done: boolean) => void }} Heard */
 
@@ -558,7 +566,7 @@ const { paintCell, picture } = $shared_pictures;
  */
 function stageIn(stage, heard) {
   const image = h("img", { class: "image", alt: "", draggable: "false" });
-  const over = h("div", { class: "over", hidden: true, "aria-hidden": "true" });
+  const over = /** @type {HTMLCanvasElement} */ (h("canvas", { class: "over", hidden: true, "aria-hidden": "true" }));
   const frame = h("div", { class: "frame", hidden: true, "aria-hidden": "true" });
   const cross = h("div", { class: "cross", hidden: true, "aria-hidden": "true" });
   let size = [1, 1];
@@ -647,13 +655,12 @@ function stageIn(stage, heard) {
 
     /**
      * Lays a map over the image.
-     * @param {import("./pictures.js").Sprite | null} sprite
+     * @param {import("./pictures.js").Drawable | null} sprite
      * @param {number} cell
      */
     overlay(sprite, cell) {
       over.hidden = !sprite;
-      if (sprite) paintCell(over, sprite, cell);
-      over.style.aspectRatio = "auto";
+      if (sprite) drawCell(over, sprite, cell);
     },
   };
 }

@@ -99,8 +99,8 @@ function parts() {
   }
   const seen = { image, shift };
   const moved = changed("image", seen);
-  /** @type {Promise<any>} */
-  let first = Promise.resolve(); // the maps, which one looks at: what else is drawn would delay their frame
+  /** @type {Promise<any> | null} */
+  let first = null; // the maps, which one looks at: whatever else is asked for would delay them
   if (layer && changed("maps", [seen, layer])) {
     all.push(showMaps(seen, layer));
     if (!live) first = Promise.allSettled(all.slice(-1)).then(unit.painted);
@@ -132,11 +132,13 @@ function parts() {
 
 let imageTurn = 0;
 
-/** @param {{ image: string, shift: string }} seen @param {Promise<any>} first after which it is shown */
+/** @param {{ image: string, shift: string }} seen @param {Promise<any> | null} first after which it is asked for */
 async function showImage(seen, first) {
   const own = ++imageTurn;
   try {
-    const [found] = await Promise.all([ask("image", seen), first]);
+    await first;
+    if (own !== imageTurn) throw new Superseded();
+    const found = await ask("image", seen);
     if (own !== imageTurn) throw new Superseded();
     stage.show(found, seen.shift);
     camera.fit(found.size);
@@ -173,7 +175,7 @@ function describe() {
   byId("layer-facts").textContent = known ? described(known, shownMaps.found) : "";
 }
 
-/** @param {boolean} live @param {Promise<any>} first after which it is shown */
+/** @param {boolean} live @param {Promise<any> | null} first after which it is asked for */
 async function showUnit(live, first) {
   try {
     stage.frameAt((await unit.show(view, live, first)).box);

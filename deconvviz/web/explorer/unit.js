@@ -57,7 +57,7 @@ export function clear() {
  * Shows the unit of a view; returns its first projection's answer.
  * @param {any} view
  * @param {boolean} live whether a camera runs, so that only the first style is asked for
- * @param {Promise<any>} before after which it is shown
+ * @param {Promise<any> | null} before after which it is asked for
  */
 export async function show(view, live, before) {
   const key = JSON.stringify([view.layer, view.channel, view.seed, view.random]);
@@ -68,7 +68,9 @@ export async function show(view, live, before) {
   }
   shownKey = key;
   const [first, ...others] = styles;
-  const [found] = await Promise.all([ask("unit", fieldsOf(view, { style: first }), "unit"), before]);
+  await before;
+  if (own !== turn) throw new Superseded();
+  const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
   if (own !== turn) throw new Superseded();
   pictures.showUnit(found, view.random);
   pictures.showProjection(first, found);

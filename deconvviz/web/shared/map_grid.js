@@ -1,16 +1,16 @@
 // The feature maps of a layer as a grid, which is walked with the arrow keys.
 
 import { count, h, number } from "./elements.js";
-import { blobOf, loaded, paintCell } from "./pictures.js";
+import { drawCell, loaded } from "./pictures.js";
 
 const AT_FIRST = 256;
 
-/** @typedef {import("./pictures.js").Sprite} Sprite */
+/** @typedef {import("./pictures.js").Drawable} Drawable */
 
 /**
  * @typedef {object} Heard
  * @property {(channel: number) => void} choose a map was chosen
- * @property {(sprite: Sprite | null, cell: number) => void} over a map is pointed at; null where none is any more
+ * @property {(sprite: Drawable | null, cell: number) => void} over a map is pointed at; null where none is any more
  */
 
 /**
@@ -22,7 +22,7 @@ const AT_FIRST = 256;
 export function gridIn(list, more, heard) {
   /** @type {any} */
   let found = null;
-  /** With its picture, which the browser would read again otherwise. @type {Sprite & { sheet: HTMLImageElement } | null} */
+  /** @type {Drawable | null} */
   let sprite = null;
   /** The map that is pointed at. @type {HTMLElement | null} */
   let pointed = null;
@@ -109,7 +109,7 @@ export function gridIn(list, more, heard) {
       button.setAttribute("aria-label", `Channel ${channel}${name}, ${selective ? "selectivity" : "strongest"} ${number(values[channel])}`);
       button.classList.toggle("silent", !(found.maximum[channel] > 0));
       mosaic.hidden = !sprite;
-      if (sprite) paintCell(mosaic, sprite, channel);
+      if (sprite) drawCell(/** @type {HTMLCanvasElement} */ (mosaic), sprite, channel);
       /** @type {HTMLElement} */ (caption.firstElementChild).textContent = `${channel}${name}`;
       /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
@@ -133,19 +133,13 @@ export function gridIn(list, more, heard) {
       const latest = ++turn;
       own = channel === null ? -1 : channel;
       sorting = sort;
-      const url = maps.sprite ? blobOf(maps.sprite.url) : "";
-      const next = url ? { ...maps.sprite, url, sheet: await loaded(url) } : null;
-      if (latest !== turn) {
-        URL.revokeObjectURL(url);
-        return false;
-      }
-      const old = sprite;
+      const next = maps.sprite ? { ...maps.sprite, sheet: await loaded(maps.sprite.url) } : null;
+      if (latest !== turn) return false;
       if (layer !== layerName) shown = AT_FIRST;
       layerName = layer;
       found = maps;
       sprite = next;
       draw();
-      if (old) setTimeout(() => URL.revokeObjectURL(old.url), 1000);
       return true;
     },
 
@@ -166,7 +160,7 @@ export function gridIn(list, more, heard) {
 
 function cell() {
   return h("li", null, h("button", { type: "button", class: "map" },
-    h("span", { class: "mosaic" }),
+    h("canvas", { class: "mosaic" }),
     h("span", { class: "caption" }, h("b"), h("span")),
     h("span", { class: "rate" }, h("i"))));
 }

@@ -20,6 +20,8 @@ import { h, percentage } from "./elements.js";
  * @property {number} rows
  */
 
+/** @typedef {Omit<Sprite, "url"> & { sheet: HTMLImageElement }} Drawable a sprite with its picture */
+
 /**
  * What a data address holds.
  * @param {string} data
@@ -37,15 +39,15 @@ export function fileOf(data) {
 export const blobOf = (data) => URL.createObjectURL(fileOf(data));
 
 /**
- * The picture of an address, once it is there: an element that shows it before is empty until then.
- * @param {string} url
+ * The picture of a data address, once it can be drawn. It is there several times sooner than by a short address.
+ * @param {string} data
  * @returns {Promise<HTMLImageElement>}
  */
-export const loaded = (url) => new Promise((resolve) => {
+export const loaded = (data) => new Promise((resolve) => {
   const one = new Image();
   one.onload = () => resolve(one);
   one.onerror = () => resolve(one);
-  one.src = url;
+  one.src = data;
 });
 
 /**
@@ -67,6 +69,18 @@ export function paint(element, { file, sheet: [height, width], at: [y, x], size:
   style.backgroundImage = `url("${file}")`;
   style.backgroundSize = `${percentage(width / wide)} ${percentage(height / tall)}`;
   style.backgroundPosition = `${percentage(width > wide ? x / (width - wide) : 0)} ${percentage(height > tall ? y / (height - tall) : 0)}`;
+}
+
+/**
+ * Draws one cell of a sprite, pixel by pixel.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Drawable} sprite
+ * @param {number} cell
+ */
+export function drawCell(canvas, { sheet, cell: [tall, wide], columns }, cell) {
+  Object.assign(canvas, { width: wide, height: tall }); // which also clears it
+  const ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  if (sheet.naturalWidth) ink.drawImage(sheet, (cell % columns) * wide, Math.floor(cell / columns) * tall, wide, tall, 0, 0, wide, tall);
 }
 
 /**

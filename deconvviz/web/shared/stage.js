@@ -1,7 +1,7 @@
 // The image under the network: the frame of the unit, the map over it, clicks and drags.
 
 import { h } from "./elements.js";
-import { paintCell, picture } from "./pictures.js";
+import { drawCell, picture } from "./pictures.js";
 
 /** @typedef {{ place: (at: string) => void, move?: (down: number, right: number, done: boolean) => void }} Heard */
 
@@ -12,7 +12,7 @@ import { paintCell, picture } from "./pictures.js";
  */
 export function stageIn(stage, heard) {
   const image = h("img", { class: "image", alt: "", draggable: "false" });
-  const over = h("div", { class: "over", hidden: true, "aria-hidden": "true" });
+  const over = /** @type {HTMLCanvasElement} */ (h("canvas", { class: "over", hidden: true, "aria-hidden": "true" }));
   const frame = h("div", { class: "frame", hidden: true, "aria-hidden": "true" });
   const cross = h("div", { class: "cross", hidden: true, "aria-hidden": "true" });
   let size = [1, 1];
@@ -101,13 +101,12 @@ export function stageIn(stage, heard) {
 
     /**
      * Lays a map over the image.
-     * @param {import("./pictures.js").Sprite | null} sprite
+     * @param {import("./pictures.js").Drawable | null} sprite
      * @param {number} cell
      */
     overlay(sprite, cell) {
       over.hidden = !sprite;
-      if (sprite) paintCell(over, sprite, cell);
-      over.style.aspectRatio = "auto";
+      if (sprite) drawCell(over, sprite, cell);
     },
   };
 }
