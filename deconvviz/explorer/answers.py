@@ -175,19 +175,20 @@ class Answers:
     def place(self, client: str, image: ImageKey, at: tuple[int, int]) -> dict[str, Any]:
         """The units of each layer that fire most at a place of the image, which lies in the middle of their fields."""
         trace = self.networks.trace(client, image)
+        axes = min(trace.call.first.ndim - 2, 2)  # a signal lies along the second number
         layers = []
         for row in self.networks.given.layers(trace):
-            if row.stride is None or row.offset is None or row.receptive_field is None or len(row.stride) != 2:
+            if row.stride is None or row.offset is None or row.receptive_field is None or len(row.stride) != axes:
                 continue
             if row.name not in trace.activations:
                 continue
             activations = trace.activations_of(row.name)
-            if len(activations.dims) != 2:
+            if len(activations.dims) != axes:
                 continue
             position = tuple(
                 min(max(round((place - first - (field - 1) / 2) / step) if step else 0, 0), size - 1)
                 for place, first, field, step, size in zip(
-                    at, row.offset, row.receptive_field, row.stride, activations.dims, strict=True
+                    at[2 - axes :], row.offset, row.receptive_field, row.stride, activations.dims, strict=True
                 )
             )
             maps = activations.maps(list(range(activations.channels)))[0].detach().float()

@@ -18,6 +18,7 @@ from torch import Tensor
 from deconvviz.images import as_rgb, signed_as_rgb, to_pil
 
 LARGEST_MAP = 64  # pixels of the larger side of a map in a sprite
+BAND = 4  # times as wide as high are signals
 
 
 def as_address(image: Image.Image) -> str:
@@ -62,6 +63,9 @@ def sprite_of(maps: Tensor) -> dict[str, Any]:
     if shrink > 1:
         maps = torch.nn.functional.max_pool2d(maps[None], shrink, ceil_mode=True)[0]
     height, width = maps.shape[1:]
+    if height == 1:  # a signal, of which one row of pixels could not be seen
+        height = max(1, width // BAND)
+        maps = maps.expand(-1, height, -1)
     columns = max(1, math.ceil(math.sqrt(channels * height / width)))
     rows = -(-channels // columns)
     positive = maps.detach().float().cpu().clamp(min=0)
@@ -91,6 +95,8 @@ def thumbnails(pictures: Sequence[Tensor | None], side: int) -> dict[str, Any]:
         image = to_pil(as_rgb(planar(picture)))
         factor = side / max(image.size)
         size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+        if picture.ndim == 2:  # a signal, of which one row of pixels could not be seen
+            size = side, side // BAND
         small = image.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR)
         sheet.paste(small, (place * side + (side - size[0]) // 2, (side - size[1]) // 2))
     sheet.save(content := io.BytesIO(), "WEBP", quality=85)

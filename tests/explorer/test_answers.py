@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import deconvviz as dv
 from deconvviz.explorer.networks import moved
@@ -114,6 +115,33 @@ def test_units_that_fire_at_a_place(client: Client) -> None:
     top, left = (2 * p + (8 - 1) / 2 - 1 for p in deep["position"])  # the middle of a field of 8 pixels, every 2
     assert abs(top - 5) <= 1
     assert abs(left - 8) <= 1
+
+
+def test_signals_are_bands_with_units_at_their_places() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 3, 5, stride=2), nn.ReLU(), nn.Conv1d(3, 4, 3), nn.Flatten(), nn.Linear(32, 2))
+    signals = torch.randn(3, 2, 24, generator=torch.Generator().manual_seed(1))
+    with dv.explore(dv.DeconvNet(model), signals, token=TOKEN, open_browser=False) as explorer:
+        client = Client(explorer)
+        placed = client.ask("place", image="data-1", at="0,12").json["layers"]
+        sprite = client.ask("maps", image="data-1", layer="1").json["sprite"]
+        strip = client.ask("dataset", start=0, count=1).json["sprite"]
+    with torch.no_grad():
+        maps = [model[:n](signals[1:2])[0] for n in (1, 2, 3)]
+    assert [(one["layer"], one["position"]) for one in placed] == [("0", [5]), ("1", [5]), ("2", [4])]
+    for values, one in zip(maps, placed, strict=True):
+        here = values[:, one["position"][0]]
+        assert [unit["channel"] for unit in one["units"]] == [
+            int(n) for n in here.argsort(descending=True) if here[n] > 0
+        ]
+    assert sprite["cell"] == [2, 10]
+    sheet, row, column = picture_at(sprite["url"]), 2 // sprite["columns"], 2 % sprite["columns"]
+    levels = (maps[1][2] / maps[1][2].max().clamp(min=1e-30) * 255).round().to(torch.uint8).numpy()
+    for line in (0, 1):
+        assert (sheet[row * 2 + line, column * 10 : column * 10 + 10] == levels).all()
+    small = np.asarray(Image.open(io.BytesIO(base64.b64decode(strip["url"].partition(",")[2]))))
+    assert float(small[26:38].std()) > 20  # a band of a quarter of the height, on plain grey
+    assert float(small[:20].std()) < 3
 
 
 def test_a_moved_image(client: Client) -> None:

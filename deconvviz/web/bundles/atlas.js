@@ -425,16 +425,17 @@ function image({ file, sheet: [height, width], at: [y, x], size: [tall, wide] },
 }
 
 /**
- * A single picture; small ones are enlarged with sharp pixels.
+ * A single picture; small ones are enlarged with sharp pixels. A signal is one row of pixels, and becomes a band.
  * @param {HTMLImageElement} element
  * @param {string} url
  * @param {string} alt
- * @param {number} width pixels of the picture
+ * @param {number[]} size of the picture in pixels, height before width
  */
-function picture(element, url, alt, width) {
+function picture(element, url, alt, size) {
   element.src = url;
   element.alt = alt;
-  element.classList.toggle("sharp", width <= 96);
+  element.classList.toggle("sharp", size.length === 1 || (size[1] || 1) <= 96);
+  element.classList.toggle("band", size.length === 1);
   element.draggable = false;
   return element;
 }

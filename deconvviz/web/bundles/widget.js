@@ -221,6 +221,7 @@ function firingAt(at, layers, choose, close) {
   const [down, right] = at.split(",");
   return [
     h("div", { class: "row" }, h("h3", { tabindex: "-1" }, `Firing at row ${down}, column ${right}`), button),
+    ...(layers.length ? [] : [h("p", { class: "muted small" }, "No layer of this network has maps whose places in the image are known.")]),
     h("ul", { class: "places" }, ...layers.map((one) => h("li", null,
       h("span", { class: "layer-name" }, ...breakable(one.layer)),
       one.units.length
@@ -351,16 +352,17 @@ function image({ file, sheet: [height, width], at: [y, x], size: [tall, wide] },
 }
 
 /**
- * A single picture; small ones are enlarged with sharp pixels.
+ * A single picture; small ones are enlarged with sharp pixels. A signal is one row of pixels, and becomes a band.
  * @param {HTMLImageElement} element
  * @param {string} url
  * @param {string} alt
- * @param {number} width pixels of the picture
+ * @param {number[]} size of the picture in pixels, height before width
  */
-function picture(element, url, alt, width) {
+function picture(element, url, alt, size) {
   element.src = url;
   element.alt = alt;
-  element.classList.toggle("sharp", width <= 96);
+  element.classList.toggle("sharp", size.length === 1 || (size[1] || 1) <= 96);
+  element.classList.toggle("band", size.length === 1);
   element.draggable = false;
   return element;
 }
@@ -629,17 +631,18 @@ function stageIn(stage, heard) {
      * @param {string} moves the shift, "" for none
      */
     show(found, moves) {
-      size = found.size.length === 2 ? found.size : [1, found.size[0] || 1];
+      size = [1, ...found.size].slice(-2); // of a volume, a slice is shown
       if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
-      picture(image, found.picture, found.name, size[1]);
+      picture(image, found.picture, found.name, found.size);
       stage.classList.add("filled");
     },
 
-    /** @param {number[][] | null} box first pixel and one past the last, down and right */
+    /** @param {number[][] | null} box first pixel and one past the last, down and right; of a signal only these */
     frameAt(box) {
-      frame.hidden = !box || box.length !== 2;
-      if (!box || box.length !== 2) return;
-      const [[top, bottom], [left, right]] = box;
+      const two = box && box.length === 1 ? [[0, 1], ...box] : box;
+      frame.hidden = !two || two.length !== 2;
+      if (!two || two.length !== 2) return;
+      const [[top, bottom], [left, right]] = two;
       Object.assign(frame.style, {
         top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
         left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,
@@ -707,14 +710,14 @@ function unitFigures(styles) {
       facts.replaceChildren(pairs(rows, "numbers"));
       if (found.linearised.length) facts.append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));
       if (random) facts.prepend(h("p", { class: "banner" }, "Random weights: this is what an untrained network shows."));
-      picture(image(patch), found.patch, `The patch that ${found.layer} channel ${found.channel} saw`, found.pixels[1] || 1);
+      picture(image(patch), found.patch, `The patch that ${found.layer} channel ${found.channel} saw`, found.pixels);
       said(patch, `${by(found.pixels)} pixels`);
     },
 
     /** @param {string} style @param {any} found */
     showProjection(style, found) {
       const one = projections[styles.indexOf(style)];
-      picture(image(one), found.projection, `Its projection, ${style}`, found.pixels[1] || 1);
+      picture(image(one), found.projection, `Its projection, ${style}`, found.pixels);
       said(one, found.blank ? "blank: nothing reaches the image" : "");
     },
 

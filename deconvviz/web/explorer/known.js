@@ -104,7 +104,7 @@ function showStrongest(units, open) {
     h("div", { class: "nine" }, ...units.map((unit) => {
       const name = unit.label ? `${unit.name}, ${unit.label}` : unit.name;
       const button = h("button", { type: "button", class: "tile", title: `${name}: ${number(unit.value)}` },
-        picture(h("img"), unit[kind], `${words}: ${name}`, unit.pixels[1] || 1));
+        picture(h("img"), unit[kind], `${words}: ${name}`, unit.pixels));
       button.addEventListener("click", () => open(unit.image, unit.position.join(",")));
       return button;
     })));

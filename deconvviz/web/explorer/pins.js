@@ -44,8 +44,8 @@ export async function show(view, moved) {
         image: pin.image || view.image, shift: pin.image ? pin.shift : view.shift, layer: pin.layer, channel: pin.channel, position: pin.position || null,
       }, `pin ${at}`);
       const [patch, projection] = part.querySelectorAll("img");
-      picture(patch, found.patch, `The patch that ${pin.layer} channel ${pin.channel} saw`, found.pixels[1] || 1);
-      picture(projection, found.projection, "Its projection", found.pixels[1] || 1);
+      picture(patch, found.patch, `The patch that ${pin.layer} channel ${pin.channel} saw`, found.pixels);
+      picture(projection, found.projection, "Its projection", found.pixels);
       part.querySelector(".said").textContent = number(found.value);
     } catch (error) {
       if (error instanceof Refused) part.querySelector(".said").textContent = error.message;

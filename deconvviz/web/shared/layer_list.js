@@ -119,6 +119,7 @@ export function firingAt(at, layers, choose, close) {
   const [down, right] = at.split(",");
   return [
     h("div", { class: "row" }, h("h3", { tabindex: "-1" }, `Firing at row ${down}, column ${right}`), button),
+    ...(layers.length ? [] : [h("p", { class: "muted small" }, "No layer of this network has maps whose places in the image are known.")]),
     h("ul", { class: "places" }, ...layers.map((one) => h("li", null,
       h("span", { class: "layer-name" }, ...breakable(one.layer)),
       one.units.length

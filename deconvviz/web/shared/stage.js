@@ -75,17 +75,18 @@ export function stageIn(stage, heard) {
      * @param {string} moves the shift, "" for none
      */
     show(found, moves) {
-      size = found.size.length === 2 ? found.size : [1, found.size[0] || 1];
+      size = [1, ...found.size].slice(-2); // of a volume, a slice is shown
       if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
-      picture(image, found.picture, found.name, size[1]);
+      picture(image, found.picture, found.name, found.size);
       stage.classList.add("filled");
     },
 
-    /** @param {number[][] | null} box first pixel and one past the last, down and right */
+    /** @param {number[][] | null} box first pixel and one past the last, down and right; of a signal only these */
     frameAt(box) {
-      frame.hidden = !box || box.length !== 2;
-      if (!box || box.length !== 2) return;
-      const [[top, bottom], [left, right]] = box;
+      const two = box && box.length === 1 ? [[0, 1], ...box] : box;
+      frame.hidden = !two || two.length !== 2;
+      if (!two || two.length !== 2) return;
+      const [[top, bottom], [left, right]] = two;
       Object.assign(frame.style, {
         top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
         left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,

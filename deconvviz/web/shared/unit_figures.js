@@ -36,14 +36,14 @@ export function unitFigures(styles) {
       facts.replaceChildren(pairs(rows, "numbers"));
       if (found.linearised.length) facts.append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));
       if (random) facts.prepend(h("p", { class: "banner" }, "Random weights: this is what an untrained network shows."));
-      picture(image(patch), found.patch, `The patch that ${found.layer} channel ${found.channel} saw`, found.pixels[1] || 1);
+      picture(image(patch), found.patch, `The patch that ${found.layer} channel ${found.channel} saw`, found.pixels);
       said(patch, `${by(found.pixels)} pixels`);
     },
 
     /** @param {string} style @param {any} found */
     showProjection(style, found) {
       const one = projections[styles.indexOf(style)];
-      picture(image(one), found.projection, `Its projection, ${style}`, found.pixels[1] || 1);
+      picture(image(one), found.projection, `Its projection, ${style}`, found.pixels);
       said(one, found.blank ? "blank: nothing reaches the image" : "");
     },
 
