@@ -175,6 +175,9 @@ class Answers:
     def place(self, client: str, image: ImageKey, at: tuple[int, int]) -> dict[str, Any]:
         """The units of each layer that fire most at a place of the image, which lies in the middle of their fields."""
         trace = self.networks.trace(client, image)
+        height, width = (1, 1, *trace.call.first.shape[2:])[-2:]
+        if not (0 <= at[0] < height and 0 <= at[1] < width):
+            raise InputError(f"the image is {height} x {width} pixels large; the place {at} lies outside")
         axes = min(trace.call.first.ndim - 2, 2)  # a signal lies along the second number
         layers = []
         for row in self.networks.given.layers(trace):

@@ -13,9 +13,9 @@ from torch import nn
 import deconvviz as dv
 from tests.explorer.conftest import LAYOUTS
 from tests.helpers.chromium import CHROMIUM, Watched, until
-from tests.helpers.explorer_page import shows
+from tests.helpers.explorer_page import shows, until_address
 
-pytest.importorskip("playwright.sync_api", reason="needs playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
 
@@ -45,3 +45,87 @@ def test_a_signal_is_a_band(browser: Any) -> None:
         shows(page, "#at", "Firing at row 0, column 20")
         assert "false" not in page.locator("#at").text_content()
         shows(page, "#badges", "Faithfulness not judged")
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("image=data-99", "the data set has images 0 to 29, not '99'"),
+        ("layer=nope", "'nope'"),
+        ("layer=3&channel=99999", "layer '3' has channels 0 to 5, not 99999"),
+        ("layer=3&channel=1&position=99,99", "the position (99, 99) lies outside"),
+        ("shift=0,0,9000", "an image has a size of 25 to 800 percent, not 9000"),
+        ("layer=3&at=12,3", "the image is 12 x 12 pixels large; the place (12, 3) lies outside"),
+        ("layer=3&at=-1,3", "the place (-1, 3) lies outside"),
+    ],
+)
+def test_an_address_that_means_nothing_says_so(seen: Watched, address: str, sentence: str) -> None:
+    seen.expected.append("422")  # type: ignore[attr-defined]
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    page.evaluate(f"location.hash = {address!r}")
+    shows(page, "#notice", sentence)
+    page.evaluate("location.hash = 'image=data-5'")  # and the page goes on
+    until(page, "document.querySelector('#image-name').textContent === 'image 5'")
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 4")  # of the first layer
+    assert page.locator("#notice").is_hidden()
+
+
+def test_an_order_that_there_is_not_is_the_usual_one(seen: Watched) -> None:
+    seen.page.evaluate("location.hash = 'image=data-3&layer=3&sort=nonsense&channel=2'")
+    shows(seen.page, "#unit-title", "3 channel 2")
+    assert seen.page.locator("#sort").input_value() == "strength"
+
+
+def test_the_search_finds_a_channel_whose_number_is_in_its_layers_name(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    for text in ("3 3", "3/3", "3:3"):
+        page.locator("#search").fill(text)
+        assert page.locator("#found li").first.text_content() == "3 channel 3"
+    for text in ("[", "(.*", "\\", "3 99", "<b>"):
+        page.locator("#search").fill(text)
+        assert page.locator("#found").text_content() == "nothing is called that"
+    page.locator("#search").fill("3")
+    assert page.locator("#found li").all_text_contents() == ["3 6 channels", "3 channel 3"]
+
+
+def test_what_is_refused_is_said_also_where_another_part_is_superseded(seen: Watched) -> None:
+    page, seen.expected[:] = seen.page, ["409", "422"]  # type: ignore[attr-defined]
+    shows(page, "#layer-name", "3")
+    page.route("**/api/maps*", lambda route: route.fulfill(status=409, json={"error": "a newer one"}))
+    page.route("**/api/image?*", lambda route: route.fulfill(status=422, json={"error": "this image is broken"}))
+    page.locator("#strip button").nth(5).click()
+    shows(page, "#notice", "this image is broken")
+
+
+def test_a_strip_that_is_refused_says_why(seen: Watched) -> None:
+    page, seen.expected[:] = seen.page, ["503"]  # type: ignore[attr-defined]
+    until(page, "document.querySelectorAll('#strip button').length === 24")
+    page.route("**/api/dataset*", lambda route: route.fulfill(status=503, json={"error": "too much to do"}))
+    page.locator("#later").click()
+    shows(page, "#notice", "too much to do")
+
+
+def test_what_comes_late_takes_no_place_of_what_is_shown_now(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    held: list[Any] = []
+    for question in ("reconstruction", "place"):
+        page.route(f"**/api/{question}*", lambda route: held.append(route))
+    page.locator("#whole").click()
+    page.locator("#stage").click()
+    until_address(page, "at=")
+    page.locator("#maps button").nth(1).click()
+    page.evaluate("history.back()")
+    page.evaluate("history.back()")
+    page.locator("#maps button").nth(1).click()
+    shows(page, "#facts", "activation")
+    title = page.locator("#unit-title").text_content()
+    for route in held:
+        with contextlib.suppress(playwright.Error):  # the page has cancelled it
+            route.continue_()
+    page.wait_for_timeout(300)
+    assert page.locator("#unit-title").text_content() == title
+    assert page.locator("#facts").is_visible()
+    assert page.locator("#at").is_hidden()

@@ -25,6 +25,7 @@
  * @property {Pin[]} pins
  */
 
+const SORTS = ["strength", "number", "selective"];
 const LATER = 100; // milliseconds, in which pictures usually come
 
 /** What the address says of the image. */
@@ -43,7 +44,7 @@ export function read() {
     layer: words.get("layer") || "",
     channel: channel !== null && /^\d+$/.test(channel) ? Number(channel) : null,
     position: words.get("position") || "",
-    sort: words.get("sort") || "strength",
+    sort: SORTS.find((sort) => sort === words.get("sort")) || SORTS[0],
     at: words.get("at") || "",
     seed: words.get("seed") || "",
     random: words.get("random") === "1",

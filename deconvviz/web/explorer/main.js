@@ -12,7 +12,7 @@ import * as address from "./address.js";
 import * as camera from "./camera.js";
 import * as pins from "./pins.js";
 import * as placing from "./placing.js";
-import { ask, cancelAll, clearNotice, give, notice, onReconnected, save } from "./server.js";
+import { ask, cancel, cancelAll, clearNotice, give, notice, onReconnected, orSay, save } from "./server.js";
 import * as strip from "./strip.js";
 import * as unit from "./unit.js";
 
@@ -65,14 +65,8 @@ const titleOf = () => [view.layer && view.channel !== null ? `${view.layer} ${vi
 async function show() {
   const own = ++turn;
   clearNotice();
-  try {
-    await Promise.all(parts());
-  } catch (error) {
-    if (error instanceof Superseded) return;
-    notice(error instanceof Refused ? error.message : String(error));
-  } finally {
-    document.body.dataset.shown = String(own);
-  }
+  await Promise.all(parts().map(orSay));
+  document.body.dataset.shown = String(own);
 }
 
 /** @param {string} kind @param {any} what @returns whether this is not what was asked for last */
@@ -120,7 +114,9 @@ function parts() {
     else unit.clear();
   }
   if (view.at && changed("at", [seen, view.at])) all.push(showPlace(seen));
+  if (!view.whole) cancel("reconstruction"); // its picture would take the place of the unit's
   if (!view.at) {
+    cancel("place");
     changed("at", "");
     byId("at").hidden = true;
   }
@@ -342,10 +338,16 @@ function attach() {
   addEventListener("hashchange", back);
 }
 
+/** @param {address.View} some what an address says; the first image and layer where it says none */
+function completed(some) {
+  const first = state.dataset ? "data-0" : state.own.length ? state.own[0][0] : "";
+  return { ...some, image: some.image || first, layer: some.layer || layers.first() };
+}
+
 function back() {
   address.forget();
   const before = JSON.stringify(view);
-  const next = address.read();
+  const next = completed(address.read());
   if (JSON.stringify(next) === before) return;
   camera.stop(false);
   view = next;
@@ -386,10 +388,9 @@ async function start() {
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
-  if (!view.image && state.dataset) view.image = "data-0";
-  if (!view.image && state.own.length) view.image = state.own[0][0];
+  view = completed(view);
   address.write(view, true, titleOf());
-  await Promise.all([show(), strip.showOwn()]);
+  await Promise.all([show(), orSay(strip.showOwn())]);
 }
 
 start();

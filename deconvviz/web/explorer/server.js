@@ -230,6 +230,15 @@ export function notice(text, wrong = true) {
   element.classList.toggle("wrong", wrong);
 }
 
+/** @param {Promise<any>} part if it cannot be shown, the page says why */
+export async function orSay(part) {
+  try {
+    await part;
+  } catch (error) {
+    if (!(error instanceof Superseded)) notice(error instanceof Refused ? error.message : String(error));
+  }
+}
+
 /** @param {() => void} again */
 export function onReconnected(again) {
   whenBack = again;

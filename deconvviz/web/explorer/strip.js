@@ -3,7 +3,7 @@
 import { byId, count, h } from "../shared/elements.js";
 import { blobOf, paintCell } from "../shared/pictures.js";
 import { Superseded } from "../shared/refusals.js";
-import { ask } from "./server.js";
+import { ask, orSay } from "./server.js";
 
 const AT_ONCE = 24;
 let first = -1;
@@ -27,9 +27,10 @@ export function attach(dataset, choose) {
   byId("strip-part").hidden = false;
   byId("strip-title").textContent = `${dataset.name} (${count(total)})`;
   byId("from").max = String(total - 1);
-  byId("earlier").addEventListener("click", () => load(first - AT_ONCE));
-  byId("later").addEventListener("click", () => load(first + AT_ONCE));
-  byId("from").addEventListener("change", () => load(Math.floor(Number(byId("from").value)) || 0));
+  const go = (/** @type {number} */ start) => orSay(load(start));
+  byId("earlier").addEventListener("click", () => go(first - AT_ONCE));
+  byId("later").addEventListener("click", () => go(first + AT_ONCE));
+  byId("from").addEventListener("change", () => go(Math.floor(Number(byId("from").value)) || 0));
 }
 
 /**

@@ -43,7 +43,9 @@ export function find(text, layers, here) {
     for (const layer of named) if (channel < layer.channels) channels.push([layer, channel]);
   }
   const whole = layersLike(words, layers).map((layer) => /** @type {Hit} */ ([layer, undefined]));
-  return [...whole, ...channels].slice(0, MOST);
+  const called = (/** @type {string} */ text) => (/** @type {Hit} */ [layer]) => layer.name.toLowerCase() === text.trim().toLowerCase();
+  const sure = [...whole.filter(called(words)), ...channels.filter(called(split ? split[1] : ""))]; // "conv1 1" also contains conv1's words
+  return [...sure, ...[...whole, ...channels].filter((hit) => !sure.includes(hit))].slice(0, MOST);
 }
 
 /**
