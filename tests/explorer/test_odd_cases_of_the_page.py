@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from torch import nn
 import deconvviz as dv
 from tests.explorer.conftest import LAYOUTS
 from tests.helpers.chromium import CHROMIUM, Watched, until
-from tests.helpers.explorer_page import shows, until_address
+from tests.helpers.explorer_page import projected, shows, until_address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -30,6 +30,21 @@ def page_of(browser: Any, net: dv.DeconvNet, data: Any, address: str) -> Iterato
         yield watched.page
         assert [said for said in watched.wrong if not said.startswith("failed: ") and "422" not in said] == []
         context.close()
+
+
+def hold(page: Any, address: str) -> list[Any]:
+    """Requests of an address, which are not answered."""
+    held: list[Any] = []
+    page.route(address, lambda route: held.append(route))
+    return held
+
+
+def wait_for(page: Any, condition: Callable[[], Any]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("what is waited for does not come")
 
 
 def test_a_signal_is_a_band(browser: Any) -> None:
@@ -68,7 +83,7 @@ def test_an_address_that_means_nothing_says_so(seen: Watched, address: str, sent
     page.evaluate("location.hash = 'image=data-5'")  # and the page goes on
     until(page, "document.querySelector('#image-name').textContent === 'image 5'")
     until(page, "document.querySelectorAll('#maps .mosaic').length === 4")  # of the first layer
-    assert page.locator("#notice").is_hidden()
+    assert page.locator("#notice").is_hidden(), page.locator("#notice").text_content()
 
 
 def test_an_order_that_there_is_not_is_the_usual_one(seen: Watched) -> None:
@@ -110,9 +125,7 @@ def test_a_strip_that_is_refused_says_why(seen: Watched) -> None:
 def test_what_comes_late_takes_no_place_of_what_is_shown_now(seen: Watched) -> None:
     page = seen.page
     shows(page, "#layer-name", "3")
-    held: list[Any] = []
-    for question in ("reconstruction", "place"):
-        page.route(f"**/api/{question}*", lambda route: held.append(route))
+    wholes, places = hold(page, "**/api/reconstruction*"), hold(page, "**/api/place*")
     page.locator("#whole").click()
     page.locator("#stage").click()
     until_address(page, "at=")
@@ -122,10 +135,32 @@ def test_what_comes_late_takes_no_place_of_what_is_shown_now(seen: Watched) -> N
     page.locator("#maps button").nth(1).click()
     shows(page, "#facts", "activation")
     title = page.locator("#unit-title").text_content()
-    for route in held:
+    for route in wholes + places:
         with contextlib.suppress(playwright.Error):  # the page has cancelled it
             route.continue_()
     page.wait_for_timeout(300)
     assert page.locator("#unit-title").text_content() == title
     assert page.locator("#facts").is_visible()
     assert page.locator("#at").is_hidden()
+
+
+def test_what_is_refused_late_is_not_said_of_what_is_shown_now(seen: Watched) -> None:
+    page, seen.expected[:] = seen.page, ["422"]  # type: ignore[attr-defined]
+    shows(page, "#layer-name", "3")
+    page.locator("#maps button").nth(1).click()
+    projected(page)
+    images, units = hold(page, "**/api/image?*"), hold(page, "**/api/unit?*")
+    page.locator("#strip button").nth(5).click()
+    wait_for(page, lambda: images and units)
+    maps = hold(page, "**/api/maps?*")
+    page.locator("#strip button").nth(6).click()
+    wait_for(page, lambda: maps)
+    for route in images + units:
+        with contextlib.suppress(playwright.Error):  # the page has cancelled it
+            route.fulfill(status=422, json={"error": "that of the image before"})
+    page.wait_for_timeout(200)
+    assert page.locator("#notice").is_hidden()
+    for address in ("**/api/image?*", "**/api/unit?*"):
+        page.unroute(address)
+    maps[0].continue_()
+    until(page, "document.querySelector('#image-name').textContent === 'image 6'")

@@ -131,6 +131,7 @@ let imageTurn = 0;
 /** @param {{ image: string, shift: string }} seen @param {Promise<any> | null} first after which it is asked for */
 async function showImage(seen, first) {
   const own = ++imageTurn;
+  cancel("image"); // nobody waits for that of the image before, while its maps are waited for
   try {
     await first;
     if (own !== imageTurn) throw new Superseded();

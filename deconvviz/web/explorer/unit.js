@@ -4,7 +4,7 @@ import { breakable, byId, h } from "../shared/elements.js";
 import { Superseded } from "../shared/refusals.js";
 import { unitFigures } from "../shared/unit_figures.js";
 import * as known from "./known.js";
-import { ask } from "./server.js";
+import { ask, cancel } from "./server.js";
 
 const SCALES = "Each projection on its own scale: grey or white is zero; brighter and darker, or red and blue, are above and below.";
 
@@ -68,6 +68,7 @@ export async function show(view, live, before) {
   }
   shownKey = key;
   const [first, ...others] = styles;
+  for (const lane of ["unit", ...others.map((style) => `unit ${style}`)]) cancel(lane); // those of the image before
   await before;
   if (own !== turn) throw new Superseded();
   const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
