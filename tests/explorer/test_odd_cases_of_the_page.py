@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib import colormaps
 from torch import nn
 
 import deconvviz as dv
 from tests.explorer.conftest import LAYOUTS
 from tests.helpers.chromium import CHROMIUM, Watched, until
+from tests.helpers.explorer_client import small_images, small_net
 from tests.helpers.explorer_page import projected, shows, until_address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -164,3 +166,43 @@ def test_what_is_refused_late_is_not_said_of_what_is_shown_now(seen: Watched) ->
         page.unroute(address)
     maps[0].continue_()
     until(page, "document.querySelector('#image-name').textContent === 'image 6'")
+
+
+def test_maps_that_come_late_are_not_drawn_over_those_of_a_later_image(seen: Watched) -> None:
+    """The maps are the library's own, pixel by pixel, of one image as a whole or of the other."""
+    page, seen.expected[:] = seen.page, ["Canvas2D: Multiple readback"]  # type: ignore[attr-defined]
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    page.evaluate("""() => {
+      window.mapsNow = () => [...document.querySelectorAll("#maps button")].map(one => [one.dataset.channel,
+        ...one.querySelector("canvas").getContext("2d").getImageData(0, 0, 4, 4).data].join(" "));
+      window.seen = [window.mapsNow()];
+      const look = () => {
+        const now = window.mapsNow();
+        if (String(now) !== String(window.seen.at(-1))) window.seen.push(now);
+        requestAnimationFrame(look);
+      };
+      look();
+    }""")
+    slow = hold(page, "**/api/maps?*image=data-5*")
+    page.locator("#strip button").nth(5).click()
+    wait_for(page, lambda: slow)
+    answer = slow[0].fetch()
+    page.locator("#strip button").nth(6).click()
+    until(page, "window.seen.length === 2")
+    with contextlib.suppress(playwright.Error):  # the page has cancelled it
+        slow[0].fulfill(response=answer)
+    until(page, "document.querySelector('#image-name').textContent === 'image 6'")
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.seen") == [drawn_maps(3), drawn_maps(6)]
+
+
+def drawn_maps(image: int) -> list[str]:
+    """The maps of an image as the page lists them: the strongest first, each on its own scale in inferno's colours."""
+    with torch.no_grad():
+        maps = small_net().model[:4](small_images(30)[image : image + 1])[0].flatten(1)
+    found = []
+    for channel in maps.amax(1).argsort(descending=True).tolist():
+        levels = (maps[channel].clamp(min=0) / maps[channel].max() * 255).round().int().tolist()
+        colours = (colormaps["inferno"](levels) * 255).round().astype(int)
+        found.append(" ".join(map(str, [channel, *colours.flatten().tolist()])))
+    return found
