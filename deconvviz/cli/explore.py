@@ -42,10 +42,13 @@ def _explore(args: argparse.Namespace) -> None:
     if not 0 <= args.port < 2**16:
         raise InputError(f"--port is a whole number from 0 to 65535, not {args.port}")
     check_reach(args.host, args.token)
+    if args.atlas and args.top:
+        raise InputError("give --top or --atlas, of which either has the values over the dataset")
     classes = lines_of(args.classes) if args.classes else []
     args.data = args.data or ("mnist" if args.model == "mnist" else None)
     net, _ = loaded(args)
     networks = Networks(net, None if args.data is None else dataset(args, net))
+    items = None if networks.data is None else len(networks.data)
     top = TopActivations.load(args.top) if args.top else None
     if top is not None:
         check_scan(net, networks.data, top)
@@ -57,7 +60,7 @@ def _explore(args: argparse.Namespace) -> None:
         host=args.host,
         port=args.port,
         token=args.token,
-        atlas=AtlasValues(args.atlas, net) if args.atlas else None,
+        atlas=AtlasValues(args.atlas, net, items) if args.atlas else None,
     )
     with explorer:
         try:

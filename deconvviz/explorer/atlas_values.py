@@ -17,13 +17,18 @@ from deconvviz.recording.fingerprint import fingerprint
 class AtlasValues:
     """An atlas in a folder, whose data are read when they are asked for."""
 
-    def __init__(self, folder: str | os.PathLike[str], net: DeconvNet) -> None:
+    def __init__(self, folder: str | os.PathLike[str], net: DeconvNet, items: int | None) -> None:
         """Open a complete atlas.
+
+        Args:
+            folder: Its folder.
+            net: The network that is explored.
+            items: The number of items in the data set; None if there is none.
 
         Raises:
             MissingFileError: If the folder holds none.
             DataError: If its files are damaged.
-            InputError: If it is of other weights.
+            InputError: If it is of other weights, or of another number of items.
         """
         self._folder = Path(folder)
         if not (self._folder / MANIFEST).is_file():
@@ -32,11 +37,16 @@ class AtlasValues:
         try:
             weights = index["provenance"]["weights"]
             self.images = int(index["images"])
+            read = self.images + len(index["broken"])
             self._layers = {one["name"]: (number, one["block"]) for number, one in enumerate(index["layers"])}
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(INDEX) from error
         if weights != fingerprint(net.model):
             raise InputError(f"the atlas in {os.fspath(folder)!r} is of a network with other weights; build it again")
+        if items not in (None, read):
+            raise InputError(
+                f"the atlas in {os.fspath(folder)!r} is of {read} items, and the dataset has {items}; give its dataset"
+            )
 
     def channel(self, layer: str, channel: int) -> dict[str, Any] | None:
         """A channel's histogram, units and statistics; None if the atlas lacks the layer or the channel."""

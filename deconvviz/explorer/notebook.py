@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,8 @@ class NotebookExplorer(anywidget.AnyWidget):
         count = self._about.get("count") if self._about else None
         if name == "image" and count and not 0 <= value < count:
             raise InputError(f"the images are 0 to {count - 1}, not {value}")
+        if name == "position" and not re.fullmatch(r"([0-9]+(,[0-9]+)*)?", value):
+            raise InputError(f"a position is whole numbers with commas, such as '3,5', or '', not {value!r}")
         if name == "layer" and count:
             self._answers.networks.trace(_CLIENT, ImageKey("data-0")).activations_of(value)
         return value

@@ -232,7 +232,7 @@ def listener(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = str(getattr(error, "strerror", None) or error).partition(" (while ")[0]  # Python adds the address
         raise InputError(
             f"the explorer cannot listen on host {host!r}, port {port} ({why}); give another port, or 0 for a free one"
         ) from error

@@ -183,7 +183,7 @@ def test_the_scan_behind_ends_with_the_explorer() -> None:
 def test_values_of_an_atlas(tmp_path: Path) -> None:
     top = dv.scan(NET, IMAGES, layers=["3"], k=3, progress=False)
     page = dv.build_atlas(NET, IMAGES, top, out=tmp_path / "atlas", evidence=False, progress=False)
-    atlas = AtlasValues(page.parent, NET)
+    atlas = AtlasValues(page.parent, NET, 20)
     known = KnownChannels(Networks(NET, IMAGES), None, atlas)
     assert list(known.scanning()) == []
     values = known.values("3", 2)
@@ -199,6 +199,8 @@ def test_values_of_an_atlas(tmp_path: Path) -> None:
     torch.manual_seed(1)
     other = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3)))
     with pytest.raises(InputError, match="other weights"):
-        AtlasValues(page.parent, other)
+        AtlasValues(page.parent, other, None)
+    with pytest.raises(InputError, match="is of 20 items, and the dataset has 8; give its dataset"):
+        AtlasValues(page.parent, NET, 8)
     with pytest.raises(MissingFileError, match="holds no complete atlas"):
-        AtlasValues(tmp_path, NET)
+        AtlasValues(tmp_path, NET, None)

@@ -76,7 +76,9 @@ def test_what_is_set_wrongly_is_refused() -> None:
         widget.image = 3
     with pytest.raises(UnknownLayerError, match="no activations of 'nope'"):
         widget.layer = "nope"
-    assert (widget.image, widget.layer) == (0, "3")
+    with pytest.raises(InputError, match="a position is whole numbers with commas, such as '3,5', or '', not 'abc'"):
+        widget.position = "abc"
+    assert (widget.image, widget.layer, widget.position) == (0, "3", "")
     widget.channel = None
     with pytest.raises(InputError, match="no channel is chosen; set the widget's channel"):
         widget.projection()

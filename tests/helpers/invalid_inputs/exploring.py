@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import deconvviz as dv
 from deconvviz.errors import InputError
+from deconvviz.explorer.atlas_values import AtlasValues
 from tests.helpers.invalid_inputs.case import net, refused, x
 
 
@@ -14,7 +17,19 @@ def _projected_without_a_channel() -> Any:
     return widget.projection()
 
 
+def _atlas_of_other_images(folder: Path) -> Any:
+    top = dv.scan(net(), x(), layers=["3"], k=1, progress=False)
+    page = dv.build_atlas(net(), x(), top, out=folder / "atlas", evidence=False, progress=False)
+    return AtlasValues(page.parent, net(), 3)
+
+
 CASES = [
+    refused(
+        "an atlas of other images than those that are explored",
+        _atlas_of_other_images,
+        InputError,
+        "the atlas in '…' is of 2 items, and the dataset has 3; give its dataset",
+    ),
     refused(
         "a channel that a notebook cannot show",
         lambda _: net().explore(x(), "3", channel=5),
@@ -26,6 +41,12 @@ CASES = [
         lambda _: setattr(net().explore(x()), "image", 2),
         InputError,
         "the images are 0 to 1, not 2",
+    ),
+    refused(
+        "a position in a notebook that is none",
+        lambda _: setattr(net().explore(x()), "position", "3;5"),
+        InputError,
+        "a position is whole numbers with commas, such as '3,5', or '', not '3;5'",
     ),
     refused(
         "a notebook's unit without a channel",
@@ -46,6 +67,7 @@ EXPLORE = {
         "the explorer cannot listen on host 'no.such.host.invalid', port 0 (…); give another port, or 0 for a free one"
     ),
     "explore mnist --atlas no": "the folder 'no' holds no complete atlas",
+    "explore mnist --atlas no --top no": "give --top or --atlas, of which either has the values over the dataset",
     "explore mnist no": "there is no folder 'no' of images",
     "explore mnist --classes no.txt": "'no.txt' cannot be read as text: No such file or directory",
 }
