@@ -19,7 +19,7 @@ START = """# The command line
 Each command is a thin wrapper around the corresponding Python function. It exits with status 0, prints one sentence and
 exits with status 2 on an error (`--debug` shows the traceback), and exits with status 130 after Ctrl-C. Results go to
 standard output, as JSON with `--json`. Notes and progress go to standard error:
-a bar on a terminal, elsewhere a line every half minute.
+a bar on a terminal, elsewhere a line after five seconds and then every half minute.
 
 A command replaces an existing file only if you name it with `--out`, deconvviz wrote it, and nobody has changed it
 since; with `--force` it replaces any file. Under its default name it replaces nothing. A command never overwrites a

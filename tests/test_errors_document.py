@@ -13,7 +13,8 @@ from tests.helpers.invalid_inputs import commands as bad_commands
 from tests.helpers.invalid_inputs.case import pattern
 from tests.robustness.test_bad_inputs import CASES
 
-DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "errors.md").read_text("utf-8")
+DOCUMENT_ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (DOCUMENT_ROOT / "docs" / "errors.md").read_text("utf-8")
 ENTRIES = re.findall(r"^- `(.+)` \((.+)\)\n((?:  .+\n?)*)", DOCUMENT, re.MULTILINE)
 
 # What the tables have: the sentence, and the exception that says it in Python.
@@ -49,6 +50,22 @@ def test_every_exception_is_documented():
     }
     assert {entry[1] for entry in ENTRIES} >= known - {"DeconvVizError"}
     assert known - {"DeconvVizError"} == {case.error.__name__ for case in CASES if case.error} & known
+
+
+def test_every_warning_is_documented_with_its_words():
+    root = DOCUMENT_ROOT / "deconvviz"
+    raised = {}
+    for path in root.rglob("*.py"):
+        module = ".".join(path.relative_to(root.parent).with_suffix("").parts)
+        for name in re.findall(r"^class (\w+)\(UserWarning\)", path.read_text("utf-8"), re.MULTILINE):
+            raised[f"{module}.{name}"] = path.read_text("utf-8")
+    section = DOCUMENT.partition("## Warnings")[2].partition("\n## ")[0]
+    rows = {name: words for words, name in re.findall(r"^\| `(.+?)` \| `(.+?)` \| .+\.\s\|$", section, re.MULTILINE)}
+    assert rows.keys() == raised.keys()
+    for name, words in rows.items():
+        said = errors.left_out("f", {"a": "b"}) if "left out" in words else "".join(raised[name].split('"'))
+        first = words.partition(", such as")[0].partition(" …")[0]
+        assert first in said
 
 
 def test_the_document_warns_of_models_that_are_code():

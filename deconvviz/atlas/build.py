@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from deconvviz import images
 from deconvviz.arguments import CLASS_NAMES, FLAG, MAPPING, NET, PATH, TEXT, check_counts, optional, takes
+from deconvviz.atlas.before_scan import check_images
 from deconvviz.atlas.build_identity import build_identity
 from deconvviz.atlas.encoders import sensible_encoders
 from deconvviz.atlas.estimate import estimate
@@ -32,7 +33,6 @@ from deconvviz.atlas.synthetic import LayerSynthesis, Synthesis
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import classes_of, short_name
-from deconvviz.errors import InputError
 from deconvviz.evidence.specificity import Specificity
 from deconvviz.io.locks import alone
 from deconvviz.io.restoring import Restored
@@ -253,8 +253,7 @@ def _first_run(source: AtlasSource, count: int) -> Trace:
     broken = {item.image for item in source.top.broken}
     first = next(number for number in range(count) if number not in broken)
     x = source.pictures.load(first)[0][None]
-    if x.ndim != 4:
-        raise InputError(f"an atlas shows images (C, H, W), and the inputs are of shape {tuple(x.shape[1:])}")
+    check_images(x)
     return source.net.trace(x)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deconvviz.cli.model_options import loaded, model_arguments
@@ -151,8 +152,10 @@ def _join() -> None:
             raise InputError(f"process {rank} of this job cannot connect to the others at {where} ({said})") from error
 
 
-def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
-    """The network, the dataset, and the result of its scan."""
+def _scanned(
+    args: argparse.Namespace, check: Callable[[DeconvNet, Any], None] | None = None
+) -> tuple[DeconvNet, Any, Any]:
+    """The network, the dataset, and the result of its scan; check: what is called before a scan."""
     from deconvviz.mining.label_scores import with_classes
     from deconvviz.mining.scan import scan
     from deconvviz.results import TopActivations
@@ -163,6 +166,8 @@ def _scanned(args: argparse.Namespace) -> tuple[DeconvNet, Any, Any]:
         top = TopActivations.load(saved)
         _check_scan(args, top)
         return net, data, with_classes(top, _classes(args))
+    if check is not None:
+        check(net, data)
     _join()
     top = scan(net, data, layers=args.layers, **_of_the_scan(args))
     return net, data, top
@@ -202,6 +207,7 @@ def _scan(args: argparse.Namespace) -> None:
 
 def _top(args: argparse.Namespace) -> None:
     from deconvviz.figures.top_projections import top_pages
+    from deconvviz.mining.asked_channels import check_asked_channels
     from deconvviz.mining.project_top import project_top
 
     for name in ("most", "per_page"):
@@ -211,7 +217,7 @@ def _top(args: argparse.Namespace) -> None:
     check_ending(out)
     outputs = Outputs(args, out)
     args.layers = [args.layer]
-    net, data, top = _scanned(args)
+    net, data, top = _scanned(args, lambda net, data: check_asked_channels(net, data, args.layers, args.channel))
     if _rank() == 0:
         list_broken(top)
         channels = args.channel or _first_that_fire(top, args.layer, args.most)
@@ -233,6 +239,7 @@ def _first_that_fire(top: TopActivations, layer: str, count: int) -> list[int]:
 
 
 def _atlas(args: argparse.Namespace) -> None:
+    from deconvviz.atlas.before_scan import check_before_scan
     from deconvviz.atlas.build import build_atlas
     from deconvviz.atlas.inventory import MANIFEST
     from deconvviz.atlas.output_folder import check_folder, left_alone
@@ -252,7 +259,9 @@ def _atlas(args: argparse.Namespace) -> None:
     with Restored(alone(out) if builds else contextlib.nullcontext()):
         if builds and (others := left_alone(out)):
             remark(f"note: files in {str(out)!r} that are not part of the atlas stay: {first_few(others)}")
-        net, data, top = _scanned(args)
+        net, data, top = _scanned(
+            args, lambda net, data: check_before_scan(net, data, args.layers or (), args.channel, args.limit)
+        )
         if builds:
             page = build_atlas(
                 net,

@@ -92,8 +92,13 @@ def _figure(projection: Projection, args: argparse.Namespace) -> Any:
 
 def _described(projection: Projection, file: Path) -> tuple[list[str], dict[str, Any]]:
     """What is printed of a projection, as lines and as facts."""
+    from deconvviz.results.words import in_digits
+
     linearised, detached = projection.provenance.linearised, projection.provenance.detached
-    lines = [f"{u.layer} channel {u.channel} at {u.position}: activation {u.activation:.4g}" for u in projection.units]
+    lines = [
+        f"{u.layer} channel {u.channel} at {u.position}: activation {in_digits(u.activation, 4)}"
+        for u in projection.units
+    ]
     lines += [f"linearised: {', '.join(linearised)}"] if linearised else []
     lines += [f"detaches ignored: {', '.join(detached)}"] if detached else []
     facts = {"units": projection.units, "linearised": linearised, "detached": detached, "files": [file]}

@@ -27,7 +27,7 @@ from deconvviz.experiments._run_checkpoints import RunCheckpoint, times_of
 from deconvviz.intervals import LEVEL, paired_difference
 from deconvviz.io.restoring import Restored
 from deconvviz.recording.layer_names import module_called
-from deconvviz.results.words import agreeing, counted
+from deconvviz.results.words import agreeing, counted, in_digits
 
 FEWEST_RUNS = 3  # training runs from which an order of layers is said
 SHUFFLES = 9999  # random orders of the layers of each run
@@ -165,7 +165,7 @@ def verdict_of(settled: Mapping[str, float], settling: Sequence[Settling]) -> st
     empty = f"the pictures of {', '.join(blank)} are blank at every checkpoint"
     if not settled:
         return f"Nothing was measured: {empty}."
-    listed = ", ".join(f"{layer} at {time:g}" for layer, time in settled.items())
+    listed = ", ".join(f"{layer} at {in_digits(time, 6)}" for layer, time in settled.items())
     who, when = ("One layer settles", "this time") if len(settled) == 1 else ("Layers settle", "these times")
     said = f"{who}, with at most half of the initial distance left, at {when}: {listed}"
     said += f"; {empty}" if blank else ""
@@ -173,7 +173,9 @@ def verdict_of(settled: Mapping[str, float], settling: Sequence[Settling]) -> st
     if len(late[0]) < 2:
         return f"{said}."
     halves = {layer: settling[0].half_times(layer).tolist() for layer in late[0]}
-    alone = ", ".join(f"{layer} at {own:.3g} (in lock-step {control:.3g})" for layer, (own, control) in halves.items())
+    alone = ", ".join(
+        f"{layer} at {in_digits(own)} (in lock-step {in_digits(control)})" for layer, (own, control) in halves.items()
+    )
     return f"{said}. Alone in the final network, half of the distance is left in {alone}; {_order(late)}."
 
 

@@ -18,6 +18,7 @@ from deconvviz.figures.marks import CAPTION, KEY_INCHES, SMALL, draw_key, kind_o
 from deconvviz.figures.tiles import same_size, with_note
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import Evolution, StrongestUnit
+from deconvviz.results.words import in_digits
 
 CHECKPOINTS_SHOWN = 10  # checkpoints in a grid, at most
 WIDE = 12.5  # inches
@@ -79,7 +80,7 @@ def _grid(
             if column and row[place].image != row[shown[column - 1]].image:
                 frame = matplotlib.patches.Rectangle((left, top), width, height, fill=False, ec="#888888", lw=0.9)
                 axes.add_patch(frame)
-    names = [f"{result.times[place]:g}" for place in shown] + ["patch"]
+    names = [in_digits(result.times[place], 6) for place in shown] + ["patch"]
     for column, name in enumerate(names):
         axes.text(gap + column * (width + gap) + width / 2, -gap, name, ha="center", va="bottom", fontsize=SMALL)
     axes.set_title(wrapped(f"{layer}: channels by checkpoint", wide - 0.5, 10), fontsize=10, pad=14)

@@ -39,7 +39,7 @@ from deconvviz.figures.views import slices_through
 from deconvviz.images import as_rgb
 from deconvviz.results import FeatureMaps
 from deconvviz.results.layer_pictures import magnitudes
-from deconvviz.results.words import counted
+from deconvviz.results.words import counted, in_digits
 
 BAR = 0.9  # inches of a colour bar beside the maps
 MAPS_RESULT = instance("a FeatureMaps", FeatureMaps)
@@ -173,7 +173,7 @@ def _shown(result: FeatureMaps, sample: int, scale: str, **choice: Any) -> Shown
     volumes = "; the middle slices along each axis" if maps.ndim == 4 else ""
     scaled = "all on one scale" if scale == "shared" else "each on its own scale"
     which = f"image {sample} of {len(result)}; " if len(result) > 1 else ""
-    labels = [f"{number}: {float(strength[number]):.4g}" for number in channels]
+    labels = [f"{number}: {in_digits(float(strength[number]), 4)}" for number in channels]
     return ShownMaps(tiles, labels, f"{first}\n{which}channel: maximum; {scaled}{volumes}", colours)
 
 

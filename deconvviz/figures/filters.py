@@ -40,7 +40,7 @@ from deconvviz.figures.tiles import side_by_side
 from deconvviz.images import signed_as_rgb, tiled
 from deconvviz.results import Filters
 from deconvviz.results.layer_pictures import magnitudes
-from deconvviz.results.words import counted
+from deconvviz.results.words import counted, in_digits
 
 ALL_LINES = 3  # input channels that are shown as lines
 ALL_PLANES, STRONGEST_PLANES = 16, 9  # up to so many input channels all are shown, else so many of them
@@ -166,7 +166,7 @@ def _shown(result: Filters, scale: str, enlarge: int, *, planes: Any, **choice: 
     count = f"{len(channels)} of {counted(len(result), 'filter')}" if len(channels) < len(result) else ""
     kind = "" if not result.transposed else " of a transposed convolution"
     size = size_words(result.weight.shape[2:])
-    scaled = f"one scale, ±{ends[0]:.3g}" if scale == "shared" else "each filter on its own scale"
+    scaled = f"one scale, ±{in_digits(ends[0])}" if scale == "shared" else "each filter on its own scale"
     first = f"{layer}: {count or counted(len(result), 'filter')}{kind}, {size}" + ", strongest first" * (
         choice["order"] == "strength"
     )

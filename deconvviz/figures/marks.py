@@ -84,18 +84,6 @@ def framed(axes: Axes, left: float, top: float, width: float, height: float) -> 
     axes.add_patch(frame)
 
 
-def shown_number(value: float) -> str:
-    """An activation in a label.
-
-    >>> shown_number(0.01234), shown_number(1014.2)
-    ('0.0123', '1,014')
-    """
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
-# Texts that stay within a width
-
-
 def inches(text: str, size: float) -> float:
     """How wide one line of text is drawn, in inches; size: in points."""
     width: float = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0]

@@ -14,19 +14,11 @@ from torch import Tensor
 
 from deconvviz.errors import InputError
 from deconvviz.figures.canvas import canvas
-from deconvviz.figures.marks import (
-    COLOURS,
-    KEY_INCHES,
-    SMALL,
-    draw_key,
-    kind_of,
-    room_for_key,
-    shown_number,
-    signed_words,
-)
+from deconvviz.figures.marks import COLOURS, KEY_INCHES, SMALL, draw_key, kind_of, room_for_key, signed_words
 from deconvviz.figures.tiles import with_note
 from deconvviz.images import as_rgb, signed_as_rgb
 from deconvviz.results import Occlusion
+from deconvviz.results.words import in_digits
 
 CLASSES_COLOURED = 6  # classes with a colour of their own
 OTHER_CLASSES = "#bbbbbb"
@@ -72,7 +64,7 @@ def draw(result: Occlusion, rows: int = 6, *, title: str = "", axes: Axes | None
 def _row(figure: Figure, axes: Any, result: Occlusion, n: int) -> None:
     unit, name = result.projection.units[n], _name(result, int(result.targets[n]))
     _draw_image(axes[0], result, n)
-    said = f"(b) map {unit.channel}, whole {shown_number(float(result.whole_activation[n]))}"
+    said = f"(b) map {unit.channel}, whole {in_digits(float(result.whole_activation[n]))}"
     _map(figure, axes[1], result, result.activation[n], said)
     axes[2].imshow(signed_as_rgb(result.projection.whole(n)).numpy(), interpolation="nearest")
     axes[2].set_title(f"(c) projection of map {unit.channel}", fontsize=SMALL)

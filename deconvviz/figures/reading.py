@@ -15,6 +15,7 @@ from deconvviz.figures.marks import BLUE, KEY_INCHES, SMALL, draw_key, kind_of, 
 from deconvviz.images import as_rgb, signed_as_rgb, tiled
 from deconvviz.results import ReadingTest
 from deconvviz.results.reading import ANOTHER, CHANCE_SCORE, RANDOM
+from deconvviz.results.words import in_digits
 
 CONTROL_COLOUR = "#8a8a8a"
 QUESTION_INCHES = 2.9
@@ -91,7 +92,7 @@ def _draw_question(figure: Any, result: ReadingTest, condition: str) -> None:
     for number, piece in enumerate(rgb(question.choices, False)):
         axes[1 + number].imshow(piece.numpy(), interpolation="nearest")
         fires = "fires it" if number == question.answer else "does not"
-        axes[1 + number].set_title(f"{number + 1}: {fires} ({question.activations[number]:.3g})", fontsize=9)
+        axes[1 + number].set_title(f"{number + 1}: {fires} ({in_digits(question.activations[number])})", fontsize=9)
 
 
 def rgb(pictures: Tensor, signed: bool) -> list[Tensor]:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from deconvviz.figures.layer_tiles import check_scale
-from deconvviz.figures.marks import shown_number
 from deconvviz.figures.views import View, is_stretched, views_of_unit
 from deconvviz.images import display_scale, signed_as_rgb
 from deconvviz.results import Projection, Unit
 from deconvviz.results.energy import checked_sigma, smoothed
+from deconvviz.results.words import in_digits
 
 STRETCHED = "Images are stretched from their lowest number (black) to their highest (white)."
 
@@ -137,7 +137,7 @@ def signed_picture(one: View) -> Tensor:
 
 def label(unit: Unit) -> str:
     """A unit in a few words."""
-    return f"channel {unit.channel}: {shown_number(unit.activation)}"
+    return f"channel {unit.channel}: {in_digits(unit.activation)}"
 
 
 def note(views: Iterable[Sequence[View]]) -> str:

@@ -31,7 +31,6 @@ from deconvviz.figures.marks import (
     kind_of,
     room_for_key,
     shortened,
-    shown_number,
     signed_words,
     wrapped,
 )
@@ -52,6 +51,7 @@ from deconvviz.figures.views import View
 from deconvviz.images import tiled
 from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
+from deconvviz.results.words import in_digits
 
 GREY = 0.5  # of what lies outside the image; zero in a projection of three colours
 CALLED = 46  # characters of what a channel is called, at most
@@ -180,7 +180,7 @@ def top_grid(
 def _heading(projection: Projection, name: str) -> str:
     """What stands above the squares of a channel."""
     strongest = max(unit.activation for unit in projection.units)
-    said = f"channel {projection.units[0].channel}, strongest {shown_number(strongest)}"
+    said = f"channel {projection.units[0].channel}, strongest {in_digits(strongest)}"
     name = shortened(name, CALLED, len(", AUC 0.00)"))
     return wrapped("\n".join(filter(None, [said, name])), 2 * SQUARE + 0.15, HEADING)
 

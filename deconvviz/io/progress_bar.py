@@ -1,4 +1,4 @@
-"""A progress bar that never stops the work it shows. In a log it becomes a line every half minute."""
+"""A progress bar that never stops the work it shows. In a log it becomes a line now and then."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,7 +17,8 @@ from tqdm.utils import ObjectWrapper
 
 from deconvviz.io.restoring import Restored
 
-SECONDS_BETWEEN_LINES = 30.0  # in a log; the first comes after as many
+SECONDS_BETWEEN_LINES = 30.0  # in a log
+SECONDS_TO_THE_FIRST = 5.0  # line in a log: one wants to know soon whether it takes minutes or hours
 _PROGRESS_LINE = "{desc}: {n_fmt} of {total_fmt}{postfix}, {elapsed} so far, {remaining} left"
 
 
@@ -66,7 +68,7 @@ def _kind() -> type[tqdm[Any]]:
 
 def _in_a_log() -> dict[str, Any]:
     """Options of a bar that is written as lines."""
-    pace = {"delay": SECONDS_BETWEEN_LINES, "mininterval": SECONDS_BETWEEN_LINES, "maxinterval": math.inf}
+    pace = {"delay": SECONDS_TO_THE_FIRST, "mininterval": SECONDS_TO_THE_FIRST, "maxinterval": math.inf}
     return {**pace, "miniters": 1, "leave": False, "bar_format": _PROGRESS_LINE}
 
 
@@ -85,16 +87,18 @@ def _width(stream: Any) -> int | None:
 
 
 class _Lines:
-    """A stream that writes what tqdm draws over and over as lines of their own."""
+    """A stream that writes what tqdm draws over and over as lines of their own, the first soon, others now and then."""
 
     encoding = "utf-8"
 
     def __init__(self, stream: Any) -> None:
         self._stream = _Stream(stream)
+        self._next = -math.inf
 
     def write(self, text: str) -> None:
         line = text.replace("\r", "").strip()
-        if line:
+        if line and time.monotonic() >= self._next:
+            self._next = time.monotonic() + SECONDS_BETWEEN_LINES
             self._stream.write(f"{line}\n")
 
     def flush(self) -> None:

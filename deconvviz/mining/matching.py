@@ -14,6 +14,7 @@ from deconvviz.recording.fingerprint import fingerprint
 from deconvviz.recording.placement import required_arguments
 from deconvviz.recording.rounding import share_of
 from deconvviz.results import ChannelStatistics, TopActivations
+from deconvviz.results.words import in_digits
 
 
 def check_scan(net: DeconvNet, data: Any, top: TopActivations, *, several_inputs: bool = False) -> None:
@@ -21,16 +22,7 @@ def check_scan(net: DeconvNet, data: Any, top: TopActivations, *, several_inputs
 
     several_inputs: whether the caller can show those of a network of several inputs.
     """
-    if not is_indexed(data):
-        raise InputError(
-            f"the strongest units are shown from a dataset with a length and items by number, not a "
-            f"{type(data).__name__}"
-        )
-    if not several_inputs and len(taken := required_arguments(net.model)) > 1:
-        raise InputError(
-            f"the strongest units are shown for networks of one input, and this one takes {', '.join(taken)}; project "
-            f"the units that the scan found with `project_units`"
-        )
+    check_shown(net, data, several_inputs=several_inputs)
     if not isinstance(top, TopActivations):
         raise InputError(f"what is shown is what `scan` found, a TopActivations, not a {type(top).__name__}")
     if top.provenance.fingerprint != fingerprint(net.model):
@@ -41,6 +33,20 @@ def check_scan(net: DeconvNet, data: Any, top: TopActivations, *, several_inputs
             f"the scan is of {top.count + len(top.broken)} items, and the dataset has {len(data)}; scan again"
         )
     check_whole(top, len(data))
+
+
+def check_shown(net: DeconvNet, data: Any, *, several_inputs: bool = False) -> None:
+    """Raise InputError unless the strongest units of this network over this dataset can be shown, as `check_scan`."""
+    if not is_indexed(data):
+        raise InputError(
+            f"the strongest units are shown from a dataset with a length and items by number, not a "
+            f"{type(data).__name__}"
+        )
+    if not several_inputs and len(taken := required_arguments(net.model)) > 1:
+        raise InputError(
+            f"the strongest units are shown for networks of one input, and this one takes {', '.join(taken)}; project "
+            f"the units that the scan found with `project_units`"
+        )
 
 
 def check_scanned(top: TopActivations, layers: Iterable[str]) -> None:
@@ -138,6 +144,6 @@ def check_recomputed(
         if not abs(activation - before) <= allowed:
             check_steady(image)
             raise InputError(
-                f"in image {image} the scan found {before:.4g} for channel {channel} of layer {layer!r}, but now it is "
-                f"{activation:.4g}: the dataset or the network has changed; scan again"
+                f"in image {image} the scan found {in_digits(before, 4)} for channel {channel} of layer {layer!r}, but "
+                f"now it is {in_digits(activation, 4)}: the dataset or the network has changed; scan again"
             )

@@ -27,6 +27,7 @@ from deconvviz.io.atomic import may_hang
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 from deconvviz.results.shown_images import ShownImages
 from deconvviz.results.summary import held, summary
+from deconvviz.results.words import in_digits
 
 FORMAT = 2  # increased when older code can no longer read a saved result; files of lower formats can be read
 
@@ -276,7 +277,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, tuple):
         return (", " if any(isinstance(item, str) for item in value) else " x ").join(map(_cell, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return in_digits(value) if isinstance(value, float) else str(value)
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from deconvviz.results.base import Tabular, as_html, as_rows, as_text, kind, plain
 from deconvviz.results.projections import Provenance, Unit
+from deconvviz.results.words import in_digits
 
 
 @kind
@@ -78,7 +79,8 @@ class Comparison(Tabular):
             f" at {self.unit.position}" if self.unit.position else f" ({self.class_name})" if self.class_name else ""
         )
         layer = "class" if self.unit.layer == "output" else f"{self.unit.layer}, channel"
-        return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {self.unit.activation:.4g}"
+        activation = in_digits(self.unit.activation, 4)
+        return f"{self.provenance.model}, {layer} {self.unit.channel}{where}, activation {activation}"
 
     def table(self) -> list[dict[str, Any]]:
         """One row per method: duration, scores and remark."""

@@ -18,7 +18,7 @@ from deconvviz.errors import InputError, did_you_mean
 from deconvviz.intervals import FEWEST, LEVEL, difference_from_draws, holm
 from deconvviz.results.base import Finding, kind, plain
 from deconvviz.results.top_activations import Broken
-from deconvviz.results.words import agreeing, counted, listing
+from deconvviz.results.words import agreeing, counted, in_digits, listing
 
 ALIKE_FROM = 0.8  # a counterpart whose correlation is above this is kept, below this it is changed
 SAME_CHANNEL = 0.9999  # the correlation of one channel in two copies of a network, computed in another order
@@ -274,7 +274,8 @@ class LayerDiff(Finding):
 
 
 def _times(low: float, high: float) -> str:
-    return f"{low:.3g} times" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} times"
+    first, last = in_digits(low), in_digits(high)
+    return f"{last} times" if first == last else f"{first} to {last} times"
 
 
 def _state(adjusted: float, p: float, low: float, high: float, limit: float) -> str:

@@ -96,6 +96,29 @@ def test_a_data_set_of_signals(folder, capsys):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
+        (["atlas", "nets.py:signals", "s.npy"], "an atlas shows images (C, H, W), and the inputs are of shape (2, 60)"),
+        (["atlas", "mnist", "mnist", "--limit", "0"], "limit must be a whole number of at least 1, not 0"),
+        (
+            ["atlas", "mnist", "mnist", "--layers", "conv1", "conv2", "--channel", "3", "99"],
+            "layer 'conv1' has channels 0 to 23, not 99",
+        ),
+        (
+            ["top", "mnist", "mnist", "--layer", "conv1", "--channel", "99"],
+            "layer 'conv1' has channels 0 to 23, not 99",
+        ),
+        (["top", "nets.py:signals", "s.npy", "--layer", "3", "--channel", "-1"], "layer '3' has channels 0 to "),
+    ],
+)
+def test_what_the_scan_would_be_for_nothing_is_refused_before_it(folder, capsys, monkeypatch, command, said):
+    monkeypatch.setattr("deconvviz.mining.scan.scan", lambda *_, **__: pytest.fail("it was scanned"))
+    saved("s.npy", np.ones((3, 2, 60), np.float32))
+    run(*command, status=2)
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"deconvviz: {said}")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
         (["atlas", "nets.py:signals", "s.npy", "--no-evidence"], "an atlas shows images (C, H, W), and "),
         (["evidence", "nets.py:signals", "x.npy", "--layer", "3"], "evidence is for networks that take one batch of "),
         (["compare", "nets.py:signals", "x.npy", "--layer", "3"], "methods are compared on one image (1, C, H, W), "),

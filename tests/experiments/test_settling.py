@@ -116,3 +116,10 @@ def test_noise_settles_in_no_order():
             runs.append(Settling(times, alone, {layer: torch.tensor([[1.0, 0.5, 0.0]]) for layer in alone}))
         wrong += "ones in all 3 training runs" in verdict_of(dict.fromkeys(runs[0].alone, 1.0), runs)
     assert wrong / count <= 0.065  # a rate of 0.05 gives more once in 13 times
+
+
+def test_times_are_written_out() -> None:
+    falls = {name: torch.tensor([[1.0, 0.5, 0.0]]) for name in ("conv1", "conv2")}
+    said = verdict_of({"conv1": 1_470_000.0, "conv2": 0.5}, [Settling((0.0, 1470.0, 2940.0), falls, falls)])
+    assert "at these times: conv1 at 1,470,000, conv2 at 0.5. " in said
+    assert "is left in conv1 at 1,470 (in lock-step 1,470), conv2 at 1,470 (in lock-step 1,470)" in said

@@ -14,6 +14,7 @@ from deconvviz.io.progress_bar import lines_in_a_log, progress_bar
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(bars, "SECONDS_TO_THE_FIRST", 0.0)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -25,6 +26,31 @@ def test_a_bar_becomes_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().err.splitlines()
     assert "compare: 1 of 2, gradient, 00:00 so far, 00:00 left" in lines
     assert all(line.startswith("compare: ") for line in lines)
+
+
+def test_the_first_line_comes_after_seconds_and_others_after_half_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
+
+    def second() -> None:
+        now[0] += 1
+
+    with lines_in_a_log(), progress_bar(total=70, desc="scan", shown=True) as bar:
+        for _ in range(70):
+            second()
+            bar.update()
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "scan: 5 of 70",
+        "scan: 35 of 70",
+        "scan: 65 of 70",
+    ]
+    with lines_in_a_log():
+        for _ in progress_bar(range(40), desc="scan", shown=True):
+            second()
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["scan: 5 of 40", "scan: 35 of 40"]
 
 
 def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
