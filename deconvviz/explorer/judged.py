@@ -23,7 +23,7 @@ from deconvviz.results import Projection
 from deconvviz.trace import Trace
 
 INSERTION_STEPS = 8
-NOT_JUDGED = "Faithfulness not judged"
+NO_FAITHFULNESS = "Faithfulness not judged"
 STEP_PIXELS = 60_000  # of the images in a forward pass: a click waits for the end of one
 
 
@@ -49,7 +49,7 @@ class UnitBadges:
         alike = _alike(Judge(net), trace, projection)
         yield 0.3
         if why := _not_judged(trace, layer):
-            return {"badges": [["none", NOT_JUDGED, why], alike]}
+            return {"badges": [["none", NO_FAITHFULNESS, why], alike]}
         gain = yield from _inserted(net, trace, projection)
         return {"badges": [_gain(gain), alike]}
 
@@ -89,7 +89,7 @@ def _gain(value: float) -> list[str]:
         f"random pixels the unit reached {abs(value):.2f} of its activation {'more' if value >= 0 else 'less'}."
     )
     if math.isnan(value):
-        return ["none", NOT_JUDGED, "The unit does not fire, its picture is blank, or it has no field."]
+        return ["none", NO_FAITHFULNESS, "The unit does not fire, its picture is blank, or it has no field."]
     if value > NEAR_CHANCE:
         return ["good", f"Faithful: {value:+.2f} vs. random", f"The picture shows pixels that activate the unit. {how}"]
     if value < -NEAR_CHANCE:
