@@ -16,6 +16,7 @@ effect, and the smallest effect that it finds in 80 % of the cases. With 1,000 r
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import intervals
+from benchmarks.verdicts_of_channels import compared, confirmed, labelled, mixed, reads
 from deconvviz.evidence import clarity, deletion_verdict, localisation, randomisation, selectivity
 from deconvviz.evidence.floor import Controls
 from deconvviz.experiments._settling import Settling
@@ -122,12 +124,18 @@ class Simulated(NamedTuple):
         nothing: The effect where there is nothing to claim.
         documented: The effect that docs/evidence.md reports.
         claims: Whether a verdict claims something.
+        most: The largest effect there is; NaN for twice the documented one.
+        counts: Numbers of what is drawn, if these are no images.
+        takes: How much longer than another verdict, for which it is repeated less often.
     """
 
     drawn: Callable[[float], Draw]
     nothing: float
     documented: float
     claims: Claims
+    most: float = math.nan
+    counts: tuple[int, ...] = ()
+    takes: int = 1
 
 
 VERDICTS: dict[str, Simulated] = {
@@ -141,13 +149,43 @@ VERDICTS: dict[str, Simulated] = {
         alike, 0.0, 0.27, lambda said: "hardly more of the image" not in said
     ),
     "localisation: above or below chance": Simulated(
-        pointed, 0.11, 0.93, lambda said: "which chance would do, too" not in said
+        pointed, 0.11, 0.93, lambda said: "which chance would do, too" not in said, most=1.0
     ),
     "clarity: clearer or less clear than the layer below, or than random weights": Simulated(
         clear, 0.0, 0.32, lambda said: "shows no more of the image" not in said or "about as clear" not in said
     ),
     "evolution: lower or upper layers first": Simulated(
-        settling, 0.0, 0.1, lambda said: "in all 3 training runs" in said
+        settling, 0.0, 0.1, lambda said: "in all 3 training runs" in said, counts=(0,)
+    ),
+    "reading: above chance (channels)": Simulated(
+        reads, 0.0, 0.43, lambda said: "not above chance" not in said, most=0.5, takes=2
+    ),
+    "reading: more or less than patches (channels)": Simulated(
+        functools.partial(reads, 0.4),
+        0.0,
+        0.12,
+        lambda said: "no difference from" not in said,
+        most=0.4,
+        counts=(8, 16, 24, 50),
+        takes=2,
+    ),
+    "reading: more than another channel's (channels)": Simulated(
+        functools.partial(reads, 0.4, 0.0),
+        0.0,
+        0.35,
+        lambda said: "own patches score more than another channel's (" in said,
+        most=0.4,
+        takes=2,
+    ),
+    "labels: one fits one of 24 channels (images with each in a half)": Simulated(
+        labelled, 0.5, 0.89, lambda said: "No label fits" not in said, most=0.999, takes=2
+    ),
+    "mixed: two things (units)": Simulated(
+        mixed, 0.0, 2.0, lambda said: said == "two things", most=8.0, counts=(24, 40), takes=4
+    ),
+    "circuit: removal confirms the ranking": Simulated(confirmed, 0.0, 0.41, lambda said: "removal confirms" in said),
+    "diff: a channel has a counterpart": Simulated(
+        compared, 0.0, 1.0, lambda said: "No channel" not in said, most=1.0, takes=10
     ),
 }
 POWER = 0.8
@@ -163,9 +201,8 @@ def rate(draw: Draw, claims: Claims, count: int, repeats: int, seed: int = 0) ->
 def smallest_effect(verdict: Simulated, count: int, repeats: int) -> float:
     """The smallest effect that a verdict on `count` images finds in 80 % of the cases; NaN for none up to twice that
     of the documentation."""
-    low, high = verdict.nothing, 2 * verdict.documented - verdict.nothing
-    if verdict.drawn is pointed:
-        high = 1.0
+    low = verdict.nothing
+    high = 2 * verdict.documented - low if math.isnan(verdict.most) else verdict.most
     if rate(verdict.drawn(high), verdict.claims, count, repeats) < POWER:
         return float("nan")
     for _ in range(HALVINGS):
@@ -194,10 +231,11 @@ def main() -> None:
         return
     print("\nverdict | images | false positives | effect | power | effect with a power of 0.8")
     for name, verdict in VERDICTS.items():
-        for count in [0] if name.startswith("evolution") else given.images:
-            false = rate(verdict.drawn(verdict.nothing), verdict.claims, count, given.repeats)
-            power = rate(verdict.drawn(verdict.documented), verdict.claims, count, given.repeats)
-            least = smallest_effect(verdict, count, max(1, given.repeats // 4))
+        repeats = max(1, given.repeats // verdict.takes)
+        for count in verdict.counts or given.images:
+            false = rate(verdict.drawn(verdict.nothing), verdict.claims, count, repeats)
+            power = rate(verdict.drawn(verdict.documented), verdict.claims, count, repeats)
+            least = smallest_effect(verdict, count, max(1, repeats // 4))
             numbers = f"{false:.3f}", f"{verdict.documented:g}", f"{power:.3f}", f"{least:.2f}"
             print(name, count or "any", *numbers, sep=" | ", flush=True)
 

@@ -147,7 +147,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     "randomisation": lambda layer: evidence.randomisation(NET, X, layer, methods="deconvnet", **QUIET).units[0].layer,
     "circuit": lambda layer: dv.circuit(NET, DATA, layer, channel=1, **QUIET).layer,
     "mixed_channels": lambda layer: (
-        dv.mixed_channels(NET, DATA.repeat(2, 1, 1, 1), layer, channel=1, units=8, **QUIET).layer
+        dv.mixed_channels(NET, DATA.repeat(6, 1, 1, 1), layer, channel=1, units=24, **QUIET).layer
     ),
     "reading_test": lambda layer: (
         dv.reading_test(NET, DATA, layer, channel=1, references=1, questions=1, **QUIET).layer

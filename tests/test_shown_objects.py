@@ -45,7 +45,7 @@ def shown_objects() -> dict[str, Any]:
         "Circuit": (fed := dv.circuit(NET, DATA, "2", channel=1, **QUIET)),
         "CircuitUnit": fed.units[0],
         "CircuitFeeder": fed.units[0].feeders[0],
-        "MixedChannels": (mixed := dv.mixed_channels(NET, DATA.repeat(2, 1, 1, 1), "0", units=8, **QUIET)),
+        "MixedChannels": (mixed := dv.mixed_channels(NET, DATA.repeat(6, 1, 1, 1), "0", units=24, **QUIET)),
         "PictureGroups": mixed.examples[0],
         "NetworkDiff": (between := dv.diff(NET, NET, DATA, layers="0", pictures=1, **QUIET)),
         "LayerDiff": between[0],

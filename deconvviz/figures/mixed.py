@@ -30,7 +30,7 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
             ):
                 if len(pictures):
                     panel.imshow(block(pictures, signed).numpy(), interpolation="nearest")
-        clear = f"silhouette {result.silhouettes[place]:.2f} ({result.expected[place]:.2f} without groups)"
+        clear = f"separation {result.separations[place]:.2f} ({result.expected[place]:.2f} without a gap)"
         row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
         row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
     channels = max((part.shape[1] for shown in result.examples for part in shown.pictures), default=1)

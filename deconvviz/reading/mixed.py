@@ -6,12 +6,10 @@ that the channel looks for, whichever fired. If they fall into two groups, the c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, once, takes
 from deconvviz.data.batches import is_indexed
@@ -26,6 +24,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import as_picture
 from deconvviz.reading.cut_pictures import cut_patches, in_bytes, seen_by
+from deconvviz.reading.groups import Groups, two_groups
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.reading.stability import COMPARED_SIDE
@@ -34,9 +33,7 @@ from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results import Broken, ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups
 
-SURROGATES = 199  # sets of pictures without groups
-TWO_MEANS_STEPS = 20  # of two-means, at most
-FEWEST_PICTURES = 8
+FEWEST_PICTURES = 24  # fewer may be as far apart as can be without a gap
 EXAMPLE_CHANNELS = 6
 SHOWN_UNITS = 9  # of a group
 CHANNELS_TOGETHER = 16  # channels
@@ -57,16 +54,17 @@ def mixed_channels(
 ) -> MixedChannels:
     """Find channels that respond to two things, with the pictures of both.
 
-    The guided projections of each channel's strongest units are split by two-means on their directions. The silhouette
-    says how clear the groups are. Two-means splits any pictures, so it is compared with that of pictures without
-    groups: normally distributed, with the same mean and the same variance along each principal axis.
+    The guided projections of each channel's strongest units are split by two-means on their directions. The separation
+    says how far the groups are apart: what share of its group is nearer to a picture than all of the other group.
+    Two-means splits any pictures, also those of one thing that varies without a gap, such as strokes of every length,
+    so the separation is compared with that of places on a line. Groups of less than a tenth of the units are outliers.
 
     Args:
         net: The network; its style is not used.
         dataset: Images, as for `scan`, with items by number.
         layer: The layer.
         channel: One channel, several, or None for all. Channels that fire on fewer than `units` images are left out.
-        units: Number of a channel's strongest units, one per image.
+        units: Number of a channel's strongest units, one per image; at least 24.
         batch_size: Number of images in a batch.
         random_state: Seed of the random numbers.
         progress: Show progress bars.
@@ -83,14 +81,14 @@ def mixed_channels(
         >>> from deconvviz.data import mnist_test
         >>> from deconvviz.models import mnist_cnn
         >>> net, images = dv.DeconvNet(mnist_cnn()), mnist_test()[0][:200]
-        >>> found = dv.mixed_channels(net, images, "conv2", channel=[3, 20], units=20, progress=False)
+        >>> found = dv.mixed_channels(net, images, "conv2", channel=[3, 20], units=24, progress=False)
         >>> found.groups.shape
-        torch.Size([2, 20])
+        torch.Size([2, 24])
     """
     check_counts(batch_size=batch_size)
     check_counts(FEWEST_PICTURES, units=units)
     name = layer_name(layer, net.model)
-    data, generator = as_dataset(dataset), torch.Generator().manual_seed(random_state)
+    data = as_dataset(dataset)
     if not is_indexed(data):
         raise InputError(
             f"mixed channels need a dataset with a length and items by number, not a {type(data).__name__}"
@@ -106,19 +104,10 @@ def mixed_channels(
         for start in range(0, len(able), CHANNELS_TOGETHER):
             block = able[start : start + CHANNELS_TOGETHER]
             for one in project_top(guided, data, top, layer=name, channel=block, batch_size=batch_size, progress=False):
-                found.append(_split(one, windows, generator))
+                found.append(_split(one, windows, len(able), random_state))
             found = _with_clearest_pictures(found)
             bar.update(len(block))
     return _result(name, given, found, top.broken)
-
-
-class Groups(NamedTuple):
-    """A split into two groups: which is which (n,), how clear it is, and how clear chance makes it."""
-
-    labels: Tensor
-    silhouette: float
-    expected: float
-    p: float
 
 
 class _Split(NamedTuple):
@@ -127,68 +116,10 @@ class _Split(NamedTuple):
     pictures: PictureGroups | None
 
 
-def two_groups(vectors: Tensor, generator: torch.Generator) -> Groups:
-    """Split vectors (n, d) by their directions, and compare the silhouette with that of vectors without groups.
-
-    Args:
-        vectors: The vectors; their lengths do not count.
-        generator: Random numbers for the vectors without groups.
-    """
-    points = _directions(vectors.double())
-    mean = points.mean(0)
-    left, sizes, axes = torch.linalg.svd(points - mean, full_matrices=False)
-    within = torch.cat([axes, mean[None]])  # a space in which all points lie, so that few numbers are enough
-    basis = torch.linalg.qr(within.T).Q
-    points, mean, axes = points @ basis, mean @ basis, axes @ basis
-    noise = torch.randn(SURROGATES, len(points), len(sizes), generator=generator, dtype=torch.float64)
-    surrogates = mean + (noise * sizes / math.sqrt(len(left) - 1)) @ axes
-    labels, clear = _two_means(torch.cat([points[None], _directions(surrogates)]))
-    spread = float(clear[1:].std())
-    z = float(clear[0] - clear[1:].mean()) / spread if spread > 0 else 0.0
-    own = labels[0] if int(labels[0].sum()) * 2 <= len(points) else 1 - labels[0]
-    return Groups(own, float(clear[0]), float(clear[1:].mean()), 0.5 * math.erfc(z / math.sqrt(2)))
-
-
-def _directions(vectors: Tensor) -> Tensor:
-    lengths: Tensor = vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    return vectors / lengths
-
-
-def _two_means(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Two-means on directions (sets, n, d), from the two furthest points; labels (sets, n), silhouettes (sets,)."""
-    likeness = points @ points.mT
-    count = points.shape[1]
-    furthest = likeness.flatten(1).argmin(1)
-    pair = torch.stack([furthest // count, furthest % count], 1)
-    centres = points.gather(1, pair[..., None].expand(-1, -1, points.shape[2]))
-    for _ in range(TWO_MEANS_STEPS):
-        labels = (points @ centres.mT).argmax(2)
-        member = torch.nn.functional.one_hot(labels, 2).double()
-        centres = _directions(member.mT @ points)
-    return labels, silhouettes(likeness, labels)
-
-
-def silhouettes(likeness: Tensor, labels: Tensor) -> Tensor:
-    """Mean silhouettes of two groups by cosine distance: 0 where a point is alone, or a group is empty.
-
-    Args:
-        likeness: (sets, n, n), cosines.
-        labels: (sets, n), 0 or 1.
-    """
-    distance = (1 - likeness).clamp(min=0)
-    distance.diagonal(dim1=1, dim2=2).zero_()
-    member = torch.nn.functional.one_hot(labels, 2).to(distance.dtype)
-    sizes, sums = member.sum(1, keepdim=True), distance @ member
-    own, other = (member * sums).sum(2), ((1 - member) * sums).sum(2)
-    own_size, other_size = (member * sizes).sum(2), ((1 - member) * sizes).sum(2)
-    a, b = own / (own_size - 1).clamp(min=1), other / other_size.clamp(min=1)
-    values = (b - a) / torch.maximum(a, b).clamp(min=1e-12)
-    return torch.where((own_size > 1) & (other_size > 0), values, 0.0).mean(1)
-
-
-def _split(top: ChannelTop, windows: UnitWindows, generator: torch.Generator) -> _Split:
+def _split(top: ChannelTop, windows: UnitWindows, channels: int, random_state: int) -> _Split:
     pictures = small(windows.projected(top.projection))
-    groups = two_groups(reduced(pictures, COMPARED_SIDE).flatten(1), generator)
+    vectors = reduced(pictures, COMPARED_SIDE).flatten(1)
+    groups = two_groups(vectors, channels=channels, random_state=random_state)
     members = [(groups.labels == number).nonzero().flatten().tolist()[:SHOWN_UNITS] for number in (0, 1)]
     shown, seen = in_bytes(as_picture(pictures)), in_bytes(cut_patches(top, windows))
     return _Split(
@@ -204,7 +135,7 @@ def _split(top: ChannelTop, windows: UnitWindows, generator: torch.Generator) ->
 
 
 def _by_clarity(found: Sequence[_Split]) -> list[_Split]:
-    return sorted(found, key=lambda one: (one.groups.p, -one.groups.silhouette))
+    return sorted(found, key=lambda one: (one.groups.p, -one.groups.separation))
 
 
 def _with_clearest_pictures(found: Sequence[_Split]) -> list[_Split]:
@@ -215,13 +146,13 @@ def _with_clearest_pictures(found: Sequence[_Split]) -> list[_Split]:
 
 def _result(layer: str, given: Sequence[int], found: Sequence[_Split], broken: tuple[Broken, ...]) -> MixedChannels:
     tested = tuple(one.channel for one in found)
-    numbers = [[one.groups.silhouette, one.groups.expected, one.groups.p] for one in found]
+    numbers = [[one.groups.separation, one.groups.expected, one.groups.p] for one in found]
     columns = torch.tensor(numbers, dtype=torch.float64).view(-1, 3)
     return MixedChannels(
         layer=layer,
         channels=tested,
         untested=tuple(number for number in given if number not in tested),
-        silhouettes=columns[:, 0],
+        separations=columns[:, 0],
         expected=columns[:, 1],
         p=torch.tensor(holm(columns[:, 2].tolist()), dtype=torch.float64),
         groups=torch.stack([one.groups.labels for one in found]) if found else torch.zeros(0, 0, dtype=torch.long),

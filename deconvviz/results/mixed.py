@@ -39,9 +39,10 @@ class MixedChannels(Finding):
         layer: The layer's name.
         channels: The channels that were tested.
         untested: Channels that fire on too few images.
-        silhouettes: (channels,), the mean silhouette of two groups, by cosine distance: 0 for none, 1 for two points.
-        expected: (channels,), the mean of the same for pictures without groups that vary as much in each direction.
-        p: (channels,), how likely pictures without groups are to have so clear ones, by Holm over the channels.
+        separations: (channels,), how far the groups are apart: what share of its group is nearer to a picture than all
+            of the other group; 1 for groups that are farther apart than either is wide.
+        expected: (channels,), the mean of the same of as many places on a line, without a gap.
+        p: (channels,), how likely these are to be so far apart, by Holm over the channels.
         groups: (channels, units), 0 for the larger group and 1 for the other one.
         examples: The channels with the clearest groups, clearest first, with their pictures.
         broken: Items that could not be read.
@@ -52,7 +53,7 @@ class MixedChannels(Finding):
     layer: str
     channels: tuple[int, ...]
     untested: tuple[int, ...]
-    silhouettes: torch.Tensor
+    separations: torch.Tensor
     expected: torch.Tensor
     p: torch.Tensor
     groups: torch.Tensor
@@ -61,7 +62,7 @@ class MixedChannels(Finding):
 
     @property
     def mixed(self) -> tuple[int, ...]:
-        """The channels whose groups are clearer than chance makes them, at 5 % over all channels."""
+        """The channels whose groups are farther apart than without a gap, at 5 % over all channels."""
         return tuple(channel for channel, p in zip(self.channels, self.p.tolist(), strict=True) if p <= LEVEL)
 
     def table(self) -> list[dict[str, Any]]:
@@ -69,14 +70,14 @@ class MixedChannels(Finding):
         rows = [
             {
                 "channel": channel,
-                "silhouette": float(self.silhouettes[row]),
-                "without groups": float(self.expected[row]),
+                "separation": float(self.separations[row]),
+                "without a gap": float(self.expected[row]),
                 "p": float(self.p[row]),
                 "smaller group": float(self.groups[row].float().mean()),
             }
             for row, channel in enumerate(self.channels)
         ]
-        return sorted(rows, key=lambda row: (row["p"], -row["silhouette"]))
+        return sorted(rows, key=lambda row: (row["p"], -row["separation"]))
 
     @property
     def verdict(self) -> str:  # type: ignore[override]

@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[dv.DeconvNet, Any], Any]] = {
     "circuit": lambda net, data: dv.circuit(net, data, "2", channel=0, images=4, **QUIET),
     "decoding": lambda net, data: decoding(net, data, seeds=1, **QUIET),
     "diff": lambda net, data: dv.diff(net, net, data, pictures=2, **QUIET),
-    "mixed_channels": lambda net, data: dv.mixed_channels(net, data, "0", units=8, **QUIET),
+    "mixed_channels": lambda net, data: dv.mixed_channels(net, data, "0", units=24, **QUIET),
     "reading_test": lambda net, data: dv.reading_test(net, data, "0", references=2, questions=2, **QUIET),
 }
 
@@ -79,7 +79,7 @@ COMMANDS = {
     "decode": "--seeds 1",
     "diagnose": "",
     "diff": "--other {model} --pictures 0",
-    "mixed": "--layer 0 --units 8",
+    "mixed": "--layer 0 --units 24",
     "read": "--layer 0 --questions 2",
     "scan": "",
 }

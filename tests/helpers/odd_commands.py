@@ -159,7 +159,7 @@ CALLS: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
     "mixed": (
         {"MODEL": ["mnist"], "DATA": ["images"]},
         {
-            **{"--layer": ["conv1"], "--channel": ["0"], "--units": ["8"], "--batch-size": ["4"]},
+            **{"--layer": ["conv1"], "--channel": ["0"], "--units": ["24"], "--batch-size": ["4"]},
             **{"--out": ["m.png"], "--json": []},
         },
     ),

@@ -125,7 +125,7 @@ FUNCTIONS: dict[str, Callable[[Given], Any]] = {
     "probe": lambda given: experiments.probe(given.net, given.labelled, folds=3, epochs=2, **QUIET),
     "circuit": lambda given: dv.circuit(given.net, given.labelled, "4", channel=1, images=4, **QUIET),
     "synthesize": lambda given: dv.synthesize(given.net, "4", examples=given.first, steps=2, top=given.top, **QUIET),
-    "mixed_channels": lambda given: dv.mixed_channels(given.net, given.labelled, "4", units=8, **QUIET),
+    "mixed_channels": lambda given: dv.mixed_channels(given.net, given.labelled, "4", units=24, **QUIET),
     "diff": lambda given: dv.diff(given.net, given.net, given.labelled, layers="4", pictures=2, **QUIET),
     "reading_test": lambda given: dv.reading_test(given.net, given.labelled, "4", questions=1, references=2, **QUIET),
 }

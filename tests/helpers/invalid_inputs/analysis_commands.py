@@ -64,7 +64,7 @@ def judging() -> list[Command]:
             "the images of 'images/cats' have no labels, or text that is not used; give a folder with one folder per "
             "label, a CSV file with a column label, or a dataset of images with numbers of classes"
         ),
-        "mixed mnist mnist --layer conv1 --units 7": "units must be a whole number of at least 8, not 7",
+        "mixed mnist mnist --layer conv1 --units 7": "units must be a whole number of at least 24, not 7",
         "read mnist mnist --layer conv1 --pictures patch": "there are no pictures 'patch'; there are …",
         "read mnist mnist --layer conv1 --observers hogg": "there is no observer 'hogg'; there are …",
         "read mnist images --layer conv1 --questions 99": (

@@ -117,7 +117,7 @@ ANALYSES: dict[str, Call] = {
             "batch_size": ("count", 4),
             "random_state": ("random_state", 1),
         },
-        {"dataset": DATA.repeat(2, 1, 1, 1), "units": 8, **QUIET},
+        {"dataset": DATA.repeat(6, 1, 1, 1), "units": 24, **QUIET},
     ),
     "synthesize": Call(
         dv.synthesize,
