@@ -22,7 +22,7 @@ from deconvviz.arguments import FLAG, NUMBER, TEXT, checked_as, takes
 from deconvviz.errors import InputError
 from deconvviz.figures.marks import HEAT
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, inches_of, shown_views, tile_figure, tile_image
-from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals, refuse_rate
+from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals, level_words, refuse_rate
 from deconvviz.figures.tiles import columns_of, field_frames, joined_columns, label, note
 from deconvviz.figures.views import View
 from deconvviz.results import Projection
@@ -68,9 +68,8 @@ def overlay_grid(
         cells: list[Cell] = [
             (said, [(behind, one) for one in of_unit]) for said, of_unit in zip(labels, views, strict=True)
         ]
-        return cells_figure(
-            cells, columns=columns, rate=rate, title=f"{title}\n{energy_words(sigma)}", key=KEY, axes=axes
-        )
+        said = f"{title}\n{energy_words(sigma)}"
+        return cells_figure(cells, columns=columns, rate=rate, title=said, key=key_behind(views), axes=axes)
     refuse_rate(rate)
     said = " ".join(filter(None, (energy_words(sigma), note(views))))
     title = title or f"{origin} over the image"
@@ -143,6 +142,12 @@ def draw_behind(axes: Any, one: View, rate: float, *, alpha: float, sigma: float
 
 def _heat(one: View, sigma: float | None) -> Tensor:
     return energy(one.pixels, usual_sigma(one.field) if sigma is None else sigma)
+
+
+def key_behind(views: Sequence[Sequence[View]]) -> tuple[str, str]:
+    """The key of energy behind signals."""
+    words = "no energy (nothing behind the signal) to the highest; each on its own scale"
+    return KEY[0], words + level_words(views)
 
 
 def energy_words(sigma: float | None) -> str:

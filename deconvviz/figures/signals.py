@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from deconvviz.arguments import NUMBER, checked_as, optional
 from deconvviz.errors import InputError
@@ -138,7 +139,13 @@ def signed_key(views: Sequence[Sequence[View]], scale: str) -> tuple[str, str]:
     """The key of projections of signals, and of pictures beside them."""
     colours = any(not one.is_signal and len(one.pixels) == 3 for of_unit in views for one in of_unit)
     pictures = "; of pictures in colours, grey is zero" if colours else ""
-    return "sign", f"projection: below zero, zero, above zero{pictures}; {scale_words(scale)}"
+    return "sign", f"projection: below zero, zero, above zero{pictures}; {scale_words(scale)}{level_words(views)}"
+
+
+def level_words(views: Sequence[Sequence[View]]) -> str:
+    """What a key says of signals of several channels; "" if there is none."""
+    several = any(one.is_signal and len(one.image) > 1 for of_unit in views for one in of_unit)
+    return "; signal: each channel about the middle of its range" if several else ""
 
 
 def pairs(views: Sequence[View], scale: float | None = None) -> list[Panel]:
@@ -163,13 +170,21 @@ def draw_input(axes: Any, one: View, rate: float) -> None:
         axes.imshow(picture(one).numpy(), interpolation="nearest")
         axes.axis("off")
     elif len(one.image) > MANY:
-        low, high = float(one.image.min()), float(one.image.max())
-        scaled = (one.image - low) / (high - low) if high > low else torch.zeros_like(one.image)
-        axes.imshow(scaled.numpy(), extent=_extent(one, len(one.image), rate), aspect="auto", cmap="gray")
+        levelled = _levelled(one.image)
+        end = float(levelled.abs().max())
+        scaled = 0.5 + levelled / (2 * end) if end else torch.full_like(levelled, 0.5)
+        axes.imshow(
+            scaled.numpy(), extent=_extent(one, len(one.image), rate), aspect="auto", cmap="gray", vmin=0, vmax=1
+        )
         axes.set_ylabel("channel", fontsize=SMALL)
     else:
-        _lines(axes, one, one.image.numpy(), rate)
+        _lines(axes, one, (_levelled(one.image) if len(one.image) > 1 else one.image).numpy(), rate)
         _shade(axes, one, rate)
+
+
+def _levelled(values: Tensor) -> Tensor:
+    """Each channel about the middle of its range: levels that differ would put lines in their neighbours' places."""
+    return values - (values.amax(1, keepdim=True) + values.amin(1, keepdim=True)) / 2
 
 
 def draw_pixels(axes: Any, one: View, rate: float, scale: float | None = None) -> None:

@@ -34,7 +34,7 @@ from deconvviz.figures.marks import (
     signed_words,
     wrapped,
 )
-from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles
+from deconvviz.figures.overlays import KEY, checked_alpha, draw_behind, energy_words, heated_tiles, key_behind
 from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, draw, tile_image
 from deconvviz.figures.signals import (
     Cell,
@@ -142,7 +142,8 @@ def top_grid(
         cells = _cells(shown, views, scale, columns or 3, heat)
         where = "behind each signal" if heat else "below each signal"
         title = title or f"{_words(projections[0], scale, sigma, heat)}, {where}"
-        key = KEY if heat else signed_key([of_unit for channel in views for of_unit in channel], scale)
+        every = [of_unit for channel in views for of_unit in channel]
+        key = key_behind(every) if heat else signed_key(every, scale)
         return cells_figure(cells, columns=columns or 3, rate=rate, title=title, key=key, axes=axes)
     refuse_rate(rate)
     blocks = _blocks(views, scale, heat, sharp=True)

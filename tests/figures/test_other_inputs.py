@@ -95,6 +95,46 @@ def test_lines_of_a_signal_and_its_projection_are_on_one_axis_of_time():
     assert whole.get_xlim() == (-0.5, 39.5)
 
 
+def test_channels_of_a_signal_at_other_levels_keep_to_their_places():
+    """Their levels had put each line beside its neighbours', and hidden how it goes."""
+    torch.manual_seed(0)
+    levels = torch.tensor([500.0, -3.0, 80.0])[None, :, None]
+    waves = torch.rand(1, 3, 30) * torch.tensor([1.0, 4.0, 2.0])[None, :, None]
+    p = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv1d(3, 2, 9))).project(waves + levels, "0", channel=0)
+    first, last = p.receptive_fields[0, 0].tolist()
+    shown = waves[0, :, first:last]
+    middles = (shown.amax(1) + shown.amin(1)) / 2
+    figure = p.figure()
+    axes = panels(figure)[0]
+    ticks = axes.get_yticks()
+    lane = ticks[0] - ticks[1]
+    assert lane == pytest.approx(1.1 * float((shown.amax(1) - shown.amin(1)).max()), rel=1e-4)
+    for line, tick, wave, middle in zip(axes.lines, ticks, shown, middles, strict=True):
+        assert np.allclose(line.get_ydata() - tick, (wave - middle).numpy(), atol=1e-4)
+        assert np.abs(line.get_ydata() - tick).max() < lane / 2
+    key = panels(figure)[0].figure.axes[-1].get_legend().get_texts()[0].get_text()
+    assert key.replace("\n", " ").endswith("signal: each channel about the middle of its range")
+    assert "middle" not in str(panels(one_channel().figure())[0].figure.axes[-1].get_legend().get_texts()[0].get_text())
+
+
+def one_channel():
+    return dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv1d(1, 2, 9))).project(torch.rand(1, 1, 30), "0", channel=0)
+
+
+def test_many_channels_of_a_signal_at_other_levels_are_grey_in_the_middle():
+    torch.manual_seed(0)
+    waves = torch.rand(1, 20, 30)
+    levels = 100 * torch.rand(1, 20, 1)
+    p = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv1d(20, 2, 9))).project(waves + levels, "0", channel=0)
+    first, last = p.receptive_fields[0, 0].tolist()
+    shown = waves[0, :, first:last]
+    middles = (shown.amax(1, keepdim=True) + shown.amin(1, keepdim=True)) / 2
+    (drawn,) = panels(p.figure())[0].images
+    expected = 0.5 + (shown - middles) / (2 * (shown - middles).abs().max())
+    assert np.allclose(drawn.get_array(), expected.numpy(), atol=1e-4)
+    assert drawn.get_clim() == (0, 1)
+
+
 def test_a_signal_with_its_channels_last_is_drawn_as_one_with_them_first():
     class Turned(torch.nn.Module):
         def __init__(self):

@@ -104,7 +104,7 @@ def test_into_axes_of_ones_own(projection):
 def test_a_signal_has_the_energy_behind_it():
     p = dv.DeconvNet(OfSignals()).project(torch.rand(1, 2, 40), "3", channel=0)
     axes, key = p.overlay(alpha=1, sigma=0).findobj(matplotlib.axes.Axes)
-    assert "no energy (the image alone) to the highest" in key.get_legend().get_texts()[0].get_text()
+    assert "no energy (nothing behind the signal) to the highest" in key.get_legend().get_texts()[0].get_text()
     ground = axes.images[0].get_array()[0]
     heat = p.heatmap(sigma=0)[0].numpy()
     assert heat.shape == (40,)
