@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from deconvviz.arguments import FLAG, instance, is_net, once, optional, short_text, takes
 from deconvviz.explorable import Explorable
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.normalisation import as_preprocess
 from deconvviz.operations.regions import NotLocal
 from deconvviz.projection.backward import Met, project, reconstruct
@@ -43,7 +44,7 @@ from deconvviz.projection.sample_independence import check_alone, check_statisti
 from deconvviz.projection.shown_inputs import shown_inputs
 from deconvviz.projection.unit_choice import ByChannel, ByPlace, ProjectionOptions, UnitChoice
 from deconvviz.projection.units import ChosenUnits, LayerActivations, Position, check_units, checked_units, whole_maps
-from deconvviz.recording.isolation import on_the_cpu, unwrapped
+from deconvviz.recording.isolation import unwrapped
 from deconvviz.recording.layer_names import LayerName, Layers, layer_name, layer_names
 from deconvviz.recording.model_checks import check_usable
 from deconvviz.recording.tape import Tape, Value
@@ -55,10 +56,8 @@ from deconvviz.trace import Trace
 class DeconvNet(Explorable):
     """A model with a style, which records runs of the model and projects its units to pixels.
 
-    The model is never changed.
-
     Attributes:
-        model: The model, without wrappers such as DataParallel.
+        model: The model, without wrappers such as DataParallel. It is never changed.
         style: The style.
         preprocess: The preprocessing, or None.
         strict: Whether operations without a mirror are refused.

@@ -34,6 +34,7 @@ from deconvviz.data.datasets import as_dataset
 from deconvviz.data.folder import ImageFolder, check_apart
 from deconvviz.data.naming import classes_of, short_name
 from deconvviz.evidence.specificity import Specificity
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.locks import alone
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.dataset_pictures import DatasetPictures, as_bytes
@@ -60,6 +61,7 @@ MOST_BARS = 48  # bars of a histogram, at most
     synthesize=FLAG,
     progress=FLAG,
 )
+@on_the_cpu
 def build_atlas(
     net: DeconvNet,
     dataset: Any,
@@ -242,8 +244,7 @@ def _checked_layers(
 ) -> list[str]:
     """Names of the layers to show, after checking that network, dataset and scan belong together."""
     check_scan(net, data, top)
-    asked = layer_names(layers, net.model)
-    names = list(top.layers) if asked is None else asked
+    names = layer_names(layers, net.model) or list(top.layers)
     check_scanned(top, [*names, *(channels or ())])
     return names
 

@@ -26,6 +26,7 @@ from deconvviz.captum.scores import NOISE, NOISES, SCORES, SEED, SHIFTS, UnitSco
 from deconvviz.errors import InputError
 from deconvviz.evidence.methods import BASELINES, method_names
 from deconvviz.evidence.metrics import FieldRanges, cut, heatmap, library, overlap, spearman, ssim
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.models.notes import classes_of_model
 from deconvviz.net import DeconvNet
@@ -42,6 +43,7 @@ AGREEMENTS: Mapping[str, Callable[[Tensor, Tensor], float]] = {"Spearman": spear
 
 
 @takes(methods=METHOD_NAMES, scores=SCORE_NAMES, progress=FLAG)
+@on_the_cpu
 def compare(
     model: nn.Module | DeconvNet,
     inputs: Any,

@@ -18,6 +18,7 @@ from deconvviz.evidence.methods import mean_cosine
 from deconvviz.evidence.metrics import enough
 from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
 from deconvviz.intervals import FEWEST, STRICT_LEVEL, Difference, difference_from_draws, paired_difference
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import Layers, layer_names, layers_of_kind
@@ -28,6 +29,7 @@ LEVEL_OF_EACH = STRICT_LEVEL / 2  # of two questions: clearer than the first lay
 
 
 @takes(net=NET, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)
+@on_the_cpu
 def clarity(
     net: DeconvNet, inputs: Any, *, layers: Layers = None, seeds: int = 5, random_state: int = 0, progress: bool = True
 ) -> Clarity:

@@ -35,6 +35,7 @@ from deconvviz.evidence.methods import (
     ranked_by,
     rankings,
 )
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
@@ -52,6 +53,7 @@ from deconvviz.results.evidence import Deletion
     batch_size=whole_from(1),
     progress=FLAG,
 )
+@on_the_cpu
 def deletion(
     net: DeconvNet,
     inputs: Any,

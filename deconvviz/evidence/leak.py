@@ -26,6 +26,7 @@ from deconvviz.evidence.methods import METHODS, Judged, mean_score
 from deconvviz.evidence.metrics import enough
 from deconvviz.evidence.randomisation import SEED_STRIDE, copied, copy_with_random_weights, weighted_layers
 from deconvviz.intervals import FEWEST
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
@@ -38,6 +39,7 @@ from deconvviz.results.words import counted
 
 
 @takes(net=NET, seeds=whole_from(0), random_state=RANDOM_STATE, progress=FLAG)
+@on_the_cpu
 def leak(
     net: DeconvNet,
     inputs: Any,

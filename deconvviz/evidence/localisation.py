@@ -21,6 +21,7 @@ from deconvviz.evidence.methods import BASELINES, RIVALS, Attribution, Judged, c
 from deconvviz.evidence.metrics import enough, heatmap
 from deconvviz.images import Preprocess, displayed
 from deconvviz.intervals import FEWEST, LEVEL, binomial_tail, holm, paired_difference
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.models.mnist import MnistCNN, mnist_cnn
@@ -35,6 +36,7 @@ DIGIT_SIDE = 28  # pixels of a digit
 
 
 @takes(net=NET, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
+@on_the_cpu
 def localisation(
     net: DeconvNet,
     inputs: Any,
@@ -170,6 +172,7 @@ class DigitBenchmark(NamedTuple):
 
 
 @takes(count=WHOLE, distractors=WHOLE, side=WHOLE, random_state=RANDOM_STATE)
+@on_the_cpu
 def digit_benchmark(count: int = 100, distractors: int = 6, *, side: int = 84, random_state: int = 0) -> DigitBenchmark:
     """Create test digits among distractors, and the reference network applied to a whole canvas.
 

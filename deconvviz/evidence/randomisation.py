@@ -26,6 +26,7 @@ from deconvviz.evidence.limits import KEPT, blank_pictures, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_cosine
 from deconvviz.evidence.metrics import cosine, enough, heatmap, spearman, ssim
 from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
@@ -40,6 +41,7 @@ SEED_STRIDE = 1000  # between the seeds of two draws, so that they share none
 
 
 @takes(net=NET, methods=METHODS_OR_FUNCTIONS, mode=TEXT, seeds=whole_from(1), random_state=RANDOM_STATE, progress=FLAG)
+@on_the_cpu
 def randomisation(
     net: DeconvNet,
     inputs: Any,

@@ -23,6 +23,7 @@ from deconvviz.evidence.limits import ALIKE, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_cosine, noise
 from deconvviz.evidence.metrics import cosine, enough, heatmap, mean_of_known, spearman, ssim
 from deconvviz.intervals import FEWEST, STRICT_LEVEL, holm, paired_difference
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.recording.layer_names import LayerName
@@ -35,6 +36,7 @@ NUMBERS_AT_ONCE = 2**24  # activations of channels that are compared together
 
 
 @takes(net=NET, count=WHOLE, methods=METHODS_OR_FUNCTIONS, progress=FLAG)
+@on_the_cpu
 def selectivity(
     net: DeconvNet,
     inputs: Any,

@@ -14,6 +14,7 @@ from deconvviz.arguments import FLAG, MAPPING, NET, RANDOM_STATE, check_counts, 
 from deconvviz.errors import InputError
 from deconvviz.experiments._occluder import Occluder, PatchBox, pixels
 from deconvviz.images import displayed
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill, fill_of
@@ -31,6 +32,7 @@ FEWEST_DRAWS = 19  # draws of a control from which a probability is that low: (1
 
 
 @takes(net=NET, parts=MAPPING, random_state=RANDOM_STATE, progress=FLAG)
+@on_the_cpu
 def correspondence(
     net: DeconvNet,
     inputs: Any,

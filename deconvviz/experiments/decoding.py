@@ -22,12 +22,12 @@ from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import InputError
 from deconvviz.evidence.randomisation import SEED_STRIDE, with_random_weights
 from deconvviz.experiments._layers import POOLS, features, hidden_layers
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import check_finite
 from deconvviz.projection.receptive_field import channel_axis
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import WEIGHTED, Layers, layer_names, layers_of_kind
 from deconvviz.recording.placement import where_double
 from deconvviz.results import Broken

@@ -35,6 +35,7 @@ from deconvviz.data.batches import batches, is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import name_of_item
 from deconvviz.errors import InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.firing import fires_at
@@ -54,6 +55,7 @@ CHANCE = 0.05  # probability at which a layer's duplicates by correlation may ar
 
 
 @takes(net=NET, similar=NUMBER, outlier=NUMBER, rms_limit=optional(NUMBER), batch_size=WHOLE, progress=FLAG)
+@on_the_cpu
 def diagnose(
     net: DeconvNet,
     dataset: Any,
@@ -145,6 +147,7 @@ def _watched(
     return watched, broken, count
 
 
+@on_the_cpu
 def _found(net: DeconvNet, sample: Tensor, asked: Sequence[str] | None, batched: bool) -> list[_Watched]:
     tape = net.trace(sample).tape
     asked = asked or layers_of_kind(tape, net.model, FILTERED)
@@ -177,12 +180,14 @@ class _ChannelReader(Observer):
         super().__init__(model, {layer.seen_at for layer in watched})
         self.watched = watched
 
+    @on_the_cpu
     def module_entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         for entry in self.watched:
             if entry.strided and entry.layer == self.current_layer:
                 with torch._C.DisableTorchFunction():
                     entry.respond(args[0] if args else kwargs["input"])
 
+    @on_the_cpu
     def layer_returned(self, name: str, kind: str, tensor: Tensor) -> bool:
         for layer in self.watched:
             if layer.seen_at == name:

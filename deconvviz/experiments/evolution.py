@@ -42,6 +42,7 @@ from deconvviz.data.steadiness import check_steady
 from deconvviz.errors import InputError
 from deconvviz.experiments._run_checkpoints import RunCheckpoint, checkpoints_of, times_of, weights_kept
 from deconvviz.experiments._settling import Settling, distance, settling_of, verdict_of
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.scan import scan
@@ -60,6 +61,7 @@ LAYERS_SHOWN, CHANNELS_SHOWN, CHANNELS_MEASURED = (
 
 
 @takes(net=NET, progress=FLAG)
+@on_the_cpu
 def evolution(
     net: DeconvNet,
     checkpoints: str | os.PathLike[str] | Mapping[Any, Mapping[str, Tensor]] | Iterable[Any],

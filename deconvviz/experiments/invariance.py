@@ -23,6 +23,7 @@ from deconvviz.evidence.metrics import enough
 from deconvviz.experiments._layers import class_scores, features, hidden_layers
 from deconvviz.experiments._transforms import Transform, Transformation, applied, transformation
 from deconvviz.images import displayed
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.projection.fill import Fill
@@ -37,6 +38,7 @@ EXAMPLES = 7  # pictures of the first image, at most
 
 
 @takes(net=NET, progress=FLAG)
+@on_the_cpu
 def invariance(
     net: DeconvNet,
     inputs: Any,

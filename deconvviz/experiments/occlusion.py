@@ -14,6 +14,7 @@ from deconvviz.errors import InputError
 from deconvviz.experiments._layers import class_scores
 from deconvviz.experiments._occluder import Occluder, pixels
 from deconvviz.images import displayed
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.firing import fires_at
 from deconvviz.models.notes import classes_of_model
@@ -29,6 +30,7 @@ from deconvviz.results.words import counted
 
 
 @takes(net=NET, classes=list_of(TEXT, "names"), progress=FLAG)
+@on_the_cpu
 def occlusion(
     net: DeconvNet,
     inputs: Any,

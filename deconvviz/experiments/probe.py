@@ -30,6 +30,7 @@ from deconvviz.data.naming import classes_of, name_of_item
 from deconvviz.errors import DependencyError, InputError
 from deconvviz.experiments._labels import required_labels
 from deconvviz.experiments._layers import features, hidden_layers
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
@@ -45,6 +46,7 @@ READ = 2**22  # numbers read at once
 
 
 @takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), classes=CLASS_NAMES, progress=FLAG)
+@on_the_cpu
 def probe(
     net: DeconvNet,
     dataset: Any,

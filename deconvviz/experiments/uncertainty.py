@@ -22,6 +22,7 @@ from deconvviz.errors import InputError
 from deconvviz.experiments._labels import required_labels
 from deconvviz.experiments._layers import ClassScoreLayer, class_scores
 from deconvviz.intervals import FEWEST, LEVEL, Difference, Interval
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.models.evaluation import dropout_layers
@@ -39,6 +40,7 @@ from deconvviz.roc import FEWEST_COMPARED, area, area_difference
 
 
 @takes(net=NET, random_state=RANDOM_STATE, workers=whole_from(0), progress=FLAG)
+@on_the_cpu
 def uncertainty(
     net: DeconvNet,
     dataset: Any,

@@ -22,6 +22,7 @@ from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import ImageKey, Networks
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.questions import Question, Questions
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.ownership import picture_of
 from deconvviz.io.pages import web_file
 from deconvviz.net import DeconvNet
@@ -65,6 +66,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         super().__init__(layer=layer, channel=channel, _about=about, _first=self._known(view))
         self.on_msg(self._heard)
 
+    @on_the_cpu
     def projection(self) -> Projection:
         """The projection of the unit that is shown, in the network's style.
 
@@ -83,6 +85,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         unit = f"{self.layer!r}, channel {self.channel}" if self.channel is not None else repr(self.layer)
         return f"{type(self).__name__}({type(self._answers.networks.given.model).__name__}, {unit})"
 
+    @on_the_cpu
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and a picture of its unit for where no kernel runs."""
         bundle: Any = super()._repr_mimebundle_(**options)
@@ -117,6 +120,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         asked += [("unit", {**view, "style": style}) for style in self._answers.networks.styles]
         return {" ".join([name, *map(str, fields.values())]): self._answer(name, fields) for name, fields in asked}
 
+    @on_the_cpu
     def _answer(self, name: str, fields: Mapping[str, Any]) -> Any:
         if name not in ASKED:
             raise InputError(f"the widget asks for {', '.join(ASKED)}, not {name!r}")
@@ -136,6 +140,7 @@ class NotebookExplorer(anywidget.AnyWidget):
             self.send({**said, "error": f"{type(error).__name__}: {error}"})
 
 
+@on_the_cpu
 def shown(
     net: DeconvNet, inputs: Any, layer: Any = None, *, channel: int | None = None, classes: Sequence[str] = ()
 ) -> NotebookExplorer:

@@ -22,6 +22,7 @@ from deconvviz.explorer.known import KnownChannels
 from deconvviz.explorer.networks import Networks
 from deconvviz.explorer.python_lines import PythonLines
 from deconvviz.explorer.worker import Worker
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.mining.matching import check_scan
 from deconvviz.net import DeconvNet
 from deconvviz.results import TopActivations
@@ -46,6 +47,7 @@ LINES = PythonLines(
     token=optional(TEXT),
     open_browser=FLAG,
 )
+@on_the_cpu
 def explore(
     net: DeconvNet,
     images: Any = None,

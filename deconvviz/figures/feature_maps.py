@@ -37,6 +37,7 @@ from deconvviz.figures.projections import COLUMNS, ENLARGE, TILE_PIXELS, by, che
 from deconvviz.figures.tiles import side_by_side
 from deconvviz.figures.views import slices_through
 from deconvviz.images import as_rgb
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.results import FeatureMaps
 from deconvviz.results.layer_pictures import magnitudes
 from deconvviz.results.words import counted, in_digits
@@ -55,6 +56,7 @@ class ShownMaps(NamedTuple):
 
 
 @takes(maps=TENSOR, columns=COLUMNS, title=TEXT)
+@on_the_cpu
 def activation_grid(maps: Tensor, columns: int | None = None, *, title: str = "") -> Figure:
     """Feature maps (C, H, W) as a grid on one scale, numbered by channel; for a layer see `DeconvNet.activations`."""
     tiles, colours = _tiles_on_one_scale(maps)
@@ -63,6 +65,7 @@ def activation_grid(maps: Tensor, columns: int | None = None, *, title: str = ""
 
 
 @takes(maps=TENSOR, columns=COLUMNS, enlarge=ENLARGE)
+@on_the_cpu
 def activation_image(maps: Tensor, columns: int | None = None, *, enlarge: int = 2) -> Image.Image:
     """The grid of `activation_grid` without labels, each pixel `enlarge` times as large."""
     return tile_image(_tiles_on_one_scale(maps)[0], columns, enlarge)

@@ -38,6 +38,7 @@ from deconvviz.figures.marks import kind_of, signed_words
 from deconvviz.figures.projections import COLUMNS, ENLARGE, by, check_dimensions, tile_figure, tile_image
 from deconvviz.figures.tiles import side_by_side
 from deconvviz.images import signed_as_rgb, tiled
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.results import Filters
 from deconvviz.results.layer_pictures import magnitudes
 from deconvviz.results.words import counted, in_digits
@@ -64,6 +65,7 @@ class ShownFilters(NamedTuple):
 
 
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, title=TEXT)
+@on_the_cpu
 def filter_grid(weight: Tensor, columns: int | None = None, *, scale: str = "each", title: str = "") -> Figure:
     """Weights (out, in, H, W) as a grid, numbered by output channel; for those of a layer see `DeconvNet.filters`.
 
@@ -80,6 +82,7 @@ def filter_grid(weight: Tensor, columns: int | None = None, *, scale: str = "eac
 
 
 @takes(weight=TENSOR, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
+@on_the_cpu
 def filter_image(weight: Tensor, columns: int | None = None, *, scale: str = "each", enlarge: int = 3) -> Image.Image:
     """The grid of `filter_grid` without labels, each pixel `enlarge` times as large."""
     return tile_image(_tiles_of_weights(weight, scale), columns, enlarge)

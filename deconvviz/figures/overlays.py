@@ -25,6 +25,7 @@ from deconvviz.figures.projections import COLUMNS, ENLARGE, PROJECTION, inches_o
 from deconvviz.figures.signals import Cell, cells_figure, draw_input, has_signals, level_words, refuse_rate
 from deconvviz.figures.tiles import columns_of, field_frames, joined_columns, label, note
 from deconvviz.figures.views import View
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.results import Projection
 from deconvviz.results.energy import OF_THE_FIELD, checked_sigma, energy, usual_sigma
 
@@ -34,6 +35,7 @@ LEAST = 1.6  # inches of a picture
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, crop=FLAG, title=TEXT)
+@on_the_cpu
 def overlay_grid(
     projection: Projection,
     columns: int | None = None,
@@ -80,6 +82,7 @@ def overlay_grid(
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, crop=FLAG, enlarge=ENLARGE)
+@on_the_cpu
 def overlay_image(
     projection: Projection,
     columns: int | None = None,

@@ -51,6 +51,7 @@ from deconvviz.figures.tiles import (
 )
 from deconvviz.figures.views import View, views_of_sample
 from deconvviz.images import as_rgb, signed_as_rgb, tiled, to_pil
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.results import Projection, Reconstruction
 
 COLUMNS = optional(whole_from(1))
@@ -72,6 +73,7 @@ def draw(result: Any, **options: Any) -> Figure:
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, title=TEXT)
+@on_the_cpu
 def projection_grid(
     projection: Projection,
     columns: int | None = None,
@@ -133,6 +135,7 @@ def projection_grid(
 
 
 @takes(projection=PROJECTION, columns=COLUMNS, scale=TEXT, crop=FLAG, enlarge=ENLARGE)
+@on_the_cpu
 def projection_image(
     projection: Projection,
     columns: int | None = None,
@@ -161,6 +164,7 @@ def shown_views(projection: Projection, crop: bool, sigma: float = 0.0) -> list[
 
 
 @takes(reconstructions=list_of(instance("a Reconstruction", Reconstruction), "reconstructions"), title=TEXT)
+@on_the_cpu
 def reconstruction_strip(
     reconstructions: Sequence[Reconstruction], title: str = "", *, rate: float | None = None, axes: Axes | None = None
 ) -> Figure:
@@ -203,6 +207,7 @@ def reconstruction_strip(
 
 
 @takes(image=TENSOR, attributions=MAPPING, title=TEXT)
+@on_the_cpu
 def attribution_strip(
     image: Tensor, attributions: Mapping[str, Tensor], *, title: str = "", axes: Axes | None = None
 ) -> Figure:

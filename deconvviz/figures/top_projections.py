@@ -49,6 +49,7 @@ from deconvviz.figures.signals import (
 from deconvviz.figures.tiles import label, note, same_size, smoothing, unit_tiles, unit_views
 from deconvviz.figures.views import View
 from deconvviz.images import tiled
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.results import ChannelTop, Projection, TopProjections
 from deconvviz.results.energy import checked_sigma
 from deconvviz.results.words import in_digits
@@ -79,6 +80,7 @@ class Heat(NamedTuple):
 
 
 @takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, enlarge=ENLARGE)
+@on_the_cpu
 def top_image(
     projections: Sequence[Projection],
     columns: int | None = 4,
@@ -107,6 +109,7 @@ def top_image(
 
 
 @takes(projections=PROJECTIONS, columns=COLUMNS, scale=TEXT, names=CLASS_NAMES, title=TEXT)
+@on_the_cpu
 def top_grid(
     projections: Sequence[Projection],
     columns: int | None = None,

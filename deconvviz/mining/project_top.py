@@ -13,6 +13,7 @@ from torch import Tensor
 from deconvviz.arguments import FLAG, NET, check_counts, once, takes
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.matching import check_recomputed, check_scan, check_scanned
@@ -32,6 +33,7 @@ class _Listed(NamedTuple):
 
 
 @takes(net=NET, progress=FLAG)
+@on_the_cpu
 def project_top(
     net: DeconvNet,
     dataset: Any,

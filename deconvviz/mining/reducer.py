@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from deconvviz.data.batches import Batch
 from deconvviz.data.sending import Sending
 from deconvviz.errors import InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.restoring import Restored
 from deconvviz.mining.firing import Extremes, firing_of
 from deconvviz.mining.labelled_maxima import KeptImages, LabelledMaxima, most_images
@@ -24,7 +25,6 @@ from deconvviz.mining.maxima import flat, several, strongest
 from deconvviz.mining.scanned_layers import ScannedLayers
 from deconvviz.mining.tally import Maxima, Tally
 from deconvviz.projection.model_call import Call, refuse_misfit
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.observer import AllLayersSeen, Observer
 from deconvviz.recording.tape import mapped
 

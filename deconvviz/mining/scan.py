@@ -40,6 +40,7 @@ from deconvviz.data.naming import classes_of, name_of_item, short_name
 from deconvviz.data.source import Source, content_of
 from deconvviz.data.workers import sensible_workers
 from deconvviz.errors import DataError, InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.locks import alone
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
@@ -54,7 +55,7 @@ from deconvviz.mining.statistics import bin_edges
 from deconvviz.mining.word_labels import FLAG_OR_MASKS, checked_masks
 from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
-from deconvviz.recording.isolation import as_it_was, on_the_cpu
+from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.layer_names import Layers, layer_names
 from deconvviz.recording.placement import Placement, required_arguments
 from deconvviz.recording.tape import mapped

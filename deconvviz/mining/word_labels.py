@@ -15,10 +15,10 @@ from deconvviz.arguments import CLASS_NAMES, FLAG, FUNCTION, NET, NUMBER, Kind, 
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import DataError, InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.net import DeconvNet
-from deconvviz.recording.isolation import on_the_cpu
 
 ImageVectors = Callable[[list[Image.Image]], Any]
 WordVectors = Callable[[list[str]], Any]

@@ -54,7 +54,7 @@ def held_out_split(count: int, share: float, seed: int) -> tuple[torch.Tensor, t
     """
     if count < 2:
         raise DataError(f"training needs two labelled images or more, one to hold out, not {count}")
-    order = torch.randperm(count, generator=generator(seed, "validation"))
+    order = torch.randperm(count, generator=generator(seed, "validation"), device="cpu")
     held = min(max(round(count * share), 1), count - 1)
     return order[held:], order[:held]
 

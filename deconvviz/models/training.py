@@ -208,7 +208,7 @@ def _optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Opti
 
 def _train_epoch(run: _Training, epoch: int, bar: tqdm[NoReturn]) -> None:
     seed = run.settings.random_state
-    order = run.training[torch.randperm(len(run.training), generator=generator(seed, "order", epoch))]
+    order = run.training[torch.randperm(len(run.training), generator=generator(seed, "order", epoch), device="cpu")]
     movements = generator(seed, "augmentation", epoch)
     seed_global(run.device, seed, "dropout", epoch)
     steps = torch.split(order, _step_size(run.settings, len(order)))

@@ -19,6 +19,7 @@ from deconvviz.data.datasets import as_dataset
 from deconvviz.data.naming import short_name
 from deconvviz.data.source import Source
 from deconvviz.intervals import student_tail
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.net import DeconvNet
 from deconvviz.pairs.assignment import assignment
@@ -26,7 +27,6 @@ from deconvviz.pairs.correlation import RunningCorrelation, fisher_z
 from deconvviz.pairs.pictures import PicturedChannel, can_be_shown, cosines, pair_pictures, pictures_of
 from deconvviz.pairs.runs import Correlations, TwoRuns, run_both
 from deconvviz.reading.mixed import SHOWN_UNITS
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import Layers, layer_name, layer_names
 from deconvviz.results.network_diff import LayerDiff, NetworkDiff, PairPictures
 

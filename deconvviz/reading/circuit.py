@@ -13,6 +13,7 @@ from deconvviz.arguments import FLAG, NET, RANDOM_STATE, WHOLE, check_counts, ta
 from deconvviz.data.batches import is_indexed, none_readable
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import DataError, InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import stacked
@@ -22,7 +23,6 @@ from deconvviz.projection.units import channels_of
 from deconvviz.reading.fed_units import FeederSearch, nearest, sources_of
 from deconvviz.reading.removal import DRAWS, ChannelRuns, Found, Shares, random_channels, removed_together
 from deconvviz.reading.unit_pictures import BLANK_PICTURES, UnitPictures
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, Layers, check_layers, layer_name
 from deconvviz.results import TopActivations
 from deconvviz.results.circuit import Circuit, CircuitFeeder, CircuitUnit

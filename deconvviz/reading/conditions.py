@@ -139,7 +139,7 @@ class PictureSource:
 def as_picture(signed: Tensor) -> Tensor:
     """Signed pictures (N, C, h, w) in [0, 1], each on its own scale, with zero at 0.5."""
     scales = [display_scale(picture) or 1.0 for picture in signed]
-    return (0.5 + 0.5 * signed / torch.tensor(scales).view(-1, 1, 1, 1)).clamp(0, 1)
+    return (0.5 + 0.5 * signed / signed.new_tensor(scales).view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 def shortened(top: TopActivations, count: int) -> TopActivations:

@@ -16,6 +16,7 @@ from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import InputError
 from deconvviz.intervals import holm
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
@@ -28,7 +29,6 @@ from deconvviz.reading.groups import Groups, two_groups
 from deconvviz.reading.observers import reduced
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.reading.stability import COMPARED_SIDE
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results import Broken, ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups

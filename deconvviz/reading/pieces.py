@@ -141,7 +141,7 @@ def _smoothed(maps: Tensor) -> Tensor:
 
 def edge_energy(patches: Tensor) -> Tensor:
     """Squared lengths of Sobel gradients of patches (N, C, H, W), (N, 1, H, W)."""
-    sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+    sobel = patches.new_tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
     grey = pad(patches.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     gradients = conv2d(grey, torch.stack([sobel, sobel.T])[:, None])
     return gradients.square().sum(1, keepdim=True)

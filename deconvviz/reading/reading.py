@@ -20,6 +20,7 @@ from deconvviz.arguments import FLAG, METHOD_NAMES, METHODS_OR_FUNCTIONS, NET, R
 from deconvviz.data.batches import is_indexed
 from deconvviz.data.datasets import as_dataset
 from deconvviz.errors import InputError
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.scan import scan
@@ -32,7 +33,6 @@ from deconvviz.reading.pieces import UnitWindows, brightness_range
 from deconvviz.reading.questions import AskedQuestion, QuestionSource
 from deconvviz.reading.stability import MeanPictures
 from deconvviz.reading.synthetic_references import synthetic_references
-from deconvviz.recording.isolation import on_the_cpu
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results import Broken, TopActivations
 from deconvviz.results.reading import ReadingQuestion, ReadingTest

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from deconvviz.arguments import is_net
 from deconvviz.errors import InputError, ModelError
-from deconvviz.io.restoring import Restored
+from deconvviz.io.default_device import callers_default
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.model_checks import check_whole
 from deconvviz.recording.programs import as_modules
@@ -50,36 +48,6 @@ def check_threads() -> None:
                 "this process was forked from one that had used torch's threads, which are not here; call "
                 "torch.set_num_threads(1) first, or start processes by the method 'spawn'"
             )
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class _Default(threading.local):
-    """The default device that the caller has set, if it is not the CPU."""
-
-    device: torch.device | None = None
-
-
-_default = _Default()
-
-
-def on_the_cpu(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function so that it creates its own tensors on the CPU, whatever the caller's default device is."""
-
-    @functools.wraps(function)
-    def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = torch.empty(0).device  # torch 2.6 has no other way to ask after set_default_device(None)
-        if device.type == "cpu":
-            with Restored():
-                return function(*args, **kwargs)
-        with Restored(torch.device("cpu")) as settings:
-            settings.callback(setattr, _default, "device", _default.device)
-            _default.device = device
-            return function(*args, **kwargs)
-
-    return called
 
 
 def unwrapped(model: Any) -> nn.Module:
@@ -131,8 +99,8 @@ class as_it_was(EvalMode):
         check_whole(self.model, self.parts.parameters)
         self.enter_context(forked({parameter.device for parameter in self.parts.parameters}))
         self.enter_context(torch.compiler.set_stance("force_eager"))
-        if _default.device is not None:
-            self.enter_context(_default.device)
+        if callers_default.device is not None:
+            self.enter_context(callers_default.device)
         self.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         self.enter_eval_mode()

@@ -24,6 +24,7 @@ from safetensors import safe_open
 from deconvviz.arguments import PATH, checked_as, takes
 from deconvviz.errors import DataError, DependencyError, MissingFileError
 from deconvviz.io.atomic import may_hang
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.safetensors_files import DAMAGE, check_fields, manifest_of, write_tensors
 from deconvviz.results.shown_images import ShownImages
 from deconvviz.results.summary import held, summary
@@ -72,7 +73,7 @@ class Result:
 
     def drawn(self, draw: Callable[..., Any], *, axes: Any = None, **options: Any) -> Any:
         """What a function draws of the result, with all names as they are; the new figure, or `axes`."""
-        drawn = draw(self, axes=axes, **options)
+        drawn = on_the_cpu(draw)(self, axes=axes, **options)
         shown = axes if axes is not None and drawn is axes.figure else drawn
         for text in shown.findobj(lambda artist: hasattr(artist, "set_parse_math")):  # names are not formulas
             if text.get_wrap():  # matplotlib always measures wrapped lines as formulas

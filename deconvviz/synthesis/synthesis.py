@@ -26,6 +26,7 @@ from deconvviz.arguments import (
     whole_from,
 )
 from deconvviz.errors import InputError, UnsupportedOperation
+from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
 from deconvviz.net import DeconvNet
@@ -36,7 +37,7 @@ from deconvviz.projection.provenance import provenance
 from deconvviz.projection.units import LayerActivations, channels_of, check_units
 from deconvviz.recording.eval_mode import EvalMode
 from deconvviz.recording.fingerprint import fingerprint
-from deconvviz.recording.isolation import as_it_was, on_the_cpu
+from deconvviz.recording.isolation import as_it_was
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.recording.layer_output import layer_output
 from deconvviz.results import SyntheticPictures, TopActivations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -19,7 +20,10 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz import evidence, experiments, models
+from deconvviz.errors import InputError
 from deconvviz.images import Preprocess
+from deconvviz.reading.conditions import as_picture
+from deconvviz.reading.pieces import edge_energy
 from tests.helpers.pretend_device import pretending
 
 SIZE = 12
@@ -201,6 +205,40 @@ def on_the_cpu(name: str, form: str, folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cpu")
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *OF_TENSORS])
+def test_another_device_by_default_changes_nothing(name: str, folder: Path, tmp_path: Path) -> None:
+    """As after torch.set_default_device("cuda"), for all that is not told where to be."""
+    expected, given = on_the_cpu(name, "tensors here", folder), given_as("tensors here", tmp_path, "cpu")
+    with torch.device("meta"):
+        found = {**FUNCTIONS, **OF_TENSORS}[name](given)
+        if callable(figure := getattr(found, "figure", None)):
+            with contextlib.suppress(InputError):  # some results have none
+                figure()
+    agree(found, expected)
+
+
+@pytest.mark.parametrize("name", ["build_atlas", "reading_test", "circuit", "project_top", "occlusion"])
+def test_another_type_by_default_does_not_mix_with_the_models(name: str, tmp_path: Path) -> None:
+    """Random numbers are others then, and so may be results."""
+    given = given_as("tensors here", tmp_path, "cpu")
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert FUNCTIONS[name](given)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_pictures_of_a_reading_have_their_own_type() -> None:
+    signed = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = as_picture(signed), edge_energy(signed)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = as_picture(signed), edge_energy(signed)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected)
 
 
 SLOW = {"build_atlas": "PIL images", "compare": "tensors there", "correspondence": "tensors here"}
