@@ -206,3 +206,26 @@ def drawn_maps(image: int) -> list[str]:
         colours = (colormaps["inferno"](levels) * 255).round().astype(int)
         found.append(" ".join(map(str, [channel, *colours.flatten().tolist()])))
     return found
+
+
+def test_a_place_and_a_move_stay_from_frame_to_frame(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    page.locator("#stage").click()
+    shows(page, "#at", "Firing at row")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    assert page.locator("#at").is_hidden(), "it was a place of another image"
+    page.locator("#stage").click(position={"x": 5, "y": 5})
+    page.locator("[data-move]").first.click()
+    shows(page, "#at", "Firing at row 0, column 0")
+    until(page, "document.querySelector('#shift').textContent !== '0, 0'")
+    moved = page.locator("#shift").text_content()
+    before = page.locator("#stage .image").get_attribute("src")
+    until(page, f"document.querySelector('#stage .image').src !== {before!r}")
+    page.wait_for_timeout(300)
+    assert page.locator("#at").is_visible()
+    assert page.locator("#shift").text_content() == moved
+    page.locator("#camera").click()
+    until_address(page, "image=own-")
+    assert page.locator("#shift").text_content() == moved

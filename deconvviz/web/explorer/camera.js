@@ -3,7 +3,7 @@
 import { byId } from "../shared/elements.js";
 import { fileOf } from "../shared/pictures.js";
 import { Refused, Superseded } from "../shared/refusals.js";
-import { give, notice } from "./server.js";
+import { away, give, notice } from "./server.js";
 
 const LARGEST_SIDE = 320; // of a frame, in pixels
 const PER_PIXEL = 2; // pixels of a frame for one of the network's input
@@ -127,7 +127,7 @@ async function run() {
         return;
       }
       coming = null;
-      await new Promise((resolve) => { setTimeout(resolve, error instanceof Superseded ? 50 : 500); });
+      await new Promise((resolve) => { setTimeout(resolve, error instanceof Superseded && !away() ? 50 : 500); });
     }
   }
 }

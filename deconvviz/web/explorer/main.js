@@ -24,6 +24,7 @@ let state = null;
 /** What was asked for last, by its kind. @type {Record<string, string>} */
 let asked = {};
 let turn = 0;
+let taken = ""; // by the camera, the last image
 /** @type {{ layer: string, found: any } | null} */
 let shownMaps = null;
 
@@ -297,7 +298,9 @@ function attach() {
     place: (image, position) => go({ image, shift: "", position, at: "" }),
   });
   camera.attach(async (image, live) => {
-    await go({ image, shift: "", at: "" }, live);
+    const goesOn = view.image === taken;
+    taken = image;
+    await go(goesOn ? { image } : { image, shift: "", at: "" }, live); // its place stays from frame to frame
     if (!live) await strip.showOwn();
   });
   byId("cancel").addEventListener("click", cancelAll);

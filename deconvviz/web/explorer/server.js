@@ -246,6 +246,9 @@ export function onReconnected(again) {
 
 let waiting = false;
 
+/** Whether the server does not answer. */
+export const away = () => waiting;
+
 /** What was said of something that was done before is over; that the server is away is not. */
 export function clearNotice() {
   if (!waiting) notice("");
