@@ -194,7 +194,7 @@ class Questions:
         return {"items": [[key, image.name] for key, image in given], "sprite": thumbnails(shown, THUMBNAIL)}
 
     def _python(self, question: Question) -> dict[str, str]:
-        name = self._networks.name(question.client, question.image).partition(" · ")[0]
+        name = self._networks.name(question.client, question.image)
         if (channel := question.whole("channel")) is None:
             return {"lines": self._lines.reconstruction(question.image, name, question.text("layer"), question.unit)}
         return {"lines": self._lines.unit(question.image, name, question.text("layer"), channel, question.unit)}

@@ -244,6 +244,12 @@ def test_the_lines_of_python_make_the_same_projection(
     assert (tmp_path / "projection.png").exists()
 
 
+def test_the_lines_of_python_read_the_file_that_was_given(client: Client) -> None:
+    key = client.give(png(seed=6), "it's · mine.png").json["image"]
+    lines = client.ask("python", image=key, layer="3", channel=1).json["lines"]
+    assert """x = to_input("it's · mine.png", net.preprocess)""" in lines
+
+
 def test_mistakes_are_sentences(client: Client) -> None:
     assert "did you mean" in client.ask("maps", image="data-0", layer="00").json["error"]
     given = {

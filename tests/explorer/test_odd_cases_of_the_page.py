@@ -62,6 +62,7 @@ def test_a_signal_is_a_band(browser: Any) -> None:
         shows(page, "#at", "Firing at row 0, column 20")
         assert "false" not in page.locator("#at").text_content()
         shows(page, "#badges", "Faithfulness not judged")
+        assert page.locator("[data-move]").first.is_hidden(), "a signal is not moved"
 
 
 @pytest.mark.parametrize(
@@ -229,3 +230,14 @@ def test_a_place_and_a_move_stay_from_frame_to_frame(seen: Watched) -> None:
     page.locator("#camera").click()
     until_address(page, "image=own-")
     assert page.locator("#shift").text_content() == moved
+
+
+def test_a_move_too_far_can_be_taken_back(seen: Watched) -> None:
+    page, seen.expected[:] = seen.page, ["422"]  # type: ignore[attr-defined]
+    shows(page, "#layer-name", "3")
+    page.evaluate("location.hash = 'image=data-3&layer=3&shift=0,12'")
+    shows(page, "#notice", "cannot be moved by 0 and 12 pixels")
+    assert page.locator("#shift").text_content() == "0, 12"
+    page.locator("#unmoved").click()
+    until(page, "document.querySelector('#notice').hidden && !location.hash.includes('shift')")
+    assert page.locator("#shift").text_content() == "0, 0"

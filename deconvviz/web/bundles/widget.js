@@ -576,6 +576,7 @@ function stageIn(stage, heard) {
   let pressed = null;
   let dragged = false;
   let shift = [0, 0];
+  let flat = true; // an image, not a signal or a volume, which are not moved
 
   stage.append(image, over, frame, cross);
   stage.tabIndex = 0;
@@ -610,7 +611,7 @@ function stageIn(stage, heard) {
     dragged = false;
   });
   stage.addEventListener("pointermove", (event) => {
-    if (!pressed || !heard.move) return;
+    if (!pressed || !heard.move || !flat) return;
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;
     stage.setPointerCapture(event.pointerId);
@@ -631,6 +632,7 @@ function stageIn(stage, heard) {
      * @param {string} moves the shift, "" for none
      */
     show(found, moves) {
+      flat = found.size.length === 2;
       size = [1, ...found.size].slice(-2); // of a volume, a slice is shown
       if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
       picture(image, found.picture, found.name, found.size);

@@ -87,6 +87,7 @@ function parts() {
   strip.mark(image);
   byId("sort").value = view.sort;
   stage.crossAt(view.at);
+  placing.show(shift);
   if (changed("strip", image)) all.push(strip.showAround(image));
   if (!image) {
     unit.clear();
@@ -141,7 +142,7 @@ async function showImage(seen, first) {
     stage.show(found, seen.shift);
     camera.fit(found.size);
     byId("image-name").textContent = found.name;
-    placing.show(seen.shift);
+    placing.fit(found.size);
     byId("classes-part").hidden = !found.classes.length;
     byId("classes").replaceChildren(...classesIn(found.classes, open));
     layers.show(found.layers, view.layer);
@@ -392,9 +393,7 @@ async function start() {
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
-  view = completed(view);
-  address.write(view, true, titleOf());
-  await Promise.all([show(), orSay(strip.showOwn())]);
+  await Promise.all([go(completed(view), true), orSay(strip.showOwn())]);
 }
 
 start();

@@ -44,6 +44,13 @@ export function show(text) {
   }
 }
 
+/** @param {number[]} size of the image: signals and volumes are not moved */
+export function fit(size) {
+  for (const button of document.querySelectorAll("[data-move], [data-size]")) {
+    /** @type {HTMLElement} */ (button.closest("[role=group]")).hidden = size.length !== 2;
+  }
+}
+
 /**
  * @param {() => string} now how it lies, as in the address
  * @param {(text: string) => void} changed
