@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +107,15 @@ def test_ctrl_c_ends_it_with_status_0(tmp_path: Path) -> None:
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert said.endswith("the explorer has ended\n")
+
+
+def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["explore", "mnist", "--no-browser", "--port", str(port)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    why = os.strerror(errno.EADDRINUSE)
+    assert said == (
+        f"deconvviz: the explorer cannot listen on host '127.0.0.1', port {port} ({why}); give another port, or 0 for a"
+        f" free one"
+    )

@@ -211,6 +211,24 @@ def test_its_page_in_chromium(cell: Any) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_a_late_answer_takes_no_place_of_one_that_came_with_the_widget(cell: Any) -> None:
+    until(cell, "[...document.querySelectorAll('.figures img')].filter(one => one.naturalWidth).length === 4")
+    title = "document.querySelector('.panel:nth-child(3) h3').textContent"
+    patch = "document.querySelector('[data-name=patch] img').src"
+    first = cell.evaluate(patch)
+    cell.evaluate("() => { window.held = []; window.sent = model.send; model.send = content => held.push(content); }")
+    cell.locator(".map[data-channel='4']").click()
+    until(cell, "held.length === 1")
+    cell.evaluate("model.set('channel', 2)")
+    cell.wait_for_timeout(50)
+    cell.evaluate("async () => { model.send = sent; for (const content of held) await sent(content); }")
+    cell.wait_for_timeout(100)
+    assert (cell.evaluate(title), cell.evaluate(patch)) == ("3 channel 2", first)
+    cell.locator(".map[data-channel='4']").click()  # and its lane goes on
+    until(cell, f"{title} === '3 channel 4'")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
 def test_its_page_has_no_violation_of_wcag(cell: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
     until(cell, "[...document.querySelectorAll('.figures img')].filter(one => one.naturalWidth).length === 4")

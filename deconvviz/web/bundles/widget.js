@@ -817,6 +817,15 @@ function kernelOf(model, told) {
       waiting.set(lane, asked);
     }),
 
+    /**
+     * Nobody waits for the answers of a lane any more. What is on its way still ends it before anything else is asked.
+     * @param {string} lane
+     */
+    cancel(lane) {
+      for (const asked of [running.get(lane), waiting.get(lane)]) if (asked) asked.reject(new Superseded());
+      waiting.delete(lane);
+    },
+
     end() {
       model.off("msg:custom", heard);
       for (const clock of clocks.values()) clearTimeout(clock);
@@ -914,9 +923,11 @@ function render({ model, el }) {
    * @param {Record<string, any>} fields
    * @param {string} [lane]
    */
-  async function ask(name, fields, lane) {
+  async function ask(name, fields, lane = name) {
     const known = first[[name, ...Object.values(fields)].join(" ")];
-    return known === undefined ? kernel.ask(name, fields, lane) : known;
+    if (known === undefined) return kernel.ask(name, fields, lane);
+    kernel.cancel(lane); // an older question's answer would take its place
+    return known;
   }
 
   let asked = { image: "", maps: "", unit: "" };

@@ -72,6 +72,15 @@ export function kernelOf(model, told) {
       waiting.set(lane, asked);
     }),
 
+    /**
+     * Nobody waits for the answers of a lane any more. What is on its way still ends it before anything else is asked.
+     * @param {string} lane
+     */
+    cancel(lane) {
+      for (const asked of [running.get(lane), waiting.get(lane)]) if (asked) asked.reject(new Superseded());
+      waiting.delete(lane);
+    },
+
     end() {
       model.off("msg:custom", heard);
       for (const clock of clocks.values()) clearTimeout(clock);

@@ -84,9 +84,11 @@ function render({ model, el }) {
    * @param {Record<string, any>} fields
    * @param {string} [lane]
    */
-  async function ask(name, fields, lane) {
+  async function ask(name, fields, lane = name) {
     const known = first[[name, ...Object.values(fields)].join(" ")];
-    return known === undefined ? kernel.ask(name, fields, lane) : known;
+    if (known === undefined) return kernel.ask(name, fields, lane);
+    kernel.cancel(lane); // an older question's answer would take its place
+    return known;
   }
 
   let asked = { image: "", maps: "", unit: "" };
