@@ -17,6 +17,7 @@ from deconvviz.evidence.randomisation import copy_with_random_weights
 from deconvviz.explorer.clients import Clients
 from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.net import DeconvNet
+from deconvviz.recording.placement import required_arguments
 from deconvviz.trace import Trace
 
 KEPT_BYTES = 400 * 2**20  # of recorded runs
@@ -56,8 +57,10 @@ class Networks:
             dataset: The data set whose images can be chosen, with items by number; None for none.
 
         Raises:
-            InputError: If the data set has no items by number, or is empty.
+            InputError: If the network takes several inputs, or the data set has no items by number, or is empty.
         """
+        if len(taken := required_arguments(net.model)) > 1:
+            raise InputError(f"the explorer shows networks of one input, and this one takes {', '.join(taken)}")
         self.given = net
         self.data = None if dataset is None else as_dataset(dataset)
         if self.data is not None and (not is_indexed(self.data) or not len(self.data)):

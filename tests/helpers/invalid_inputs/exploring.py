@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 import deconvviz as dv
 from deconvviz.errors import InputError
 from deconvviz.explorer.atlas_values import AtlasValues
@@ -23,7 +25,25 @@ def _atlas_of_other_images(folder: Path) -> Any:
     return AtlasValues(page.parent, net(), 3)
 
 
+class OfTwo(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 2, 3)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        found: Tensor = self.convolution(left) + self.convolution(right)
+        return found
+
+
 CASES = [
+    refused(
+        "a network of two inputs that is explored",
+        lambda _: dv.explore(dv.DeconvNet(OfTwo()), open_browser=False),
+        InputError,
+        "the explorer shows networks of one input, and this one takes left, right",
+    ),
     refused(
         "an atlas of other images than those that are explored",
         _atlas_of_other_images,
