@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -38,7 +39,7 @@ Claims = Callable[[str], bool]
 
 def _module(function: object) -> dict[str, Callable[..., str]]:
     """The functions of the module that defines a measure; the measure has the module's name."""
-    found: dict[str, Callable[..., str]] = function.__wrapped__.__globals__  # type: ignore[attr-defined]
+    found: dict[str, Callable[..., str]] = inspect.unwrap(function).__globals__
     return found
 
 

@@ -12,6 +12,11 @@ from deconvviz.atlas.output_folder import INDEX
 from deconvviz.errors import DataError, InputError, MissingFileError
 from deconvviz.net import DeconvNet
 from deconvviz.recording.fingerprint import fingerprint
+from deconvviz.recording.rounding import share_of
+from deconvviz.results import Unit
+from deconvviz.results.words import in_digits
+
+DIGITS = 1e-4  # share by which the numbers of an atlas are rounded, at most
 
 
 class AtlasValues:
@@ -31,6 +36,7 @@ class AtlasValues:
             InputError: If it is of other weights, or of another number of items.
         """
         self._folder = Path(folder)
+        self._type = next(iter(net.model.parameters())).dtype
         if not (self._folder / MANIFEST).is_file():
             raise MissingFileError(f"the folder {os.fspath(folder)!r} holds no complete atlas")
         index = self._read(INDEX)
@@ -48,6 +54,16 @@ class AtlasValues:
                 f"the atlas in {os.fspath(folder)!r} is of {read} items, and the dataset has {items}; give its dataset"
             )
 
+    def check_recomputed(self, layer: str, unit: Unit, image: int, before: float, maximum: float) -> None:
+        """Raise InputError unless a unit is as active as the atlas says, up to rounding."""
+        share = share_of(self._type) + DIGITS
+        if not abs(unit.activation - before) <= share * max(abs(maximum), abs(before)):
+            then, now = in_digits(before, 4), in_digits(unit.activation, 4)
+            raise InputError(
+                f"in image {image} the atlas found {then} for channel {unit.channel} of layer {layer!r}, but now it is "
+                f"{now}: the dataset has changed; give that of the atlas"
+            )
+
     def channel(self, layer: str, channel: int) -> dict[str, Any] | None:
         """A channel's histogram, units and statistics; None if the atlas lacks the layer or the channel."""
         if layer not in self._layers:
@@ -62,7 +78,7 @@ class AtlasValues:
             "mean": statistics["mean"][channel],
             "maximum": statistics["maximum"][channel],
             "bars": found["histogram"],
-            "units": [(unit[1], channel, tuple(unit[5])) for unit in found["units"]],
+            "units": [(unit[1], channel, tuple(unit[5]), unit[0]) for unit in found["units"]],
         }
 
     def _read(self, name: str) -> Any:

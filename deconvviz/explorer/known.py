@@ -102,11 +102,12 @@ class KnownChannels:
         """The channel's strongest units in the atlas, projected one by one."""
         found = self._atlas.channel(layer, channel) if self._atlas is not None else None
         pictures, units = self._networks.pictures, []
-        if found is None or pictures is None:
+        if self._atlas is None or found is None or pictures is None:
             return {"units": []}
-        for image, number, position in found["units"]:
+        for image, number, position, before in found["units"]:
             x, label = pictures.load_alone(image)
             projection = self._networks.given.project_units(x[None], layer, [(0, number, position)]).cpu()
+            self._atlas.check_recomputed(layer, projection.units[0], image, before, found["maximum"])
             top = ChannelTop(
                 channel=channel, projection=projection, images=(image,), names=(pictures.name(image),), labels=(label,)
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch import nn
@@ -140,7 +142,7 @@ def test_an_untrained_network_shows_no_more_and_no_less_than_random_weights():
 def test_a_trained_network_that_hardly_differs_from_random_weights_is_no_finding():
     """A difference at p = 0.043 would be one if the verdict had one question."""
     drawn = torch.tensor([0.50, 0.52, 0.54, 0.56, 0.58]).double()[:, None, None].expand(5, 1, 9)
-    verdict = clarity.__wrapped__.__globals__["_verdict"]
+    verdict = inspect.unwrap(clarity).__globals__["_verdict"]
     near, far = (torch.full((1, 9), value, dtype=torch.float64) for value in (0.64, 0.72))
     assert 0.02 < difference_from_draws(0.64, drawn[:, 0, 0]).p < 0.05
     assert "shows no more of the image" in verdict(["conv2"], near, drawn)
@@ -163,5 +165,5 @@ def test_what_is_said_of_shared_images_and_units(image, unit, said):
     noise = torch.tensor([-0.04, 0.03, 0.01, -0.02, 0.04, -0.03, 0.02, -0.01], dtype=torch.float64)
     floor = 0.1 + noise
     cosines = Controls(floor + image + noise.flip(0), floor + unit + noise.roll(3), floor)
-    verdict = selectivity.__wrapped__.__globals__["_verdict"]({"mine": cosines}, {"mine": 0}, 15, 0)
+    verdict = inspect.unwrap(selectivity).__globals__["_verdict"]({"mine": cosines}, {"mine": 0}, 15, 0)
     assert verdict.endswith(f"the picture {said}.")

@@ -196,6 +196,9 @@ def test_values_of_an_atlas(tmp_path: Path) -> None:
     worker.close()
     assert [unit["image"] for unit in units] == [f"data-{n}" for n in top.images["3"][2].tolist()]
     assert [unit["value"] for unit in units] == pytest.approx(top.values["3"][2].tolist(), rel=1e-4)
+    others = KnownChannels(Networks(NET, IMAGES.flip(0)), None, atlas)
+    with pytest.raises(InputError, match=r"the atlas found .* the dataset has changed; give that of the atlas"):
+        finished(others.strongest("3", 2))
     torch.manual_seed(1)
     other = dv.DeconvNet(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3)))
     with pytest.raises(InputError, match="other weights"):

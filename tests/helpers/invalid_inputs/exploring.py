@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 import deconvviz as dv
 from deconvviz.errors import InputError
+from deconvviz.evidence.steps import finished
 from deconvviz.explorer.atlas_values import AtlasValues
+from deconvviz.explorer.known import KnownChannels
+from deconvviz.explorer.networks import Networks
 from tests.helpers.invalid_inputs.case import net, refused, x
 
 
@@ -37,7 +40,22 @@ class OfTwo(nn.Module):
         return found
 
 
+def _atlas_of_changed_images(folder: Path) -> Any:
+    top = dv.scan(net(), x(), layers=["3"], k=1, progress=False)
+    page = dv.build_atlas(net(), x(), top, out=folder / "atlas", evidence=False, progress=False)
+    networks = Networks(net(), 3 + 2 * x())
+    known = KnownChannels(networks, None, AtlasValues(page.parent, net(), 2))
+    return [finished(known.strongest("3", channel)) for channel in range(5)]
+
+
 CASES = [
+    refused(
+        "an atlas of images that have changed",
+        _atlas_of_changed_images,
+        InputError,
+        "in image … the atlas found … for channel … of layer '3', but now it is …: the dataset has changed; give that "
+        "of the atlas",
+    ),
     refused(
         "a network of two inputs that is explored",
         lambda _: dv.explore(dv.DeconvNet(OfTwo()), open_browser=False),
