@@ -16,7 +16,7 @@ from deconvviz.recording.rounding import share_of
 from deconvviz.results import Unit
 from deconvviz.results.words import in_digits
 
-DIGITS = 1e-4  # share by which the numbers of an atlas are rounded, at most
+ROUNDED_BY = 1e-4  # share by which the numbers of an atlas are rounded, at most
 
 
 class AtlasValues:
@@ -56,7 +56,7 @@ class AtlasValues:
 
     def check_recomputed(self, layer: str, unit: Unit, image: int, before: float, maximum: float) -> None:
         """Raise InputError unless a unit is as active as the atlas says, up to rounding."""
-        share = share_of(self._type) + DIGITS
+        share = share_of(self._type) + ROUNDED_BY
         if not abs(unit.activation - before) <= share * max(abs(maximum), abs(before)):
             then, now = in_digits(before, 4), in_digits(unit.activation, 4)
             raise InputError(
