@@ -31,11 +31,15 @@ from tests.helpers.explorer_client import Client, png
 QUESTIONS = ("unit", "maps", "image", "place", "known", "reconstruction", "python")
 UNIT, MAPS = "figure[data-style] img", "#maps .mosaic"
 CLICK = """([button, picture]) => new Promise(resolve => {
-  const shown = () => [...document.querySelectorAll(picture)].slice(0, 4).map(one => one.src || one.toDataURL()).join();
-  const before = shown();
+  const one = document.querySelector(picture);
+  const source = () => (document.querySelector(picture) || {}).src;
+  const before = source();
+  let drawn = false; // a canvas gets its size whenever it is drawn
+  new MutationObserver(() => { drawn = true; }).observe(one, { attributeFilter: ["width"] });
   const start = performance.now();
   const look = () => {
-    if (shown() !== before && document.querySelector(picture).complete !== false) resolve(performance.now() - start);
+    const loaded = source() && source() !== before && document.querySelector(picture).complete;
+    if (drawn || loaded) resolve(performance.now() - start);
     else requestAnimationFrame(look);
   };
   document.querySelector(button).click();
