@@ -49,6 +49,29 @@ def wait_for(page: Any, condition: Callable[[], Any]) -> None:
     raise AssertionError("what is waited for does not come")
 
 
+def test_a_frame_is_in_its_place_when_the_unit_is_known_before_its_image(browser: Any) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU())
+    with page_of(browser, dv.DeconvNet(model), torch.randn(3, 1, 40, 40), "layer=0&channel=1") as page:
+        shows(page, "#facts", "activation")
+        until(page, "document.querySelector('#stage .frame').hidden === false")
+        known = page.locator("#stage .frame").evaluate("one => [one.style.width, one.style.top]")
+        assert known[0] == "12.5%"
+        page.route("**/api/image?*", lambda route: (page.wait_for_timeout(300), route.continue_()))
+        page.reload()
+        shows(page, "#image-name", "image 0")
+        assert page.locator("#stage .frame").evaluate("one => [one.style.width, one.style.top]") == known
+
+
+def test_an_address_that_changes_while_the_page_loads_counts(browser: Any, shown_explorer: Any) -> None:
+    page = browser.new_page()
+    page.route(
+        "**/api/state?*", lambda route: (page.evaluate("location.hash = 'layer=3&channel=2'"), route.continue_())
+    )
+    page.goto(f"{shown_explorer.url}#image=data-3&layer=1")
+    shows(page, "#unit-title", "3 channel 2")
+    page.close()
+
+
 def test_a_signal_is_a_band(browser: Any) -> None:
     model = nn.Sequential(nn.Conv1d(2, 3, 5), nn.ReLU())
     with page_of(browser, dv.DeconvNet(model), torch.randn(3, 2, 40), "layer=0&channel=1") as page:
@@ -97,7 +120,7 @@ def test_an_order_that_there_is_not_is_the_usual_one(seen: Watched) -> None:
 
 def test_the_search_finds_a_channel_whose_number_is_in_its_layers_name(seen: Watched) -> None:
     page = seen.page
-    shows(page, "#layer-name", "3")
+    until(page, "document.querySelectorAll('#layers button').length > 3")
     for text in ("3 3", "3/3", "3:3"):
         page.locator("#search").fill(text)
         assert page.locator("#found li").first.text_content() == "3 channel 3"

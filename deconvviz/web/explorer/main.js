@@ -393,7 +393,7 @@ async function start() {
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
-  await Promise.all([go(completed(view), true), orSay(strip.showOwn())]);
+  await Promise.all([go(completed(address.read()), true), orSay(strip.showOwn())]); // it may have changed meanwhile
 }
 
 start();

@@ -14,6 +14,7 @@ let styles = [];
 let heard;
 let shownKey = "";
 let turn = 0;
+let isPinned = false;
 /** @type {ReturnType<typeof unitFigures>} */
 let pictures;
 
@@ -38,6 +39,7 @@ export const fieldsOf = (view, more = {}) => ({
 
 /** @param {boolean} pinned whether the unit is */
 export function markPinned(pinned) {
+  isPinned = pinned;
   const button = byId("pin");
   if (!button) return;
   button.textContent = pinned ? "Unpin" : "Pin";
@@ -54,7 +56,8 @@ export function clear() {
 }
 
 /**
- * Shows the unit of a view; returns its first projection's answer.
+ * Shows the unit of a view, in place of the one before once there is something to see; returns its first projection's
+ * answer.
  * @param {any} view
  * @param {boolean} live whether a camera runs, so that only the first style is asked for
  * @param {Promise<any> | null} before after which it is asked for
@@ -62,17 +65,21 @@ export function clear() {
 export async function show(view, live, before) {
   const key = JSON.stringify([view.layer, view.channel, view.seed, view.random]);
   const own = ++turn;
-  if (key !== shownKey) {
-    known.stop();
-    build(view);
-  }
-  shownKey = key;
+  if (key !== shownKey) known.stop();
   const [first, ...others] = styles;
   for (const lane of ["unit", ...others.map((style) => `unit ${style}`)]) cancel(lane); // those of the image before
   await before;
   if (own !== turn) throw new Superseded();
-  const found = await ask("unit", fieldsOf(view, { style: first }), "unit");
+  /** @type {any} */
+  let found;
+  try {
+    found = await ask("unit", fieldsOf(view, { style: first }), "unit");
+  } catch (error) {
+    if (own === turn && !(error instanceof Superseded)) build(view, key); // what is shown is no longer what is chosen
+    throw error;
+  }
   if (own !== turn) throw new Superseded();
+  if (key !== shownKey) build(view, key);
   pictures.showUnit(found, view.random);
   pictures.showProjection(first, found);
   if (live) {
@@ -104,8 +111,9 @@ async function later(style, answer) {
   }
 }
 
-/** @param {any} view */
-function build(view) {
+/** @param {any} view @param {string} key what stays the same while it is shown */
+function build(view, key) {
+  shownKey = key;
   byId("unit-title").replaceChildren(...breakable(view.layer || "the whole model"), ` channel ${view.channel}`);
   pictures = unitFigures(styles);
   pictures.facts.id = "facts";
@@ -129,4 +137,5 @@ function build(view) {
       button("Save the picture", () => heard.save("picture")), button("Save the result", () => heard.save("result"))),
     ...known.parts(),
   );
+  markPinned(isPinned);
 }

@@ -21,6 +21,9 @@ export function stageIn(stage, heard) {
   let dragged = false;
   let shift = [0, 0];
   let flat = true; // an image, not a signal or a volume, which are not moved
+  /** First pixel and one past the last, down and right. @type {number[][] | null} */
+  let framed = null;
+  let crossed = "";
 
   stage.append(image, over, frame, cross);
   stage.tabIndex = 0;
@@ -69,6 +72,21 @@ export function stageIn(stage, heard) {
   });
   stage.addEventListener("pointercancel", () => { pressed = null; });
 
+  /** Places the frame and the cross in the image. */
+  function mark() {
+    frame.hidden = !framed || framed.length !== 2;
+    if (framed && !frame.hidden) {
+      const [[top, bottom], [left, right]] = framed;
+      Object.assign(frame.style, {
+        top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
+        left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,
+      });
+    }
+    const [down, right] = crossed.split(",").map(Number);
+    cross.hidden = !crossed;
+    Object.assign(cross.style, { top: `${(100 * (down + 0.5)) / size[0]}%`, left: `${(100 * (right + 0.5)) / size[1]}%` });
+  }
+
   return {
     /**
      * Shows an image.
@@ -81,25 +99,19 @@ export function stageIn(stage, heard) {
       if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
       picture(image, found.picture, found.name, found.size);
       stage.classList.add("filled");
+      mark(); // the unit may be known before its image
     },
 
     /** @param {number[][] | null} box first pixel and one past the last, down and right; of a signal only these */
     frameAt(box) {
-      const two = box && box.length === 1 ? [[0, 1], ...box] : box;
-      frame.hidden = !two || two.length !== 2;
-      if (!two || two.length !== 2) return;
-      const [[top, bottom], [left, right]] = two;
-      Object.assign(frame.style, {
-        top: `${(100 * top) / size[0]}%`, height: `${(100 * (bottom - top)) / size[0]}%`,
-        left: `${(100 * left) / size[1]}%`, width: `${(100 * (right - left)) / size[1]}%`,
-      });
+      framed = box && box.length === 1 ? [[0, 1], ...box] : box;
+      mark();
     },
 
     /** @param {string} place */
     crossAt(place) {
-      const [down, right] = place.split(",").map(Number);
-      cross.hidden = !place;
-      Object.assign(cross.style, { top: `${(100 * (down + 0.5)) / size[0]}%`, left: `${(100 * (right + 0.5)) / size[1]}%` });
+      crossed = place;
+      mark();
     },
 
     /**
