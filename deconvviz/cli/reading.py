@@ -73,7 +73,7 @@ def _mixed_arguments(parser: argparse.ArgumentParser) -> None:
     data_arguments(parser)
     parser.add_argument("--layer", required=True, help="a name that `deconvviz layers MODEL` lists")
     parser.add_argument("--channel", type=int, nargs="+", metavar="C", help="channels (default: all that fire)")
-    parser.add_argument("--units", type=int, metavar="N", help="strongest units of a channel (40)")
+    parser.add_argument("--units", type=int, metavar="N", help="strongest units of a channel, at least 24 (40)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per batch (64)")
     out_argument(parser, "picture to write", "mixed-LAYER.png", "FILE")
     json_argument(parser)
