@@ -134,7 +134,7 @@ def mean_share_interval(shares: Iterable[float] | Tensor, trials: int) -> Interv
     Example:
         >>> share, low, high, size = mean_share_interval([0.9, 0.7, 0.8, 1.0, 0.6], 50)
         >>> f"{share:.2f} ({low:.2f} to {high:.2f}) of {size}"
-        '0.80 (0.56 to 0.93) of 5'
+        '0.80 (0.55 to 0.93) of 5'
     """
     mean, _, _, size = mean_interval(known := _known(shares))
     if size < 2:
