@@ -173,7 +173,7 @@ def _shown(result: Filters, scale: str, enlarge: int, *, planes: Any, **choice: 
     first = f"{layer}: {count or counted(len(result), 'filter')}{kind}, {size}" + ", strongest first" * (
         choice["order"] == "strength"
     )
-    labels = [str(n) if choice["order"] == "number" else f"{n}: {float(strength[n]):.2g}" for n in channels]
+    labels = [str(n) if choice["order"] == "number" else f"{n}: {in_digits(float(strength[n]), 2)}" for n in channels]
     title = "\n".join([first, f"{said}; {scaled}" if said else scaled])
     drawn = 3 if colours else 1
     key = None if weight.ndim == 3 else (kind_of(drawn), signed_words(drawn, scale))
@@ -183,7 +183,7 @@ def _shown(result: Filters, scale: str, enlarge: int, *, planes: Any, **choice: 
 def _planes(result: Filters, weight: Tensor, planes: Any) -> tuple[list[list[int]], str]:
     """Per filter the input channels that are shown, as they are numbered within its group, and what a title says."""
     inputs, layer = result.weight.shape[1], result.provenance.layer
-    if planes is not None and listed(planes) == list(range(inputs)):
+    if planes is not None and [whole(number) for number in listed(planes) or ()] == list(range(inputs)):
         planes = None
     if planes is None:
         return [list(range(inputs))] * len(weight), "" if inputs == 1 else f"{inputs} input channels each"

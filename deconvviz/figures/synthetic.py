@@ -11,7 +11,7 @@ from deconvviz.arguments import TEXT, instance, takes
 from deconvviz.figures.projections import COLUMNS, tile_figure
 from deconvviz.images import as_rgb
 from deconvviz.results import SyntheticPictures
-from deconvviz.results.words import counted
+from deconvviz.results.words import counted, in_digits
 
 
 @takes(result=instance("a SyntheticPictures", SyntheticPictures), columns=COLUMNS, title=TEXT)
@@ -29,7 +29,7 @@ def draw(result: SyntheticPictures, columns: int | None = None, *, title: str = 
     for channel, pictures, times in zip(result.channels, result.pictures, result.times, strict=True):
         for picture, multiple in zip(pictures, times.tolist(), strict=True):
             tiles.append(as_rgb(picture))
-            labels.append(f"{channel}" if math.isnan(multiple) else f"{channel}: {multiple:.2g} x")
+            labels.append(f"{channel}" if math.isnan(multiple) else f"{channel}: {in_digits(multiple, 2)} x")
     columns = columns or (variants if variants > 1 else None)
     compared = "; channel: times the best of the data" if result.best is not None else ""
     named = f"{result.layer}: synthetic pictures of {counted(len(result.channels), 'channel')}{compared}"

@@ -10,7 +10,7 @@ import torch
 
 from deconvviz.results.base import Finding
 from deconvviz.results.projections import Provenance
-from deconvviz.results.words import agreeing, counted
+from deconvviz.results.words import agreeing, counted, in_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class SyntheticPictures(Finding):
                 f"{above} of {counted(len(known), 'channel')} of {self.layer} "
                 f"{agreeing(above, 'is', 'are')} excited more by "
                 f"{agreeing(above, 'its picture', 'their pictures')} than by any image of the data set "
-                f"(median {float(known.median()):.2g} times as much)."
+                f"(median {in_digits(float(known.median()), 2)} times as much)."
             )
         elif self.best is None:
             said.append("How much images of a data set excite these channels is not known; give a scan as top.")

@@ -79,7 +79,7 @@ def test_filters_are_chosen_and_ordered() -> None:
     assert labels(figure) == [str(number) for number in range(64)]
     strongest = filters(weight).figure(order="strength", most=2)
     assert title(strongest).startswith("conv: 2 of 70 filters, 2 x 2, strongest first")
-    assert labels(strongest) == ["69: 1.4e+02", "68: 1.4e+02"]
+    assert labels(strongest) == ["69: 140", "68: 138"]
     assert labels(filters(weight).figure(channel=[5, 66])) == ["5", "66"]
 
 
@@ -181,6 +181,10 @@ def test_mistakes() -> None:
         ({"channel": 4}, "layer 'conv' has channels 0 to 3, not 4"),
         ({"channel": []}, "there is nothing to show; layer 'conv' has channels 0 to 3"),
         ({"planes": [20]}, "layer 'conv' has input channels 0 to 19, not 20"),
+        (
+            {"planes": torch.zeros(20, 2, dtype=torch.cfloat)},
+            "layer 'conv' has input channels 0 to 19, not a tensor of shape (2,)",
+        ),
         ({"planes": 0}, "planes is None, how many input channels to show, or a list of their numbers, not 0"),
         ({"most": 0}, "most is a whole number from 1, not 0"),
     ):

@@ -265,7 +265,7 @@ def answer(words: list[str]) -> tuple[int, str, str, str]:
 
 
 def _wrong(words: list[str], status: int, printed: str, said: str, before: list[str]) -> str:
-    lines = [line for line in said.split("\n") if line and not line.startswith("note: ")]
+    lines = [line for line in said.split("\n") if line and not line.startswith("note: ") and " so far, " not in line]
     if status == 0:
         if lines and not all(line.startswith(REMARKS[words[0] == "atlas"]) for line in lines):
             return f"it ended well and said {lines}"

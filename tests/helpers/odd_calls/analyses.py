@@ -77,6 +77,7 @@ ANALYSES: dict[str, Call] = {
         {"dataset": DATA, **QUIET},
         {
             "classes": NAMES_OF_CLASSES,
+            "workers": ("None",),
             "batch_size": (),
             "state": ("None", "no text", "a text", "a path", "a Chinese text with a line break"),
         },
@@ -163,7 +164,7 @@ ANALYSES: dict[str, Call] = {
             "methods": ("methods", ["deconvnet"]),
             "scores": ("methods", ["deletion"]),
         },
-        fitting={"methods": (), "scores": ()},
+        fitting={"methods": (), "scores": ("a tuple", "an empty array", "an empty tensor")},
     ),
     "compare, class": Call(
         dv.compare, {"target": ("index", 1)}, {"model": NET, "inputs": X[:1], "methods": ["deconvnet"]}
@@ -185,6 +186,7 @@ ANALYSES: dict[str, Call] = {
         {"dataset": DATA, "evidence": False, **QUIET},
         {
             "out": ("no text", "a text", "a path", "a Chinese text with a line break"),
+            "workers": ("None",),
             "channel": ("None",),
             "title": ("None", "no text", "a text", "a Chinese text with a line break"),
             "top": ("a scan",),

@@ -31,7 +31,11 @@ DATA_AND_MODELS: dict[str, Call] = {
         {"size": ("count", 8), "mean": ("one", (0.0,)), "std": ("one", (1.0,)), "bands": ("one", None)},
         fitting={"bands": ("None",), "size": ("None", "True"), "mean": ("a numpy array",), "std": ("a numpy array",)},
     ),
-    "Preprocess of an image": Call(PREPROCESS, {"image": ("x", Image.new("L", (9, 9)))}),
+    "Preprocess of an image": Call(
+        PREPROCESS,
+        {"image": ("x", Image.new("L", (9, 9)))},
+        fitting={"image": ("a numpy array", "an empty array")},  # of floats, which are left as they are
+    ),
     "ImageFolder": Call(datasets.ImageFolder, {"root": ("path", "folder")}),
     "load_mnist": Call(datasets.load_mnist, {"root": ("one", "no"), "download": ("one", False)}),
     "read_idx": Call(datasets.read_idx, {"path": ("path", "a.idx"), "dimensions": ("count", 1)}),
@@ -130,6 +134,7 @@ DATA_AND_MODELS: dict[str, Call] = {
             "scale": ("choice", "each"),
             "enlarge": ("count", 1),
         },
+        fitting={"projections": ("a projection",)},
     ),
     "filter_grid": Call(figures.filter_grid, {"title": ("text", "t")}, {"weight": MAPS}),
     "Filters.figure": Call(
