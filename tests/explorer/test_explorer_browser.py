@@ -221,6 +221,23 @@ def test_the_image_moves_under_the_network(seen: Watched) -> None:
     shows(page, "#shift", "0, 0")
 
 
+def test_a_drag_goes_on_from_a_move_whose_picture_has_not_come(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
+    held: list[Any] = []
+    page.route("**/api/image?*", lambda route: held.append(route))
+    page.get_by_role("button", name="Move right").click()
+    shows(page, "#shift", "0, 1")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50 + box["width"] * 3 / 12, box["y"] + 50, steps=3)
+    page.mouse.up()
+    shows(page, "#shift", "0, 4")
+    for route in held:
+        route.continue_()
+
+
 def test_camera(seen: Watched) -> None:
     page = seen.page
     page.locator("#maps button[data-channel='2']").click()

@@ -28,7 +28,7 @@ let taken = ""; // by the camera, the last image
 /** @type {{ layer: string, found: any } | null} */
 let shownMaps = null;
 
-const stage = stageIn(byId("stage"), { place: (at) => go({ at }), move });
+const stage = stageIn(byId("stage"), { place: (at) => go({ at }), moves: placing.draggedBy(() => view.shift, (shift, done) => go({ shift }, !done)) });
 const layers = layersIn(byId("layers"), (layer) => open(layer, null, ""));
 const maps = gridIn(byId("maps"), byId("more"), {
   choose: (channel) => {
@@ -139,7 +139,7 @@ async function showImage(seen, first) {
     if (own !== imageTurn) throw new Superseded();
     const found = await ask("image", seen);
     if (own !== imageTurn) throw new Superseded();
-    stage.show(found, seen.shift);
+    stage.show(found);
     camera.fit(found.size);
     byId("image-name").textContent = found.name;
     placing.fit(found.size);
@@ -255,11 +255,6 @@ function chooseImage(image) {
   if (!image) return;
   camera.stop(false);
   go({ image, shift: "", at: "" });
-}
-
-/** @param {number} down @param {number} right @param {boolean} done */
-function move(down, right, done) {
-  go({ shift: placing.textOf({ ...placing.placingOf(view.shift), down, right }) }, !done);
 }
 
 /** Pins the unit; one that is pinned already is taken off. */

@@ -52,6 +52,20 @@ export function fit(size) {
 }
 
 /**
+ * What a drag moves.
+ * @param {() => string} now how it lies, as in the address
+ * @param {(text: string, done: boolean) => void} changed
+ * @returns {import("../shared/stage.js").Moves}
+ */
+export const draggedBy = (now, changed) => ({
+  from() {
+    const { down, right } = placingOf(now());
+    return [down, right];
+  },
+  to: (down, right, done) => changed(textOf({ ...placingOf(now()), down, right }), done),
+});
+
+/**
  * @param {() => string} now how it lies, as in the address
  * @param {(text: string) => void} changed
  */

@@ -3,12 +3,20 @@
 import { h } from "./elements.js";
 import { drawCell, picture } from "./pictures.js";
 
-/** @typedef {{ place: (at: string) => void, move?: (down: number, right: number, done: boolean) => void }} Heard */
+/**
+ * @typedef {object} Heard
+ * @property {(at: string) => void} place a click
+ * @property {Moves} [moves] where the image can be moved
+ *
+ * @typedef {object} Moves
+ * @property {() => [number, number]} from how far down and right the image is to lie, which its picture may not show yet
+ * @property {(down: number, right: number, done: boolean) => void} to a drag
+ */
 
 /**
  * Makes an element show the image.
  * @param {HTMLElement} stage
- * @param {Heard} heard hears of clicks and, where the image can be moved, of drags
+ * @param {Heard} heard
  */
 export function stageIn(stage, heard) {
   const image = h("img", { class: "image", alt: "", draggable: "false" });
@@ -19,7 +27,7 @@ export function stageIn(stage, heard) {
   /** @type {[number, number] | null} */
   let pressed = null;
   let dragged = false;
-  let shift = [0, 0];
+  let start = [0, 0]; // how the image lay when it was pressed
   let flat = true; // an image, not a signal or a volume, which are not moved
   /** First pixel and one past the last, down and right. @type {number[][] | null} */
   let framed = null;
@@ -28,7 +36,7 @@ export function stageIn(stage, heard) {
   stage.append(image, over, frame, cross);
   stage.tabIndex = 0;
   stage.setAttribute("role", "group");
-  stage.setAttribute("aria-label", `The image. Click a place to list the units that fire there${heard.move ? "; drag to move the image" : ""}.`);
+  stage.setAttribute("aria-label", `The image. Click a place to list the units that fire there${heard.moves ? "; drag to move the image" : ""}.`);
 
   /**
    * The place of an event, in pixels of the network's input.
@@ -47,8 +55,8 @@ export function stageIn(stage, heard) {
     const box = image.getBoundingClientRect();
     const from = pressed || [event.clientY, event.clientX];
     return [
-      shift[0] + Math.round(((event.clientY - from[0]) / box.height) * size[0]),
-      shift[1] + Math.round(((event.clientX - from[1]) / box.width) * size[1]),
+      start[0] + Math.round(((event.clientY - from[0]) / box.height) * size[0]),
+      start[1] + Math.round(((event.clientX - from[1]) / box.width) * size[1]),
     ];
   }
 
@@ -56,17 +64,18 @@ export function stageIn(stage, heard) {
     if (event.button !== 0 || !image.src) return;
     pressed = [event.clientY, event.clientX];
     dragged = false;
+    if (heard.moves) start = heard.moves.from();
   });
   stage.addEventListener("pointermove", (event) => {
-    if (!pressed || !heard.move || !flat) return;
+    if (!pressed || !heard.moves || !flat) return;
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;
     stage.setPointerCapture(event.pointerId);
-    heard.move(...moved(event), false);
+    heard.moves.to(...moved(event), false);
   });
   stage.addEventListener("pointerup", (event) => {
     if (!pressed) return;
-    if (dragged && heard.move) heard.move(...moved(event), true);
+    if (dragged && heard.moves) heard.moves.to(...moved(event), true);
     else heard.place(at(event).join(","));
     pressed = null;
   });
@@ -88,15 +97,10 @@ export function stageIn(stage, heard) {
   }
 
   return {
-    /**
-     * Shows an image.
-     * @param {any} found what is said of it
-     * @param {string} moves the shift, "" for none
-     */
-    show(found, moves) {
+    /** @param {any} found what is said of an image */
+    show(found) {
       flat = found.size.length === 2;
       size = [1, ...found.size].slice(-2); // of a volume, a slice is shown
-      if (!pressed) shift = moves ? moves.split(",").map(Number) : [0, 0];
       picture(image, found.picture, found.name, found.size);
       stage.classList.add("filled");
       mark(); // the unit may be known before its image

@@ -127,7 +127,7 @@ function render({ model, el }) {
   /** @param {{ image: string }} seen @param {string} layer */
   async function showImage(seen, layer) {
     const found = await ask("image", seen);
-    stage.show(found, "");
+    stage.show(found);
     imageName.textContent = found.name;
     classes.replaceChildren(...classesIn(found.classes, (to, channel, position) => go({ layer: to, channel, position })));
     layers.show(found.layers, layer);
