@@ -9,21 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Draw = Callable[[np.random.Generator, int], Tensor]  # so many pictures (n, pixels)
+from deconvviz.intervals import LEVEL
+from deconvviz.reading.groups import likenesses, two_groups
+
+Draw = Callable[[np.random.Generator, int], Tensor]  # so many pictures (n, C, h, w)
 
 SIDE = 16  # pixels
 NOISE = 0.1  # of each pixel
 DIRECTIONS = 30  # in which vectors vary
+REACH = 2  # pixels by which pictures are shifted, as of units above one pooling layer
 
 
 def _strung(along: Callable[[np.random.Generator, int], np.ndarray]) -> Draw:
-    """Vectors that vary mostly in one direction."""
+    """Pictures of unrelated pixels that vary mostly in one direction."""
 
     def draw(random: np.random.Generator, count: int) -> Tensor:
         vectors = 0.3 * random.normal(size=(count, DIRECTIONS)) / np.arange(1, DIRECTIONS + 1)
         vectors[:, 0] = along(random, count)
         vectors[:, -1] += 1
-        return torch.from_numpy(vectors)
+        return torch.from_numpy(vectors)[..., None, None]
 
     return draw
 
@@ -35,7 +39,7 @@ def _pictures(shown: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     def draw(random: np.random.Generator, count: int) -> Tensor:
         number = random.uniform(low, high, count)[:, None, None]
         pixels = shown(number, down, right) + NOISE * random.normal(size=(count, SIDE, SIDE))
-        return torch.from_numpy(pixels.reshape(count, -1))
+        return torch.from_numpy(pixels)[:, None]
 
     return draw
 
@@ -57,7 +61,16 @@ GAPLESS: dict[str, Draw] = {
     "a bar that turns by 90 degrees": _pictures(
         lambda angle, down, right: _bar(right * np.cos(angle) + down * np.sin(angle)), 0, math.pi / 2
     ),
+    "a bar at either place of a pooling layer": _pictures(
+        lambda place, down, right: _bar(right - np.floor(place)) + 0 * down, 0, 2
+    ),
 }
+
+
+def called_mixed(pictures: Tensor) -> bool:
+    """Whether the pictures of one channel are said to be of two things."""
+    down, right = (min(REACH, side // 2) for side in pictures.shape[-2:])
+    return two_groups(likenesses(pictures, (down, right))).p <= LEVEL
 
 
 def of_two_things(noise: float, share: float = 0.4) -> Draw:
@@ -66,6 +79,6 @@ def of_two_things(noise: float, share: float = 0.4) -> Draw:
     def draw(random: np.random.Generator, count: int) -> Tensor:
         vectors = noise * random.normal(size=(count, DIRECTIONS)) / math.sqrt(DIRECTIONS)
         vectors[np.arange(count), (np.arange(count) < share * count).astype(int)] += 1
-        return torch.from_numpy(vectors)
+        return torch.from_numpy(vectors)[..., None, None]
 
     return draw

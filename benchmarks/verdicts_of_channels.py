@@ -15,10 +15,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 import deconvviz as dv
-from benchmarks.pictures_without_a_gap import GAPLESS, of_two_things
+from benchmarks.pictures_without_a_gap import GAPLESS, called_mixed, of_two_things
 from deconvviz.mining.label_scores import channel_labels
 from deconvviz.mining.labelled_maxima import LabelledMaxima
-from deconvviz.reading.groups import two_groups
 from deconvviz.results import Circuit, ReadingTest
 from deconvviz.results.circuit import CircuitFeeder, CircuitUnit
 
@@ -93,7 +92,7 @@ def mixed(distance: float) -> Draw:
     def draw(random: np.random.Generator, count: int) -> str:
         kinds = list(GAPLESS.values())
         drawn = of_two_things(math.sqrt(2) / distance) if distance else kinds[random.integers(len(kinds))]
-        return "two things" if two_groups(drawn(random, count)).p <= 0.05 else "not shown"
+        return "two things" if called_mixed(drawn(random, count)) else "not shown"
 
     return draw
 

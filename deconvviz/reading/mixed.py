@@ -6,10 +6,12 @@ that the channel looks for, whichever fired. If they fall into two groups, the c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from deconvviz.arguments import FLAG, NET, RANDOM_STATE, check_counts, once, takes
 from deconvviz.data.batches import is_indexed
@@ -25,8 +27,8 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import as_picture
 from deconvviz.reading.cut_pictures import cut_patches, in_bytes, seen_by
-from deconvviz.reading.groups import Groups, two_groups
-from deconvviz.reading.observers import reduced
+from deconvviz.reading.groups import Groups, likenesses, two_groups
+from deconvviz.reading.observers import REACH, reduced
 from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.reading.stability import COMPARED_SIDE
 from deconvviz.recording.layer_names import LayerName, layer_name
@@ -54,16 +56,21 @@ def mixed_channels(
 ) -> MixedChannels:
     """Find channels that respond to two things, with the pictures of both.
 
-    The guided projections of each channel's strongest units are split by two-means on their directions. The separation
-    says how far the groups are apart: what share of its group is nearer to a picture than all of the other group.
-    Two-means splits any pictures, also those of one thing that varies without a gap, such as strokes of every length,
-    so the separation is compared with that of places on a line. Groups of less than a tenth of the units are outliers.
+    The guided projections of each channel's strongest units are split by two-means on their directions, each pair
+    compared at the shift, up to an eighth of a side, at which they are most alike. The separation says how far the
+    groups are apart: what share of its group is nearer to a picture than all of the other group. Two-means splits any
+    pictures, also those of one thing that varies without a gap, such as strokes of every length, so the separation is
+    compared with that of places on a line. Groups of less than a tenth of the units are outliers.
+
+    Images must not depend on each other: copies that are equal in each pixel count once, but frames of a video, or
+    crops of the same photographs, fall into groups by themselves.
 
     Args:
         net: The network; its style is not used.
         dataset: Images, as for `scan`, with items by number.
         layer: The layer.
-        channel: One channel, several, or None for all. Channels that fire on fewer than `units` images are left out.
+        channel: One channel, several, or None for all. Channels that fire on fewer than `units` images, or whose
+            units see fewer than 24 that differ, are left out.
         units: Number of a channel's strongest units, one per image; at least 24.
         batch_size: Number of images in a batch.
         random_state: Seed of the random numbers.
@@ -104,7 +111,8 @@ def mixed_channels(
         for start in range(0, len(able), CHANNELS_TOGETHER):
             block = able[start : start + CHANNELS_TOGETHER]
             for one in project_top(guided, data, top, layer=name, channel=block, batch_size=batch_size, progress=False):
-                found.append(_split(one, windows, len(able), random_state))
+                split = _split(one, windows, len(able), random_state)
+                found += [] if split is None else [split]
             found = _with_clearest_pictures(found)
             bar.update(len(block))
     return _result(name, given, found, top.broken)
@@ -116,10 +124,17 @@ class _Split(NamedTuple):
     pictures: PictureGroups | None
 
 
-def _split(top: ChannelTop, windows: UnitWindows, channels: int, random_state: int) -> _Split:
+def _split(top: ChannelTop, windows: UnitWindows, channels: int, random_state: int) -> _Split | None:
+    """The groups of a channel's units; None if too few see different images."""
     pictures = small(windows.projected(top.projection))
-    vectors = reduced(pictures, COMPARED_SIDE).flatten(1)
-    groups = two_groups(vectors, channels=channels, random_state=random_state)
+    kinds = _by_what_they_see(top, windows)
+    firsts = [kinds.index(kind) for kind in range(max(kinds) + 1)]
+    if len(firsts) < FEWEST_PICTURES:
+        return None
+    compared = reduced(pictures[firsts], COMPARED_SIDE)
+    likeness = likenesses(compared, _reach(windows, compared.shape[-2:]))
+    groups = two_groups(likeness, channels=channels, random_state=random_state)
+    groups = groups._replace(labels=groups.labels[kinds])
     members = [(groups.labels == number).nonzero().flatten().tolist()[:SHOWN_UNITS] for number in (0, 1)]
     shown, seen = in_bytes(as_picture(pictures)), in_bytes(cut_patches(top, windows))
     return _Split(
@@ -132,6 +147,27 @@ def _split(top: ChannelTop, windows: UnitWindows, channels: int, random_state: i
             names=(tuple(top.names[row] for row in members[0]), tuple(top.names[row] for row in members[1])),
         ),
     )
+
+
+def _reach(windows: UnitWindows, size: Sequence[int]) -> tuple[int, int]:
+    """How far pictures (h, w) of a window are shifted: to the next unit's window, at most by half of their sides."""
+    step = windows.stride or [side / REACH for side in windows.size]
+    pixels = zip(step, windows.size, size, strict=True)
+    down, right = (min(math.ceil(one * side / whole), side // 2) for one, whole, side in pixels)
+    return down, right
+
+
+def _by_what_they_see(top: ChannelTop, windows: UnitWindows) -> list[int]:
+    """A number for each unit, from 0: the same for those that see the same pixels at the same place."""
+    found: dict[tuple[tuple[int, ...], bytes], int] = {}
+    return [
+        found.setdefault((unit.position, _bytes(windows.cut(top.projection.image(row), unit.position))), len(found))
+        for row, unit in enumerate(top.projection.units)
+    ]
+
+
+def _bytes(pixels: Tensor) -> bytes:
+    return pixels.detach().float().cpu().contiguous().numpy().tobytes()
 
 
 def _by_clarity(found: Sequence[_Split]) -> list[_Split]:

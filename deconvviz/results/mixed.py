@@ -38,7 +38,7 @@ class MixedChannels(Finding):
     Attributes:
         layer: The layer's name.
         channels: The channels that were tested.
-        untested: Channels that fire on too few images.
+        untested: Channels that fire on too few images; copies of an image count once.
         separations: (channels,), how far the groups are apart: what share of its group is nearer to a picture than all
             of the other group; 1 for groups that are farther apart than either is wide.
         expected: (channels,), the mean of the same of as many places on a line, without a gap.
