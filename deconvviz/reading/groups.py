@@ -77,7 +77,7 @@ def likenesses(pictures: Tensor, reach: tuple[int, int] = (0, 0)) -> Tensor:
     down, right = reach
     flat = pictures.double().flatten(1)
     given = (flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-12)).view(pictures.shape)
-    best = given.flatten(1) @ given.flatten(1).T
+    best: Tensor = given.flatten(1) @ given.flatten(1).T
     for top in range(down + 1):  # a shift the other way is the same of the pair in the other order
         for left in range(-right, right + 1):
             one = given[..., top:, max(0, left) : width + min(0, left)].flatten(1)
