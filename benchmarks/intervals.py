@@ -31,6 +31,11 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[Random, int], Drawn], float]] = {
     "correlations": (lambda random, count: np.tanh(random.normal(0, 0.5, count)), 0.0),
     "areas": (lambda random, count: random.beta(6, 4, count), 0.6),
 }
+# As ratios are, or shares near an end: Student's t misses the long side.
+SKEWED: dict[str, tuple[Callable[[Random, int], Drawn], float]] = {
+    "exponential": (lambda random, count: random.exponential(1, count), 1.0),
+    "areas near 1": (lambda random, count: random.beta(9, 1, count), 0.9),
+}
 TOLERANCE = 0.015
 DRAWN_AT_ONCE = 2000
 JUDGE = " *"  # data that helped to choose no constant
@@ -41,7 +46,7 @@ CORRELATIONS = tuple(np.linspace(0, 0.95, 11))  # of the normal values from whic
 
 def mean_coverage(distribution: str, count: int, repeats: int, seed: int = 0) -> float:
     """The share of intervals over `count` values that hold the mean."""
-    draw, truth = DISTRIBUTIONS[distribution]
+    draw, truth = (DISTRIBUTIONS | SKEWED)[distribution]
     random = np.random.default_rng(seed)
     intervals = (mean_interval(draw(random, count).tolist()) for _ in range(repeats))
     return sum(low <= truth <= high for _, low, high, _ in intervals) / repeats
@@ -295,7 +300,7 @@ def judged(coverage: float) -> str:
 
 def rows(counts: list[int], repeats: int) -> Iterator[Row]:
     """All intervals, each with some distributions of data."""
-    for kind in DISTRIBUTIONS:
+    for kind in (*DISTRIBUTIONS, *SKEWED):
         yield Row("mean", kind, [[mean_coverage(kind, count, repeats)] for count in counts])
     yield Row("share", "all shares from 0 to 1", [[share_coverage(count)] for count in counts])
     yield Row("one more draw", "normal", [[draw_coverage(count, repeats)] for count in counts])
