@@ -147,7 +147,7 @@ VERDICTS: dict[str, Simulated] = {
         kept, 0.0, 0.31, lambda said: "partly" in said or "weakly" in said
     ),
     "selectivity: shows something of the image or of the unit": Simulated(
-        alike, 0.0, 0.27, lambda said: "hardly more of the image" not in said
+        alike, 0.0, 0.27, lambda said: "is not shown to have more of the image or of the unit" not in said
     ),
     "localisation: above or below chance": Simulated(
         pointed, 0.11, 0.93, lambda said: "which chance would do, too" not in said, most=1.0

@@ -25,7 +25,7 @@ from deconvviz.evidence.floor import controls, distance_from_floor
 from deconvviz.evidence.limits import KEPT, blank_pictures, too_few
 from deconvviz.evidence.methods import Attribution, Judged, chosen_methods, mean_cosine
 from deconvviz.evidence.metrics import cosine, enough, heatmap, spearman, ssim
-from deconvviz.intervals import FEWEST, LEVEL, holm, paired_difference
+from deconvviz.intervals import FEWEST, LEVEL, Difference, holm, paired_difference
 from deconvviz.io.default_device import on_the_cpu
 from deconvviz.io.progress_bar import progress_bar
 from deconvviz.io.restoring import Restored
@@ -219,7 +219,7 @@ def _verdict(kept: Mapping[str, Tensor], floors: Mapping[str, Tensor], mode: str
         cosines = f"the {name} picture keeps a cosine of {score} with itself ({floor:.2f} is that of another unit's on "
         cosines += "another image)"
         far = above[name].mean > 0 and sure[name] <= LEVEL
-        means = too_few(scored) if scored < FEWEST else f"it {_said(values, floor) if far else KEPT.words[0]}"
+        means = too_few(scored) if scored < FEWEST else _said(values, floor) if far else _at_most(floor, above[name])
         left = "" if scored == images else f" (without {counted(images - scored, 'image')} on which it is blank)"
         said.append(f"{cosines}: {means}{left}")
     return f"{what}, {'; '.join(said)}."
@@ -233,4 +233,11 @@ def _scored(values: Tensor) -> int:
 def _said(values: Tensor, floor: float) -> str:
     """What the distance from the floor means, if all seeds agree. values: (seeds, images)."""
     words = dict.fromkeys(KEPT.said(distance_from_floor(float(mean), floor)) for mean in values.nanmean(1))
-    return " or ".join(words) + (", depending on the seed of the weights" if len(words) > 1 else "")
+    return f"it {' or '.join(words)}" + (", depending on the seed of the weights" if len(words) > 1 else "")
+
+
+def _at_most(floor: float, above: Difference) -> str:
+    """What a cosine means that is not surely above the floor: little, unless most of the picture may be kept."""
+    if distance_from_floor(floor + above.high, floor) > KEPT.limits[-1]:
+        return "how much it depends on these layers is not shown"
+    return f"it {KEPT.words[0]}"

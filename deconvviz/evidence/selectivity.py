@@ -229,5 +229,5 @@ def _means(floor: Floor, image: bool, unit: bool) -> str:
     if unit:
         return ALIKE.words[0]
     if image:
-        return "shows a little of the image, and nothing of the unit that recurs"
-    return "shows hardly more of the image than chance does, and nothing of the unit that recurs"
+        return "shows a little of the image, and is not shown to have anything of the unit"
+    return "is not shown to have more of the image or of the unit than chance"

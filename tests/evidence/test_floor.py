@@ -90,6 +90,19 @@ def test_one_image_and_one_channel_have_no_floor():
     assert many.floors["gradient"].other_unit.images == 0
 
 
+@pytest.mark.parametrize(
+    ("spread", "said"),
+    [(0.1, "it depends on these layers."), (0.5, "how much it depends on these layers is not shown.")],
+)
+def test_what_may_be_kept_is_not_said_to_be_gone(spread, said):
+    """Neither cosine is surely above the floor; with the wide one, more than half of the picture may be kept."""
+    noise = torch.tensor([-1.2, 1.0, 0.3, -0.6, 1.1, -1.0, 0.8, -0.4], dtype=torch.float64)
+    verdict = inspect.unwrap(randomisation).__globals__["_verdict"]
+    kept = 0.1 + spread * (noise + 0.5)
+    floor = torch.full((8,), 0.1, dtype=torch.float64)
+    assert verdict({"mine": kept.expand(3, 8)}, {"mine": floor}, "cascading").endswith(said)
+
+
 def test_a_verdict_says_what_all_seeds_say():
     """The first draw leaves the picture as it is, the others replace it."""
     calls = iter(range(100))
@@ -153,12 +166,12 @@ def test_a_trained_network_that_hardly_differs_from_random_weights_is_no_finding
 @pytest.mark.parametrize(
     ("image", "unit", "said"),
     [
-        (0.0, 0.0, "shows hardly more of the image than chance does, and nothing of the unit that recurs"),
-        (0.1, 0.0, "shows a little of the image, and nothing of the unit that recurs"),
+        (0.0, 0.0, "is not shown to have more of the image or of the unit than chance"),
+        (0.1, 0.0, "shows a little of the image, and is not shown to have anything of the unit"),
         (0.1, 0.2, "is specific to the unit"),
         (0.5, 0.0, "is partly specific to the unit"),
         (0.8, 0.2, "shows the image more than the unit"),
-        (-0.2, -0.2, "shows hardly more of the image than chance does, and nothing of the unit that recurs"),
+        (-0.2, -0.2, "is not shown to have more of the image or of the unit than chance"),
     ],
 )
 def test_what_is_said_of_shared_images_and_units(image, unit, said):
