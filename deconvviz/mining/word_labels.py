@@ -29,7 +29,11 @@ def _flag_or_masks(value: Any) -> tuple[Any] | None:
     return (value,) if isinstance(value, bool) or masks else None
 
 
-FLAG_OR_MASKS = Kind("True, False, or a mapping from names to masks of the images", _flag_or_masks)
+FLAG_OR_MASKS = Kind(
+    "True for the labels of a dataset such as TensorDataset(images, labels), False, or a mapping from names to masks "
+    "of the images",
+    _flag_or_masks,
+)
 
 
 @takes(net=NET, words=CLASS_NAMES, images=FUNCTION, texts=FUNCTION, share=NUMBER, progress=FLAG)

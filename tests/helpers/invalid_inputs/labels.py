@@ -34,7 +34,8 @@ CASES = [
         "labels of another kind",
         lambda _: scan("a"),
         InputError,
-        "labels is True, False, or a mapping from names to masks of the images, not 'a'",
+        "labels is True for the labels of a dataset such as TensorDataset(images, labels), False, or a mapping from "
+        "names to masks of the images, not 'a'",
     ),
     refused(
         "a mask of other images",
