@@ -11,6 +11,7 @@ const video = document.createElement("video");
 const canvas = document.createElement("canvas");
 /** @type {MediaStream | null} */
 let stream = null;
+let starting = false;
 let frozen = false;
 let turn = 0;
 let largest = LARGEST_SIDE;
@@ -21,7 +22,7 @@ let times = [];
 /** @type {(image: string, live: boolean) => Promise<void>} */
 let show = async () => {};
 
-/** @param {typeof show} shown called with each frame's key; the next frame waits for it */
+/** @param {typeof show} shown called with each frame's key, "" where another image was chosen; the next waits for it */
 export function attach(shown) {
   show = shown;
   video.muted = true;
@@ -38,13 +39,18 @@ export function fit(size) {
 }
 
 async function start() {
+  if (starting) return; // the camera that is asked for twice would run twice
+  starting = true;
   try {
     if (!navigator.mediaDevices) throw new Error("this browser gives cameras only to pages of this machine or over https");
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
   } catch (error) {
     notice(`There is no camera to use: ${/** @type {Error} */ (error).message}.`);
     return;
+  } finally {
+    starting = false;
   }
+  for (const track of stream.getTracks()) track.addEventListener("ended", ended);
   video.srcObject = stream;
   await video.play();
   frozen = false;
@@ -53,15 +59,21 @@ async function start() {
   run();
 }
 
+/** The camera was taken away: the page did not end it. */
+async function ended() {
+  await stop(true);
+  notice("The camera has stopped: it was unplugged, or taken by another program."); // after the last frame, which takes what is said away
+}
+
 /**
  * Ends the camera.
  * @param {boolean} keeps whether the last frame stays, as an image of one's own
  */
 export function stop(keeps) {
+  if (stream || !keeps) turn += 1; // another image goes before a last frame that is still being given
   if (!stream) return;
   for (const track of stream.getTracks()) track.stop();
   stream = null;
-  turn += 1;
   const kept = keeps && !frozen ? keep() : null;
   frozen = false;
   marked();
@@ -98,8 +110,10 @@ function frame() {
 
 /** The last frame becomes an image like any other, which its address leads back to. */
 async function keep() {
+  const own = turn;
   try {
-    await show(await give(fileOf(frame()), "camera.jpg", false), false);
+    const image = await give(fileOf(frame()), "camera.jpg", false);
+    await show(own === turn ? image : "", false);
   } catch (error) {
     if (!(error instanceof Superseded)) notice(/** @type {Error} */ (error).message);
   }

@@ -7,6 +7,8 @@ import { ask, cancel, watch } from "./server.js";
 
 const SCAN_AGAIN = 1500; // milliseconds until the values are asked for again while the data set is scanned
 let turn = 0;
+/** The values over the data set that are shown. @type {any} */
+let drawn = null;
 
 /**
  * The parts of the panel, in the order in which they are shown.
@@ -18,6 +20,18 @@ export const parts = () => [
   h("div", { id: "strongest" }),
   h("div", { id: "inputs" }),
 ];
+
+/**
+ * While a camera runs, what takes long is not asked for, and what was known of the image before it is not shown.
+ * @param {any} found the unit
+ */
+export function live(found) {
+  stop();
+  byId("badges").replaceChildren(h("p", { class: "muted small" }, "Whether to believe it is measured when the camera stops."));
+  byId("inputs").replaceChildren();
+  byId("values").replaceChildren(...(byId("values").querySelector("svg") ? valuesIn(drawn, found.value) : []));
+  if (!byId("strongest").querySelector("img")) byId("strongest").replaceChildren();
+}
 
 /** Nobody waits for these any more. */
 export function stop() {
@@ -63,15 +77,20 @@ async function showValues(own, fields, found, heard) {
     byId("values").replaceChildren(h("p", { class: "muted small" }, known.why));
     return;
   }
-  byId("values").replaceChildren(
-    h("h3", null, "Among the values over the data set"),
-    histogram(known, found.value),
-    h("p", { class: "muted small" }, `The strongest value in each of ${plural(known.images, "image")}: above zero in ${percent(known.fires)}, ${number(known.mean)} on average, ${number(known.maximum)} at most. The line is this unit.`));
+  drawn = known;
+  byId("values").replaceChildren(...valuesIn(known, found.value));
   const { units } = await watch("strongest", { layer: fields.layer, channel: fields.channel }, (share) => {
     if (own === turn && !byId("strongest").children.length) byId("strongest").append(h("p", { class: "muted small" }, `Projecting its strongest units: ${percent(share)}.`));
   });
   if (own === turn) showStrongest(units, heard.place);
 }
+
+/** @param {any} known @param {number} value */
+const valuesIn = (known, value) => [
+  h("h3", null, "Among the values over the data set"),
+  histogram(known, value),
+  h("p", { class: "muted small" }, `The strongest value in each of ${plural(known.images, "image")}: above zero in ${percent(known.fires)}, ${number(known.mean)} on average, ${number(known.maximum)} at most. The line is this unit.`),
+];
 
 /** @param {any} known @param {number} value */
 function histogram(known, value) {

@@ -1,6 +1,6 @@
 // From the address to what is shown, and from what is pressed to the address.
 
-import { breakable, byId, h } from "../shared/elements.js";
+import { breakable, byId } from "../shared/elements.js";
 import * as keys from "../shared/keys.js";
 import { classesIn, described, firingAt, layersIn } from "../shared/layer_list.js";
 import { gridIn } from "../shared/map_grid.js";
@@ -12,7 +12,8 @@ import * as address from "./address.js";
 import * as camera from "./camera.js";
 import * as pins from "./pins.js";
 import * as placing from "./placing.js";
-import { ask, cancel, cancelAll, clearNotice, give, notice, onReconnected, orSay, save } from "./server.js";
+import * as python from "./python.js";
+import { ask, cancel, cancelAll, clearNotice, give, kept, notice, onReconnected, orSay, save } from "./server.js";
 import * as strip from "./strip.js";
 import * as unit from "./unit.js";
 
@@ -31,10 +32,7 @@ let shownMaps = null;
 const stage = stageIn(byId("stage"), { place: (at) => go({ at }), moves: placing.draggedBy(() => view.shift, (shift, done) => go({ shift }, !done)) });
 const layers = layersIn(byId("layers"), (layer) => open(layer, null, ""));
 const maps = gridIn(byId("maps"), byId("more"), {
-  choose: (channel) => {
-    go({ channel, position: "", whole: false });
-    toUnit();
-  },
+  choose: (channel) => open(shownMaps ? shownMaps.layer : view.layer, channel, ""), // that of another layer may be on its way
   over: stage.overlay,
 });
 
@@ -78,6 +76,17 @@ function changed(kind, what) {
   return before !== key;
 }
 
+/** What cannot be shown is asked for again the next time. @param {string} kind @param {Promise<any>} work */
+async function trying(kind, work) {
+  const own = asked[kind];
+  try {
+    await work;
+  } catch (error) {
+    if (asked[kind] === own) delete asked[kind]; // not what was asked for meanwhile
+    throw error;
+  }
+}
+
 /** What has to be asked for. */
 function parts() {
   const { image, shift, layer, channel } = view;
@@ -98,25 +107,24 @@ function parts() {
   /** @type {Promise<any> | null} */
   let first = null; // the maps, which one looks at: whatever else is asked for would delay them
   if (layer && changed("maps", [seen, layer])) {
-    all.push(showMaps(seen, layer));
+    all.push(trying("maps", showMaps(seen, layer)));
     if (!live) first = Promise.allSettled(all.slice(-1)).then(unit.painted);
   } else if (layer) {
     maps.sortBy(view.sort);
     maps.choose(channel);
   }
-  if (moved) all.push(showImage(seen, first));
+  if (moved) all.push(trying("image", showImage(seen, first)));
   layers.mark(layer);
   if (!layer) byId("maps-part").hidden = true;
   if (layer && channel !== null) {
-    if (changed("unit", unit.fieldsOf(view))) all.push(showUnit(live, first));
+    if (changed("unit", unit.fieldsOf(view))) all.push(trying("unit", showUnit(live, first)));
   } else {
-    changed("unit", null);
     stage.frameAt(null);
-    if (view.whole && layer) all.push(showWhole(seen, layer));
-    else unit.clear();
+    const whole = view.whole && layer ? { ...seen, layer } : null;
+    if (changed("unit", whole) && whole) all.push(trying("unit", unit.showWhole(whole)));
+    else if (!whole) unit.clear();
   }
-  if (view.at && changed("at", [seen, view.at])) all.push(showPlace(seen));
-  if (!view.whole) cancel("reconstruction"); // its picture would take the place of the unit's
+  if (view.at && changed("at", [seen, view.at])) all.push(trying("at", showPlace(seen)));
   if (!view.at) {
     cancel("place");
     changed("at", "");
@@ -134,37 +142,29 @@ let imageTurn = 0;
 async function showImage(seen, first) {
   const own = ++imageTurn;
   cancel("image"); // nobody waits for that of the image before, while its maps are waited for
-  try {
-    await first;
-    if (own !== imageTurn) throw new Superseded();
-    const found = await ask("image", seen);
-    if (own !== imageTurn) throw new Superseded();
-    stage.show(found);
-    camera.fit(found.size);
-    byId("image-name").textContent = found.name;
-    placing.fit(found.size);
-    byId("classes-part").hidden = !found.classes.length;
-    byId("classes").replaceChildren(...classesIn(found.classes, open));
-    layers.show(found.layers, view.layer);
-    describe();
-    if (!view.layer) go({ layer: layers.first() }, true);
-  } catch (error) {
-    forget("image", error);
-  }
+  await first;
+  if (own !== imageTurn) throw new Superseded();
+  const found = await ask("image", seen);
+  if (own !== imageTurn) throw new Superseded();
+  stage.show(found);
+  camera.fit(found.size);
+  byId("image-name").textContent = found.name;
+  placing.fit(found.size);
+  byId("classes-part").hidden = !found.classes.length;
+  byId("classes").replaceChildren(...classesIn(found.classes, open));
+  layers.show(found.layers, view.layer);
+  describe();
+  if (!view.layer) go({ layer: layers.first() }, true);
 }
 
 /** @param {{ image: string, shift: string }} seen @param {string} layer */
 async function showMaps(seen, layer) {
-  try {
-    const found = await ask("maps", { ...seen, layer });
-    if (!(await maps.show(layer, found, view.sort, view.channel))) return;
-    byId("maps-part").hidden = false;
-    byId("layer-name").replaceChildren(...breakable(layer || "the whole model"));
-    shownMaps = { layer, found };
-    describe();
-  } catch (error) {
-    forget("maps", error);
-  }
+  const found = await ask("maps", { ...seen, layer });
+  if (!(await maps.show(layer, found, view.sort, view.channel))) return;
+  byId("maps-part").hidden = false;
+  byId("layer-name").replaceChildren(...breakable(layer || "the whole model"));
+  shownMaps = { layer, found };
+  describe();
 }
 
 /** Says of the layer whose maps are shown what is known of both. */
@@ -179,68 +179,47 @@ async function showUnit(live, first) {
   try {
     stage.frameAt((await unit.show(view, live, first)).box);
   } catch (error) {
-    forget("unit", error);
+    if (!(error instanceof Superseded)) stage.frameAt(null);
+    throw error;
   }
 }
 
 /** @param {{ image: string, shift: string }} seen */
 async function showPlace(seen) {
+  const { at } = view;
   try {
-    const { layers: found } = await ask("place", { ...seen, at: view.at });
+    const { layers: found } = await ask("place", { ...seen, at });
     byId("at").hidden = false;
-    byId("at").replaceChildren(...firingAt(view.at, found, open, () => go({ at: "" })));
+    byId("at").replaceChildren(...firingAt(at, found, open, () => go({ at: "" })));
   } catch (error) {
-    forget("at", error);
+    if (!(error instanceof Superseded)) byId("at").hidden = true;
+    throw error;
   }
-}
-
-/** @param {{ image: string, shift: string }} seen @param {string} layer */
-async function showWhole(seen, layer) {
-  const found = await ask("reconstruction", { ...seen, layer });
-  const python = h("button", { type: "button" }, "Copy as Python");
-  python.addEventListener("click", copyPython);
-  byId("unit-title").textContent = `${layer}, all activations at once`;
-  byId("unit").replaceChildren(
-    h("figure", { class: "seen whole" }, h("img", { src: found.picture, alt: `The image reconstructed from ${layer}` }), h("figcaption", null, found.style)),
-    h("p", { class: "muted small" }, "The way back is not linear: this is not the sum of the units’ projections."),
-    h("div", { class: "row" }, python));
-}
-
-/**
- * What could not be shown is asked for again the next time.
- * @param {string} kind
- * @param {unknown} error
- */
-function forget(kind, error) {
-  delete asked[kind];
-  throw error;
 }
 
 // What is pressed
 
-async function copyPython() {
-  try {
-    const { lines } = await ask("python", unit.fieldsOf(view, { style: state.styles[0] }));
-    byId("code").textContent = lines;
-    byId("copied").textContent = "";
-    byId("lines").showModal();
-  } catch (error) {
-    if (error instanceof Refused) notice(error.message);
-  }
+function copyPython() {
+  const ownWeights = view.channel === null && { random: "" }; // a whole layer is reconstructed with these
+  return orSay(python.show(unit.fieldsOf(view, { style: state.styles[0], ...ownWeights })));
 }
+
+let choice = 0; // of an image, the last
 
 /** @param {Blob | null | undefined} content @param {string} name */
 async function giveImage(content, name) {
   if (!content) return;
   camera.stop(false);
+  const own = ++choice;
   try {
     byId("status").textContent = `Reading ${name} …`;
-    await go({ image: await give(content, name, false), shift: "", at: "" });
+    const image = await give(content, name, false);
+    if (own === choice) await go({ image, shift: "", at: "" }); // another may have been chosen while it was read
     await strip.showOwn();
   } catch (error) {
     if (error instanceof Refused) notice(error.message);
   } finally {
-    byId("status").textContent = "";
+    if (own === choice) byId("status").textContent = "";
   }
 }
 
@@ -250,11 +229,18 @@ function giveFile() {
   byId("file").value = "";
 }
 
-/** @param {string} image */
-function chooseImage(image) {
-  if (!image) return;
+/** Another image than that of the camera, or than one that is still read. */
+function leaveImage() {
   camera.stop(false);
-  go({ image, shift: "", at: "" });
+  choice += 1;
+  byId("status").textContent = "";
+}
+
+/** @param {string} image @param {Partial<address.View>} [more] */
+function chooseImage(image, more) {
+  if (!image) return;
+  leaveImage();
+  go({ image, shift: "", at: "", ...more });
 }
 
 /** Pins the unit; one that is pinned already is taken off. */
@@ -272,6 +258,13 @@ function pin() {
   go({ pins: [...view.pins, { image: "", shift: "", layer: view.layer, channel: view.channel, position: view.position }] });
 }
 
+/** A pin keeps the image that is shown, or follows it again. @param {address.Pin} pin */
+async function keep(pin) {
+  const { shift } = view;
+  const own = pin.image ? { image: "", shift: "" } : { image: await kept(view.image), shift };
+  await Promise.all([go({ pins: view.pins.map((one) => (one === pin ? { ...one, ...own } : one)) }), strip.showOwn()]);
+}
+
 /** In one column the unit lies below everything else. */
 function toUnit() {
   if (matchMedia("(max-width: 44rem)").matches) byId("unit-title").parentElement.scrollIntoView({ block: "start" });
@@ -282,21 +275,24 @@ function attach() {
     (layer, channel) => open(layer.name, channel === undefined ? null : channel, ""));
   pins.attach({
     remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
-    keep: (at) => go({ pins: view.pins.map((one, place) => (place === at ? { ...one, image: one.image ? "" : view.image, shift: one.image ? "" : view.shift } : one)) }),
+    keep: (at) => orSay(keep(view.pins[at])),
     open: (at) => go({ layer: view.pins[at].layer, channel: view.pins[at].channel, position: view.pins[at].position, whole: false }),
   });
   unit.attach(state.styles, {
     pin,
     python: copyPython,
-    save: (kind) => save(kind, unit.fieldsOf(view, { style: state.styles[0] })).catch((error) => notice(error.message)),
+    save: (kind) => orSay(save(kind, unit.fieldsOf(view, { style: state.styles[0] }))),
     options: (changes) => go(changes),
     unit: (layer, channel) => go({ layer, channel, position: "", whole: false }),
-    place: (image, position) => go({ image, shift: "", position, at: "" }),
+    place: (image, position) => chooseImage(image, { position }),
   });
   camera.attach(async (image, live) => {
-    const goesOn = view.image === taken;
-    taken = image;
-    await go(goesOn ? { image } : { image, shift: "", at: "" }, live); // its place stays from frame to frame
+    if (image) {
+      const goesOn = view.image === taken;
+      taken = image;
+      choice += 1;
+      await go(goesOn ? { image } : { image, shift: "", at: "" }, live); // its place stays from frame to frame
+    }
     if (!live) await strip.showOwn();
   });
   byId("cancel").addEventListener("click", cancelAll);
@@ -323,15 +319,7 @@ function attach() {
     if (file) giveImage(file, file.name);
   });
   document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(true); });
-  byId("copy").addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(byId("code").textContent);
-      byId("copied").textContent = "Copied.";
-    } catch {
-      document.getSelection()?.selectAllChildren(byId("code"));
-      byId("copied").textContent = "The browser lets no page copy here; the lines are selected for you to copy.";
-    }
-  });
+  python.attach();
   theme.attach(byId("theme"));
   keys.attach(key);
   addEventListener("popstate", back);
@@ -349,7 +337,7 @@ function back() {
   const before = JSON.stringify(view);
   const next = completed(address.read());
   if (JSON.stringify(next) === before) return;
-  camera.stop(false);
+  leaveImage();
   view = next;
   document.title = titleOf();
   show();
@@ -369,10 +357,16 @@ function key(event) {
   return true;
 }
 
-/** Everything is asked for again, as after the server was away. */
-function again() {
+/** Everything is asked for again, as after the server was away; it may have been started anew with another network. */
+async function again() {
   asked = {};
-  show();
+  try {
+    const now = await ask("state", {});
+    if (JSON.stringify({ ...now, own: null }) !== JSON.stringify({ ...state, own: null })) location.reload();
+    else show();
+  } catch (error) {
+    if (error instanceof Refused) notice(error.message);
+  }
 }
 
 async function start() {

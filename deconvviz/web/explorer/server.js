@@ -58,7 +58,7 @@ export async function ask(name, fields, lane = name) {
     const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
     return await answer.json();
   } catch (error) {
-    throw isAbort(error) ? new Superseded() : error;
+    throw ended(error);
   } finally {
     asking(-1);
   }
@@ -80,7 +80,7 @@ export async function watch(name, fields, told, lane = name) {
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) throw new Superseded();
+      if (done) throw new TypeError("the last line is missing");
       text += value;
       const lines = text.split("\n");
       text = lines.pop() || "";
@@ -92,8 +92,14 @@ export async function watch(name, fields, told, lane = name) {
       }
     }
   } catch (error) {
-    throw isAbort(error) ? new Superseded() : error;
+    throw ended(error);
   }
+}
+
+/** @param {unknown} error where an answer ended, which says so as a `TypeError` if the server went away meanwhile */
+function ended(error) {
+  if (error instanceof TypeError) lost();
+  return isAbort(error) || error instanceof TypeError ? new Superseded() : error;
 }
 
 /** @param {unknown} error */
@@ -174,9 +180,7 @@ async function fetched(address, options) {
   try {
     return await fetch(address, options);
   } catch (error) {
-    if (isAbort(error)) throw new Superseded();
-    lost();
-    throw new Superseded();
+    throw ended(error);
   }
 }
 
@@ -201,6 +205,16 @@ export async function give(content, name, live) {
   if (live) for (const [key, one] of given) if (one.live) given.delete(key);
   given.set(image, { content, name, live });
   return image;
+}
+
+/**
+ * A frame of the camera as an image that stays; any other image as it is.
+ * @param {string} image
+ * @returns {Promise<string>}
+ */
+export async function kept(image) {
+  const frame = given.get(image);
+  return frame && frame.live ? give(frame.content, frame.name, false) : image;
 }
 
 /**

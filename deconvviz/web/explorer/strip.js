@@ -7,6 +7,7 @@ import { ask, orSay } from "./server.js";
 
 const AT_ONCE = 24;
 let first = -1;
+let wanted = -1; // the first of those that were asked for last
 let total = 0;
 /** @type {(image: string) => void} */
 let chosen = () => {};
@@ -28,8 +29,8 @@ export function attach(dataset, choose) {
   byId("strip-title").textContent = `${dataset.name} (${count(total)})`;
   byId("from").max = String(total - 1);
   const go = (/** @type {number} */ start) => orSay(load(start));
-  byId("earlier").addEventListener("click", () => go(first - AT_ONCE));
-  byId("later").addEventListener("click", () => go(first + AT_ONCE));
+  byId("earlier").addEventListener("click", () => go(wanted - AT_ONCE));
+  byId("later").addEventListener("click", () => go(wanted + AT_ONCE));
   byId("from").addEventListener("change", () => go(Math.floor(Number(byId("from").value)) || 0));
 }
 
@@ -53,19 +54,26 @@ function fill(id, items, sprite) {
   mark(marked);
 }
 
+/** @param {number} from the first of those that are wanted */
+function want(from) {
+  wanted = from;
+  byId("earlier").disabled = from <= 0;
+  byId("later").disabled = from + AT_ONCE >= total;
+}
+
 /** @param {number} start */
 async function load(start) {
   const from = Math.max(0, Math.min(start, total - 1));
-  if (from === first) return;
+  if (from === wanted) return;
+  want(from);
   try {
     const found = await ask("dataset", { start: from, count: AT_ONCE });
     first = from;
     byId("from").value = String(from);
-    byId("earlier").disabled = from === 0;
-    byId("later").disabled = from + AT_ONCE >= total;
     fill("strip", found.items.map((/** @type {[number, string, string]} */ [number, name, label]) =>
       ({ image: `data-${number}`, words: label ? `${name}, ${label}` : name })), found.sprite);
   } catch (error) {
+    if (wanted === from) want(first);
     if (!(error instanceof Superseded)) throw error;
   }
 }
@@ -101,8 +109,8 @@ export function mark(image) {
 export async function showAround(image) {
   if (!total) return;
   const number = /^data-(\d+)$/.exec(image);
-  const at = number ? Number(number[1]) : Math.max(first, 0);
-  if (first < 0 || (number && (at < first || at >= first + AT_ONCE))) await load(at - (at % AT_ONCE));
+  const at = number ? Number(number[1]) : Math.max(wanted, 0);
+  if (wanted < 0 || (number && (at < wanted || at >= wanted + AT_ONCE))) await load(at - (at % AT_ONCE));
 }
 
 /**

@@ -46,11 +46,22 @@ export function markPinned(pinned) {
   button.setAttribute("aria-pressed", String(pinned));
 }
 
-/** Shows nothing. */
-export function clear() {
+/** What is shown, or is on its way, makes room for something else than a unit. */
+function leave() {
   shownKey = "";
   turn += 1;
   known.stop();
+  cancelAll();
+}
+
+/** Nobody waits for the pictures of what was chosen before. */
+function cancelAll() {
+  for (const lane of ["unit", "reconstruction", ...styles.map((style) => `unit ${style}`)]) cancel(lane);
+}
+
+/** Shows nothing. */
+export function clear() {
+  leave();
   byId("unit-title").textContent = "Unit";
   byId("unit").replaceChildren(h("p", { class: "muted" }, "Choose a layer and one of its feature maps, or a place in the image."));
 }
@@ -67,7 +78,8 @@ export async function show(view, live, before) {
   const own = ++turn;
   if (key !== shownKey) known.stop();
   const [first, ...others] = styles;
-  for (const lane of ["unit", ...others.map((style) => `unit ${style}`)]) cancel(lane); // those of the image before
+  cancelAll();
+  markOptions(view);
   await before;
   if (own !== turn) throw new Superseded();
   /** @type {any} */
@@ -83,7 +95,7 @@ export async function show(view, live, before) {
   pictures.showUnit(found, view.random);
   pictures.showProjection(first, found);
   if (live) {
-    known.stop();
+    known.live(found);
     for (const style of others) pictures.keep(style, "of the image before the camera");
   } else {
     painted().then(() => {
@@ -96,6 +108,22 @@ export async function show(view, live, before) {
   }
   pictures.projections.forEach((figure, at) => figure.classList.toggle("old", live && at > 0));
   return found;
+}
+
+/**
+ * Shows the image reconstructed from all activations of a layer.
+ * @param {{ image: string, shift: string, layer: string }} asks
+ */
+export async function showWhole(asks) {
+  leave();
+  const own = turn;
+  const found = await ask("reconstruction", asks);
+  if (own !== turn) throw new Superseded();
+  byId("unit-title").textContent = `${asks.layer}, all activations at once`;
+  byId("unit").replaceChildren(
+    h("figure", { class: "seen whole" }, h("img", { src: found.picture, alt: `The image reconstructed from ${asks.layer}` }), h("figcaption", null, found.style)),
+    h("p", { class: "muted small" }, "The way back is not linear: this is not the sum of the units’ projections."),
+    h("div", { class: "row" }, button("Copy as Python", heard.python)));
 }
 
 /** Resolves when what has changed is on the screen. */
@@ -111,20 +139,29 @@ async function later(style, answer) {
   }
 }
 
+/** @param {string} words @param {() => void} action @param {object} attributes */
+function button(words, action, attributes = {}) {
+  const one = h("button", { type: "button", ...attributes }, words);
+  one.addEventListener("click", action);
+  return one;
+}
+
+/** @param {any} view what its boxes say, also where they were not what changed it */
+function markOptions(view) {
+  if (!shownKey) return;
+  byId("random").checked = view.random;
+  byId("seed").checked = view.seed === "one";
+}
+
 /** @param {any} view @param {string} key what stays the same while it is shown */
 function build(view, key) {
   shownKey = key;
   byId("unit-title").replaceChildren(...breakable(view.layer || "the whole model"), ` channel ${view.channel}`);
   pictures = unitFigures(styles);
   pictures.facts.id = "facts";
-  const button = (/** @type {string} */ words, /** @type {() => void} */ action, /** @type {object} */ attributes = {}) => {
-    const one = h("button", { type: "button", ...attributes }, words);
-    one.addEventListener("click", action);
-    return one;
-  };
-  const random = h("input", { type: "checkbox", id: "random", checked: view.random });
+  const random = h("input", { type: "checkbox", id: "random" });
   random.addEventListener("change", () => heard.options({ random: random.checked }));
-  const seed = h("input", { type: "checkbox", id: "seed", checked: view.seed === "one" });
+  const seed = h("input", { type: "checkbox", id: "seed" });
   seed.addEventListener("change", () => heard.options({ seed: seed.checked ? "one" : "" }));
   byId("unit").replaceChildren(
     pictures.facts,
@@ -137,5 +174,6 @@ function build(view, key) {
       button("Save the picture", () => heard.save("picture")), button("Save the result", () => heard.save("result"))),
     ...known.parts(),
   );
+  markOptions(view);
   markPinned(isPinned);
 }
