@@ -26,6 +26,7 @@ from tests.helpers.public_functions import (
     DATA,
     FUNCTIONS,
     LABELS,
+    MANY,
     MODEL,
     NET,
     PARAMETERS,
@@ -130,7 +131,7 @@ CHANNEL: dict[str, Callable[[Any], Any]] = {
 
 
 CHANNEL["mixed_channels"] = lambda channel: {
-    *(found := dv.mixed_channels(NET, DATA.repeat(6, 1, 1, 1), "2", channel=channel, units=24, **QUIET)).channels,
+    *(found := dv.mixed_channels(NET, MANY, "2", channel=channel, units=24, **QUIET)).channels,
     *found.untested,
 }
 CHANNEL["circuit"] = lambda channel: {dv.circuit(NET, DATA, "2", channel=channel, **QUIET).channel}

@@ -15,7 +15,7 @@ from torch import nn
 import deconvviz as dv
 from deconvviz import evidence, experiments, models
 from deconvviz.errors import InputError, UnknownLayerError
-from tests.helpers.public_functions import BOXES, DATA, LABELS, MODEL, NET, QUIET, TOP, WEIGHTS, X, taking
+from tests.helpers.public_functions import BOXES, DATA, LABELS, MANY, MODEL, NET, QUIET, TOP, WEIGHTS, X, taking
 
 
 def evolved(**options: Any) -> Any:
@@ -146,9 +146,7 @@ LAYER: dict[str, Callable[[Any], Any]] = {
     "project_top": lambda layer: dv.project_top(NET, DATA, TOP, layer=layer, channel=1, **QUIET).layer,
     "randomisation": lambda layer: evidence.randomisation(NET, X, layer, methods="deconvnet", **QUIET).units[0].layer,
     "circuit": lambda layer: dv.circuit(NET, DATA, layer, channel=1, **QUIET).layer,
-    "mixed_channels": lambda layer: (
-        dv.mixed_channels(NET, DATA.repeat(6, 1, 1, 1), layer, channel=1, units=24, **QUIET).layer
-    ),
+    "mixed_channels": lambda layer: dv.mixed_channels(NET, MANY, layer, channel=1, units=24, **QUIET).layer,
     "reading_test": lambda layer: (
         dv.reading_test(NET, DATA, layer, channel=1, references=1, questions=1, **QUIET).layer
     ),

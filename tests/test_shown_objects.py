@@ -14,7 +14,7 @@ import torch
 import deconvviz as dv
 from deconvviz import evidence, experiments, models, results, rules
 from deconvviz.data import ImageFolder, MnistTest
-from tests.helpers.public_functions import BOXES, DATA, LABELS, MODEL, NET, QUIET, TOP, WEIGHTS, X
+from tests.helpers.public_functions import BOXES, DATA, LABELS, MANY, MODEL, NET, QUIET, TOP, WEIGHTS, X
 
 DROPPING = dv.DeconvNet(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.2), torch.nn.Linear(64, 3)).eval())
 
@@ -45,7 +45,7 @@ def shown_objects() -> dict[str, Any]:
         "Circuit": (fed := dv.circuit(NET, DATA, "2", channel=1, **QUIET)),
         "CircuitUnit": fed.units[0],
         "CircuitFeeder": fed.units[0].feeders[0],
-        "MixedChannels": (mixed := dv.mixed_channels(NET, DATA.repeat(6, 1, 1, 1), "0", units=24, **QUIET)),
+        "MixedChannels": (mixed := dv.mixed_channels(NET, MANY, "0", units=24, **QUIET)),
         "PictureGroups": mixed.examples[0],
         "NetworkDiff": (between := dv.diff(NET, NET, DATA, layers="0", pictures=1, **QUIET)),
         "LayerDiff": between[0],

@@ -9,6 +9,7 @@ from deconvviz.figures.canvas import canvas
 from deconvviz.figures.marks import KEY_INCHES, SMALL, draw_key, kind_of, room_for_key, signed_words
 from deconvviz.figures.network_diff import block
 from deconvviz.results import MixedChannels
+from deconvviz.results.mixed import OUTLIERS
 
 
 def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) -> Figure:
@@ -32,7 +33,8 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
                     panel.imshow(block(pictures, signed).numpy(), interpolation="nearest")
         clear = f"separation {result.separations[place]:.2f} ({result.expected[place]:.2f} without a gap)"
         row[0].set_title(f"Channel {shown.channel}, {clear}", fontsize=9, loc="left")
-        row[2].set_title(f"the other {share:.0%} of its units", fontsize=9, loc="left")
+        few = ", outliers" if share < OUTLIERS else ""
+        row[2].set_title(f"the other {share:.0%} of its units{few}", fontsize=9, loc="left")
     channels = max((part.shape[1] for shown in result.examples for part in shown.pictures), default=1)
     draw_key(below.subplots(), kind_of(channels), signed_words(channels, "each"))
     figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)

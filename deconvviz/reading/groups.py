@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deconvviz.results.mixed import OUTLIERS
+
 TWO_MEANS_STEPS = 20  # of two-means, at most
-FEWEST_SHARE = 0.1  # of the vectors, in the smaller group; fewer are outliers
 FEWEST_DRAWN = 4000  # strings of places without a gap
 DRAWN_PER_CHANNEL = 40  # so that one of so many channels can be beyond chance after Holm's correction
 SHARED_LENGTH = 0.75  # of a picture's, which lies at least in what overlaps
@@ -57,7 +58,7 @@ def two_groups(likeness: Tensor, *, channels: int = 1, random_state: int = 0) ->
     drawn = strung_out(count, max(FEWEST_DRAWN, DRAWN_PER_CHANNEL * channels), random_state)
     own = labels if int(labels.sum()) * 2 <= count else 1 - labels
     p = float(1 + (drawn >= separation).sum()) / (1 + len(drawn))
-    few = int(own.sum()) < FEWEST_SHARE * count
+    few = int(own.sum()) < OUTLIERS * count
     return Groups(own, separation, float(drawn.mean()), 1.0 if few else p)
 
 

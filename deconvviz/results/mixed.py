@@ -12,6 +12,8 @@ from deconvviz.results.base import Finding, kind
 from deconvviz.results.top_activations import Broken
 from deconvviz.results.words import agreeing, counted
 
+OUTLIERS = 0.1  # of the units: a group of fewer is no second thing
+
 
 @kind
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class MixedChannels(Finding):
         return tuple(channel for channel, p in zip(self.channels, self.p.tolist(), strict=True) if p <= LEVEL)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row per channel, clearest groups first."""
+        """One row per channel, clearest groups first, outliers last."""
         rows = [
             {
                 "channel": channel,
@@ -77,7 +79,7 @@ class MixedChannels(Finding):
             }
             for row, channel in enumerate(self.channels)
         ]
-        return sorted(rows, key=lambda row: (row["p"], -row["separation"]))
+        return sorted(rows, key=lambda row: (row["p"], row["smaller group"] < OUTLIERS, -row["separation"]))
 
     @property
     def verdict(self) -> str:  # type: ignore[override]

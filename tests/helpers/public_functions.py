@@ -26,6 +26,7 @@ MODEL = network()
 NET = dv.DeconvNet(MODEL)
 X = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1] * 3)
+MANY = torch.rand(36, 1, 8, 8, generator=torch.Generator().manual_seed(3))  # enough for `mixed_channels`
 TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
 BOXES = torch.tensor([[[0, 4], [0, 4]]] * 2)
 WEIGHTS = [network().state_dict(), MODEL.state_dict()]

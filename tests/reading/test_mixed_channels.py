@@ -171,7 +171,7 @@ def test_what_is_shown_saved_and_printed(found: MixedChannels, tmp_path: Path) -
     again = MixedChannels.load(found.save(tmp_path / "a.safetensors"))
     assert str(again) == str(found)
     rows = again.table()
-    assert rows == sorted(rows, key=lambda row: (row["p"], -row["separation"]))
+    assert [row["p"] for row in rows] == sorted(found.p.tolist())
     assert f"{len(found.mixed)} of 12 channels of units respond to two things: " in again.verdict
     one = replace(again, p=torch.tensor([0.01] + [1.0] * 11))
     assert one.verdict == "1 of 12 channels of units responds to two things: 0."
@@ -179,6 +179,12 @@ def test_what_is_shown_saved_and_printed(found: MixedChannels, tmp_path: Path) -
     first = again.examples[0]
     assert first.pictures[0].shape[1:] == first.patches[1].shape[1:] == (1, FIELD, FIELD)
     assert len(first.names[0]) == len(first.pictures[0])
+    few = replace(found, groups=torch.zeros_like(found.groups).index_fill(1, torch.tensor([0, 1]), 1))
+    assert few.figure().axes[2].get_title(loc="left") == "the other 5% of its units, outliers"
+    alike = replace(found, p=torch.ones(12), groups=found.groups.clone().index_fill(0, torch.tensor([0]), 0))
+    few_come_last = [row["smaller group"] < 0.1 for row in alike.table()]
+    assert few_come_last[0] is False
+    assert few_come_last == sorted(few_come_last), "outliers come last, however far they are apart"
     titles: list[Any] = [axes.get_title(loc="left") for axes in again.figure().axes]
     assert titles[0].startswith(f"Channel {first.channel}, separation ")
 

@@ -8,7 +8,7 @@ import deconvviz as dv
 from deconvviz import evidence, experiments, rules
 from tests.helpers.odd_calls.kinds import CALLABLE, Call
 from tests.helpers.odd_calls.odd_values import anything
-from tests.helpers.odd_calls.subjects import DATA, LABELS, MODEL, NET, TOP, WEIGHTS, X
+from tests.helpers.odd_calls.subjects import DATA, LABELS, MANY, MODEL, NET, TOP, WEIGHTS, X
 
 QUIET = {"progress": False}
 NAMES_OF_CLASSES = ("a tuple", "an empty array", "an array of text", "an empty tensor")
@@ -118,7 +118,7 @@ ANALYSES: dict[str, Call] = {
             "batch_size": ("count", 4),
             "random_state": ("random_state", 1),
         },
-        {"dataset": DATA.repeat(6, 1, 1, 1), "units": 24, **QUIET},
+        {"dataset": MANY, "units": 24, **QUIET},
     ),
     "synthesize": Call(
         dv.synthesize,

@@ -16,6 +16,7 @@ PREPROCESS = images.Preprocess(8, (0.0,), (1.0,))
 NET = dv.DeconvNet(MODEL.eval().requires_grad_(False), preprocess=PREPROCESS)
 X = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 DATA, LABELS = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1] * 3)
+MANY = torch.rand(36, 1, 8, 8, generator=torch.Generator().manual_seed(3))  # enough for `mixed_channels`
 TOP = dv.scan(NET, DATA, layers=["0", "2"], k=2, progress=False)
 PROJECTION, RECONSTRUCTION = NET.project(X, "2", channel=[0, 1]), NET.reconstruct(X, "2")
 FILTERS, FEATURE_MAPS = NET.filters("2"), NET.activations(X, "2")
