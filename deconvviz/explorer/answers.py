@@ -72,6 +72,8 @@ class Answers:
         layer = next((name for name, tensor in trace.activations.items() if tensor is last), "")
         if last.ndim != 2 or len(last) != 1 or not last.is_floating_point() or last.shape[1] < 2:
             return []
+        if not last.isfinite().all():  # none is the strongest
+            return []
         shares = last[0].detach().float().softmax(0)
         best = shares.topk(min(CLASSES_SHOWN, len(shares)))
         return [

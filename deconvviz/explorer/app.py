@@ -19,6 +19,7 @@ from deconvviz.explorer.clients import MOST_BYTES, Clients
 from deconvviz.explorer.questions import Question, Questions
 from deconvviz.explorer.worker import Busy, QueuedWork, Steps, Superseded, Worker
 from deconvviz.io.pages import web_files, web_page
+from deconvviz.results.base import plain
 
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 PAGE_FILE = "explorer/index.html"
@@ -77,13 +78,13 @@ class Application:
                 return _refused(error)
             except MemoryError:
                 return _sentence(507, "there is not enough memory for this image; give a smaller one")
-        return JSONResponse({"image": key, "answers": answers})
+        return _Json({"image": key, "answers": answers})
 
     def _asked(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
             try:
                 job = self._job(request, answer, behind=False)
-                return JSONResponse(await _awaited(request, job))
+                return _Json(await _awaited(request, job))
             except DeconvVizError as error:
                 return _refused(error)
 
@@ -164,14 +165,14 @@ async def _lines(job: QueuedWork) -> AsyncIterator[str]:
             done, _ = await asyncio.wait({result}, timeout=SHARES_EVERY)
             if done:
                 break
-            yield json.dumps({"share": job.share}) + "\n"
+            yield _json({"share": job.share}) + "\n"
         try:
             line = {"result": result.result()}
         except Superseded as error:
             line = {"error": str(error), "superseded": True}
         except Exception as error:
             line = {"error": _said(error)}
-        yield json.dumps(line) + "\n"
+        yield _json(line) + "\n"
     finally:
         job.cancel()
 
@@ -189,7 +190,19 @@ def _refused(error: DeconvVizError) -> Response:
 
 
 def _sentence(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status_code=status)
+    return _Json({"error": sentence}, status_code=status)
+
+
+class _Json(JSONResponse):
+    """An answer as JSON."""
+
+    def render(self, content: Any) -> bytes:
+        return _json(content).encode()
+
+
+def _json(content: Any) -> str:
+    """JSON in ASCII, where names of files need not be text, with null for NaN and infinity."""
+    return json.dumps(plain(content), allow_nan=False, separators=(",", ":"))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

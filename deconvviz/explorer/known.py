@@ -7,6 +7,7 @@ do.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -129,6 +130,7 @@ class KnownChannels:
         search = FeederSearch(given, layer, names)
         fed = search.units(self._networks.input(client, image), [(0, channel, tuple(map(int, position)))])
         added = [(name, n, value) for name in names for n, value in enumerate(fed.added[name][0].tolist()) if value]
+        added = [one for one in added if math.isfinite(one[2])]
         added.sort(key=lambda one: -abs(one[2]))
         return [{"layer": name, "channel": n, "added": value} for name, n, value in added[:INPUTS_SHOWN]]
 

@@ -29,6 +29,7 @@ from deconvviz.net import DeconvNet
 from deconvviz.projection.model_call import images_of
 from deconvviz.recording.layer_names import layer_name
 from deconvviz.results import Projection
+from deconvviz.results.base import plain
 
 ASKED = ("image", "maps", "unit", "place")
 PICTURE_DPI = 110  # of the static picture
@@ -125,7 +126,7 @@ class NotebookExplorer(anywidget.AnyWidget):
         if name not in ASKED:
             raise InputError(f"the widget asks for {', '.join(ASKED)}, not {name!r}")
         given = {key: str(value) for key, value in fields.items() if value not in (None, "")}
-        return finished(self._questions.quick[name](Question(_CLIENT, given)))
+        return plain(finished(self._questions.quick[name](Question(_CLIENT, given))))
 
     def _heard(self, _: Any, content: Any, __: Any) -> None:
         """Answer a question of the page's script; an error is a sentence in the answer's place."""
