@@ -38,6 +38,7 @@ function render({ model, el }) {
   const more = h("button", { type: "button", hidden: true });
   const unitName = h("h3");
   const figures = unitFigures(about.styles);
+  const unitHint = h("p", { class: "muted small", hidden: true }, "Choose one of the layer’s feature maps, or a place in the image.");
   const random = h("input", { type: "checkbox" });
   const sort = h("select", { "aria-label": "Order of the maps" },
     h("option", { value: "strength" }, "strength"), h("option", { value: "number" }, "number"), h("option", { value: "selective" }, "selectivity"));
@@ -52,14 +53,14 @@ function render({ model, el }) {
 
   const stage = stageIn(stageBox, { place: (at) => showPlace(at) });
   const layers = layersIn(layerBox, (layer) => go({ layer, channel: null, position: "" }));
-  const maps = gridIn(mapBox, more, { choose: (channel) => go({ channel, position: "" }), over: stage.overlay });
+  const maps = gridIn(mapBox, more, { choose: (channel) => go({ layer: shownLayer, channel, position: "" }), over: stage.overlay });
+  const unitParts = h("div", null, figures.facts, figures.figures, h("label", { class: "check" }, random, "random weights"));
 
   const root = h("div", { class: "deconvviz" }, notice, h("div", { class: "widget" },
     h("section", { class: "panel", "aria-label": "Input" }, stageBox, imageName, classes, steps),
     h("section", { class: "panel", "aria-label": "Network" }, layerBox, place,
       h("div", { class: "row" }, layerName, h("label", { class: "check muted small" }, "sorted by ", sort)), layerFacts, h("div", { class: "scroll" }, mapBox, more)),
-    h("section", { class: "panel", "aria-label": "Unit" }, unitName, figures.facts, figures.figures,
-      h("label", { class: "check" }, random, "random weights"))));
+    h("section", { class: "panel", "aria-label": "Unit" }, unitName, unitHint, unitParts)));
   el.replaceChildren(root);
   root.dataset.theme = isDark(el) ? "dark" : "light";
 
@@ -92,6 +93,7 @@ function render({ model, el }) {
   }
 
   let asked = { image: "", maps: "", unit: "" };
+  let shownLayer = ""; // that whose maps are shown: another's may be on their way
 
   async function show() {
     const { image, layer, channel, position, random: isRandom } = view();
@@ -112,16 +114,14 @@ function render({ model, el }) {
     }
     if (changed("maps", [image, layer])) all.push(showMaps(seen, layer));
     else maps.choose(channel);
-    if (channel === null) stage.frameAt(null);
+    if (channel === null) leaveUnit();
     else if (changed("unit", [image, layer, channel, position, isRandom])) all.push(showUnit({ ...seen, layer, channel, position, random: isRandom ? 1 : 0 }));
-    try {
-      await Promise.all(all);
-      say("");
-    } catch (error) {
-      if (error instanceof Superseded) return;
+    const failed = (await Promise.allSettled(all)).flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+    const refused = failed.find((error) => !(error instanceof Superseded)); // also beside what is superseded
+    if (refused) {
       asked = { image: "", maps: "", unit: "" }; // asked for again the next time
-      say(error instanceof Refused ? error.message : String(error));
-    }
+      say(refused instanceof Refused ? refused.message : String(refused));
+    } else if (!failed.length) say("");
   }
 
   /** @param {{ image: string }} seen @param {string} layer */
@@ -137,16 +137,40 @@ function render({ model, el }) {
   async function showMaps(seen, layer) {
     const found = await ask("maps", { ...seen, layer });
     if (!(await maps.show(layer, found, sort.value, model.get("channel")))) return;
+    shownLayer = layer;
     layerName.replaceChildren(...breakable(layer || "the whole model"));
     const row = layers.layerOf(layer);
     layerFacts.textContent = row ? described(row, found) : "";
   }
 
+  /** No unit is chosen. */
+  function leaveUnit() {
+    asked = { ...asked, unit: "" };
+    for (const lane of ["unit", ...about.styles.map((/** @type {string} */ style) => `unit ${style}`)]) kernel.cancel(lane);
+    stage.frameAt(null);
+    unitName.replaceChildren();
+    unitParts.hidden = true;
+    unitHint.hidden = false;
+  }
+
   /** @param {Record<string, any>} fields */
   async function showUnit(fields) {
     const [style, ...others] = about.styles;
-    const found = await ask("unit", { ...fields, style }, "unit");
-    unitName.replaceChildren(...breakable(fields.layer || "the whole model"), ` channel ${fields.channel}`);
+    const named = [...breakable(fields.layer || "the whole model"), ` channel ${fields.channel}`];
+    /** @type {any} */
+    let found;
+    try {
+      found = await ask("unit", { ...fields, style }, "unit");
+    } catch (error) {
+      if (!(error instanceof Superseded)) {
+        leaveUnit(); // what is shown is no longer what is chosen
+        unitName.replaceChildren(...named);
+      }
+      throw error;
+    }
+    unitName.replaceChildren(...named);
+    unitHint.hidden = true;
+    unitParts.hidden = false;
     stage.frameAt(found.box);
     figures.showUnit(found, Boolean(fields.random));
     figures.showProjection(style, found);

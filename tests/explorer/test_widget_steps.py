@@ -1,0 +1,55 @@
+"""The notebook's widget step by step: what is shown is always what is chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.explorer.test_notebook_widget import cell  # noqa: F401  a fixture
+from tests.helpers.chromium import CHROMIUM, until
+
+pytest.importorskip("anywidget", reason="needs anywidget")
+pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+
+TITLE = "document.querySelector('.panel:nth-child(3) h3').textContent"
+FRAMED = "!document.querySelector('.stage .frame').hidden"
+FIGURES = "document.querySelector('.figures').offsetParent !== null"
+
+
+def chosen(page: Any, traits: str) -> None:
+    """Set traits, as Python does."""
+    page.evaluate(f"for (const [name, value] of Object.entries({traits})) model.set(name, value)")
+
+
+def test_a_layer_without_a_unit_shows_none(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    cell.locator(".layers button").first.click()
+    until(cell, f"{TITLE} === '' && !({FRAMED}) && !({FIGURES})")
+    chosen(cell, "{layer: '3', channel: 2}")  # the unit before, which is shown again
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED} && {FIGURES}")
+
+
+def test_a_map_is_one_of_its_own_layer(cell: Any) -> None:  # noqa: F811
+    until(cell, "document.querySelectorAll('.map').length === 6")
+    cell.evaluate("() => { window.held = []; window.sent = model.send; model.send = content => held.push(content); }")
+    cell.locator(".layers button").first.click()
+    until(cell, "held.length === 1")
+    cell.locator(".map[data-channel='5']").click()  # layer 0 has four channels
+    cell.evaluate("async () => { model.send = sent; for (const content of held) await sent(content); }")
+    until(cell, f"{TITLE} === '3 channel 5'")
+    assert cell.evaluate("[model.get('layer'), model.get('channel')]") == ["3", 5]
+    until(cell, "document.querySelectorAll('.map').length === 6")
+
+
+def test_a_unit_that_there_is_not_is_not_the_one_before(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    chosen(cell, "{channel: 99}")
+    until(
+        cell, "document.querySelector('[role=alert]').textContent.includes(\"layer '3' has channels 0 to 5, not 99\")"
+    )
+    assert cell.evaluate(f"[{TITLE}, {FRAMED}, {FIGURES}]") == ["3 channel 99", False, False]
+    chosen(cell, "{channel: 1}")
+    until(cell, f"{TITLE} === '3 channel 1' && {FRAMED} && {FIGURES}")
+    until(cell, "document.querySelector('[role=alert]').hidden")
