@@ -10,11 +10,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from tests.helpers.chromium import until
 from tests.helpers.explorer_client import png
 
 LATE = 0.25  # seconds by which a question or an answer is late, at most
 PAUSES = (0, 0, 10, 40, 120, 300)  # milliseconds between two actions
-LOADED = "document.readyState === 'complete' && document.querySelector('#image-name').textContent"
+LOADED = "document.querySelector('#image-name')?.textContent > ''"
 
 # Every second question waits before it is sent, and every second answer before it is heard.
 LATE_ANSWERS = """(() => {
@@ -88,6 +89,7 @@ class Walk:
         self.page.goto(address)
         for number in range(12):
             self.page.evaluate(f"location.hash = 'image=data-{number}&layer=3&channel={number % 6}'")
+        settled(self.page)
 
     def go(self, actions: int) -> None:
         """Do so many actions at random."""
@@ -177,6 +179,7 @@ class Walk:
 def settled(page: Any) -> dict[str, Any]:
     """What a page shows when nothing more comes."""
     page.bring_to_front()  # pages behind draw nothing
+    until(page, LOADED)
     quiet = 0
     for _ in range(600):
         page.wait_for_timeout(25)

@@ -78,8 +78,8 @@ const count = (value) => value.toLocaleString("en");
 /** @param {number} value @param {string} word */
 const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
 
-/** @param {number[]} shape */
-const by = (shape) => shape.map((side) => number(side)).join(" × ");
+/** @param {number[]} shape whole numbers are written out, whatever they are */
+const by = (shape) => shape.map((side) => (Number.isInteger(side) ? count(side) : number(side))).join(" × ");
 
 /**
  * A name that may go on in a new line after its dots and slashes.

@@ -76,8 +76,8 @@ const count = (value) => value.toLocaleString("en");
 /** @param {number} value @param {string} word */
 const plural = (value, word) => `${count(value)} ${word}${value === 1 ? "" : "s"}`;
 
-/** @param {number[]} shape */
-const by = (shape) => shape.map((side) => number(side)).join(" × ");
+/** @param {number[]} shape whole numbers are written out, whatever they are */
+const by = (shape) => shape.map((side) => (Number.isInteger(side) ? count(side) : number(side))).join(" × ");
 
 /**
  * A name that may go on in a new line after its dots and slashes.
@@ -692,7 +692,7 @@ return { stageIn };
 const $shared_unit_figures = (() => {
 // One unit in pictures: what it saw, and its projections in the styles.
 
-const { by, h, number, pairs } = $shared_elements;
+const { by, count, h, number, pairs } = $shared_elements;
 const { picture } = $shared_pictures;
 const { Refused, Superseded } = $shared_refusals;
 
@@ -723,7 +723,7 @@ function unitFigures(styles) {
     showUnit(found, random) {
       const place = found.position.length === 2 ? `row ${found.position.join(", column ")}` : found.position.join(", ") || "the whole input";
       /** @type {[string, string][]} */
-      const rows = [["activation", number(found.value)], ["rank at this place", `${found.rank} of ${found.channels}`], ["position", place]];
+      const rows = [["activation", number(found.value)], ["rank at this place", `${count(found.rank)} of ${count(found.channels)}`], ["position", place]];
       if (found.classes && found.classes !== String(found.channel)) rows.unshift(["class", found.classes]);
       facts.replaceChildren(pairs(rows, "numbers"));
       if (found.linearised.length) facts.append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));

@@ -1,6 +1,6 @@
 // One unit in pictures: what it saw, and its projections in the styles.
 
-import { by, h, number, pairs } from "./elements.js";
+import { by, count, h, number, pairs } from "./elements.js";
 import { picture } from "./pictures.js";
 import { Refused, Superseded } from "./refusals.js";
 
@@ -31,7 +31,7 @@ export function unitFigures(styles) {
     showUnit(found, random) {
       const place = found.position.length === 2 ? `row ${found.position.join(", column ")}` : found.position.join(", ") || "the whole input";
       /** @type {[string, string][]} */
-      const rows = [["activation", number(found.value)], ["rank at this place", `${found.rank} of ${found.channels}`], ["position", place]];
+      const rows = [["activation", number(found.value)], ["rank at this place", `${count(found.rank)} of ${count(found.channels)}`], ["position", place]];
       if (found.classes && found.classes !== String(found.channel)) rows.unshift(["class", found.classes]);
       facts.replaceChildren(pairs(rows, "numbers"));
       if (found.linearised.length) facts.append(h("p", { class: "muted small" }, `Linearised: ${found.linearised.join(", ")}.`));
