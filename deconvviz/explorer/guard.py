@@ -14,7 +14,6 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -128,15 +127,21 @@ class Guard:
         return scope["path"] == "/" and scope["method"] in ("GET", "HEAD") and len(given) == 1 and right
 
     def _client(self, headers: Mapping[str, str], scope: Scope) -> str:
-        """Who asks, by the cookie; "" without a valid one."""
-        try:
-            cookies = SimpleCookie(headers.get("cookie", "")[:4096])
-        except CookieError:
-            return ""
-        value = cookies[name].value if (name := _cookie_name(scope)) in cookies else ""
-        client, _, sign = value.partition(".")
-        right = hmac.compare_digest(sign.encode("utf-8", "replace"), self._sign(client).encode())
-        return client if client and right else ""
+        """Who asks, by the cookie; "" without a valid one.
+
+        Other programs on other ports of this machine have cookies here, too, which need not be what Python reads.
+        """
+        own = _cookie_name(scope)
+        for cookie in headers.get("cookie", "").split(";"):
+            name, _, value = cookie.strip().partition("=")
+            client, _, sign = value.partition(".")
+            if (
+                name == own
+                and client
+                and hmac.compare_digest(sign.encode("utf-8", "replace"), self._sign(client).encode())
+            ):
+                return client
+        return ""
 
     def _sign(self, client: str) -> str:
         return hmac.new(self._secret, client.encode("utf-8", "replace"), "sha256").hexdigest()
