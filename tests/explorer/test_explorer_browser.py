@@ -16,7 +16,7 @@ import deconvviz as dv
 from deconvviz.results import Projection
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import TOKEN, png, small_images, small_net
-from tests.helpers.explorer_page import projected, shows, until_address
+from tests.helpers.explorer_page import filled, projected, shows, until_address
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -120,7 +120,7 @@ def test_more_of_many_maps(browser: Any) -> None:
 
 def test_a_place_lists_the_units_that_fire_there(seen: Watched) -> None:
     page = seen.page
-    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
+    filled(page)
     side = page.locator("#stage").bounding_box()["width"]
     page.locator("#stage").click(position={"x": side * 8.5 / 12, "y": side * 5.5 / 12})
     shows(page, "#at", "Firing at row 5, column 8")
@@ -141,6 +141,7 @@ def test_search_order_and_keys(seen: Watched) -> None:
     shows(page, "#found", "0 channel 3")
     page.keyboard.press("Enter")
     shows(page, "#unit-title", "0 channel 3")
+    shows(page, "#layer-name", "0")
     page.locator("#sort").select_option("number")
     first = page.locator("#maps button").first
     assert first.get_attribute("data-channel") == "0"
@@ -157,6 +158,35 @@ def test_search_order_and_keys(seen: Watched) -> None:
     page.keyboard.press("Escape")
 
 
+def test_what_is_searched_for_before_the_layers_are_known_is_found(seen: Watched) -> None:
+    page, held = seen.page, []
+    page.route("**/api/image?*", lambda route: held.append(route))
+    page.reload()
+    shows(page, "#layer-name", "3")
+    page.locator("#search").fill("0 3")
+    assert page.locator("#found").is_hidden(), "nothing is known yet"
+    held[0].continue_()
+    shows(page, "#found", "0 channel 3")
+    page.locator("#search").fill("nothing like it")
+    shows(page, "#found", "nothing is called that")
+
+
+def give(page: Any, kind: str, name: str) -> None:
+    """Drop an image on the page, or paste it."""
+    page.evaluate(
+        """([kind, name, content]) => {
+          const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], name, {type: "image/png"}));
+          const event = kind === "drop"
+            ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
+            : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
+          document.body.dispatchEvent(event);
+        }""",
+        [kind, name, base64.b64encode(png(seed=len(name))).decode()],
+    )
+
+
 def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
     page = seen.page
     (tmp_path / "mine.png").write_bytes(png(seed=1))
@@ -164,19 +194,7 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
     shows(page, "#image-name", "mine.png")
     until_address(page, "image=own-")
     for kind, name in (("drop", "dropped.png"), ("paste", "pasted.png")):
-        content = base64.b64encode(png(seed=len(name))).decode()
-        page.evaluate(
-            """([kind, name, content]) => {
-              const bytes = Uint8Array.from(atob(content), char => char.charCodeAt(0));
-              const data = new DataTransfer();
-              data.items.add(new File([bytes], name, {type: "image/png"}));
-              const event = kind === "drop"
-                ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
-                : new ClipboardEvent("paste", {clipboardData: data, bubbles: true});
-              document.body.dispatchEvent(event);
-            }""",
-            [kind, name, content],
-        )
+        give(page, kind, name)
         shows(page, "#image-name", name)
     until(page, "document.querySelectorAll('#own button').length === 3")
     names = [one.get_attribute("title") for one in page.locator("#own button").all()]
@@ -194,20 +212,27 @@ def test_images_of_ones_own(seen: Watched, tmp_path: Path) -> None:
     shows(page, "#notice", "'text.png' is not an image file that Pillow can read")
 
 
-def test_an_image_that_is_chosen_before_the_server_has_answered(seen: Watched, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["choose", "drop"])
+def test_an_image_that_is_given_before_the_server_has_answered(seen: Watched, tmp_path: Path, way: str) -> None:
     held: list[Any] = []
     seen.page.route("**/api/state?*", lambda route: held.append(route))
     seen.page.reload()
-    (tmp_path / "early.png").write_bytes(png(seed=1))
-    seen.page.locator("#file").set_input_files(tmp_path / "early.png")
+    if way == "choose":
+        (tmp_path / "early.png").write_bytes(png(seed=1))
+        seen.page.locator("#file").set_input_files(tmp_path / "early.png")
+    else:
+        give(seen.page, "drop", "early.png")
     until(seen.page, "document.readyState === 'complete'")
+    assert seen.page.evaluate("document.querySelector('main').inert"), "it can be pressed before it does anything"
     held[0].continue_()
     shows(seen.page, "#image-name", "early.png")
+    seen.page.locator("[data-move='0,1']").click()
+    shows(seen.page, "#shift", "0, 1")
 
 
 def test_the_image_moves_under_the_network(seen: Watched) -> None:
     page = seen.page
-    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
+    filled(page)
     page.get_by_role("button", name="Move down").click()
     page.get_by_role("button", name="Move right").click()
     shows(page, "#shift", "1, 1")
@@ -223,7 +248,7 @@ def test_the_image_moves_under_the_network(seen: Watched) -> None:
 
 def test_a_drag_goes_on_from_a_move_whose_picture_has_not_come(seen: Watched) -> None:
     page = seen.page
-    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
+    filled(page)
     held: list[Any] = []
     page.route("**/api/image?*", lambda route: held.append(route))
     page.get_by_role("button", name="Move right").click()

@@ -13,7 +13,7 @@ import pytest
 import deconvviz as dv
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
-from tests.helpers.explorer_page import shows, until_address
+from tests.helpers.explorer_page import filled, shows, until_address
 
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
@@ -157,6 +157,7 @@ def test_why_the_camera_stopped_stays_on_the_page(seen: Watched) -> None:
 def test_the_map_over_the_image_is_that_of_the_image(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    filled(page)  # what is said of the layer then moves the maps
     sheets = "['#maps .mosaic', '.over'].map(one => document.querySelector(one).toDataURL())"
     page.locator("#maps button").nth(0).hover()
     before, over = page.evaluate(sheets)
@@ -174,23 +175,27 @@ def test_a_frame_is_sent_once(seen: Watched) -> None:
     page = seen.page
     page.locator("#camera").click()
     shows(page, "#rate", "frames per second")
-    sent: list[str] = []
-    page.on("request", lambda request: sent.append(request.url) if "live=1" in request.url else None)
-    page.evaluate(
-        "{ const one = document.createElement('canvas').toDataURL('image/jpeg');"
-        " HTMLCanvasElement.prototype.toDataURL = () => one; }"
-    )
+    page.evaluate("""() => {
+      const [one, fetched] = [document.createElement("canvas").toDataURL("image/jpeg"), fetch];
+      HTMLCanvasElement.prototype.toDataURL = () => one;
+      window.sent = 0;
+      window.answered = 0;
+      window.fetch = async (address, options) => {
+        const live = String(address).includes("live=1");
+        window.sent += live;
+        const answer = await fetched(address, options);
+        window.answered += live;
+        return answer;
+      };
+    }""")
+    until(page, "window.answered > 0")
     page.wait_for_timeout(300)
-    sent.clear()
-    page.wait_for_timeout(300)
-    assert sent == []
+    assert page.evaluate("window.sent") == 1
     for words in ("Go on", "Freeze"):
         page.locator("#freeze").click()
         shows(page, "#freeze", words)
-    for _ in range(100):
-        if sent:
-            break
-        page.wait_for_timeout(20)
-    assert len(sent) == 1
+    until(page, "window.sent > 1")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.sent") == 2
     page.locator("#camera").click()
     until_address(page, "image=own-")

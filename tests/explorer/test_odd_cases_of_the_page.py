@@ -15,7 +15,7 @@ import deconvviz as dv
 from tests.explorer.conftest import LAYOUTS
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import small_images, small_net
-from tests.helpers.explorer_page import projected, shows, until_address
+from tests.helpers.explorer_page import filled, projected, shows, until_address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -151,6 +151,7 @@ def test_a_strip_that_is_refused_says_why(seen: Watched) -> None:
 def test_what_comes_late_takes_no_place_of_what_is_shown_now(seen: Watched) -> None:
     page = seen.page
     shows(page, "#layer-name", "3")
+    filled(page)
     wholes, places = hold(page, "**/api/reconstruction*"), hold(page, "**/api/place*")
     page.locator("#whole").click()
     page.locator("#stage").click()
@@ -235,6 +236,7 @@ def drawn_maps(image: int) -> list[str]:
 def test_a_place_and_a_move_stay_from_frame_to_frame(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#maps .mosaic').length === 6")
+    filled(page)
     page.locator("#stage").click()
     shows(page, "#at", "Firing at row")
     page.locator("#camera").click()

@@ -20,3 +20,8 @@ def until_address(page: Any, part: str) -> None:
 def projected(page: Any) -> None:
     """Wait until all three styles are shown."""
     until(page, "[...document.querySelectorAll('figure[data-style] img')].filter(one => one.naturalWidth).length === 3")
+
+
+def filled(page: Any) -> None:
+    """Wait until an image is shown, which can be pressed then."""
+    until(page, "document.querySelector('.stage.filled img')?.naturalWidth > 1")

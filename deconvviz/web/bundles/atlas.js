@@ -193,6 +193,7 @@ function find(text, layers, here) {
  * @param {() => Layer | undefined} here the layer that is shown
  * @param {(layer: any, channel: number | undefined, query?: string) => void} open
  * @param {(text: string, again: () => void) => Hit[]} [more] what else a text may mean; `again` is called when more is known
+ * @returns {() => void} to be called when the layers, none before, are known
  */
 function attach(layers, here, open, more = () => []) {
   /** @type {HTMLInputElement} */
@@ -217,7 +218,7 @@ function attach(layers, here, open, more = () => []) {
       const words = said || (channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`);
       return h("li", { role: "option", id: `found-${at}`, "data-at": at }, h("b", null, layer.name), " ", h("span", { class: "muted" }, words));
     });
-    const none = Boolean(input.value.trim()) && !hits.length;
+    const none = Boolean(input.value.trim()) && !hits.length && layers().length > 0;
     list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "nothing is called that")] : items));
     reveal(hits.length > 0 || none);
     mark(0);
@@ -257,6 +258,7 @@ function attach(layers, here, open, more = () => []) {
     event.preventDefault(); // the focus stays in the input until the hit is opened
     if (item) go(Number(item.dataset.at));
   });
+  return () => { if (document.activeElement === input) update(); };
 }
 return { find, attach };
 })();

@@ -10,6 +10,7 @@ import * as theme from "../shared/theme.js";
 import { Refused, Superseded } from "../shared/refusals.js";
 import * as address from "./address.js";
 import * as camera from "./camera.js";
+import * as files from "./files.js";
 import * as pins from "./pins.js";
 import * as placing from "./placing.js";
 import * as python from "./python.js";
@@ -24,8 +25,12 @@ let view = address.read();
 let state = null;
 /** What was asked for last, by its kind. @type {Record<string, string>} */
 let asked = {};
+/** @type {() => void} */
+let answered = () => {};
+const ready = new Promise((resolve) => { answered = () => resolve(null); });
 let turn = 0;
 let taken = ""; // by the camera, the last image
+let searchAgain = () => {};
 /** @type {{ layer: string, found: any } | null} */
 let shownMaps = null;
 
@@ -152,7 +157,9 @@ async function showImage(seen, first) {
   placing.fit(found.size);
   byId("classes-part").hidden = !found.classes.length;
   byId("classes").replaceChildren(...classesIn(found.classes, open));
+  const unknown = !layers.usable().length;
   layers.show(found.layers, view.layer);
+  if (unknown) searchAgain();
   describe();
   if (!view.layer) go({ layer: layers.first() }, true);
 }
@@ -206,14 +213,14 @@ function copyPython() {
 
 let choice = 0; // of an image, the last
 
-/** @param {Blob | null | undefined} content @param {string} name */
-async function giveImage(content, name) {
-  if (!content) return;
+/** @param {File} file @param {string} name */
+async function giveImage(file, name) {
+  await ready; // it may come before the server has answered
   camera.stop(false);
   const own = ++choice;
   try {
     byId("status").textContent = `Reading ${name} …`;
-    const image = await give(content, name, false);
+    const image = await give(file, name, false);
     if (own === choice) await go({ image, shift: "", at: "" }); // another may have been chosen while it was read
     await strip.showOwn();
   } catch (error) {
@@ -221,12 +228,6 @@ async function giveImage(content, name) {
   } finally {
     if (own === choice) byId("status").textContent = "";
   }
-}
-
-function giveFile() {
-  const [file] = byId("file").files;
-  giveImage(file, file && file.name);
-  byId("file").value = "";
 }
 
 /** Another image than that of the camera, or than one that is still read. */
@@ -271,7 +272,7 @@ function toUnit() {
 }
 
 function attach() {
-  search.attach(layers.usable, () => layers.layerOf(view.layer),
+  searchAgain = search.attach(layers.usable, () => layers.layerOf(view.layer),
     (layer, channel) => open(layer.name, channel === undefined ? null : channel, ""));
   pins.attach({
     remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
@@ -299,25 +300,6 @@ function attach() {
   byId("sort").addEventListener("change", () => go({ sort: byId("sort").value }, true));
   byId("whole").addEventListener("click", () => go({ whole: true, channel: null, position: "" }));
   placing.attach(() => view.shift, (shift) => go({ shift }));
-  byId("file").addEventListener("change", giveFile);
-  if (byId("file").files.length) giveFile(); // chosen before the server had answered
-  document.addEventListener("paste", (event) => {
-    const file = event.clipboardData && [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-    if (file) giveImage(file, file.name || "pasted");
-  });
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    document.body.classList.add("dropping");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) document.body.classList.remove("dropping");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    document.body.classList.remove("dropping");
-    const file = event.dataTransfer && event.dataTransfer.files[0];
-    if (file) giveImage(file, file.name);
-  });
   document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(true); });
   python.attach();
   theme.attach(byId("theme"));
@@ -382,7 +364,10 @@ async function start() {
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
+  byId("main").inert = false;
+  answered();
   await Promise.all([go(completed(address.read()), true), orSay(strip.showOwn())]); // it may have changed meanwhile
 }
 
+files.attach(giveImage);
 start();

@@ -83,7 +83,8 @@ export function stageIn(stage, heard) {
 
   /** Places the frame and the cross in the image. */
   function mark() {
-    frame.hidden = !framed || framed.length !== 2;
+    const filled = stage.classList.contains("filled"); // before, there is nothing to mark
+    frame.hidden = !filled || !framed || framed.length !== 2;
     if (framed && !frame.hidden) {
       const [[top, bottom], [left, right]] = framed;
       Object.assign(frame.style, {
@@ -92,7 +93,7 @@ export function stageIn(stage, heard) {
       });
     }
     const [down, right] = crossed.split(",").map(Number);
-    cross.hidden = !crossed;
+    cross.hidden = !filled || !crossed;
     Object.assign(cross.style, { top: `${(100 * (down + 0.5)) / size[0]}%`, left: `${(100 * (right + 0.5)) / size[1]}%` });
   }
 
