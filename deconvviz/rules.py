@@ -20,7 +20,8 @@ result lists it. No operation is silently treated as another.
 A *style* is a choice per family of operations, as data. The families:
 
 =========  ===========================================================================================
-rectifier  relu and similar: ``deconvnet`` relu(s), ``guided`` relu(s) * [y > 0], ``gradient`` s * f'(x)
+rectifier  relu and similar: ``deconvnet`` relu(s), ``guided`` relu(s) * [y > 0], ``gradient`` s * f'(x),
+           ``weighted`` relu(s) * relu(y), at the sum of relu(s)
 lrn        local response normalisation: ``identity`` or ``gradient``
 overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the last window), ``mean``
 =========  ===========================================================================================

@@ -37,6 +37,9 @@ def draw(result: MixedChannels, *, title: str = "", axes: Axes | None = None) ->
         row[2].set_title(f"the other {share:.0%} of its units{few}", fontsize=9, loc="left")
     channels = max((part.shape[1] for shown in result.examples for part in shown.pictures), default=1)
     draw_key(below.subplots(), kind_of(channels), signed_words(channels, "each"))
-    figure.suptitle(title or f"Channels with the clearest two groups, {result.layer}: guided pictures", fontsize=11)
+    figure.suptitle(
+        title or f"Channels with the clearest two groups, {result.layer}: guided pictures by how much each unit fired",
+        fontsize=11,
+    )
     figure.supxlabel(result.verdict, fontsize=SMALL, wrap=True)
     return figure

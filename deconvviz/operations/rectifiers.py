@@ -5,11 +5,12 @@ The family `rectifier` of a style chooses the mirror. With s the signal at the o
 =============  ===================  ====================================================================
 `deconvnet`    relu(s)              Zeiler and Fergus 2014, section 2.1: rectify on the way back
 `guided`       relu(s) * [y > 0]    Springenberg et al. 2015: rectify where the unit fired
+`weighted`     relu(s) * relu(y)    as `guided`, by how much the unit fired; its sum stays that of relu(s)
 `gradient`     s * f'(x)            Simonyan et al. 2014: the derivative
 =============  ===================  ====================================================================
 
-`deconvnet` reads no recorded numbers, `guided` the output, `gradient` the input. Pointwise: windows do not change,
-crops are possible, samples and channels stay apart.
+`deconvnet` reads no recorded numbers, `guided` and `weighted` the output, `gradient` the input. Pointwise but for the
+scale of `weighted`: windows do not change, crops are possible, samples and channels stay apart.
 """
 
 from __future__ import annotations
@@ -43,6 +44,19 @@ def rectify(op: Step, signal: Tensor) -> Signals:
 def rectify_where_it_fired(op: Step, signal: Tensor) -> Signals:
     """relu(s) * [y > 0]."""
     return signal.clamp(min=0) * (op.data(op.made) > 0)
+
+
+@mirror(*RECTIFIERS, when=("rectifier", "weighted"), keeps=outputs(0), batchwise=True, local=True)
+def rectify_by_how_much_it_fired(op: Step, signal: Tensor) -> Signals:
+    """relu(s) * relu(y), scaled to the sum of relu(s), so that many layers do not overflow.
+
+    Unlike `guided` it is continuous: what hardly fires adds hardly anything.
+    """
+    passed = signal.clamp(min=0)
+    weighted = passed * op.data(op.made).clamp(min=0)
+    axes = tuple(range(1, signal.ndim))
+    before, after = (each.sum(axes, keepdim=True, dtype=torch.float64) for each in (passed, weighted))
+    return weighted * torch.where(after > 0, before / after, 0.0).to(weighted)
 
 
 mirror(*RECTIFIERS, when=("rectifier", "gradient"), keeps=all_inputs, batchwise=True, local=True)(linearised)

@@ -1,7 +1,9 @@
 """`mixed_channels`: channels that respond to two things.
 
 The guided projections of a channel's strongest units show what fired each of them; a deconvnet projection paints all
-that the channel looks for, whichever fired. If they fall into two groups, the channel responds to two things.
+that the channel looks for, whichever fired. If they fall into two groups, the channel responds to two things. Each
+rectifier passes the signal by how much it fired: if one that hardly fires passed all of it, as in guided projections,
+pictures of one thing would fall into those with it and those without it, and nothing between.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from deconvviz.mining.dataset_pictures import DatasetPictures
 from deconvviz.mining.project_top import project_top
 from deconvviz.mining.scan import scan
 from deconvviz.net import DeconvNet
+from deconvviz.operations.styles import STYLES
 from deconvviz.projection.units import channels_of
 from deconvviz.reading.conditions import as_picture
 from deconvviz.reading.cut_pictures import cut_patches, in_bytes, seen_by
@@ -36,6 +39,7 @@ from deconvviz.results import Broken, ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups
 
 FEWEST_PICTURES = 24  # fewer may be as far apart as can be without a gap
+WEIGHTED = STYLES["guided"].but(rectifier="weighted")
 EXAMPLE_CHANNELS = 6
 SHOWN_UNITS = 9  # of a group
 CHANNELS_TOGETHER = 16  # channels
@@ -56,11 +60,12 @@ def mixed_channels(
 ) -> MixedChannels:
     """Find channels that respond to two things, with the pictures of both.
 
-    The guided projections of each channel's strongest units are split by two-means on their directions, each pair
-    compared at the shift, up to an eighth of a side, at which they are most alike. The separation says how far the
-    groups are apart: what share of its group is nearer to a picture than all of the other group. Two-means splits any
-    pictures, also those of one thing that varies without a gap, such as strokes of every length, so the separation is
-    compared with that of places on a line. Groups of less than a tenth of the units are outliers.
+    The guided projections of each channel's strongest units, in which each rectifier passes the signal by how much it
+    fired, are split by two-means on their directions, each pair compared at the shift at which they are most alike, up
+    to the distance of two units. The separation says how far the groups are apart: what share of its group is nearer to
+    a picture than all of the other group. Two-means splits any pictures, also those of one thing that varies without a
+    gap, such as strokes of every length, so the separation is compared with that of places on a line. Groups of less
+    than a tenth of the units are outliers.
 
     Images must not depend on each other: copies that are equal in each pixel count once, but frames of a video, or
     crops of the same photographs, fall into groups by themselves.
@@ -100,7 +105,7 @@ def mixed_channels(
         raise InputError(
             f"mixed channels need a dataset with a length and items by number, not a {type(data).__name__}"
         )
-    guided = DeconvNet(net.model, "guided", preprocess=net.preprocess, strict=net.strict)
+    guided = DeconvNet(net.model, WEIGHTED, preprocess=net.preprocess, strict=net.strict)
     windows, _ = seen_by(guided, DatasetPictures(guided, data).first(), name)
     top = scan(guided, data, layers=[name], k=units, batch_size=batch_size, labels=False, progress=progress)
     given = channels_of(once(channel), len(top.values[name]), name)

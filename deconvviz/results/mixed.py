@@ -22,7 +22,8 @@ class PictureGroups:
 
     Attributes:
         channel: The channel.
-        pictures: Per group (units, C, h, w), guided projections, bytes with zero at 128.
+        pictures: Per group (units, C, h, w), guided projections by how much each rectifier fired, bytes with
+            zero at 128.
         patches: Per group (units, C, h, w), the patches, bytes.
         names: Per group, the names of the images.
     """

@@ -38,8 +38,7 @@ def test_planted_channels_are_told_from_others(found: MixedChannels) -> None:
     assert found.channels == tuple(range(12))
     excess = found.separations - found.expected
     assert roc_auc_score([1] * 6 + [0] * 6, excess.numpy()) >= 0.95
-    assert set(found.mixed) >= {0, 1, 2, 3, 4, 5} - {min(range(6), key=lambda unit: float(excess[unit]))}
-    assert not set(found.mixed) & set(range(6, 12))
+    assert found.mixed == tuple(range(6))
 
 
 def test_the_groups_are_the_two_things(found: MixedChannels, images: Tensor) -> None:
@@ -51,7 +50,7 @@ def test_the_groups_are_the_two_things(found: MixedChannels, images: Tensor) -> 
         place = total.flatten(1).argmax(1)[order, None]
         one, other = (maps[order, 2 * unit + n].flatten(1).gather(1, place)[:, 0] for n in (0, 1))
         agreement.append(adjusted_rand_score((one > other).numpy(), found.groups[unit].numpy()))
-    assert np.mean(agreement) >= 0.85
+    assert np.mean(agreement) >= 0.95
 
 
 @pytest.mark.parametrize("kind", GAPLESS)
@@ -139,6 +138,21 @@ def test_places_in_a_pooled_square_are_no_groups_and_hide_none(answers: list[int
     found = dv.mixed_channels(dv.DeconvNet(Pooled(answers).eval()), planted_images(240, answers), "4", progress=False)
     assert found.channels == (0,)
     assert found.mixed == mixed
+
+
+def test_an_untrained_network_has_no_more_than_chance() -> None:
+    """On noise, whose pictures by binary gates fall into those with a unit that hardly fires and those without it."""
+    images = torch.rand(200, 1, 14, 14, generator=seeded(9))
+    named = tested = 0
+    for seed in range(3):
+        net = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 1))
+        for each in (net[0], net[2]):
+            nn.init.normal_(each.weight, generator=seeded(seed))
+            nn.init.zeros_(each.bias)
+        found = dv.mixed_channels(dv.DeconvNet(net.eval()), images, "2", progress=False)
+        named, tested = named + len(found.mixed), tested + len(found.channels)
+    assert named <= 1
+    assert tested >= 20
 
 
 def test_a_line_behind_one_pooling_layer_is_one_thing() -> None:

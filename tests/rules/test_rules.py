@@ -12,6 +12,7 @@ from deconvviz.errors import InputError, RuleError, UnsupportedOperation
 from deconvviz.rules import STYLES, Style, mirror
 
 aten = torch.ops.aten
+WEIGHTED = STYLES["guided"].but(rectifier="weighted")
 
 
 # Styles
@@ -39,12 +40,27 @@ def one_unit(style, function, value):
         ("deconvnet", -3.0, 2.0),
         ("guided", 3.0, 2.0),
         ("guided", -3.0, 0.0),
+        (WEIGHTED, 3.0, 2.0),
+        (WEIGHTED, -3.0, 0.0),
         ("gradient", 3.0, 2.0),
         ("gradient", -3.0, 0.0),
     ],
 )
 def test_what_a_style_makes_of_a_rectifier(style, value, expected):
     assert one_unit(style, F.relu, value) == expected
+
+
+def test_a_weighted_rectifier_passes_by_how_much_each_unit_fired():
+    """Its sum stays that of what `deconvnet` passes, for each sample by itself."""
+
+    def expected(x, signal):
+        passed = signal.relu()
+        weighted = passed * x.relu()
+        return weighted * passed.sum((1, 2), keepdim=True) / weighted.sum((1, 2), keepdim=True)
+
+    x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert dv.rules.check(F.relu, x, style=WEIGHTED, against=expected).samples_apart
+    assert dv.rules.check(lambda x: F.relu(0 * x - 1), x, style=WEIGHTED, against=lambda x, s: 0 * s).error == 0
 
 
 @pytest.mark.parametrize(
