@@ -159,6 +159,49 @@ def test_lines_of_a_whole_layer_have_its_own_weights(seen: Watched) -> None:
     assert "random" not in page.locator("#code").text_content()
 
 
+def test_a_drag_is_one_step_back(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelector('.stage.filled img')?.naturalWidth === 12")
+    page.evaluate("location.hash = 'image=data-4&layer=3'")
+    shows(page, "#image-name", "image 4")
+    box, mouse = page.locator("#stage").bounding_box(), page.mouse
+    mouse.move(box["x"] + 40, box["y"] + 40)
+    mouse.down()
+    for part in (0.5, 1, 2, 3):  # pixels of the image; the first moves nothing
+        mouse.move(box["x"] + 40 + part * box["width"] / 12, box["y"] + 40)
+        page.wait_for_timeout(150)
+    mouse.up()
+    until_address(page, "shift=0,3")
+    page.go_back()
+    shows(page, "#shift", "0, 0")
+    assert "image=data-4" in page.url
+
+
+def test_the_keyboard_stays_where_it_is(seen: Watched) -> None:
+    page = seen.page
+    until(page, "document.querySelectorAll('#layers button').length > 3")
+    focused = "document.activeElement.dataset.channel"
+    page.locator("#maps button").last.focus()
+    page.keyboard.press("[")
+    page.keyboard.press("[")
+    page.keyboard.press("[")  # a layer of four channels, where there is no sixth map
+    shows(page, "#layer-name", "0")
+    until(page, f"document.querySelectorAll('#maps button').length === 4 && {focused} !== undefined")
+    at = page.evaluate(focused)
+    page.keyboard.press(".")
+    until(page, "document.querySelector('#image-name').textContent === 'image 4'")
+    until(page, f"document.querySelector('#maps [tabindex=\"0\"]').dataset.channel === '{at}' && {focused} === '{at}'")
+    page.keyboard.press("Enter")
+    shows(page, "#unit-title", f"0 channel {at}")
+    page.locator("#random").press("Space")
+    shows(page, ".banner", "Random weights")
+    assert page.evaluate("document.activeElement.id") == "random"
+    page.locator("#pin").press("Enter")
+    page.locator("#keep-0").press("Space")
+    until_address(page, '"data-4"')
+    until(page, "document.activeElement.id === 'keep-0' && document.activeElement.checked")
+
+
 # A camera
 
 CAMERAS = """() => {

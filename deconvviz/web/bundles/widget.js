@@ -434,11 +434,15 @@ function gridIn(list, more, heard) {
     heard.over(button && sprite, Number(button ? button.dataset.channel : 0));
   }
 
-  /** @param {HTMLElement[]} all @param {number} at which of them the arrows move from */
-  function enter(all, at) {
+  /**
+   * @param {HTMLElement[]} all
+   * @param {number} at which of them the arrows move from
+   * @param {boolean} [stays] whether the page does not move there
+   */
+  function enter(all, at, stays = false) {
     for (const cell of all) cell.tabIndex = -1;
     all[at].tabIndex = 0;
-    all[at].focus();
+    all[at].focus({ preventScroll: stays });
   }
 
   /** @param {KeyboardEvent} event */
@@ -487,8 +491,11 @@ function gridIn(list, more, heard) {
       /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
       mark(button);
-      if (kept === String(channel)) button.focus({ preventScroll: true });
     });
+    if (kept !== null) { // the keyboard stays at its channel, or in its place
+      const at = now.indexOf(Number(kept));
+      enter(cells(), at >= 0 ? at : Math.max(0, cells().indexOf(/** @type {HTMLElement} */ (active))), true);
+    }
     if (pointed) point(list.contains(pointed) ? pointed : null); // another image, or another map in its place
     more.hidden = now.length === order.length;
     more.textContent = `Show more (${count(now.length)} of ${count(found.channels)})`;
@@ -566,7 +573,7 @@ const { drawCell, picture } = $shared_pictures;
  *
  * @typedef {object} Moves
  * @property {() => [number, number]} from how far down and right the image is to lie, which its picture may not show yet
- * @property {(down: number, right: number, done: boolean) => void} to a drag
+ * @property {(down: number, right: number, goesOn: boolean) => void} to a drag, which begins or goes on
  */
 
 /**
@@ -583,6 +590,7 @@ function stageIn(stage, heard) {
   /** @type {[number, number] | null} */
   let pressed = null;
   let dragged = false;
+  let moving = false; // and it has moved the image
   let start = [0, 0]; // how the image lay when it was pressed
   let flat = true; // an image, not a signal or a volume, which are not moved
   /** First pixel and one past the last, down and right. @type {number[][] | null} */
@@ -620,6 +628,7 @@ function stageIn(stage, heard) {
     if (event.button !== 0 || !image.src) return;
     pressed = [event.clientY, event.clientX];
     dragged = false;
+    moving = false;
     if (heard.moves) start = heard.moves.from();
   });
   stage.addEventListener("pointermove", (event) => {
@@ -627,12 +636,15 @@ function stageIn(stage, heard) {
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;
     stage.setPointerCapture(event.pointerId);
-    heard.moves.to(...moved(event), false);
+    const [down, right] = moved(event);
+    if (!moving && down === start[0] && right === start[1]) return;
+    heard.moves.to(down, right, moving);
+    moving = true;
   });
   stage.addEventListener("pointerup", (event) => {
     if (!pressed) return;
-    if (dragged && heard.moves) heard.moves.to(...moved(event), true);
-    else heard.place(at(event).join(","));
+    if (!dragged) heard.place(at(event).join(","));
+    else if (moving && heard.moves) heard.moves.to(...moved(event), true);
     pressed = null;
   });
   stage.addEventListener("pointercancel", () => { pressed = null; });

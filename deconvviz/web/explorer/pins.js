@@ -25,6 +25,9 @@ export function attach(what) {
 export const placeOf = (view) => view.pins.findIndex((/** @type {Pin} */ pin) =>
   pin.layer === view.layer && pin.channel === view.channel && pin.position === view.position && (!pin.image || (pin.image === view.image && pin.shift === view.shift)));
 
+/** @param {HTMLElement} list */
+const usable = (list) => /** @type {HTMLElement[]} */ ([...list.querySelectorAll("button, input")]);
+
 /**
  * @param {any} view
  * @param {boolean} moved whether only the image has changed, so that pins that keep their own stay
@@ -35,7 +38,11 @@ export async function show(view, moved) {
   const keys = view.pins.map((/** @type {Pin} */ pin) => JSON.stringify(pin));
   const before = [...list.children].map((item) => item.dataset.key);
   const same = keys.length === before.length && keys.every((/** @type {string} */ key, /** @type {number} */ at) => key === before[at]);
-  if (!same) list.replaceChildren(...view.pins.map(item));
+  if (!same) {
+    const at = usable(list).findIndex((one) => one === document.activeElement);
+    list.replaceChildren(...view.pins.map(item));
+    if (at >= 0) (usable(list)[at] || usable(list).at(-1) || byId("unit-title")).focus({ preventScroll: true });
+  }
   await Promise.all(view.pins.map(async (/** @type {Pin} */ pin, /** @type {number} */ at) => {
     if (same && moved && pin.image) return;
     const part = list.children[at];

@@ -54,7 +54,7 @@ export function fit(size) {
 /**
  * What a drag moves.
  * @param {() => string} now how it lies, as in the address
- * @param {(text: string, done: boolean) => void} changed
+ * @param {(text: string, goesOn: boolean) => void} changed
  * @returns {import("../shared/stage.js").Moves}
  */
 export const draggedBy = (now, changed) => ({
@@ -62,7 +62,7 @@ export const draggedBy = (now, changed) => ({
     const { down, right } = placingOf(now());
     return [down, right];
   },
-  to: (down, right, done) => changed(textOf({ ...placingOf(now()), down, right }), done),
+  to: (down, right, goesOn) => changed(textOf({ ...placingOf(now()), down, right }), goesOn),
 });
 
 /**

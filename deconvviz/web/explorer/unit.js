@@ -63,7 +63,7 @@ function cancelAll() {
 export function clear() {
   leave();
   byId("unit-title").textContent = "Unit";
-  byId("unit").replaceChildren(h("p", { class: "muted" }, "Choose a layer and one of its feature maps, or a place in the image."));
+  fill(h("p", { class: "muted" }, "Choose a layer and one of its feature maps, or a place in the image."));
 }
 
 /**
@@ -120,7 +120,7 @@ export async function showWhole(asks) {
   const found = await ask("reconstruction", asks);
   if (own !== turn) throw new Superseded();
   byId("unit-title").textContent = `${asks.layer}, all activations at once`;
-  byId("unit").replaceChildren(
+  fill(
     h("figure", { class: "seen whole" }, h("img", { src: found.picture, alt: `The image reconstructed from ${asks.layer}` }), h("figcaption", null, found.style)),
     h("p", { class: "muted small" }, "The way back is not linear: this is not the sum of the units’ projections."),
     h("div", { class: "row" }, button("Copy as Python", heard.python)));
@@ -137,6 +137,14 @@ async function later(style, answer) {
   } catch (error) {
     own.refuse(style, error);
   }
+}
+
+/** Fills the panel; the keyboard stays where it was, or goes to the title. @param {HTMLElement[]} parts */
+function fill(...parts) {
+  const part = byId("unit");
+  const active = part.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).id : null;
+  part.replaceChildren(...parts);
+  if (active !== null) (byId(active) || byId("unit-title")).focus({ preventScroll: true });
 }
 
 /** @param {string} words @param {() => void} action @param {object} attributes */
@@ -163,7 +171,7 @@ function build(view, key) {
   random.addEventListener("change", () => heard.options({ random: random.checked }));
   const seed = h("input", { type: "checkbox", id: "seed" });
   seed.addEventListener("change", () => heard.options({ seed: seed.checked ? "one" : "" }));
-  byId("unit").replaceChildren(
+  fill(
     pictures.facts,
     pictures.figures,
     h("p", { class: "muted small" }, SCALES),

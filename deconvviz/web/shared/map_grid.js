@@ -61,11 +61,15 @@ export function gridIn(list, more, heard) {
     heard.over(button && sprite, Number(button ? button.dataset.channel : 0));
   }
 
-  /** @param {HTMLElement[]} all @param {number} at which of them the arrows move from */
-  function enter(all, at) {
+  /**
+   * @param {HTMLElement[]} all
+   * @param {number} at which of them the arrows move from
+   * @param {boolean} [stays] whether the page does not move there
+   */
+  function enter(all, at, stays = false) {
     for (const cell of all) cell.tabIndex = -1;
     all[at].tabIndex = 0;
-    all[at].focus();
+    all[at].focus({ preventScroll: stays });
   }
 
   /** @param {KeyboardEvent} event */
@@ -114,8 +118,11 @@ export function gridIn(list, more, heard) {
       /** @type {HTMLElement} */ (caption.lastElementChild).textContent = number(values[channel]);
       /** @type {HTMLElement} */ (rate.firstElementChild).style.width = `${Math.max(0, (100 * found.maximum[channel]) / strongest)}%`;
       mark(button);
-      if (kept === String(channel)) button.focus({ preventScroll: true });
     });
+    if (kept !== null) { // the keyboard stays at its channel, or in its place
+      const at = now.indexOf(Number(kept));
+      enter(cells(), at >= 0 ? at : Math.max(0, cells().indexOf(/** @type {HTMLElement} */ (active))), true);
+    }
     if (pointed) point(list.contains(pointed) ? pointed : null); // another image, or another map in its place
     more.hidden = now.length === order.length;
     more.textContent = `Show more (${count(now.length)} of ${count(found.channels)})`;

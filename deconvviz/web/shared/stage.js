@@ -10,7 +10,7 @@ import { drawCell, picture } from "./pictures.js";
  *
  * @typedef {object} Moves
  * @property {() => [number, number]} from how far down and right the image is to lie, which its picture may not show yet
- * @property {(down: number, right: number, done: boolean) => void} to a drag
+ * @property {(down: number, right: number, goesOn: boolean) => void} to a drag, which begins or goes on
  */
 
 /**
@@ -27,6 +27,7 @@ export function stageIn(stage, heard) {
   /** @type {[number, number] | null} */
   let pressed = null;
   let dragged = false;
+  let moving = false; // and it has moved the image
   let start = [0, 0]; // how the image lay when it was pressed
   let flat = true; // an image, not a signal or a volume, which are not moved
   /** First pixel and one past the last, down and right. @type {number[][] | null} */
@@ -64,6 +65,7 @@ export function stageIn(stage, heard) {
     if (event.button !== 0 || !image.src) return;
     pressed = [event.clientY, event.clientX];
     dragged = false;
+    moving = false;
     if (heard.moves) start = heard.moves.from();
   });
   stage.addEventListener("pointermove", (event) => {
@@ -71,12 +73,15 @@ export function stageIn(stage, heard) {
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;
     stage.setPointerCapture(event.pointerId);
-    heard.moves.to(...moved(event), false);
+    const [down, right] = moved(event);
+    if (!moving && down === start[0] && right === start[1]) return;
+    heard.moves.to(down, right, moving);
+    moving = true;
   });
   stage.addEventListener("pointerup", (event) => {
     if (!pressed) return;
-    if (dragged && heard.moves) heard.moves.to(...moved(event), true);
-    else heard.place(at(event).join(","));
+    if (!dragged) heard.place(at(event).join(","));
+    else if (moving && heard.moves) heard.moves.to(...moved(event), true);
     pressed = null;
   });
   stage.addEventListener("pointercancel", () => { pressed = null; });
