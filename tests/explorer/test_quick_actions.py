@@ -322,6 +322,22 @@ def test_a_server_that_goes_in_the_middle_of_an_answer(seen: Watched, end: str) 
     assert page.locator("#notice").is_hidden()
 
 
+@pytest.mark.parametrize("status", [200, 404])
+def test_another_program_at_the_same_address(seen: Watched, status: int) -> None:
+    page = seen.page
+    seen.expected.append("404")  # type: ignore[attr-defined]
+    unit(page, 2)
+    projected(page)
+    answer = {"status": status, "body": "<h1>Hello</h1>", "content_type": "text/html"}
+    page.route("**/api/unit?*", lambda route: route.fulfill(**answer))
+    unit(page, 1)
+    shows(page, "#notice", "Another program answers at this address, and not the explorer.")
+    page.unroute("**/api/unit?*")
+    unit(page, 3)
+    shows(page, "#unit-title", "3 channel 3")
+    assert page.locator("#notice").is_hidden()
+
+
 def test_what_cannot_be_saved_leaves_the_notice(seen: Watched) -> None:
     page = seen.page
     seen.expected.append("net::ERR")  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ import { Refused, Superseded } from "../shared/refusals.js";
 
 const TAB = Math.random().toString(36).slice(2, 10); // two tabs of a browser do not take each other's place
 const MOST_AT_ONCE = 10; // questions with a frame of the camera
+const ANOTHER = "Another program answers at this address, and not the explorer.";
 const SLOW = 700; // milliseconds until it is said that the explorer works
 let last = Date.now();
 /** @type {Map<string, AbortController>} */
@@ -98,6 +99,7 @@ export async function watch(name, fields, told, lane = name) {
 
 /** @param {unknown} error where an answer ended, which says so as a `TypeError` if the server went away meanwhile */
 function ended(error) {
+  if (error instanceof SyntaxError) return new Refused(ANOTHER);
   if (error instanceof TypeError) lost();
   return isAbort(error) || error instanceof TypeError ? new Superseded() : error;
 }
@@ -168,7 +170,7 @@ async function said(answer) {
   try {
     return JSON.parse(text);
   } catch {
-    return { error: text };
+    return { error: (answer.headers.get("content-type") || "").startsWith("text/plain") ? text : ANOTHER };
   }
 }
 
