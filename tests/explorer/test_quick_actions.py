@@ -275,6 +275,20 @@ def test_a_camera_that_is_taken_away_is_noticed(seen: Watched) -> None:
     shows(page, "#image-name", "camera.jpg")
 
 
+def test_a_camera_goes_before_an_image_that_is_still_read(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    given = hold(page, "**/api/images?*live=0*")
+    page.locator("#file").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(seed=1)})
+    shows(page, "#status", "Reading mine.png")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    assert page.locator("#status").text_content() == ""
+    release(page, "**/api/images?*live=0*", given)
+    assert page.locator("#image-name").text_content() == "camera.jpg"
+    assert page.locator("#camera").text_content() == "Stop the camera"
+
+
 def test_an_image_that_is_chosen_goes_before_the_last_frame(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#strip button').length === 24")

@@ -230,11 +230,16 @@ async function giveImage(file, name) {
   }
 }
 
-/** Another image than that of the camera, or than one that is still read. */
-function leaveImage() {
-  camera.stop(false);
+/** Another image is chosen than one that is still read. */
+function choose() {
   choice += 1;
   byId("status").textContent = "";
+}
+
+/** Another image is chosen than that of the camera, or than one that is still read. */
+function leaveImage() {
+  camera.stop(false);
+  choose();
 }
 
 /** @param {string} image @param {Partial<address.View>} [more] */
@@ -291,7 +296,7 @@ function attach() {
     if (image) {
       const goesOn = view.image === taken;
       taken = image;
-      choice += 1;
+      choose();
       await go(goesOn ? { image } : { image, shift: "", at: "" }, live); // its place stays from frame to frame
     }
     if (!live) await strip.showOwn();
