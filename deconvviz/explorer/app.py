@@ -202,7 +202,10 @@ class _Json(JSONResponse):
 
 def _json(content: Any) -> str:
     """JSON in ASCII, where names of files need not be text, with null for NaN and infinity."""
-    return json.dumps(plain(content), allow_nan=False, separators=(",", ":"))
+    try:
+        return json.dumps(content, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # seldom: to look through all numbers of each answer takes longer than to write it
+        return json.dumps(plain(content), allow_nan=False, separators=(",", ":"))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
