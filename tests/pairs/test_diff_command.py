@@ -88,31 +88,28 @@ def test_pages_need_nothing_else(written: Path) -> None:
         assert not re.search(r'src="(?!data:)|href="(?!data:|[^":/]+\.html")', text)
 
 
-def test_pairs_are_sorted_and_filtered_in_a_browser(written: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_pairs_are_sorted_and_filtered_in_a_browser(written: Path, browser: Any) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        for path in sorted(written.parent.iterdir()):
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390
-            assert page.evaluate("window.hacked") is None
-            assert axe.Axe().run(page).violations_count == 0
-        page.goto((written.parent / "conv1.html").as_uri())
-        assert (page.locator("#pairs li").count(), page.locator("#others li").count()) == (3, 21)
-        assert page.locator("#pairs li img").count() == 6
-        assert page.locator("#others img").count() == 0
-        page.select_option("#order", "a")
-        listed = page.locator("#others li h2").all_inner_texts()
-        assert listed == sorted(listed, key=lambda text: int(text.split()[1]))
-        page.locator("#states input").first.uncheck()
-        assert page.locator("li").count() == 0
-        assert not page.locator("#without").is_visible()
-        assert page.locator("#count").inner_text() == "0 of 24 shown"
-        assert all(url.startswith(("file:", "data:")) for url in asked)
-        browser.close()
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in sorted(written.parent.iterdir()):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("window.hacked") is None
+        assert axe.Axe().run(page).violations_count == 0
+    page.goto((written.parent / "conv1.html").as_uri())
+    assert (page.locator("#pairs li").count(), page.locator("#others li").count()) == (3, 21)
+    assert page.locator("#pairs li img").count() == 6
+    assert page.locator("#others img").count() == 0
+    page.select_option("#order", "a")
+    listed = page.locator("#others li h2").all_inner_texts()
+    assert listed == sorted(listed, key=lambda text: int(text.split()[1]))
+    page.locator("#states input").first.uncheck()
+    assert page.locator("li").count() == 0
+    assert not page.locator("#without").is_visible()
+    assert page.locator("#count").inner_text() == "0 of 24 shown"
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    context.close()
