@@ -11,7 +11,7 @@ import torch
 from deconvviz.explorer.networks import moved
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import small_images, small_net
-from tests.helpers.explorer_page import projected, shows, until_address
+from tests.helpers.explorer_page import filled, projected, shows, until_address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -129,6 +129,7 @@ def test_captions_say_by_what_maps_are_sorted(seen: Watched) -> None:
 def test_a_map_that_is_pointed_at_lies_over_the_image(seen: Watched) -> None:
     page = seen.page
     until(page, "document.querySelectorAll('#maps button').length === 6")
+    filled(page)  # over nothing it would not be seen
     assert page.locator(".over").is_hidden()
     strongest, *_, weakest = page.locator("#maps .mosaic").all()
     strongest.hover()
