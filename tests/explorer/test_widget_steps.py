@@ -26,7 +26,7 @@ def chosen(page: Any, traits: str) -> None:
 def test_a_layer_without_a_unit_shows_none(cell: Any) -> None:  # noqa: F811
     until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
     cell.locator(".layers button").first.click()
-    until(cell, f"{TITLE} === '' && !({FRAMED}) && !({FIGURES})")
+    until(cell, f"{TITLE} === 'Unit' && !({FRAMED}) && !({FIGURES})")
     chosen(cell, "{layer: '3', channel: 2}")  # the unit before, which is shown again
     until(cell, f"{TITLE} === '3 channel 2' && {FRAMED} && {FIGURES}")
 

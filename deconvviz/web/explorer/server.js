@@ -74,6 +74,7 @@ export async function ask(name, fields, lane = name) {
  * @returns {Promise<any>}
  */
 export async function watch(name, fields, told, lane = name) {
+  long.add(lane);
   const answer = await sent(lane, `/api/${name}?${query(lane, fields)}`, fields);
   if (!answer.body) throw new Refused("the server answered with nothing");
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -117,6 +118,8 @@ export function cancel(lane) {
   running.delete(lane);
 }
 
+/** Lanes of what takes long, which has a button of its own to cancel it. @type {Set<string>} */
+const long = new Set();
 let unanswered = 0; // questions
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let clock;
@@ -133,9 +136,10 @@ function asking(more) {
   }
 }
 
-/** Nobody waits for any answer any more. */
+/** Nobody waits for the answers any more that are said to be waited for. */
 export function cancelAll() {
-  for (const lane of running.keys()) cancel(lane);
+  for (const lane of running.keys()) if (!long.has(lane)) cancel(lane);
+  notice("Cancelled: some of what is shown is that of before. Choose again what you want to see.", false);
 }
 
 /**

@@ -148,7 +148,7 @@ function render({ model, el }) {
     asked = { ...asked, unit: "" };
     for (const lane of ["unit", ...about.styles.map((/** @type {string} */ style) => `unit ${style}`)]) kernel.cancel(lane);
     stage.frameAt(null);
-    unitName.replaceChildren();
+    unitName.textContent = "Unit";
     unitParts.hidden = true;
     unitHint.hidden = false;
   }
