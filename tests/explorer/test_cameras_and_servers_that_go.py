@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -45,6 +46,21 @@ def test_a_pin_that_keeps_a_frame_of_the_camera_can_be_loaded_again(seen: Watche
     until_address(page, "image=own-")
     page.reload()
     until(page, f"document.querySelector('.pin .said')?.textContent === {said!r}")
+
+
+def test_the_frame_that_is_shown_can_be_kept_while_the_next_one_is_given(seen: Watched) -> None:
+    shows(seen.page, "#layer-name", "3")
+    kept = seen.page.evaluate(
+        """async pictures => {
+          const {give, kept} = await import("/web/explorer/server.js");
+          const blob = one => new Blob([Uint8Array.from(atob(one), char => char.charCodeAt(0))]);
+          const keys = [];
+          for (const one of pictures) keys.push(await give(blob(one), "camera.jpg", true));
+          return [keys[1], await kept(keys[1])];
+        }""",
+        [base64.b64encode(png(seed=number)).decode() for number in range(3)],
+    )
+    assert kept == [kept[0], kept[0].replace("live-", "own-")]
 
 
 def test_what_is_known_while_a_camera_runs_is_not_that_of_the_image_before(seen: Watched) -> None:

@@ -208,7 +208,7 @@ export async function give(content, name, live) {
   const { image, answers } = await answer.json();
   ready.clear();
   [...asked.values()].slice(0, answers.length).forEach(([question, fields], at) => ready.set(keyOf(question, { ...fields, image }), answers[at]));
-  if (live) for (const [key, one] of given) if (one.live) given.delete(key);
+  if (live) for (const [key] of [...given].filter(([, one]) => one.live).slice(0, -1)) given.delete(key); // the last is still shown
   given.set(image, { content, name, live });
   return image;
 }
