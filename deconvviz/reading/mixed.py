@@ -39,7 +39,7 @@ from deconvviz.results import Broken, ChannelTop
 from deconvviz.results.mixed import MixedChannels, PictureGroups
 
 FEWEST_PICTURES = 24  # fewer may be as far apart as can be without a gap
-WEIGHTED = STYLES["guided"].but(rectifier="weighted")
+BY_STRENGTH = STYLES["guided"].but(rectifier="weighted")
 EXAMPLE_CHANNELS = 6
 SHOWN_UNITS = 9  # of a group
 CHANNELS_TOGETHER = 16  # channels
@@ -105,7 +105,7 @@ def mixed_channels(
         raise InputError(
             f"mixed channels need a dataset with a length and items by number, not a {type(data).__name__}"
         )
-    guided = DeconvNet(net.model, WEIGHTED, preprocess=net.preprocess, strict=net.strict)
+    guided = DeconvNet(net.model, BY_STRENGTH, preprocess=net.preprocess, strict=net.strict)
     windows, _ = seen_by(guided, DatasetPictures(guided, data).first(), name)
     top = scan(guided, data, layers=[name], k=units, batch_size=batch_size, labels=False, progress=progress)
     given = channels_of(once(channel), len(top.values[name]), name)
