@@ -55,8 +55,8 @@ def rectify_by_how_much_it_fired(op: Step, signal: Tensor) -> Signals:
     passed = signal.clamp(min=0)
     weighted = passed * op.data(op.made).clamp(min=0)
     axes = tuple(range(1, signal.ndim))
-    before, after = (each.sum(axes, keepdim=True, dtype=torch.float64) for each in (passed, weighted))
-    return weighted * torch.where(after > 0, before / after, 0.0).to(weighted)
+    before, after = (each.sum(axes, keepdim=True) for each in (passed, weighted))
+    return weighted * torch.where(after > 0, before / after, 0.0)
 
 
 mirror(*RECTIFIERS, when=("rectifier", "gradient"), keeps=all_inputs, batchwise=True, local=True)(linearised)
