@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deconvviz.io.pages import web_file
 from tests.explorer.test_notebook_widget import cell  # noqa: F401  a fixture
 from tests.helpers.chromium import CHROMIUM, until
 
@@ -53,3 +54,23 @@ def test_a_unit_that_there_is_not_is_not_the_one_before(cell: Any) -> None:  # n
     chosen(cell, "{channel: 1}")
     until(cell, f"{TITLE} === '3 channel 1' && {FRAMED} && {FIGURES}")
     until(cell, "document.querySelector('[role=alert]').hidden")
+
+
+AGAIN = """async source => {
+  const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+  ended();
+  window.held = [];
+  window.sent = model.send;
+  model.send = content => content.name === "image" ? held.push(content) : sent(content);
+  window.ended = widget.render({model, el: document.getElementById("cell")});
+}"""
+
+
+def test_a_layer_is_described_when_its_maps_come_before_the_image(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    chosen(cell, "{image: 1}")
+    until(cell, "document.querySelector('.panel p').textContent === 'image 1'")
+    cell.evaluate(AGAIN, web_file("bundles/widget.js").decode())  # shown anew, at a view that did not come with it
+    until(cell, "held.length === 1 && document.querySelectorAll('.map').length === 6")
+    cell.evaluate("() => Promise.all(held.map(sent))")
+    until(cell, "document.querySelector('.panel:nth-child(2) p').textContent.startsWith('Conv2d, 6 channels of 4')")

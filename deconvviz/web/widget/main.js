@@ -94,6 +94,14 @@ function render({ model, el }) {
 
   let asked = { image: "", maps: "", unit: "" };
   let shownLayer = ""; // that whose maps are shown: another's may be on their way
+  /** @type {any} */
+  let shownMaps = null;
+
+  /** Says of the layer whose maps are shown what is known of both. */
+  function describe() {
+    const row = shownMaps && layers.layerOf(shownLayer);
+    layerFacts.textContent = row ? described(row, shownMaps) : "";
+  }
 
   async function show() {
     const { image, layer, channel, position, random: isRandom } = view();
@@ -110,7 +118,7 @@ function render({ model, el }) {
     layers.mark(layer);
     if (changed("image", [image])) {
       showPlace("");
-      all.push(showImage(seen, layer));
+      all.push(showImage(seen));
     }
     if (changed("maps", [image, layer])) all.push(showMaps(seen, layer));
     else maps.choose(channel);
@@ -124,23 +132,23 @@ function render({ model, el }) {
     } else if (!failed.length) say("");
   }
 
-  /** @param {{ image: string }} seen @param {string} layer */
-  async function showImage(seen, layer) {
+  /** @param {{ image: string }} seen */
+  async function showImage(seen) {
     const found = await ask("image", seen);
     stage.show(found);
     imageName.textContent = found.name;
     classes.replaceChildren(...classesIn(found.classes, (to, channel, position) => go({ layer: to, channel, position })));
-    layers.show(found.layers, layer);
+    layers.show(found.layers, model.get("layer"));
+    describe();
   }
 
   /** @param {{ image: string }} seen @param {string} layer */
   async function showMaps(seen, layer) {
     const found = await ask("maps", { ...seen, layer });
     if (!(await maps.show(layer, found, sort.value, model.get("channel")))) return;
-    shownLayer = layer;
+    [shownLayer, shownMaps] = [layer, found];
     layerName.replaceChildren(...breakable(layer || "the whole model"));
-    const row = layers.layerOf(layer);
-    layerFacts.textContent = row ? described(row, found) : "";
+    describe();
   }
 
   /** No unit is chosen. */
