@@ -90,5 +90,5 @@ def test_what_does_not_fit_is_refused(net, pictures):
         dv.scan(net, pictures, labels={"a": [True, False, True]}, progress=False)
     with pytest.raises(InputError, match="masks of images label a dataset with a length"):
         dv.scan(net, iter(pictures), labels={"a": [True]}, progress=False)
-    with pytest.raises(InputError, match="labels is True, False, or a mapping"):
+    with pytest.raises(InputError, match=r"True for the labels of a dataset .*, or a mapping from names to masks"):
         dv.scan(net, pictures, labels="a", progress=False)
