@@ -257,12 +257,16 @@ def test_a_place_and_a_move_stay_from_frame_to_frame(seen: Watched) -> None:
     assert page.locator("#shift").text_content() == moved
 
 
-def test_a_move_too_far_can_be_taken_back(seen: Watched) -> None:
+@pytest.mark.parametrize(
+    ("shift", "notice", "shown"),
+    [("0,12", "cannot be moved by 0 and 12 pixels", "0, 12"), ("a,b", "shift is a whole number, not 'a'", "0, 0")],
+)
+def test_a_move_that_is_refused_can_be_taken_back(seen: Watched, shift: str, notice: str, shown: str) -> None:
     page, seen.expected[:] = seen.page, ["422"]  # type: ignore[attr-defined]
     shows(page, "#layer-name", "3")
-    page.evaluate("location.hash = 'image=data-3&layer=3&shift=0,12'")
-    shows(page, "#notice", "cannot be moved by 0 and 12 pixels")
-    assert page.locator("#shift").text_content() == "0, 12"
+    page.evaluate(f"location.hash = 'image=data-3&layer=3&shift={shift}'")
+    shows(page, "#notice", notice)
+    assert page.locator("#shift").text_content() == shown
     page.locator("#unmoved").click()
     until(page, "document.querySelector('#notice').hidden && !location.hash.includes('shift')")
     assert page.locator("#shift").text_content() == "0, 0"

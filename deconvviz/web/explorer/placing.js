@@ -13,10 +13,11 @@ const SIZES = [50, 67, 80, 100, 125, 150, 200, 300, 400]; // percent of the imag
 
 /**
  * @param {string} text as in the address, "" where nothing is changed
- * @returns {Placing}
+ * @returns {Placing} of what is no placing, which the server refuses, that of nothing changed
  */
 export function placingOf(text) {
-  const [down = 0, right = 0, size = 100] = (text || "0,0").split(",").map(Number);
+  const numbers = text ? text.split(",").map(Number) : [];
+  const [down = 0, right = 0, size = 100] = numbers.every(Number.isFinite) ? numbers : [];
   return { down, right, size };
 }
 
