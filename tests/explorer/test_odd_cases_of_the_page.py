@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ import deconvviz as dv
 from tests.explorer.conftest import LAYOUTS
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import small_images, small_net
-from tests.helpers.explorer_page import filled, projected, shows, until_address
+from tests.helpers.explorer_page import filled, hold, projected, shows, until_address, wait_for
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -32,21 +32,6 @@ def page_of(browser: Any, net: dv.DeconvNet, data: Any, address: str) -> Iterato
         yield watched.page
         assert [said for said in watched.wrong if not said.startswith("failed: ") and "422" not in said] == []
         context.close()
-
-
-def hold(page: Any, address: str) -> list[Any]:
-    """Requests of an address, which are not answered."""
-    held: list[Any] = []
-    page.route(address, lambda route: held.append(route))
-    return held
-
-
-def wait_for(page: Any, condition: Callable[[], Any]) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError("what is waited for does not come")
 
 
 def test_a_frame_is_in_its_place_when_the_unit_is_known_before_its_image(browser: Any) -> None:
