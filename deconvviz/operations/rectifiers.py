@@ -52,11 +52,11 @@ def rectify_by_how_much_it_fired(op: Step, signal: Tensor) -> Signals:
 
     Unlike `guided` it is continuous: what hardly fires adds hardly anything.
     """
-    passed = signal.clamp(min=0)
-    weighted = passed * op.data(op.made).clamp(min=0)
     axes = tuple(range(1, signal.ndim))
-    before, after = (each.sum(axes, keepdim=True) for each in (passed, weighted))
-    return weighted * torch.where(after > 0, before / after, 0.0)
+    passed, fired = signal.clamp(min=0), op.data(op.made).clamp(min=0)
+    weighted = passed * (fired / fired.amax(axes, keepdim=True).clamp(min=torch.finfo(fired.dtype).tiny))
+    whole = weighted.sum(axes, keepdim=True)
+    return torch.where(whole > 0, weighted / whole, 0.0) * passed.sum(axes, keepdim=True)
 
 
 mirror(*RECTIFIERS, when=("rectifier", "gradient"), keeps=all_inputs, batchwise=True, local=True)(linearised)

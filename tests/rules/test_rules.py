@@ -63,6 +63,18 @@ def test_a_weighted_rectifier_passes_by_how_much_each_unit_fired():
     assert dv.rules.check(lambda x: F.relu(0 * x - 1), x, style=WEIGHTED, against=lambda x, s: 0 * s).error == 0
 
 
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e18, 1e30])
+def test_a_weighted_rectifier_does_not_depend_on_the_scale_of_what_fires(scale):
+    first, last = nn.Conv2d(1, 4, 3, bias=False), nn.Conv2d(4, 2, 3)
+    net = dv.DeconvNet(nn.Sequential(first, nn.ReLU(), last), WEIGHTED)
+    x = torch.randn(2, 1, 8, 8)
+    expected = net.project(x, "2", channel=0, position=(1, 2), seed="one").pixels
+    with torch.no_grad():
+        first.weight.mul_(scale)
+    found = net.project(x, "2", channel=0, position=(1, 2), seed="one").pixels
+    assert torch.allclose(found / scale, expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
+
+
 @pytest.mark.parametrize(
     "function",
     [
