@@ -119,9 +119,10 @@ export function neighbours(layer, data, channel) {
 /**
  * @param {Layer} layer
  * @param {string} asking the query of the address
+ * @param {(address: string) => void} rename told the address of changed options
  * @returns {Promise<import("./main.js").View>}
  */
-export async function view(layer, asking) {
+export async function view(layer, asking, rename) {
   /** @type {Statistics} */
   const data = await atlas.load(String(layer.number));
   const chosen = options(layer, asking);
@@ -167,7 +168,7 @@ export async function view(layer, asking) {
   show.addEventListener("click", swap);
 
   function changed() {
-    history.replaceState(null, "", link(layer, undefined, query(layer, chosen)));
+    rename(link(layer, undefined, query(layer, chosen)));
     current = 0;
     reorder();
   }

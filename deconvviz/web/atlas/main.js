@@ -29,7 +29,7 @@ theme.restore(); // before the page is painted, so that nothing flashes
 
 /** @type {Map<string, number>} */
 const scrolled = new Map(); // overview, grid or channels -> where it was left
-/** @type {{ route: Route, view: View, place: string } | null} */
+/** @type {{ address: string, route: Route, view: View, place: string } | null} */
 let shown = null;
 let latest = 0;
 
@@ -69,13 +69,24 @@ function message(error) {
 /** @param {Route} route @returns {Promise<View> | View} */
 function viewOf({ layer, channel, query = "" }) {
   if (!layer) return overview.view();
-  return channel === undefined ? grid.view(layer, query) : channelPage.view(layer, channel);
+  return channel === undefined ? grid.view(layer, query, rename) : channelPage.view(layer, channel);
 }
 
+/**
+ * Gives what is shown another address, as a grid does when its options change.
+ * @param {string} address
+ */
+function rename(address) {
+  history.replaceState(null, "", address);
+  if (shown) shown.address = address;
+}
+
+/** After quick keys the first of their events finds the last address; what is shown already stays, with its focus. */
 async function show() {
   const main = byId("main");
   const ticket = ++latest;
   const address = location.hash;
+  if (shown && shown.address === address) return;
   /** @type {Route} */
   let route = {};
   /** @type {View} */
@@ -93,7 +104,7 @@ async function show() {
     scrolled.set(shown.place, scrollY);
     if (shown.view.leave) shown.view.leave();
   }
-  shown = { route, view, place: placeOf(route) };
+  shown = { address, route, view, place: placeOf(route) };
   main.replaceChildren(view.element);
   document.title = [view.title, atlas.index && atlas.index.title].filter(Boolean).join(" – ");
   byId("home").textContent = atlas.index ? atlas.index.title : document.title;
@@ -113,15 +124,23 @@ function placeOf({ layer, channel, query }) {
   return layer ? String(layer.number) : query === undefined ? "nowhere" : "overview";
 }
 
+/** Where the address leads, which quick keys have changed before it is shown; of none, the overview. @returns {Route} */
+function ahead() {
+  try {
+    return parse(location.hash);
+  } catch {
+    return {};
+  }
+}
+
 function up() {
-  if (!shown) return;
-  const { layer, channel } = shown.route;
+  const { layer, channel } = ahead();
   location.hash = layer && channel !== undefined ? link(layer, undefined, grid.lastQuery(layer)) : "#/";
 }
 
 /** @param {number} step */
 function beside(step) {
-  const layer = shown && shown.route.layer;
+  const { layer } = ahead();
   const next = layer && atlas.index.layers[layer.number + step];
   if (next) location.hash = link(next, undefined, grid.lastQuery(next));
 }
