@@ -218,38 +218,6 @@ def test_only_what_is_in_view_is_loaded(watched: Watched, atlas: str) -> None:
 
 # Keys
 
-PRESS = """keys => keys.forEach(([key, shiftKey]) => document.activeElement.dispatchEvent(
-    new KeyboardEvent("keydown", {key, shiftKey, bubbles: true, cancelable: true})))"""
-
-
-@pytest.mark.parametrize(
-    ("keys", "heading", "focus"),
-    [
-        (["ArrowLeft", "ArrowLeft", "Escape"], "features.3", "11"),
-        (["Escape", "Escape"], ABOUT.title, "features.3"),
-        (["Shift+ArrowLeft", "Shift+ArrowRight"], "features.3", "11"),
-    ],
-)
-def test_keys_that_come_before_the_page_follows(
-    page: Any, atlas: str, keys: list[str], heading: str, focus: str
-) -> None:
-    """The first event of several moves finds the address of the last one; the others must not take the focus away."""
-    go(page, f"{atlas}#/features.3", "features.3")
-    go(page, f"{atlas}#/features.3/11", "features.3 channel 11")
-    page.evaluate(PRESS, [[key.rpartition("+")[2], "+" in key] for key in keys])
-    at(page, heading)
-    page.wait_for_timeout(100)  # what is still to come
-    at(page, heading)
-    playwright.expect(page.locator(":focus b, .card:focus h2, h2:focus, h2 a:focus")).to_have_text(focus)
-
-
-def test_a_sorted_layer_is_shown_anew_from_its_plain_address(page: Any, atlas: str) -> None:
-    go(page, f"{atlas}#/features.3", "features.3")
-    page.locator("#sort").select_option("strength")
-    assert page.url.endswith("?sort=strength")
-    page.evaluate("location.hash = '#/features.3'")
-    until(page, "document.querySelector('#sort').value === 'channel'")
-
 
 def test_keys(page: Any, atlas: str) -> None:
     go(page, atlas, ABOUT.title)

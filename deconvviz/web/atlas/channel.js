@@ -172,17 +172,16 @@ export async function view(layer, channel) {
   }
   element.addEventListener("pointerover", light);
 
-  let going = at; // ahead of `at` while a key is held and the next channel is loading
-
-  /** @param {KeyboardEvent} event */
-  function key(event) {
+  /**
+   * @param {KeyboardEvent} event
+   * @param {import("./main.js").Route} ahead a later channel while a key is held and the next one is loading
+   */
+  function key(event, ahead) {
     if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
-    const next = going + (event.key === "ArrowLeft" ? -1 : 1);
-    if (next < 0 || next >= order.length) return true;
-    going = next;
-    location.hash = link(layer, order[next]);
+    const next = order.indexOf(ahead.channel === undefined ? channel : ahead.channel) + (event.key === "ArrowLeft" ? -1 : 1);
+    if (next >= 0 && next < order.length) location.hash = link(layer, order[next]);
     return true;
   }
 
-  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key };
+  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key, leave: lightbox.close };
 }

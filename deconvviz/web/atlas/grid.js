@@ -2,6 +2,7 @@
 
 import { breakable, count, h, number, pairs, percent, plural } from "../shared/elements.js";
 import { paint } from "../shared/pictures.js";
+import * as search from "../shared/search.js";
 import { atlas } from "./data.js";
 import { patchesFirst, VERDICTS } from "./evidence.js";
 import { channelCount, facts, link, STATES } from "./parts.js";
@@ -366,7 +367,7 @@ export async function view(layer, asking, rename) {
     scrollTo(0, back ? scrolled : 0);
     update();
     const last = back && from.channel !== undefined ? channels.indexOf(from.channel) : -1;
-    if (last >= 0) focus(last);
+    if (last >= 0 && !search.isUsed()) focus(last);
   }
 
   function leave() {

@@ -105,6 +105,9 @@ async function save(parts, name) {
   anchor.click();
 }
 
+/** Closes what is shown large, as its channel is left. */
+export const close = () => /** @type {HTMLDialogElement | null} */ (document.querySelector("dialog.lightbox"))?.close();
+
 /**
  * Shows a unit large; the arrow keys go to the channel's others.
  * @param {Shown} shown

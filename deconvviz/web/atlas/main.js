@@ -15,12 +15,13 @@ import { link } from "./parts.js";
 /** @typedef {{ layer?: Layer, channel?: number, query?: string }} Route */
 
 /**
- * A page: `key` does what a key means and returns whether it means anything; `arrive` is called when the page is in
- * the document, with the route before and the place where it was scrolled to.
+ * A page: `key` does what a key means, on the way to a route that may not be shown yet, and returns whether it means
+ * anything; `arrive` is called when the page is in the document, with the route before and the place where it was
+ * scrolled to.
  * @typedef {object} View
  * @property {HTMLElement} element
  * @property {string | null} title
- * @property {(event: KeyboardEvent) => boolean} [key]
+ * @property {(event: KeyboardEvent, ahead: Route) => boolean} [key]
  * @property {(from: Route | null, scrolled: number) => void} [arrive]
  * @property {() => void} [leave]
  */
@@ -32,6 +33,9 @@ const scrolled = new Map(); // overview, grid or channels -> where it was left
 /** @type {{ address: string, route: Route, view: View, place: string } | null} */
 let shown = null;
 let latest = 0;
+/** Keys for a page that is on its way. @type {KeyboardEvent[]} */
+const early = [];
+let searchAgain = () => {};
 
 /**
  * The layer, channel and query of an address such as #/features.3/17?sort=firing; throws where there is none such.
@@ -77,8 +81,9 @@ function viewOf({ layer, channel, query = "" }) {
  * @param {string} address
  */
 function rename(address) {
+  if (!shown || shown.address !== location.hash) return; // another page is on its way
   history.replaceState(null, "", address);
-  if (shown) shown.address = address;
+  shown.address = location.hash;
 }
 
 /** After quick keys the first of their events finds the last address; what is shown already stays, with its focus. */
@@ -92,7 +97,10 @@ async function show() {
   /** @type {View} */
   let view;
   try {
-    if (!atlas.index) await atlas.open();
+    if (!atlas.index) {
+      await atlas.open();
+      searchAgain();
+    }
     route = parse(address);
     view = await viewOf(route);
   } catch (error) {
@@ -111,8 +119,9 @@ async function show() {
   const kept = scrolled.get(shown.place) || 0;
   scrollTo(0, route.layer ? 0 : kept);
   const heading = main.querySelector("h1");
-  if (heading && from) heading.focus({ preventScroll: true });
+  if (heading && from && !search.isUsed()) heading.focus({ preventScroll: true });
   if (view.arrive) view.arrive(from, kept);
+  while (early.length && address === location.hash) key(/** @type {KeyboardEvent} */ (early.shift()));
 }
 
 /**
@@ -150,14 +159,20 @@ function key(event) {
   if (event.key === "Escape") up();
   else if (event.shiftKey && event.key === "ArrowLeft") beside(-1);
   else if (event.shiftKey && event.key === "ArrowRight") beside(1);
-  else return Boolean(shown && shown.view.key && shown.view.key(event));
+  else if (!shown || (shown.address !== location.hash && !withinLayer(shown.route, ahead()))) {
+    if (!/^(Arrow.*|p)$/i.test(event.key)) return false;
+    early.push(event);
+  } else return Boolean(shown.view.key && shown.view.key(event, ahead()));
   return true;
 }
+
+/** @param {Route} one @param {Route} other @returns whether both are channels of a layer */
+const withinLayer = (one, other) => one.layer === other.layer && one.channel !== undefined && other.channel !== undefined;
 
 document.addEventListener("DOMContentLoaded", () => {
   keys.attach(key);
   theme.attach(byId("theme"));
-  search.attach(() => (atlas.index ? atlas.index.layers : []), () => (shown ? shown.route.layer : undefined),
+  searchAgain = search.attach(() => (atlas.index ? atlas.index.layers : []), () => ahead().layer,
     (layer, channel, query) => { location.hash = link(layer, channel, query); }, found.like);
   history.scrollRestoration = "manual";
   addEventListener("hashchange", show);

@@ -1,6 +1,7 @@
 // All layers, from the input up.
 
 import { breakable, by, count, h, pairs, plural } from "../shared/elements.js";
+import * as search from "../shared/search.js";
 import { atlas } from "./data.js";
 import { patchesFirst, VERDICTS } from "./evidence.js";
 import { channelCount, facts, link, mosaic, STATES } from "./parts.js";
@@ -80,7 +81,7 @@ export function view() {
   function arrive(from) {
     const address = from && from.layer && link(from.layer);
     const last = links().find((one) => one.getAttribute("href") === address);
-    if (last) last.focus({ preventScroll: true });
+    if (last && !search.isUsed()) last.focus({ preventScroll: true });
   }
 
   return { element, title: null, key, arrive };

@@ -187,6 +187,9 @@ function find(text, layers, here) {
   return [...sure, ...[...whole, ...channels].filter((hit) => !sure.includes(hit))].slice(0, MOST);
 }
 
+/** Whether somebody writes in the page's search, which a page that comes late leaves alone. */
+const isUsed = () => document.activeElement === byId("search");
+
 /**
  * Makes the page's field a search.
  * @param {() => Layer[]} layers
@@ -202,6 +205,7 @@ function attach(layers, here, open, more = () => []) {
   /** @type {Hit[]} */
   let hits = [];
   let active = 0;
+  let entered = false; // before the layers are known
 
   function mark(/** @type {number} */ to) {
     active = Math.max(0, Math.min(hits.length - 1, to));
@@ -213,7 +217,7 @@ function attach(layers, here, open, more = () => []) {
   }
 
   function update() {
-    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), update)].slice(0, MOST);
+    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), again)].slice(0, MOST);
     const items = hits.map(([layer, channel, said], at) => {
       const words = said || (channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`);
       return h("li", { role: "option", id: `found-${at}`, "data-at": at }, h("b", null, layer.name), " ", h("span", { class: "muted" }, words));
@@ -222,6 +226,13 @@ function attach(layers, here, open, more = () => []) {
     list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "nothing is called that")] : items));
     reveal(hits.length > 0 || none);
     mark(0);
+  }
+
+  /** More is known. */
+  function again() {
+    if (!isUsed()) return;
+    update();
+    if (entered) go(0);
   }
 
   function reveal(/** @type {boolean} */ shown) {
@@ -238,6 +249,7 @@ function attach(layers, here, open, more = () => []) {
     open(layer, channel, query);
   }
 
+  for (const kind of ["input", "blur"]) input.addEventListener(kind, () => { entered = false; });
   input.addEventListener("input", update);
   input.addEventListener("focus", () => {
     input.select();
@@ -247,7 +259,10 @@ function attach(layers, here, open, more = () => []) {
   input.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) mark(active + step);
-    else if (event.key === "Enter") go(active);
+    else if (event.key === "Enter") {
+      entered = !layers().length;
+      go(active);
+    }
     else if (event.key === "Escape") input.blur();
     else return;
     event.preventDefault();
@@ -258,9 +273,9 @@ function attach(layers, here, open, more = () => []) {
     event.preventDefault(); // the focus stays in the input until the hit is opened
     if (item) go(Number(item.dataset.at));
   });
-  return () => { if (document.activeElement === input) update(); };
+  return again;
 }
-return { find, attach };
+return { find, isUsed, attach };
 })();
 
 // shared/theme.js
@@ -823,6 +838,7 @@ const $atlas_grid = (() => {
 
 const { breakable, count, h, number, pairs, percent, plural } = $shared_elements;
 const { paint } = $shared_pictures;
+const search = $shared_search;
 const { atlas } = $atlas_data;
 const { patchesFirst, VERDICTS } = $atlas_evidence;
 const { channelCount, facts, link, STATES } = $atlas_parts;
@@ -1187,7 +1203,7 @@ async function view(layer, asking, rename) {
     scrollTo(0, back ? scrolled : 0);
     update();
     const last = back && from.channel !== undefined ? channels.indexOf(from.channel) : -1;
-    if (last >= 0) focus(last);
+    if (last >= 0 && !search.isUsed()) focus(last);
   }
 
   function leave() {
@@ -1310,6 +1326,9 @@ async function save(parts, name) {
   anchor.click();
 }
 
+/** Closes what is shown large, as its channel is left. */
+const close = () => /** @type {HTMLDialogElement | null} */ (document.querySelector("dialog.lightbox"))?.close();
+
 /**
  * Shows a unit large; the arrow keys go to the channel's others.
  * @param {Shown} shown
@@ -1368,7 +1387,7 @@ function open(shown, first) {
   show(first);
   dialog.showModal();
 }
-return { place, WORDS, tile, open };
+return { place, WORDS, tile, close, open };
 })();
 
 // atlas/channel.js
@@ -1547,19 +1566,18 @@ async function view(layer, channel) {
   }
   element.addEventListener("pointerover", light);
 
-  let going = at; // ahead of `at` while a key is held and the next channel is loading
-
-  /** @param {KeyboardEvent} event */
-  function key(event) {
+  /**
+   * @param {KeyboardEvent} event
+   * @param {import("./main.js").Route} ahead a later channel while a key is held and the next one is loading
+   */
+  function key(event, ahead) {
     if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
-    const next = going + (event.key === "ArrowLeft" ? -1 : 1);
-    if (next < 0 || next >= order.length) return true;
-    going = next;
-    location.hash = link(layer, order[next]);
+    const next = order.indexOf(ahead.channel === undefined ? channel : ahead.channel) + (event.key === "ArrowLeft" ? -1 : 1);
+    if (next >= 0 && next < order.length) location.hash = link(layer, order[next]);
     return true;
   }
 
-  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key };
+  return { element, title: [`${layer.name} channel ${channel}`, layer.names[channel]].filter(Boolean).join(" "), key, leave: lightbox.close };
 }
 return { view };
 })();
@@ -1648,6 +1666,7 @@ const $atlas_overview = (() => {
 // All layers, from the input up.
 
 const { breakable, by, count, h, pairs, plural } = $shared_elements;
+const search = $shared_search;
 const { atlas } = $atlas_data;
 const { patchesFirst, VERDICTS } = $atlas_evidence;
 const { channelCount, facts, link, mosaic, STATES } = $atlas_parts;
@@ -1727,7 +1746,7 @@ function view() {
   function arrive(from) {
     const address = from && from.layer && link(from.layer);
     const last = links().find((one) => one.getAttribute("href") === address);
-    if (last) last.focus({ preventScroll: true });
+    if (last && !search.isUsed()) last.focus({ preventScroll: true });
   }
 
   return { element, title: null, key, arrive };
@@ -1754,12 +1773,13 @@ const { link } = $atlas_parts;
 /** @typedef {{ layer?: Layer, channel?: number, query?: string }} Route */
 
 /**
- * A page: `key` does what a key means and returns whether it means anything; `arrive` is called when the page is in
- * the document, with the route before and the place where it was scrolled to.
+ * A page: `key` does what a key means, on the way to a route that may not be shown yet, and returns whether it means
+ * anything; `arrive` is called when the page is in the document, with the route before and the place where it was
+ * scrolled to.
  * @typedef {object} View
  * @property {HTMLElement} element
  * @property {string | null} title
- * @property {(event: KeyboardEvent) => boolean} [key]
+ * @property {(event: KeyboardEvent, ahead: Route) => boolean} [key]
  * @property {(from: Route | null, scrolled: number) => void} [arrive]
  * @property {() => void} [leave]
  */
@@ -1771,6 +1791,9 @@ const scrolled = new Map(); // overview, grid or channels -> where it was left
 /** @type {{ address: string, route: Route, view: View, place: string } | null} */
 let shown = null;
 let latest = 0;
+/** Keys for a page that is on its way. @type {KeyboardEvent[]} */
+const early = [];
+let searchAgain = () => {};
 
 /**
  * The layer, channel and query of an address such as #/features.3/17?sort=firing; throws where there is none such.
@@ -1816,8 +1839,9 @@ function viewOf({ layer, channel, query = "" }) {
  * @param {string} address
  */
 function rename(address) {
+  if (!shown || shown.address !== location.hash) return; // another page is on its way
   history.replaceState(null, "", address);
-  if (shown) shown.address = address;
+  shown.address = location.hash;
 }
 
 /** After quick keys the first of their events finds the last address; what is shown already stays, with its focus. */
@@ -1831,7 +1855,10 @@ async function show() {
   /** @type {View} */
   let view;
   try {
-    if (!atlas.index) await atlas.open();
+    if (!atlas.index) {
+      await atlas.open();
+      searchAgain();
+    }
     route = parse(address);
     view = await viewOf(route);
   } catch (error) {
@@ -1850,8 +1877,9 @@ async function show() {
   const kept = scrolled.get(shown.place) || 0;
   scrollTo(0, route.layer ? 0 : kept);
   const heading = main.querySelector("h1");
-  if (heading && from) heading.focus({ preventScroll: true });
+  if (heading && from && !search.isUsed()) heading.focus({ preventScroll: true });
   if (view.arrive) view.arrive(from, kept);
+  while (early.length && address === location.hash) key(/** @type {KeyboardEvent} */ (early.shift()));
 }
 
 /**
@@ -1889,14 +1917,20 @@ function key(event) {
   if (event.key === "Escape") up();
   else if (event.shiftKey && event.key === "ArrowLeft") beside(-1);
   else if (event.shiftKey && event.key === "ArrowRight") beside(1);
-  else return Boolean(shown && shown.view.key && shown.view.key(event));
+  else if (!shown || (shown.address !== location.hash && !withinLayer(shown.route, ahead()))) {
+    if (!/^(Arrow.*|p)$/i.test(event.key)) return false;
+    early.push(event);
+  } else return Boolean(shown.view.key && shown.view.key(event, ahead()));
   return true;
 }
+
+/** @param {Route} one @param {Route} other @returns whether both are channels of a layer */
+const withinLayer = (one, other) => one.layer === other.layer && one.channel !== undefined && other.channel !== undefined;
 
 document.addEventListener("DOMContentLoaded", () => {
   keys.attach(key);
   theme.attach(byId("theme"));
-  search.attach(() => (atlas.index ? atlas.index.layers : []), () => (shown ? shown.route.layer : undefined),
+  searchAgain = search.attach(() => (atlas.index ? atlas.index.layers : []), () => ahead().layer,
     (layer, channel, query) => { location.hash = link(layer, channel, query); }, found.like);
   history.scrollRestoration = "manual";
   addEventListener("hashchange", show);

@@ -48,6 +48,9 @@ export function find(text, layers, here) {
   return [...sure, ...[...whole, ...channels].filter((hit) => !sure.includes(hit))].slice(0, MOST);
 }
 
+/** Whether somebody writes in the page's search, which a page that comes late leaves alone. */
+export const isUsed = () => document.activeElement === byId("search");
+
 /**
  * Makes the page's field a search.
  * @param {() => Layer[]} layers
@@ -63,6 +66,7 @@ export function attach(layers, here, open, more = () => []) {
   /** @type {Hit[]} */
   let hits = [];
   let active = 0;
+  let entered = false; // before the layers are known
 
   function mark(/** @type {number} */ to) {
     active = Math.max(0, Math.min(hits.length - 1, to));
@@ -74,7 +78,7 @@ export function attach(layers, here, open, more = () => []) {
   }
 
   function update() {
-    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), update)].slice(0, MOST);
+    hits = [...find(input.value, layers(), here()), ...more(input.value.trim(), again)].slice(0, MOST);
     const items = hits.map(([layer, channel, said], at) => {
       const words = said || (channel === undefined ? plural(layer.channels, "channel") : `channel ${channel}`);
       return h("li", { role: "option", id: `found-${at}`, "data-at": at }, h("b", null, layer.name), " ", h("span", { class: "muted" }, words));
@@ -83,6 +87,13 @@ export function attach(layers, here, open, more = () => []) {
     list.replaceChildren(...(none ? [h("li", { class: "muted", role: "option", "aria-disabled": "true" }, "nothing is called that")] : items));
     reveal(hits.length > 0 || none);
     mark(0);
+  }
+
+  /** More is known. */
+  function again() {
+    if (!isUsed()) return;
+    update();
+    if (entered) go(0);
   }
 
   function reveal(/** @type {boolean} */ shown) {
@@ -99,6 +110,7 @@ export function attach(layers, here, open, more = () => []) {
     open(layer, channel, query);
   }
 
+  for (const kind of ["input", "blur"]) input.addEventListener(kind, () => { entered = false; });
   input.addEventListener("input", update);
   input.addEventListener("focus", () => {
     input.select();
@@ -108,7 +120,10 @@ export function attach(layers, here, open, more = () => []) {
   input.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) mark(active + step);
-    else if (event.key === "Enter") go(active);
+    else if (event.key === "Enter") {
+      entered = !layers().length;
+      go(active);
+    }
     else if (event.key === "Escape") input.blur();
     else return;
     event.preventDefault();
@@ -119,5 +134,5 @@ export function attach(layers, here, open, more = () => []) {
     event.preventDefault(); // the focus stays in the input until the hit is opened
     if (item) go(Number(item.dataset.at));
   });
-  return () => { if (document.activeElement === input) update(); };
+  return again;
 }
