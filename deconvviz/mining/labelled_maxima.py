@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 BYTES = 2**29  # of maxima, in all layers together
-HIGHEST_LABEL = 2**31 - 1
+HIGHEST_LABEL = 2**63 - 1  # that a tensor holds
 
 
 def most_images(channels: int) -> int:

@@ -111,9 +111,10 @@ def scan(
             are useful (`deconvviz.data.workers`), and 0 for other datasets.
         on_error: What to do with an item that cannot be read: "skip" lists it in the result, "raise" raises DataError.
         classes: Class names, for datasets that have none or other ones. Figures and the atlas show them.
-        labels: Whether to find the label that fits each channel best, if the images have labels (`ChannelLabels`). For
-            that the maxima of as many images as fit into 512 MB are kept. Or the labels themselves, of which an image
-            may have several: a mapping from names to masks (N,) of the images, such as `word_labels` returns.
+        labels: Whether to find the label that fits each channel best, if the images have labels (`ChannelLabels`):
+            whole numbers from 0 to 2^63 - 1; others take no part. For that the maxima of as many images as fit into
+            512 MB are kept. Or the labels themselves, of which an image may have several: a mapping from names to masks
+            (N,) of the images, such as `word_labels` returns.
         progress: Show a bar with the rate and the time left.
 
     Raises:

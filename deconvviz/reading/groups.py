@@ -24,6 +24,7 @@ FEWEST_DRAWN = 4000  # strings of places without a gap
 DRAWN_PER_CHANNEL = 40  # so that one of so many channels can be beyond chance after Holm's correction
 SHARED_LENGTH = 0.75  # of a picture's, which lies at least in what overlaps
 ROUNDED = 6  # decimals of cosines, beyond which they are the same
+LOOK_SAME = 0.99  # the cosine from which pictures look the same
 DENSITY = 0.6  # both parameters of the beta distribution of places without a gap; found by simulation
 PLACES_AT_ONCE = 2**22  # pairs of places, in which distances are compared
 
@@ -54,7 +55,7 @@ def two_groups(likeness: Tensor, *, channels: int = 1, random_state: int = 0) ->
     """
     labels = _two_means(likeness)
     count = len(labels)
-    separation = float(separations(likeness[None], labels[None])[0])
+    separation = float(separations(likeness.clamp(max=LOOK_SAME)[None], labels[None])[0])
     drawn = strung_out(count, max(FEWEST_DRAWN, DRAWN_PER_CHANNEL * channels), random_state)
     own = labels if int(labels.sum()) * 2 <= count else 1 - labels
     p = float(1 + (drawn >= separation).sum()) / (1 + len(drawn))

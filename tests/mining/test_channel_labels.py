@@ -156,6 +156,15 @@ def test_a_planted_channel_gets_its_label_and_the_others_none():
     assert "1 of 3 channels" in found.verdict
 
 
+def test_labels_are_whole_numbers_of_up_to_63_bits():
+    torch.manual_seed(1)
+    kinds = [5, 2**31, 2**63 - 1, 2**63]
+    images = [(torch.rand(2, 8, 8) + number % 4, kinds[number % 4]) for number in range(64)]
+    found = scanned(images, layers=["4"]).labels["4"]
+    assert found.names == ("5", "2147483648", "9223372036854775807")
+    assert found.held_out == 24
+
+
 def test_permuted_labels_name_no_channel():
     generator, named = torch.Generator().manual_seed(0), 0
     for _ in range(60):

@@ -98,6 +98,8 @@ def test_few_one_direction_and_blank_pictures_are_no_groups() -> None:
     vectors = torch.eye(2)[[0] * 38 + [1] * 2] + 0.01 * torch.rand(40, 2, generator=seeded(0))
     outliers = likenesses(vectors[..., None, None])
     assert two_groups(outliers).p == 1, "two of 40 are outliers"
+    hardly = likenesses(torch.tensor([[1.0, 0.02 * (row >= 36)] for row in range(40)])[..., None, None])
+    assert two_groups(hardly)[1:4:2] == (0, 1), "nobody sees that four of 40 are different"
     four = [*range(36), *[38, 39] * 2]
     assert two_groups(outliers[four][:, four]).p < 0.001, "four are not"
 
