@@ -18,6 +18,7 @@ from deconvviz.cli.shared import (
     image_names,
     json_argument,
     picture_name,
+    remark,
     report,
     say,
 )
@@ -122,7 +123,7 @@ def _evidence(args: argparse.Namespace) -> None:
     names, left_out = _images(args)
     left_out += _judged_no_further(args, wanted, methods)
     net, _ = loaded(args)
-    questions = _questions(args, net, batch(names, net), methods)
+    questions = _questions(args, net, _without_copies(batch(names, net)), methods)
     facts: dict[str, Any] = {}
     for name in wanted:
         result = questions[name]()
@@ -134,6 +135,21 @@ def _evidence(args: argparse.Namespace) -> None:
             print(f"{name}\n{result}\n", flush=True)  # each measure takes a while
     said = f"Left out, to be quick: {'; '.join(left_out)}.\n" if left_out else ""
     say(args, f"{said}{out}", facts | ({"left out": left_out} if left_out else {}))
+
+
+def _without_copies(x: Any) -> Any:
+    """The images (N, ...) without copies of an image, which would pass for other images."""
+    from deconvviz.results.words import agreeing, counted
+
+    firsts: dict[bytes, int] = {}
+    for number, one in enumerate(x):
+        firsts.setdefault(one.double().cpu().numpy().tobytes(), number)
+    copies = len(x) - len(firsts)
+    if not copies:
+        return x
+    are = agreeing(copies, "is a copy of another one and is", "are copies of others and are")
+    remark(f"note: {counted(copies, 'image')} {are} left out")
+    return x[list(firsts.values())]
 
 
 def _questions(args: argparse.Namespace, net: Any, x: Any, methods: list[str]) -> dict[str, Callable[[], Any]]:

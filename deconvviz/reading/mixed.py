@@ -36,9 +36,8 @@ from deconvviz.reading.pieces import UnitWindows, small
 from deconvviz.reading.stability import COMPARED_SIDE
 from deconvviz.recording.layer_names import LayerName, layer_name
 from deconvviz.results import Broken, ChannelTop
-from deconvviz.results.mixed import MixedChannels, PictureGroups
+from deconvviz.results.mixed import FEWEST_PICTURES, MixedChannels, PictureGroups
 
-FEWEST_PICTURES = 24  # fewer may be as far apart as can be without a gap
 BY_STRENGTH = STYLES["guided"].but(rectifier="weighted")
 EXAMPLE_CHANNELS = 6
 SHOWN_UNITS = 9  # of a group
@@ -120,7 +119,7 @@ def mixed_channels(
                 found += [] if split is None else [split]
             found = _with_clearest_pictures(found)
             bar.update(len(block))
-    return _result(name, given, found, top.broken)
+    return _result(name, given, found, units, top.broken)
 
 
 class _Split(NamedTuple):
@@ -185,7 +184,9 @@ def _with_clearest_pictures(found: Sequence[_Split]) -> list[_Split]:
     return [one if one.channel in kept else one._replace(pictures=None) for one in found]
 
 
-def _result(layer: str, given: Sequence[int], found: Sequence[_Split], broken: tuple[Broken, ...]) -> MixedChannels:
+def _result(
+    layer: str, given: Sequence[int], found: Sequence[_Split], units: int, broken: tuple[Broken, ...]
+) -> MixedChannels:
     tested = tuple(one.channel for one in found)
     numbers = [[one.groups.separation, one.groups.expected, one.groups.p] for one in found]
     columns = torch.tensor(numbers, dtype=torch.float64).view(-1, 3)
@@ -196,7 +197,7 @@ def _result(layer: str, given: Sequence[int], found: Sequence[_Split], broken: t
         separations=columns[:, 0],
         expected=columns[:, 1],
         p=torch.tensor(holm(columns[:, 2].tolist()), dtype=torch.float64),
-        groups=torch.stack([one.groups.labels for one in found]) if found else torch.zeros(0, 0, dtype=torch.long),
+        groups=torch.stack([one.groups.labels for one in found]) if found else torch.zeros(0, units, dtype=torch.long),
         examples=tuple(one.pictures for one in _by_clarity(found) if one.pictures is not None),
         broken=broken,
     )

@@ -168,9 +168,11 @@ class Circuit(Finding):
         brought = sum(feeder.share.mean for feeder in first)
         bring = agreeing(len(first), "brings", "bring")
         fed = f"{named} is fed most by {words}, which {bring} {percent(brought)} of its activation"
-        return f"{fed}. {self._checked(unit)}" if unit.counts else f"{fed}."
+        return f"{fed}. {self._checked(unit)}"
 
     def _checked(self, unit: CircuitUnit) -> str:
+        if not unit.counts:
+            return "It fires on no other image, so this is not checked by removing channels."
         count, images = unit.counts[-1], len(unit.lost_first)
         if images < FEWEST:
             other, are = counted(images, "other image"), agreeing(images, "is", "are")

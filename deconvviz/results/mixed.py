@@ -12,6 +12,7 @@ from deconvviz.results.base import Finding, kind
 from deconvviz.results.top_activations import Broken
 from deconvviz.results.words import agreeing, counted
 
+FEWEST_PICTURES = 24  # fewer may be as far apart as can be without a gap
 OUTLIERS = 0.1  # of the units: a group of fewer is no second thing
 
 
@@ -86,7 +87,8 @@ class MixedChannels(Finding):
     def verdict(self) -> str:  # type: ignore[override]
         """What was found, in words."""
         if not self.channels:
-            return f"No channel of {self.layer} fires on enough images."
+            images = f"{self.groups.shape[1]} images of which at least {FEWEST_PICTURES} differ"
+            return f"No channel of {self.layer} fires on {images}."
         found, tested = self.mixed, counted(len(self.channels), "channel")
         if not found:
             return f"None of {tested} of {self.layer} is shown to respond to two things."

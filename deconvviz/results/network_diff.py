@@ -233,7 +233,7 @@ class LayerDiff(Finding):
         if self.images < FEWEST:
             return f"{self.name}: too few images to say ({self.images})."
         if not len(self.pairs):
-            return f"{self.name}: no channel responds in both networks."
+            return f"{self.name}: no channel differs between these images in both networks."
         if same := self._same():
             return f"{self.name}: {same}."
         level = f"matched channels correlate at {self.mean:.2f}"

@@ -83,6 +83,15 @@ def test_images_that_are_named_are_all_used(digits, asked, capsys):
     assert methods == ["gradient"]
 
 
+def test_copies_of_an_image_are_no_further_images(digits, asked, capsys):
+    files = [f"digits/{number:02d}.png" for number in (3, 1, 3, 2, 1, 3)]
+    run("evidence", "mnist", *files, "--measures", "deletion")
+    assert torch.allclose(asked["deletion"][0], digits[[3, 1, 2]], atol=1e-6)
+    assert "note: 3 images are copies of others and are left out\n" in capsys.readouterr().err
+    run("evidence", "mnist", *files[:3], "--measures", "deletion", "--out", "evidence")
+    assert "note: 1 image is a copy of another one and is left out\n" in capsys.readouterr().err
+
+
 def test_compare_says_what_it_left_out(digits, capsys):
     run("compare", "mnist", "digits/00.png", "--layer", "conv1", "--methods", "deconvnet", "brightness")
     printed = capsys.readouterr().out

@@ -81,7 +81,7 @@ def test_networks_that_respond_to_nothing_have_no_counterparts() -> None:
     model = dv.DeconvNet(net())
     found = dv.diff(model, model, torch.zeros(10, 1, 28, 28), layers=["conv1", "conv2"], pictures=2, progress=False)
     assert found.overall == "No channel of 72 is shown to have a counterpart over 10 images."
-    assert found["conv1"].verdict == "conv1: no channel responds in both networks."
+    assert found["conv1"].verdict == "conv1: no channel differs between these images in both networks."
     assert found.figure().axes
     assert str(found)
 

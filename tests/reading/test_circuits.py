@@ -112,6 +112,8 @@ def test_silent_channels_few_images_and_biases_are_said() -> None:
     assert few.verdict.endswith("3 other images on which it fires are too few to check this by removing channels.")
     one = dv.circuit(net, images[:2], "2", channel=2, **QUIET)
     assert one.verdict.endswith(" 1 other image on which it fires is too few to check this by removing channels.")
+    alone = dv.circuit(net, images[:1], "2", channel=2, **QUIET)
+    assert alone.verdict.endswith(" It fires on no other image, so this is not checked by removing channels.")
     with torch.no_grad():
         model[2].bias[2] = 1000.0
     faint = dv.circuit(net, images, "2", channel=2, **QUIET)
