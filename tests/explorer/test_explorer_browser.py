@@ -79,6 +79,7 @@ def test_two_units_in_quick_succession_are_two_steps_back(seen: Watched) -> None
 
 def test_a_layer_is_described_when_its_maps_come_before_the_image(seen: Watched) -> None:
     held: list[Any] = []
+    shows(seen.page, "#image-name", "image 3")
     seen.page.route("**/api/image?*", lambda route: held.append(route))
     seen.page.reload()
     until(seen.page, "document.querySelectorAll('#maps button').length === 6")
@@ -160,6 +161,7 @@ def test_search_order_and_keys(seen: Watched) -> None:
 
 def test_what_is_searched_for_before_the_layers_are_known_is_found(seen: Watched) -> None:
     page, held = seen.page, []
+    shows(page, "#image-name", "image 3")  # so that what is held below is of the page that is loaded anew
     page.route("**/api/image?*", lambda route: held.append(route))
     page.reload()
     shows(page, "#layer-name", "3")

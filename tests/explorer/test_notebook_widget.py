@@ -128,7 +128,7 @@ def test_marimo_shows_it_as_a_widget() -> None:
 
 # In Chromium, with a model that hands messages to the widget as a notebook does
 
-MODEL = """async ([source, styles, state]) => {
+MODEL = """async ([source, styles, state, id]) => {
   const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
   const heard = {};
   const model = {
@@ -142,17 +142,34 @@ MODEL = """async ([source, styles, state]) => {
     on: (event, one) => (heard[event] ||= []).push(one),
     off: (event, one) => { heard[event] = (heard[event] || []).filter(other => other !== one); },
     send: async content => {
-      const said = await kernel(content);
+      const said = await window[`kernel_${id}`](content);
       (heard["msg:custom"] || []).forEach(one => one(said));
     },
   };
-  window.model = model;
-  window.heard = heard;
+  if (id === "cell") Object.assign(window, {model, heard});
   const style = document.createElement("style");
   style.textContent = styles;
   document.head.append(style);
-  window.ended = widget.render({model, el: document.getElementById("cell")});
+  const el = document.body.appendChild(document.createElement("div"));
+  el.id = id;
+  const ended = widget.render({model, el});
+  if (id === "cell") window.ended = ended;
 }"""
+
+
+def show(page: Any, widget: Any, name: str) -> list[str]:
+    """Show a widget in a cell of that name; returns the names of the questions that it will have asked."""
+    questions: list[str] = []
+
+    def kernel(content: Any) -> Any:
+        questions.append(content["name"])
+        return asked(widget, content["name"], **content["fields"]) | {"view": content["view"], "lane": content["lane"]}
+
+    page.expose_function(f"kernel_{name}", kernel)
+    traits = ("_about", "_first", "image", "layer", "channel", "position", "random")
+    state = {trait: widget.get_state()[trait] for trait in traits}
+    page.evaluate(MODEL, [web_file(f"bundles/widget.{kind}").decode() for kind in ("js", "css")] + [state, name])
+    return questions
 
 
 @pytest.fixture
@@ -162,18 +179,8 @@ def cell(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1000, "height": 700})
     context.set_default_timeout(20_000)
     watched = Watched(context.new_page())
-    questions: list[str] = []
-
-    def kernel(content: Any) -> Any:
-        questions.append(content["name"])
-        return asked(widget, content["name"], **content["fields"]) | {"view": content["view"], "lane": content["lane"]}
-
-    watched.page.expose_function("kernel", kernel)
-    watched.page.set_content("<h1>A notebook</h1><div id='cell'></div>")
-    traits = ("_about", "_first", "image", "layer", "channel", "position", "random")
-    state = {name: widget.get_state()[name] for name in traits}
-    watched.page.evaluate(MODEL, [web_file(f"bundles/widget.{kind}").decode() for kind in ("js", "css")] + [state])
-    watched.page.questions = questions
+    watched.page.set_content("<h1>A notebook</h1>")
+    watched.page.questions = show(watched.page, widget, "cell")
     yield watched.page
     assert watched.wrong == []
     context.close()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+import deconvviz as dv
 from deconvviz.io.pages import web_file
-from tests.explorer.test_notebook_widget import cell  # noqa: F401  a fixture
+from tests.explorer.test_notebook_widget import cell, show  # noqa: F401  a fixture
 from tests.helpers.chromium import CHROMIUM, until
 
 pytest.importorskip("anywidget", reason="needs anywidget")
@@ -74,3 +77,85 @@ def test_a_layer_is_described_when_its_maps_come_before_the_image(cell: Any) -> 
     until(cell, "held.length === 1 && document.querySelectorAll('.map').length === 6")
     cell.evaluate("() => Promise.all(held.map(sent))")
     until(cell, "document.querySelector('.panel:nth-child(2) p').textContent.startsWith('Conv2d, 6 channels of 4')")
+
+
+IMPATIENT = """() => {
+  const real = window.setTimeout.bind(window);
+  window.setTimeout = (act, wait) => real(act, wait === 4000 ? 50 : wait);
+  window.sent = model.send;
+}"""
+ALERT = "document.querySelector('[role=alert]')"
+WORDS = "kernel does not answer. It is busy, not running, or was started anew; then run the cell again."
+SILENT = f"{ALERT}.textContent.includes('{WORDS}') && !{ALERT}.hidden"
+
+
+def test_a_kernel_that_does_not_answer_is_said_until_it_does(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    cell.evaluate(IMPATIENT)
+    cell.evaluate("() => { window.held = []; model.send = content => held.push(content); }")
+    cell.locator(".map[data-channel='4']").click()
+    until(cell, SILENT)
+    cell.locator(".map[data-channel='2']").click()  # which came with the widget
+    cell.wait_for_timeout(100)
+    assert cell.evaluate(SILENT)
+    cell.locator(".map[data-channel='5']").click()
+    cell.evaluate("async () => { model.send = sent; for (const content of held) await sent(content); }")
+    until(cell, f"{TITLE} === '3 channel 5'")
+    until(cell, f"{ALERT}.hidden")
+
+
+def test_a_kernel_that_was_started_anew_is_said(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    cell.evaluate("() => { window.sent = model.send; model.send = () => { throw new Error('Cannot send'); }; }")
+    cell.locator(".map[data-channel='4']").click()
+    until(cell, SILENT)
+    cell.locator(".stage").click()
+    cell.wait_for_timeout(50)
+    assert cell.evaluate(SILENT)
+    cell.evaluate("() => { model.send = sent; }")
+    cell.locator(".map[data-channel='5']").click()
+    until(cell, f"{TITLE} === '3 channel 5' && {ALERT}.hidden")
+
+
+def test_a_place_that_is_refused_is_not_the_one_before(cell: Any) -> None:  # noqa: F811
+    cross, place = "!document.querySelector('.cross').hidden", "!document.querySelector('.at').hidden"
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    cell.locator(".stage").click()
+    until(cell, f"{cross} && {place}")
+    cell.evaluate("() => { window.sent = model.send; model.send = one => sent({...one, fields: {at: '99,99'}}); }")
+    cell.locator(".stage").click(position={"x": 20, "y": 20})
+    until(cell, f"!{ALERT}.hidden")
+    assert cell.evaluate(f"[{cross}, {place}]") == [False, False]
+    cell.evaluate("() => { window.held = []; model.send = content => held.push(content); }")
+    cell.locator(".stage").click(position={"x": 20, "y": 20})
+    until(cell, f"held.length === 1 && {cross}")
+    assert not cell.evaluate(place), "the list of another place"
+    cell.evaluate("model.set('image', 1)")
+    cell.evaluate("async () => { model.send = sent; for (const content of held) await sent(content); }")
+    until(cell, "document.querySelector('.panel p').textContent === 'image 1'")
+    assert cell.evaluate(f"[{cross}, {place}]") == [False, False]
+
+
+TWICE = """async source => {
+  const {default: widget} = await import(URL.createObjectURL(new Blob([source], {type: "text/javascript"})));
+  const el = document.body.appendChild(document.createElement("div"));
+  el.id = "again";
+  widget.render({model, el});
+}"""
+
+
+def test_a_widget_that_is_shown_twice_and_one_of_another_network(cell: Any) -> None:  # noqa: F811
+    until(cell, f"{TITLE} === '3 channel 2' && {FRAMED}")
+    cell.evaluate(TWICE, web_file("bundles/widget.js").decode())
+    other = dv.DeconvNet(nn.Sequential(nn.Conv2d(1, 3, 5), nn.ReLU()))
+    show(cell, other.explore(torch.ones(1, 1, 9, 9), "0", channel=1), "other")
+    titles = "[...document.querySelectorAll('.panel:nth-child(3) h3')].map(one => one.textContent).join()"
+    until(cell, f"{titles} === '3 channel 2,3 channel 2,0 channel 1'")
+    cell.locator("#again .map[data-channel='4']").click()
+    until(cell, f"{titles} === '3 channel 4,3 channel 4,0 channel 1'")
+    cell.locator("#other .map[data-channel='2']").click()
+    until(cell, f"{titles} === '3 channel 4,3 channel 4,0 channel 2'")
+    cell.locator("#cell .layers button").first.click()
+    until(cell, f"{titles} === 'Unit,Unit,0 channel 2'")
+    count = "[...document.querySelectorAll('.maps')].map(one => one.children.length).join()"
+    until(cell, f"{count} === '4,4,3'")

@@ -632,6 +632,7 @@ function stageIn(stage, heard) {
     if (heard.moves) start = heard.moves.from();
   });
   stage.addEventListener("pointermove", (event) => {
+    if (!(event.buttons & 1)) pressed = null; // it was let go elsewhere
     if (!pressed || !heard.moves || !flat) return;
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;
@@ -808,7 +809,14 @@ function kernelOf(model, told) {
   function sendOff(lane, asked) {
     running.set(lane, asked);
     clocks.set(lane, setTimeout(() => told(true), SLOW));
-    model.send({ view, lane, name: asked.name, fields: asked.fields });
+    try {
+      model.send({ view, lane, name: asked.name, fields: asked.fields });
+    } catch { // as where the kernel was started anew, and knows nothing of the widget
+      running.delete(lane);
+      clearTimeout(clocks.get(lane));
+      told(true);
+      asked.reject(new Superseded());
+    }
   }
 
   /** @param {any} said */
@@ -876,7 +884,7 @@ const { stageIn } = $shared_stage;
 const { unitFigures } = $shared_unit_figures;
 const { kernelOf } = $widget_kernel;
 
-const BUSY = "The notebook’s kernel does not answer: it is busy, or not running.";
+const BUSY = "The notebook’s kernel does not answer. It is busy, not running, or was started anew; then run the cell again.";
 const TRAITS = ["image", "layer", "channel", "position", "random"];
 
 /**
@@ -997,7 +1005,7 @@ function render({ model, el }) {
     if (refused) {
       asked = { image: "", maps: "", unit: "" }; // asked for again the next time
       say(refused instanceof Refused ? refused.message : String(refused));
-    } else if (!failed.length) say("");
+    } else if (!failed.length && notice.textContent !== BUSY) say("");
   }
 
   /** @param {{ image: string }} seen */
@@ -1058,13 +1066,17 @@ function render({ model, el }) {
   /** @param {string} at "" for none */
   async function showPlace(at) {
     stage.crossAt(at);
-    place.hidden = !at;
+    kernel.cancel("place");
+    if (!at) place.hidden = true;
     if (!at) return;
     try {
       const found = await kernel.ask("place", { image: `data-${model.get("image")}`, at });
       place.replaceChildren(...firingAt(at, found.layers, (layer, channel, position) => go({ layer, channel, position }), () => showPlace("")));
+      place.hidden = false;
     } catch (error) {
-      if (!(error instanceof Superseded)) say(error instanceof Refused ? error.message : String(error));
+      if (error instanceof Superseded) return;
+      showPlace("");
+      say(error instanceof Refused ? error.message : String(error));
     }
   }
 

@@ -28,6 +28,14 @@
 const SORTS = ["strength", "number", "selective"];
 const LATER = 100; // milliseconds, in which pictures usually come
 
+/** The number of the entry of the history; one that the reader has written is the next. @returns {number} */
+function entry() {
+  if (history.state?.step === undefined) history.replaceState({ step: step + 1 }, "");
+  return history.state.step;
+}
+let step = -1;
+step = entry();
+
 /** What the address says of the image. */
 let still = { image: "", shift: "" };
 
@@ -105,13 +113,20 @@ function enter() {
   const { address, replaces, title } = coming;
   coming = null;
   if (address !== location.pathname + location.hash) {
-    if (replaces) history.replaceState(null, "", address);
-    else history.pushState(null, "", address);
+    if (!replaces) step += 1;
+    history[replaces ? "replaceState" : "pushState"]({ step }, "", address);
   }
   document.title = title;
 }
 
-/** Nothing is coming any more: the reader has gone to another address. */
-export function forget() {
+/**
+ * The reader has gone to another address, so that nothing is coming any more.
+ * @returns whether they went back before the last step was entered: what they want lies one step forward
+ */
+export function left() {
+  const here = entry();
+  const skipped = coming !== null && !coming.replaces && here < step;
   coming = null;
+  step = here;
+  return skipped;
 }

@@ -12,6 +12,7 @@ const canvas = document.createElement("canvas");
 /** @type {MediaStream | null} */
 let stream = null;
 let starting = false;
+let wanted = -1; // the turn in which it was asked for last
 let frozen = false;
 let turn = 0;
 let largest = LARGEST_SIDE;
@@ -39,23 +40,31 @@ export function fit(size) {
 }
 
 async function start() {
+  wanted = turn;
   if (starting) return; // the camera that is asked for twice would run twice
   starting = true;
+  /** @type {MediaStream} */
+  let opened;
   try {
     if (!navigator.mediaDevices) throw new Error("this browser gives cameras only to pages of this machine or over https");
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
+    opened = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
   } catch (error) {
     notice(`There is no camera to use: ${/** @type {Error} */ (error).message}.`);
     return;
   } finally {
     starting = false;
   }
+  if (wanted !== turn) { // another image was chosen meanwhile, or the page is hidden
+    for (const track of opened.getTracks()) track.stop();
+    return;
+  }
+  stream = opened;
   for (const track of stream.getTracks()) track.addEventListener("ended", ended);
   video.srcObject = stream;
   await video.play();
   frozen = false;
   marked();
-  byId("freeze").focus(); // so that the space bar freezes
+  if ([document.body, byId("camera")].includes(document.activeElement)) byId("freeze").focus(); // so that the space bar freezes
   run();
 }
 
@@ -70,7 +79,7 @@ async function ended() {
  * @param {boolean} keeps whether the last frame stays, as an image of one's own
  */
 export function stop(keeps) {
-  if (stream || !keeps) turn += 1; // another image goes before a last frame that is still being given
+  if (stream || starting || !keeps) turn += 1; // another image goes before a last frame that is still being given
   if (!stream) return;
   for (const track of stream.getTracks()) track.stop();
   stream = null;

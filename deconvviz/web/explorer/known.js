@@ -6,6 +6,7 @@ import { Refused, Superseded } from "../shared/refusals.js";
 import { ask, cancel, watch } from "./server.js";
 
 const SCAN_AGAIN = 1500; // milliseconds until the values are asked for again while the data set is scanned
+/** @typedef {(image: string, unit: { layer: string, channel: number, position: string }) => void} Place a unit in an image */
 let turn = 0;
 /** The values over the data set that are shown. @type {any} */
 let drawn = null;
@@ -44,7 +45,7 @@ export function stop() {
  * @param {any} view
  * @param {any} fields of a question about the unit
  * @param {any} found the unit
- * @param {{ unit: (layer: string, channel: number) => void, place: (image: string, position: string) => void }} heard
+ * @param {{ unit: (layer: string, channel: number) => void, place: Place }} heard
  */
 export async function show(view, fields, found, heard) {
   const own = ++turn;
@@ -79,10 +80,13 @@ async function showValues(own, fields, found, heard) {
   }
   drawn = known;
   byId("values").replaceChildren(...valuesIn(known, found.value));
-  const { units } = await watch("strongest", { layer: fields.layer, channel: fields.channel }, (share) => {
-    if (own === turn && !byId("strongest").children.length) byId("strongest").append(h("p", { class: "muted small" }, `Projecting its strongest units: ${percent(share)}.`));
+  const { layer, channel } = fields;
+  const said = h("p", { class: "muted small" });
+  const { units } = await watch("strongest", { layer, channel }, (share) => {
+    said.textContent = `Projecting its strongest units: ${percent(share)}.`;
+    if (own === turn && !byId("strongest").children.length) byId("strongest").append(said);
   });
-  if (own === turn) showStrongest(units, heard.place);
+  if (own === turn) showStrongest(units, (image, position) => heard.place(image, { layer, channel, position }));
 }
 
 /** @param {any} known @param {number} value */

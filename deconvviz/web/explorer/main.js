@@ -30,7 +30,6 @@ let answered = () => {};
 const ready = new Promise((resolve) => { answered = () => resolve(null); });
 let turn = 0;
 let taken = ""; // by the camera, the last image
-let searchAgain = () => {};
 /** @type {{ layer: string, found: any } | null} */
 let shownMaps = null;
 
@@ -199,7 +198,10 @@ async function showPlace(seen) {
     byId("at").hidden = false;
     byId("at").replaceChildren(...firingAt(at, found, open, () => go({ at: "" })));
   } catch (error) {
-    if (!(error instanceof Superseded)) byId("at").hidden = true;
+    if (!(error instanceof Superseded)) {
+      byId("at").hidden = true;
+      stage.crossAt("");
+    }
     throw error;
   }
 }
@@ -277,8 +279,6 @@ function toUnit() {
 }
 
 function attach() {
-  searchAgain = search.attach(layers.usable, () => layers.layerOf(view.layer),
-    (layer, channel) => open(layer.name, channel === undefined ? null : channel, ""));
   pins.attach({
     remove: (at) => go({ pins: view.pins.filter((_, place) => place !== at) }),
     keep: (at) => orSay(keep(view.pins[at])),
@@ -290,7 +290,7 @@ function attach() {
     save: (kind) => orSay(save(kind, unit.fieldsOf(view, { style: state.styles[0] }))),
     options: (changes) => go(changes),
     unit: (layer, channel) => go({ layer, channel, position: "", whole: false }),
-    place: (image, position) => chooseImage(image, { position }),
+    place: (image, unit) => chooseImage(image, { ...unit, whole: false }),
   });
   camera.attach(async (image, live) => {
     if (image) {
@@ -307,10 +307,7 @@ function attach() {
   placing.attach(() => view.shift, (shift) => go({ shift }));
   document.addEventListener("visibilitychange", () => { if (document.hidden) camera.stop(true); });
   python.attach();
-  theme.attach(byId("theme"));
-  keys.attach(key);
-  addEventListener("popstate", back);
-  addEventListener("hashchange", back);
+  addEventListener("popstate", back); // which comes at once, unlike "hashchange"
 }
 
 /** @param {address.View} some what an address says; the first image and layer where it says none */
@@ -320,7 +317,10 @@ function completed(some) {
 }
 
 function back() {
-  address.forget();
+  if (address.left()) {
+    history.forward();
+    return;
+  }
   const before = JSON.stringify(view);
   const next = completed(address.read());
   if (JSON.stringify(next) === before) return;
@@ -366,7 +366,7 @@ async function start() {
   }
   onReconnected(again);
   byId("title").textContent = state.title;
-  if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`); // the token has done its work
+  if (location.search) history.replaceState(history.state, "", `${location.pathname}${location.hash}`); // the token has done its work
   attach();
   strip.attach(state.dataset, chooseImage);
   byId("main").inert = false;
@@ -375,4 +375,8 @@ async function start() {
 }
 
 files.attach(giveImage);
+theme.attach(byId("theme"));
+keys.attach((event) => !byId("main").inert && key(event));
+const searchAgain = search.attach(layers.usable, () => layers.layerOf(view.layer),
+  (layer, channel) => open(layer.name, channel === undefined ? null : channel, ""));
 start();

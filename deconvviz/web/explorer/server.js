@@ -205,7 +205,7 @@ export async function give(content, name, live) {
   const answer = await fetched(`/api/images?${words}`, { method: "POST", body: content });
   if (answer.status === 409) throw new Superseded();
   if (!answer.ok) throw new Refused((await said(answer)).error);
-  const { image, answers } = await answer.json();
+  const { image, answers } = await answer.json().catch((error) => { throw ended(error); });
   ready.clear();
   [...asked.values()].slice(0, answers.length).forEach(([question, fields], at) => ready.set(keyOf(question, { ...fields, image }), answers[at]));
   if (live) for (const [key] of [...given].filter(([, one]) => one.live).slice(0, -1)) given.delete(key); // the last is still shown

@@ -64,12 +64,12 @@ function want(from) {
 /** @param {number} start */
 async function load(start) {
   const from = Math.max(0, Math.min(start, total - 1));
+  byId("from").value = String(from); // now, so that what is written there later stays
   if (from === wanted) return;
   want(from);
   try {
     const found = await ask("dataset", { start: from, count: AT_ONCE });
     first = from;
-    byId("from").value = String(from);
     fill("strip", found.items.map((/** @type {[number, string, string]} */ [number, name, label]) =>
       ({ image: `data-${number}`, words: label ? `${name}, ${label}` : name })), found.sprite);
   } catch (error) {

@@ -10,7 +10,7 @@ const SCALES = "Each projection on its own scale: grey or white is zero; brighte
 
 /** @type {string[]} */
 let styles = [];
-/** @type {{ place: (image: string, position: string) => void, pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
+/** @type {{ place: known.Place, pin: () => void, python: () => void, save: (kind: string) => void, options: (changes: object) => void, unit: (layer: string, channel: number) => void }} */
 let heard;
 let shownKey = "";
 let turn = 0;
@@ -52,6 +52,7 @@ function leave() {
   turn += 1;
   known.stop();
   cancelAll();
+  cancel("python");
 }
 
 /** Nobody waits for the pictures of what was chosen before. */
@@ -79,6 +80,7 @@ export async function show(view, live, before) {
   if (key !== shownKey) known.stop();
   const [first, ...others] = styles;
   cancelAll();
+  if (!live) cancel("python"); // lines of another unit, or of another image than the next frame
   markOptions(view);
   await before;
   if (own !== turn) throw new Superseded();

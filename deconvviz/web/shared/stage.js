@@ -69,6 +69,7 @@ export function stageIn(stage, heard) {
     if (heard.moves) start = heard.moves.from();
   });
   stage.addEventListener("pointermove", (event) => {
+    if (!(event.buttons & 1)) pressed = null; // it was let go elsewhere
     if (!pressed || !heard.moves || !flat) return;
     if (!dragged && Math.hypot(event.clientY - pressed[0], event.clientX - pressed[1]) < 5) return;
     dragged = true;

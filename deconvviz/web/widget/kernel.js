@@ -34,7 +34,14 @@ export function kernelOf(model, told) {
   function sendOff(lane, asked) {
     running.set(lane, asked);
     clocks.set(lane, setTimeout(() => told(true), SLOW));
-    model.send({ view, lane, name: asked.name, fields: asked.fields });
+    try {
+      model.send({ view, lane, name: asked.name, fields: asked.fields });
+    } catch { // as where the kernel was started anew, and knows nothing of the widget
+      running.delete(lane);
+      clearTimeout(clocks.get(lane));
+      told(true);
+      asked.reject(new Superseded());
+    }
   }
 
   /** @param {any} said */

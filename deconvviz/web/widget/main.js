@@ -8,7 +8,7 @@ import { stageIn } from "../shared/stage.js";
 import { unitFigures } from "../shared/unit_figures.js";
 import { kernelOf } from "./kernel.js";
 
-const BUSY = "The notebook’s kernel does not answer: it is busy, or not running.";
+const BUSY = "The notebook’s kernel does not answer. It is busy, not running, or was started anew; then run the cell again.";
 const TRAITS = ["image", "layer", "channel", "position", "random"];
 
 /**
@@ -129,7 +129,7 @@ function render({ model, el }) {
     if (refused) {
       asked = { image: "", maps: "", unit: "" }; // asked for again the next time
       say(refused instanceof Refused ? refused.message : String(refused));
-    } else if (!failed.length) say("");
+    } else if (!failed.length && notice.textContent !== BUSY) say("");
   }
 
   /** @param {{ image: string }} seen */
@@ -190,13 +190,17 @@ function render({ model, el }) {
   /** @param {string} at "" for none */
   async function showPlace(at) {
     stage.crossAt(at);
-    place.hidden = !at;
+    kernel.cancel("place");
+    if (!at) place.hidden = true;
     if (!at) return;
     try {
       const found = await kernel.ask("place", { image: `data-${model.get("image")}`, at });
       place.replaceChildren(...firingAt(at, found.layers, (layer, channel, position) => go({ layer, channel, position }), () => showPlace("")));
+      place.hidden = false;
     } catch (error) {
-      if (!(error instanceof Superseded)) say(error instanceof Refused ? error.message : String(error));
+      if (error instanceof Superseded) return;
+      showPlace("");
+      say(error instanceof Refused ? error.message : String(error));
     }
   }
 
