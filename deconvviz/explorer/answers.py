@@ -216,7 +216,12 @@ class Answers:
     def reconstructed(self, client: str, image: ImageKey, layer: str, style: str = "") -> dict[str, Any]:
         """The picture of `reconstruction`."""
         found = self.reconstruction(client, image, layer, style)
-        return {"picture": shown_signed(found.pixels[0]), "style": found.provenance.style["name"]}
+        pixels = found.pixels[0]
+        return {
+            "picture": shown_signed(pixels),
+            "pixels": list(pixels.shape[1:]),
+            "style": found.provenance.style["name"],
+        }
 
     def _activations(
         self, client: str, image: ImageKey, layer: str, *, random: bool = False, style: str = ""

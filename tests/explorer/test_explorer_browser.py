@@ -348,6 +348,7 @@ def test_random_weights_and_the_whole_layer(seen: Watched) -> None:
     page.get_by_role("button", name="Reconstruct from the whole layer").click()
     shows(page, "#unit-title", "3, all activations at once")
     until(page, "document.querySelector('.whole img')?.naturalWidth === 12")
+    assert page.locator(".whole img").evaluate("one => getComputedStyle(one).imageRendering") == "pixelated"
 
 
 def test_on_a_phone(phone: Watched) -> None:

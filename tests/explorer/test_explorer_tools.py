@@ -11,7 +11,7 @@ import torch
 from deconvviz.explorer.networks import moved
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import small_images, small_net
-from tests.helpers.explorer_page import filled, projected, shows, until_address
+from tests.helpers.explorer_page import choose, filled, projected, shows, until_address
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
@@ -191,3 +191,33 @@ def test_lines_are_copied_or_selected(seen: Watched) -> None:
     page.locator("#copy").click()
     shows(page, "#copied", "the lines are selected for you to copy")
     assert page.evaluate("getSelection().toString()").strip() == lines.strip()
+
+
+def test_a_place_is_chosen_with_the_keyboard(seen: Watched) -> None:
+    page = seen.page
+    filled(page)
+    page.evaluate("location.hash = 'image=data-4&layer=3'")
+    shows(page, "#image-name", "image 4")
+    page.locator("#stage").focus()
+    page.keyboard.press("ArrowLeft")
+    shows(page, "#at", "Firing at row 6, column 6")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    shows(page, "#at", "Firing at row 5, column 5")
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    shows(page, "#at", "Firing at row 11, column 5")
+    until_address(page, "at=11,5")
+    choose(page, 2)
+    until_address(page, "channel=2")
+    page.locator("#stage").focus()
+    page.keyboard.press("ArrowRight")
+    until_address(page, "at=11,6")
+    page.go_back()
+    until(page, "!document.querySelector('#at h3').textContent.includes('column 6')")
+    until_address(page, "at=11,5")
+    assert page.url.endswith("channel=2")
+    page.go_back()
+    page.go_back()
+    shows(page, "#image-name", "image 4")
+    until(page, "document.querySelector('#at').hidden")

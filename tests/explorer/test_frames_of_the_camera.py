@@ -13,7 +13,7 @@ import pytest
 import deconvviz as dv
 from tests.helpers.chromium import CHROMIUM, Watched, until
 from tests.helpers.explorer_client import TOKEN, Client, png, small_images, small_net
-from tests.helpers.explorer_page import filled, shows, until_address
+from tests.helpers.explorer_page import filled, hold, release, shows, until_address
 
 pytest.importorskip("uvicorn", reason="needs starlette and uvicorn")
 
@@ -199,3 +199,17 @@ def test_a_frame_is_sent_once(seen: Watched) -> None:
     assert page.evaluate("window.sent") == 2
     page.locator("#camera").click()
     until_address(page, "image=own-")
+
+
+def test_a_camera_whose_frames_do_not_come_says_so(seen: Watched) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    page.locator("#camera").click()
+    shows(page, "#rate", "frames per second")
+    frames = hold(page, "**/api/images?*live=1*")
+    shows(page, "#rate", "waiting for the next frame")
+    release(page, "**/api/images?*live=1*", frames)
+    shows(page, "#rate", "frames per second")
+    page.locator("#camera").click()
+    shows(page, "#camera", "Camera")
+    assert page.locator("#rate").text_content() == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -255,3 +256,24 @@ def test_a_move_that_is_refused_can_be_taken_back(seen: Watched, shift: str, not
     page.locator("#unmoved").click()
     until(page, "document.querySelector('#notice').hidden && !location.hash.includes('shift')")
     assert page.locator("#shift").text_content() == "0, 0"
+
+
+@pytest.mark.parametrize(("tall", "wide"), [(2, 2000), (2000, 2)])
+def test_an_image_that_is_very_long_can_be_seen_and_pressed(browser: Any, tall: int, wide: int) -> None:
+    """As recordings are that are given as images: the picture is squeezed, and a place in it stays what it is."""
+    model = nn.Sequential(nn.Conv2d(1, 1, (2, 1) if tall == 2 else (1, 2)), nn.ReLU())
+    images = torch.randn(3, 1, tall, wide, generator=torch.Generator().manual_seed(0))
+    with page_of(browser, dv.DeconvNet(model), images, "layer=0&channel=0") as page:
+        projected(page)
+        filled(page)
+        for selector in ("#stage .image", "#maps .mosaic"):
+            box = page.locator(selector).bounding_box()
+            assert box["width"] / 8.1 < box["height"] < 3.1 * box["width"]
+        box = page.locator("#stage").bounding_box()
+        page.locator("#stage").click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.6})
+        shows(page, "#at", "Firing at row ")
+        row, column = (int(word) for word in re.findall(r"\d+", page.locator("#at h3").text_content()))
+        long, short = (column, row) if tall == 2 else (row, column)
+        assert short == 1
+        assert long == pytest.approx(1200, abs=20)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

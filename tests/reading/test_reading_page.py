@@ -82,6 +82,18 @@ def test_a_person_answers_with_keys_and_clicks_and_sees_a_score(page: Any, resul
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
+def test_a_question_that_was_not_seen_is_not_answered(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    page.locator("#choices button").first.dblclick()
+    playwright.expect(page.locator("#place")).to_have_text("Question 2 of 20")
+    for key in ("Enter", "1"):
+        for _ in range(3):
+            page.keyboard.down(key)  # the later ones are repeats
+        page.keyboard.up(key)
+    playwright.expect(page.locator("#place")).to_have_text("Question 4 of 20")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium in the path")
 def test_a_phone_sees_the_whole_question(page: Any, written: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(written.as_uri())

@@ -261,6 +261,16 @@ const { h, percentage } = $shared_elements;
  * @property {number} rows
  */
 
+const WIDEST = 8; // times as wide as tall
+const TALLEST = 3; // times as tall as wide
+
+/**
+ * The shape in which a picture is shown: one that is very long is squeezed, so that it can be seen and pressed.
+ * @param {number} tall
+ * @param {number} wide
+ */
+const shapeOf = (tall, wide) => String(Math.min(WIDEST, Math.max(1 / TALLEST, wide / tall)));
+
 /** @typedef {Omit<Sprite, "url"> & { sheet: HTMLImageElement }} Drawable a sprite with its picture */
 
 /**
@@ -320,6 +330,7 @@ function paint(element, { file, sheet: [height, width], at: [y, x], size: [tall,
  */
 function drawCell(canvas, { sheet, cell: [tall, wide], columns }, cell) {
   Object.assign(canvas, { width: wide, height: tall }); // which also clears it
+  canvas.style.aspectRatio = shapeOf(tall, wide);
   const ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   if (sheet.naturalWidth) ink.drawImage(sheet, (cell % columns) * wide, Math.floor(cell / columns) * tall, wide, tall, 0, 0, wide, tall);
 }
@@ -363,6 +374,8 @@ function picture(element, url, alt, size) {
   element.alt = alt;
   element.classList.toggle("sharp", size.length === 1 || (size[1] || 1) <= 96);
   element.classList.toggle("band", size.length === 1);
+  const [tall, wide] = size.slice(-2); // of a volume, a slice is shown
+  element.style.aspectRatio = wide ? shapeOf(tall, wide) : "";
   element.draggable = false;
   return element;
 }
@@ -568,7 +581,7 @@ const { drawCell, picture } = $shared_pictures;
 
 /**
  * @typedef {object} Heard
- * @property {(at: string) => void} place a click
+ * @property {(at: string, goesOn: boolean) => void} place one that is chosen; whether that goes on from the one before
  * @property {Moves} [moves] where the image can be moved
  *
  * @typedef {object} Moves
@@ -596,11 +609,12 @@ function stageIn(stage, heard) {
   /** First pixel and one past the last, down and right. @type {number[][] | null} */
   let framed = null;
   let crossed = "";
+  let walking = false; // with the keyboard
 
   stage.append(image, over, frame, cross);
   stage.tabIndex = 0;
   stage.setAttribute("role", "group");
-  stage.setAttribute("aria-label", `The image. Click a place to list the units that fire there${heard.moves ? "; drag to move the image" : ""}.`);
+  stage.setAttribute("aria-label", `The image. Click a place, or go there with the arrow keys, to list the units that fire there${heard.moves ? "; drag to move the image" : ""}.`);
 
   /**
    * The place of an event, in pixels of the network's input.
@@ -644,11 +658,22 @@ function stageIn(stage, heard) {
   });
   stage.addEventListener("pointerup", (event) => {
     if (!pressed) return;
-    if (!dragged) heard.place(at(event).join(","));
+    if (!dragged) heard.place(at(event).join(","), false);
     else if (moving && heard.moves) heard.moves.to(...moved(event), true);
     pressed = null;
   });
   stage.addEventListener("pointercancel", () => { pressed = null; });
+  for (const kind of ["pointerdown", "blur"]) stage.addEventListener(kind, () => { walking = false; });
+  stage.addEventListener("keydown", (event) => {
+    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const step = /** @type {Record<string, number[]>} */ (steps)[event.key];
+    if (!step || !image.src || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const from = crossed ? crossed.split(",").map(Number) : size.map((pixels) => Math.floor(pixels / 2));
+    const place = from.map((pixel, axis) => Math.max(0, Math.min(size[axis] - 1, pixel + (crossed ? step[axis] : 0))));
+    heard.place(place.join(","), walking && crossed !== "");
+    walking = true;
+  });
 
   /** Places the frame and the cross in the image. */
   function mark() {

@@ -6,6 +6,7 @@ import { Refused, Superseded } from "../shared/refusals.js";
 import { away, give, notice } from "./server.js";
 
 const LARGEST_SIDE = 320; // of a frame, in pixels
+const SILENT = 2000; // milliseconds without a frame until that is said
 const PER_PIXEL = 2; // pixels of a frame for one of the network's input
 const video = document.createElement("video");
 const canvas = document.createElement("canvas");
@@ -19,6 +20,8 @@ let largest = LARGEST_SIDE;
 let latest = ""; // frame that was given
 /** @type {number[]} */
 let times = [];
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let clock;
 
 /** @type {(image: string, live: boolean) => Promise<void>} */
 let show = async () => {};
@@ -104,6 +107,7 @@ function marked() {
   byId("freeze").setAttribute("aria-pressed", String(frozen));
   byId("freeze").textContent = frozen ? "Go on" : "Freeze";
   if (!stream || frozen) byId("rate").textContent = "";
+  clearTimeout(clock);
   times = [];
 }
 
@@ -177,4 +181,9 @@ function measured() {
     const rate = (1000 * (times.length - 1)) / (times[times.length - 1] - times[0]);
     byId("rate").textContent = `${rate.toFixed(rate < 10 ? 1 : 0)} frames per second`;
   }
+  clearTimeout(clock);
+  clock = setTimeout(() => {
+    byId("rate").textContent = "waiting for the next frame";
+    times = [];
+  }, SILENT);
 }

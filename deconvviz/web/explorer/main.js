@@ -33,7 +33,7 @@ let taken = ""; // by the camera, the last image
 /** @type {{ layer: string, found: any } | null} */
 let shownMaps = null;
 
-const stage = stageIn(byId("stage"), { place: (at) => go({ at }), moves: placing.draggedBy(() => view.shift, (shift, goesOn) => go({ shift }, goesOn)) });
+const stage = stageIn(byId("stage"), { place: (at, goesOn) => go({ at }, goesOn), moves: placing.draggedBy(() => view.shift, (shift, goesOn) => go({ shift }, goesOn)) });
 const layers = layersIn(byId("layers"), (layer) => open(layer, null, ""));
 const maps = gridIn(byId("maps"), byId("more"), {
   choose: (channel) => open(shownMaps ? shownMaps.layer : view.layer, channel, ""), // that of another layer may be on its way

@@ -1,6 +1,7 @@
 // One unit: what it saw, its projections in the styles, and what is known of it.
 
 import { breakable, byId, h } from "../shared/elements.js";
+import { picture } from "../shared/pictures.js";
 import { Superseded } from "../shared/refusals.js";
 import { unitFigures } from "../shared/unit_figures.js";
 import * as known from "./known.js";
@@ -123,7 +124,7 @@ export async function showWhole(asks) {
   if (own !== turn) throw new Superseded();
   byId("unit-title").textContent = `${asks.layer}, all activations at once`;
   fill(
-    h("figure", { class: "seen whole" }, h("img", { src: found.picture, alt: `The image reconstructed from ${asks.layer}` }), h("figcaption", null, found.style)),
+    h("figure", { class: "seen whole" }, picture(h("img"), found.picture, `The image reconstructed from ${asks.layer}`, found.pixels), h("figcaption", null, found.style)),
     h("p", { class: "muted small" }, "The way back is not linear: this is not the sum of the units’ projections."),
     h("div", { class: "row" }, button("Copy as Python", heard.python)));
 }

@@ -89,9 +89,12 @@
     ask();
   }
 
-  buttons.forEach((button, choice) => button.addEventListener("click", () => answer(choice)));
+  buttons.forEach((button, choice) => button.addEventListener("click", (event) => {
+    if (event.detail < 2) answer(choice); // the second press of two comes before the next question is seen
+  }));
   byId("again").addEventListener("click", start);
   document.addEventListener("keydown", (event) => {
+    if (event.repeat && event.key === "Enter") event.preventDefault(); // it would press a button again
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "1" || event.key === "2") answer(Number(event.key) - 1);
   });

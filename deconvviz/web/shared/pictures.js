@@ -20,6 +20,16 @@ import { h, percentage } from "./elements.js";
  * @property {number} rows
  */
 
+const WIDEST = 8; // times as wide as tall
+const TALLEST = 3; // times as tall as wide
+
+/**
+ * The shape in which a picture is shown: one that is very long is squeezed, so that it can be seen and pressed.
+ * @param {number} tall
+ * @param {number} wide
+ */
+const shapeOf = (tall, wide) => String(Math.min(WIDEST, Math.max(1 / TALLEST, wide / tall)));
+
 /** @typedef {Omit<Sprite, "url"> & { sheet: HTMLImageElement }} Drawable a sprite with its picture */
 
 /**
@@ -79,6 +89,7 @@ export function paint(element, { file, sheet: [height, width], at: [y, x], size:
  */
 export function drawCell(canvas, { sheet, cell: [tall, wide], columns }, cell) {
   Object.assign(canvas, { width: wide, height: tall }); // which also clears it
+  canvas.style.aspectRatio = shapeOf(tall, wide);
   const ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   if (sheet.naturalWidth) ink.drawImage(sheet, (cell % columns) * wide, Math.floor(cell / columns) * tall, wide, tall, 0, 0, wide, tall);
 }
@@ -122,6 +133,8 @@ export function picture(element, url, alt, size) {
   element.alt = alt;
   element.classList.toggle("sharp", size.length === 1 || (size[1] || 1) <= 96);
   element.classList.toggle("band", size.length === 1);
+  const [tall, wide] = size.slice(-2); // of a volume, a slice is shown
+  element.style.aspectRatio = wide ? shapeOf(tall, wide) : "";
   element.draggable = false;
   return element;
 }

@@ -5,7 +5,7 @@ import { drawCell, picture } from "./pictures.js";
 
 /**
  * @typedef {object} Heard
- * @property {(at: string) => void} place a click
+ * @property {(at: string, goesOn: boolean) => void} place one that is chosen; whether that goes on from the one before
  * @property {Moves} [moves] where the image can be moved
  *
  * @typedef {object} Moves
@@ -33,11 +33,12 @@ export function stageIn(stage, heard) {
   /** First pixel and one past the last, down and right. @type {number[][] | null} */
   let framed = null;
   let crossed = "";
+  let walking = false; // with the keyboard
 
   stage.append(image, over, frame, cross);
   stage.tabIndex = 0;
   stage.setAttribute("role", "group");
-  stage.setAttribute("aria-label", `The image. Click a place to list the units that fire there${heard.moves ? "; drag to move the image" : ""}.`);
+  stage.setAttribute("aria-label", `The image. Click a place, or go there with the arrow keys, to list the units that fire there${heard.moves ? "; drag to move the image" : ""}.`);
 
   /**
    * The place of an event, in pixels of the network's input.
@@ -81,11 +82,22 @@ export function stageIn(stage, heard) {
   });
   stage.addEventListener("pointerup", (event) => {
     if (!pressed) return;
-    if (!dragged) heard.place(at(event).join(","));
+    if (!dragged) heard.place(at(event).join(","), false);
     else if (moving && heard.moves) heard.moves.to(...moved(event), true);
     pressed = null;
   });
   stage.addEventListener("pointercancel", () => { pressed = null; });
+  for (const kind of ["pointerdown", "blur"]) stage.addEventListener(kind, () => { walking = false; });
+  stage.addEventListener("keydown", (event) => {
+    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const step = /** @type {Record<string, number[]>} */ (steps)[event.key];
+    if (!step || !image.src || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const from = crossed ? crossed.split(",").map(Number) : size.map((pixels) => Math.floor(pixels / 2));
+    const place = from.map((pixel, axis) => Math.max(0, Math.min(size[axis] - 1, pixel + (crossed ? step[axis] : 0))));
+    heard.place(place.join(","), walking && crossed !== "");
+    walking = true;
+  });
 
   /** Places the frame and the cross in the image. */
   function mark() {
