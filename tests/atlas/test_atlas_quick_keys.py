@@ -141,3 +141,15 @@ def test_a_sorted_layer_is_shown_anew_from_its_plain_address(page: Any, atlas: s
     assert page.url.endswith("?sort=strength")
     page.evaluate("location.hash = '#/features.3'")
     until(page, "document.querySelector('#sort').value === 'channel'")
+
+
+def test_a_key_that_is_held_is_one_step(page: Any, atlas: str) -> None:
+    go(page, f"{atlas}#/features.3", "features.3")
+    page.evaluate("location.hash = '#/features.3/11'")
+    at(page, "features.3 channel 11")
+    for _ in range(5):
+        page.keyboard.down("ArrowRight")  # all but the first are repeats
+    page.keyboard.up("ArrowRight")
+    at(page, "features.3 channel 16")
+    page.go_back()
+    at(page, "features.3 channel 11")

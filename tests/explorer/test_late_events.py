@@ -158,6 +158,35 @@ def test_the_share_of_the_strongest_units_goes_on(seen: Watched) -> None:
     shows(page, "#strongest", "Projecting its strongest units: 75 %.")
 
 
+@pytest.mark.parametrize(("key", "ends"), [(".", "image=data-9&layer=3"), ("[", "image=data-3&layer=0")])
+def test_a_key_that_is_held_is_one_step(seen: Watched, key: str, ends: str) -> None:
+    page = seen.page
+    shows(page, "#layer-name", "3")
+    until(page, "document.querySelectorAll('#layers button').length > 3")
+    page.evaluate("location.hash = 'image=data-3&layer=4'" if key == "[" else "location.hash = 'image=data-4&layer=3'")
+    until(page, "document.body.dataset.shown > 1")
+    before = page.url
+    for _ in range(5):
+        page.keyboard.down(key)  # all but the first are repeats
+    page.keyboard.up(key)
+    until_address(page, ends)
+    page.wait_for_timeout(200)
+    assert page.url.endswith(ends)
+    page.go_back()
+    until(page, f"location.href === {before!r}")
+
+
+def test_a_key_that_is_held_turns_nothing_on_and_off(seen: Watched) -> None:
+    page = seen.page
+    choose(page, 2)
+    projected(page)
+    for key, word in (("p", "pin="), ("w", "random=1")):
+        for _ in range(4):
+            page.keyboard.down(key)
+        page.keyboard.up(key)
+        until_address(page, word)
+
+
 # A camera
 
 LATE_CAMERA = """() => {

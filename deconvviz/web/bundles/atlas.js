@@ -1586,7 +1586,9 @@ async function view(layer, channel) {
   function key(event, ahead) {
     if (event.shiftKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
     const next = order.indexOf(ahead.channel === undefined ? channel : ahead.channel) + (event.key === "ArrowLeft" ? -1 : 1);
-    if (next >= 0 && next < order.length) location.hash = link(layer, order[next]);
+    if (next < 0 || next >= order.length) return true;
+    if (event.repeat) location.replace(link(layer, order[next])); // a key that is held is one step
+    else location.hash = link(layer, order[next]);
     return true;
   }
 

@@ -244,11 +244,11 @@ function leaveImage() {
   choose();
 }
 
-/** @param {string} image @param {Partial<address.View>} [more] */
-function chooseImage(image, more) {
+/** @param {string} image @param {Partial<address.View>} [more] @param {boolean} [replaces] as in `go` */
+function chooseImage(image, more, replaces) {
   if (!image) return;
   leaveImage();
-  go({ image, shift: "", at: "", ...more });
+  go({ image, shift: "", at: "", ...more }, replaces);
 }
 
 /** Pins the unit; one that is pinned already is taken off. */
@@ -330,16 +330,17 @@ function back() {
   show();
 }
 
-/** @param {KeyboardEvent} event */
+/** A key that is held is one step, and turns nothing on and off. @param {KeyboardEvent} event */
 function key(event) {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (event.key === " " && camera.running() && !target.matches("button, input, a, summary")) camera.freeze();
+  const once = (/** @type {() => void} */ act) => { if (!event.repeat) act(); };
+  if (event.key === " " && camera.running() && !target.matches("button, input, a, summary")) once(camera.freeze);
   else if (event.key === "[" || event.key === "]") {
     const layer = layers.beside(view.layer, event.key === "[" ? -1 : 1);
-    if (layer) go({ layer, channel: null, position: "", whole: false });
-  } else if (event.key === "," || event.key === ".") chooseImage(strip.beside(view.image, event.key === "," ? -1 : 1));
-  else if (event.key === "p") pin();
-  else if (event.key === "w" && view.channel !== null) go({ random: !view.random });
+    if (layer) go({ layer, channel: null, position: "", whole: false }, event.repeat);
+  } else if (event.key === "," || event.key === ".") chooseImage(strip.beside(view.image, event.key === "," ? -1 : 1), {}, event.repeat);
+  else if (event.key === "p") once(pin);
+  else if (event.key === "w" && view.channel !== null) once(() => go({ random: !view.random }));
   else return false;
   return true;
 }
