@@ -30,6 +30,7 @@ from deconvviz.recording.layer_names import module_called
 from deconvviz.results.words import agreeing, counted, in_digits
 
 FEWEST_RUNS = 3  # training runs from which an order of layers is said
+ROUNDING = 1e-6  # the distance of pictures up to which they are the same but for rounding
 SHUFFLES = 9999  # random orders of the layers of each run
 
 
@@ -130,6 +131,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
         [0.0, 1.0, 1.0]
     """
     apart: Tensor = (a.double() - b.double()).norm(dim=1) / 2**0.5
+    apart[apart < ROUNDING] = 0.0
     apart[a.any(1) != b.any(1)] = 1.0
     return apart
 

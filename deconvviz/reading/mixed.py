@@ -63,8 +63,8 @@ def mixed_channels(
     fired, are split by two-means on their directions, each pair compared at the shift at which they are most alike, up
     to the distance of two units. The separation says how far the groups are apart: what share of its group is nearer to
     a picture than all of the other group. Two-means splits any pictures, also those of one thing that varies without a
-    gap, such as strokes of every length, so the separation is compared with that of places on a line. Groups of less
-    than a tenth of the units are outliers.
+    gap, such as strokes of every length, so the separation is compared with that of places on a line. Pictures with a
+    cosine of 0.99 or more count as the same. Groups of less than a tenth of the units are outliers.
 
     Images must not depend on each other: copies that are equal in each pixel count once, but frames of a video, or
     crops of the same photographs, fall into groups by themselves.

@@ -71,6 +71,16 @@ def test_equal_checkpoints_do_not_drift():
     assert "1 training run is too few to say which of 3 layers settle first" in found.verdict
 
 
+def test_rounding_is_no_change():
+    model = initialised(0)
+    steps = [{name: share * weight for name, weight in snapshot(model).items()} for share in (0.3, 0.7, 1.1)]
+    found = evolution(dv.DeconvNet(model), steps, mnist_test()[0][:20], layers=["conv1", "conv2"], progress=False)
+    for layer in ("conv1", "conv2"):
+        assert set(everything(found, layer)) == {0.0}
+        assert found.settled[layer] == 0
+        assert found.half_times[layer].tolist() == [[0, 0]]
+
+
 def test_a_filter_that_switches_makes_its_strongest_image_change_there():
     model = two_layers()
     turned = changed(model, **{"0_weight": torch.stack([DOWN, DOWN])[:, None]})
