@@ -21,7 +21,7 @@ A *style* is a choice per family of operations, as data. The families:
 
 =========  ===========================================================================================
 rectifier  relu and similar: ``deconvnet`` relu(s), ``guided`` relu(s) * [y > 0], ``gradient`` s * f'(x),
-           ``weighted`` relu(s) * relu(y), at the sum of relu(s)
+           ``weighted`` relu(s) * relu(y) / r, where r is the root mean square of x
 lrn        local response normalisation: ``identity`` or ``gradient``
 overlap    max-pooling windows that share a switch: ``sum``, ``overwrite`` (the last window), ``mean``
 =========  ===========================================================================================

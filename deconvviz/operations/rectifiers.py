@@ -5,12 +5,12 @@ The family `rectifier` of a style chooses the mirror. With s the signal at the o
 =============  ===================  ====================================================================
 `deconvnet`    relu(s)              Zeiler and Fergus 2014, section 2.1: rectify on the way back
 `guided`       relu(s) * [y > 0]    Springenberg et al. 2015: rectify where the unit fired
-`weighted`     relu(s) * relu(y)    as `guided`, by how much the unit fired; its sum stays that of relu(s)
+`weighted`     relu(s) * relu(y)/r  as `guided`, by how much the unit fired; r is the root mean square of x
 `gradient`     s * f'(x)            Simonyan et al. 2014: the derivative
 =============  ===================  ====================================================================
 
-`deconvnet` reads no recorded numbers, `guided` and `weighted` the output, `gradient` the input. Pointwise but for the
-scale of `weighted`: windows do not change, crops are possible, samples and channels stay apart.
+`deconvnet` reads no recorded numbers, `guided` the output, `gradient` the input, and `weighted` both. Pointwise but for
+the scale r of `weighted`: windows do not change, crops are possible, samples and channels stay apart.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from deconvviz.operations.registry import all_inputs, crop, mirror, outputs, win
 from deconvviz.operations.step import Signals, Step
 from deconvviz.operations.vector_jacobian import linearised
 from deconvviz.operations.windows import same
+from deconvviz.recording.tape import Kept, Operation
 
 aten: Any = torch.ops.aten
 
@@ -46,17 +47,25 @@ def rectify_where_it_fired(op: Step, signal: Tensor) -> Signals:
     return signal.clamp(min=0) * (op.data(op.made) > 0)
 
 
-@mirror(*RECTIFIERS, when=("rectifier", "weighted"), keeps=outputs(0), batchwise=True, local=True)
-def rectify_by_how_much_it_fired(op: Step, signal: Tensor) -> Signals:
-    """relu(s) * relu(y), scaled to the sum of relu(s), so that many layers do not overflow.
+def _input_and_output(operation: Operation) -> Kept:
+    return Kept(operation.inputs, (0,))
 
-    Unlike `guided` it is continuous: what hardly fires adds hardly anything.
+
+@mirror(*RECTIFIERS, when=("rectifier", "weighted"), keeps=_input_and_output, batchwise=True, local=True)
+def rectify_by_how_much_it_fired(op: Step, signal: Tensor) -> Signals:
+    """relu(s) * relu(y) / r, where r is the root mean square of x, over all channels, at the places that s reaches.
+
+    Unlike `guided` it is continuous: what hardly fires adds hardly anything, beside the other channels of the rectifier
+    and beside other branches of the network. With r, many layers neither overflow nor vanish.
     """
+    if signal.ndim == 1:  # one number of each sample, which is r
+        return rectify_where_it_fired(op, signal)
     axes = tuple(range(1, signal.ndim))
-    passed, fired = signal.clamp(min=0), op.data(op.made).clamp(min=0)
-    weighted = passed * (fired / fired.amax(axes, keepdim=True).clamp(min=torch.finfo(fired.dtype).tiny))
-    whole = weighted.sum(axes, keepdim=True)
-    return torch.where(whole > 0, weighted / whole, 0.0) * passed.sum(axes, keepdim=True)
+    x, y = op.data(op["self"]), op.data(op.made)
+    largest = x.abs().amax(axes, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)  # squares of small numbers vanish
+    reached = (signal != 0).any(1, keepdim=True).to(x.dtype)
+    mean = (x / largest * reached).square().mean(axes, keepdim=True) / reached.mean(axes, keepdim=True)
+    return torch.where(mean > 0, signal.clamp(min=0) * (y.clamp(min=0) / largest) / mean.sqrt(), 0.0)
 
 
 mirror(*RECTIFIERS, when=("rectifier", "gradient"), keeps=all_inputs, batchwise=True, local=True)(linearised)

@@ -51,16 +51,44 @@ def test_what_a_style_makes_of_a_rectifier(style, value, expected):
 
 
 def test_a_weighted_rectifier_passes_by_how_much_each_unit_fired():
-    """Its sum stays that of what `deconvnet` passes, for each sample by itself."""
+    """Beside the root mean square of all that the rectifier reads, for each sample by itself."""
 
     def expected(x, signal):
-        passed = signal.relu()
-        weighted = passed * x.relu()
-        return weighted * passed.sum((1, 2), keepdim=True) / weighted.sum((1, 2), keepdim=True)
+        return signal.relu() * x.relu() / x.square().mean((1, 2), keepdim=True).sqrt()
 
     x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert dv.rules.check(F.relu, x, style=WEIGHTED, against=expected).samples_apart
     assert dv.rules.check(lambda x: F.relu(0 * x - 1), x, style=WEIGHTED, against=lambda x, s: 0 * s).error == 0
+
+
+def test_what_hardly_fires_adds_hardly_anything_in_a_branch_of_its_own():
+    """One rectifier reads the first channel, another the next two, of which the one that fires is subtracted."""
+
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1))
+
+        def forward(self, x):
+            return F.conv2d(torch.cat([x[:, :1].relu(), x[:, 1:].relu()], 1), self.weight)
+
+    x = torch.tensor([2.0, 1e-4, 5.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4).contiguous()
+    x[:, :, 0] = 100.0  # which the unit does not read
+    net = dv.DeconvNet(Branches(), WEIGHTED)
+    for window in ("auto", "full"):
+        found = net.project(x, "conv2d", channel=0, position=(2, 1), seed="one", window=window).pixels[0, :, 2, 1]
+        assert found.tolist() == pytest.approx([1, 1e-4 / 12.5**0.5, 0])
+
+
+def test_a_weighted_rectifier_of_one_number_passes_where_it_fired():
+    x = torch.tensor([[[[3.0]]], [[[-3.0]]]])
+    found = dv.rules.check(
+        lambda x: x.sum((1, 2, 3)).relu(),
+        x.double(),
+        style=WEIGHTED,
+        against=lambda x, s: s.relu()[:, None, None, None] * (x > 0),
+    )
+    assert found.error == 0
 
 
 @pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e18, 1e30])
