@@ -100,6 +100,7 @@ def test_a_press_that_ends_elsewhere_moves_nothing(seen: Watched) -> None:
 
 def test_a_strip_that_comes_late_leaves_what_is_typed(seen: Watched) -> None:
     page = seen.page
+    filled(page)  # what is below it stays in its place
     until(page, "document.querySelectorAll('#strip button').length === 24")
     strips = hold(page, "**/api/dataset?*")
     page.locator("#later").click()
@@ -258,6 +259,9 @@ def test_the_bar_works_before_the_server_has_answered(seen: Watched) -> None:
     page.keyboard.type("3 channel 4")
     page.keyboard.press("Enter")
     assert page.locator("#found").is_hidden()
+    shows(page, "#working", "Working")
+    until(page, "!document.querySelector('#working').hidden")
+    assert page.locator("#cancel").is_hidden(), "without the first answer there is nothing to go on with"
     release(page, "**/api/state?*", states)
     shows(page, "#unit-title", "3 channel 4")
     assert page.locator("#image-name").text_content() == "image 3"

@@ -186,3 +186,27 @@ def test_what_is_cancelled_is_said_and_is_not_what_has_its_own_button(seen: Watc
     page.locator("#stage").click()
     shows(page, "#at", "Firing at row")
     assert page.locator("#notice").is_hidden()
+
+
+def test_pins_that_were_cancelled_are_asked_for_again(seen: Watched) -> None:
+    page = seen.page
+    choose(page, 2)
+    projected(page)
+    page.keyboard.press("p")
+    page.locator("#keep-0").check()
+    until_address(page, '"data-3"')
+    choose(page, 4)
+    shows(page, "#unit-title", "3 channel 4")
+    page.keyboard.press("p")
+    until(page, "document.querySelectorAll('#pins .pin').length === 2")
+    until_address(page, '"3",4')
+    units = hold(page, "**/api/unit?*")
+    page.reload()
+    wait_for(page, lambda: len(units) == 3)
+    until(page, "!document.querySelector('#working').hidden")
+    page.locator("#cancel").click()
+    shows(page, "#notice", "Cancelled")
+    release(page, "**/api/unit?*", units)
+    choose(page, 5)
+    shows(page, "#unit-title", "3 channel 5")
+    until(page, "[...document.querySelectorAll('#pins img')].filter(one => one.naturalWidth).length === 4")

@@ -136,7 +136,7 @@ function parts() {
   }
   unit.markPinned(pins.placeOf(view) >= 0);
   const pinned = changed("pins", view.pins);
-  if (changed("pinned image", seen) || pinned) all.push(pins.show(view, !pinned));
+  if (changed("pinned image", seen) || pinned) all.push(trying("pinned image", pins.show(view, !pinned)));
   return all;
 }
 

@@ -2,7 +2,7 @@
 
 import { breakable, byId, h, number } from "../shared/elements.js";
 import { picture } from "../shared/pictures.js";
-import { Refused, Superseded } from "../shared/refusals.js";
+import { Refused } from "../shared/refusals.js";
 import { ask } from "./server.js";
 
 export const MOST = 4;
@@ -44,8 +44,8 @@ export async function show(view, moved) {
     if (at >= 0) (usable(list)[at] || usable(list).at(-1) || byId("unit-title")).focus({ preventScroll: true });
   }
   await Promise.all(view.pins.map(async (/** @type {Pin} */ pin, /** @type {number} */ at) => {
-    if (same && moved && pin.image) return;
     const part = list.children[at];
+    if (same && moved && pin.image && part.querySelector("img[src]")) return;
     try {
       const found = await ask("unit", {
         image: pin.image || view.image, shift: pin.image ? pin.shift : view.shift, layer: pin.layer, channel: pin.channel, position: pin.position || null,
@@ -55,8 +55,8 @@ export async function show(view, moved) {
       picture(projection, found.projection, "Its projection", found.pixels);
       part.querySelector(".said").textContent = number(found.value);
     } catch (error) {
-      if (error instanceof Refused) part.querySelector(".said").textContent = error.message;
-      else if (!(error instanceof Superseded)) throw error;
+      if (!(error instanceof Refused)) throw error;
+      part.querySelector(".said").textContent = error.message;
     }
   }));
 }
