@@ -143,7 +143,7 @@ def _without_copies(x: Any) -> Any:
 
     firsts: dict[bytes, int] = {}
     for number, one in enumerate(x):
-        firsts.setdefault(one.double().cpu().numpy().tobytes(), number)
+        firsts.setdefault(one.cpu().double().numpy().tobytes(), number)
     copies = len(x) - len(firsts)
     if not copies:
         return x
