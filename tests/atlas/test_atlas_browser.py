@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.chromium import CHROMIUM, Watched, until
+from tests.helpers.explorer_page import wait_for
 from tests.helpers.hostile_atlas import ABOUT, EVIL, LAYERS, at, go
 from tests.helpers.synthetic_atlas import channels, firing, units
 
@@ -201,19 +202,19 @@ def test_the_grid_shows_projections_or_patches(page: Any, atlas: str) -> None:
 
 
 def test_only_what_is_in_view_is_loaded(watched: Watched, atlas: str) -> None:
+    def loaded() -> set[str]:
+        return {url.rpartition("/")[2] for url in watched.requests if url.endswith(".webp")}
+
     page = watched.page
     go(page, f"{atlas}#/features.3", "features.3")
-    page.wait_for_timeout(300)
-    cells = page.locator(".cells li").count()
-    assert 40 < cells < 150
-    loaded = {url.rpartition("/")[2] for url in watched.requests if url.endswith(".webp")}
-    assert "1-t0.webp" in loaded
-    assert not loaded & {"1-t8.webp", "1-p0.webp", "0-t0.webp", "1-0.webp"}
+    wait_for(page, lambda: "1-t0.webp" in loaded())
+    page.wait_for_timeout(300)  # for what should not come
+    assert 40 < page.locator(".cells li").count() < 150
+    assert not loaded() & {"1-t8.webp", "1-p0.webp", "0-t0.webp", "1-0.webp"}
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     playwright.expect(page.locator(".cells a", has_text="299")).to_be_visible()
-    page.wait_for_timeout(300)
-    assert "1-t8.webp" in {url.rpartition("/")[2] for url in watched.requests}
-    assert page.locator(".cells li").count() < 150
+    wait_for(page, lambda: "1-t8.webp" in loaded())
+    until(page, "document.querySelectorAll('.cells li').length < 150")
 
 
 # Keys

@@ -132,7 +132,7 @@ def test_a_unit_that_is_shown_large_goes_with_its_channel(page: Any, atlas: str)
     playwright.expect(page.locator("dialog.lightbox")).to_be_visible()
     page.go_back()
     at(page, "features.3")
-    assert page.locator("dialog.lightbox").count() == 0
+    playwright.expect(page.locator("dialog.lightbox")).to_have_count(0)
 
 
 def test_a_sorted_layer_is_shown_anew_from_its_plain_address(page: Any, atlas: str) -> None:

@@ -39,8 +39,13 @@ def test_back_takes_back_what_was_pressed_just_before(seen: Watched) -> None:
     choose(page, 4)
     until_address(page, "channel=4")
     page.evaluate(LATE_ADDRESS)
-    page.evaluate("document.querySelector(`#maps button[data-channel='2']`).click(); history.back();")
-    page.wait_for_timeout(300)
+    page.evaluate("""() => {
+        window.heard = 0;
+        addEventListener("popstate", () => { window.heard += 1; });
+        document.querySelector("#maps button[data-channel='2']").click();
+        history.back();
+    }""")
+    until(page, "window.heard === 2")  # back, and forward again
     shows(page, "#unit-title", "3 channel 4")
     until_address(page, "channel=4")
     page.go_back()

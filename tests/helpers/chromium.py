@@ -13,9 +13,12 @@ ARGUMENTS = "--no-sandbox --disable-gpu --disable-background-networking --disabl
 ARGUMENTS += " --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 
 
-def until(page: Any, expression: str, tries: int = 200) -> None:
+PATIENCE = 60_000  # milliseconds, on a busy machine
+
+
+def until(page: Any, expression: str) -> None:
     """Wait until an expression holds; Playwright's own waiting needs `eval`, which the page's policy forbids."""
-    for _ in range(tries):
+    for _ in range(PATIENCE // 50):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
@@ -24,8 +27,9 @@ def until(page: Any, expression: str, tries: int = 200) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
         yield browser
@@ -53,7 +57,7 @@ class Watched:
 @pytest.fixture
 def watched(browser: Any) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     watched = Watched(context.new_page())
     yield watched
     assert watched.wrong == [], watched.wrong

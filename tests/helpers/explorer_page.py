@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from tests.helpers.chromium import until
+from tests.helpers.chromium import PATIENCE, until
 
 
 def shows(page: Any, selector: str, text: str) -> None:
     from playwright.sync_api import expect
 
-    expect(page.locator(selector).first).to_contain_text(text, timeout=60_000)
+    expect(page.locator(selector).first).to_contain_text(text)
 
 
 def until_address(page: Any, part: str) -> None:
@@ -48,7 +48,7 @@ def release(page: Any, address: str, held: list[Any]) -> None:
 
 
 def wait_for(page: Any, condition: Callable[[], Any]) -> None:
-    for _ in range(200):
+    for _ in range(PATIENCE // 20):
         if condition():
             return
         page.wait_for_timeout(20)
