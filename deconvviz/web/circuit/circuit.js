@@ -42,7 +42,7 @@
       card.type = "button";
       picture(pictures, below.projections, `Projections of ${key(one)}`);
       picture(pictures, below.patches, `Patches of ${key(one)}`);
-      card.addEventListener("click", () => show([...way, key(one)]));
+      card.addEventListener("click", () => go([...way, key(one)]));
     } else add(pictures, "span", "pixels of the image", "muted small");
     const bar = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     bar.setAttribute("viewBox", "0 0 100 1");
@@ -84,7 +84,7 @@
       + `${percent(last.lost.mean)}${spread(last.lost)}, without ${last.removed} random channels ${percent(last.random.mean)}${spread(last.random)}.`;
   }
 
-  function show(next, focus = true) {
+  function show(next) {
     way = next;
     const unit = known.get(way[way.length - 1]);
     byId("verdict").hidden = way.length > 1;
@@ -93,7 +93,7 @@
       const item = add(byId("way"), "li"), step = add(item, at < way.length - 1 ? "button" : "span", name);
       if (at < way.length - 1) {
         step.type = "button";
-        step.addEventListener("click", () => show(way.slice(0, at + 1)));
+        step.addEventListener("click", () => go(way.slice(0, at + 1)));
       } else step.setAttribute("aria-current", "page");
     });
     byId("way").hidden = way.length < 2;
@@ -114,10 +114,14 @@
     byId("biases").hidden = unit.followed && !unit.feeders.length;
     byId("removal").hidden = !unit.removal.length;
     if (unit.removal.length) curve(unit);
-    const address = `#${way.map(encodeURIComponent).join("/")}`;
-    if (location.hash !== address && focus) history.pushState(null, "", address);
-    if (focus) byId("name").focus();
     window.scrollTo(0, 0);
+  }
+
+  function go(next) {
+    const address = `#${next.map(encodeURIComponent).join("/")}`;
+    if (location.hash !== address) history.pushState(null, "", address);
+    show(next);
+    byId("name").focus();
   }
 
   /** The way in the address, as far as it is one. */
@@ -129,6 +133,9 @@
     return names.length && names[0] === key(units[0]) && names.every((name) => known.has(name)) ? names : [key(units[0])];
   }
 
-  window.addEventListener("popstate", () => show(addressed(), false));
-  show(addressed(), false);
+  window.addEventListener("popstate", () => {
+    show(addressed());
+    byId("name").focus();
+  });
+  show(addressed());
 })();
