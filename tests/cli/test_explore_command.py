@@ -103,7 +103,10 @@ def test_ctrl_c_ends_it_with_status_0(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}\n", process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or else a failure would never end
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert said.endswith("the explorer has ended\n")

@@ -334,6 +334,12 @@ def test_a_file_for_each_image_to_place_in_a_figure_of_ones_own(folder, capsys, 
 
 def test_files_of_many_images_and_no_figure_that_stays(folder, capsys):
     """A command shows nothing on a screen and holds no figure: a notebook shows the files."""
+
+    def held() -> list[int]:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        return pyplot.get_fignums() if pyplot else []
+
+    before = held()
     names = [f"{number}.png" for number in range(3)]
     for name in names:
         photo(name)
@@ -343,5 +349,4 @@ def test_files_of_many_images_and_no_figure_that_stays(folder, capsys):
     for (file,) in files:
         with Image.open(file) as opened:
             assert len(np.unique(np.asarray(opened.convert("RGB")).reshape(-1, 3), axis=0)) > 50
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    assert pyplot is None or not pyplot.get_fignums()
+    assert held() == before
